@@ -1,0 +1,1 @@
+//! Admin HTTP: what people and scripts ask of a running Portolan.

@@ -1,0 +1,1 @@
+//! The one place that sees every part: starts, joins and stops them.

@@ -1,0 +1,127 @@
+//! The catalog: the only writer of what is known and published.
+//!
+//! Registries' updates go in; an immutable [`Catalog`] comes out, swapped in for readers and then signalled.
+
+mod policy;
+mod template;
+
+pub use policy::{Empty, Hostnames, Matcher, Merge, Policy, Relabel, Select};
+pub use template::{Template, TemplateError};
+
+use crate::{
+    model::{Hostname, Note, PublishedService, Service, ServiceId, Text},
+    registry::{Cost, Scope},
+};
+use imbl::OrdMap;
+use std::{sync::Arc, time::SystemTime};
+
+/// How far the sources of what is published can be trusted to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sync {
+    /// Some required registry has not been listed yet, and its grace is not over: "unknown" is not "empty".
+    Waiting,
+    /// The grace is over for those that are missing: what there is may be served, but absence proves nothing.
+    Partial,
+    /// Every registry was listed once.
+    Complete,
+}
+
+/// Everything known and published at one moment.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    /// Rises with every change of `services` or `sync`.
+    pub number: u64,
+    /// What is published, by host.
+    pub services: OrdMap<Hostname, Arc<PublishedService>>,
+    /// What became of each service of each registry.
+    pub records: OrdMap<ServiceId, Arc<Record>>,
+    /// In the order of the configuration.
+    pub registries: Arc<[Arc<RegistryStatus>]>,
+    /// How complete all this is.
+    pub sync: Sync,
+}
+
+/// What became of one service of a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// As the registry has it, or last had it.
+    pub service: Arc<Service>,
+    /// The hosts it feeds; none if it is not published.
+    pub hosts: Vec<Hostname>,
+    /// Why it is not published, or not as the registry has it.
+    pub notes: Vec<Note>,
+}
+
+/// The state of a registry's connection, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Nothing was heard yet.
+    Connecting,
+    /// Some scopes were listed, others not yet.
+    Syncing,
+    /// All scopes were listed, and the last reading of each succeeded.
+    Synced,
+    /// The last reading of some scope failed; its last good services are served.
+    Stale,
+}
+
+impl State {
+    /// The word for people and formats.
+    pub const fn name(self) -> &'static str {
+        match self {
+            State::Connecting => "connecting",
+            State::Syncing => "syncing",
+            State::Synced => "synced",
+            State::Stale => "stale",
+        }
+    }
+}
+
+/// How a registry fares.
+#[derive(Debug, Clone)]
+pub struct RegistryStatus {
+    /// Its name in the configuration.
+    pub name: Text,
+    /// Its kind: `nacos`, `file`, ...
+    pub kind: &'static str,
+    /// Its state.
+    pub state: State,
+    /// When it last told something good.
+    pub heard_at: Option<SystemTime>,
+    /// By scope: when it was last listed, and the error if the last reading failed.
+    pub scopes: Vec<ScopeStatus>,
+    /// The newest error, and when; stays to be read after recovery.
+    pub last_error: Option<(SystemTime, Text)>,
+    /// Its services now.
+    pub services: usize,
+    /// All their endpoints.
+    pub endpoints: usize,
+    /// What the last reading cost.
+    pub last_cost: Option<Cost>,
+    /// What all reading cost.
+    pub total_cost: Cost,
+    /// A drop that is held back, if one is.
+    pub hold: Option<HoldStatus>,
+}
+
+/// How a part of a registry fares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopeStatus {
+    /// Which.
+    pub scope: Scope,
+    /// When it was last listed.
+    pub listed_at: Option<SystemTime>,
+    /// Why the last reading failed, if it did.
+    pub error: Option<Text>,
+}
+
+/// A drop that is held back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldStatus {
+    /// Since when.
+    pub since: SystemTime,
+    /// When it will be followed all the same.
+    pub until: SystemTime,
+    /// Endpoints that the registry no longer has and that are served on.
+    pub endpoints: usize,
+}

@@ -1,0 +1,148 @@
+//! How the services of one registry are published. Plain values; the configuration makes them.
+
+use super::Template;
+use crate::model::{DeclaredPort, Fraction, Protocol, Text, Weight};
+use ipnet::IpNet;
+use std::time::Duration;
+
+/// Everything that decides how one registry's services are published.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The registry's name.
+    pub registry: Text,
+    /// Its kind, for people.
+    pub kind: &'static str,
+    /// Answers wait for its first list, at most for the grace; `false`: it counts as empty at once.
+    pub required: bool,
+    /// Which services and instances are taken at all.
+    pub select: Select,
+    /// The host's name; evaluated per service and instance.
+    pub host: Template,
+    /// Further names.
+    pub aliases: Vec<Template>,
+    /// The service's ports where the registry does not declare them; the first is the service's own. May be empty:
+    /// then the default protocol's port is.
+    pub ports: Vec<DeclaredPort>,
+    /// What instances speak that do not say.
+    pub protocol: Protocol,
+    /// Changes of labels, in order, before everything else that reads labels except `select`.
+    pub relabel: Vec<Relabel>,
+    /// Where an instance runs, from its labels; `None`: as the registry says.
+    pub locality: Option<Template>,
+    /// What becomes of instances with host names.
+    pub hostnames: Hostnames,
+    /// What happens when another owner has the host already.
+    pub merge: Merge,
+    /// Where several registries feed one host: 0 first, the next only when the former has none that serve.
+    pub priority: u32,
+    /// Where several registries feed one host: this registry's share of traffic relative to the others', whatever the
+    /// number of its instances; `None`: every instance by its own weight.
+    pub share: Option<Weight>,
+    /// A service is gone when this many lists in a row lack it. At least 1; 2 by default.
+    pub absent_lists: u32,
+    /// How long a gone service stays published without endpoints. 10 min by default.
+    pub linger: Duration,
+    /// A larger share of the registry's endpoints (and at least 20) vanishing within 60 s is held back. 30 % by default.
+    pub max_drop: Fraction,
+    /// For how long at most. 5 min by default.
+    pub hold: Duration,
+    /// What happens when a service's last endpoint vanishes.
+    pub empty: Empty,
+}
+
+/// Which services and instances are taken.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Select {
+    /// If not empty: only what one of these matches.
+    pub include: Vec<Matcher>,
+    /// Never what one of these matches.
+    pub exclude: Vec<Matcher>,
+}
+
+/// Matches when every part that is given matches. Name and group and namespace speak of the service, labels of the
+/// instance (its own, else the service's), networks of the instance's address.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Matcher {
+    /// Pattern with `*` and `?` for the service's name.
+    pub name: Option<Text>,
+    /// Pattern for the namespace.
+    pub namespace: Option<Text>,
+    /// Pattern for the group.
+    pub group: Option<Text>,
+    /// Label and pattern for its value; all must match.
+    pub labels: Vec<(Text, Text)>,
+    /// One of these holds the address; host names are in none.
+    pub networks: Vec<IpNet>,
+}
+
+/// One change of an endpoint's labels.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Relabel {
+    /// Sets a label to a value made by template.
+    Set(Text, Template),
+    /// Gives the first label's value to the second, and removes the first.
+    Rename(Text, Text),
+    /// Removes the labels whose key matches the pattern.
+    Drop(Text),
+    /// Removes the labels whose key matches none of the patterns.
+    Keep(Vec<Text>),
+}
+
+/// What becomes of instances that have a host name for an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Hostnames {
+    /// We resolve it, and keep the last good answer.
+    #[default]
+    Resolve,
+    /// The client resolves it; every service of the registry is published so.
+    Dns,
+    /// It is left out.
+    Drop,
+}
+
+/// What happens when several services claim one host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Merge {
+    /// The smaller owner has it; the others are not published under it.
+    #[default]
+    Refuse,
+    /// All that choose this, and the owner does, share it.
+    Host,
+}
+
+/// What happens when a service's last endpoint vanishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Empty {
+    /// It has none then.
+    #[default]
+    Follow,
+    /// Its last ones are held back like a large drop.
+    Hold,
+}
+
+impl Policy {
+    /// The defaults, for a registry of that name and kind.
+    pub fn new(registry: &str, kind: &'static str, host: Template) -> Self {
+        Policy {
+            registry: registry.into(),
+            kind,
+            required: true,
+            select: Select::default(),
+            host,
+            aliases: Vec::new(),
+            ports: Vec::new(),
+            protocol: Protocol::Http,
+            relabel: Vec::new(),
+            locality: None,
+            hostnames: Hostnames::default(),
+            merge: Merge::default(),
+            priority: 0,
+            share: None,
+            absent_lists: 2,
+            linger: Duration::from_secs(600),
+            max_drop: Fraction::THIRTY_PERCENT,
+            hold: Duration::from_secs(300),
+            empty: Empty::default(),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Configuration: one typed tree, checked whole.

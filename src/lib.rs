@@ -1,0 +1,23 @@
+//! Portolan reads service registries live and serves what it finds over xDS.
+//!
+//! `ARCHITECTURE.md` is the map. One direction of data: registry → catalog → views (which translate) → xds.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs, clippy::unwrap_used)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod admin;
+pub mod app;
+pub mod catalog;
+pub mod cli;
+pub mod config;
+pub mod model;
+pub mod pb;
+pub mod registry;
+pub mod resolver;
+pub mod resource;
+pub mod telemetry;
+pub mod translate;
+pub mod util;
+pub mod views;
+pub mod xds;

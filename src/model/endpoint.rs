@@ -1,0 +1,205 @@
+//! One instance, as its registry has it.
+
+use super::{Labels, Port, Protocol, Text, Weight};
+use std::{fmt, net::IpAddr};
+
+/// Where an instance listens. Registries do hold host names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address {
+    /// An address literal, without any zone (`%eth0` is stripped).
+    Ip(IpAddr),
+    /// A name to be resolved; what becomes of it is policy.
+    Host(Text),
+    /// The path of a unix socket.
+    Unix(Text),
+}
+
+impl Address {
+    /// Reads an address as registries write it: `10.0.0.1`, `::1`, `[::1]`, `fe80::1%eth0`, `unix:/run/x.sock`,
+    /// `/run/x.sock`, or a host name. `None` for what can be none of these.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if let Some(path) = text.strip_prefix("unix://").or_else(|| text.strip_prefix("unix:")) {
+            return path.starts_with('/').then(|| Address::Unix(path.into()));
+        }
+        if text.starts_with('/') {
+            return Some(Address::Unix(text.into()));
+        }
+        let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+        let bare = bare.split_once('%').map_or(bare, |(address, _zone)| address);
+        if let Ok(ip) = bare.parse() {
+            return Some(Address::Ip(ip));
+        }
+        // An underscore is no part of a host name, but resolvers accept it and container networks use it.
+        let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        let plausible =
+            !text.is_empty() && text.len() <= 253 && text.chars().all(named) && !text.starts_with(['-', '.']);
+        let numeric = text.rsplit('.').find(|l| !l.is_empty()).is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit()));
+        (plausible && !numeric).then(|| Address::Host(text.to_ascii_lowercase().into()))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Ip(ip) => ip.fmt(f),
+            Address::Host(name) => f.write_str(name),
+            Address::Unix(path) => write!(f, "unix:{path}"),
+        }
+    }
+}
+
+/// What the registry says of an instance's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Health {
+    /// Passes its checks, or sends its heartbeats.
+    Healthy,
+    /// Fails them.
+    Unhealthy,
+    /// Asked to take no new work.
+    Draining,
+    /// The registry does not check.
+    #[default]
+    Unknown,
+}
+
+impl Health {
+    /// The word for people and formats.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Health::Healthy => "healthy",
+            Health::Unhealthy => "unhealthy",
+            Health::Draining => "draining",
+            Health::Unknown => "unknown",
+        }
+    }
+
+    /// Reads what [`Health::name`] writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Health::Healthy, Health::Unhealthy, Health::Draining, Health::Unknown].into_iter().find(|h| h.name() == text)
+    }
+
+    /// Whether it counts as able to serve: healthy, or not known to be otherwise.
+    pub const fn serves(self) -> bool {
+        matches!(self, Health::Healthy | Health::Unknown)
+    }
+}
+
+/// Where an instance runs, from large to small. Empty parts are unknown.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Locality {
+    /// Such as `cn-hangzhou`.
+    pub region: Text,
+    /// Such as `cn-hangzhou-h`.
+    pub zone: Text,
+    /// Such as a rack or a room.
+    pub sub_zone: Text,
+}
+
+impl Locality {
+    /// Reads `region/zone/sub-zone`; missing parts are empty.
+    pub fn parse(text: &str) -> Self {
+        let mut parts = text.splitn(3, '/').map(|p| Text::from(p.trim()));
+        let mut part = || parts.next().unwrap_or_default();
+        Locality { region: part(), zone: part(), sub_zone: part() }
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.region.is_empty() && self.zone.is_empty() && self.sub_zone.is_empty()
+    }
+}
+
+impl fmt::Display for Locality {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = format!("{}/{}/{}", self.region, self.zone, self.sub_zone);
+        f.write_str(text.trim_end_matches('/'))
+    }
+}
+
+/// A port of an instance, as far as the registry tells.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EndpointPort {
+    /// Where it listens.
+    pub number: Port,
+    /// What it speaks, if the instance says; else the registry's default holds.
+    pub protocol: Option<Protocol>,
+    /// Which port of the service it is, if the instance says; else it is named after its protocol.
+    pub name: Option<Text>,
+}
+
+impl EndpointPort {
+    /// A port of which only the number is known.
+    pub fn plain(number: Port) -> Self {
+        EndpointPort { number, protocol: None, name: None }
+    }
+}
+
+/// An instance of a service, with everything its registry says of it, whether it may be served or not.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// Where it is.
+    pub address: Address,
+    /// Its ports; at least one, except for unix sockets.
+    pub ports: Vec<EndpointPort>,
+    /// Its share of traffic.
+    pub weight: Weight,
+    /// As the registry says it.
+    pub health: Health,
+    /// An instance switched off in the registry is never served.
+    pub enabled: bool,
+    /// Where it runs.
+    pub locality: Locality,
+    /// All metadata, kept whole.
+    pub labels: Labels,
+    /// Whether it wants TLS.
+    pub secure: bool,
+}
+
+impl Endpoint {
+    /// An enabled, healthy instance of weight 1 of which nothing else is known.
+    pub fn new(address: Address, port: Port) -> Self {
+        Endpoint {
+            address,
+            ports: vec![EndpointPort::plain(port)],
+            weight: Weight::DEFAULT,
+            health: Health::Healthy,
+            enabled: true,
+            locality: Locality::default(),
+            labels: Labels::new(),
+            secure: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_registries_write_them() {
+        let ip = |text: &str| Some(Address::Ip(text.parse().unwrap()));
+        for (text, expected) in [
+            ("10.0.0.1", ip("10.0.0.1")),
+            (" 10.0.0.1 ", ip("10.0.0.1")),
+            ("[::1]", ip("::1")),
+            ("fe80::1%eth0", ip("fe80::1")),
+            ("unix:/run/a.sock", Some(Address::Unix("/run/a.sock".into()))),
+            ("/run/a.sock", Some(Address::Unix("/run/a.sock".into()))),
+            ("Node-1.internal", Some(Address::Host("node-1.internal".into()))),
+            ("", None),
+            ("10.0.0.256", None),
+            ("a b", None),
+            ("unix:relative", None),
+        ] {
+            assert_eq!(Address::parse(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn localities_read_and_print_from_large_to_small() {
+        assert_eq!(Locality::parse("cn/hz/a").to_string(), "cn/hz/a");
+        assert_eq!(Locality::parse("cn").to_string(), "cn");
+        assert!(Locality::parse("").is_empty());
+    }
+}

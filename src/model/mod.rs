@@ -1,0 +1,27 @@
+//! The neutral model: what a registry says, and what is published of it, as plain values.
+//!
+//! Registries produce [`Service`]s; the catalog turns them into [`PublishedService`]s; translation turns those into
+//! resources. Nothing here knows a protocol, a clock or a task. Every value has one meaning in the whole program, is
+//! checked when it is made, and compares by content.
+
+mod endpoint;
+mod name;
+mod number;
+mod published;
+mod reason;
+mod service;
+
+pub use endpoint::{Address, Endpoint, EndpointPort, Health, Locality};
+pub use name::{Hostname, HostnameError};
+pub use number::{Fraction, NumberError, Port, Weight};
+pub use published::{PublishedEndpoint, PublishedService, ServicePort};
+pub use reason::{Note, Reason};
+pub use service::{DeclaredPort, Protocol, Service, ServiceId};
+
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Shared text: names and labels are repeated a great deal.
+pub type Text = Arc<str>;
+
+/// Metadata of a service or an endpoint, whole and in order.
+pub type Labels = BTreeMap<Text, Text>;

@@ -1,0 +1,131 @@
+//! Host names that every client accepts.
+
+use super::Text;
+use std::fmt;
+
+const MAX_NAME: usize = 253;
+const MAX_LABEL: usize = 63;
+
+/// Why a name is no host name. The text names the name and the rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HostnameError {
+    /// Nothing is left of the name.
+    #[error("host name {0:?} is empty, or has nothing that a host name may hold")]
+    Empty(String),
+    /// More than 253 characters.
+    #[error("host name {0:?} has more than {MAX_NAME} characters")]
+    Long(String),
+    /// An empty label, one of more than 63 characters, or one with a dash at an end.
+    #[error("host name {0:?} has the label {1:?}: a label has 1 to {MAX_LABEL} characters and no dash at its ends")]
+    Label(String, String),
+    /// A character outside `[a-z0-9-.]`.
+    #[error("host name {0:?} has the character {1:?}: only lower-case letters, digits, '-' and '.' are possible")]
+    Character(String, char),
+    /// It would read as an IP address.
+    #[error("host name {0:?} ends in a number and would be read as an address")]
+    Numeric(String),
+}
+
+/// A DNS name in lower case: labels of 1 to 63 of `[a-z0-9-]`, together at most 253, the last not a number.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hostname(Text);
+
+impl Hostname {
+    /// Takes a name as it is.
+    pub fn new(name: &str) -> Result<Self, HostnameError> {
+        if name.is_empty() {
+            return Err(HostnameError::Empty(name.into()));
+        }
+        if name.len() > MAX_NAME {
+            return Err(HostnameError::Long(name.into()));
+        }
+        if let Some(c) = name.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-' | '.')) {
+            return Err(HostnameError::Character(name.into(), c));
+        }
+        let bad = |label: &&str| {
+            label.is_empty() || label.len() > MAX_LABEL || label.starts_with('-') || label.ends_with('-')
+        };
+        if let Some(label) = name.split('.').find(bad) {
+            return Err(HostnameError::Label(name.into(), label.into()));
+        }
+        if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
+            return Err(HostnameError::Numeric(name.into()));
+        }
+        Ok(Hostname(name.into()))
+    }
+
+    /// Makes a name out of what registries call things: lower case, every other character a dash, dashes at the ends of
+    /// labels and empty labels left out. What then still breaks a rule (length, a number at the end) is refused.
+    pub fn sanitized(name: &str) -> Result<Self, HostnameError> {
+        if let Ok(fine) = Self::new(name) {
+            return Ok(fine);
+        }
+        let dashed: String = name
+            .chars()
+            .flat_map(char::to_lowercase)
+            .map(|c| if matches!(c, 'a'..='z' | '0'..='9' | '-' | '.') { c } else { '-' })
+            .collect();
+        let labels: Vec<&str> = dashed.split('.').map(|l| l.trim_matches('-')).filter(|l| !l.is_empty()).collect();
+        Self::new(&labels.join(".")).map_err(|error| match error {
+            HostnameError::Empty(_) => HostnameError::Empty(name.into()),
+            other => other,
+        })
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name, shared.
+    pub fn text(&self) -> &Text {
+        &self.0
+    }
+}
+
+impl fmt::Display for Hostname {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked_rule_by_rule() {
+        assert!(Hostname::new("orders.default-group.public.nacos").is_ok());
+        let long = "a.".repeat(127) + "ab";
+        let label = "a".repeat(64);
+        for (name, why) in [
+            ("", "empty"),
+            (long.as_str(), "253"),
+            (label.as_str(), "63"),
+            ("a..b", "label"),
+            ("-a", "dash"),
+            ("Orders", "'O'"),
+            ("a_b", "'_'"),
+            ("10.0.0.1", "address"),
+        ] {
+            let error = Hostname::new(name).unwrap_err().to_string();
+            assert!(error.contains(why), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn registry_names_become_host_names() {
+        for (name, host) in [
+            ("Orders", "orders"),
+            ("DEFAULT_GROUP@@orders", "default-group--orders"),
+            ("com.foo.Bar:1.0:g", "com.foo.bar-1.0-g"),
+            ("a_.b", "a.b"),
+            ("..a..b..", "a.b"),
+            ("订单-svc", "svc"),
+        ] {
+            assert_eq!(Hostname::sanitized(name).unwrap().as_str(), host, "{name}");
+        }
+        assert!(Hostname::sanitized("订单").is_err());
+        assert!(Hostname::sanitized("svc.1").is_err());
+    }
+}

@@ -1,0 +1,70 @@
+//! One service, as clients see it.
+
+use super::{Address, Fraction, Health, Hostname, Labels, Locality, Note, Port, Protocol, ServiceId, Text, Weight};
+
+/// A port that clients ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Its name; endpoints refer to it.
+    pub name: Text,
+    /// What clients ask for.
+    pub number: Port,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// The host it is reached at: the service's own for its first port, `<port-name>.<host>` for every further one,
+    /// because Istio sends an endpoint that lacks a port of its host to the wrong place.
+    pub host: Hostname,
+}
+
+/// An instance that may be served: enabled, with weight, at a place that clients can reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedEndpoint {
+    /// Where it is. A host name only where the service's `dns` is set.
+    pub address: Address,
+    /// Its own port for each service port that it has, ordered by name.
+    pub ports: Vec<(Text, Port)>,
+    /// Above zero.
+    pub weight: Weight,
+    /// After protection.
+    pub health: Health,
+    /// Where it runs.
+    pub locality: Locality,
+    /// All metadata, and `registry` where several feed one host.
+    pub labels: Labels,
+    /// Whether it wants TLS.
+    pub secure: bool,
+    /// 0 first; the next only when the former has none that serve.
+    pub priority: u32,
+}
+
+impl PublishedEndpoint {
+    /// Its port for the service port of that name.
+    pub fn port(&self, name: &str) -> Option<Port> {
+        self.ports.iter().find(|(n, _)| &**n == name).map(|(_, port)| *port)
+    }
+}
+
+/// A service as clients see it, keyed by its host. Equal input gives equal values, whatever the order of arrival.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedService {
+    /// The name clients use.
+    pub host: Hostname,
+    /// Further names for the same; sorted, none of them any service's host.
+    pub aliases: Vec<Hostname>,
+    /// Who feeds it, smaller owner first.
+    pub sources: Vec<ServiceId>,
+    /// At least one; the first is the service's own.
+    pub ports: Vec<ServicePort>,
+    /// Sorted by address and port; no address and port twice.
+    pub endpoints: Vec<PublishedEndpoint>,
+    /// Metadata of the service.
+    pub labels: Labels,
+    /// Too few are healthy, so all count as healthy.
+    pub protected: bool,
+    /// The threshold of that, if it has one.
+    pub protect_threshold: Option<Fraction>,
+    /// Endpoints keep their host names, and the client resolves them. By configuration, never by what is up.
+    pub dns: bool,
+    /// What was left out, renamed or held, and why.
+    pub notes: Vec<Note>,
+}

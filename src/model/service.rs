@@ -1,0 +1,184 @@
+//! One service, as its registry has it.
+
+use super::{Endpoint, Fraction, Hostname, Labels, Port, Text};
+use std::fmt;
+
+/// What a registry calls a service. Orders by registry name first; ownership of hosts is decided elsewhere, by the
+/// registry's place in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceId {
+    /// The registry's name in the configuration.
+    pub registry: Text,
+    /// Namespace, datacentre or root; empty where the registry has none.
+    pub namespace: Text,
+    /// Group; empty where the registry has none.
+    pub group: Text,
+    /// The name, as it is in the registry.
+    pub name: Text,
+}
+
+impl fmt::Display for ServiceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ServiceId { registry, namespace, group, name } = self;
+        f.write_str(registry)?;
+        for part in [namespace, group, name].into_iter().filter(|p| !p.is_empty()) {
+            write!(f, "/{part}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What a port speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http,
+    /// HTTP/2 without TLS.
+    Http2,
+    /// gRPC: HTTP/2.
+    Grpc,
+    /// HTTP/1.1 over TLS.
+    Https,
+    /// TLS with anything in it.
+    Tls,
+    /// Bytes.
+    Tcp,
+    /// Dubbo 2's own protocol: bytes to a proxy.
+    Dubbo,
+    /// Dubbo 3's Triple: HTTP/2, gRPC on the wire.
+    Tri,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Protocol; 8] = [
+        Protocol::Http,
+        Protocol::Http2,
+        Protocol::Grpc,
+        Protocol::Https,
+        Protocol::Tls,
+        Protocol::Tcp,
+        Protocol::Dubbo,
+        Protocol::Tri,
+    ];
+
+    /// The word for configuration and port names.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Protocol::Http => "http",
+            Protocol::Http2 => "http2",
+            Protocol::Grpc => "grpc",
+            Protocol::Https => "https",
+            Protocol::Tls => "tls",
+            Protocol::Tcp => "tcp",
+            Protocol::Dubbo => "dubbo",
+            Protocol::Tri => "tri",
+        }
+    }
+
+    /// Reads what [`Protocol::name`] writes, in any case, and the words that people use besides.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim().to_ascii_lowercase();
+        Some(match text.as_str() {
+            "triple" => Protocol::Tri,
+            "h2" | "h2c" => Protocol::Http2,
+            "grpcs" => Protocol::Tls,
+            "rest" => Protocol::Http,
+            _ => return Protocol::ALL.into_iter().find(|p| p.name() == text),
+        })
+    }
+
+    /// The service port where none is configured: the same whatever the instances listen on, so that routes stay.
+    pub const fn default_port(self) -> Port {
+        Port::known(match self {
+            Protocol::Http | Protocol::Http2 => 80,
+            Protocol::Grpc => 9090,
+            Protocol::Https | Protocol::Tls => 443,
+            Protocol::Tcp => 9000,
+            Protocol::Dubbo => 20880,
+            Protocol::Tri => 50051,
+        })
+    }
+
+    /// Whether a proxy must speak HTTP/2 to it.
+    pub const fn is_http2(self) -> bool {
+        matches!(self, Protocol::Http2 | Protocol::Grpc | Protocol::Tri)
+    }
+
+    /// Whether it is HTTP of some version that a proxy can read.
+    pub const fn is_http(self) -> bool {
+        matches!(self, Protocol::Http | Protocol::Http2 | Protocol::Grpc | Protocol::Tri)
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A port that a service is known by, where the registry itself tells (the catalogue file does).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeclaredPort {
+    /// Its name; endpoints refer to it.
+    pub name: Text,
+    /// What clients ask for.
+    pub number: Port,
+    /// What it speaks.
+    pub protocol: Protocol,
+}
+
+/// A service with all its instances, as its registry has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Which one.
+    pub id: ServiceId,
+    /// The host name, where the registry says it itself; else the naming template does.
+    pub host: Option<Hostname>,
+    /// The ports, where the registry says them itself; the first is the service's own.
+    pub ports: Vec<DeclaredPort>,
+    /// Metadata of the service.
+    pub labels: Labels,
+    /// The share of healthy instances at or below which all enabled ones count as healthy; `None`: no protection.
+    /// (Nacos `protectThreshold`; its 0 still protects when nothing at all is healthy.)
+    pub protect_threshold: Option<Fraction>,
+    /// The registry has applied its protection already: the health in `endpoints` is not the true one.
+    pub protected: bool,
+    /// Every registered instance: disabled, unhealthy and weightless ones, too. Sorted, so that the same instances in
+    /// any order make equal services.
+    pub endpoints: Vec<Endpoint>,
+    /// What was wrong in the registry's entry and was left out, for people.
+    pub notes: Vec<super::Note>,
+}
+
+impl Service {
+    /// A service of which only the name and the instances are known.
+    pub fn new(id: ServiceId, mut endpoints: Vec<Endpoint>) -> Self {
+        endpoints.sort();
+        Service {
+            id,
+            host: None,
+            ports: Vec::new(),
+            labels: Labels::new(),
+            protect_threshold: None,
+            protected: false,
+            endpoints,
+            notes: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn protocols_read_what_they_write_and_what_people_write() {
+        for protocol in Protocol::ALL {
+            assert_eq!(Protocol::parse(protocol.name()), Some(protocol));
+        }
+        assert_eq!(Protocol::parse("Triple"), Some(Protocol::Tri));
+        assert_eq!(Protocol::parse("GRPC"), Some(Protocol::Grpc));
+        assert_eq!(Protocol::parse("smtp"), None);
+    }
+}

@@ -1,0 +1,55 @@
+//! What a registry tells the catalog.
+
+use crate::model::{Service, ServiceId, Text};
+use std::{fmt, sync::Arc, time::Duration};
+
+/// A part of a registry that is listed, fails and goes stale by itself: all of it, a namespace, a group, a file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Scope(pub Text);
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "all" } else { &self.0 })
+    }
+}
+
+/// One thing heard. The catalog applies them in the order in which one registry sends them.
+#[derive(Debug, Clone)]
+pub enum Update {
+    /// The registry consists of these scopes and no others. It is synced when each of them was listed once. Sent first,
+    /// and whenever the scopes change; services of a scope that is no longer named count as absent from a list.
+    Scopes(Vec<Scope>),
+    /// Everything in one scope. Services equal to those before should be the same `Arc`s: comparing them is then free.
+    Listed {
+        /// Of which scope.
+        scope: Scope,
+        /// All its services, each once.
+        services: Vec<Arc<Service>>,
+        /// Services that are in the list but could not be read: their last good value stays.
+        unreadable: Vec<(ServiceId, Text)>,
+    },
+    /// One service as it is now, between lists.
+    Applied(Scope, Arc<Service>),
+    /// The registry says that this service is gone; not merely absent from a list.
+    Removed(Scope, ServiceId),
+    /// A scope could not be read. What is known of it stays.
+    Failed {
+        /// Of which scope; the whole registry if no list of scopes could be had.
+        scope: Option<Scope>,
+        /// The whole chain of causes, for people; never holds a secret.
+        error: Text,
+    },
+    /// What the reading since the last such update has cost.
+    Cost(Cost),
+}
+
+/// What reading costs the registry and us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cost {
+    /// Requests made.
+    pub requests: u64,
+    /// Bytes of the bodies received, as they were on the wire where that is known.
+    pub bytes: u64,
+    /// From the first request to the last answer.
+    pub duration: Duration,
+}

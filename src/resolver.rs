@@ -1,0 +1,1 @@
+//! Host-name instances: resolves the names that the catalog wants resolved.

@@ -1,0 +1,1 @@
+//! From published services to resources: pure functions.

@@ -1,0 +1,1 @@
+//! Small things without an idea of their own that several parts need.

@@ -1,0 +1,1 @@
+//! What groups of clients see: generations of translated resources.

@@ -1,0 +1,1 @@
+//! xDS: protocol state as values, and a thin layer that moves bytes.
