@@ -1,0 +1,205 @@
+//! The load generator: K streams against a Portolan of its own, and what that costs the server.
+//!
+//! It starts a `portolan` process on a registry that it controls (a folder of catalogue files), opens K ADS streams on TCP
+//! connections of their own, acknowledges everything as Envoy does (wildcard clusters, endpoints by all names), makes
+//! changes in the registry, and reports times, bytes, and the server's CPU and memory read from its process. Changes go
+//! the whole way: file, registry, catalog, view, stream. All on loopback, bounded in time and count.
+
+mod process;
+mod registry;
+mod report;
+mod stream;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use process::Server;
+use registry::Registry;
+use report::Spread;
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use stream::{Observer, Variant};
+use tokio::time::sleep;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What to measure.
+#[derive(Debug, Parser)]
+#[command(about = "Loads a Portolan with K streams and reports what that costs it")]
+struct Args {
+    /// The server's binary.
+    #[arg(long, default_value = "target/release/portolan")]
+    portolan: PathBuf,
+    /// Streams, each on a connection of its own.
+    #[arg(long, short = 'k', default_value_t = 100)]
+    streams: usize,
+    /// Services in the registry.
+    #[arg(long, short = 'n', default_value_t = 5000)]
+    services: usize,
+    /// Endpoints of each service.
+    #[arg(long, short = 'e', default_value_t = 10)]
+    endpoints: usize,
+    /// The variant of the protocol.
+    #[arg(long, value_enum, default_value_t = Variant::Delta)]
+    variant: Variant,
+    /// Changes of one endpoint's weight, one after the other.
+    #[arg(long, default_value_t = 40)]
+    changes: usize,
+    /// After that: this many changes at the given rate, and how far behind the last stream is.
+    #[arg(long, default_value_t = 0)]
+    burst: usize,
+    /// Changes per second of the burst.
+    #[arg(long, default_value_t = 400)]
+    rate: u32,
+    /// Seconds in which nothing changes, at first: messages and CPU of that.
+    #[arg(long, default_value_t = 5)]
+    idle: u64,
+    /// This many readers that never read, one change between each two of them; what they cost in memory.
+    #[arg(long, default_value_t = 0)]
+    stalled: usize,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(run(args))
+}
+
+async fn run(args: Args) -> anyhow::Result<()> {
+    let registry = Registry::create(args.services, args.endpoints)?;
+    let started = Instant::now();
+    let server = Server::start(&args.portolan, registry.config()).await?;
+    println!("{} services x {} endpoints, {} streams, {:?}", args.services, args.endpoints, args.streams, args.variant);
+    println!("ready after           {:>9.0} ms   RSS {:.0} MiB", millis(started.elapsed()), server.rss_mib()?);
+    if args.stalled > 0 {
+        return stalled(&args, &registry, &server).await;
+    }
+    let observer = Observer::new(args.streams);
+    full_state(&args, &server, &observer, &registry).await?;
+    idle(&args, &server, &observer).await?;
+    changes(&args, &server, &observer, &registry).await?;
+    if args.burst > 0 {
+        burst(&args, &server, &observer, &registry).await?;
+    }
+    if observer.broken() > 0 {
+        bail!("{} streams broke", observer.broken());
+    }
+    Ok(())
+}
+
+/// All streams from nothing to everything.
+async fn full_state(args: &Args, server: &Server, observer: &Arc<Observer>, registry: &Registry) -> anyhow::Result<()> {
+    let (started, cpu) = (Instant::now(), server.cpu()?);
+    let names = Arc::new(stream::Names::new(registry.names()));
+    for _ in 0..args.streams {
+        tokio::spawn(stream::run(server.xds(), args.variant, names.clone(), observer.clone()));
+    }
+    let times = observer.wait_full(Duration::from_secs(120)).await.context("full state")?;
+    settle(observer).await;
+    let spread = Spread::of(times.iter().map(|t| t.duration_since(started)));
+    println!("full state            {spread}   CPU {:.0} ms", millis(server.cpu()? - cpu));
+    println!(
+        "  per stream          {:>9.2} MiB  RSS {:.0} MiB",
+        observer.take_bytes() as f64 / args.streams as f64 / 1048576.0,
+        server.rss_mib()?
+    );
+    Ok(())
+}
+
+/// Nothing changes: nothing may be sent.
+async fn idle(args: &Args, server: &Server, observer: &Observer) -> anyhow::Result<()> {
+    let (cpu, messages) = (server.cpu()?, observer.messages());
+    sleep(Duration::from_secs(args.idle)).await;
+    println!(
+        "idle {:>3} s            {:>9} messages   CPU {:.1} ms",
+        args.idle,
+        observer.messages() - messages,
+        millis(server.cpu()? - cpu)
+    );
+    Ok(())
+}
+
+/// One change after the other, each seen by all streams and acknowledged before the next.
+async fn changes(args: &Args, server: &Server, observer: &Observer, registry: &Registry) -> anyhow::Result<()> {
+    if args.changes == 0 {
+        return Ok(());
+    }
+    let (cpu, began) = (server.cpu()?, Instant::now());
+    let (mut last, mut each) = (Vec::new(), Vec::new());
+    observer.take_bytes();
+    for change in 0..args.changes {
+        observer.begin_round();
+        let at = registry.change(change % args.services)?;
+        let times = observer.wait_round(Duration::from_secs(20)).await.with_context(|| format!("change {change}"))?;
+        last.push(times.iter().max().copied().unwrap_or(at).duration_since(at));
+        each.extend(times.iter().map(|t| t.duration_since(at)));
+        settle(observer).await;
+    }
+    let cpu = server.cpu()? - cpu;
+    let count = args.changes as f64;
+    println!("change, last stream   {}   CPU {:.1} ms per change", Spread::of(last), millis(cpu) / count);
+    println!(
+        "change, each stream   {}   {:.0} B per stream",
+        Spread::of(each),
+        observer.take_bytes() as f64 / count / args.streams as f64
+    );
+    println!("  {} changes in {:.1} s, RSS {:.0} MiB", args.changes, began.elapsed().as_secs_f64(), server.rss_mib()?);
+    Ok(())
+}
+
+/// Many changes at a steady rate, and how long after the last one every stream has it.
+async fn burst(args: &Args, server: &Server, observer: &Observer, registry: &Registry) -> anyhow::Result<()> {
+    let (cpu, messages) = (server.cpu()?, observer.messages());
+    let mut tick = tokio::time::interval(Duration::from_secs(1) / args.rate);
+    for change in 0..args.burst {
+        tick.tick().await;
+        registry.change(1 + change % (args.services - 1))?;
+    }
+    settle(observer).await;
+    observer.begin_round();
+    let at = registry.change(0)?;
+    let times = observer.wait_round(Duration::from_secs(20)).await.context("the last change of the burst")?;
+    let behind = times.iter().max().copied().unwrap_or(at).duration_since(at);
+    println!(
+        "burst {} at {}/s     last {:.0} ms behind   {} messages   CPU {:.1} ms per change",
+        args.burst,
+        args.rate,
+        millis(behind),
+        (observer.messages() - messages) / args.streams as u64,
+        millis(server.cpu()? - cpu) / args.burst as f64
+    );
+    Ok(())
+}
+
+/// Readers that subscribe to everything and never read, each stalled at a generation of its own.
+async fn stalled(args: &Args, registry: &Registry, server: &Server) -> anyhow::Result<()> {
+    let before = server.rss_mib()?;
+    let names = Arc::new(stream::Names::new(registry.names()));
+    let mut readers = Vec::new();
+    for reader in 0..args.stalled {
+        readers.push(stream::stall(server.xds(), args.variant, names.clone()).await?);
+        registry.change(reader % args.services)?;
+        sleep(Duration::from_millis(30)).await;
+    }
+    sleep(Duration::from_secs(1)).await;
+    println!("{} stalled readers    RSS {before:.0} -> {:.0} MiB", args.stalled, server.rss_mib()?);
+    Ok(())
+}
+
+/// Until no message has come for a while: all is sent and acknowledged.
+async fn settle(observer: &Observer) {
+    let mut seen = observer.messages();
+    loop {
+        sleep(Duration::from_millis(60)).await;
+        if observer.messages() == seen {
+            return;
+        }
+        seen = observer.messages();
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}

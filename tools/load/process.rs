@@ -1,0 +1,92 @@
+//! The server's process: started, watched through /proc, ended.
+
+use anyhow::{Context, bail};
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    process::{Child, Command},
+};
+
+/// A running Portolan; killed when dropped.
+pub struct Server {
+    _child: Child,
+    _folder: TempDir,
+    pid: u32,
+    xds: SocketAddr,
+}
+
+impl Server {
+    /// Starts the binary with the given `registries:` section and waits until it is ready.
+    pub async fn start(binary: &Path, registries: String) -> anyhow::Result<Server> {
+        let (xds, admin) = (free_address()?, free_address()?);
+        let folder = tempfile::tempdir()?;
+        let config = folder.path().join("portolan.yaml");
+        fs::write(
+            &config,
+            format!("version: 1\nxds: {{ listen: '{xds}' }}\nadmin: {{ listen: '{admin}' }}\n{registries}"),
+        )?;
+        let log = fs::File::create(folder.path().join("log"))?;
+        let child = Command::new(binary)
+            .arg("--config")
+            .arg(&config)
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("could not start {}; build it with cargo build --release", binary.display()))?;
+        let pid = child.id().context("the server has ended")?;
+        let server = Server { _child: child, _folder: folder, pid, xds };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !is_ready(admin).await {
+            if Instant::now() > deadline || !Path::new(&format!("/proc/{pid}")).exists() {
+                let log = fs::read_to_string(server._folder.path().join("log")).unwrap_or_default();
+                bail!("the server did not become ready: {log}");
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(server)
+    }
+
+    pub fn xds(&self) -> SocketAddr {
+        self.xds
+    }
+
+    /// User and system time of all its threads so far.
+    pub fn cpu(&self) -> anyhow::Result<Duration> {
+        let mut nanos = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.pid))? {
+            let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+            nanos += text.split(' ').next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+        }
+        Ok(Duration::from_nanos(nanos))
+    }
+
+    pub fn rss_mib(&self) -> anyhow::Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        let line = status.lines().find(|l| l.starts_with("VmRSS:")).context("no VmRSS")?;
+        let kib: f64 = line.split_whitespace().nth(1).context("no number in VmRSS")?.parse()?;
+        Ok(kib / 1024.0)
+    }
+}
+
+fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+async fn is_ready(admin: SocketAddr) -> bool {
+    let ask = async {
+        let mut socket = TcpStream::connect(admin).await.ok()?;
+        socket.write_all(b"GET /ready HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.ok()?;
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).await.ok()?;
+        answer.starts_with(b"HTTP/1.1 200").then_some(())
+    };
+    ask.await.is_some()
+}
