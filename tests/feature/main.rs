@@ -1,0 +1,8 @@
+//! Features, seen from outside: the product as a process, catalogue files and configurations in, admin HTTP out.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_starts;
+mod replicas;
+mod secrets;

@@ -1,0 +1,65 @@
+//! A secret of the configuration is in nothing that Portolan writes or answers.
+
+use crate::support::portolan::Portolan;
+use std::{fs, net::TcpListener, process::Command};
+
+const PLANTED: &str = "pl4nted-s3cret";
+
+#[tokio::test]
+async fn a_planted_secret_is_in_no_log_dump_metric_or_output() {
+    // A port that accepts and says nothing useful: logging in fails, and the failure is logged, too.
+    let registry = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = registry.local_addr().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    fs::write(&file, format!("{PLANTED}\n")).unwrap();
+    let nacos = |name: &str, password: &str| {
+        format!(
+            "- name: {name}\n  required: false\n  nacos: {{ servers: ['http://{address}'], timeout: 300ms, username: reader, password: '{password}' }}\n"
+        )
+    };
+    let config = format!(
+        "registries:\n{}{}",
+        nacos("literal", PLANTED),
+        nacos("referred", &format!("${{file:{}}}", file.display()))
+    );
+    let portolan = Portolan::start(&config).await;
+    portolan.ready().await;
+    let mut seen = Vec::new();
+    for path in [
+        "/",
+        "/healthz",
+        "/ready",
+        "/metrics",
+        "/api/v1/registries",
+        "/api/v1/services",
+        "/api/v1/clients",
+        "/api/v1/digests",
+        "/api/v1/resources/clusters",
+        "/api/v1/resources/endpoints",
+    ] {
+        let (status, body) = portolan.get(path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        seen.push((path.to_string(), body));
+    }
+    let admin = format!("http://{}", portolan.admin);
+    let path = portolan.config();
+    let config = path.to_str().unwrap();
+    for arguments in [
+        vec!["check", "--config", config],
+        vec!["get", "registries", "--admin", &admin],
+        vec!["get", "services", "--admin", &admin],
+        vec!["--config", "/nowhere/portolan.yaml", "check"],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_portolan")).args(&arguments).output().unwrap();
+        seen.push((
+            arguments.join(" "),
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)),
+        ));
+    }
+    seen.push(("the log".into(), portolan.log()));
+    for (what, text) in seen {
+        assert!(!text.is_empty(), "{what} is empty");
+        assert!(!text.contains(PLANTED), "{what} shows the secret: {text}");
+    }
+}

@@ -1,0 +1,131 @@
+//! The product itself, as a process of its own: started on free ports, asked over HTTP, ended by its process id.
+
+use super::until;
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+/// A running `portolan serve`; killed when dropped.
+pub struct Portolan {
+    child: Child,
+    folder: TempDir,
+    /// Where Envoys connect.
+    pub xds: SocketAddr,
+    /// Where people ask.
+    pub admin: SocketAddr,
+}
+
+impl Portolan {
+    /// Starts the binary on a configuration without `xds:` and `admin:`, and waits until it has bound its ports.
+    pub async fn start(rest_of_config: &str) -> Portolan {
+        Self::start_on("127.0.0.1:0", "127.0.0.1:0", rest_of_config).await
+    }
+
+    /// The same on given addresses, as a restart needs it.
+    pub async fn start_on(xds: &str, admin: &str, rest_of_config: &str) -> Portolan {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("portolan.yaml");
+        fs::write(
+            &config,
+            format!(
+                "version: 1\nxds: {{ listen: '{xds}', drain: 200ms }}\nadmin: {{ listen: '{admin}' }}\n{rest_of_config}"
+            ),
+        )
+        .unwrap();
+        Self::spawn(folder, &["--config", config.to_str().unwrap()]).await
+    }
+
+    async fn spawn(folder: TempDir, args: &[&str]) -> Portolan {
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_portolan"))
+            .args(args)
+            .env("PORTOLAN_LOG", "debug")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let path = folder.path().join("log");
+        let (xds, admin) = until("Portolan to print its addresses", Duration::from_secs(20), || {
+            let path = path.clone();
+            async move {
+                let log = fs::read_to_string(&path).unwrap_or_default();
+                match (address_after(&log, "xDS on "), address_after(&log, "Admin on http://")) {
+                    (Some(xds), Some(admin)) => Ok((xds, admin)),
+                    _ => Err(log),
+                }
+            }
+        })
+        .await;
+        Portolan { child, folder, xds, admin }
+    }
+
+    /// Everything that it has printed so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// A folder that lives as long as the process.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The path of its configuration.
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("portolan.yaml")
+    }
+
+    /// The body of an admin page, with its status.
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        let answer = reqwest::get(format!("http://{}{path}", self.admin)).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// The JSON of an admin page.
+    pub async fn json(&self, path: &str) -> serde_json::Value {
+        let (status, body) = self.get(path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// Waits until `/ready` says yes.
+    pub async fn ready(&self) -> &Self {
+        until("Portolan to be ready", Duration::from_secs(30), || async {
+            match self.get("/ready").await {
+                (200, _) => Ok(()),
+                (status, body) => Err(format!("{status} {body}")),
+            }
+        })
+        .await;
+        self
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it still runs")
+    }
+
+    /// Asks it politely to end, and waits for that.
+    pub async fn terminate(mut self) -> std::process::ExitStatus {
+        let pid = self.pid().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+        tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await.expect("it ends in time").unwrap()
+    }
+
+    /// Ends it at once, as a crash would.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
+
+fn address_after(log: &str, mark: &str) -> Option<SocketAddr> {
+    let rest = &log[log.find(mark)? + mark.len()..];
+    rest.split_whitespace().next()?.trim_end_matches('/').parse().ok()
+}
