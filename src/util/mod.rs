@@ -1,1 +1,4 @@
 //! Small things without an idea of their own that several parts need.
+
+pub mod secret;
+pub mod yaml;

@@ -1,0 +1,73 @@
+//! Mistakes, with where they stand.
+
+use super::Place;
+use std::{fmt, sync::Arc};
+
+/// A mistake in a file: what, where, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// The file's name for people.
+    pub file: Arc<str>,
+    /// Where in it.
+    pub place: Place,
+    /// The way to the key, such as `registries[0].nacos.servers[1]`; empty for the whole file.
+    pub path: String,
+    /// What is wrong, and the remedy. Never holds a secret.
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Problem { file, place, path, text } = self;
+        write!(f, "{file}:{}:{}: ", place.line, place.column)?;
+        if !path.is_empty() {
+            write!(f, "{path}: ")?;
+        }
+        f.write_str(text)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// All mistakes of a reading, by position, each once. Prints one per line.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// Sorts them.
+    pub fn new(mut problems: Vec<Problem>) -> Self {
+        problems.sort();
+        problems.dedup();
+        Problems(problems)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each, by position.
+    pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
+        self.0.iter()
+    }
+}
+
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Problems(vec![problem])
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str("\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}

@@ -1,0 +1,114 @@
+//! `${env:NAME}` and `${file:PATH}` in configuration strings.
+
+use std::{borrow::Cow, env, fmt, fs, io, path::PathBuf, sync::Arc};
+
+/// What a file that holds a secret may have at most.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Why a reference is refused. Never holds what it stands for.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// Nothing closes it.
+    #[error("`${{` without its `}}`; write `$${{` where the characters themselves are meant")]
+    Open,
+    /// Neither of the two kinds.
+    #[error(
+        "`${{{0}}}` is unknown; write ${{env:NAME}}, ${{file:PATH}}, or `$${{` where the characters themselves are meant"
+    )]
+    Unknown(String),
+    /// The variable is not set.
+    #[error("the environment variable {0} is not set; set it before the start")]
+    Unset(String),
+    /// The variable or file has nothing in it.
+    #[error("${{{0}}} is empty; put a value into it")]
+    Empty(String),
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}; check the path and the permissions", .path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Finds what references stand for.
+#[derive(Clone)]
+pub struct Resolver {
+    variables: Variables,
+    base: PathBuf,
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+impl Resolver {
+    /// Takes variables from the process's environment, and relative paths from `base` on.
+    pub fn new(base: impl Into<PathBuf>) -> Self {
+        Resolver::with_variables(base, |name| env::var(name).ok())
+    }
+
+    /// Takes variables from anywhere.
+    pub fn with_variables(
+        base: impl Into<PathBuf>,
+        variables: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        Resolver { variables: Arc::new(variables), base: base.into() }
+    }
+
+    /// The text with its references replaced; what they stand for is not looked at again.
+    pub fn fill<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, ResolveError> {
+        if !text.contains("${") {
+            return Ok(Cow::Borrowed(text));
+        }
+        let (mut filled, mut rest) = (String::new(), text);
+        while let Some(at) = rest.find("${") {
+            if rest[..at].ends_with('$') {
+                filled.push_str(&rest[..at - 1]);
+                filled.push_str("${");
+                rest = &rest[at + 2..];
+                continue;
+            }
+            let (reference, after) = rest[at + 2..].split_once('}').ok_or(ResolveError::Open)?;
+            filled.push_str(&rest[..at]);
+            filled.push_str(&self.find(reference)?);
+            rest = after;
+        }
+        filled.push_str(rest);
+        Ok(Cow::Owned(filled))
+    }
+
+    fn find(&self, reference: &str) -> Result<String, ResolveError> {
+        let found = match reference.split_once(':') {
+            Some(("env", name)) if !name.is_empty() => {
+                (self.variables)(name).ok_or_else(|| ResolveError::Unset(name.into()))?
+            }
+            Some(("file", path)) if !path.is_empty() => self.read(path)?,
+            _ => return Err(ResolveError::Unknown(reference.into())),
+        };
+        if found.is_empty() { Err(ResolveError::Empty(reference.into())) } else { Ok(found) }
+    }
+
+    fn read(&self, path: &str) -> Result<String, ResolveError> {
+        let path = self.base.join(path);
+        let read = || match fs::metadata(&path)?.len() {
+            size if size > MAX_FILE => Err(io::Error::other(format!("{size} bytes are too many for a secret"))),
+            _ => fs::read_to_string(&path),
+        };
+        let mut text = read().map_err(|source| ResolveError::Read { path: path.clone(), source })?;
+        // Editors and `echo` end the last line; a second end of line is somebody's intention.
+        if text.ends_with('\n') {
+            text.pop();
+            if text.ends_with('\r') {
+                text.pop();
+            }
+        }
+        Ok(text)
+    }
+}

@@ -1,0 +1,120 @@
+//! A mapping being read key by key.
+
+use super::{
+    Value,
+    node::{Content, Key, Node},
+    value::Path,
+};
+use std::{collections::HashMap, rc::Rc};
+
+/// A mapping whose keys are words of ours. Remembers what was asked for, so that all other keys can be reported.
+#[derive(Debug)]
+pub struct Section<'a> {
+    value: Value<'a>,
+    entries: &'a [(Key, Node)],
+    path: Rc<Path<'a>>,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn open(value: Value<'a>) -> Option<Self> {
+        // A key with nothing behind it, all of whose parts are commented out, is an empty mapping.
+        let entries = match value.node.content() {
+            Content::Map(entries) => entries.as_slice(),
+            Content::Null => &[],
+            _ => {
+                let kind = value.node.kind();
+                return value.problem(format!("must be a mapping of keys to values, but is {kind}"));
+            }
+        };
+        report_duplicates(&value, entries);
+        let path = Rc::new(value.path.clone());
+        Some(Section { value, entries, path, known: Vec::new() })
+    }
+
+    /// The mapping itself, to report what concerns all of it.
+    pub fn value(&self) -> &Value<'a> {
+        &self.value
+    }
+
+    /// The value of a key, if it is there and not `null`.
+    pub fn take(&mut self, key: &'static str) -> Option<Value<'a>> {
+        self.known.push(key);
+        let (name, node) = self.entries.iter().find(|(name, _)| &*name.text == key)?;
+        let value = Value { reader: self.value.reader, node, path: Path::Key(self.path.clone(), &name.text) };
+        if value.is_null() { None } else { Some(value) }
+    }
+
+    /// The value of a key, read; `None` if it is missing or mistaken.
+    pub fn get<T>(&mut self, key: &'static str, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Option<T> {
+        read(&self.take(key)?)
+    }
+
+    /// As [`Section::get`], but a missing key is a problem.
+    pub fn need<T>(&mut self, key: &'static str, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Option<T> {
+        match self.take(key) {
+            Some(value) => read(&value),
+            None => self.value.problem(format!("the key `{key}` is missing")),
+        }
+    }
+
+    /// The mapping of a key, read; `None` if it is missing or mistaken.
+    pub fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'a>) -> Option<T>) -> Option<T> {
+        self.get(key, |value| value.section(read))
+    }
+
+    /// Whether a key is written, even if there is nothing behind it.
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|(name, _)| &*name.text == key)
+    }
+
+    /// Reports the keys that nobody asked for.
+    pub(super) fn end(self) {
+        for (key, _) in self.entries {
+            if self.known.contains(&&*key.text) {
+                continue;
+            }
+            let remedy = match nearest(&key.text, &self.known) {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => format!("known here: {}", self.known.join(", ")),
+            };
+            self.value.report(key.place, format!("unknown key `{}`; {remedy}", key.text));
+        }
+    }
+}
+
+pub(super) fn report_duplicates(value: &Value<'_>, entries: &[(Key, Node)]) {
+    // Nearly all mappings are small, and there are very many of them.
+    let duplicate = |(i, (key, _)): (usize, &(Key, Node))| entries[..i].iter().any(|(k, _)| k.text == key.text);
+    if entries.len() <= 16 && !entries.iter().enumerate().any(duplicate) {
+        return;
+    }
+    let mut first = HashMap::with_capacity(entries.len());
+    for (key, _) in entries {
+        let line = *first.entry(&*key.text).or_insert(key.place);
+        if line != key.place {
+            value.report(key.place, format!("the key `{}` is there twice, first on line {}", key.text, line.line));
+        }
+    }
+}
+
+/// The known word that was most likely meant.
+fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    let near = |k: &&str| distance(word, k) <= k.len().max(word.len()).div_ceil(3);
+    known.iter().copied().filter(near).min_by_key(|k| distance(word, k))
+}
+
+/// How many letters must be put in, taken out or replaced.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().take(64).enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,257 @@
+//! One value being read, with typed getters.
+
+use super::{
+    Place, Problem, Problems, Reader, Section,
+    node::{Content, Node},
+};
+use crate::util::secret::Secret;
+use std::{borrow::Cow, collections::BTreeMap, fmt, net::SocketAddr, ops::RangeInclusive, rc::Rc, time::Duration};
+
+/// A value and the way to it. Getters give `None` after reporting what is wrong.
+#[derive(Debug, Clone)]
+pub struct Value<'a> {
+    pub(super) reader: &'a Reader<'a>,
+    pub(super) node: &'a Node,
+    pub(super) path: Path<'a>,
+}
+
+/// The way to a value; written out only when there is something to report.
+#[derive(Debug, Clone)]
+pub(super) enum Path<'a> {
+    Root,
+    Key(Rc<Path<'a>>, &'a str),
+    Index(Rc<Path<'a>>, usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Path::Root => Ok(()),
+            Path::Key(parent, key) if matches!(**parent, Path::Root) => f.write_str(key),
+            Path::Key(parent, key) => write!(f, "{parent}.{key}"),
+            Path::Index(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
+
+impl<'a> Value<'a> {
+    pub(super) fn root(reader: &'a Reader<'a>, node: &'a Node) -> Self {
+        Value { reader, node, path: Path::Root }
+    }
+
+    /// Where it stands.
+    pub fn place(&self) -> Place {
+        self.node.place
+    }
+
+    /// Reports a mistake here. `None`, so that getters can end with it.
+    pub fn problem<T>(&self, text: impl Into<String>) -> Option<T> {
+        self.report(self.node.place, text.into());
+        None
+    }
+
+    /// Says something here that is no mistake.
+    pub fn warn(&self, text: impl Into<String>) {
+        self.reader.warnings.borrow_mut().push(self.at(self.node.place, text.into()));
+    }
+
+    /// What an outside check says: its value, or its error as a problem here.
+    pub fn check<T, E: fmt::Display>(&self, result: Result<T, E>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => self.problem(self.hide(error.to_string())),
+        }
+    }
+
+    /// Reads something whose mistakes do not concern the rest: they are handed out instead of being reported.
+    pub fn attempt<T>(&self, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Result<T, Problems> {
+        let before = self.reader.problems.borrow().len();
+        let value = read(self);
+        let own = self.reader.problems.borrow_mut().split_off(before);
+        match value {
+            Some(value) if own.is_empty() => Ok(value),
+            _ => Err(Problems::new(own)),
+        }
+    }
+
+    /// Whether it is `null` or nothing.
+    pub fn is_null(&self) -> bool {
+        matches!(self.node.content(), Content::Null)
+    }
+
+    /// Whether it is a list.
+    pub fn is_list(&self) -> bool {
+        matches!(self.node.content(), Content::List(_))
+    }
+
+    /// Whether it is a mapping.
+    pub fn is_map(&self) -> bool {
+        matches!(self.node.content(), Content::Map(_))
+    }
+
+    /// Any single value as text; may be empty.
+    pub fn text(&self) -> Option<Cow<'a, str>> {
+        let Content::Scalar(raw) = self.node.content() else {
+            return self.problem(format!("must be a single value, but is {}", self.node.kind()));
+        };
+        match self.reader.resolver {
+            None => Some(Cow::Borrowed(raw)),
+            Some(resolver) => self.check(resolver.fill(raw)),
+        }
+    }
+
+    /// Text that is not empty.
+    pub fn string(&self) -> Option<String> {
+        self.parse(|text| if text.is_empty() { Err("must not be empty") } else { Ok(text.to_owned()) })
+    }
+
+    /// Text that is never shown.
+    pub fn secret(&self) -> Option<Secret> {
+        let text = self.text()?;
+        if text.is_empty() { self.problem("must not be empty") } else { Some(Secret::new(text)) }
+    }
+
+    /// Text read by a function of its own.
+    pub fn parse<T, E: fmt::Display>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        let text = self.text()?;
+        self.check(parse(&text))
+    }
+
+    /// `true` or `false`.
+    pub fn bool(&self) -> Option<bool> {
+        self.parse(|text| match text {
+            "true" | "True" | "TRUE" => Ok(true),
+            "false" | "False" | "FALSE" => Ok(false),
+            _ => Err(format!("must be true or false, not {text:?}")),
+        })
+    }
+
+    /// A whole number within a range.
+    pub fn integer<T: TryFrom<i64> + PartialOrd + fmt::Display>(&self, range: RangeInclusive<T>) -> Option<T> {
+        self.parse(|text| {
+            let number = text.parse::<i64>().ok().and_then(|n| T::try_from(n).ok()).filter(|n| range.contains(n));
+            number.ok_or_else(|| {
+                format!("must be a whole number from {} to {}, not {text:?}", range.start(), range.end())
+            })
+        })
+    }
+
+    /// A finite number within a range.
+    pub fn number(&self, range: RangeInclusive<f64>) -> Option<f64> {
+        self.parse(|text| {
+            let number = text.parse::<f64>().ok().filter(|n| n.is_finite() && range.contains(n));
+            number.ok_or_else(|| format!("must be a number from {} to {}, not {text:?}", range.start(), range.end()))
+        })
+    }
+
+    /// A share of a whole, as `30%` or `0.3`.
+    pub fn fraction(&self) -> Option<f64> {
+        self.parse(|text| {
+            let share = match text.strip_suffix('%') {
+                Some(percent) => percent.trim_end().parse::<f64>().map(|p| p / 100.0),
+                None => text.parse::<f64>(),
+            };
+            let share = share.ok().filter(|s| (0.0..=1.0).contains(s));
+            share.ok_or_else(|| format!("must be a share such as 30% or 0.3, from 0 to 1, not {text:?}"))
+        })
+    }
+
+    /// A time such as `500ms`, `10m` or `1h 30m`, within a range.
+    pub fn duration(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
+        self.parse(|text| {
+            let time = humantime::parse_duration(text)
+                .map_err(|_| format!("must be a time with its unit, such as 500ms, 30s or 10m, not {text:?}"))?;
+            if range.contains(&time) {
+                return Ok(time);
+            }
+            let [start, end] = [range.start(), range.end()].map(|d| humantime::format_duration(*d));
+            Err(format!("must be a time from {start} to {end}, not {text}"))
+        })
+    }
+
+    /// An address and port such as `127.0.0.1:8081`; port 0 takes any that is free.
+    pub fn socket_address(&self) -> Option<SocketAddr> {
+        self.parse(|text| {
+            text.parse()
+                .map_err(|_| format!("must be an address and port such as 127.0.0.1:8081 or [::1]:8081, not {text:?}"))
+        })
+    }
+
+    /// One of some words.
+    pub fn word<T: Clone>(&self, words: &[(&str, T)]) -> Option<T> {
+        self.parse(|text| {
+            let found = words.iter().find(|(word, _)| *word == text);
+            found.map(|(_, meaning)| meaning.clone()).ok_or_else(|| {
+                let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+                format!("must be one of {}, not {text:?}", words.join(", "))
+            })
+        })
+    }
+
+    /// The values of a list.
+    pub fn list(&self) -> Option<Vec<Value<'a>>> {
+        let Content::List(items) = self.node.content() else {
+            return self.problem(format!("must be a list, but is {}", self.node.kind()));
+        };
+        let path = Rc::new(self.path.clone());
+        let item = |(i, node)| Value { reader: self.reader, node, path: Path::Index(path.clone(), i) };
+        Some(items.iter().enumerate().map(item).collect())
+    }
+
+    /// Each value of a list, read; those with mistakes are left out.
+    pub fn each<T>(&self, read: impl Fn(&Value<'a>) -> Option<T>) -> Option<Vec<T>> {
+        Some(self.list()?.iter().filter_map(read).collect())
+    }
+
+    /// As [`Value::each`], but a single value may stand for a list of one.
+    pub fn one_or_each<T>(&self, read: impl Fn(&Value<'a>) -> Option<T>) -> Option<Vec<T>> {
+        if self.is_list() { self.each(read) } else { Some(read(self).into_iter().collect()) }
+    }
+
+    /// The entries of a mapping whose keys are names rather than words of ours, in their order; no key twice.
+    pub fn entries(&self) -> Option<Vec<(&'a str, Value<'a>)>> {
+        let Content::Map(entries) = self.node.content() else {
+            return self.problem(format!("must be a mapping of keys to values, but is {}", self.node.kind()));
+        };
+        super::section::report_duplicates(self, entries);
+        let path = Rc::new(self.path.clone());
+        let entry = |(key, node): &'a (super::node::Key, Node)| {
+            (&*key.text, Value { reader: self.reader, node, path: Path::Key(path.clone(), &key.text) })
+        };
+        Some(entries.iter().map(entry).collect())
+    }
+
+    /// A mapping of names to texts, which may be empty.
+    pub fn texts(&self) -> Option<BTreeMap<String, String>> {
+        let entries = self.entries()?.into_iter();
+        Some(entries.filter_map(|(key, v)| Some((key.to_owned(), v.text()?.into_owned()))).collect())
+    }
+
+    /// A mapping whose keys are words of ours. Keys that `read` did not ask for are reported.
+    pub fn section<T>(&self, read: impl FnOnce(&mut Section<'a>) -> Option<T>) -> Option<T> {
+        let mut section = Section::open(self.clone())?;
+        let value = read(&mut section);
+        section.end();
+        value
+    }
+
+    pub(super) fn report(&self, place: Place, text: String) {
+        self.reader.problems.borrow_mut().push(self.at(place, text));
+    }
+
+    fn at(&self, place: Place, text: String) -> Problem {
+        Problem { file: self.reader.file.clone(), place, path: self.path.to_string(), text }
+    }
+
+    /// Errors quote what they refuse. What a reference stands for may be a secret, so the reference is quoted instead.
+    fn hide(&self, error: String) -> String {
+        let (Content::Scalar(raw), Some(resolver)) = (self.node.content(), self.reader.resolver) else { return error };
+        match resolver.fill(raw) {
+            Ok(Cow::Owned(filled)) if !filled.is_empty() => {
+                let escaped = format!("{filled:?}");
+                error.replace(escaped.trim_matches('"'), raw).replace(&filled, raw)
+            }
+            _ => error,
+        }
+    }
+}
