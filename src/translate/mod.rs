@@ -1,1 +1,70 @@
 //! From published services to resources: pure functions.
+//!
+//! Views call them, once for each change of a service. They see one service at a time and know neither clock nor
+//! environment: equal services and options give equal bytes, in every process. What cannot be sent is left out and told
+//! as [`Rejected`]; it never spoils what stands beside it.
+
+pub mod envoy;
+
+use crate::{
+    model::{Hostname, Text},
+    resource::{Kind, Name},
+};
+use bytes::Bytes;
+
+/// A resource's message, encoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// Its type.
+    pub kind: Kind,
+    /// Its name.
+    pub name: Name,
+    /// The message, without its type URL.
+    pub body: Bytes,
+    /// The assignment that a cluster asks for.
+    pub refers_to: Option<Name>,
+}
+
+/// Something of a service that is not sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Whose.
+    pub host: Hostname,
+    /// What: an endpoint's address, or a cluster's name.
+    pub subject: Text,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why something is not sent. The text says what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Why {
+    /// One name among the addresses makes clients refuse the whole assignment.
+    #[error("a host name cannot be sent by EDS; let its registry have `hostnames: resolve` or `hostnames: dns`")]
+    HostName,
+    /// Names are resolved, sockets have none.
+    #[error("a unix socket cannot be in a cluster of host names; let its registry have `hostnames: resolve`")]
+    UnixAmongNames,
+    /// Longer than the operating system takes; clients refuse the whole assignment.
+    #[error("the path of a unix socket has at most {} bytes", envoy::MAX_UNIX_PATH)]
+    UnixPathLong,
+    /// The same place twice; the first stays.
+    #[error("the address and port are there twice; the first is sent")]
+    Twice,
+    /// Two services, or two ports or aliases of one, have the same cluster name.
+    #[error("the cluster name is {0}'s; let `envoy: cluster_name` tell them apart, or rename one")]
+    NameTaken(Hostname),
+}
+
+impl Why {
+    /// The code, for metrics and scripts.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Why::HostName => "host_name",
+            Why::UnixAmongNames => "unix_among_names",
+            Why::UnixPathLong => "unix_path_long",
+            Why::Twice => "twice",
+            Why::NameTaken(_) => "name_taken",
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! One cluster.
+//!
+//! It depends on configuration, the port and the name only, never on which endpoints there are: a change of a cluster
+//! makes Envoy warm it again. Settings per service (circuit breakers, outlier detection, TLS, subsets) have their place
+//! here.
+
+use super::{LbPolicy, Options, name::stat_name};
+use crate::{
+    model::ServicePort,
+    pb::{
+        envoy::{
+            config::{
+                cluster::v3::{
+                    Cluster,
+                    cluster::{
+                        CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbPolicy as PbLbPolicy,
+                    },
+                },
+                core::v3::{AggregatedConfigSource, ApiVersion, ConfigSource, Http2ProtocolOptions},
+                endpoint::v3::ClusterLoadAssignment,
+            },
+            extensions::upstreams::http::v3::{HttpProtocolOptions, http_protocol_options::ExplicitHttpConfig},
+            r#type::v3::Percent,
+        },
+        google::protobuf::{Any, Duration},
+    },
+};
+use prost::{Message, Name};
+use std::collections::BTreeMap;
+
+const HTTP_PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+/// Protection is applied before: when it counts all endpoints as healthy, they are sent as healthy. Envoy's own (50 %)
+/// must not do it again. `ignore_health_on_host_removal` stays unset, because there are no active checks to be ignored.
+const NO_PANIC: Percent = Percent { value: 0.0 };
+
+/// How a cluster's endpoints are found.
+pub(super) enum Discovery<'a> {
+    /// By EDS, under this name.
+    Eds(&'a str),
+    /// By DNS, from these names.
+    Dns(&'a ClusterLoadAssignment),
+}
+
+/// The cluster of a port, under one of its names.
+pub(super) fn cluster(name: &str, port: &ServicePort, discovery: Discovery<'_>, options: &Options) -> Cluster {
+    let mut cluster = Cluster {
+        name: name.to_owned(),
+        alt_stat_name: stat_name(name),
+        connect_timeout: Some(Duration {
+            seconds: options.connect_timeout.as_secs().cast_signed(),
+            nanos: options.connect_timeout.subsec_nanos().cast_signed(),
+        }),
+        lb_policy: lb_policy(options.lb_policy).into(),
+        common_lb_config: Some(CommonLbConfig { healthy_panic_threshold: Some(NO_PANIC) }),
+        typed_extension_protocol_options: protocol_options(port),
+        ..Cluster::default()
+    };
+    match discovery {
+        Discovery::Eds(assignment) => {
+            cluster.set_type(DiscoveryType::Eds);
+            cluster.eds_cluster_config = Some(EdsClusterConfig {
+                eds_config: Some(ConfigSource {
+                    ads: Some(AggregatedConfigSource {}),
+                    resource_api_version: ApiVersion::V3.into(),
+                }),
+                service_name: if assignment == name { String::new() } else { assignment.to_owned() },
+            });
+        }
+        Discovery::Dns(assignment) => {
+            cluster.set_type(DiscoveryType::StrictDns);
+            cluster.load_assignment = Some(assignment.clone());
+            // Auto would take v6 addresses first, and many networks have the records but not the routes.
+            cluster.set_dns_lookup_family(DnsLookupFamily::V4Preferred);
+            cluster.respect_dns_ttl = true;
+        }
+    }
+    cluster
+}
+
+fn lb_policy(policy: LbPolicy) -> PbLbPolicy {
+    match policy {
+        LbPolicy::LeastRequest => PbLbPolicy::LeastRequest,
+        LbPolicy::RoundRobin => PbLbPolicy::RoundRobin,
+        LbPolicy::Random => PbLbPolicy::Random,
+        LbPolicy::RingHash => PbLbPolicy::RingHash,
+        LbPolicy::Maglev => PbLbPolicy::Maglev,
+    }
+}
+
+/// Without any, Envoy speaks HTTP/1.1, and they do not matter for bytes.
+fn protocol_options(port: &ServicePort) -> BTreeMap<String, Any> {
+    if !port.protocol.is_http2() {
+        return BTreeMap::new();
+    }
+    let http2 = ExplicitHttpConfig { http2_protocol_options: Some(Http2ProtocolOptions {}) };
+    let options = HttpProtocolOptions { explicit_http_config: Some(http2) };
+    let any = Any { type_url: HttpProtocolOptions::type_url(), value: options.encode_to_vec().into() };
+    BTreeMap::from([(HTTP_PROTOCOL_OPTIONS.to_owned(), any)])
+}

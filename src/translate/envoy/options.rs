@@ -1,0 +1,84 @@
+//! How services are translated, the same for all of them. The configuration makes it.
+
+use super::ClusterName;
+use std::time::Duration;
+
+/// Everything that clusters and assignments depend on besides their service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// How clusters are named. `outbound|{port}||{host}` by default, as Istio does it.
+    pub cluster_name: ClusterName,
+    /// What becomes of endpoints that do not serve. Marked by default.
+    pub unhealthy: Unhealthy,
+    /// How long Envoy waits for a new connection to an endpoint. 5 s by default.
+    pub connect_timeout: Duration,
+    /// How Envoy chooses an endpoint. By the least requests by default.
+    pub lb_policy: LbPolicy,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            cluster_name: ClusterName::default(),
+            unhealthy: Unhealthy::default(),
+            connect_timeout: Duration::from_secs(5),
+            lb_policy: LbPolicy::default(),
+        }
+    }
+}
+
+/// What becomes of endpoints that are unhealthy or draining.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unhealthy {
+    /// They are sent with their state, so that people see them, and connections to them end gently.
+    #[default]
+    Mark,
+    /// They are left out.
+    Omit,
+}
+
+impl Unhealthy {
+    /// All of them.
+    pub const ALL: [Unhealthy; 2] = [Unhealthy::Mark, Unhealthy::Omit];
+
+    /// The word in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Unhealthy::Mark => "mark",
+            Unhealthy::Omit => "omit",
+        }
+    }
+}
+
+/// How an endpoint is chosen for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LbPolicy {
+    /// The one of two with fewer requests in flight; a slow instance gets less. (gRPC's C core refuses it.)
+    #[default]
+    LeastRequest,
+    /// In turn.
+    RoundRobin,
+    /// Any.
+    Random,
+    /// By the hash of something in the request, on a ring. Routes say of what.
+    RingHash,
+    /// By such a hash, in a table: faster, less stable.
+    Maglev,
+}
+
+impl LbPolicy {
+    /// All of them.
+    pub const ALL: [LbPolicy; 5] =
+        [LbPolicy::LeastRequest, LbPolicy::RoundRobin, LbPolicy::Random, LbPolicy::RingHash, LbPolicy::Maglev];
+
+    /// The word in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            LbPolicy::LeastRequest => "least_request",
+            LbPolicy::RoundRobin => "round_robin",
+            LbPolicy::Random => "random",
+            LbPolicy::RingHash => "ring_hash",
+            LbPolicy::Maglev => "maglev",
+        }
+    }
+}

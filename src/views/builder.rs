@@ -1,0 +1,184 @@
+//! From one catalog to the next: which resources differ.
+//!
+//! The state is small: which names each service claims and which resources, by hash, are served for it. Bodies are
+//! handed out and not kept; a service that wins a name it had lost is translated again. Whatever catalogs came before,
+//! what is served after [`Builder::update`] is what the last catalog alone gives.
+
+use super::claims::Claims;
+use crate::{
+    catalog::{Catalog, Sync},
+    model::{Hostname, PublishedService},
+    resource::{Kind, Name, Readiness},
+    translate::{Encoded, Rejected, Why, envoy},
+};
+use imbl::{OrdMap, ordmap::DiffItem};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// A resource among all.
+type Key = (Kind, Name);
+
+/// What differs from what was served before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// How far what is absent is known to be absent.
+    pub readiness: Readiness,
+    /// By kind and name, each once; `None`: it is gone.
+    pub resources: Vec<(Kind, Name, Option<Encoded>)>,
+}
+
+/// Follows the catalog.
+#[derive(Debug)]
+pub struct Builder {
+    options: envoy::Options,
+    readiness: Readiness,
+    services: OrdMap<Hostname, Arc<PublishedService>>,
+    claims: Claims,
+    claimed: BTreeMap<Hostname, BTreeSet<Name>>,
+    /// By service, so that those of a removed one are found.
+    keys: BTreeMap<Hostname, BTreeSet<Key>>,
+    /// Hashes of the bodies.
+    served: BTreeMap<Key, u64>,
+    rejected: BTreeMap<Hostname, Vec<Rejected>>,
+}
+
+impl Builder {
+    /// One that has seen nothing: no services, and waiting.
+    pub fn new(options: envoy::Options) -> Self {
+        Builder {
+            options,
+            readiness: Readiness::Waiting,
+            services: OrdMap::new(),
+            claims: Claims::default(),
+            claimed: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            served: BTreeMap::new(),
+            rejected: BTreeMap::new(),
+        }
+    }
+
+    /// What differs with this catalog; `None` if nothing does.
+    pub fn update(&mut self, catalog: &Catalog) -> Option<Changes> {
+        let readiness = readiness(catalog.sync);
+        let ready = std::mem::replace(&mut self.readiness, readiness) != readiness;
+        let before = std::mem::replace(&mut self.services, catalog.services.clone());
+        let changed: BTreeSet<Hostname> = before.diff(&self.services).map(host_of).collect();
+
+        let mut translated: BTreeMap<_, _> = changed.iter().map(|host| (host.clone(), self.translate(host))).collect();
+        let mut concerned = changed;
+        for (host, (resources, _)) in &translated {
+            concerned.extend(self.claim(host, resources));
+        }
+        let (mut gone, mut wanted) = (BTreeSet::new(), BTreeMap::new());
+        for host in concerned {
+            let (resources, rejected) = translated.remove(&host).unwrap_or_else(|| self.translate(&host));
+            let resources = self.contest(&host, resources, rejected);
+            let keys: BTreeSet<Key> = resources.keys().cloned().collect();
+            let lost = match keys.is_empty() {
+                true => self.keys.remove(&host),
+                false => self.keys.insert(host, keys),
+            };
+            gone.extend(lost.unwrap_or_default());
+            wanted.extend(resources);
+        }
+        let resources = self.serve(gone, wanted);
+        (ready || !resources.is_empty()).then_some(Changes { readiness, resources })
+    }
+
+    /// What is not sent, by host.
+    pub fn rejected(&self) -> impl Iterator<Item = &Rejected> {
+        self.rejected.values().flatten()
+    }
+
+    /// How many resources of a kind there are.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.served.keys().filter(|(k, _)| *k == kind).count()
+    }
+
+    fn translate(&self, host: &Hostname) -> (Vec<Encoded>, Vec<Rejected>) {
+        self.services.get(host).map(|service| envoy::translate(service, &self.options)).unwrap_or_default()
+    }
+
+    /// Makes the service claim the names of its clusters and no others; returns all services whom that concerns.
+    fn claim(&mut self, host: &Hostname, resources: &[Encoded]) -> BTreeSet<Hostname> {
+        let clusters = resources.iter().filter(|r| r.kind == Kind::Cluster);
+        let names: BTreeSet<Name> = clusters.map(|r| r.name.clone()).collect();
+        let before = self.claimed.remove(host).unwrap_or_default();
+        let mut concerned = BTreeSet::new();
+        for name in names.difference(&before) {
+            concerned.extend(self.claims.add(name, host));
+        }
+        for name in before.difference(&names) {
+            concerned.extend(self.claims.remove(name, host));
+        }
+        if !names.is_empty() {
+            self.claimed.insert(host.clone(), names);
+        }
+        concerned
+    }
+
+    /// The resources whose names the service has, and notes the others. A cluster whose assignment is another service's
+    /// would send traffic there: it goes with its assignment.
+    fn contest(
+        &mut self,
+        host: &Hostname,
+        resources: Vec<Encoded>,
+        mut rejected: Vec<Rejected>,
+    ) -> BTreeMap<Key, Encoded> {
+        let mut kept = BTreeMap::new();
+        for resource in resources {
+            let mut needed = std::iter::once(&resource.name).chain(&resource.refers_to);
+            let other = needed.find_map(|name| self.claims.owner(name).filter(|owner| *owner != host));
+            match other {
+                None => drop(kept.insert((resource.kind, resource.name.clone()), resource)),
+                Some(owner) if resource.kind == Kind::Cluster => {
+                    let why = Why::NameTaken(owner.clone());
+                    rejected.push(Rejected { host: host.clone(), subject: resource.name, why });
+                }
+                // The cluster of the same name says it.
+                Some(_) => {}
+            }
+        }
+        if rejected.is_empty() {
+            self.rejected.remove(host);
+        } else {
+            self.rejected.insert(host.clone(), rejected);
+        }
+        kept
+    }
+
+    /// Notes what is served from now on, and returns what of it differs. What one service loses another may have won.
+    fn serve(&mut self, gone: BTreeSet<Key>, wanted: BTreeMap<Key, Encoded>) -> Vec<(Kind, Name, Option<Encoded>)> {
+        let mut differing = BTreeMap::new();
+        for key in gone {
+            if !wanted.contains_key(&key) && self.served.remove(&key).is_some() {
+                differing.insert(key, None);
+            }
+        }
+        for (key, resource) in wanted {
+            let hash = xxh3_64(&resource.body);
+            if self.served.insert(key.clone(), hash) != Some(hash) {
+                differing.insert(key, Some(resource));
+            }
+        }
+        differing.into_iter().map(|((kind, name), resource)| (kind, name, resource)).collect()
+    }
+}
+
+fn readiness(sync: Sync) -> Readiness {
+    match sync {
+        Sync::Waiting => Readiness::Waiting,
+        Sync::Partial => Readiness::Partial,
+        Sync::Complete => Readiness::Complete,
+    }
+}
+
+fn host_of(item: DiffItem<'_, '_, Hostname, Arc<PublishedService>>) -> Hostname {
+    match item {
+        DiffItem::Add(host, _) | DiffItem::Remove(host, _) => host.clone(),
+        DiffItem::Update { new: (host, _), .. } => host.clone(),
+    }
+}
