@@ -8,12 +8,12 @@ use super::claims::Claims;
 use crate::{
     catalog::{Catalog, Sync},
     model::{Hostname, PublishedService},
-    resource::{Kind, Name, Readiness},
+    resource::{KINDS, Kind, Name, Readiness},
     translate::{Encoded, Rejected, Why, envoy},
 };
 use imbl::{OrdMap, ordmap::DiffItem};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 use xxhash_rust::xxh3::xxh3_64;
@@ -40,8 +40,8 @@ pub struct Builder {
     claimed: BTreeMap<Hostname, BTreeSet<Name>>,
     /// By service, so that those of a removed one are found.
     keys: BTreeMap<Hostname, BTreeSet<Key>>,
-    /// Hashes of the bodies.
-    served: BTreeMap<Key, u64>,
+    /// Hashes of the bodies, by kind.
+    served: [HashMap<Name, u64>; KINDS],
     rejected: BTreeMap<Hostname, Vec<Rejected>>,
 }
 
@@ -55,7 +55,7 @@ impl Builder {
             claims: Claims::default(),
             claimed: BTreeMap::new(),
             keys: BTreeMap::new(),
-            served: BTreeMap::new(),
+            served: Default::default(),
             rejected: BTreeMap::new(),
         }
     }
@@ -95,7 +95,7 @@ impl Builder {
 
     /// How many resources of a kind there are.
     pub fn count(&self, kind: Kind) -> usize {
-        self.served.keys().filter(|(k, _)| *k == kind).count()
+        self.served[kind as usize].len()
     }
 
     fn translate(&self, host: &Hostname) -> (Vec<Encoded>, Vec<Rejected>) {
@@ -154,13 +154,13 @@ impl Builder {
     fn serve(&mut self, gone: BTreeSet<Key>, wanted: BTreeMap<Key, Encoded>) -> Vec<(Kind, Name, Option<Encoded>)> {
         let mut differing = BTreeMap::new();
         for key in gone {
-            if !wanted.contains_key(&key) && self.served.remove(&key).is_some() {
+            if !wanted.contains_key(&key) && self.served[key.0 as usize].remove(&key.1).is_some() {
                 differing.insert(key, None);
             }
         }
         for (key, resource) in wanted {
             let hash = xxh3_64(&resource.body);
-            if self.served.insert(key.clone(), hash) != Some(hash) {
+            if self.served[key.0 as usize].insert(key.1.clone(), hash) != Some(hash) {
                 differing.insert(key, Some(resource));
             }
         }

@@ -1,1 +1,191 @@
+//! The builder against its model: translating the last catalog from scratch.
 
+use super::*;
+use crate::{
+    catalog::{Catalog, Sync},
+    model::*,
+    resource::{Kind, Name, Readiness},
+    translate::{
+        Encoded,
+        envoy::{ClusterName, Options, translate},
+    },
+};
+use proptest::{collection::vec, prelude::*, sample::subsequence};
+use std::{collections::BTreeMap, sync::Arc};
+
+fn host(name: &str) -> Hostname {
+    Hostname::new(name).unwrap()
+}
+
+fn service(name: &str, aliases: &[&str], endpoints: i64) -> PublishedService {
+    let port = |name: &str, number, host| ServicePort {
+        name: name.into(),
+        number: Port::new(number).unwrap(),
+        protocol: Protocol::Http,
+        host,
+    };
+    let endpoint = |number| PublishedEndpoint {
+        address: Address::parse("10.0.0.1").unwrap(),
+        ports: vec![("http".into(), Port::new(number).unwrap())],
+        weight: Weight::DEFAULT,
+        health: Health::Healthy,
+        locality: Locality::default(),
+        labels: Labels::new(),
+        secure: false,
+        priority: 0,
+    };
+    PublishedService {
+        host: host(name),
+        aliases: aliases.iter().map(|alias| host(alias)).collect(),
+        sources: Vec::new(),
+        ports: vec![port("http", 80, host(name)), port("p", 81, host(&format!("p.{name}")))],
+        endpoints: (1..=endpoints).map(endpoint).collect(),
+        labels: Labels::new(),
+        protected: false,
+        protect_threshold: None,
+        dns: false,
+        notes: Vec::new(),
+    }
+}
+
+fn catalog(sync: Sync, services: impl IntoIterator<Item = PublishedService>) -> Catalog {
+    Catalog {
+        number: 1,
+        services: services.into_iter().map(|s| (s.host.clone(), Arc::new(s))).collect(),
+        records: Default::default(),
+        registries: Arc::new([]),
+        sync,
+    }
+}
+
+/// Names that hosts alone decide, so that they can meet.
+fn by_host() -> Options {
+    Options { cluster_name: ClusterName::parse("{host}").unwrap(), ..Options::default() }
+}
+
+fn names(changes: Option<Changes>) -> Vec<String> {
+    let sign = |body: &Option<Encoded>| if body.is_some() { '+' } else { '-' };
+    let resources = changes.into_iter().flat_map(|c| c.resources);
+    resources.map(|(kind, name, body)| format!("{}{} {name}", sign(&body), kind.name())).collect()
+}
+
+#[test]
+fn only_what_differs_is_told() {
+    let mut builder = Builder::new(by_host());
+    assert_eq!(
+        names(builder.update(&catalog(Sync::Complete, [service("a", &["x"], 1)]))),
+        ["+clusters a", "+clusters p.a", "+clusters p.x", "+clusters x", "+endpoints a", "+endpoints p.a"],
+    );
+    let two = catalog(Sync::Complete, [service("a", &["x"], 1), service("b", &[], 0)]);
+    assert_eq!(names(builder.update(&two)), ["+clusters b", "+clusters p.b", "+endpoints b", "+endpoints p.b"]);
+    assert_eq!(builder.update(&two), None);
+
+    let more = catalog(Sync::Complete, [service("a", &["x"], 2), service("b", &[], 0)]);
+    assert_eq!(names(builder.update(&more)), ["+endpoints a"]);
+
+    let noted = PublishedService { protected: true, ..service("b", &[], 0) };
+    assert_eq!(builder.update(&catalog(Sync::Complete, [service("a", &["x"], 2), noted])), None);
+
+    let left = catalog(Sync::Complete, [service("b", &[], 0)]);
+    assert_eq!(
+        names(builder.update(&left)),
+        ["-clusters a", "-clusters p.a", "-clusters p.x", "-clusters x", "-endpoints a", "-endpoints p.a"],
+    );
+    assert_eq!((builder.count(Kind::Cluster), builder.count(Kind::Endpoint)), (2, 2));
+}
+
+#[test]
+fn readiness_follows_the_catalog_even_if_nothing_else_does() {
+    let mut builder = Builder::new(by_host());
+    assert_eq!(builder.update(&catalog(Sync::Waiting, [])), None);
+    for (sync, readiness) in [
+        (Sync::Partial, Readiness::Partial),
+        (Sync::Complete, Readiness::Complete),
+        (Sync::Waiting, Readiness::Waiting),
+    ] {
+        let changes = builder.update(&catalog(sync, []));
+        assert_eq!(changes, Some(Changes { readiness, resources: Vec::new() }));
+        assert_eq!(builder.update(&catalog(sync, [])), None);
+    }
+}
+
+#[test]
+fn the_smaller_host_has_a_contested_name_whoever_came_first() {
+    let (small, large) = (service("b", &["p.d"], 1), service("d", &[], 1));
+    let taken = |builder: &Builder| -> Vec<String> {
+        builder.rejected().map(|r| format!("{} {}: {}", r.host, r.subject, r.why.code())).collect()
+    };
+    let mut builder = Builder::new(by_host());
+    builder.update(&catalog(Sync::Complete, [large.clone()]));
+    let won = names(builder.update(&catalog(Sync::Complete, [small, large.clone()])));
+    // `p.d` was a port of `d` with an assignment; now it is another name of `b`, whose assignment it shares.
+    let expected =
+        ["+clusters b", "+clusters p.b", "+clusters p.d", "+clusters p.p.d", "+endpoints b", "+endpoints p.b"];
+    assert_eq!(won, [&expected[..], &["-endpoints p.d"]].concat());
+    assert_eq!(taken(&builder), ["d p.d: name_taken"]);
+
+    let back = names(builder.update(&catalog(Sync::Complete, [large])));
+    let expected =
+        ["-clusters b", "-clusters p.b", "+clusters p.d", "-clusters p.p.d", "-endpoints b", "-endpoints p.b"];
+    assert_eq!(back, [&expected[..], &["+endpoints p.d"]].concat());
+    assert_eq!(taken(&builder), [""; 0]);
+}
+
+type Resources = BTreeMap<(Kind, Name), Encoded>;
+
+/// Without any state: the name is the smallest claimant's; a cluster goes with its assignment.
+fn from_scratch(catalog: &Catalog, options: &Options) -> Resources {
+    let all: Vec<(Hostname, Vec<Encoded>)> =
+        catalog.services.iter().map(|(host, service)| (host.clone(), translate(service, options).0)).collect();
+    let mut owners: BTreeMap<Name, Hostname> = BTreeMap::new();
+    for (host, resources) in all.iter().rev() {
+        owners.extend(resources.iter().map(|r| (r.name.clone(), host.clone())));
+    }
+    let mut kept = Resources::new();
+    for (host, resources) in all {
+        for resource in resources {
+            let has = |name: &Name| owners[name] == host;
+            if has(&resource.name) && resource.refers_to.as_ref().is_none_or(has) {
+                kept.insert((resource.kind, resource.name.clone()), resource);
+            }
+        }
+    }
+    kept
+}
+
+fn any_catalog() -> impl Strategy<Value = Catalog> {
+    let alias = || subsequence(vec!["b", "p.b", "p.c", "x", "y"], 0..3);
+    let some = subsequence(vec!["a", "c", "d", "p.d", "p.p.d", "z"], 0..6);
+    let sync = prop_oneof![Just(Sync::Waiting), Just(Sync::Partial), Just(Sync::Complete)];
+    (sync, some, vec((alias(), 0..3_i64, any::<bool>()), 6)).prop_map(|(sync, hosts, details)| {
+        let services = hosts
+            .into_iter()
+            .zip(details)
+            .map(|(host, (aliases, endpoints, dns))| PublishedService { dns, ..service(host, &aliases, endpoints) });
+        catalog(sync, services.collect::<Vec<_>>())
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_way_to_a_catalog_gives_what_the_catalog_gives_from_scratch(catalogs in vec(any_catalog(), 1..8)) {
+        let mut builder = Builder::new(by_host());
+        let mut held = Resources::new();
+        for catalog in &catalogs {
+            let changes = builder.update(catalog);
+            for (kind, name, resource) in changes.into_iter().flat_map(|c| c.resources) {
+                let before = match resource {
+                    Some(resource) => held.insert((kind, name), resource.clone()).filter(|old| *old == resource),
+                    None => { prop_assert!(held.remove(&(kind, name)).is_some(), "gone, and was not there"); None }
+                };
+                prop_assert_eq!(before, None, "told, and did not differ");
+            }
+            prop_assert_eq!(&held, &from_scratch(catalog, &by_host()));
+            prop_assert_eq!(builder.update(catalog), None);
+
+            let mut fresh = Builder::new(by_host());
+            fresh.update(catalog);
+            prop_assert!(fresh.rejected().eq(builder.rejected()));
+        }
+    }
+}
