@@ -53,7 +53,8 @@ fn assignments(resources: &[Encoded]) -> BTreeMap<Name, ClusterLoadAssignment> {
 #[test]
 fn any_change_of_an_endpoint_changes_the_assignment_and_no_cluster() {
     let before = endpoint("10.0.0.1", &[("http", 8080)]);
-    let changes: [(&str, fn(&mut PublishedEndpoint)); 6] = [
+    type Change = fn(&mut PublishedEndpoint);
+    let changes: [(&str, Change); 6] = [
         ("weight", |e| e.weight = Weight::relative(2.0, 1.0).unwrap()),
         ("labels", |e| drop(e.labels.insert("version".into(), "v2".into()))),
         ("health", |e| e.health = Health::Unhealthy),
