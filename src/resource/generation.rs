@@ -1,0 +1,117 @@
+//! All resources of one kind at one moment.
+
+use super::{
+    Name, Resource, Variant,
+    blocks::{Blocks, rebuild},
+    name_hash, version_hash, version_text,
+};
+use bytes::Bytes;
+use imbl::OrdMap;
+use std::sync::Arc;
+
+/// All resources of one kind at one moment. It never changes; the next one shares with it all that stays.
+///
+/// Two persistent maps have the same keys: resources, and versions alone. A stream keeps the latter of what it has sent,
+/// so that it holds no old bodies; `sent.diff(current.versions())` is what it must send next. The digests are sums, kept
+/// up with each change, so they depend on the content and not on the way to it.
+#[derive(Debug, Clone, Default)]
+pub struct Generation {
+    resources: OrdMap<Name, Arc<Resource>>,
+    versions: OrdMap<Name, u64>,
+    digest: u64,
+    names_digest: u64,
+    blocks: Blocks,
+}
+
+impl Generation {
+    /// The next generation, or `None` if the changes change nothing. Of several changes of one name the last counts.
+    pub fn next(&self, changes: impl IntoIterator<Item = (Name, Option<Resource>)>) -> Option<Generation> {
+        let mut next = self.clone();
+        let mut changed = Vec::new();
+        for (name, change) in changes {
+            if next.replace(&name, change) {
+                changed.push(name);
+            }
+        }
+        // Versions tell: what was changed there and back is no change.
+        if self.versions.diff(&next.versions).next().is_none() {
+            return None;
+        }
+        rebuild(&mut next.blocks, &next.resources, &changed);
+        Some(next)
+    }
+
+    fn replace(&mut self, name: &Name, change: Option<Resource>) -> bool {
+        let old = self.versions.get(name).copied();
+        if old == change.as_ref().map(Resource::version) {
+            return false;
+        }
+        if let Some(old) = old {
+            self.digest = self.digest.wrapping_sub(version_hash(name.as_bytes(), old));
+            self.names_digest = self.names_digest.wrapping_sub(name_hash(name.as_bytes()));
+        }
+        match change {
+            Some(resource) => {
+                self.digest = self.digest.wrapping_add(version_hash(name.as_bytes(), resource.version()));
+                self.names_digest = self.names_digest.wrapping_add(name_hash(name.as_bytes()));
+                self.versions.insert(name.clone(), resource.version());
+                self.resources.insert(name.clone(), Arc::new(resource));
+            }
+            None => {
+                self.versions.remove(name);
+                self.resources.remove(name);
+            }
+        }
+        true
+    }
+
+    /// How many resources there are.
+    pub fn len(&self) -> usize {
+        self.resources.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.resources.is_empty()
+    }
+
+    /// The resource of that name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Resource>> {
+        self.resources.get(name)
+    }
+
+    /// The shared name equal to this one, if there is such a resource.
+    pub fn name(&self, name: &str) -> Option<&Name> {
+        self.resources.get_key_value(name).map(|(name, _)| name)
+    }
+
+    /// All resources, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.resources.values()
+    }
+
+    /// The version of each resource.
+    pub fn versions(&self) -> &OrdMap<Name, u64> {
+        &self.versions
+    }
+
+    /// The sum of [`version_hash`] over all resources: equal content has equal digests.
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// The sum of [`name_hash`] over all names.
+    pub fn names_digest(&self) -> u64 {
+        self.names_digest
+    }
+
+    /// The version of the whole set, as clients see it.
+    pub fn version(&self) -> String {
+        version_text(self.digest)
+    }
+
+    /// Everything, as the entries of an answer, in pieces that are shared by all generations which have them.
+    pub fn blocks(&self, variant: Variant) -> impl Iterator<Item = (Bytes, &[Arc<Resource>])> {
+        self.blocks.values().map(move |b| (b.bytes(variant), b.resources()))
+    }
+}
