@@ -39,9 +39,6 @@ pub struct Cluster {
         ::prost::alloc::string::String,
         super::super::super::super::google::protobuf::Any,
     >,
-    /// Names are resolved again when their time is over.
-    #[prost(bool, tag = "39")]
-    pub respect_dns_ttl: bool,
 }
 /// Nested message and enum types in `Cluster`.
 pub mod cluster {

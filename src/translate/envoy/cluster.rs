@@ -72,7 +72,8 @@ pub(super) fn cluster(name: &str, port: &ServicePort, discovery: Discovery<'_>, 
             cluster.load_assignment = Some(assignment.clone());
             // Auto would take v6 addresses first, and many networks have the records but not the routes.
             cluster.set_dns_lookup_family(DnsLookupFamily::V4Preferred);
-            cluster.respect_dns_ttl = true;
+            // Names are resolved every 5 s, Envoy's default: `respect_dns_ttl` is deprecated (1.40 warns for each cluster), and
+            // older Envoys refuse the extension that has replaced it (1.34).
         }
     }
     cluster

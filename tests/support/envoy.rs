@@ -1,0 +1,191 @@
+//! A real Envoy 1.40, as a process of its own: started on a bootstrap with free ports, asked over its admin page, ended by
+//! its process id.
+
+use super::until;
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+/// The addresses in `envoy-examples/`.
+pub const XDS: Port = Port("127.0.0.1", 16_010);
+/// Envoy's listener there.
+pub const LISTENER: Port = Port("127.0.0.1", 10_000);
+const ADMIN: Port = Port("127.0.0.1", 9901);
+
+/// An address in a bootstrap that a test replaces.
+#[derive(Clone, Copy)]
+pub struct Port(&'static str, u16);
+
+impl Port {
+    /// The text with another address instead. Panics if it is not there: then the test would reach something else.
+    pub fn replaced(self, bootstrap: &str, by: SocketAddr) -> String {
+        let socket = |ip: &str, port: u16| format!("{{ address: {ip}, port_value: {port} }}");
+        let old = socket(self.0, self.1);
+        assert!(bootstrap.contains(&old), "the bootstrap has no {old}");
+        bootstrap.replace(&old, &socket(&by.ip().to_string(), by.port()))
+    }
+}
+
+/// A running Envoy; killed when dropped.
+pub struct Envoy {
+    _child: Child,
+    folder: TempDir,
+    client: reqwest::Client,
+    /// Its admin page.
+    pub admin: SocketAddr,
+    /// Its listener.
+    pub listener: SocketAddr,
+}
+
+impl Envoy {
+    /// The text of a file in `envoy-examples/`.
+    pub fn example(name: &str) -> String {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy-examples").join(name);
+        fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    }
+
+    /// Starts on an example's text whose xDS server is at that address, on other ports for admin page and listener.
+    /// `None`, where there is no Envoy and none is required: the test prints that and passes.
+    pub async fn start(example: &str, xds: SocketAddr) -> Option<Envoy> {
+        Self::start_on(&XDS.replaced(example, xds)).await
+    }
+
+    /// Starts on a bootstrap that has the examples' addresses of admin page and listener.
+    pub async fn start_on(bootstrap: &str) -> Option<Envoy> {
+        let binary = binary()?;
+        let folder = tempfile::tempdir().unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let bootstrap = LISTENER.replaced(&ADMIN.replaced(bootstrap, any), any);
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("envoy.yaml"), bootstrap).unwrap();
+        let log = fs::File::create(path("log")).unwrap();
+        let child = Command::new(binary)
+            .arg("-c")
+            .arg(path("envoy.yaml"))
+            .arg("--admin-address-path")
+            .arg(path("admin"))
+            .args(["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning"])
+            .args(["--component-log-level", "upstream:info,config:info"])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
+        let mut envoy = Envoy { _child: child, folder, client, admin: any, listener: any };
+        envoy.admin = until("Envoy to open its admin page", Duration::from_secs(30), async || {
+            let admin = fs::read_to_string(envoy.folder.path().join("admin")).unwrap_or_default();
+            admin.trim().parse().map_err(|_| envoy.log())
+        })
+        .await;
+        envoy.listener = until("Envoy to bind its listener", Duration::from_secs(30), async || {
+            let listeners = envoy.page("/listeners?format=json").await;
+            listener_of(&listeners).ok_or_else(|| format!("{listeners}\n{}", envoy.log()))
+        })
+        .await;
+        Some(envoy)
+    }
+
+    /// A page of its admin interface.
+    pub async fn page(&self, path: &str) -> String {
+        match self.client.get(format!("http://{}{path}", self.admin)).send().await {
+            Ok(answer) => answer.text().await.unwrap_or_else(|e| e.to_string()),
+            Err(error) => format!("{error:?}"),
+        }
+    }
+
+    /// A counter or gauge; `None` if it does not exist.
+    pub async fn stat(&self, name: &str) -> Option<u64> {
+        let stats = self.page("/stats").await;
+        let value = stats.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))?;
+        value.parse().ok()
+    }
+
+    /// All counters and gauges whose name ends so and which are not 0.
+    pub async fn stats_ending(&self, end: &str) -> Vec<(String, u64)> {
+        let stats = self.page("/stats").await;
+        let pairs = stats.lines().filter_map(|line| line.split_once(": "));
+        let numbers = pairs.filter_map(|(name, value)| Some((name.to_owned(), value.parse::<u64>().ok()?)));
+        numbers.filter(|(name, value)| name.ends_with(end) && *value != 0).collect()
+    }
+
+    /// What proves that something was refused, timed out or is still awaited; empty if all is well.
+    pub async fn complaints(&self) -> Vec<(String, u64)> {
+        let mut all = Vec::new();
+        for end in ["update_rejected", "init_fetch_timeout", "warming_clusters"] {
+            all.extend(self.stats_ending(end).await);
+        }
+        all
+    }
+
+    /// A part of its configuration: `dynamic_active_clusters`, `dynamic_warming_clusters`, ...
+    pub async fn config_dump(&self, resource: &str) -> serde_json::Value {
+        let dump = self.page(&format!("/config_dump?resource={resource}&include_eds")).await;
+        serde_json::from_str(&dump).unwrap_or_else(|e| panic!("{e}: {dump}"))
+    }
+
+    /// The endpoints of a cluster as `/clusters` shows them: `address` and its properties.
+    pub async fn hosts(&self, cluster: &str) -> serde_json::Value {
+        let all: serde_json::Value = serde_json::from_str(&self.page("/clusters?format=json").await).unwrap();
+        let statuses = all["cluster_statuses"].as_array().cloned().unwrap_or_default();
+        let found = statuses.into_iter().find(|status| status["name"] == cluster);
+        found.map_or(serde_json::Value::Null, |status| status["host_statuses"].clone())
+    }
+
+    /// A request through its listener; status and body. 0 if there was no answer.
+    pub async fn get(&self, host: &str, path: &str) -> (u16, String) {
+        let request = self.client.get(format!("http://{}{path}", self.listener)).header("host", host);
+        match request.send().await {
+            Ok(answer) => (answer.status().as_u16(), answer.text().await.unwrap_or_else(|e| e.to_string())),
+            Err(error) => (0, format!("{error:?}")),
+        }
+    }
+
+    /// Asks until the answer is `Some`; after the limit it panics with what was seen last and Envoy's log.
+    pub async fn wait_until<T, F>(&self, what: &str, limit: Duration, mut ask: impl FnMut() -> F) -> T
+    where
+        F: Future<Output = Result<T, String>>,
+    {
+        until(what, limit, || {
+            let answer = ask();
+            async { answer.await.map_err(|last| format!("{last}\nEnvoy's log:\n{}", self.log())) }
+        })
+        .await
+    }
+
+    /// The end of its log.
+    pub fn log(&self) -> String {
+        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+}
+
+fn listener_of(listeners: &str) -> Option<SocketAddr> {
+    let listeners: serde_json::Value = serde_json::from_str(listeners).ok()?;
+    let address = &listeners["listener_statuses"][0]["local_address"]["socket_address"];
+    let text = format!("{}:{}", address["address"].as_str()?, address["port_value"]);
+    text.parse().ok().filter(|address: &SocketAddr| address.port() != 0)
+}
+
+/// The binary that `tests/servers/envoy` has fetched, or the one that `ENVOY` names.
+fn binary() -> Option<PathBuf> {
+    let cache = std::env::var_os("PORTOLAN_SERVERS_CACHE").map(PathBuf::from);
+    let cache = cache.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/servers"));
+    let fetched = cache.join("envoy/envoy");
+    let named = std::env::var_os("ENVOY").map(PathBuf::from);
+    let found = named.or_else(|| fetched.exists().then_some(fetched));
+    if found.is_none() {
+        let required = std::env::var("PORTOLAN_REAL_SERVERS").is_ok_and(|value| value == "required");
+        assert!(!required, "there is no Envoy: run tests/servers/envoy");
+        eprintln!("SKIP: there is no Envoy; tests/servers/envoy fetches one");
+    }
+    found
+}
