@@ -1,1 +1,181 @@
 //! Configuration: one typed tree, checked whole.
+//!
+//! `cli` loads it and `app` builds everything from it. A file is read to its end whatever is wrong with it, so that
+//! *all* problems are told at once, each with file, line, column and key path; what comes out is valid as a whole. No
+//! file at all is a working default: the example catalogue on loopback addresses.
+
+mod envoy;
+mod log;
+mod pending;
+mod publish;
+mod registry;
+mod select;
+mod server;
+
+pub use log::{Log, LogFormat};
+pub use pending::{file, nacos};
+pub use registry::{Kind, RegistryConfig};
+pub use server::{Admin, Limits, Xds};
+
+use crate::{
+    translate::envoy::Options,
+    util::yaml::{self, Document, Problems, Resolver, Section, Value},
+};
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// The version of the format that is read.
+const VERSION: u32 = 1;
+
+/// A day: beyond it, a time is a mistake rather than a wish.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where and how clients are served (`xds:`).
+    pub xds: Xds,
+    /// Where people ask (`admin:`).
+    pub admin: Admin,
+    /// What is read (`registries:`), in order: the former owns a contested host. The example if there is no such key.
+    pub registries: Vec<RegistryConfig>,
+    /// How services become clusters and assignments (`envoy:`).
+    pub envoy: Options,
+    /// When changes go out (`catalog:`).
+    pub catalog: Catalog,
+    /// What is logged (`log:`).
+    pub log: Log,
+}
+
+/// When changes go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Catalog {
+    /// How long answers wait for a required registry that stays down (`grace`). 30 s by default, 0 to 1 h.
+    pub grace: Duration,
+    /// Changes within this time after one go out together (`debounce`); it grows with the measured cost of sending.
+    /// 10 ms by default, 0 to 10 s.
+    pub debounce: Duration,
+    /// To what it grows at most (`max_debounce`). 100 ms by default, at least `debounce`, at most 10 s.
+    pub max_debounce: Duration,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Catalog {
+            grace: Duration::from_secs(30),
+            debounce: Duration::from_millis(10),
+            max_debounce: Duration::from_millis(100),
+        }
+    }
+}
+
+/// A valid configuration, and what should be known about it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What is no mistake but may be none of the intention, by position.
+    pub warnings: Problems,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {source}; check the path and the permissions", .path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It has mistakes.
+    #[error("{0}")]
+    Invalid(Problems),
+}
+
+/// Reads a file.
+pub fn load(path: &Path) -> Result<Loaded, Error> {
+    let text = fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    let base = path.parent().unwrap_or(Path::new(""));
+    parse(&path.to_string_lossy(), &text, &Resolver::new(base)).map_err(Error::Invalid)
+}
+
+/// Reads a text; `file` is its name for people.
+pub fn parse(file: &str, text: &[u8], resolver: &Resolver) -> Result<Loaded, Problems> {
+    let document = Document::parse(file, text, &yaml::Limits::default())?;
+    let mut reading = document.read(Some(resolver), |root| root.section(Config::read));
+    let warnings = std::mem::take(&mut reading.warnings);
+    reading.finish().map(|config| Loaded { config, warnings })
+}
+
+impl Default for Config {
+    /// What holds where there is no configuration: the example catalogue.
+    fn default() -> Self {
+        Config {
+            xds: Xds::default(),
+            admin: Admin::default(),
+            registries: vec![RegistryConfig::example()],
+            envoy: Options::default(),
+            catalog: Catalog::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Config {
+    fn read(section: &mut Section<'_>) -> Option<Self> {
+        section.need("version", |v| match v.integer(0..=u32::MAX)? {
+            VERSION => Some(()),
+            other => v.problem(format!("version {other} is unknown; this Portolan reads version {VERSION}")),
+        });
+        let addresses = [section.take("xds"), section.take("admin")];
+        let xds = section.section("xds", Xds::read).unwrap_or_default();
+        let admin = section.section("admin", Admin::read).unwrap_or_default();
+        report_shared_address(section.value(), &addresses, xds.listen, admin.listen);
+        Some(Config {
+            registries: section
+                .get("registries", registry::read_all)
+                .unwrap_or_else(|| vec![RegistryConfig::example()]),
+            envoy: section.section("envoy", envoy::read).unwrap_or_default(),
+            catalog: section.section("catalog", Catalog::read).unwrap_or_default(),
+            log: section.section("log", Log::read).unwrap_or_default(),
+            xds,
+            admin,
+        })
+    }
+}
+
+impl Catalog {
+    fn read(section: &mut Section<'_>) -> Option<Self> {
+        let default = Catalog::default();
+        let second = Duration::from_secs(1);
+        let debounce =
+            section.get("debounce", |v| v.duration(Duration::ZERO..=10 * second)).unwrap_or(default.debounce);
+        let most = section.get("max_debounce", |v| match v.duration(Duration::ZERO..=10 * second)? {
+            most if most < debounce => v.problem("must not be less than `debounce`"),
+            most => Some(most),
+        });
+        Some(Catalog {
+            grace: section.get("grace", |v| v.duration(Duration::ZERO..=3600 * second)).unwrap_or(default.grace),
+            debounce,
+            max_debounce: most.unwrap_or(default.max_debounce.max(debounce)),
+        })
+    }
+}
+
+/// Port 0 takes any that is free, so two of them never meet.
+fn report_shared_address(root: &Value<'_>, sections: &[Option<Value<'_>>; 2], xds: SocketAddr, admin: SocketAddr) {
+    let overlap = xds.ip() == admin.ip() || xds.ip().is_unspecified() || admin.ip().is_unspecified();
+    if xds.port() == 0 || xds.port() != admin.port() || !overlap {
+        return;
+    }
+    let [xds_section, admin_section] = sections;
+    let place = admin_section.as_ref().or(xds_section.as_ref()).unwrap_or(root);
+    place.problem::<()>(format!("admin.listen {admin} and xds.listen {xds} are one port; give one of them another"));
+}

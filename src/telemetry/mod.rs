@@ -1,1 +1,5 @@
-//! Logs and metrics.
+//! Logging and metrics.
+
+mod logging;
+
+pub use logging::{FilterError, parse_filter};

@@ -1,6 +1,11 @@
 //! `${env:NAME}` and `${file:PATH}` in configuration strings.
 
-use std::{borrow::Cow, env, fmt, fs, io, path::PathBuf, sync::Arc};
+use std::{
+    borrow::Cow,
+    env, fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// What a file that holds a secret may have at most.
 const MAX_FILE: u64 = 1 << 20;
@@ -60,6 +65,11 @@ impl Resolver {
         variables: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
         Resolver { variables: Arc::new(variables), base: base.into() }
+    }
+
+    /// Where relative paths start.
+    pub fn base(&self) -> &Path {
+        &self.base
     }
 
     /// The text with its references replaced; what they stand for is not looked at again.

@@ -39,7 +39,9 @@ impl<'a> Section<'a> {
 
     /// The value of a key, if it is there and not `null`.
     pub fn take(&mut self, key: &'static str) -> Option<Value<'a>> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         let (name, node) = self.entries.iter().find(|(name, _)| &*name.text == key)?;
         let value = Value { reader: self.value.reader, node, path: Path::Key(self.path.clone(), &name.text) };
         if value.is_null() { None } else { Some(value) }
@@ -66,6 +68,11 @@ impl<'a> Section<'a> {
     /// Whether a key is written, even if there is nothing behind it.
     pub fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|(name, _)| &*name.text == key)
+    }
+
+    /// Whether nothing at all is written.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     /// Reports the keys that nobody asked for.

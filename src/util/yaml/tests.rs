@@ -50,6 +50,9 @@ fn every_getter_reads_its_form() {
     assert_eq!(value("a: {b: 1, c: ''}", |s| s.need("a", Value::texts)), texts);
     assert_eq!(value("a: {b: 1}", |s| s.section("a", |s| s.get("b", |v| v.integer(0..=9_i64)))), 1);
     assert_eq!(value("a: p", |s| s.need("a", Value::secret)).expose(), "p");
+    assert_eq!(value("a: 64MiB", |s| s.need("a", |v| v.bytes(1..=64 << 20))), 64 << 20);
+    assert_eq!(value("a: b/c", |s| s.need("a", Value::path)), std::path::Path::new("/nowhere/b/c"));
+    assert_eq!(value("a: /b/c", |s| s.need("a", Value::path)), std::path::Path::new("/b/c"));
 }
 
 #[test]
@@ -117,6 +120,7 @@ fn impossible_numbers_are_refused() {
     for text in ["a: .nan", "a: NaN", "a: inf", "a: 1e999", "a: -1", "a: 1e300", "a: 0x10", "a: ''"] {
         assert_eq!(problems(text, |s| s.get("a", |v| v.number(0.0..=1e6))).len(), 1, "{text}");
         assert_eq!(problems(text, |s| s.get("a", |v| v.integer(0..=100_u32))).len(), 1, "{text}");
+        assert_eq!(problems(text, |s| s.get("a", |v| v.bytes(0..=100))).len(), 1, "{text}");
         assert_eq!(problems(text, |s| s.get("a", Value::fraction)).len(), 1, "{text}");
     }
     for text in ["a: 101%", "a: 30", "a: -1%", "a: '%'"] {

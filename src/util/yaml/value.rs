@@ -5,7 +5,10 @@ use super::{
     node::{Content, Node},
 };
 use crate::util::secret::Secret;
-use std::{borrow::Cow, collections::BTreeMap, fmt, net::SocketAddr, ops::RangeInclusive, rc::Rc, time::Duration};
+use std::{
+    borrow::Cow, collections::BTreeMap, fmt, net::SocketAddr, ops::RangeInclusive, path::PathBuf, rc::Rc,
+    time::Duration,
+};
 
 /// A value and the way to it. Getters give `None` after reporting what is wrong.
 #[derive(Debug, Clone)]
@@ -175,6 +178,31 @@ impl<'a> Value<'a> {
             text.parse()
                 .map_err(|_| format!("must be an address and port such as 127.0.0.1:8081 or [::1]:8081, not {text:?}"))
         })
+    }
+
+    /// A number of bytes such as `64MiB`, `500KiB` or `1024`, within a range.
+    pub fn bytes(&self, range: RangeInclusive<usize>) -> Option<usize> {
+        self.parse(|text| {
+            let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+            let unit = match text[digits.len()..].trim() {
+                "" | "B" => Some(1),
+                "KiB" => Some(1 << 10),
+                "MiB" => Some(1 << 20),
+                "GiB" => Some(1 << 30),
+                _ => None,
+            };
+            let size = unit.and_then(|u| digits.parse::<usize>().ok()?.checked_mul(u)).filter(|s| range.contains(s));
+            size.ok_or_else(|| {
+                let (start, end) = (range.start(), range.end());
+                format!("must be a size such as 64MiB or 500KiB, from {start} to {end} bytes, not {text:?}")
+            })
+        })
+    }
+
+    /// A file or folder; a relative one stands beside the file that is being read.
+    pub fn path(&self) -> Option<PathBuf> {
+        let path = PathBuf::from(self.string()?);
+        Some(self.reader.resolver.map_or(path.clone(), |resolver| resolver.base().join(path)))
     }
 
     /// One of some words.

@@ -1,0 +1,24 @@
+//! `envoy:`: how services become clusters and assignments.
+
+use super::DAY;
+use crate::{
+    translate::envoy::{ClusterName, LbPolicy, Options, Unhealthy},
+    util::yaml::Section,
+};
+use std::time::Duration;
+
+/// Keys: `cluster_name` (`outbound|{port}||{host}`), `unhealthy` (`mark` or `omit`), `connect_timeout` (5 s, 1 ms to 10
+/// min), `lb_policy` (`least_request`, ...).
+pub(super) fn read(section: &mut Section<'_>) -> Option<Options> {
+    let default = Options::default();
+    let unhealthy = Unhealthy::ALL.map(|u| (u.name(), u));
+    let policies = LbPolicy::ALL.map(|p| (p.name(), p));
+    Some(Options {
+        cluster_name: section.get("cluster_name", |v| v.parse(ClusterName::parse)).unwrap_or(default.cluster_name),
+        unhealthy: section.get("unhealthy", |v| v.word(&unhealthy)).unwrap_or(default.unhealthy),
+        connect_timeout: section
+            .get("connect_timeout", |v| v.duration(Duration::from_millis(1)..=DAY / 144))
+            .unwrap_or(default.connect_timeout),
+        lb_policy: section.get("lb_policy", |v| v.word(&policies)).unwrap_or(default.lb_policy),
+    })
+}

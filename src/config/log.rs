@@ -1,0 +1,45 @@
+//! `log:`: what is logged, and how.
+
+use crate::{telemetry, util::yaml::Section};
+
+/// What is logged, and how. The variables `PORTOLAN_LOG` and `RUST_LOG` go before `level`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// `error`, `warn`, `info` (the default), `debug` or `trace`, or a filter such as `info,portolan::xds=debug`
+    /// (`level`).
+    pub level: String,
+    /// How a line looks (`format`). Text by default.
+    pub format: LogFormat,
+}
+
+/// How a line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people (`text`).
+    #[default]
+    Text,
+    /// An object per line, for collectors (`json`).
+    Json,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log { level: "info".into(), format: LogFormat::Text }
+    }
+}
+
+impl Log {
+    pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
+        let default = Log::default();
+        let words = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+        let level = section.get("level", |v| {
+            let level = v.string()?;
+            v.check(telemetry::parse_filter(&level))?;
+            Some(level)
+        });
+        Some(Log {
+            level: level.unwrap_or(default.level),
+            format: section.get("format", |v| v.word(&words)).unwrap_or(default.format),
+        })
+    }
+}

@@ -1,0 +1,157 @@
+//! `publish:`: how the services of a registry are published. The fields of [`Policy`] say what each key means.
+
+use super::DAY;
+use crate::{
+    catalog::{Empty, Hostnames, Merge, Policy, Relabel, Template},
+    model::{DeclaredPort, Fraction, Port, Protocol, Text, Weight},
+    util::yaml::{Section, Value},
+};
+use std::time::Duration;
+
+/// Reads all keys over the defaults.
+pub(super) fn read(section: &mut Section<'_>, policy: &mut Policy) -> Option<()> {
+    read_names(section, policy);
+    read_ports(section, policy);
+    read_merging(section, policy);
+    read_going_down(section, policy);
+    Some(())
+}
+
+fn read_names(section: &mut Section<'_>, policy: &mut Policy) {
+    let merge = [("refuse", Merge::Refuse), ("host", Merge::Host)];
+    set(&mut policy.merge, section.get("merge", |v| v.word(&merge)));
+    let all_on_one = policy.merge == Merge::Host;
+    let host = section.get("host", |v| {
+        let host = template(v)?;
+        if !host.tells_services_apart() && !all_on_one {
+            return v.problem(format!(
+                "\"{host}\" gives all services one host; put {{service}} into it, or choose `merge: host`"
+            ));
+        }
+        Some(host)
+    });
+    set(&mut policy.host, host);
+    let aliases = section.get("aliases", |v| {
+        v.one_or_each(|v| {
+            let alias = template(v)?;
+            // Where all share one host, there is one to have the alias.
+            if alias.tells_services_apart() || !policy.host.tells_services_apart() {
+                return Some(alias);
+            }
+            v.problem(format!(
+                "\"{alias}\" is the same for all services, so none would have it; put {{service}} into it"
+            ))
+        })
+    });
+    set(&mut policy.aliases, aliases);
+    set(&mut policy.relabel, section.get("relabel", |v| v.one_or_each(|v| v.section(relabel))));
+    policy.locality = section.get("locality", template).or(policy.locality.take());
+}
+
+fn read_ports(section: &mut Section<'_>, policy: &mut Policy) {
+    set(&mut policy.protocol, section.get("protocol", protocol));
+    let single = section.get("port", port);
+    let several = section.take("ports");
+    match (single, several) {
+        (Some(_), Some(several)) => {
+            several.problem::<()>("`port` and `ports` at once; write all into `ports`");
+        }
+        (Some(number), None) => {
+            let protocol = policy.protocol;
+            policy.ports = vec![DeclaredPort { name: protocol.name().into(), number, protocol }];
+        }
+        (None, several) => set(&mut policy.ports, several.and_then(|v| ports(&v, policy.protocol))),
+    }
+}
+
+fn read_merging(section: &mut Section<'_>, policy: &mut Policy) {
+    let hostnames = [("resolve", Hostnames::Resolve), ("dns", Hostnames::Dns), ("drop", Hostnames::Drop)];
+    set(&mut policy.hostnames, section.get("hostnames", |v| v.word(&hostnames)));
+    // Envoy refuses priorities above 128.
+    set(&mut policy.priority, section.get("priority", |v| v.integer(0..=127)));
+    policy.share = section.get("share", |v| {
+        let share = v.number(0.0..=1_000_000.0)?;
+        v.check(Weight::relative(share, 1.0))
+    });
+}
+
+fn read_going_down(section: &mut Section<'_>, policy: &mut Policy) {
+    let time = |section: &mut Section<'_>, key| section.get(key, |v| v.duration(Duration::ZERO..=DAY));
+    set(&mut policy.absent_lists, section.get("absent_lists", |v| v.integer(1..=100)));
+    set(&mut policy.linger, time(section, "linger"));
+    set(&mut policy.hold, time(section, "hold"));
+    let max_drop = section.get("max_drop", |v| {
+        let share = v.fraction()?;
+        v.check(Fraction::new(share))
+    });
+    set(&mut policy.max_drop, max_drop);
+    let empty = [("follow", Empty::Follow), ("hold", Empty::Hold)];
+    set(&mut policy.empty, section.get("empty", |v| v.word(&empty)));
+}
+
+fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
+}
+
+fn template(value: &Value<'_>) -> Option<Template> {
+    let text = value.string()?;
+    value.check(Template::parse(&text))
+}
+
+fn port(value: &Value<'_>) -> Option<Port> {
+    let number = value.integer(1..=65_535)?;
+    value.check(Port::new(number))
+}
+
+fn protocol(value: &Value<'_>) -> Option<Protocol> {
+    value.parse(|text| {
+        Protocol::parse(text).ok_or_else(|| {
+            let known = Protocol::ALL.map(Protocol::name).join(", ");
+            format!("must be one of {known}, not {text:?}")
+        })
+    })
+}
+
+/// The service's ports; no name and no number twice.
+fn ports(value: &Value<'_>, default: Protocol) -> Option<Vec<DeclaredPort>> {
+    let mut ports: Vec<DeclaredPort> = Vec::new();
+    for item in value.list()? {
+        let Some(declared) = item.section(|s| declared_port(s, default)) else { continue };
+        match ports.iter().find(|p| p.name == declared.name || p.number == declared.number) {
+            Some(same) => {
+                let text = format!("has the name or number of another port ({} {})", same.name, same.number);
+                item.problem::<()>(format!("{text}; give each its own"));
+            }
+            None => ports.push(declared),
+        }
+    }
+    Some(ports)
+}
+
+fn declared_port(section: &mut Section<'_>, default: Protocol) -> Option<DeclaredPort> {
+    let protocol = section.get("protocol", protocol).unwrap_or(default);
+    let name = section.get("name", Value::string).map_or_else(|| protocol.name().into(), Text::from);
+    Some(DeclaredPort { name, number: section.need("port", port)?, protocol })
+}
+
+/// `{set, value}`, `{rename, to}`, `{drop}` or `{keep}`.
+fn relabel(section: &mut Section<'_>) -> Option<Relabel> {
+    let steps = ["set", "rename", "drop", "keep"];
+    let given: Vec<&str> = steps.into_iter().filter(|key| section.has(key)).collect();
+    let mut text = |key| section.get(key, Value::string).map(Text::from);
+    let (set, rename, drop) = (text("set"), text("rename"), text("drop"));
+    let keep = section.get("keep", |v| v.one_or_each(|v| v.string().map(Text::from)));
+    let (value, to) = match given.as_slice() {
+        ["set"] => (section.need("value", template), None),
+        ["rename"] => (None, section.need("to", |v| v.string().map(Text::from))),
+        ["drop" | "keep"] => (None, None),
+        _ => return section.value().problem("must have exactly one of `set`, `rename`, `drop` and `keep`"),
+    };
+    set.zip(value)
+        .map(|(key, value)| Relabel::Set(key, value))
+        .or(rename.zip(to).map(|(from, to)| Relabel::Rename(from, to)))
+        .or(drop.map(Relabel::Drop))
+        .or(keep.map(Relabel::Keep))
+}

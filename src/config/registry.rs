@@ -1,0 +1,127 @@
+//! `registries:`: what is read, and how its services are published.
+
+use super::{file, nacos, publish, select};
+use crate::{
+    catalog::{Policy, Template},
+    model::Text,
+    util::yaml::{Place, Section, Value},
+};
+use std::collections::HashMap;
+
+/// One registry.
+#[derive(Debug, Clone)]
+pub struct RegistryConfig {
+    /// Its name (`name`), in metrics, labels and reasons: 1 to 63 of letters, digits, `.`, `_` and `-`.
+    pub name: Text,
+    /// What it is, and how it is reached (`nacos:`, `file:` or `example:`).
+    pub kind: Kind,
+    /// How its services are published (`publish:`, `include:`, `exclude:` and `required:`).
+    pub policy: Policy,
+}
+
+/// What a registry is, and how it is reached.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// Nacos servers.
+    Nacos(nacos::Config),
+    /// Catalogue files.
+    File(file::Config),
+    /// The built-in example catalogue.
+    Example,
+}
+
+impl Kind {
+    /// The word in configuration, logs and admin.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Kind::Nacos(_) => "nacos",
+            Kind::File(_) => "file",
+            Kind::Example => "example",
+        }
+    }
+
+    /// What hosts are called where `publish.host` does not say. Catalogue files mostly give hosts themselves; what they
+    /// give by name ends in `.file`. Empty parts vanish together with their dot.
+    fn default_host(&self) -> Template {
+        let host = match self {
+            Kind::Nacos(_) => "{service}.{group}.{namespace}.nacos",
+            Kind::File(_) | Kind::Example => "{service}.{namespace}.file",
+        };
+        Template::parse(host).expect("the default templates are valid")
+    }
+}
+
+impl RegistryConfig {
+    /// The built-in example catalogue.
+    pub fn example() -> Self {
+        let kind = Kind::Example;
+        RegistryConfig {
+            name: "example".into(),
+            policy: Policy::new("example", kind.name(), kind.default_host()),
+            kind,
+        }
+    }
+
+    fn read(section: &mut Section<'_>) -> Option<Self> {
+        let name = section.need("name", read_name);
+        let kind = read_kind(section);
+        let include = section.get("include", select::read_all).unwrap_or_default();
+        let exclude = section.get("exclude", select::read_all).unwrap_or_default();
+        let required = section.get("required", Value::bool).unwrap_or(true);
+        // Without a name or kind there is no policy, but its mistakes are told all the same.
+        let shown = kind.as_ref().unwrap_or(&Kind::Example);
+        let mut policy = Policy::new(name.as_deref().unwrap_or_default(), shown.name(), shown.default_host());
+        policy.required = required;
+        policy.select.include = include;
+        policy.select.exclude = exclude;
+        section.section("publish", |s| publish::read(s, &mut policy));
+        Some(RegistryConfig { name: name?, kind: kind?, policy })
+    }
+}
+
+/// Reads the list. That it is there and empty is a mistake: such a Portolan would serve nothing.
+pub(super) fn read_all(list: &Value<'_>) -> Option<Vec<RegistryConfig>> {
+    let items = list.list()?;
+    if items.is_empty() {
+        return list.problem("no registry; name at least one, or leave the key out to serve the example");
+    }
+    let mut first: HashMap<Text, Place> = HashMap::new();
+    let read = |item: &Value<'_>| {
+        let mut place = None;
+        let registry = item.section(|s| {
+            place = s.take("name");
+            RegistryConfig::read(s)
+        })?;
+        let name = place.expect("a registry that was read has a name");
+        if let Some(other) = first.insert(registry.name.clone(), name.place()) {
+            let text = format!("the registry {:?} is there twice, first on line {}", &*registry.name, other.line);
+            return name.problem(format!("{text}; give one of them another name"));
+        }
+        Some(registry)
+    };
+    Some(items.iter().filter_map(read).collect())
+}
+
+fn read_name(value: &Value<'_>) -> Option<Text> {
+    value.parse(|name| {
+        let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if (1..=63).contains(&name.len()) && name.chars().all(safe) {
+            return Ok(Text::from(name));
+        }
+        Err(format!("{name:?} is no name for a registry: 1 to 63 letters, digits, '.', '_' and '-'"))
+    })
+}
+
+/// Exactly one of the kinds' keys.
+fn read_kind(section: &mut Section<'_>) -> Option<Kind> {
+    let given = ["nacos", "file", "example"].into_iter().filter(|key| section.has(key)).collect::<Vec<_>>();
+    let nacos = section.section("nacos", nacos::Config::read).map(Kind::Nacos);
+    let file = section.section("file", file::Config::read).map(Kind::File);
+    section.section("example", |_| Some(()));
+    match given.as_slice() {
+        [] => section.value().problem("not said what it is; add `nacos:`, `file:` or `example:`"),
+        ["example"] => Some(Kind::Example),
+        [_] => nacos.or(file),
+        several => section.value().problem(format!("{} at once; make a registry of each", several.join(" and "))),
+    }
+}

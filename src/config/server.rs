@@ -1,0 +1,135 @@
+//! `xds:` and `admin:`: where Portolan listens, and what it bears.
+
+use super::DAY;
+use crate::util::yaml::Section;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+/// Where and how clients are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Xds {
+    /// Address and port (`listen`). `127.0.0.1:16010` by default; port 0 takes any that is free.
+    pub listen: SocketAddr,
+    /// Over how long streams end when Portolan stops (`drain`). 1 s by default, 0 to 10 min.
+    pub drain: Duration,
+    /// At what age a connection is ended, give or take some, so that clients spread over replicas
+    /// (`max_connection_age`). Never by default; 1 min to 7 days.
+    pub max_connection_age: Option<Duration>,
+    /// What clients may ask at most (`limits`).
+    pub limits: Limits,
+}
+
+/// What clients may ask at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once (`connections`). 20,000 by default, 1 to 1 million.
+    pub connections: usize,
+    /// Streams at once, on all connections together (`streams`). 20,000 by default, 1 to 1 million.
+    pub streams: usize,
+    /// Streams on one connection (`streams_per_connection`). 100 by default, 1 to 10,000.
+    pub streams_per_connection: u32,
+    /// Resource names that one stream subscribes to for one type (`names_per_stream`). 200,000 by default, 1 to 10
+    /// million.
+    pub names_per_stream: usize,
+    /// Bytes of one request (`request`). 64 MiB by default, 64 KiB to 1 GiB: Envoy repeats all that it has when it
+    /// connects again.
+    pub request_bytes: usize,
+}
+
+impl Default for Xds {
+    fn default() -> Self {
+        Xds {
+            listen: (Ipv4Addr::LOCALHOST, 16010).into(),
+            drain: Duration::from_secs(1),
+            max_connection_age: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connections: 20_000,
+            streams: 20_000,
+            streams_per_connection: 100,
+            names_per_stream: 200_000,
+            request_bytes: 64 << 20,
+        }
+    }
+}
+
+impl Xds {
+    pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
+        let default = Xds::default();
+        let listen = section.get("listen", |v| {
+            let address = v.socket_address()?;
+            if !address.ip().is_loopback() {
+                v.warn(format!(
+                    "{address} can be reached from other machines, without encryption or authentication; protect it by other means, or listen on 127.0.0.1"
+                ));
+            }
+            Some(address)
+        });
+        Some(Xds {
+            listen: listen.unwrap_or(default.listen),
+            drain: section.get("drain", |v| v.duration(Duration::ZERO..=DAY / 144)).unwrap_or(default.drain),
+            max_connection_age: section.get("max_connection_age", |v| v.duration(DAY / 1440..=DAY * 7)),
+            limits: section.section("limits", Limits::read).unwrap_or_default(),
+        })
+    }
+}
+
+impl Limits {
+    fn read(section: &mut Section<'_>) -> Option<Self> {
+        let default = Limits::default();
+        let million = 1_000_000;
+        Some(Limits {
+            connections: section.get("connections", |v| v.integer(1..=million)).unwrap_or(default.connections),
+            streams: section.get("streams", |v| v.integer(1..=million)).unwrap_or(default.streams),
+            streams_per_connection: section
+                .get("streams_per_connection", |v| v.integer(1..=10_000))
+                .unwrap_or(default.streams_per_connection),
+            names_per_stream: section
+                .get("names_per_stream", |v| v.integer(1..=10 * million))
+                .unwrap_or(default.names_per_stream),
+            request_bytes: section.get("request", |v| v.bytes(64 << 10..=1 << 30)).unwrap_or(default.request_bytes),
+        })
+    }
+}
+
+/// Where people ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Address and port (`listen`). `127.0.0.1:8081` by default; port 0 takes any that is free. An address that other
+    /// machines reach must be allowed by `allow_remote: true`, because there is no authentication.
+    pub listen: SocketAddr,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Admin { listen: (Ipv4Addr::LOCALHOST, 8081).into() }
+    }
+}
+
+impl Admin {
+    pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
+        let allowed = section.get("allow_remote", |v| v.bool()).unwrap_or(false);
+        let listen = section.get("listen", |v| {
+            let address = v.socket_address()?;
+            match (address.ip().is_loopback(), allowed) {
+                (true, _) => {}
+                (false, true) => v.warn(format!("{address} shows everything, without authentication, to other machines")),
+                (false, false) => {
+                    return v.problem(format!(
+                        "{address} can be reached from other machines, without authentication; listen on 127.0.0.1, or add `allow_remote: true`"
+                    ));
+                }
+            }
+            Some(address)
+        });
+        Some(Admin { listen: listen.unwrap_or(Admin::default().listen) })
+    }
+}
