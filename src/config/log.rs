@@ -1,6 +1,9 @@
 //! `log:`: what is logged, and how.
 
-use crate::{telemetry, util::yaml::Section};
+use crate::{
+    telemetry::{self, LogFormat},
+    util::yaml::Section,
+};
 
 /// What is logged, and how. The variables `PORTOLAN_LOG` and `RUST_LOG` go before `level`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,16 +13,6 @@ pub struct Log {
     pub level: String,
     /// How a line looks (`format`). Text by default.
     pub format: LogFormat,
-}
-
-/// How a line looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogFormat {
-    /// For people (`text`).
-    #[default]
-    Text,
-    /// An object per line, for collectors (`json`).
-    Json,
 }
 
 impl Default for Log {

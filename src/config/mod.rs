@@ -12,7 +12,7 @@ mod registry;
 mod select;
 mod server;
 
-pub use log::{Log, LogFormat};
+pub use log::Log;
 pub use pending::{file, nacos};
 pub use registry::{Kind, RegistryConfig};
 pub use server::{Admin, Limits, Xds};

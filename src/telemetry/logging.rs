@@ -1,11 +1,46 @@
-//! Logging: what is written, and how.
+//! Logging: to standard error, so that standard output stays for answers.
 
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use std::{env, io, io::IsTerminal};
+use tracing_subscriber::{
+    EnvFilter,
+    filter::LevelFilter,
+    util::{SubscriberInitExt, TryInitError},
+};
+
+/// What goes before the configured level, in this order.
+const VARIABLES: [&str; 2] = ["PORTOLAN_LOG", "RUST_LOG"];
+
+/// How a line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people (`text`).
+    #[default]
+    Text,
+    /// An object per line, for collectors (`json`).
+    Json,
+}
 
 /// Why a filter is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no log filter; write error, warn, info, debug, trace or off, or such as info,portolan::xds=debug")]
 pub struct FilterError(String);
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// The level is mistaken.
+    #[error("cannot log as {from} says")]
+    Filter {
+        /// The variable, or the configuration.
+        from: &'static str,
+        /// Why.
+        #[source]
+        source: FilterError,
+    },
+    /// Somebody else logs already.
+    #[error("cannot start the log")]
+    Taken(#[source] TryInitError),
+}
 
 /// Reads a filter. A word that is no level would be taken for the name of a module, and silence all others: it is refused.
 pub fn parse_filter(filter: &str) -> Result<EnvFilter, FilterError> {
@@ -15,4 +50,48 @@ pub fn parse_filter(filter: &str) -> Result<EnvFilter, FilterError> {
         return Err(refused());
     }
     EnvFilter::builder().parse(filter).map_err(|_| refused())
+}
+
+/// Starts the log of this process. `level` is the configured filter; `PORTOLAN_LOG` and `RUST_LOG` go before it.
+pub fn init(level: &str, format: LogFormat) -> Result<(), InitError> {
+    let (from, filter) = choose(level, |name| env::var(name).ok());
+    let filter = parse_filter(&filter).map_err(|source| InitError::Filter { from, source })?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).finish().try_init(),
+        LogFormat::Json => log.json().flatten_event(true).finish().try_init(),
+    }
+    .map_err(InitError::Taken)
+}
+
+/// Where the filter comes from, and what it is. A variable that is set to nothing is not set.
+fn choose(level: &str, variable: impl Fn(&str) -> Option<String>) -> (&'static str, String) {
+    let set = |name: &'static str| variable(name).filter(|value| !value.is_empty()).map(|value| (name, value));
+    VARIABLES.into_iter().find_map(set).unwrap_or_else(|| ("log.level", level.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_and_filters_are_read_and_misspelt_ones_refused() {
+        for good in ["info", "WARN", "off", "info,portolan::xds=debug", "portolan=trace"] {
+            assert!(parse_filter(good).is_ok(), "{good}");
+        }
+        for bad in ["", "slow", "inof,portolan::xds=debug", "portolan=slow", "portolan::xds"] {
+            assert_eq!(parse_filter(bad).unwrap_err(), FilterError(bad.into()));
+        }
+    }
+
+    #[test]
+    fn variables_go_before_the_configured_level() {
+        let variable = |set: &'static [(&str, &str)]| {
+            move |name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())
+        };
+        let chosen = |set| choose("info", variable(set));
+        assert_eq!(chosen(&[]), ("log.level", "info".into()));
+        assert_eq!(chosen(&[("RUST_LOG", "warn"), ("PORTOLAN_LOG", "")]), ("RUST_LOG", "warn".into()));
+        assert_eq!(chosen(&[("RUST_LOG", "warn"), ("PORTOLAN_LOG", "debug")]), ("PORTOLAN_LOG", "debug".into()));
+    }
 }

@@ -1,5 +1,13 @@
-//! Logging and metrics.
+//! Logging and metrics: what an operator sees of the inside. `app` starts both; every part brings its own metrics and
+//! registers them in the one [`registry`].
 
 mod logging;
+mod metrics;
+mod process;
 
-pub use logging::{FilterError, parse_filter};
+pub use logging::{FilterError, InitError, LogFormat, init, parse_filter};
+pub use metrics::{CONTENT_TYPE, encode, registry};
+pub use process::Process;
+
+/// The version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
