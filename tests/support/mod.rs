@@ -4,5 +4,6 @@
 pub mod envoy;
 pub mod portolan;
 mod until;
+pub mod upstream;
 
 pub use until::until;

@@ -1,0 +1,11 @@
+//! The product between real servers: what real registries hold, real Envoys carry.
+//!
+//! Without the servers these tests print `SKIP` and pass; with `PORTOLAN_REAL_SERVERS=required`, as `tests/run` sets it,
+//! a missing server fails them.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod changes;
+mod examples;
+mod restart;

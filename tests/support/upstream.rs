@@ -1,0 +1,29 @@
+//! Something for Envoy to reach: a small HTTP server that says its name.
+
+use std::net::SocketAddr;
+use tokio::{net::TcpListener, task::JoinHandle};
+
+/// A running instance; gone when dropped.
+pub struct Upstream {
+    task: JoinHandle<()>,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Upstream {
+    /// Answers every request with `name`.
+    pub async fn start(name: &'static str) -> Upstream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(async move {
+            axum::serve(listener, axum::Router::new().fallback(move || async move { name })).await.unwrap();
+        });
+        Upstream { task, address }
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
