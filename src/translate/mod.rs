@@ -6,24 +6,7 @@
 
 pub mod envoy;
 
-use crate::{
-    model::{Hostname, Text},
-    resource::{Kind, Name},
-};
-use bytes::Bytes;
-
-/// A resource's message, encoded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Encoded {
-    /// Its type.
-    pub kind: Kind,
-    /// Its name.
-    pub name: Name,
-    /// The message, without its type URL.
-    pub body: Bytes,
-    /// The assignment that a cluster asks for.
-    pub refers_to: Option<Name>,
-}
+use crate::model::{Hostname, Text};
 
 /// Something of a service that is not sent.
 #[derive(Debug, Clone, PartialEq, Eq)]

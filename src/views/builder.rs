@@ -1,6 +1,6 @@
 //! From one catalog to the next: which resources differ.
 //!
-//! The state is small: which names each service claims and which resources, by hash, are served for it. Bodies are
+//! The state is small: which names each service claims and which resources, by version, are served for it. Bodies are
 //! handed out and not kept; a service that wins a name it had lost is translated again. Whatever catalogs came before,
 //! what is served after [`Builder::update`] is what the last catalog alone gives.
 
@@ -8,15 +8,14 @@ use super::claims::Claims;
 use crate::{
     catalog::{Catalog, Sync},
     model::{Hostname, PublishedService},
-    resource::{KINDS, Kind, Name, Readiness},
-    translate::{Encoded, Rejected, Why, envoy},
+    resource::{KINDS, Kind, Name, Readiness, Resource},
+    translate::{Rejected, Why, envoy},
 };
 use imbl::{OrdMap, ordmap::DiffItem};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
-use xxhash_rust::xxh3::xxh3_64;
 
 /// A resource among all.
 type Key = (Kind, Name);
@@ -27,7 +26,7 @@ pub struct Changes {
     /// How far what is absent is known to be absent.
     pub readiness: Readiness,
     /// By kind and name, each once; `None`: it is gone.
-    pub resources: Vec<(Kind, Name, Option<Encoded>)>,
+    pub resources: Vec<(Kind, Name, Option<Resource>)>,
 }
 
 /// Follows the catalog.
@@ -40,7 +39,7 @@ pub struct Builder {
     claimed: BTreeMap<Hostname, BTreeSet<Name>>,
     /// By service, so that those of a removed one are found.
     keys: BTreeMap<Hostname, BTreeSet<Key>>,
-    /// Hashes of the bodies, by kind.
+    /// Versions, by kind.
     served: [HashMap<Name, u64>; KINDS],
     rejected: BTreeMap<Hostname, Vec<Rejected>>,
 }
@@ -98,14 +97,14 @@ impl Builder {
         self.served[kind as usize].len()
     }
 
-    fn translate(&self, host: &Hostname) -> (Vec<Encoded>, Vec<Rejected>) {
+    fn translate(&self, host: &Hostname) -> (Vec<(Kind, Resource)>, Vec<Rejected>) {
         self.services.get(host).map(|service| envoy::translate(service, &self.options)).unwrap_or_default()
     }
 
     /// Makes the service claim the names of its clusters and no others; returns all services whom that concerns.
-    fn claim(&mut self, host: &Hostname, resources: &[Encoded]) -> BTreeSet<Hostname> {
-        let clusters = resources.iter().filter(|r| r.kind == Kind::Cluster);
-        let names: BTreeSet<Name> = clusters.map(|r| r.name.clone()).collect();
+    fn claim(&mut self, host: &Hostname, resources: &[(Kind, Resource)]) -> BTreeSet<Hostname> {
+        let clusters = resources.iter().filter(|(kind, _)| *kind == Kind::Cluster);
+        let names: BTreeSet<Name> = clusters.map(|(_, cluster)| cluster.name().clone()).collect();
         let before = self.claimed.remove(host).unwrap_or_default();
         let mut concerned = BTreeSet::new();
         for name in names.difference(&before) {
@@ -125,18 +124,18 @@ impl Builder {
     fn contest(
         &mut self,
         host: &Hostname,
-        resources: Vec<Encoded>,
+        resources: Vec<(Kind, Resource)>,
         mut rejected: Vec<Rejected>,
-    ) -> BTreeMap<Key, Encoded> {
+    ) -> BTreeMap<Key, Resource> {
         let mut kept = BTreeMap::new();
-        for resource in resources {
-            let mut needed = std::iter::once(&resource.name).chain(&resource.refers_to);
+        for (kind, resource) in resources {
+            let mut needed = std::iter::once(resource.name()).chain(resource.refers_to());
             let other = needed.find_map(|name| self.claims.owner(name).filter(|owner| *owner != host));
             match other {
-                None => drop(kept.insert((resource.kind, resource.name.clone()), resource)),
-                Some(owner) if resource.kind == Kind::Cluster => {
+                None => drop(kept.insert((kind, resource.name().clone()), resource)),
+                Some(owner) if kind == Kind::Cluster => {
                     let why = Why::NameTaken(owner.clone());
-                    rejected.push(Rejected { host: host.clone(), subject: resource.name, why });
+                    rejected.push(Rejected { host: host.clone(), subject: resource.name().clone(), why });
                 }
                 // The cluster of the same name says it.
                 Some(_) => {}
@@ -151,7 +150,7 @@ impl Builder {
     }
 
     /// Notes what is served from now on, and returns what of it differs. What one service loses another may have won.
-    fn serve(&mut self, gone: BTreeSet<Key>, wanted: BTreeMap<Key, Encoded>) -> Vec<(Kind, Name, Option<Encoded>)> {
+    fn serve(&mut self, gone: BTreeSet<Key>, wanted: BTreeMap<Key, Resource>) -> Vec<(Kind, Name, Option<Resource>)> {
         let mut differing = BTreeMap::new();
         for key in gone {
             if !wanted.contains_key(&key) && self.served[key.0 as usize].remove(&key.1).is_some() {
@@ -159,8 +158,8 @@ impl Builder {
             }
         }
         for (key, resource) in wanted {
-            let hash = xxh3_64(&resource.body);
-            if self.served[key.0 as usize].insert(key.1.clone(), hash) != Some(hash) {
+            let version = resource.version();
+            if self.served[key.0 as usize].insert(key.1.clone(), version) != Some(version) {
                 differing.insert(key, Some(resource));
             }
         }

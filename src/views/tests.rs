@@ -4,11 +4,8 @@ use super::*;
 use crate::{
     catalog::{Catalog, Sync},
     model::*,
-    resource::{Kind, Name, Readiness},
-    translate::{
-        Encoded,
-        envoy::{ClusterName, Options, translate},
-    },
+    resource::{Kind, Name, Readiness, Resource},
+    translate::envoy::{ClusterName, Options, translate},
 };
 use proptest::{collection::vec, prelude::*, sample::subsequence};
 use std::{collections::BTreeMap, sync::Arc};
@@ -64,7 +61,7 @@ fn by_host() -> Options {
 }
 
 fn names(changes: Option<Changes>) -> Vec<String> {
-    let sign = |body: &Option<Encoded>| if body.is_some() { '+' } else { '-' };
+    let sign = |body: &Option<Resource>| if body.is_some() { '+' } else { '-' };
     let resources = changes.into_iter().flat_map(|c| c.resources);
     resources.map(|(kind, name, body)| format!("{}{} {name}", sign(&body), kind.name())).collect()
 }
@@ -131,22 +128,22 @@ fn the_smaller_host_has_a_contested_name_whoever_came_first() {
     assert_eq!(taken(&builder), [""; 0]);
 }
 
-type Resources = BTreeMap<(Kind, Name), Encoded>;
+type Resources = BTreeMap<(Kind, Name), Resource>;
 
 /// Without any state: the name is the smallest claimant's; a cluster goes with its assignment.
 fn from_scratch(catalog: &Catalog, options: &Options) -> Resources {
-    let all: Vec<(Hostname, Vec<Encoded>)> =
+    let all: Vec<(Hostname, Vec<(Kind, Resource)>)> =
         catalog.services.iter().map(|(host, service)| (host.clone(), translate(service, options).0)).collect();
     let mut owners: BTreeMap<Name, Hostname> = BTreeMap::new();
     for (host, resources) in all.iter().rev() {
-        owners.extend(resources.iter().map(|r| (r.name.clone(), host.clone())));
+        owners.extend(resources.iter().map(|(_, r)| (r.name().clone(), host.clone())));
     }
     let mut kept = Resources::new();
     for (host, resources) in all {
-        for resource in resources {
+        for (kind, resource) in resources {
             let has = |name: &Name| owners[name] == host;
-            if has(&resource.name) && resource.refers_to.as_ref().is_none_or(has) {
-                kept.insert((resource.kind, resource.name.clone()), resource);
+            if has(resource.name()) && resource.refers_to().is_none_or(has) {
+                kept.insert((kind, resource.name().clone()), resource);
             }
         }
     }

@@ -1,26 +1,26 @@
 //! The form of `out.txt`.
 
 use portolan::{
-    resource::Kind,
-    translate::{Encoded, Rejected},
+    resource::{Kind, Resource, version_text},
+    translate::Rejected,
 };
 use prost::Message;
 use std::fmt::Write;
 use xds_api::pb::envoy::config::{cluster::v3::Cluster, endpoint::v3::ClusterLoadAssignment};
-use xxhash_rust::xxh3::xxh3_64;
 
 /// Everything that translation gives, for people.
-pub fn print((resources, rejected): &(Vec<Encoded>, Vec<Rejected>)) -> String {
+pub fn print((resources, rejected): &(Vec<(Kind, Resource)>, Vec<Rejected>)) -> String {
     let mut out = String::new();
-    for Encoded { kind, name, body, refers_to } in resources {
+    for (kind, resource) in resources {
+        let (name, body) = (resource.name(), resource.body());
         let message = match kind {
-            Kind::Cluster => dump(&Cluster::decode(&**body).unwrap()),
-            Kind::Endpoint => dump(&ClusterLoadAssignment::decode(&**body).unwrap()),
+            Kind::Cluster => dump(&Cluster::decode(body).unwrap()),
+            Kind::Endpoint => dump(&ClusterLoadAssignment::decode(body).unwrap()),
             other => panic!("nothing makes {other:?} yet"),
         };
-        let asks = refers_to.as_ref().map(|name| format!(", asks for {name}")).unwrap_or_default();
-        let hash = xxh3_64(body);
-        writeln!(out, "{} {name} ({} bytes, {hash:016x}{asks})\n{message}", kind.name(), body.len()).unwrap();
+        let asks = resource.refers_to().map(|name| format!(", asks for {name}")).unwrap_or_default();
+        let version = version_text(resource.version());
+        writeln!(out, "{} {name} ({} bytes, {version}{asks})\n{message}", kind.name(), body.len()).unwrap();
     }
     for Rejected { host, subject, why } in rejected {
         writeln!(out, "rejected {host}: {subject}: {}: {why}", why.code()).unwrap();

@@ -1,6 +1,6 @@
 //! What a service becomes: `tests/golden/translate/<case>/in.yaml` and `out.txt`. `UPDATE_GOLDEN=1` rewrites the latter.
 //!
-//! The resources are decoded with xds-api's types and printed whole, without what is at its default. The hashes prove
+//! The resources are decoded with xds-api's types and printed whole, without what is at its default. The versions prove
 //! that bytes are the same in every process: each run of this test is another one, with other seeds for hash maps. A
 //! real Envoy takes all of them, too.
 

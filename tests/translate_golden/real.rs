@@ -31,17 +31,17 @@ impl Files {
         let mut files = Files::default();
         for (case, input) in cases() {
             let case = case.file_name().unwrap().to_str().unwrap().to_owned();
-            for resource in translate(&input.service(), &input.options()).0 {
-                if resource.kind == Kind::Endpoint {
-                    let assignment = ClusterLoadAssignment::decode(&*resource.body).unwrap();
-                    files.assignments.insert(format!("{case}/{}", resource.name), assignment);
+            for (kind, resource) in translate(&input.service(), &input.options()).0 {
+                if kind == Kind::Endpoint {
+                    let assignment = ClusterLoadAssignment::decode(resource.body()).unwrap();
+                    files.assignments.insert(format!("{case}/{}", resource.name()), assignment);
                     continue;
                 }
-                let mut cluster = Cluster::decode(&*resource.body).unwrap();
+                let mut cluster = Cluster::decode(resource.body()).unwrap();
                 cluster.alt_stat_name = format!("{case}_{}", files.clusters.len());
                 cluster.name = format!("{case}/{}", cluster.name);
                 if let Some(eds) = &mut cluster.eds_cluster_config {
-                    eds.service_name = format!("{case}/{}", resource.refers_to.unwrap());
+                    eds.service_name = format!("{case}/{}", resource.refers_to().unwrap());
                     eds.eds_config = Some(from_file(&file_of(folder, &eds.service_name)));
                 }
                 files.clusters.push(cluster);

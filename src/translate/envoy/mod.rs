@@ -16,18 +16,18 @@ pub use endpoint::MAX_UNIX_PATH;
 pub use name::{ClusterName, ClusterNameError};
 pub use options::{LbPolicy, Options, Unhealthy};
 
-use super::{Encoded, Rejected, Why};
+use super::{Rejected, Why};
 use crate::{
     model::{PublishedService, ServicePort},
     pb::envoy::config::endpoint::v3::ClusterLoadAssignment,
-    resource::{Kind, Name},
+    resource::{Kind, Name, Resource},
 };
 use cluster::Discovery;
 use prost::Message;
 use std::collections::BTreeSet;
 
 /// All resources of a service, those of a port together, and what of it cannot be sent.
-pub fn translate(service: &PublishedService, options: &Options) -> (Vec<Encoded>, Vec<Rejected>) {
+pub fn translate(service: &PublishedService, options: &Options) -> (Vec<(Kind, Resource)>, Vec<Rejected>) {
     let (mut resources, mut rejected) = (Vec::new(), Vec::new());
     let mut taken = BTreeSet::new();
     for port in &service.ports {
@@ -66,6 +66,6 @@ fn names(service: &PublishedService, port: &ServicePort, options: &Options) -> V
     hosts.map(|host| options.cluster_name.render(&host, port).into()).collect()
 }
 
-fn encoded(kind: Kind, name: &Name, message: &impl Message, refers_to: Option<Name>) -> Encoded {
-    Encoded { kind, name: name.clone(), body: message.encode_to_vec().into(), refers_to }
+fn encoded(kind: Kind, name: &Name, message: &impl Message, refers_to: Option<Name>) -> (Kind, Resource) {
+    (kind, Resource::new(kind, name.clone(), &message.encode_to_vec(), refers_to))
 }

@@ -45,9 +45,9 @@ fn service(endpoints: Vec<PublishedEndpoint>) -> PublishedService {
     }
 }
 
-fn assignments(resources: &[Encoded]) -> BTreeMap<Name, ClusterLoadAssignment> {
-    let assignments = resources.iter().filter(|r| r.kind == Kind::Endpoint);
-    assignments.map(|r| (r.name.clone(), ClusterLoadAssignment::decode(&*r.body).unwrap())).collect()
+fn assignments(resources: &[(Kind, Resource)]) -> BTreeMap<Name, ClusterLoadAssignment> {
+    let assignments = resources.iter().filter(|(kind, _)| *kind == Kind::Endpoint);
+    assignments.map(|(_, r)| (r.name().clone(), ClusterLoadAssignment::decode(r.body()).unwrap())).collect()
 }
 
 #[test]
@@ -69,7 +69,11 @@ fn any_change_of_an_endpoint_changes_the_assignment_and_no_cluster() {
         let (new, _) = translate(&service(vec![after]), &Options::default());
         let differing: Vec<_> = old.iter().zip(&new).filter(|(old, new)| old != new).map(|(old, _)| old).collect();
         assert_eq!(differing.len(), 1, "{what}");
-        assert_eq!((differing[0].kind, &*differing[0].name), (Kind::Endpoint, "outbound|80||orders.example"), "{what}");
+        assert_eq!(
+            (differing[0].0, &**differing[0].1.name()),
+            (Kind::Endpoint, "outbound|80||orders.example"),
+            "{what}"
+        );
     }
 }
 
@@ -157,17 +161,17 @@ proptest! {
     fn every_cluster_has_an_assignment_and_no_cluster_depends_on_endpoints(endpoints in vec(any_endpoint(), 0..12)) {
         let (resources, _) = translate(&service(endpoints), &Options::default());
         let (none, _) = translate(&service(Vec::new()), &Options::default());
-        let clusters = |all: &[Encoded]| -> Vec<Encoded> {
-            all.iter().filter(|r| r.kind == Kind::Cluster).cloned().collect()
+        let clusters = |all: &[(Kind, Resource)]| -> Vec<Resource> {
+            all.iter().filter(|(kind, _)| *kind == Kind::Cluster).map(|(_, r)| r.clone()).collect()
         };
         prop_assert_eq!(clusters(&resources), clusters(&none));
         prop_assert_eq!(clusters(&resources).len(), 6, "two ports under three names");
         let assignments = assignments(&resources);
         for resource in clusters(&resources) {
-            let cluster = Cluster::decode(&*resource.body).unwrap();
+            let cluster = Cluster::decode(resource.body()).unwrap();
             let asked = &cluster.eds_cluster_config.as_ref().unwrap().service_name;
             let asked = if asked.is_empty() { &cluster.name } else { asked };
-            prop_assert_eq!(resource.refers_to.as_deref(), Some(asked.as_str()));
+            prop_assert_eq!(resource.refers_to().map(|name| &**name), Some(asked.as_str()));
             prop_assert!(assignments.contains_key(asked.as_str()));
         }
     }
