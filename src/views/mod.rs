@@ -5,7 +5,9 @@
 
 mod builder;
 mod claims;
+mod follow;
 #[cfg(test)]
 mod tests;
 
 pub use builder::{Builder, Changes};
+pub use follow::{Follower, Metrics, View};
