@@ -2,11 +2,33 @@
 //!
 //! Registries' updates go in; an immutable [`Catalog`] comes out, swapped in for readers and then signalled.
 
+mod claims;
+mod core;
+mod endpoints;
+mod guard;
+mod heard;
+mod merge;
+mod metrics;
+mod notes;
+mod now;
 mod policy;
+mod ports;
+mod publish;
+mod relabel;
+mod rules;
+mod select;
+mod settle;
+mod status;
 mod template;
+mod writer;
 
+pub use core::{Core, Event};
+pub use guard::HoldEvent;
+pub use metrics::Metrics;
+pub use now::Now;
 pub use policy::{Empty, Hostnames, Matcher, Merge, Policy, Relabel, Select};
 pub use template::{Template, TemplateError};
+pub use writer::{Handle, Options, Writer};
 
 use crate::{
     model::{Hostname, Note, PublishedService, Service, ServiceId, Text},

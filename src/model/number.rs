@@ -70,6 +70,12 @@ impl Weight {
         Err(NumberError { what: "weight", value: value.to_string(), range: "0 to 1000000 times the default" })
     }
 
+    /// So many millionths of the default; what is more than possible is the most that is.
+    pub const fn of_millionths(parts: u64) -> Self {
+        const MOST: u64 = 1_000_000_000_000;
+        Weight(if parts > MOST { MOST } else { parts })
+    }
+
     /// In millionths of the default.
     pub const fn millionths(self) -> u64 {
         self.0

@@ -1,0 +1,166 @@
+//! Instances as they are served: which ones, where, with which ports and health.
+
+use super::{
+    Hostnames,
+    notes::{Notes, place},
+    ports::Naming,
+    rules::Rules,
+};
+use crate::model::{
+    Address, DeclaredPort, Endpoint, Health, Labels, Locality, Port, PublishedEndpoint, Reason, Service, Text, Weight,
+};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+/// What host names resolve to, as far as is known.
+pub(super) type Answers = HashMap<Text, Arc<[IpAddr]>>;
+
+/// An instance that was selected, with its final labels.
+#[derive(Debug)]
+pub(super) struct Instance<'a> {
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) labels: Cow<'a, Labels>,
+    /// Its registry no longer has it; it is served on until that is certain.
+    pub(super) held: bool,
+}
+
+/// Whether so few of the service's instances are healthy that all enabled ones count as healthy: then the few would be
+/// overrun. An instance that drains is neither healthy nor brought back. (Nacos compares with `<=`, so its 0 protects
+/// when nothing is healthy at all.)
+pub(super) fn is_protected<'a>(service: &Service, endpoints: impl Iterator<Item = &'a Endpoint>) -> bool {
+    if service.protected {
+        return true;
+    }
+    let Some(threshold) = service.protect_threshold else { return false };
+    let (mut healthy, mut total) = (0, 0);
+    for endpoint in endpoints.filter(|endpoint| endpoint.enabled) {
+        total += 1;
+        healthy += usize::from(endpoint.health.serves());
+    }
+    healthy < total && threshold.covers(healthy, total)
+}
+
+/// What all instances of a service and host share on their way out.
+#[derive(Debug)]
+pub(super) struct Publishing<'a> {
+    pub(super) rules: &'a Rules,
+    pub(super) service: &'a Service,
+    pub(super) answers: &'a Answers,
+    pub(super) naming: &'a Naming<'a>,
+    pub(super) ports: &'a [DeclaredPort],
+    pub(super) protected: bool,
+}
+
+impl Publishing<'_> {
+    /// The endpoints of these instances, sorted, each place once.
+    pub(super) fn publish(&self, instances: &[Instance], notes: &mut Notes) -> Vec<PublishedEndpoint> {
+        let mut endpoints = Vec::with_capacity(instances.len());
+        for instance in instances {
+            if instance.held {
+                notes.instance(Reason::HeldBack, instance.endpoint, "its registry has it no longer");
+            }
+            let addresses = self.addresses(instance.endpoint, notes);
+            if addresses.is_empty() {
+                continue;
+            }
+            let ports = self.ports(instance.endpoint, notes);
+            endpoints.extend(addresses.into_iter().map(|address| self.endpoint(address, ports.clone(), instance)));
+        }
+        endpoints.sort_by(|a, b| (&a.address, &a.ports).cmp(&(&b.address, &b.ports)));
+        leave_out_doubles(&mut endpoints, notes);
+        endpoints
+    }
+
+    fn addresses(&self, endpoint: &Endpoint, notes: &mut Notes) -> Vec<Address> {
+        let mut none = |reason, detail: &str| {
+            notes.instance(reason, endpoint, detail);
+            Vec::new()
+        };
+        if !endpoint.enabled {
+            return none(Reason::Disabled, "");
+        }
+        if endpoint.weight == Weight::ZERO {
+            return none(Reason::WeightZero, "");
+        }
+        match (&endpoint.address, self.rules.policy.hostnames) {
+            (Address::Host(_), Hostnames::Drop) => none(Reason::HostnameDropped, ""),
+            (Address::Host(name), Hostnames::Resolve) => match self.answers.get(name) {
+                Some(answer) if !answer.is_empty() => answer.iter().map(|ip| Address::Ip(*ip)).collect(),
+                _ => none(Reason::HostnameUnresolved, ""),
+            },
+            (address, _) => vec![address.clone()],
+        }
+    }
+
+    /// One port for each name that the service has.
+    fn ports(&self, endpoint: &Endpoint, notes: &mut Notes) -> Vec<(Text, Port)> {
+        let mut ports: Vec<(Text, Port)> = Vec::with_capacity(endpoint.ports.len());
+        for port in &endpoint.ports {
+            let name = self.naming.name(port);
+            if !self.ports.iter().any(|known| known.name == name) {
+                continue;
+            }
+            if ports.iter().any(|(n, _)| *n == name) {
+                let detail = format!("port {} would be its second one of the name {name:?}", port.number);
+                notes.instance(Reason::PortContested, endpoint, &detail);
+                continue;
+            }
+            ports.push((name, port.number));
+        }
+        ports.sort();
+        ports
+    }
+
+    fn endpoint(&self, address: Address, ports: Vec<(Text, Port)>, instance: &Instance) -> PublishedEndpoint {
+        let endpoint = instance.endpoint;
+        let locality = match &self.rules.policy.locality {
+            None => endpoint.locality.clone(),
+            Some(rule) => Locality::parse(&rule.render(&self.service.id, &self.service.labels, &instance.labels)),
+        };
+        let health = match endpoint.health {
+            Health::Unhealthy | Health::Unknown if self.protected => Health::Healthy,
+            other => other,
+        };
+        PublishedEndpoint {
+            address,
+            ports,
+            weight: endpoint.weight,
+            health,
+            locality,
+            labels: instance.labels.clone().into_owned(),
+            secure: endpoint.secure,
+            priority: self.rules.policy.priority,
+        }
+    }
+}
+
+/// Takes from later endpoints the ports that an earlier one has at the same place, and leaves out what has none then.
+pub(super) fn leave_out_doubles(endpoints: &mut Vec<PublishedEndpoint>, notes: &mut Notes) {
+    let mut seen: HashSet<(Address, Option<(Text, Port)>)> = HashSet::with_capacity(endpoints.len());
+    endpoints.retain_mut(|endpoint| {
+        if endpoint.ports.is_empty() {
+            return seen.insert((endpoint.address.clone(), None)) || double(endpoint, notes);
+        }
+        let whole = endpoint.ports.clone();
+        endpoint.ports.retain(|port| seen.insert((endpoint.address.clone(), Some(port.clone()))));
+        if endpoint.ports.len() < whole.len() {
+            let short = PublishedEndpoint { ports: whole, ..endpoint.clone() };
+            double(&short, notes);
+        }
+        !endpoint.ports.is_empty()
+    });
+}
+
+fn double(endpoint: &PublishedEndpoint, notes: &mut Notes) -> bool {
+    notes.add(Reason::Duplicate, published_place(endpoint), "");
+    false
+}
+
+/// How notes name a published endpoint.
+pub(super) fn published_place(endpoint: &PublishedEndpoint) -> String {
+    place(&endpoint.address, endpoint.ports.first().map(|(_, number)| *number))
+}

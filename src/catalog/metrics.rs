@@ -1,0 +1,155 @@
+//! What the catalog measures of itself. One function per event writes the log and counts.
+
+use super::{Catalog, Event, HoldEvent, RegistryStatus, State};
+use crate::model::{Reason, Text};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+use std::time::Duration;
+use tracing::{debug, info, warn};
+
+/// The catalog's metrics. Clones share their values.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    services: Family<RegistryLabel, Gauge>,
+    endpoints: Family<RegistryLabel, Gauge>,
+    held_endpoints: Family<RegistryLabel, Gauge>,
+    state: Family<StateLabels, Gauge>,
+    updates: Family<RegistryLabel, Counter>,
+    failures: Family<RegistryLabel, Counter>,
+    holds: Family<RegistryLabel, Counter>,
+    notes: Family<ReasonLabel, Gauge>,
+    publish: Histogram,
+    number: Gauge,
+    published: Gauge,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RegistryLabel {
+    registry: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    registry: String,
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics {
+            services: Family::default(),
+            endpoints: Family::default(),
+            held_endpoints: Family::default(),
+            state: Family::default(),
+            updates: Family::default(),
+            failures: Family::default(),
+            holds: Family::default(),
+            notes: Family::default(),
+            // 10 µs (one change) to 2.6 s (a first list of everything).
+            publish: Histogram::new(exponential_buckets(0.000_01, 4.0, 10)),
+            number: Gauge::default(),
+            published: Gauge::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Registers all of them.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("catalog_services", "Services that a registry lists", self.services.clone());
+        registry.register("catalog_endpoints", "Endpoints that a registry has", self.endpoints.clone());
+        let help = "Endpoints that a registry no longer has and that are served on";
+        registry.register("catalog_held_endpoints", help, self.held_endpoints.clone());
+        registry.register("catalog_registry_state", "1 for the state that a registry is in", self.state.clone());
+        registry.register("catalog_updates", "Updates heard from a registry", self.updates.clone());
+        registry.register("catalog_failures", "Failed readings of a registry", self.failures.clone());
+        registry.register("catalog_holds", "Large drops of a registry that were held back", self.holds.clone());
+        registry.register("catalog_notes", "Notes on services, by reason", self.notes.clone());
+        let help = "From a change to the catalog that has it";
+        registry.register("catalog_publish_duration_seconds", help, self.publish.clone());
+        registry.register("catalog_number", "Number of the newest catalog", self.number.clone());
+        registry.register("catalog_published_services", "Services published", self.published.clone());
+    }
+
+    /// An update was heard.
+    pub(super) fn heard(&self, registry: &Text) {
+        self.updates.get_or_create(&label(registry)).inc();
+    }
+
+    /// Something happened that people should hear of.
+    pub(super) fn happened(&self, event: &Event) {
+        match event {
+            Event::Failed { registry, scope, error, first } => {
+                self.failures.get_or_create(&label(registry)).inc();
+                let scope = scope.as_ref().map_or("all", |scope| &scope.0);
+                if *first {
+                    warn!(%registry, scope, %error, "Cannot read the registry; its last services are served on.");
+                } else {
+                    debug!(%registry, scope, %error, "Still cannot read the registry.");
+                }
+            }
+            Event::Synced { registry } => info!(%registry, "Heard the whole registry for the first time."),
+            Event::Hold { registry, event } => self.hold(registry, *event),
+        }
+    }
+
+    /// A catalog was swapped in.
+    pub(super) fn swapped(&self, catalog: &Catalog, notes: impl Iterator<Item = (Reason, usize)>) {
+        self.number.set(count(catalog.number));
+        self.published.set(catalog.services.len() as i64);
+        catalog.registries.iter().for_each(|status| self.status(status));
+        for (reason, number) in notes {
+            self.notes.get_or_create(&ReasonLabel { reason: reason.code() }).set(number as i64);
+        }
+    }
+
+    /// A catalog with changes took so long.
+    pub(super) fn published(&self, cost: Duration) {
+        self.publish.observe(cost.as_secs_f64());
+    }
+
+    fn hold(&self, registry: &Text, event: HoldEvent) {
+        match event {
+            HoldEvent::Began { missing, of } => {
+                self.holds.get_or_create(&label(registry)).inc();
+                warn!(%registry, missing, of, "Many endpoints vanished at once; they are served on until that is certain.");
+            }
+            HoldEvent::Recovered => info!(%registry, "The vanished endpoints are back; following the registry again."),
+            HoldEvent::Expired => warn!(%registry, "The endpoints stayed away; following the registry again."),
+            HoldEvent::Released => info!(%registry, "The drop was released by hand; following the registry again."),
+        }
+    }
+
+    fn status(&self, status: &RegistryStatus) {
+        let label = label(&status.name);
+        self.services.get_or_create(&label).set(status.services as i64);
+        self.endpoints.get_or_create(&label).set(status.endpoints as i64);
+        let held = status.hold.as_ref().map_or(0, |hold| hold.endpoints);
+        self.held_endpoints.get_or_create(&label).set(held as i64);
+        for state in [State::Connecting, State::Syncing, State::Synced, State::Stale] {
+            let labels = StateLabels { registry: status.name.to_string(), state: state.name() };
+            self.state.get_or_create(&labels).set(i64::from(state == status.state));
+        }
+    }
+}
+
+fn label(registry: &Text) -> RegistryLabel {
+    RegistryLabel { registry: registry.to_string() }
+}
+
+fn count(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

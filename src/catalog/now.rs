@@ -1,0 +1,27 @@
+//! The time, as it is passed into the catalog's core: the core itself never reads a clock.
+
+use std::time::{Instant, SystemTime};
+
+/// One moment: for measuring, and for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// For timers.
+    pub instant: Instant,
+    /// For people.
+    pub wall: SystemTime,
+}
+
+impl Now {
+    /// A moment somewhat later; tests and deadlines are made of it.
+    pub fn after(self, time: std::time::Duration) -> Self {
+        Now { instant: self.instant + time, wall: self.wall + time }
+    }
+
+    /// What the wall clock shows, or will show, at that instant.
+    pub(super) fn wall_at(self, instant: Instant) -> SystemTime {
+        match instant.checked_duration_since(self.instant) {
+            Some(ahead) => self.wall + ahead,
+            None => self.wall - (self.instant - instant),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Which ports a service has on a host, and which of them a port of an instance is.
+//!
+//! Numbers come from the declaration, the configuration, or the protocol; never from an instance: routes must not move
+//! when instances do. What there is beyond the declared ports is learned from every registered instance, healthy or not.
+
+use super::{notes::Notes, rules::protocol_name};
+use crate::model::{DeclaredPort, EndpointPort, Protocol, Reason, Text};
+use std::collections::BTreeSet;
+
+/// What instances have taught: names of ports with what they speak.
+pub(super) type Learned = BTreeSet<(Text, Protocol)>;
+
+/// Gives each port of an instance its name among the service's ports.
+#[derive(Debug)]
+pub(super) struct Naming<'a> {
+    declared: &'a [DeclaredPort],
+    default: Protocol,
+    own: Text,
+}
+
+impl<'a> Naming<'a> {
+    /// For a service with these declared ports, in a registry of that default protocol.
+    pub(super) fn new(declared: &'a [DeclaredPort], default: Protocol) -> Self {
+        let own = declared.first().map_or_else(|| protocol_name(default), |port| port.name.clone());
+        Naming { declared, default, own }
+    }
+
+    /// Its name: its own; else that of the service's own port if it says nothing at all; else that of the declared port
+    /// of its protocol; else its protocol's.
+    pub(super) fn name(&self, port: &EndpointPort) -> Text {
+        match (&port.name, port.protocol) {
+            (Some(name), _) => name.clone(),
+            (None, None) => self.own.clone(),
+            (None, Some(protocol)) => self
+                .declared
+                .iter()
+                .find(|declared| declared.protocol == protocol)
+                .map_or_else(|| protocol_name(protocol), |declared| declared.name.clone()),
+        }
+    }
+
+    /// What instances with these ports teach.
+    pub(super) fn learn<'p>(&self, ports: impl Iterator<Item = &'p EndpointPort>) -> Learned {
+        let mut learned = Learned::new();
+        for port in ports {
+            let plain = port.name.is_none() && port.protocol.is_none();
+            let own = self.declared.first().filter(|_| plain).map(|own| own.protocol);
+            let protocol = own.or(port.protocol).unwrap_or(self.default);
+            let name = self.name(port);
+            // Most services have one port that all instances agree on.
+            if !learned.iter().any(|(n, p)| *n == name && *p == protocol) {
+                learned.insert((name, protocol));
+            }
+        }
+        learned
+    }
+
+    /// The service's ports, its own first, each number once.
+    pub(super) fn plan(&self, learned: &Learned, notes: &mut Notes) -> Vec<DeclaredPort> {
+        let mut wanted = self.declared.to_vec();
+        if wanted.is_empty() {
+            wanted.push(self.own_port(learned));
+        }
+        for (name, protocol) in learned {
+            match wanted.iter().find(|port| port.name == *name) {
+                None => wanted.push(standard(name.clone(), *protocol)),
+                Some(port) if port.protocol == *protocol => {}
+                Some(port) => {
+                    let detail = format!("some instances speak {protocol} there; it is published as {}", port.protocol);
+                    notes.add(Reason::PortContested, name.clone(), detail);
+                }
+            }
+        }
+        let mut ports: Vec<DeclaredPort> = Vec::with_capacity(wanted.len());
+        for port in wanted {
+            match ports.iter().find(|other| other.number == port.number || other.name == port.name) {
+                None => ports.push(port),
+                Some(other) => {
+                    let detail = format!("port {} is {:?}'s; give it a number of its own", port.number, &*other.name);
+                    notes.add(Reason::PortContested, port.name, detail);
+                }
+            }
+        }
+        ports
+    }
+
+    /// The default protocol's port if some instance has it, or none has any; else the first learned in order of name.
+    fn own_port(&self, learned: &Learned) -> DeclaredPort {
+        let named = learned.iter().find(|(name, protocol)| **name == *self.own && *protocol == self.default);
+        let spoken = || learned.iter().find(|(_, protocol)| *protocol == self.default);
+        match named.or_else(spoken).or_else(|| learned.first()) {
+            Some((name, protocol)) => standard(name.clone(), *protocol),
+            None => standard(self.own.clone(), self.default),
+        }
+    }
+}
+
+fn standard(name: Text, protocol: Protocol) -> DeclaredPort {
+    DeclaredPort { name, number: protocol.default_port(), protocol }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Port;
+
+    fn declared(name: &str, number: i64, protocol: Protocol) -> DeclaredPort {
+        DeclaredPort { name: name.into(), number: Port::new(number).unwrap(), protocol }
+    }
+
+    fn port(name: Option<&str>, protocol: Option<Protocol>) -> EndpointPort {
+        EndpointPort { number: Port::new(1234).unwrap(), protocol, name: name.map(Text::from) }
+    }
+
+    /// Ports as `name:number:protocol`, and the subjects of the notes.
+    fn check(declared: &[DeclaredPort], instances: &[EndpointPort], ports: &[&str], contested: &[&str]) {
+        let naming = Naming::new(declared, Protocol::Http);
+        let mut notes = Notes::default();
+        let plan = naming.plan(&naming.learn(instances.iter()), &mut notes);
+        let text: Vec<String> = plan.iter().map(|p| format!("{}:{}:{}", p.name, p.number, p.protocol)).collect();
+        assert_eq!(text, ports, "{declared:?} {instances:?}");
+        let subjects: Vec<Text> = notes.finish().into_iter().map(|n| n.subject).collect();
+        assert_eq!(subjects, contested.iter().map(|s| Text::from(*s)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn own_port_is_declared_or_default_or_first_learned() {
+        use Protocol::*;
+        check(&[], &[], &["http:80:http"], &[]);
+        check(&[], &[port(None, None)], &["http:80:http"], &[]);
+        check(&[], &[port(None, Some(Grpc)), port(None, Some(Dubbo))], &["dubbo:20880:dubbo", "grpc:9090:grpc"], &[]);
+        check(&[], &[port(None, Some(Grpc)), port(None, None)], &["http:80:http", "grpc:9090:grpc"], &[]);
+        check(
+            &[],
+            &[port(Some("admin"), Some(Grpc)), port(Some("web"), None)],
+            &["web:80:http", "admin:9090:grpc"],
+            &[],
+        );
+        check(&[declared("web", 8080, Grpc)], &[], &["web:8080:grpc"], &[]);
+    }
+
+    #[test]
+    fn learned_ports_join_the_declared_ones_by_protocol() {
+        use Protocol::*;
+        let web = declared("web", 8080, Http);
+        check(std::slice::from_ref(&web), &[port(None, None), port(None, Some(Http))], &["web:8080:http"], &[]);
+        check(&[web], &[port(None, Some(Grpc))], &["web:8080:http", "grpc:9090:grpc"], &[]);
+        // A port that says nothing is the own one, whatever that speaks.
+        check(&[declared("rpc", 1000, Dubbo)], &[port(None, None)], &["rpc:1000:dubbo"], &[]);
+    }
+
+    #[test]
+    fn a_number_belongs_to_one_port() {
+        use Protocol::*;
+        check(&[], &[port(None, None), port(None, Some(Http2))], &["http:80:http"], &["http2"]);
+        check(&[declared("a", 80, Http), declared("b", 80, Grpc)], &[], &["a:80:http"], &["b"]);
+        // One name, two protocols: one port.
+        check(&[], &[port(Some("api"), Some(Http)), port(Some("api"), Some(Grpc))], &["api:80:http"], &["api"]);
+    }
+}
