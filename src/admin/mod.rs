@@ -1,1 +1,39 @@
-//! Admin HTTP: what people and scripts ask of a running Portolan.
+//! Admin HTTP: what is known, what is published, what clients have, and why something is missing.
+//!
+//! `app` binds a [`Server`] and gives it [`Sources`], the read handles of the other parts. Everything here reads
+//! immutable snapshots; the one call that changes something releases a held-back drop. Formats are views of their own,
+//! so that they do not change by accident, and hold no configuration, hence no secret.
+
+mod client;
+mod page;
+mod routes;
+mod server;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use client::{Acknowledged, Client, Node, Refused, Sent, Subscription};
+pub use server::{Server, ServerError};
+
+use crate::{catalog::Catalog, resource::ViewGeneration};
+use std::sync::Arc;
+
+/// Where admin reads. `app` implements it over the handles of the other parts.
+pub trait Sources: Send + Sync + 'static {
+    /// Everything known and published now.
+    fn catalog(&self) -> Arc<Catalog>;
+
+    /// The resources that are served now.
+    fn view(&self) -> Arc<ViewGeneration>;
+
+    /// The open streams, in order of their opening.
+    fn clients(&self) -> Vec<Client>;
+
+    /// Follows a registry's held-back drop at once. `false` if there is none.
+    fn release(&self, registry: &str) -> bool;
+
+    /// Whether this process is about to end: it is not ready then.
+    fn stopping(&self) -> bool {
+        false
+    }
+}

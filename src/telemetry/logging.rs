@@ -46,7 +46,7 @@ pub enum InitError {
 pub fn parse_filter(filter: &str) -> Result<EnvFilter, FilterError> {
     let refused = || FilterError(filter.into());
     let plain = |part: &&str| !part.contains(['=', '[']);
-    if filter.split(',').filter(plain).any(|part| part.trim().parse::<LevelFilter>().is_err()) {
+    if filter.is_empty() || filter.split(',').filter(plain).any(|part| part.trim().parse::<LevelFilter>().is_err()) {
         return Err(refused());
     }
     EnvFilter::builder().parse(filter).map_err(|_| refused())

@@ -1,0 +1,22 @@
+//! The page at `/`: a way in for people, and something that answers for the example catalogue, whose service it is.
+
+use crate::telemetry::VERSION;
+
+const LINKS: [(&str, &str); 8] = [
+    ("/ready", "whether clients may be sent here, and why not"),
+    ("/metrics", "metrics, as OpenMetrics text"),
+    ("/api/v1/registries", "registries: state, age, cost, last error"),
+    ("/api/v1/services", "services, published or not, with the reasons (?q= ?host= ?registry= ?reason= ?published=)"),
+    ("/api/v1/clients", "clients: what they have, what they refused"),
+    ("/api/v1/resources/clusters", "clusters as they are sent (?q= ?name=)"),
+    ("/api/v1/resources/endpoints", "endpoints as they are sent (?q= ?name=)"),
+    ("/api/v1/digests", "digests of everything, to compare replicas"),
+];
+
+pub(super) fn index() -> String {
+    let links: String =
+        LINKS.iter().map(|(path, what)| format!("<li><a href=\"{path}\">{path}</a>: {what}</li>\n")).collect();
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Portolan</title>\n<h1>Portolan {VERSION}</h1>\n<ul>\n{links}</ul>\n</html>\n"
+    )
+}

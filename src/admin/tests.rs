@@ -1,0 +1,443 @@
+use super::*;
+use crate::{
+    catalog::{HoldStatus, Record, RegistryStatus, ScopeStatus, State, Sync},
+    model::{
+        Address, Endpoint, Health, Hostname, Labels, Locality, Note, Port, Protocol, PublishedEndpoint,
+        PublishedService, Reason, Service, ServiceId, ServicePort, Weight,
+    },
+    registry::{Cost, Scope},
+    resource::{Kind, Readiness, Resource},
+    telemetry,
+    translate::{self, envoy},
+};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant, SystemTime},
+};
+use tokio_util::sync::CancellationToken;
+
+struct Fake {
+    catalog: Arc<Catalog>,
+    view: Arc<ViewGeneration>,
+    released: Mutex<Vec<String>>,
+}
+
+impl Sources for Fake {
+    fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.clone()
+    }
+
+    fn view(&self) -> Arc<ViewGeneration> {
+        self.view.clone()
+    }
+
+    fn clients(&self) -> Vec<Client> {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_500);
+        let refused = Refused { version: "2".into(), message: "no such thing".into(), at };
+        let subscription = Subscription {
+            type_url: Kind::Cluster.type_url().into(),
+            wildcard: true,
+            names: 0,
+            sent: Some(Sent { version: "2".into(), nonce: "7".into(), at }),
+            acknowledged: Some(Acknowledged { version: "1".into(), at }),
+            refused: Some(refused),
+            resources_sent: 3,
+            bytes_sent: 300,
+        };
+        vec![Client {
+            stream: 1,
+            peer: "127.0.0.1:40000".into(),
+            variant: "delta",
+            connected_at: at,
+            node: Node { id: "n".into(), cluster: "c".into(), locality: "r/z".into(), agent: "envoy 1.40.0".into() },
+            types: vec![subscription],
+        }]
+    }
+
+    fn release(&self, registry: &str) -> bool {
+        self.released.lock().unwrap().push(registry.to_owned());
+        registry == "held"
+    }
+}
+
+fn host(name: &str) -> Hostname {
+    Hostname::new(name).unwrap()
+}
+
+fn id(registry: &str, name: &str) -> ServiceId {
+    ServiceId { registry: registry.into(), namespace: "ns".into(), group: "g".into(), name: name.into() }
+}
+
+fn endpoint(last: u8, health: Health) -> PublishedEndpoint {
+    PublishedEndpoint {
+        address: Address::Ip([10, 0, 0, last].into()),
+        ports: vec![("http".into(), Port::new(8080).unwrap())],
+        weight: Weight::DEFAULT,
+        health,
+        locality: Locality::parse("r/z"),
+        labels: Labels::from([("version".into(), "v1".into())]),
+        secure: false,
+        priority: 0,
+    }
+}
+
+fn published(name: &str, endpoints: Vec<PublishedEndpoint>) -> PublishedService {
+    let host = host(&format!("{name}.example"));
+    PublishedService {
+        aliases: vec![Hostname::new(name).unwrap()],
+        sources: vec![id("held", name)],
+        ports: vec![ServicePort {
+            name: "http".into(),
+            number: Port::new(80).unwrap(),
+            protocol: Protocol::Grpc,
+            host: host.clone(),
+        }],
+        host,
+        endpoints,
+        labels: Labels::from([("team".into(), "shop".into())]),
+        protected: false,
+        protect_threshold: None,
+        dns: false,
+        notes: vec![Note::new(Reason::Disabled, "10.0.0.9:8080", "")],
+    }
+}
+
+fn registry(name: &str, state: State) -> Arc<RegistryStatus> {
+    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(60);
+    let cost = Cost { requests: 2, bytes: 1_000, duration: Duration::from_micros(1_500) };
+    let failed = matches!(state, State::Connecting | State::Stale);
+    Arc::new(RegistryStatus {
+        name: name.into(),
+        kind: "nacos",
+        state,
+        heard_at: (state != State::Connecting).then_some(at),
+        scopes: vec![ScopeStatus {
+            scope: Scope("ns".into()),
+            listed_at: Some(at),
+            error: failed.then(|| "refused".into()),
+        }],
+        last_error: failed.then(|| (at, "refused".into())),
+        services: 2,
+        endpoints: 3,
+        last_cost: Some(cost),
+        total_cost: cost,
+        hold: (name == "held").then_some(HoldStatus { since: at, until: at + Duration::from_secs(300), endpoints: 50 }),
+    })
+}
+
+fn catalog(sync: Sync, registries: Vec<Arc<RegistryStatus>>, services: Vec<PublishedService>) -> Catalog {
+    let excluded = Record {
+        service: Arc::new(Service::new(
+            id("other", "secret-svc"),
+            vec![Endpoint::new(Address::Ip([10, 1, 0, 1].into()), Port::new(80).unwrap())],
+        )),
+        hosts: Vec::new(),
+        notes: vec![Note::new(Reason::Excluded, "", "exclude[0]")],
+    };
+    let fed = services.iter().map(|s| Record {
+        service: Arc::new(Service::new(s.sources[0].clone(), Vec::new())),
+        hosts: vec![s.host.clone()],
+        notes: Vec::new(),
+    });
+    Catalog {
+        number: 7,
+        records: fed.chain([excluded]).map(|r| (r.service.id.clone(), Arc::new(r))).collect(),
+        services: services.into_iter().map(|s| (s.host.clone(), Arc::new(s))).collect(),
+        registries: registries.into(),
+        sync,
+    }
+}
+
+fn view(catalog: &Catalog) -> ViewGeneration {
+    let encoded = catalog.services.values().flat_map(|s| translate::envoy::translate(s, &envoy::Options::default()).0);
+    let resource =
+        |e: translate::Encoded| (e.kind, e.name.clone(), Some(Resource::new(e.kind, e.name, &e.body, e.refers_to)));
+    ViewGeneration::empty().next(Readiness::Complete, encoded.map(resource)).unwrap()
+}
+
+struct Running {
+    url: String,
+    fake: Arc<Fake>,
+    stop: CancellationToken,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Running {
+    async fn start(catalog: Catalog) -> Running {
+        let view = Arc::new(view(&catalog));
+        let fake = Arc::new(Fake { catalog: Arc::new(catalog), view, released: Mutex::default() });
+        let metrics = Arc::new(telemetry::registry());
+        let server = Server::bind("127.0.0.1:0".parse().unwrap(), fake.clone(), metrics).await.unwrap();
+        let (url, stop) = (format!("http://{}", server.local_addr()), CancellationToken::new());
+        tokio::spawn(server.run(stop.clone()));
+        Running { url, fake, stop }
+    }
+
+    async fn good() -> Running {
+        let services = vec![
+            published("orders", vec![endpoint(1, Health::Healthy), endpoint(2, Health::Unhealthy)]),
+            published("users", Vec::new()),
+        ];
+        Running::start(catalog(Sync::Complete, vec![registry("held", State::Synced)], services)).await
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, String) {
+        let answer = reqwest::get(format!("{}{path}", self.url)).await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        let (status, body) = self.get(path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn the_page_health_and_metrics_answer() {
+    let admin = Running::good().await;
+    let (status, page) = admin.get("/").await;
+    assert_eq!(status, 200);
+    assert!(page.contains(telemetry::VERSION) && page.contains("/api/v1/services"), "{page}");
+    for link in page.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        assert_eq!(admin.get(link).await.0, 200, "{link}");
+    }
+    assert_eq!(admin.get("/healthz").await, (StatusCode::OK, "ok\n".into()));
+    assert!(admin.get("/metrics").await.1.ends_with("# EOF\n"));
+    let (status, body) = admin.get("/nothing").await;
+    assert_eq!((status, body.as_str()), (StatusCode::NOT_FOUND, "{\"error\":\"no such page; / lists them\"}"));
+}
+
+#[tokio::test]
+async fn readiness_says_for_whom_it_waits() {
+    let registries = vec![registry("good", State::Synced), registry("late", State::Connecting)];
+    let admin = Running::start(catalog(Sync::Waiting, registries, vec![published("a", Vec::new())])).await;
+    let (status, body) = admin.get("/ready").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        serde_json::from_str::<Value>(&body).unwrap(),
+        json!({
+            "ready": false,
+            "reason": "waiting for the first list of late (refused)",
+            "sync": "waiting",
+            "registries": [
+                { "name": "good", "state": "synced", "error": null },
+                { "name": "late", "state": "connecting", "error": "refused" },
+            ],
+        })
+    );
+    assert_eq!(Running::good().await.json("/ready").await["ready"], true);
+}
+
+#[tokio::test]
+async fn registries_show_state_age_cost_error_and_hold() {
+    let mut found = Running::good().await.json("/api/v1/registries").await;
+    let age = found[0]["age_seconds"].take();
+    assert!(age.as_f64().unwrap() > 1e9, "{age}");
+    let cost = json!({ "requests": 2, "bytes": 1000, "duration_ms": 1.5 });
+    assert_eq!(
+        found,
+        json!([{
+            "name": "held", "kind": "nacos", "state": "synced",
+            "heard_at": "1970-01-01T00:01:00.000Z", "age_seconds": null,
+            "services": 2, "endpoints": 3,
+            "scopes": [{ "scope": "ns", "listed_at": "1970-01-01T00:01:00.000Z", "error": null }],
+            "last_error": null, "last_cost": cost, "total_cost": cost,
+            "hold": { "since": "1970-01-01T00:01:00.000Z", "until": "1970-01-01T00:06:00.000Z", "endpoints": 50 },
+        }])
+    );
+}
+
+#[tokio::test]
+async fn services_are_listed_with_those_that_are_not_published() {
+    let admin = Running::good().await;
+    let list = admin.json("/api/v1/services").await;
+    assert_eq!((&list["total"], &list["sync"], &list["number"]), (&json!(3), &json!("complete"), &json!(7)));
+    assert_eq!(
+        list["services"][0],
+        json!({
+            "published": true, "host": "orders.example", "aliases": ["orders"], "sources": ["held/ns/g/orders"],
+            "ports": [{ "name": "http", "number": 80, "protocol": "grpc", "host": "orders.example" }],
+            "endpoints": { "total": 2, "serving": 1 }, "protected": false,
+            "notes": [{ "reason": "disabled", "subject": "10.0.0.9:8080", "detail": "" }],
+        })
+    );
+    assert_eq!(
+        list["services"][2],
+        json!({
+            "published": false, "host": null, "aliases": [], "sources": ["other/ns/g/secret-svc"], "ports": [],
+            "endpoints": { "total": 1, "serving": 0 }, "protected": false,
+            "notes": [{ "reason": "excluded", "subject": "", "detail": "exclude[0]" }],
+        })
+    );
+}
+
+#[tokio::test]
+async fn filters_restrict_lists_and_unknown_ones_are_refused() {
+    let admin = Running::good().await;
+    for (query, hosts) in [
+        ("host=orders.example", vec!["orders.example"]),
+        ("host=users", vec!["users.example"]),
+        ("q=er", vec!["orders.example", "users.example"]),
+        ("q=secret", vec![""]),
+        ("registry=other", vec![""]),
+        ("reason=excluded", vec![""]),
+        ("published=true&offset=1&limit=5", vec!["users.example"]),
+        ("limit=1", vec!["orders.example"]),
+        ("host=nobody", vec![]),
+    ] {
+        let list = admin.json(&format!("/api/v1/services?{query}")).await;
+        let found: Vec<&str> =
+            list["services"].as_array().unwrap().iter().map(|s| s["host"].as_str().unwrap_or("")).collect();
+        assert_eq!(found, hosts, "{query}");
+    }
+    for query in ["/api/v1/services?hots=a", "/api/v1/services?limit=-1", "/api/v1/resources/clusters?x=1"] {
+        assert_eq!(admin.get(query).await.0, StatusCode::BAD_REQUEST, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn one_service_is_shown_whole_by_host_alias_or_id() {
+    let admin = Running::good().await;
+    let by_host = admin.json("/api/v1/services/orders.example").await;
+    assert_eq!(by_host, admin.json("/api/v1/services/orders").await);
+    assert_eq!(
+        by_host["instances"][1],
+        json!({
+            "address": "10.0.0.2", "ports": { "http": 8080 }, "weight": 1.0, "health": "unhealthy",
+            "locality": "r/z", "labels": { "version": "v1" }, "secure": false, "priority": 0,
+        })
+    );
+    assert_eq!(by_host["records"][0]["id"], "held/ns/g/orders");
+    let unpublished = admin.json("/api/v1/services/other/ns/g/secret-svc").await;
+    assert_eq!(unpublished["records"][0]["notes"][0]["reason"], "excluded");
+    assert_eq!(admin.get("/api/v1/services/nobody").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn clients_show_what_they_took_and_refused() {
+    let at = "1970-01-01T00:00:01.500Z";
+    assert_eq!(
+        Running::good().await.json("/api/v1/clients").await,
+        json!([{
+            "stream": 1, "peer": "127.0.0.1:40000", "variant": "delta", "connected_at": at,
+            "node": { "id": "n", "cluster": "c", "locality": "r/z", "agent": "envoy 1.40.0" },
+            "types": [{
+                "type_url": Kind::Cluster.type_url(), "wildcard": true, "names": 0,
+                "sent": { "version": "2", "nonce": "7", "at": at },
+                "acknowledged": { "version": "1", "at": at },
+                "refused": { "version": "2", "message": "no such thing", "at": at },
+                "resources_sent": 3, "bytes_sent": 300,
+            }],
+        }])
+    );
+}
+
+#[tokio::test]
+async fn resources_are_shown_as_they_are_sent() {
+    let admin = Running::good().await;
+    let clusters = admin.json("/api/v1/resources/clusters?name=outbound|80||orders").await;
+    assert_eq!(
+        clusters["resources"][0]["resource"],
+        json!({
+            "name": "outbound|80||orders", "altStatName": "outbound_80__orders", "type": "EDS",
+            "edsClusterConfig": {
+                "edsConfig": { "ads": {}, "resourceApiVersion": "V3" }, "serviceName": "outbound|80||orders.example",
+            },
+            "connectTimeout": "5s", "lbPolicy": "LEAST_REQUEST",
+            "commonLbConfig": { "healthyPanicThreshold": { "value": 0.0 } },
+            "typedExtensionProtocolOptions": {
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                    "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                    "explicitHttpConfig": { "http2ProtocolOptions": {} },
+                },
+            },
+        })
+    );
+    let endpoints = admin.json("/api/v1/resources/endpoints?q=orders").await;
+    assert_eq!(endpoints["total"], 1);
+    let group = &endpoints["resources"][0]["resource"]["endpoints"][0];
+    assert_eq!(group["locality"], json!({ "region": "r", "zone": "z" }));
+    assert_eq!(
+        group["lbEndpoints"][1],
+        json!({
+            "endpoint": { "address": { "socketAddress": { "address": "10.0.0.2", "portValue": 8080 } } },
+            "healthStatus": "UNHEALTHY",
+            "loadBalancingWeight": 100,
+            "metadata": { "filterMetadata": { "envoy.lb": { "version": "v1" } } },
+        })
+    );
+    assert_eq!(admin.get("/api/v1/resources/pods").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn digests_are_equal_for_equal_content_only() {
+    let [one, other] = [Running::good().await, Running::good().await];
+    let digests = one.json("/api/v1/digests").await;
+    assert_eq!(digests, other.json("/api/v1/digests").await);
+    assert_eq!(digests["clusters"]["count"], 4);
+    let less = Running::start(catalog(Sync::Complete, Vec::new(), vec![published("orders", Vec::new())])).await;
+    assert_ne!(digests["endpoints"], less.json("/api/v1/digests").await["endpoints"]);
+}
+
+#[tokio::test]
+async fn a_drop_is_released_only_by_a_request_that_means_it() {
+    let admin = Running::good().await;
+    let send = |method: Method, registry: &str, content_type: Option<&str>| {
+        let request =
+            reqwest::Client::new().request(method, format!("{}/api/v1/registries/{registry}/release", admin.url));
+        let request = content_type.into_iter().fold(request, |r, t| r.header("content-type", t));
+        async move { request.send().await.unwrap().status() }
+    };
+    let json = Some("application/json");
+    assert_eq!(send(Method::GET, "held", None).await, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(send(Method::POST, "held", None).await, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(send(Method::POST, "held", Some("text/plain")).await, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(send(Method::POST, "nobody", json).await, StatusCode::NOT_FOUND);
+    assert!(admin.fake.released.lock().unwrap().is_empty());
+    assert_eq!(send(Method::POST, "held", json).await, StatusCode::OK);
+    assert_eq!(*admin.fake.released.lock().unwrap(), ["held"]);
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named_with_the_remedy() {
+    let admin = Running::good().await;
+    let address = admin.url.trim_start_matches("http://");
+    let again = Server::bind(address.parse().unwrap(), admin.fake.clone(), Arc::new(telemetry::registry())).await;
+    let error = again.unwrap_err().to_string();
+    assert!(error.contains(address) && error.contains("admin.listen"), "{error}");
+}
+
+#[tokio::test]
+async fn it_ends_when_it_is_told_to_though_a_connection_is_open() {
+    let fake = Running::good().await.fake.clone();
+    let server = Server::bind("127.0.0.1:0".parse().unwrap(), fake, Arc::new(telemetry::registry())).await.unwrap();
+    let idle = tokio::net::TcpStream::connect(server.local_addr()).await.unwrap();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(server.run(stop.clone()));
+    stop.cancel();
+    tokio::time::timeout(Duration::from_secs(10), running).await.expect("it ends in time").unwrap();
+    drop(idle);
+}
+
+#[tokio::test]
+async fn ten_thousand_services_are_listed_at_once() {
+    let endpoints: Vec<PublishedEndpoint> = (0..10).map(|i| endpoint(i, Health::Healthy)).collect();
+    let services = (0..10_000).map(|i| published(&format!("svc-{i}"), endpoints.clone())).collect();
+    let admin = Running::start(catalog(Sync::Complete, Vec::new(), services)).await;
+    for path in ["/api/v1/services", "/api/v1/resources/clusters", "/api/v1/resources/endpoints", "/metrics"] {
+        let started = Instant::now();
+        let (status, body) = admin.get(path).await;
+        println!("{path}: {} bytes in {:?}", body.len(), started.elapsed());
+        assert_eq!(status, 200);
+        // Unoptimised, on a busy machine; what is caught is growth by the square.
+        assert!(started.elapsed() < Duration::from_secs(30), "{path}: {:?}", started.elapsed());
+    }
+}

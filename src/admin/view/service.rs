@@ -1,0 +1,261 @@
+//! Services: those published, and those that are not, with the reasons.
+
+use super::registry::sync_name;
+use crate::{
+    catalog::{Catalog, Record},
+    model::{Health, Hostname, Labels, Note, PublishedEndpoint, PublishedService, ServiceId},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Which services are asked for; what is not given restricts nothing.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::admin) struct Query {
+    /// Exactly this host or alias.
+    host: Option<String>,
+    /// Those that this registry feeds.
+    registry: Option<String>,
+    /// A part of a host, an alias, or a name in a registry.
+    q: Option<String>,
+    /// Those with a note of this reason.
+    reason: Option<String>,
+    /// Those published, or those not.
+    published: Option<bool>,
+    #[serde(default)]
+    offset: usize,
+    limit: Option<usize>,
+}
+
+#[derive(Debug, Serialize)]
+pub(in crate::admin) struct List<'a> {
+    number: u64,
+    sync: &'static str,
+    /// How many there are, those not in this part included.
+    total: usize,
+    offset: usize,
+    services: Vec<Summary<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+pub(in crate::admin) struct Summary<'a> {
+    published: bool,
+    host: Option<&'a str>,
+    aliases: Vec<&'a str>,
+    sources: Vec<String>,
+    ports: Vec<Port<'a>>,
+    endpoints: Counts,
+    protected: bool,
+    notes: Vec<NoteView<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Counts {
+    total: usize,
+    serving: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Port<'a> {
+    name: &'a str,
+    number: u16,
+    protocol: &'static str,
+    host: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct NoteView<'a> {
+    reason: &'static str,
+    subject: &'a str,
+    detail: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+pub(in crate::admin) struct Detail<'a> {
+    #[serde(flatten)]
+    summary: Summary<'a>,
+    labels: &'a Labels,
+    protect_threshold: Option<f64>,
+    dns: bool,
+    instances: Vec<Instance<'a>>,
+    records: Vec<RecordView<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Instance<'a> {
+    address: String,
+    ports: BTreeMap<&'a str, u16>,
+    weight: f64,
+    health: &'static str,
+    locality: String,
+    labels: &'a Labels,
+    secure: bool,
+    priority: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct RecordView<'a> {
+    id: String,
+    hosts: Vec<&'a str>,
+    /// How many instances the registry has, those not served included.
+    registered: usize,
+    notes: Vec<NoteView<'a>>,
+}
+
+/// One of both kinds, before it is shown.
+enum Found<'a> {
+    Published(&'a PublishedService),
+    Unpublished(&'a Record),
+}
+
+/// The services that match: first those published, by host, then those not, by id.
+pub(in crate::admin) fn list<'a>(catalog: &'a Catalog, query: &Query) -> List<'a> {
+    let published = catalog.services.values().map(|s| Found::Published(s));
+    let unpublished = catalog.records.values().filter(|r| r.hosts.is_empty()).map(|r| Found::Unpublished(r));
+    let matching: Vec<Found<'a>> = published.chain(unpublished).filter(|found| query.matches(found)).collect();
+    let part = matching.iter().skip(query.offset).take(query.limit.unwrap_or(usize::MAX));
+    List {
+        number: catalog.number,
+        sync: sync_name(catalog.sync),
+        total: matching.len(),
+        offset: query.offset,
+        services: part.map(Summary::of).collect(),
+    }
+}
+
+/// Everything about one: by host or alias, or by id if it is not published.
+pub(in crate::admin) fn detail<'a>(catalog: &'a Catalog, name: &str) -> Option<Detail<'a>> {
+    let by_host = Hostname::new(name).ok().and_then(|host| catalog.services.get(&host));
+    let by_alias = || catalog.services.values().find(|s| s.aliases.iter().any(|a| a.as_str() == name));
+    if let Some(service) = by_host.or_else(by_alias) {
+        return Some(Detail::of_published(catalog, service));
+    }
+    let mut records = catalog.records.values();
+    records.find(|r| r.service.id.to_string() == name || &*r.service.id.name == name).map(|r| Detail::of_record(r))
+}
+
+impl Query {
+    fn matches(&self, found: &Found<'_>) -> bool {
+        let (hosts, sources, notes) = found.parts();
+        let given = |wanted: &Option<String>, test: &dyn Fn(&str) -> bool| wanted.as_deref().is_none_or(test);
+        self.published.is_none_or(|wanted| wanted == matches!(found, Found::Published(_)))
+            && given(&self.host, &|host| hosts.iter().any(|h| h.as_str() == host))
+            && given(&self.registry, &|registry| sources.iter().any(|id| &*id.registry == registry))
+            && given(&self.reason, &|reason| notes.iter().any(|n| n.reason.code() == reason))
+            && given(&self.q, &|q| {
+                hosts.iter().any(|h| h.as_str().contains(q)) || sources.iter().any(|id| id.name.contains(q))
+            })
+    }
+}
+
+impl<'a> Found<'a> {
+    fn parts(&self) -> (Vec<&'a Hostname>, &'a [ServiceId], &'a [Note]) {
+        match self {
+            Found::Published(s) => (std::iter::once(&s.host).chain(&s.aliases).collect(), &s.sources, &s.notes),
+            Found::Unpublished(r) => (Vec::new(), std::slice::from_ref(&r.service.id), &r.notes),
+        }
+    }
+}
+
+impl<'a> Summary<'a> {
+    fn of(found: &Found<'a>) -> Self {
+        match found {
+            Found::Published(service) => Summary::of_published(service),
+            Found::Unpublished(record) => Summary::of_record(record),
+        }
+    }
+
+    fn of_published(service: &'a PublishedService) -> Self {
+        let health = service.endpoints.iter().map(|e| e.health);
+        Summary {
+            published: true,
+            host: Some(service.host.as_str()),
+            aliases: service.aliases.iter().map(Hostname::as_str).collect(),
+            sources: service.sources.iter().map(ToString::to_string).collect(),
+            ports: service
+                .ports
+                .iter()
+                .map(|p| Port {
+                    name: &p.name,
+                    number: p.number.get(),
+                    protocol: p.protocol.name(),
+                    host: p.host.as_str(),
+                })
+                .collect(),
+            endpoints: Counts {
+                total: service.endpoints.len(),
+                serving: health.filter(|h| Health::serves(*h)).count(),
+            },
+            protected: service.protected,
+            notes: notes(&service.notes),
+        }
+    }
+
+    fn of_record(record: &'a Record) -> Self {
+        Summary {
+            published: false,
+            host: None,
+            aliases: Vec::new(),
+            sources: vec![record.service.id.to_string()],
+            ports: Vec::new(),
+            endpoints: Counts { total: record.service.endpoints.len(), serving: 0 },
+            protected: false,
+            notes: notes(&record.notes),
+        }
+    }
+}
+
+impl<'a> Detail<'a> {
+    fn of_published(catalog: &'a Catalog, service: &'a PublishedService) -> Self {
+        let records = service.sources.iter().filter_map(|id| catalog.records.get(id));
+        Detail {
+            summary: Summary::of_published(service),
+            labels: &service.labels,
+            protect_threshold: service.protect_threshold.map(|t| t.get()),
+            dns: service.dns,
+            instances: service.endpoints.iter().map(Instance::of).collect(),
+            records: records.map(|r| RecordView::of(r)).collect(),
+        }
+    }
+
+    fn of_record(record: &'a Record) -> Self {
+        Detail {
+            summary: Summary::of_record(record),
+            labels: &record.service.labels,
+            protect_threshold: record.service.protect_threshold.map(|t| t.get()),
+            dns: false,
+            instances: Vec::new(),
+            records: vec![RecordView::of(record)],
+        }
+    }
+}
+
+impl<'a> Instance<'a> {
+    fn of(endpoint: &'a PublishedEndpoint) -> Self {
+        Instance {
+            address: endpoint.address.to_string(),
+            ports: endpoint.ports.iter().map(|(name, port)| (&**name, port.get())).collect(),
+            weight: endpoint.weight.get(),
+            health: endpoint.health.name(),
+            locality: endpoint.locality.to_string(),
+            labels: &endpoint.labels,
+            secure: endpoint.secure,
+            priority: endpoint.priority,
+        }
+    }
+}
+
+impl<'a> RecordView<'a> {
+    fn of(record: &'a Record) -> Self {
+        RecordView {
+            id: record.service.id.to_string(),
+            hosts: record.hosts.iter().map(Hostname::as_str).collect(),
+            registered: record.service.endpoints.len(),
+            notes: notes(&record.notes),
+        }
+    }
+}
+
+fn notes(notes: &[Note]) -> Vec<NoteView<'_>> {
+    notes.iter().map(|n| NoteView { reason: n.reason.code(), subject: &n.subject, detail: &n.detail }).collect()
+}
