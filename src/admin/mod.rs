@@ -16,6 +16,7 @@ pub use client::{Acknowledged, Client, Node, Refused, Sent, Subscription};
 pub use server::{Server, ServerError};
 
 use crate::{catalog::Catalog, resource::ViewGeneration};
+use serde::Serialize;
 use std::sync::Arc;
 
 /// Where admin reads. `app` implements it over the handles of the other parts.
@@ -29,6 +30,9 @@ pub trait Sources: Send + Sync + 'static {
     /// The open streams, in order of their opening.
     fn clients(&self) -> Vec<Client>;
 
+    /// What is published and still not sent, because clients would refuse it.
+    fn rejected(&self) -> Vec<Rejected>;
+
     /// Follows a registry's held-back drop at once. `false` if there is none.
     fn release(&self, registry: &str) -> bool;
 
@@ -36,4 +40,17 @@ pub trait Sources: Send + Sync + 'static {
     fn stopping(&self) -> bool {
         false
     }
+}
+
+/// Something of a published service that is not sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Rejected {
+    /// Whose.
+    pub host: String,
+    /// What: an endpoint's address, or a cluster's name.
+    pub subject: String,
+    /// The reason's code.
+    pub code: &'static str,
+    /// The reason, and what to do about it.
+    pub text: String,
 }

@@ -36,6 +36,7 @@ pub(super) fn router(sources: Arc<dyn Sources>, metrics: Arc<Registry>) -> Route
         .route("/api/v1/registries/{name}/release", post(release))
         .route("/api/v1/services", get(services))
         .route("/api/v1/services/{*name}", get(one_service))
+        .route("/api/v1/rejected", get(rejected))
         .route("/api/v1/clients", get(clients))
         .route("/api/v1/resources/{kind}", get(resources))
         .route("/api/v1/digests", get(digests))
@@ -68,13 +69,17 @@ async fn services(
 }
 
 async fn one_service(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
-    match service::detail(&shared.sources.catalog(), &name) {
+    match service::detail(&shared.sources.catalog(), shared.sources.rejected(), &name) {
         Some(detail) => Json(detail).into_response(),
         None => refusal(
             StatusCode::NOT_FOUND,
             &format!("no service {name:?}; /api/v1/services?q= finds services by a part of their name"),
         ),
     }
+}
+
+async fn rejected(State(shared): State<Shared>) -> Response {
+    Json(shared.sources.rejected()).into_response()
 }
 
 async fn clients(State(shared): State<Shared>) -> Response {

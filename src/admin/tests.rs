@@ -6,9 +6,9 @@ use crate::{
         PublishedService, Reason, Service, ServiceId, ServicePort, Weight,
     },
     registry::{Cost, Scope},
-    resource::{Kind, Readiness, Resource},
+    resource::{Kind, Readiness},
     telemetry,
-    translate::{self, envoy},
+    translate::envoy,
 };
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -53,6 +53,16 @@ impl Sources for Fake {
             connected_at: at,
             node: Node { id: "n".into(), cluster: "c".into(), locality: "r/z".into(), agent: "envoy 1.40.0".into() },
             types: vec![subscription],
+        }]
+    }
+
+    fn rejected(&self) -> Vec<Rejected> {
+        let text = "the address and port are there twice; the first is sent";
+        vec![Rejected {
+            host: "orders.example".into(),
+            subject: "10.0.0.1:80".into(),
+            code: "twice",
+            text: text.into(),
         }]
     }
 
@@ -151,10 +161,9 @@ fn catalog(sync: Sync, registries: Vec<Arc<RegistryStatus>>, services: Vec<Publi
 }
 
 fn view(catalog: &Catalog) -> ViewGeneration {
-    let encoded = catalog.services.values().flat_map(|s| translate::envoy::translate(s, &envoy::Options::default()).0);
-    let resource =
-        |e: translate::Encoded| (e.kind, e.name.clone(), Some(Resource::new(e.kind, e.name, &e.body, e.refers_to)));
-    ViewGeneration::empty().next(Readiness::Complete, encoded.map(resource)).unwrap()
+    let translated = catalog.services.values().flat_map(|s| envoy::translate(s, &envoy::Options::default()).0);
+    let resources = translated.map(|(kind, resource)| (kind, resource.name().clone(), Some(resource)));
+    ViewGeneration::empty().next(Readiness::Complete, resources).unwrap()
 }
 
 struct Running {
@@ -316,6 +325,9 @@ async fn one_service_is_shown_whole_by_host_alias_or_id() {
         })
     );
     assert_eq!(by_host["records"][0]["id"], "held/ns/g/orders");
+    assert_eq!(by_host["rejected"], admin.json("/api/v1/rejected").await);
+    assert_eq!(by_host["rejected"][0]["code"], "twice");
+    assert_eq!(admin.json("/api/v1/services/users").await["rejected"], json!([]));
     let unpublished = admin.json("/api/v1/services/other/ns/g/secret-svc").await;
     assert_eq!(unpublished["records"][0]["notes"][0]["reason"], "excluded");
     assert_eq!(admin.get("/api/v1/services/nobody").await.0, StatusCode::NOT_FOUND);

@@ -18,6 +18,7 @@ pub use registry::{Kind, RegistryConfig};
 pub use server::{Admin, Limits, Xds};
 
 use crate::{
+    catalog,
     translate::envoy::Options,
     util::yaml::{self, Document, Problems, Resolver, Section, Value},
 };
@@ -46,31 +47,9 @@ pub struct Config {
     /// How services become clusters and assignments (`envoy:`).
     pub envoy: Options,
     /// When changes go out (`catalog:`).
-    pub catalog: Catalog,
+    pub catalog: catalog::Options,
     /// What is logged (`log:`).
     pub log: Log,
-}
-
-/// When changes go out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Catalog {
-    /// How long answers wait for a required registry that stays down (`grace`). 30 s by default, 0 to 1 h.
-    pub grace: Duration,
-    /// Changes within this time after one go out together (`debounce`); it grows with the measured cost of sending.
-    /// 10 ms by default, 0 to 10 s.
-    pub debounce: Duration,
-    /// To what it grows at most (`max_debounce`). 100 ms by default, at least `debounce`, at most 10 s.
-    pub max_debounce: Duration,
-}
-
-impl Default for Catalog {
-    fn default() -> Self {
-        Catalog {
-            grace: Duration::from_secs(30),
-            debounce: Duration::from_millis(10),
-            max_debounce: Duration::from_millis(100),
-        }
-    }
 }
 
 /// A valid configuration, and what should be known about it.
@@ -122,7 +101,7 @@ impl Default for Config {
             admin: Admin::default(),
             registries: vec![RegistryConfig::example()],
             envoy: Options::default(),
-            catalog: Catalog::default(),
+            catalog: catalog::Options::default(),
             log: Log::default(),
         }
     }
@@ -143,7 +122,7 @@ impl Config {
                 .get("registries", registry::read_all)
                 .unwrap_or_else(|| vec![RegistryConfig::example()]),
             envoy: section.section("envoy", envoy::read).unwrap_or_default(),
-            catalog: section.section("catalog", Catalog::read).unwrap_or_default(),
+            catalog: section.section("catalog", read_catalog).unwrap_or_default(),
             log: section.section("log", Log::read).unwrap_or_default(),
             xds,
             admin,
@@ -151,22 +130,20 @@ impl Config {
     }
 }
 
-impl Catalog {
-    fn read(section: &mut Section<'_>) -> Option<Self> {
-        let default = Catalog::default();
-        let second = Duration::from_secs(1);
-        let debounce =
-            section.get("debounce", |v| v.duration(Duration::ZERO..=10 * second)).unwrap_or(default.debounce);
-        let most = section.get("max_debounce", |v| match v.duration(Duration::ZERO..=10 * second)? {
-            most if most < debounce => v.problem("must not be less than `debounce`"),
-            most => Some(most),
-        });
-        Some(Catalog {
-            grace: section.get("grace", |v| v.duration(Duration::ZERO..=3600 * second)).unwrap_or(default.grace),
-            debounce,
-            max_debounce: most.unwrap_or(default.max_debounce.max(debounce)),
-        })
-    }
+/// Keys: `grace` (30 s, 0 to 1 h), `debounce` (10 ms, 0 to 10 s) and `max_debounce` (100 ms, `debounce` to 10 s).
+fn read_catalog(section: &mut Section<'_>) -> Option<catalog::Options> {
+    let default = catalog::Options::default();
+    let second = Duration::from_secs(1);
+    let min = section.get("debounce", |v| v.duration(Duration::ZERO..=10 * second)).unwrap_or(default.debounce_min);
+    let max = section.get("max_debounce", |v| match v.duration(Duration::ZERO..=10 * second)? {
+        max if max < min => v.problem("must not be less than `debounce`"),
+        max => Some(max),
+    });
+    Some(catalog::Options {
+        grace: section.get("grace", |v| v.duration(Duration::ZERO..=3600 * second)).unwrap_or(default.grace),
+        debounce_min: min,
+        debounce_max: max.unwrap_or(default.debounce_max.max(min)),
+    })
 }
 
 /// Port 0 takes any that is free, so two of them never meet.

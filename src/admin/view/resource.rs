@@ -121,7 +121,6 @@ fn cluster_view(c: &Cluster) -> Value {
         ("connectTimeout", c.connect_timeout.as_ref().map_or(Value::Null, |t| duration(t.seconds, t.nanos))),
         ("lbPolicy", word(policy)),
         ("dnsLookupFamily", if c.dns_lookup_family == 0 { Value::Null } else { word(family) }),
-        ("respectDnsTtl", c.respect_dns_ttl.into()),
         ("commonLbConfig", threshold.map_or(Value::Null, |t| json!({ "healthyPanicThreshold": { "value": t.value } }))),
         ("typedExtensionProtocolOptions", if options.is_empty() { Value::Null } else { options.into() }),
         ("loadAssignment", c.load_assignment.as_ref().map_or(Value::Null, assignment)),

@@ -2,6 +2,7 @@
 
 use super::registry::sync_name;
 use crate::{
+    admin::Rejected,
     catalog::{Catalog, Record},
     model::{Health, Hostname, Labels, Note, PublishedEndpoint, PublishedService, ServiceId},
 };
@@ -79,6 +80,7 @@ pub(in crate::admin) struct Detail<'a> {
     dns: bool,
     instances: Vec<Instance<'a>>,
     records: Vec<RecordView<'a>>,
+    rejected: Vec<Rejected>,
 }
 
 #[derive(Debug, Serialize)]
@@ -124,11 +126,11 @@ pub(in crate::admin) fn list<'a>(catalog: &'a Catalog, query: &Query) -> List<'a
 }
 
 /// Everything about one: by host or alias, or by id if it is not published.
-pub(in crate::admin) fn detail<'a>(catalog: &'a Catalog, name: &str) -> Option<Detail<'a>> {
+pub(in crate::admin) fn detail<'a>(catalog: &'a Catalog, rejected: Vec<Rejected>, name: &str) -> Option<Detail<'a>> {
     let by_host = Hostname::new(name).ok().and_then(|host| catalog.services.get(&host));
     let by_alias = || catalog.services.values().find(|s| s.aliases.iter().any(|a| a.as_str() == name));
     if let Some(service) = by_host.or_else(by_alias) {
-        return Some(Detail::of_published(catalog, service));
+        return Some(Detail::of_published(catalog, service, rejected));
     }
     let mut records = catalog.records.values();
     records.find(|r| r.service.id.to_string() == name || &*r.service.id.name == name).map(|r| Detail::of_record(r))
@@ -206,7 +208,7 @@ impl<'a> Summary<'a> {
 }
 
 impl<'a> Detail<'a> {
-    fn of_published(catalog: &'a Catalog, service: &'a PublishedService) -> Self {
+    fn of_published(catalog: &'a Catalog, service: &'a PublishedService, rejected: Vec<Rejected>) -> Self {
         let records = service.sources.iter().filter_map(|id| catalog.records.get(id));
         Detail {
             summary: Summary::of_published(service),
@@ -215,6 +217,7 @@ impl<'a> Detail<'a> {
             dns: service.dns,
             instances: service.endpoints.iter().map(Instance::of).collect(),
             records: records.map(|r| RecordView::of(r)).collect(),
+            rejected: rejected.into_iter().filter(|r| r.host == service.host.as_str()).collect(),
         }
     }
 
@@ -226,6 +229,7 @@ impl<'a> Detail<'a> {
             dns: false,
             instances: Vec::new(),
             records: vec![RecordView::of(record)],
+            rejected: Vec::new(),
         }
     }
 }
