@@ -1,1 +1,219 @@
-//! Host-name instances: resolves the names that the catalog wants resolved.
+//! Resolves the host names that registries have for addresses, and tells the catalog.
+//!
+//! Follows the set of names that the catalog wants, asks for each again when its answer's time to live is over (within
+//! bounds), and tells only good answers: a failure leaves the last one in force, and is tried again with backoff.
+//! The system's configuration and `/etc/hosts` are respected. Started by the app beside the catalog's writer.
+
+use crate::{catalog::Handle, model::Text};
+use hickory_resolver::{
+    ResolveError, TokioResolver,
+    config::{LookupIpStrategy, ResolverConfig},
+    name_server::TokioConnectionProvider,
+};
+use std::{
+    collections::{BTreeSet, HashMap},
+    future::Future,
+    hash::{BuildHasher, RandomState},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+/// An answer is good for at least so long, whatever its time to live: 0 is common, and would make a query per packet.
+const TTL_MIN: Duration = Duration::from_secs(5);
+/// And at most so long: a move must be seen in bounded time, and entries of the hosts file live for ever.
+const TTL_MAX: Duration = Duration::from_secs(300);
+/// The first pause after a failure; doubled by each further one, up to [`TTL_MAX`].
+const RETRY_MIN: Duration = Duration::from_secs(1);
+/// Queries under way at once.
+const CONCURRENCY: usize = 32;
+/// For one name, both families and all retries together.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What a name resolves to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// At least one.
+    pub addresses: Vec<IpAddr>,
+    /// For how long that is good.
+    pub ttl: Duration,
+}
+
+/// Why a name has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    /// The query failed, or the name does not exist.
+    #[error("cannot resolve {name:?}; check the name in the registry, and this machine's resolv.conf")]
+    Query {
+        /// The name.
+        name: Text,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No answer came in time.
+    #[error("no answer for {name:?} within {TIMEOUT:?}; check this machine's name servers")]
+    Timeout {
+        /// The name.
+        name: Text,
+    },
+}
+
+/// Asks for addresses. The system does; tests have their own.
+pub trait Lookup: Send + Sync + 'static {
+    /// All addresses of a name, of both families.
+    fn lookup(&self, name: Text) -> impl Future<Output = Result<Answer, LookupError>> + Send;
+}
+
+/// The system's resolver.
+#[derive(Debug)]
+pub struct System(TokioResolver);
+
+impl System {
+    /// As the system is configured; without a configuration, only the hosts file answers.
+    pub fn new() -> Self {
+        let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|error| {
+            warn!(%error, "Cannot read the system's resolver configuration; only the hosts file answers.");
+            TokioResolver::builder_with_config(ResolverConfig::new(), TokioConnectionProvider::default())
+        });
+        builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        System(builder.build())
+    }
+}
+
+impl Default for System {
+    fn default() -> Self {
+        System::new()
+    }
+}
+
+impl Lookup for System {
+    async fn lookup(&self, name: Text) -> Result<Answer, LookupError> {
+        let failed = |source: ResolveError, name| LookupError::Query { name, source: Box::new(source) };
+        let found = self.0.lookup_ip(&*name).await.map_err(|error| failed(error, name))?;
+        let ttl = found.valid_until().saturating_duration_since(std::time::Instant::now());
+        Ok(Answer { addresses: found.iter().collect(), ttl })
+    }
+}
+
+/// Resolves what the catalog wants, until told to stop.
+pub async fn run(lookup: impl Lookup, catalog: Handle, shutdown: CancellationToken) {
+    let mut wanted = catalog.wanted_names();
+    let mut resolver = Resolver {
+        lookup: Arc::new(lookup),
+        names: HashMap::new(),
+        queries: JoinSet::new(),
+        spread: RandomState::new(),
+    };
+    resolver.want(&wanted.borrow_and_update());
+    loop {
+        resolver.ask();
+        let due = resolver.due();
+        // Safe to cancel: a query that ends stays in its set until it is taken out.
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            changed = wanted.changed() => match changed {
+                Ok(()) => resolver.want(&wanted.borrow_and_update()),
+                Err(_writer_ended) => return,
+            },
+            Some(ended) = resolver.queries.join_next() => {
+                if let Some((name, addresses)) = ended.ok().and_then(|(name, result)| resolver.answered(name, result)) {
+                    catalog.resolved(name, addresses).await;
+                }
+            }
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+        }
+    }
+}
+
+struct Resolver<L> {
+    lookup: Arc<L>,
+    names: HashMap<Text, Schedule>,
+    queries: JoinSet<(Text, Result<Answer, LookupError>)>,
+    spread: RandomState,
+}
+
+#[derive(Debug)]
+struct Schedule {
+    /// When to ask; `None` while a query is under way.
+    next: Option<Instant>,
+    failures: u32,
+}
+
+impl<L: Lookup> Resolver<L> {
+    fn want(&mut self, wanted: &watch::Ref<'_, Arc<BTreeSet<Text>>>) {
+        self.names.retain(|name, _| wanted.contains(name));
+        for name in wanted.iter() {
+            let now = || Schedule { next: Some(Instant::now()), failures: 0 };
+            self.names.entry(name.clone()).or_insert_with(now);
+        }
+    }
+
+    /// The next moment to ask for something, unless as much as possible is under way.
+    fn due(&self) -> Option<Instant> {
+        let free = self.queries.len() < CONCURRENCY;
+        self.names.values().filter_map(|schedule| schedule.next.filter(|_| free)).min()
+    }
+
+    /// Asks for the names that are due, the longest waiting first.
+    fn ask(&mut self) {
+        let now = Instant::now();
+        let due =
+            |(name, schedule): (&Text, &Schedule)| Some((schedule.next.filter(|next| *next <= now)?, name.clone()));
+        let mut names: Vec<(Instant, Text)> = self.names.iter().filter_map(due).collect();
+        names.sort();
+        for (_, name) in names.into_iter().take(CONCURRENCY.saturating_sub(self.queries.len())) {
+            if let Some(schedule) = self.names.get_mut(&name) {
+                schedule.next = None;
+            }
+            let lookup = self.lookup.clone();
+            self.queries.spawn(async move {
+                let answer = timeout(TIMEOUT, lookup.lookup(name.clone())).await;
+                let answer = answer.unwrap_or_else(|_elapsed| Err(LookupError::Timeout { name: name.clone() }));
+                (name, answer)
+            });
+        }
+    }
+
+    /// Notes how a query ended. What is to be told, if anything.
+    fn answered(&mut self, name: Text, result: Result<Answer, LookupError>) -> Option<(Text, Vec<IpAddr>)> {
+        let jitter = self.spread.hash_one((&name, self.names.get(&name).map(|s| s.failures))) % 256;
+        let schedule = self.names.get_mut(&name)?;
+        match result {
+            Ok(mut answer) if !answer.addresses.is_empty() => {
+                schedule.failures = 0;
+                schedule.next = Some(Instant::now() + answer.ttl.clamp(TTL_MIN, TTL_MAX));
+                answer.addresses.sort();
+                answer.addresses.dedup();
+                Some((name, answer.addresses))
+            }
+            failed => {
+                let pause = (RETRY_MIN * 2_u32.saturating_pow(schedule.failures.min(16))).min(TTL_MAX);
+                // Between half the pause and the whole, so that names that failed together do not stay together.
+                schedule.next = Some(Instant::now() + pause / 2 + pause / 512 * u32::try_from(jitter).unwrap_or(0));
+                schedule.failures += 1;
+                failure_seen(&name, schedule.failures, failed.err());
+                None
+            }
+        }
+    }
+}
+
+/// The first failure is worth a line; the notes on the service tell of the rest.
+fn failure_seen(name: &str, failures: u32, error: Option<LookupError>) {
+    use std::error::Error;
+    let cause = error.as_ref().and_then(Error::source).map(ToString::to_string).unwrap_or_default();
+    let error = error.map_or_else(|| format!("no addresses for {name:?}"), |error| error.to_string());
+    if failures == 1 {
+        warn!(%error, %cause, "Cannot resolve an instance's host name; its last addresses stay.");
+    } else {
+        debug!(%error, %cause, failures, "Still cannot resolve an instance's host name.");
+    }
+}
