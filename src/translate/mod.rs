@@ -9,7 +9,7 @@ pub mod envoy;
 use crate::model::{Hostname, Text};
 
 /// Something of a service that is not sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Rejected {
     /// Whose.
     pub host: Hostname,
@@ -20,7 +20,7 @@ pub struct Rejected {
 }
 
 /// Why something is not sent. The text says what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Why {
     /// One name among the addresses makes clients refuse the whole assignment.
     #[error("a host name cannot be sent by EDS; let its registry have `hostnames: resolve` or `hostnames: dns`")]
@@ -40,6 +40,9 @@ pub enum Why {
 }
 
 impl Why {
+    /// All codes.
+    pub const CODES: [&str; 5] = ["host_name", "unix_among_names", "unix_path_long", "twice", "name_taken"];
+
     /// The code, for metrics and scripts.
     pub const fn code(&self) -> &'static str {
         match self {

@@ -1,20 +1,17 @@
-//! The task that keeps a view up with the catalog, and the handle through which others read it.
+//! The task that keeps a view up with the catalog, and the handle through which others read it. A reader that is slow
+//! misses generations in between, never the last one.
 
-use super::Builder;
+use super::{Builder, Metrics};
 use crate::{
-    catalog::Handle,
+    catalog::{Catalog, Handle},
     resource::ViewGeneration,
     translate::{Rejected, envoy},
 };
 use arc_swap::ArcSwap;
-use prometheus_client::{
-    metrics::{gauge::Gauge, histogram::Histogram},
-    registry::Registry,
-};
-use std::{sync::Arc, time::Instant};
+use std::{collections::HashSet, sync::Arc, time::Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, warn};
 
 /// Follows the catalog with one view: everything, for everyone.
 #[derive(Debug)]
@@ -33,19 +30,13 @@ pub struct View {
     rejected: Arc<ArcSwap<Vec<Rejected>>>,
 }
 
-/// What views cost, and what is not in them.
-#[derive(Debug, Clone)]
-pub struct Metrics {
-    seconds: Histogram,
-    rejected: Gauge,
-}
-
 impl Follower {
     /// Nothing is seen before it runs.
     pub fn new(options: envoy::Options, catalog: Handle, metrics: Metrics) -> (Follower, View) {
         let generations = watch::Sender::new(Arc::new(ViewGeneration::empty()));
         let rejected: Arc<ArcSwap<Vec<Rejected>>> = Arc::default();
         let view = View { generations: generations.subscribe(), rejected: rejected.clone() };
+        metrics.rejected(&[]);
         (Follower { builder: Builder::new(options), catalog, generations, rejected, metrics }, view)
     }
 
@@ -53,8 +44,10 @@ impl Follower {
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut changed = self.catalog.changed();
         loop {
+            // Before the catalog is loaded: a change in between is signalled again.
             changed.mark_unchanged();
-            self.follow();
+            self.follow(&self.catalog.load());
+            // Both may be dropped at any moment: neither holds anything.
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 signal = changed.changed() => if signal.is_err() { return },
@@ -62,29 +55,32 @@ impl Follower {
         }
     }
 
-    fn follow(&mut self) {
+    /// Makes the next generation, if something differs.
+    pub(super) fn follow(&mut self, catalog: &Catalog) {
         let start = Instant::now();
-        let catalog = self.catalog.load();
-        let Some(changes) = self.builder.update(&catalog) else { return };
-        let next = self.generations.borrow().next(changes.readiness, changes.resources);
-        if let Some(next) = next {
-            self.generations.send_replace(Arc::new(next));
-        }
-        self.metrics.seconds.observe(start.elapsed().as_secs_f64());
+        let changes = self.builder.update(catalog);
         self.report_rejected();
+        let Some(changes) = changes else { return };
+        let kinds: Vec<_> = changes.resources.iter().map(|(kind, _, _)| *kind).collect();
+        let next = self.generations.borrow().next(changes.readiness, changes.resources);
+        let Some(next) = next else { return };
+        debug!(generation = next.number(), catalog = catalog.number, changes = kinds.len(), "Made a generation.");
+        self.generations.send_replace(Arc::new(next));
+        self.metrics.made(&kinds, &self.builder, start.elapsed());
     }
 
     /// Logs each rejection once: when it appears.
     fn report_rejected(&self) {
-        let rejected: Vec<Rejected> = self.builder.rejected().cloned().collect();
         let before = self.rejected.load();
-        if **before == rejected {
+        if self.builder.rejected().eq(before.iter()) {
             return;
         }
-        for new in rejected.iter().filter(|r| !before.contains(r)) {
-            warn!(host = %new.host, subject = %new.subject, why = %new.why, "Left a resource out.");
+        let known: HashSet<&Rejected> = before.iter().collect();
+        let rejected: Vec<Rejected> = self.builder.rejected().cloned().collect();
+        for Rejected { host, subject, why } in rejected.iter().filter(|r| !known.contains(r)) {
+            warn!(%host, %subject, reason = why.code(), %why, "Left a part of a service out.");
         }
-        self.metrics.rejected.set(i64::try_from(rejected.len()).unwrap_or(i64::MAX));
+        self.metrics.rejected(&rejected);
         self.rejected.store(Arc::new(rejected));
     }
 }
@@ -103,21 +99,5 @@ impl View {
     /// What is not served, and why.
     pub fn rejected(&self) -> Arc<Vec<Rejected>> {
         self.rejected.load_full()
-    }
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        let buckets = [0.000_1, 0.001, 0.01, 0.1, 1.0];
-        Metrics { seconds: Histogram::new(buckets), rejected: Gauge::default() }
-    }
-}
-
-impl Metrics {
-    /// Makes them part of the text.
-    pub fn register(&self, registry: &mut Registry) {
-        let help = "From a signalled catalog to the generation that has it";
-        registry.register("views_generation_seconds", help, self.seconds.clone());
-        registry.register("views_rejected", "Resources that are left out", self.rejected.clone());
     }
 }

@@ -1,13 +1,16 @@
 //! What groups of clients see: generations of translated resources.
 //!
 //! The catalog changes; [`Builder`] finds out which services did, translates those and no others, and says which
-//! resources differ. All types of resources change together.
+//! resources differ. [`Follower`] is the task around it, [`View`] what readers hold. All types of resources change
+//! together.
 
 mod builder;
 mod claims;
 mod follow;
+mod metrics;
 #[cfg(test)]
 mod tests;
 
 pub use builder::{Builder, Changes};
-pub use follow::{Follower, Metrics, View};
+pub use follow::{Follower, View};
+pub use metrics::Metrics;

@@ -2,13 +2,19 @@
 
 use super::*;
 use crate::{
-    catalog::{Catalog, Sync},
+    catalog::{Catalog, Handle, Policy, Sync, Template, Writer},
     model::*,
-    resource::{Kind, Name, Readiness, Resource},
-    translate::envoy::{ClusterName, Options, translate},
+    registry::{Scope, Update},
+    resource::{Kind, Name, Readiness, Resource, ViewGeneration},
+    translate::{
+        Why,
+        envoy::{ClusterName, Options, translate},
+    },
 };
+use prometheus_client::{encoding::text, registry::Registry};
 use proptest::{collection::vec, prelude::*, sample::subsequence};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
 
 fn host(name: &str) -> Hostname {
     Hostname::new(name).unwrap()
@@ -184,5 +190,94 @@ proptest! {
             fresh.update(catalog);
             prop_assert!(fresh.rejected().eq(builder.rejected()));
         }
+    }
+}
+
+fn shown(metrics: &Metrics, start: &str) -> Vec<String> {
+    let (mut registry, mut out) = (Registry::default(), String::new());
+    metrics.register(&mut registry);
+    text::encode(&mut out, &registry).unwrap();
+    let mut lines: Vec<String> = out.lines().filter(|line| line.starts_with(start)).map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn generations_follow_the_catalog_and_nothing_is_told_when_nothing_changes() {
+    let metrics = Metrics::default();
+    let (mut follower, views) = Follower::new(by_host(), writer(&[]).1, metrics.clone());
+    let mut seen = views.subscribe();
+    follower.follow(&catalog(Sync::Waiting, []));
+    assert!(!seen.has_changed().unwrap());
+
+    let both = catalog(Sync::Complete, [service("b", &["p.d"], 1), service("d", &[], 1)]);
+    follower.follow(&both);
+    assert!(seen.has_changed().unwrap());
+    let generation = seen.borrow_and_update().clone();
+    assert_eq!((generation.number(), generation.readiness()), (1, Readiness::Complete));
+    assert_eq!(views.load().number(), 1);
+    let rejected: Vec<String> =
+        views.rejected().iter().map(|r| format!("{} {} {}", r.host, r.subject, r.why)).collect();
+    let why = "the cluster name is b's; let `envoy: cluster_name` tell them apart, or rename one";
+    assert_eq!(rejected, [format!("d p.d {why}")]);
+
+    follower.follow(&both);
+    assert!(!seen.has_changed().unwrap());
+    assert_eq!(shown(&metrics, "views_generations_total"), ["views_generations_total 1"]);
+    assert_eq!(
+        shown(&metrics, "views_resources{"),
+        [
+            "views_resources{kind=\"clusters\"} 5",
+            "views_resources{kind=\"endpoints\"} 3",
+            "views_resources{kind=\"listeners\"} 0",
+            "views_resources{kind=\"routes\"} 0",
+        ]
+    );
+    let rejected = shown(&metrics, "views_rejected{");
+    let codes: Vec<&str> = rejected.iter().filter_map(|line| line.split('"').nth(1)).collect();
+    let mut expected = Why::CODES;
+    expected.sort();
+    assert_eq!(codes, expected);
+    assert!(rejected.contains(&"views_rejected{reason=\"name_taken\"} 1".to_owned()), "{rejected:?}");
+}
+
+/// A catalog that file registries of these names feed.
+fn writer(registries: &[&str]) -> (Writer, Handle) {
+    let policy = |name: &&str| Policy::new(name, "file", Template::parse("{service}.example").unwrap());
+    Writer::new(registries.iter().map(policy).collect(), Default::default(), Default::default())
+}
+
+#[tokio::test]
+async fn the_task_follows_what_registries_tell_and_ends_on_demand() {
+    let (writer, handle) = writer(&["r"]);
+    let feed = writer.feed(0);
+    let (follower, view) = Follower::new(Options::default(), handle, Metrics::default());
+    let shutdown = CancellationToken::new();
+    let tasks = [tokio::spawn(writer.run(shutdown.clone())), tokio::spawn(follower.run(shutdown.clone()))];
+
+    let id = ServiceId { registry: "r".into(), namespace: "".into(), group: "".into(), name: "a".into() };
+    let service = |n: i64| {
+        let port = Port::new(8080 + n).unwrap();
+        Arc::new(Service::new(id.clone(), vec![Endpoint::new(Address::parse("10.0.0.1").unwrap(), port)]))
+    };
+    let scope = Scope("".into());
+    feed.send(Update::Scopes(vec![scope.clone()])).await.unwrap();
+    let listed = Update::Listed { scope: scope.clone(), services: vec![service(0)], unreadable: Vec::new() };
+    feed.send(listed).await.unwrap();
+
+    let name: Name = "outbound|80||a.example".into();
+    let mut seen = view.subscribe();
+    let limit = Duration::from_secs(5);
+    let has =
+        |g: &Arc<ViewGeneration>| g.readiness() == Readiness::Complete && g.get(Kind::Endpoint).get(&name).is_some();
+    let first = tokio::time::timeout(limit, seen.wait_for(has)).await.expect("the first list").unwrap().clone();
+    let before = first.get(Kind::Endpoint).get(&name).cloned();
+    feed.send(Update::Applied(scope, service(1))).await.unwrap();
+    let differs = |g: &Arc<ViewGeneration>| g.get(Kind::Endpoint).get(&name) != before.as_ref();
+    tokio::time::timeout(limit, seen.wait_for(differs)).await.expect("the change").unwrap();
+
+    shutdown.cancel();
+    for task in tasks {
+        tokio::time::timeout(limit, task).await.expect("it ends").unwrap();
     }
 }
