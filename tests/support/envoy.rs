@@ -16,7 +16,8 @@ use tokio::process::{Child, Command};
 pub const XDS: Port = Port("127.0.0.1", 16_010);
 /// Envoy's listener there.
 pub const LISTENER: Port = Port("127.0.0.1", 10_000);
-const ADMIN: Port = Port("127.0.0.1", 9901);
+/// Its admin page there.
+pub const ADMIN: Port = Port("127.0.0.1", 9901);
 
 /// An address in a bootstrap that a test replaces.
 #[derive(Clone, Copy)]
@@ -166,6 +167,22 @@ impl Envoy {
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
+}
+
+/// Asks Envoy whether it would start on a bootstrap. `None` as for [`Envoy::start`].
+pub async fn validate(bootstrap: &str) -> Option<Result<(), String>> {
+    let binary = binary()?;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("envoy.yaml");
+    fs::write(&file, bootstrap).unwrap();
+    let output = Command::new(binary)
+        .args(["--mode", "validate", "--use-dynamic-base-id", "--log-level", "warning", "-c"])
+        .arg(&file)
+        .output()
+        .await
+        .unwrap();
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    Some(if output.status.success() && !text.contains("[warning]") { Ok(()) } else { Err(text) })
 }
 
 fn listener_of(listeners: &str) -> Option<SocketAddr> {

@@ -1,0 +1,48 @@
+//! What users copy out of `envoy-examples/` is what a real Envoy takes, without a warning.
+
+mod support;
+
+use std::{fs, net::SocketAddr, path::Path};
+use support::envoy::{ADMIN, Envoy, LISTENER, XDS, validate};
+
+/// The bootstraps; the other files are Portolan's.
+fn bootstraps() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy-examples");
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names
+        .filter(|name| name.ends_with(".yaml") && !name.contains(".portolan.") && !name.contains(".services."))
+        .collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn a_real_envoy_takes_every_example() {
+    let names = bootstraps();
+    assert!(names.len() >= 6, "{names:?}");
+    for name in names {
+        let Some(answer) = validate(&Envoy::example(&name)).await else { return };
+        assert_eq!(answer, Ok(()), "{name}");
+    }
+}
+
+#[test]
+fn every_example_uses_the_default_ports_and_says_how_to_try_it() {
+    for name in bootstraps() {
+        let text = Envoy::example(&name);
+        for port in [XDS, LISTENER, ADMIN] {
+            port.replaced(&text, SocketAddr::from(([127, 0, 0, 1], 1)));
+        }
+        for line in ["cargo run --release", &format!("envoy -c envoy-examples/{name}"), "curl -i "] {
+            assert!(text.contains(line), "{name} does not say {line:?}");
+        }
+    }
+}
+
+#[test]
+fn the_readme_lists_every_example() {
+    let readme = Envoy::example("README.md");
+    for name in bootstraps() {
+        assert!(readme.contains(&format!("[{name}]({name})")), "{name}");
+    }
+}
