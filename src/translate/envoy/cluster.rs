@@ -70,10 +70,10 @@ pub(super) fn cluster(name: &str, port: &ServicePort, discovery: Discovery<'_>, 
         Discovery::Dns(assignment) => {
             cluster.set_type(DiscoveryType::StrictDns);
             cluster.load_assignment = Some(assignment.clone());
-            // Auto would take v6 addresses first, and many networks have the records but not the routes.
+            // Names are resolved every 5 s, Envoy's default: `respect_dns_ttl` is deprecated (1.40 warns for each cluster),
+            // and Envoys before 1.34 refuse the extension that has replaced it. The family: by default v6 addresses would
+            // be taken first, and many networks have the records but not the routes.
             cluster.set_dns_lookup_family(DnsLookupFamily::V4Preferred);
-            // Names are resolved every 5 s, Envoy's default: `respect_dns_ttl` is deprecated (1.40 warns for each cluster), and
-            // older Envoys refuse the extension that has replaced it (1.34).
         }
     }
     cluster
