@@ -1,1 +1,113 @@
-//! The command line.
+//! The command line. `main` calls [`main`]; each command is a file of its own and gives a text to print or an error.
+//!
+//! Answers go to standard output, errors and the log to standard error. An error ends with 1, a mistake in the
+//! arguments with 2.
+
+mod bootstrap;
+mod check;
+mod get;
+mod serve;
+mod table;
+
+use crate::config::{self, Config, Loaded};
+use clap::{Parser, Subcommand};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+/// Reads service registries live and serves what it finds to Envoy over xDS.
+///
+/// Without a command it serves, and without a configuration it serves an example on loopback addresses.
+#[derive(Debug, Parser)]
+#[command(name = "portolan", version)]
+struct Arguments {
+    /// The configuration; without it, the built-in example.
+    #[arg(long, global = true, env = "PORTOLAN_CONFIG", value_name = "PATH")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Reads the registries and serves (the default)
+    Serve,
+    /// Checks the configuration and says what it means, or every problem in it
+    Check,
+    /// Asks a running Portolan what it knows and serves
+    Get(get::Arguments),
+    /// Prints a ready configuration for a client
+    #[command(subcommand)]
+    Bootstrap(Client),
+}
+
+#[derive(Debug, Subcommand)]
+enum Client {
+    /// A bootstrap for Envoy 1.31 and later
+    Envoy(bootstrap::Arguments),
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments).and_then(|text| print(&text).map_err(Into::into)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Each cause once: some errors print theirs themselves.
+            let mut text = error.to_string();
+            for cause in error.chain().skip(1).map(ToString::to_string) {
+                if !text.contains(&cause) {
+                    text = format!("{text}: {cause}");
+                }
+            }
+            eprintln!("{text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does what is asked, and gives what is to be printed.
+fn run(Arguments { config, command }: Arguments) -> anyhow::Result<String> {
+    // A variable that is set to nothing is not set.
+    let config = config.filter(|path| !path.as_os_str().is_empty());
+    let load = || match &config {
+        Some(path) => config::load(path),
+        None => Ok(Loaded { config: Config::default(), warnings: Default::default() }),
+    };
+    match command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(load()?).map(|()| String::new()),
+        Command::Check => Ok(check::summary(config.as_deref(), &load()?)),
+        Command::Get(arguments) => Ok(get::run(&arguments)?),
+        Command::Bootstrap(Client::Envoy(arguments)) => Ok(bootstrap::envoy(&arguments, &load()?.config)?),
+    }
+}
+
+/// A reader that has seen enough, such as `head`, is no error.
+fn print(text: &str) -> io::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_configuration_is_named_before_or_after_the_command() {
+        for words in [["portolan", "--config", "a", "check"], ["portolan", "check", "--config", "a"]] {
+            let arguments = Arguments::try_parse_from(words).unwrap();
+            assert_eq!(arguments.config, Some("a".into()));
+            assert!(matches!(arguments.command, Some(Command::Check)));
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! `bootstrap envoy`: a complete configuration for an Envoy that has its clusters and endpoints from here.
+
+use crate::{
+    config::Config,
+    model::{Hostname, HostnameError, Port, Protocol, ServicePort},
+};
+use clap::Args;
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    str::FromStr,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Where Portolan serves, several with commas between them; without it, where the configuration says
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    xds: Vec<Target>,
+    /// What this Envoy calls itself
+    #[arg(long, default_value = "envoy-1", value_name = "ID")]
+    node_id: String,
+    /// The group of Envoys that it belongs to
+    #[arg(long, default_value = "envoys", value_name = "NAME")]
+    node_cluster: String,
+    /// Where Envoy's own admin page listens
+    #[arg(long, default_value = "127.0.0.1:19000", value_name = "IP:PORT")]
+    admin_bind: SocketAddr,
+    /// Where programs send their requests
+    #[arg(long, default_value = "127.0.0.1:10000", value_name = "IP:PORT")]
+    listen: SocketAddr,
+    /// The service that they reach there
+    #[arg(long, default_value = "product-service.example:80", value_name = "HOST[:PORT]")]
+    service: Service,
+    /// Changes are sent by themselves (the default)
+    #[arg(long, conflicts_with = "sotw")]
+    delta: bool,
+    /// All is sent with every change of a cluster
+    #[arg(long)]
+    sotw: bool,
+}
+
+/// A host and port that Envoy connects to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Target {
+    host: String,
+    port: Port,
+}
+
+/// A host and port that a cluster is named after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Service {
+    host: Hostname,
+    port: Port,
+}
+
+/// Why an argument is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Error {
+    #[error("write a host and a port, such as 127.0.0.1:16010 or portolan.example:16010")]
+    Target,
+    #[error("write a host, and a port if it is not 80, such as orders.example or orders.example:9090")]
+    Service,
+    #[error(transparent)]
+    Host(#[from] HostnameError),
+    #[error(
+        "the configuration lets Portolan listen on {0}, which does not say where clients reach it; say so with --xds"
+    )]
+    Unreachable(SocketAddr),
+}
+
+impl FromStr for Target {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (host, port) = text.rsplit_once(':').ok_or(Error::Target)?;
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        let good = bare.parse::<IpAddr>().is_ok() || Hostname::sanitized(bare).is_ok_and(|h| h.as_str() == bare);
+        match parse_port(port) {
+            Some(port) if good => Ok(Target { host: bare.to_owned(), port }),
+            _ => Err(Error::Target),
+        }
+    }
+}
+
+impl FromStr for Service {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (host, port) = text.split_once(':').unwrap_or((text, "80"));
+        Ok(Service { host: Hostname::new(host)?, port: parse_port(port).ok_or(Error::Service)? })
+    }
+}
+
+fn parse_port(text: &str) -> Option<Port> {
+    Port::new(text.parse().ok()?).ok()
+}
+
+/// The bootstrap, with the cluster named as the configuration says.
+pub(super) fn envoy(arguments: &Arguments, config: &Config) -> Result<String, Error> {
+    let Arguments { node_id, node_cluster, admin_bind, listen, service, sotw, .. } = arguments;
+    let mut xds = arguments.xds.clone();
+    if xds.is_empty() {
+        xds.push(configured(config.xds.listen)?);
+    }
+    let port = ServicePort {
+        name: Protocol::Http.name().into(),
+        number: service.port,
+        protocol: Protocol::Http,
+        host: service.host.clone(),
+    };
+    let cluster = config.envoy.cluster_name.render(service.host.as_str(), &port);
+    let literal = xds.iter().all(|target| target.host.parse::<IpAddr>().is_ok());
+    let endpoints: String = xds.iter().map(endpoint).collect();
+    Ok(TEMPLATE
+        .replace("@NODE_ID@", &quoted(node_id))
+        .replace("@NODE_CLUSTER@", &quoted(node_cluster))
+        .replace("@ADMIN@", &socket(*admin_bind))
+        .replace("@API_TYPE@", if *sotw { "GRPC" } else { "DELTA_GRPC" })
+        .replace("@DISCOVERY@", if literal { "STATIC" } else { "STRICT_DNS" })
+        .replace("@ENDPOINTS@", &endpoints)
+        .replace("@LISTEN@", &socket(*listen))
+        .replace("@CLUSTER@", &quoted(&cluster)))
+}
+
+/// Where Portolan listens, if that is also where it is reached.
+fn configured(listen: SocketAddr) -> Result<Target, Error> {
+    let port = Port::new(listen.port().into()).ok().filter(|_| !listen.ip().is_unspecified());
+    port.map(|port| Target { host: listen.ip().to_string(), port }).ok_or(Error::Unreachable(listen))
+}
+
+fn endpoint(target: &Target) -> String {
+    let Target { host, port } = target;
+    format!(
+        "        - endpoint:\n            address:\n              socket_address: {{ address: {}, port_value: {port} }}\n",
+        plain_or_quoted(host)
+    )
+}
+
+fn socket(address: SocketAddr) -> String {
+    format!("{{ address: {}, port_value: {} }}", plain_or_quoted(&address.ip().to_string()), address.port())
+}
+
+/// As people write addresses.
+fn plain_or_quoted(host: &str) -> String {
+    if host.parse::<Ipv4Addr>().is_ok() { host.to_owned() } else { quoted(host) }
+}
+
+/// A JSON string is a YAML string, whatever is in it.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+const TEMPLATE: &str = r#"# Envoy with clusters and endpoints from Portolan. Listener and route are written here.
+node:
+  id: @NODE_ID@
+  cluster: @NODE_CLUSTER@
+
+admin:
+  address:
+    socket_address: @ADMIN@
+
+dynamic_resources:
+  ads_config:
+    api_type: @API_TYPE@
+    transport_api_version: V3
+    set_node_on_first_message_only: true
+    grpc_services:
+    - envoy_grpc: { cluster_name: portolan }
+  cds_config:
+    resource_api_version: V3
+    ads: {}
+
+static_resources:
+  clusters:
+  - name: portolan
+    type: @DISCOVERY@
+    connect_timeout: 1s
+    load_assignment:
+      cluster_name: portolan
+      endpoints:
+      - lb_endpoints:
+@ENDPOINTS@    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config:
+          http2_protocol_options:
+            # A dead connection is noticed, and another one made.
+            connection_keepalive: { interval: 30s, timeout: 5s }
+
+  listeners:
+  - name: outbound
+    address:
+      socket_address: @LISTEN@
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: outbound
+          route_config:
+            name: outbound
+            # The cluster is not there yet when Envoy reads this; without this line it would not start.
+            validate_clusters: false
+            virtual_hosts:
+            - name: service
+              domains: ["*"]
+              routes:
+              - match: { prefix: / }
+                route: { cluster: @CLUSTER@ }
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config,
+        util::yaml::{Document, Limits, Resolver},
+    };
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn print(words: &[&str], config: &str) -> Result<String, String> {
+        let words = ["envoy"].iter().chain(words);
+        let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
+        let config = config::parse("c", config.as_bytes(), &Resolver::new("")).unwrap().config;
+        envoy(&line.arguments, &config).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn without_arguments_it_fits_the_example() {
+        let text = print(&[], "version: 1").unwrap();
+        assert!(Document::parse("b", text.as_bytes(), &Limits::default()).is_ok(), "{text}");
+        for part in [
+            "api_type: DELTA_GRPC",
+            "type: STATIC",
+            "socket_address: { address: 127.0.0.1, port_value: 16010 }",
+            "socket_address: { address: 127.0.0.1, port_value: 19000 }",
+            "socket_address: { address: 127.0.0.1, port_value: 10000 }",
+            "cluster: \"outbound|80||product-service.example\"",
+        ] {
+            assert!(text.contains(part), "{part} is not in:\n{text}");
+        }
+        assert!(!text.replace("\"@type\"", "").contains('@'), "{text}");
+    }
+
+    #[test]
+    fn arguments_and_configuration_have_their_places() {
+        let words =
+            ["--sotw", "--xds", "a.example:1,[::1]:2", "--node-id", "a\"b: #", "--service", "orders.example:9090"];
+        let text = print(&words, "version: 1\nenvoy: { cluster_name: '{host}:{port}' }").unwrap();
+        assert!(Document::parse("b", text.as_bytes(), &Limits::default()).is_ok(), "{text}");
+        for part in [
+            "api_type: GRPC",
+            "type: STRICT_DNS",
+            "{ address: \"a.example\", port_value: 1 }",
+            "{ address: \"::1\", port_value: 2 }",
+            "id: \"a\\\"b: #\"",
+            "cluster: \"orders.example:9090\"",
+        ] {
+            assert!(text.contains(part), "{part} is not in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_the_remedy() {
+        let refused = |words: &[&str], config: &str| print(words, config).unwrap_err();
+        assert!(refused(&["--xds", "nowhere"], "version: 1").contains("such as 127.0.0.1:16010"));
+        assert!(refused(&["--xds", "a:70000"], "version: 1").contains("such as 127.0.0.1:16010"));
+        assert!(refused(&["--service", "a_b"], "version: 1").contains("'_'"));
+        assert!(refused(&["--service", "a:b"], "version: 1").contains("such as orders.example"));
+        assert!(refused(&["--sotw", "--delta"], "version: 1").contains("cannot be used with"));
+        assert!(refused(&[], "version: 1\nxds: { listen: '0.0.0.0:16010' }").contains("--xds"));
+    }
+}

@@ -1,0 +1,32 @@
+//! `check`: what a configuration means. (What is wrong with one, loading says.)
+
+use super::table::Table;
+use crate::config::{Kind, Loaded, RegistryConfig};
+use std::{fmt::Write, path::Path};
+
+/// The warnings and the essence of a good configuration. No secret is part of it.
+pub(super) fn summary(path: Option<&Path>, Loaded { config, warnings }: &Loaded) -> String {
+    let mut text = String::new();
+    for warning in warnings.iter() {
+        let _ = writeln!(text, "warning: {warning}");
+    }
+    let name = path.map_or("The built-in example".into(), |path| path.display().to_string());
+    let _ = writeln!(text, "{name} is good.\n");
+    let _ = writeln!(text, "xDS on {}, admin on http://{}/", config.xds.listen, config.admin.listen);
+    let _ = writeln!(text, "clusters are named {}\n", config.envoy.cluster_name);
+    let mut table = Table::new(["REGISTRY", "KIND", "READS", "HOST", "ALIASES"]);
+    for registry in &config.registries {
+        let RegistryConfig { name, kind, policy } = registry;
+        let aliases: Vec<String> = policy.aliases.iter().map(ToString::to_string).collect();
+        table.row([name.to_string(), kind.name().into(), reads(kind), policy.host.to_string(), aliases.join(" ")]);
+    }
+    text + &table.to_string()
+}
+
+fn reads(kind: &Kind) -> String {
+    match kind {
+        Kind::Nacos(nacos) => nacos.servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        Kind::File(file) => file.path.display().to_string(),
+        Kind::Example => "the built-in catalogue".into(),
+    }
+}
