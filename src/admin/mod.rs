@@ -9,7 +9,7 @@ mod page;
 mod routes;
 mod server;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod view;
 
 pub use client::{Acknowledged, Client, Node, Refused, Sent, Subscription};

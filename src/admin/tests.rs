@@ -166,8 +166,9 @@ fn view(catalog: &Catalog) -> ViewGeneration {
     ViewGeneration::empty().next(Readiness::Complete, resources).unwrap()
 }
 
-struct Running {
-    url: String,
+/// Admin on a port of its own, over a catalog that never changes.
+pub(crate) struct Running {
+    pub(crate) url: String,
     fake: Arc<Fake>,
     stop: CancellationToken,
 }
@@ -189,7 +190,7 @@ impl Running {
         Running { url, fake, stop }
     }
 
-    async fn good() -> Running {
+    pub(crate) async fn good() -> Running {
         let services = vec![
             published("orders", vec![endpoint(1, Health::Healthy), endpoint(2, Health::Unhealthy)]),
             published("users", Vec::new()),

@@ -271,3 +271,87 @@ fn digests(answer: &Value) -> String {
     }
     table.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::tests::Running;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    /// What is printed, or the error with its causes.
+    async fn get(admin: &str, words: &str) -> Result<String, String> {
+        let words = format!("get {words} --admin {admin}");
+        tokio::task::spawn_blocking(move || {
+            let line = Line::try_parse_from(words.split(' ')).map_err(|error| error.to_string())?;
+            run(&line.arguments).map_err(|error| format!("{:#}", anyhow::Error::from(error)))
+        })
+        .await
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_kind_is_shown_in_columns() {
+        let admin = Running::good().await;
+        for (words, expected) in [
+            (
+                "services",
+                "HOST             PORTS    SERVING  FROM                   NOTES\n\
+                 orders.example   80/grpc  1/2      held/ns/g/orders       disabled\n\
+                 users.example    80/grpc  0/0      held/ns/g/users        disabled\n\
+                 (not published)  -        0/1      other/ns/g/secret-svc  excluded\n",
+            ),
+            (
+                "endpoints example",
+                "CLUSTER                      ADDRESS        HEALTH     WEIGHT  LOCALITY  PRIORITY\n\
+                 outbound|80||orders.example  10.0.0.1:8080  healthy    100     r/z       0\n\
+                 outbound|80||orders.example  10.0.0.2:8080  unhealthy  100     r/z       0\n\
+                 outbound|80||users.example   (none)         -          -       -         -\n",
+            ),
+            (
+                "clients",
+                "NODE  CLUSTER  PEER             AGENT         VARIANT  TYPE     ACKNOWLEDGED  REFUSED\n\
+                 n     c        127.0.0.1:40000  envoy 1.40.0  delta    Cluster  1             no such thing\n",
+            ),
+            ("clients somebody-else", "NODE  CLUSTER  PEER  AGENT  VARIANT  TYPE  ACKNOWLEDGED  REFUSED\n"),
+        ] {
+            assert_eq!(get(&admin.url, words).await.as_deref(), Ok(expected), "{words}");
+        }
+        let clusters = get(&admin.url, "clusters orders").await.unwrap();
+        let lines: Vec<Vec<&str>> = clusters.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[0], ["NAME", "TYPE", "ENDPOINTS", "OF", "VERSION"]);
+        assert_eq!(lines[1][..3], ["outbound|80||orders", "EDS", "outbound|80||orders.example"]);
+        assert_eq!(lines.len(), 3);
+        let registries = get(&admin.url, "registries").await.unwrap();
+        assert!(registries.contains("held  nacos  synced"), "{registries}");
+        let digests = get(&admin.url, "digests").await.unwrap();
+        assert!(digests.contains("clusters   4"), "{digests}");
+    }
+
+    #[tokio::test]
+    async fn the_whole_answer_is_shown_as_json_and_yaml() {
+        let admin = Running::good().await;
+        let json: Value = serde_json::from_str(&get(&admin.url, "services -o json").await.unwrap()).unwrap();
+        assert_eq!(json["total"], 3);
+        let yaml = get(&admin.url, "services orders.example").await.unwrap();
+        assert!(yaml.contains("host: orders.example\n") && yaml.contains("instances:\n"), "{yaml}");
+        assert_eq!(yaml, get(&admin.url, "services orders -o yaml").await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn whoever_does_not_answer_is_named_with_the_remedy() {
+        let admin = Running::good().await;
+        let refused = get(&admin.url, "services nobody").await.unwrap_err();
+        assert!(refused.contains("answers 404: no service \"nobody\""), "{refused}");
+        let other = get(&format!("{}/healthz?", admin.url), "services").await.unwrap_err();
+        assert!(other.contains("404"), "{other}");
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let nobody = get(&format!("http://{free}"), "services").await.unwrap_err();
+        assert!(nobody.contains(&free.to_string()) && nobody.contains("--admin"), "{nobody}");
+    }
+}
