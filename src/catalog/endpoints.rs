@@ -11,6 +11,7 @@ use crate::model::{
 };
 use std::{
     borrow::Cow,
+    cmp::Ordering,
     collections::{HashMap, HashSet},
     net::IpAddr,
     sync::Arc,
@@ -70,7 +71,7 @@ impl Publishing<'_> {
             let ports = self.ports(instance.endpoint, notes);
             endpoints.extend(addresses.into_iter().map(|address| self.endpoint(address, ports.clone(), instance)));
         }
-        endpoints.sort_by(|a, b| (&a.address, &a.ports).cmp(&(&b.address, &b.ports)));
+        endpoints.sort_by(by_place);
         leave_out_doubles(&mut endpoints, notes);
         endpoints
     }
@@ -158,6 +159,12 @@ pub(super) fn leave_out_doubles(endpoints: &mut Vec<PublishedEndpoint>, notes: &
 fn double(endpoint: &PublishedEndpoint, notes: &mut Notes) -> bool {
     notes.add(Reason::Duplicate, published_place(endpoint), "");
     false
+}
+
+/// The order of endpoints: by address, then by the numbers of their ports.
+pub(super) fn by_place(a: &PublishedEndpoint, b: &PublishedEndpoint) -> Ordering {
+    let numbers = |endpoint: &PublishedEndpoint| endpoint.ports.iter().map(|(_, number)| *number).collect::<Vec<_>>();
+    a.address.cmp(&b.address).then_with(|| numbers(a).cmp(&numbers(b))).then_with(|| a.ports.cmp(&b.ports))
 }
 
 /// How notes name a published endpoint.

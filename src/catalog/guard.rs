@@ -12,8 +12,8 @@
 //! - the registry came back from an outage within the last minute: then a small registry that has lost its memory, and
 //!   hears of its instances again one by one, is held, too.
 //!
-//! While it lasts, everything that vanished within its minute, or since, is served on; what appears or changes goes
-//! through. It ends when the share that is missing is no longer too large, when `hold` is over, or by hand; the rest is
+//! While it lasts, the missing endpoints (what vanished last within its minute, or since) are served on; what appears or
+//! changes goes through. It ends when the share that is missing is no longer too large, when `hold` is over, or by hand; the rest is
 //! followed then. Fifty instances that come back one by one are thus served until 35 of them are back (of five: until
 //! four), and whoever is not back by then is taken to be gone.
 //!
@@ -148,8 +148,9 @@ impl Guard {
             _ => None,
         };
         match event {
-            Some(HoldEvent::Began { .. }) => {
+            Some(HoldEvent::Began { missing, .. }) => {
                 self.held = Some(Held { since: now, until: now.instant + self.hold, base });
+                self.forget_replaced(missing);
                 concerned.extend(self.vanished.keys().cloned());
             }
             Some(_) => concerned.extend(self.follow()),
@@ -222,6 +223,22 @@ impl Guard {
             self.vanished.remove(id);
         }
         ids
+    }
+
+    /// Of what vanished within the window, others have taken the place of the oldest: only as many as are missing come
+    /// back, and with each all that vanished in the same moment.
+    fn forget_replaced(&mut self, missing: usize) {
+        let mut moments: Vec<Instant> =
+            self.vanished.values().flat_map(|v| v.endpoints.iter().map(|(at, _)| *at)).collect();
+        moments.sort();
+        let Some(oldest) = moments.len().checked_sub(missing).and_then(|replaced| moments.get(replaced).copied())
+        else {
+            return;
+        };
+        self.vanished.retain(|_, vanished| {
+            vanished.endpoints.retain(|(at, _)| *at >= oldest || vanished.emptied.is_some());
+            !vanished.endpoints.is_empty()
+        });
     }
 
     fn forget_old(&mut self, now: Instant) {

@@ -166,7 +166,8 @@ impl Heard {
             None if claim.absent > 0 => note(Reason::AbsentOnce, "", "absent from the last list"),
             None => {}
         }
-        if let Some(error) = self.scopes.get(&claim.scope).and_then(|scope| scope.error.as_deref()) {
+        let scope = self.scopes.get(&claim.scope).filter(|_| claim.gone.is_none());
+        if let Some(error) = scope.and_then(|scope| scope.error.as_deref()) {
             note(Reason::Stale, &claim.scope.to_string(), error);
         }
         for other in claims.iter().filter(|c| c.gone.is_none() && c.scope != claim.scope) {

@@ -2,7 +2,7 @@
 
 use super::{
     Hostnames,
-    endpoints::{leave_out_doubles, published_place},
+    endpoints::{by_place, leave_out_doubles, published_place},
     notes::Notes,
     publish::Contribution,
     rules::Rules,
@@ -49,7 +49,7 @@ pub(super) fn merge(host: &Hostname, mut parts: Vec<Part>, taken: &dyn Fn(&Hostn
     }
     if several {
         leave_out_doubles(&mut published.endpoints, &mut notes);
-        published.endpoints.sort_by(|a, b| (&a.address, &a.ports).cmp(&(&b.address, &b.ports)));
+        published.endpoints.sort_by(by_place);
     }
     leave_out_portless(&mut published, &mut notes);
     close_ranks(&mut published.endpoints);
@@ -177,7 +177,8 @@ fn share_level(mut parts: Vec<&mut Part>, notes: &mut Notes) {
         }
     }
     let total: u128 = shares.values().sum();
-    let mean = sums.values().map(|(_, count)| count).sum::<u128>() * u128::from(Weight::DEFAULT.millionths());
+    let served = sums.iter().filter(|(registry, _)| shares.get(*registry).is_some_and(|share| *share > 0));
+    let mean = served.map(|(_, (_, count))| count).sum::<u128>() * u128::from(Weight::DEFAULT.millionths());
     for part in &mut parts {
         let registry = &part.service.id.registry;
         let (sum, own) = (sums[registry].0, shares.get(registry).copied().unwrap_or(0));

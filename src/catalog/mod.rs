@@ -147,3 +147,6 @@ pub struct HoldStatus {
     /// Endpoints that the registry no longer has and that are served on.
     pub endpoints: usize,
 }
+
+#[cfg(test)]
+mod tests;

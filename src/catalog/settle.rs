@@ -144,11 +144,11 @@ impl Core {
         while let Some(host) = pending.pop_first() {
             records.extend(self.claims.claimants(&host).map(|c| (c.registry, c.id.clone())));
             let published = self.published(&host, &mut fresh, now);
-            // Ports' hosts that come or go concern those that claim them as aliases.
+            // Ports' hosts that come or go concern those that claim them as aliases; perhaps this host, once more.
             let before = self.services.get(&host).map(|service| port_hosts(service)).unwrap_or_default();
             let after = published.as_ref().map(port_hosts).unwrap_or_default();
             for port_host in before.symmetric_difference(&after) {
-                pending.extend(self.claims.alias_claimants(port_host).filter(|claimant| **claimant != host).cloned());
+                pending.extend(self.claims.alias_claimants(port_host).cloned());
             }
             match published {
                 None => self.changed |= self.services.remove(&host).is_some(),

@@ -1,0 +1,216 @@
+//! Failing, absence, lingering; scopes; readiness; what counts as a change.
+
+use super::*;
+use crate::catalog::{State, Sync};
+use crate::registry::Cost;
+
+fn scope(name: &str) -> Scope {
+    Scope(name.into())
+}
+
+fn listed_in(name: &str, services: &[Arc<Service>]) -> Update {
+    Update::Listed { scope: scope(name), services: services.to_vec(), unreadable: Vec::new() }
+}
+
+const A: &str = "a.example http:80 | 10.0.0.1:80";
+
+fn a() -> Arc<Service> {
+    service("a", &["10.0.0.1:80"])
+}
+
+fn b() -> Arc<Service> {
+    service("b", &["10.0.0.2:80"])
+}
+
+#[test]
+fn a_failure_removes_nothing_and_marks_stale() {
+    let mut world = one(|_| {});
+    world.list(&[a()]);
+    world.hear(failed("connection refused"));
+    world.seconds(100_000);
+    world.check(&[A]);
+    world.check_notes(&id("r", "a"), &[(Reason::Stale, "all")]);
+    let status = world.catalog().registries[0].clone();
+    assert_eq!((status.state, status.services, status.endpoints), (State::Stale, 1, 1));
+    assert_eq!(status.last_error.as_ref().map(|(_, error)| &**error), Some("connection refused"));
+    world.list(&[a()]);
+    world.check_notes(&id("r", "a"), &[]);
+    let status = world.catalog().registries[0].clone();
+    assert_eq!((status.state, status.last_error.is_some()), (State::Synced, true));
+}
+
+#[test]
+fn a_service_is_gone_when_two_lists_in_a_row_lack_it_and_lingers() {
+    let mut world = one(|_| {});
+    world.list(&[a(), b()]);
+    world.list(&[b()]);
+    world.check(&[A, "b.example http:80 | 10.0.0.2:80"]);
+    world.check_notes(&id("r", "a"), &[(Reason::AbsentOnce, "")]);
+    // A failure in between is no list.
+    world.hear(failed("timeout"));
+    world.check(&[A, "b.example http:80 | 10.0.0.2:80"]);
+    world.list(&[b()]);
+    world.check(&["a.example http:80 | ", "b.example http:80 | 10.0.0.2:80"]);
+    world.check_notes(&id("r", "a"), &[(Reason::Lingering, "")]);
+    world.seconds(599);
+    assert_eq!(world.count("a.example"), Some(0));
+    world.seconds(1);
+    world.check(&["b.example http:80 | 10.0.0.2:80"]);
+    assert!(!world.catalog().records.contains_key(&id("r", "a")));
+}
+
+#[test]
+fn a_service_that_comes_back_in_time_was_never_gone() {
+    let mut world = one(|_| {});
+    world.list(&[a(), b()]);
+    let number = world.catalog().number;
+    for _ in 0..3 {
+        world.list(&[b()]);
+        world.list(&[a(), b()]);
+    }
+    assert_eq!(world.catalog().number, number);
+    world.list(&[b()]);
+    world.list(&[b()]);
+    world.seconds(300);
+    world.list(&[a(), b()]);
+    world.seconds(1000);
+    world.check(&[A, "b.example http:80 | 10.0.0.2:80"]);
+}
+
+#[test]
+fn the_number_of_lists_is_configured() {
+    let mut world = one(|p| p.absent_lists = 1);
+    world.list(&[a(), b()]);
+    world.list(&[b()]);
+    world.check(&["a.example http:80 | ", "b.example http:80 | 10.0.0.2:80"]);
+}
+
+#[test]
+fn what_is_said_of_instances_is_followed_at_once() {
+    let mut world = one(|_| {});
+    world.list(&[a(), b()]);
+    world.hear(Update::Applied(all(), service("a", &["10.0.0.3:80"])));
+    world.check(&["a.example http:80 | 10.0.0.3:80", "b.example http:80 | 10.0.0.2:80"]);
+    world.list(&[service("a", &[]), service("b", &["10.0.0.2:80 off"])]);
+    world.check(&["a.example http:80 | ", "b.example http:80 | "]);
+    world.hear(Update::Removed(all(), id("r", "b")));
+    world.check(&["a.example http:80 | ", "b.example http:80 | "]);
+    world.check_notes(&id("r", "b"), &[(Reason::Lingering, "")]);
+}
+
+#[test]
+fn a_list_after_a_push_is_compared_with_the_push() {
+    let mut world = one(|_| {});
+    let (a, b) = (a(), b());
+    world.list(&[a.clone(), b.clone()]);
+    world.hear(Update::Applied(all(), service("a", &[])));
+    world.hear(Update::Applied(all(), service("c", &["10.0.0.9:80"])));
+    world.list(&[a, b]);
+    world.check(&[A, "b.example http:80 | 10.0.0.2:80", "c.example http:80 | 10.0.0.9:80"]);
+    world.check_notes(&id("r", "c"), &[(Reason::AbsentOnce, "")]);
+}
+
+#[test]
+fn unreadable_services_keep_their_last_good_value() {
+    let mut world = one(|_| {});
+    world.list(&[a()]);
+    for _ in 0..3 {
+        let unreadable = vec![(id("r", "a"), "port 70000".into()), (id("r", "x"), "no name".into())];
+        world.hear(Update::Listed { scope: all(), services: Vec::new(), unreadable });
+    }
+    world.check(&[A]);
+    world.check_notes(&id("r", "a"), &[(Reason::EntryInvalid, "")]);
+    world.check_notes(&id("r", "x"), &[(Reason::EntryInvalid, "")]);
+    world.list(&[b()]);
+    world.list(&[b()]);
+    world.check(&["a.example http:80 | ", "b.example http:80 | 10.0.0.2:80"]);
+}
+
+#[test]
+fn each_scope_is_listed_fails_and_goes_by_itself() {
+    let mut world = one(|_| {});
+    world.hear(Update::Scopes(vec![scope("x"), scope("y")]));
+    world.hear(listed_in("x", &[a()]));
+    let state = |world: &mut World| (world.catalog().sync, world.catalog().registries[0].state);
+    assert_eq!(state(&mut world), (Sync::Waiting, State::Syncing));
+    world.hear(listed_in("y", &[b()]));
+    assert_eq!(state(&mut world), (Sync::Complete, State::Synced));
+    world.hear(Update::Failed { scope: Some(scope("x")), error: "forbidden".into() });
+    world.hear(listed_in("y", &[]));
+    world.hear(listed_in("y", &[]));
+    world.check(&[A, "b.example http:80 | "]);
+    world.check_notes(&id("r", "b"), &[(Reason::Lingering, "")]);
+    assert_eq!(state(&mut world), (Sync::Complete, State::Stale));
+}
+
+#[test]
+fn a_scope_that_is_no_longer_named_counts_as_absent_until_it_is_gone() {
+    let mut world = one(|p| p.max_drop = Fraction::new(1.0).unwrap());
+    world.hear(Update::Scopes(vec![scope("x"), scope("y")]));
+    world.hear(listed_in("x", &[a()]));
+    world.hear(listed_in("y", &[b()]));
+    world.hear(Update::Scopes(vec![scope("y")]));
+    world.check(&[A, "b.example http:80 | 10.0.0.2:80"]);
+    world.seconds(11);
+    world.check(&["a.example http:80 | ", "b.example http:80 | 10.0.0.2:80"]);
+    assert_eq!(world.catalog().registries[0].scopes.len(), 1);
+    // Named again and listed again, it is back.
+    world.hear(Update::Scopes(vec![scope("x"), scope("y")]));
+    world.hear(listed_in("x", &[a()]));
+    world.seconds(1000);
+    world.check(&[A, "b.example http:80 | 10.0.0.2:80"]);
+}
+
+#[test]
+fn a_service_in_two_scopes_is_the_first_ones_and_survives_a_move() {
+    let mut world = one(|_| {});
+    world.hear(Update::Scopes(vec![scope("x"), scope("y")]));
+    world.hear(listed_in("y", &[service("a", &["10.0.0.7:80"])]));
+    world.hear(listed_in("x", &[a()]));
+    world.check(&[A]);
+    world.check_notes(&id("r", "a"), &[(Reason::Duplicate, "y")]);
+    world.hear(Update::Scopes(vec![scope("y")]));
+    world.check(&["a.example http:80 | 10.0.0.7:80"]);
+    world.seconds(1000);
+    world.check(&["a.example http:80 | 10.0.0.7:80"]);
+    world.check_notes(&id("r", "a"), &[]);
+}
+
+#[test]
+fn answers_wait_for_required_registries_at_most_for_the_grace() {
+    let mut optional = policy("o");
+    optional.required = false;
+    let mut world = world(vec![policy("r"), optional]);
+    assert_eq!(world.catalog().sync, Sync::Waiting);
+    world.hear(Update::Failed { scope: None, error: "refused".into() });
+    world.seconds(29);
+    assert_eq!(world.catalog().sync, Sync::Waiting);
+    world.seconds(1);
+    let partial = world.catalog();
+    assert_eq!((partial.sync, partial.registries[0].state), (Sync::Partial, State::Connecting));
+    world.list(&[a()]);
+    let complete = world.catalog();
+    assert_eq!(complete.sync, Sync::Complete);
+    assert!(complete.number > partial.number);
+    world.hear(failed("refused"));
+    assert_eq!(world.catalog().sync, Sync::Complete, "once listed, what is known is whole");
+}
+
+#[test]
+fn no_change_makes_no_number() {
+    let mut world = one(|_| {});
+    let services = [a(), b()];
+    world.list(&services);
+    let first = world.catalog();
+    world.list(&services);
+    world.list(&[a(), b()]);
+    world.list(&[services[1].clone(), services[0].clone()]);
+    world.hear(Update::Cost(Cost { requests: 3, bytes: 7, duration: Duration::from_millis(5) }));
+    world.hear(failed("timeout"));
+    world.list(&services);
+    let later = world.catalog();
+    assert_eq!(later.number, first.number);
+    assert!(later.services.ptr_eq(&first.services));
+    assert_eq!(later.registries[0].total_cost.bytes, 7);
+    assert!(Arc::ptr_eq(&world.catalog(), &later), "nothing heard, nothing new");
+}

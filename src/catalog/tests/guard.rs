@@ -1,0 +1,263 @@
+//! Large drops are held back.
+
+use super::*;
+use crate::catalog::{Empty, Event, HoldEvent};
+
+/// Services `s0`, `s1`, ... of one instance each, as a registry lists them after a restart: those that are back.
+fn singles(names: std::ops::Range<usize>) -> Vec<Arc<Service>> {
+    names.map(|i| service(&format!("s{i}"), &[format!("10.2.0.{}:80", i + 1).as_str()])).collect()
+}
+
+impl World {
+    /// All endpoints that are served.
+    fn served(&mut self) -> usize {
+        self.catalog().services.values().map(|service| service.endpoints.len()).sum()
+    }
+
+    fn holds(&mut self) -> Vec<HoldEvent> {
+        let hold = |event| match event {
+            Event::Hold { event, .. } => Some(event),
+            _ => None,
+        };
+        self.core.take_events().into_iter().filter_map(hold).collect()
+    }
+}
+
+#[test]
+fn a_small_drop_is_followed_and_a_large_one_held() {
+    for (before, after, held) in [(100, 70, false), (100, 69, true), (60, 41, false), (60, 40, true), (19, 1, false)] {
+        let mut world = one(|_| {});
+        world.list(&[fleet("a", 0, before)]);
+        world.list(&[fleet("a", 0, after)]);
+        assert_eq!(world.count("a.example"), Some(if held { before } else { after }), "{before} -> {after}");
+        assert_eq!(world.catalog().registries[0].hold.is_some(), held);
+        assert_eq!(world.catalog().registries[0].endpoints, after);
+    }
+}
+
+#[test]
+fn a_held_drop_is_counted_noted_and_followed_in_the_end() {
+    let mut world = one(|_| {});
+    world.list(&[fleet("a", 0, 50)]);
+    world.list(&[fleet("a", 0, 10)]);
+    assert_eq!(world.holds(), [HoldEvent::Began { missing: 40, of: 50 }]);
+    let hold = world.catalog().registries[0].hold.clone().unwrap();
+    assert_eq!((hold.endpoints, hold.until.duration_since(hold.since).unwrap().as_secs()), (40, 300));
+    let catalog = world.catalog();
+    let notes = &catalog.services.values().next().unwrap().notes;
+    assert_eq!(notes.iter().filter(|note| note.reason == Reason::HeldBack).count(), 40);
+    world.seconds(299);
+    assert_eq!(world.served(), 50);
+    world.seconds(1);
+    assert_eq!((world.served(), world.holds()), (10, vec![HoldEvent::Expired]));
+    assert_eq!(world.catalog().registries[0].hold, None);
+}
+
+#[test]
+fn a_held_drop_is_released_by_hand() {
+    let mut world = one(|_| {});
+    world.list(&[fleet("a", 0, 50)]);
+    world.list(&[fleet("a", 0, 10)]);
+    assert!(world.core.release(0, world.now));
+    assert_eq!(world.served(), 10);
+    assert!(!world.core.release(0, world.now), "nothing is held any more");
+    world.list(&[fleet("a", 0, 9)]);
+    assert_eq!(world.served(), 9, "and what was released does not count again");
+}
+
+#[test]
+fn while_held_additions_and_changes_go_through() {
+    let mut world = one(|_| {});
+    world.list(&[fleet("a", 0, 50), service("b", &["10.0.0.1:80"])]);
+    world.list(&[fleet("a", 0, 10), service("b", &["10.0.0.1:80 w2", "10.0.0.2:80"])]);
+    let line = |world: &mut World| show(world.catalog().services.values().nth(1).unwrap());
+    assert_eq!(line(&mut world), "b.example http:80 | 10.0.0.1:80 w2, 10.0.0.2:80");
+    assert_eq!(world.count("a.example"), Some(50));
+}
+
+#[test]
+fn a_hold_ends_when_enough_are_back_and_the_rest_is_followed() {
+    let mut world = one(|_| {});
+    world.list(&[fleet("a", 0, 50)]);
+    world.list(&[fleet("a", 0, 10)]);
+    world.list(&[fleet("a", 0, 34)]);
+    assert_eq!(world.served(), 50);
+    world.list(&[fleet("a", 0, 35)]);
+    assert_eq!(world.served(), 35);
+    assert_eq!(world.holds().last(), Some(&HoldEvent::Recovered));
+}
+
+#[test]
+fn drops_add_up_within_a_minute_and_what_fell_first_comes_back() {
+    let mut world = one(|_| {});
+    world.list(&[fleet("a", 0, 100)]);
+    for left in [90, 80, 70] {
+        world.seconds(10);
+        world.list(&[fleet("a", 0, left)]);
+        assert_eq!(world.served(), left);
+    }
+    world.seconds(10);
+    world.list(&[fleet("a", 0, 69)]);
+    assert_eq!(world.served(), 100);
+    let mut slow = one(|_| {});
+    slow.list(&[fleet("a", 0, 100)]);
+    for left in (10..100).rev().step_by(10) {
+        slow.seconds(61);
+        slow.list(&[fleet("a", 0, left)]);
+        assert_eq!(slow.served(), left, "no minute lost too many");
+        if left < 40 {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_rolling_deploy_of_everything_is_no_drop() {
+    let mut world = one(|_| {});
+    world.list(&[fleet("a", 0, 100)]);
+    for step in 1..=10 {
+        world.seconds(2);
+        // Ten old ones go; a moment later ten new ones are there.
+        world.list(&[fleet("a", step * 10, 90)]);
+        world.list(&[fleet("a", step * 10, 100)]);
+        assert_eq!(world.served(), 100);
+    }
+    assert_eq!(world.holds(), []);
+    // All at once, the new ones late: the old are served until then.
+    world.seconds(2);
+    world.list(&[fleet("a", 0, 0)]);
+    assert_eq!(world.served(), 100);
+    world.list(&[fleet("a", 500, 100)]);
+    assert_eq!(world.served(), 100);
+    assert_eq!(world.holds(), [HoldEvent::Began { missing: 100, of: 100 }, HoldEvent::Recovered]);
+    assert!(show(world.catalog().services.values().next().unwrap()).contains("10.1.2.1:80"));
+}
+
+#[test]
+fn disabled_and_unhealthy_endpoints_have_not_vanished() {
+    let mut world = one(|_| {});
+    world.list(&[fleet("a", 0, 50)]);
+    let off = |change: fn(&mut Endpoint)| {
+        let mut service = (*fleet("a", 0, 50)).clone();
+        service.endpoints.iter_mut().for_each(change);
+        Arc::new(service)
+    };
+    world.list(&[off(|endpoint| endpoint.health = Health::Unhealthy)]);
+    assert_eq!(world.served(), 50);
+    world.list(&[off(|endpoint| endpoint.enabled = false)]);
+    assert_eq!((world.served(), world.holds()), (0, vec![]));
+}
+
+#[test]
+fn a_registry_that_lists_nothing_is_held_however_small() {
+    let mut world = one(|_| {});
+    world.list(&singles(0..5));
+    for _ in 0..5 {
+        world.seconds(1);
+        world.list(&[]);
+        assert_eq!(world.served(), 5);
+    }
+    world.seconds(294);
+    assert_eq!(world.served(), 5);
+    world.seconds(2);
+    assert_eq!((world.served(), world.catalog().services.len()), (0, 5), "empty, but still there");
+    world.seconds(600);
+    assert_eq!(world.catalog().services.len(), 0);
+}
+
+#[test]
+fn a_removal_that_is_spelt_out_is_followed_even_if_it_is_the_last() {
+    let mut world = one(|_| {});
+    world.list(&singles(0..1));
+    world.hear(Update::Removed(all(), id("r", "s0")));
+    assert_eq!(world.served(), 0);
+    world.list(&[]);
+    assert_eq!((world.served(), world.holds()), (0, vec![]));
+}
+
+/// The registry restarts without its memory: down for a while, then its instances register again one by one, one a
+/// second, and it is listed each second.
+fn restart_empty(number: usize, outage: bool) -> (Vec<usize>, Vec<HoldEvent>) {
+    let mut world = one(|_| {});
+    world.list(&singles(0..number));
+    if outage {
+        world.hear(failed("connection refused"));
+        world.seconds(20);
+        world.hear(failed("connection refused"));
+    }
+    let mut served = Vec::new();
+    for back in usize::from(outage)..=number {
+        world.seconds(1);
+        world.list(&singles(0..back));
+        served.push(world.served());
+    }
+    world.seconds(1);
+    world.list(&singles(0..number));
+    assert_eq!(world.served(), number, "in the end all are served");
+    (served, world.holds())
+}
+
+#[test]
+fn a_registry_that_restarts_empty_empties_nothing() {
+    // Of five, the hold ends when four are back; of fifty, at thirty-five. What lacks then is followed when its absence
+    // is certain.
+    for outage in [false, true] {
+        let (served, holds) = restart_empty(5, outage);
+        assert!(served.iter().all(|served| *served >= 4), "{served:?}");
+        assert_eq!(holds.last(), Some(&HoldEvent::Recovered));
+        let (served, holds) = restart_empty(50, outage);
+        assert!(served.iter().all(|served| *served >= 35), "{served:?}");
+        assert!(served[..30].iter().all(|served| *served == 50), "{served:?}");
+        assert_eq!(holds.len(), 2, "{holds:?}");
+    }
+}
+
+#[test]
+fn without_an_outage_a_small_partial_drop_is_followed() {
+    let mut world = one(|_| {});
+    world.list(&singles(0..5));
+    world.list(&singles(0..1));
+    world.list(&singles(0..1));
+    assert_eq!(world.served(), 1);
+}
+
+#[test]
+fn the_guard_is_configured() {
+    for change in [(|p| p.hold = Duration::ZERO) as fn(&mut Policy), |p| p.max_drop = Fraction::new(1.0).unwrap()] {
+        let mut world = one(change);
+        world.list(&[fleet("a", 0, 100)]);
+        world.list(&[]);
+        world.list(&[]);
+        assert_eq!(world.served(), 0);
+    }
+}
+
+#[test]
+fn the_last_endpoints_of_a_service_are_held_where_configured() {
+    let mut world = one(|p| p.empty = Empty::Hold);
+    world.list(&[service("a", &["10.0.0.1:80", "10.0.0.2:80"]), service("b", &["10.0.0.3:80"])]);
+    world.list(&[service("a", &["10.0.0.1:80"]), service("b", &["10.0.0.3:80"])]);
+    world.list(&[service("a", &[]), service("b", &["10.0.0.3:80"])]);
+    world.check(&["a.example http:80 | 10.0.0.1:80", "b.example http:80 | 10.0.0.3:80"]);
+    world.check_notes(&id("r", "a"), &[(Reason::HeldBack, "10.0.0.1:80")]);
+    assert_eq!(world.catalog().registries[0].hold.as_ref().map(|hold| hold.endpoints), Some(1));
+    // Any instance ends it.
+    world.list(&[service("a", &["10.0.0.9:80"]), service("b", &["10.0.0.3:80"])]);
+    world.check(&["a.example http:80 | 10.0.0.9:80", "b.example http:80 | 10.0.0.3:80"]);
+    world.list(&[service("a", &[]), service("b", &["10.0.0.3:80"])]);
+    world.seconds(301);
+    world.check(&["a.example http:80 | ", "b.example http:80 | 10.0.0.3:80"]);
+}
+
+#[test]
+fn what_is_held_outlives_lingering() {
+    let mut world = one(|p| p.linger = Duration::from_secs(10));
+    world.list(&[fleet("a", 0, 50), service("b", &[])]);
+    for _ in 0..2 {
+        world.list(&[service("b", &[])]);
+    }
+    world.seconds(100);
+    assert_eq!(world.count("a.example"), Some(50));
+    world.seconds(201);
+    assert_eq!(world.count("a.example"), None);
+}

@@ -1,0 +1,174 @@
+//! Names of hosts and aliases, and who has them.
+
+use super::*;
+use crate::catalog::Merge;
+
+fn by_label() -> World {
+    one(|p| p.host = template("{service}-{label:version|main}.example"))
+}
+
+#[test]
+fn hosts_are_made_safe_and_what_is_impossible_is_noted() {
+    let mut world = one(|_| {});
+    world.list(&[service("Or_ders", &["10.0.0.1:80"]), service("订单", &["10.0.0.2:80"]), service("fine", &[])]);
+    world.check(&["example http:80 | 10.0.0.2:80", "fine.example http:80 | ", "or-ders.example http:80 | 10.0.0.1:80"]);
+    world.check_notes(&id("r", "Or_ders"), &[(Reason::HostRenamed, "Or_ders.example")]);
+    let mut world = one(|p| p.host = template("{service}"));
+    world.list(&[service("订单", &["10.0.0.2:80", "10.0.0.3:80"]), service("1", &[]), service("fine", &[])]);
+    world.check(&["fine http:80 | "]);
+    world.check_notes(&id("r", "订单"), &[(Reason::HostInvalid, "订单")]);
+    world.check_notes(&id("r", "1"), &[(Reason::HostInvalid, "1")]);
+}
+
+#[test]
+fn the_registrys_own_host_wins_over_the_template() {
+    let mut world = one(|_| {});
+    let host = Some(Hostname::new("orders.shop").unwrap());
+    world.list(&[Arc::new(Service { host, ..service_of("r", "a", &["10.0.0.1:80"]) })]);
+    world.check(&["orders.shop http:80 | 10.0.0.1:80"]);
+}
+
+#[test]
+fn one_service_may_feed_several_hosts() {
+    let mut world = by_label();
+    world.list(&[service("a", &["10.0.0.1:80 version=v1", "10.0.0.2:80 version=v2", "10.0.0.3:80"])]);
+    world.check(&[
+        "a-main.example http:80 | 10.0.0.3:80",
+        "a-v1.example http:80 | 10.0.0.1:80 version=v1",
+        "a-v2.example http:80 | 10.0.0.2:80 version=v2",
+    ]);
+}
+
+#[test]
+fn hosts_from_labels_stay_while_the_service_has_no_instances() {
+    let mut world = by_label();
+    world.list(&[service("a", &["10.0.0.1:80 version=v1"]), service("b", &[])]);
+    world.list(&[service("a", &[]), service("b", &[])]);
+    world.check(&["a-v1.example http:80 | ", "b-main.example http:80 | "]);
+    world.seconds(100_000);
+    world.check(&["a-v1.example http:80 | ", "b-main.example http:80 | "]);
+}
+
+#[test]
+fn a_host_that_no_instance_names_lingers_and_goes() {
+    let mut world = by_label();
+    world.list(&[service("a", &["10.0.0.1:80 version=v1", "10.0.0.2:80 version=v2"])]);
+    world.list(&[service("a", &["10.0.0.1:80 version=v1"])]);
+    world.seconds(599);
+    world.list(&[service("a", &["10.0.0.3:80 version=v1"])]);
+    world.check(&["a-v1.example http:80 | 10.0.0.3:80 version=v1", "a-v2.example http:80 | "]);
+    world.seconds(2);
+    world.check(&["a-v1.example http:80 | 10.0.0.3:80 version=v1"]);
+}
+
+#[test]
+fn the_smaller_owner_has_a_contested_host_and_the_next_follows() {
+    let mut world = one(|p| p.host = template("{group}.example"));
+    let of = |name: &str, address: &str| {
+        let mut service = service_of("r", name, &[address]);
+        service.id.group = "g".into();
+        Arc::new(service)
+    };
+    let (a, b) = (of("a", "10.0.0.1:80"), of("b", "10.0.0.2:80"));
+    world.list(std::slice::from_ref(&b));
+    world.check(&["g.example http:80 | 10.0.0.2:80"]);
+    world.list(&[b.clone(), a.clone()]);
+    world.check(&["g.example http:80 | 10.0.0.1:80"]);
+    world.check_notes(&b.id, &[(Reason::HostContested, "g.example")]);
+    // What is gone and only lingers makes way at once.
+    world.hear(Update::Removed(all(), a.id.clone()));
+    world.check(&["g.example http:80 | 10.0.0.2:80"]);
+    world.check_notes(&b.id, &[]);
+}
+
+#[test]
+fn the_registrys_place_in_the_configuration_comes_before_its_name() {
+    let mut world = world(vec![policy("z"), policy("a")]);
+    world.hear_of(1, listed(&[Arc::new(service_of("a", "s", &["10.0.0.1:80"]))]));
+    world.hear_of(0, listed(&[Arc::new(service_of("z", "s", &["10.0.0.2:80"]))]));
+    world.check(&["s.example http:80 | 10.0.0.2:80"]);
+    world.check_notes(&id("a", "s"), &[(Reason::HostContested, "s.example")]);
+}
+
+#[test]
+fn aliases_belong_to_one_host_or_to_nobody() {
+    let mut world = one(|p| {
+        p.host = template("{service}.{group}.example");
+        p.aliases = vec![template("{service}"), template("{service}.{group}.example"), template("-")];
+    });
+    let of = |group: &str, name: &str| {
+        let mut service = service_of("r", name, &[]);
+        service.id.group = group.into();
+        Arc::new(service)
+    };
+    world.list(&[of("g", "a"), of("g", "b")]);
+    world.check(&["a.g.example +a http:80 | ", "b.g.example +b http:80 | "]);
+    world.check_notes(&of("g", "a").id, &[(Reason::AliasInvalid, "-")]);
+    world.list(&[of("g", "a"), of("g", "b"), of("h", "a"), of("i", "a")]);
+    world.check(&[
+        "a.g.example http:80 | ",
+        "a.h.example http:80 | ",
+        "a.i.example http:80 | ",
+        "b.g.example +b http:80 | ",
+    ]);
+    world.check_notes(&of("h", "a").id, &[(Reason::AliasContested, "a"), (Reason::AliasInvalid, "-")]);
+    for group in ["h", "g"] {
+        world.hear(Update::Removed(all(), of(group, "a").id.clone()));
+    }
+    world.seconds(601);
+    world.check(&["a.i.example +a http:80 | ", "b.g.example +b http:80 | "]);
+}
+
+#[test]
+fn an_alias_that_is_a_host_is_left_out_while_it_is_one() {
+    let mut world = one(|p| p.aliases = vec![template("{label:alias|none}")]);
+    let with = |name: &str, alias: &str| {
+        let labels = Labels::from([("alias".into(), alias.into())]);
+        Arc::new(Service { labels, ..service_of("r", name, &[]) })
+    };
+    world.list(&[with("a", "b.example"), with("b", "x")]);
+    world.check(&["a.example http:80 | ", "b.example +x http:80 | "]);
+    world.check_notes(&id("r", "a"), &[(Reason::AliasContested, "b.example")]);
+    world.hear(Update::Removed(all(), id("r", "b")));
+    world.seconds(601);
+    world.check(&["a.example +b.example http:80 | "]);
+    // A further port's host counts, too.
+    let grpc = service("c", &["10.0.0.1:80", "10.0.0.1:81 grpc"]);
+    world.list(&[with("a", "grpc.c.example"), service("c", &["10.0.0.1:80"])]);
+    world.check(&["a.example +grpc.c.example http:80 | ", "c.example +none http:80 | 10.0.0.1:80"]);
+    world.list(&[with("a", "grpc.c.example"), grpc]);
+    world.check(&[
+        "a.example http:80 | ",
+        "c.example +none http:80 grpc:9090@grpc.c.example | 10.0.0.1:80, 10.0.0.1:grpc=81",
+    ]);
+}
+
+#[test]
+fn a_further_ports_host_gives_way_to_a_service() {
+    let mut world = one(|_| {});
+    let a = service("a", &["10.0.0.1:80", "10.0.0.1:81 grpc"]);
+    world.list(std::slice::from_ref(&a));
+    let alone = "a.example http:80 grpc:9090@grpc.a.example | 10.0.0.1:80, 10.0.0.1:grpc=81";
+    world.check(&[alone]);
+    world.list(&[a.clone(), service("grpc.a", &[])]);
+    world.check(&["a.example http:80 | 10.0.0.1:80", "grpc.a.example http:80 | "]);
+    world.check_notes(&a.id, &[(Reason::PortContested, "10.0.0.1:81"), (Reason::PortContested, "grpc")]);
+    world.hear(Update::Removed(all(), id("r", "grpc.a")));
+    world.seconds(601);
+    world.check(&[alone]);
+}
+
+#[test]
+fn several_services_share_a_host_where_all_choose_so() {
+    let mut world = one(|p| {
+        p.host = template("all.example");
+        p.merge = Merge::Host;
+    });
+    world.list(&[service("a", &["10.0.0.1:80", "10.0.0.3:80"]), service("b", &["10.0.0.2:80", "10.0.0.1:80 grpc"])]);
+    world.check(&[
+        "all.example http:80 grpc:9090@grpc.all.example | 10.0.0.1:grpc=80, 10.0.0.1:80, 10.0.0.2:80, 10.0.0.3:80",
+    ]);
+    let catalog = world.catalog();
+    assert_eq!(catalog.services.values().next().unwrap().sources, [id("r", "a"), id("r", "b")]);
+    assert_eq!(catalog.records[&id("r", "b")].hosts, [Hostname::new("all.example").unwrap()]);
+}
