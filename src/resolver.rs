@@ -217,3 +217,115 @@ fn failure_seen(name: &str, failures: u32, error: Option<LookupError>) {
         debug!(%error, %cause, failures, "Still cannot resolve an instance's host name.");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        catalog::{Metrics, Options, Policy, Template, Writer},
+        model::{Address, Endpoint, Port, Service, ServiceId},
+        registry::{Scope, Update},
+    };
+    use std::sync::Mutex;
+
+    /// Answers in order, per name; the last one for ever. Notes when it was asked for what.
+    #[derive(Default, Clone)]
+    struct Fake {
+        answers: Arc<Mutex<HashMap<Text, Vec<Option<Answer>>>>>,
+        asked: Arc<Mutex<Vec<(Text, Instant)>>>,
+        under_way: Arc<Mutex<(usize, usize)>>,
+    }
+
+    impl Lookup for Fake {
+        async fn lookup(&self, name: Text) -> Result<Answer, LookupError> {
+            self.asked.lock().unwrap().push((name.clone(), Instant::now()));
+            {
+                let mut under_way = self.under_way.lock().unwrap();
+                under_way.0 += 1;
+                under_way.1 = under_way.1.max(under_way.0);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            self.under_way.lock().unwrap().0 -= 1;
+            let mut answers = self.answers.lock().unwrap();
+            let answers = answers.get_mut(&name).expect("the test gives an answer");
+            let answer = if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() };
+            answer.ok_or_else(|| LookupError::Query { name, source: "NXDOMAIN".into() })
+        }
+    }
+
+    fn answer(address: &str, ttl: u64) -> Option<Answer> {
+        Some(Answer { addresses: vec![address.parse().unwrap()], ttl: Duration::from_secs(ttl) })
+    }
+
+    impl Fake {
+        fn gives(&self, name: &str, answers: Vec<Option<Answer>>) {
+            self.answers.lock().unwrap().insert(name.into(), answers);
+        }
+
+        /// Seconds between the questions.
+        fn pauses(&self) -> Vec<f64> {
+            let asked = self.asked.lock().unwrap();
+            asked.windows(2).map(|pair| (pair[1].1 - pair[0].1).as_secs_f64()).collect()
+        }
+    }
+
+    /// A catalog whose one service has instances of these names, and the resolver on it.
+    async fn start(fake: &Fake, names: &[String]) -> (Handle, tokio_util::sync::DropGuard) {
+        let policy = Policy::new("r", "test", Template::parse("{service}").unwrap());
+        let (writer, handle) = Writer::new(vec![policy], Options::default(), Metrics::default());
+        let feed = writer.feed(0);
+        let shutdown = CancellationToken::new();
+        tokio::spawn(writer.run(shutdown.clone()));
+        tokio::spawn(run(fake.clone(), handle.clone(), shutdown.clone()));
+        let id = ServiceId { registry: "r".into(), namespace: "".into(), group: "".into(), name: "a".into() };
+        let endpoint = |name: &String| Endpoint::new(Address::parse(name).unwrap(), Port::new(80).unwrap());
+        let service = Arc::new(Service::new(id, names.iter().map(endpoint).collect()));
+        feed.send(Update::Applied(Scope("".into()), service)).await.unwrap();
+        (handle, shutdown.drop_guard())
+    }
+
+    fn served(handle: &Handle) -> Vec<String> {
+        let catalog = handle.load();
+        catalog.services.values().flat_map(|s| s.endpoints.iter().map(|e| e.address.to_string())).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_are_asked_for_again_within_bounds_and_the_last_good_one_stays() {
+        let fake = Fake::default();
+        fake.gives("n", vec![answer("10.0.0.1", 0), answer("10.0.0.2", 100), answer("10.0.0.3", 9999), None]);
+        let (handle, _guard) = start(&fake, &["n".into()]).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(served(&handle), ["10.0.0.1"]);
+        tokio::time::sleep(Duration::from_secs(420)).await;
+        assert_eq!(served(&handle), ["10.0.0.3"], "a failure tells nothing");
+        let pauses = fake.pauses();
+        for (pause, expected) in pauses.iter().zip([5.01, 100.01, 300.01]) {
+            assert!((pause - expected).abs() < 0.01, "{pauses:?}");
+        }
+        // Then failures: each pause is between half of its bound and the whole.
+        for (failure, pause) in pauses[3..].iter().enumerate() {
+            let bound = f64::from(1 << failure);
+            assert!((bound / 2.0..bound + 0.1).contains(pause), "{pauses:?}");
+        }
+        assert!(pauses.len() >= 5, "{pauses:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_names_are_asked_for_at_once_but_not_all() {
+        let fake = Fake::default();
+        let names: Vec<String> = (0..100).map(|i| format!("n{i}")).collect();
+        for (i, name) in names.iter().enumerate() {
+            fake.gives(name, vec![answer(&format!("10.0.0.{i}"), 60)]);
+        }
+        let (handle, _guard) = start(&fake, &names).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(served(&handle).len(), 100);
+        assert_eq!(*fake.under_way.lock().unwrap(), (0, CONCURRENCY));
+    }
+
+    #[tokio::test]
+    async fn the_systems_hosts_file_answers() {
+        let answer = System::new().lookup("localhost".into()).await.unwrap();
+        assert!(answer.addresses.iter().all(IpAddr::is_loopback) && !answer.addresses.is_empty(), "{answer:?}");
+    }
+}
