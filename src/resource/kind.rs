@@ -49,4 +49,9 @@ impl Kind {
     pub const fn whole_state(self) -> bool {
         matches!(self, Kind::Cluster | Kind::Listener)
     }
+
+    /// A first request without names means all of them: so the protocol has it for these two, and no others.
+    pub const fn wildcard_by_default(self) -> bool {
+        matches!(self, Kind::Cluster | Kind::Listener)
+    }
 }

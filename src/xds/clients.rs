@@ -1,0 +1,329 @@
+//! Who is connected, and what each was sent, took and refused: the table that admin reads and the sweeper walks.
+//!
+//! A stream enters itself when it opens and leaves when it is dropped. Its entry is one small record behind a mutex of its
+//! own, touched only when something happens on that stream.
+
+use super::{event::Event, node::Node};
+use crate::resource::{KINDS, Kind, Variant, version_text};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// A client's stream, as it is now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Client {
+    /// Counts up with each stream.
+    pub stream: u64,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// Its variant of the protocol.
+    pub variant: Variant,
+    /// When the stream was opened.
+    pub connected: SystemTime,
+    /// Who it says it is; empty until its first request.
+    pub node: Node,
+    /// The types that it asked for.
+    pub types: Vec<ClientType>,
+}
+
+/// What a stream has of one type.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClientType {
+    /// Which type.
+    pub kind: Kind,
+    /// As it asked for it.
+    pub type_url: Arc<str>,
+    /// Whether it wants everything.
+    pub wildcard: bool,
+    /// How many names it wants.
+    pub names: usize,
+    /// The last answer.
+    pub sent: Option<Answer>,
+    /// The last version that it took.
+    pub acknowledged: Option<(String, SystemTime)>,
+    /// The last time it refused one.
+    pub refused: Option<Refusal>,
+    /// How many answers it was sent.
+    pub answers: u64,
+    /// How many resources, and names of removed ones, were in them.
+    pub resources: u64,
+    /// How long they were.
+    pub bytes: u64,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The version of the set.
+    pub version: String,
+    /// Its nonce on the stream.
+    pub nonce: u64,
+    /// When it was queued.
+    pub at: SystemTime,
+}
+
+/// A refused answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What the client says.
+    pub message: String,
+    /// The version of the set, if it is known.
+    pub version: Option<String>,
+    /// When it came.
+    pub at: SystemTime,
+}
+
+/// All open streams.
+#[derive(Debug)]
+pub struct Clients {
+    started: Instant,
+    next: AtomicU64,
+    limit: usize,
+    entries: Mutex<BTreeMap<u64, Arc<Entry>>>,
+}
+
+impl Clients {
+    pub(super) fn new(limit: usize) -> Self {
+        Clients { started: Instant::now(), next: AtomicU64::new(1), limit, entries: Mutex::default() }
+    }
+
+    /// All open streams, oldest first.
+    pub fn list(&self) -> Vec<Client> {
+        let entries: Vec<_> = lock(&self.entries).iter().map(|(id, entry)| (*id, entry.clone())).collect();
+        entries.into_iter().map(|(id, entry)| entry.client(id)).collect()
+    }
+
+    /// How many streams are open.
+    pub fn len(&self) -> usize {
+        lock(&self.entries).len()
+    }
+
+    /// Whether no stream is open.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Enters a stream; `None` when there are too many.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        peer: SocketAddr,
+        variant: Variant,
+        close: CancellationToken,
+    ) -> Option<Registration> {
+        let entry = Arc::new(Entry {
+            peer,
+            variant,
+            connected: SystemTime::now(),
+            started: self.started,
+            sending_since: AtomicU64::new(0),
+            close,
+            record: Mutex::default(),
+        });
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut entries = lock(&self.entries);
+        if entries.len() >= self.limit {
+            return None;
+        }
+        entries.insert(id, entry.clone());
+        Some(Registration { id, entry, clients: self.clone() })
+    }
+
+    /// Closes the connections of those streams that have been sending for longer than `limit` without the transport
+    /// taking a frame. Returns what they are.
+    pub(super) fn close_stalled(&self, now: Instant, limit: Duration) -> Vec<(u64, SocketAddr)> {
+        let stalled = |entry: &Entry| entry.sending_for(now).is_some_and(|time| time > limit);
+        let entries = lock(&self.entries);
+        let found = entries.iter().filter(|(_, entry)| !entry.close.is_cancelled() && stalled(entry));
+        let found: Vec<_> = found.map(|(id, entry)| (*id, entry.clone())).collect();
+        drop(entries);
+        found.iter().for_each(|(_, entry)| entry.close.cancel());
+        found.into_iter().map(|(id, entry)| (id, entry.peer)).collect()
+    }
+}
+
+/// A stream's place in the table; it leaves when this is dropped.
+#[derive(Debug)]
+pub(super) struct Registration {
+    id: u64,
+    entry: Arc<Entry>,
+    clients: Arc<Clients>,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        lock(&self.clients.entries).remove(&self.id);
+    }
+}
+
+impl Registration {
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(super) fn set_node(&self, node: Node) {
+        lock(&self.entry.record).node = node;
+    }
+
+    pub(super) fn note(&self, events: &[Event]) {
+        if !events.is_empty() {
+            let mut record = lock(&self.entry.record);
+            events.iter().for_each(|event| record.note(event));
+        }
+    }
+
+    /// The transport took a frame; the stream's next call tells that it took that, too.
+    pub(super) fn sending(&self) {
+        let since = self.entry.started.elapsed().as_millis() as u64 + 1;
+        self.entry.sending_since.store(since, Ordering::Relaxed);
+    }
+
+    /// Nothing is left to send.
+    pub(super) fn idle(&self) {
+        self.entry.sending_since.store(0, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    peer: SocketAddr,
+    variant: Variant,
+    connected: SystemTime,
+    started: Instant,
+    /// Milliseconds after the start, plus one; 0: nothing is being sent.
+    sending_since: AtomicU64,
+    /// Closes its connection.
+    close: CancellationToken,
+    record: Mutex<Record>,
+}
+
+impl Entry {
+    fn client(&self, stream: u64) -> Client {
+        let record = lock(&self.record);
+        Client {
+            stream,
+            peer: self.peer,
+            variant: self.variant,
+            connected: self.connected,
+            node: record.node.clone(),
+            types: record.types.iter().flatten().map(|t| (**t).clone()).collect(),
+        }
+    }
+
+    fn sending_for(&self, now: Instant) -> Option<Duration> {
+        let since = self.sending_since.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(now.saturating_duration_since(self.started + Duration::from_millis(since)))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    node: Node,
+    types: [Option<Box<ClientType>>; KINDS],
+}
+
+impl Record {
+    fn note(&mut self, event: &Event) {
+        let at = SystemTime::now();
+        match event {
+            Event::Subscribed { kind, type_url, wildcard, names } => {
+                let entry = self.of(*kind);
+                (entry.type_url, entry.wildcard, entry.names) = (type_url.clone(), *wildcard, *names);
+            }
+            Event::Sent { kind, version, nonce, items, bytes } => {
+                let entry = self.of(*kind);
+                entry.answers += 1;
+                entry.resources += *items as u64;
+                entry.bytes += *bytes as u64;
+                entry.sent = Some(Answer { version: version_text(*version), nonce: *nonce, at });
+            }
+            Event::Acknowledged { kind, version } => {
+                self.of(*kind).acknowledged = Some((version_text(*version), at));
+            }
+            Event::Refused { kind, version, message } => {
+                let version = version.map(version_text);
+                self.of(*kind).refused = Some(Refusal { message: message.clone(), version, at });
+            }
+            Event::UnknownType { .. } => {}
+        }
+    }
+
+    fn of(&mut self, kind: Kind) -> &mut ClientType {
+        self.types[kind as usize].get_or_insert_with(|| {
+            Box::new(ClientType {
+                kind,
+                type_url: kind.type_url().into(),
+                wildcard: false,
+                names: 0,
+                sent: None,
+                acknowledged: None,
+                refused: None,
+                answers: 0,
+                resources: 0,
+                bytes: 0,
+            })
+        })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(limit: usize) -> (Arc<Clients>, SocketAddr) {
+        (Arc::new(Clients::new(limit)), SocketAddr::from(([127, 0, 0, 1], 1)))
+    }
+
+    #[test]
+    fn a_stream_is_listed_while_it_lives_and_the_limit_holds() {
+        let (clients, peer) = table(1);
+        let one = clients.enter(peer, Variant::Delta, CancellationToken::new()).unwrap();
+        assert!(clients.enter(peer, Variant::Delta, CancellationToken::new()).is_none());
+        one.set_node(Node { id: "n".into(), ..Node::default() });
+        one.note(&[
+            Event::Sent { kind: Kind::Cluster, version: 1, nonce: 3, items: 2, bytes: 50 },
+            Event::Acknowledged { kind: Kind::Cluster, version: 1 },
+        ]);
+        let [client] = &clients.list()[..] else { panic!() };
+        let entry = &client.types[0];
+        assert_eq!((&*client.node.id, entry.answers, entry.resources, entry.bytes), ("n", 1, 2, 50));
+        assert_eq!(entry.acknowledged.as_ref().unwrap().0, version_text(1));
+        assert_eq!((client.types.len(), entry.refused.clone()), (1, None));
+        drop(one);
+        assert_eq!(clients.list(), []);
+        assert!(clients.enter(peer, Variant::Delta, CancellationToken::new()).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_stream_that_sends_and_makes_no_progress_is_stalled() {
+        let (clients, peer) = table(9);
+        let close = CancellationToken::new();
+        let one = clients.enter(peer, Variant::Sotw, close.clone()).unwrap();
+        let limit = Duration::from_secs(30);
+        let later = |seconds| Instant::now() + Duration::from_secs(seconds);
+        assert_eq!(clients.close_stalled(later(99), limit), []);
+        one.sending();
+        assert_eq!(clients.close_stalled(later(29), limit), []);
+        tokio::time::advance(Duration::from_secs(20)).await;
+        one.sending();
+        assert_eq!(clients.close_stalled(later(29), limit), []);
+        one.idle();
+        assert_eq!(clients.close_stalled(later(99), limit), []);
+        one.sending();
+        assert!(!close.is_cancelled());
+        assert_eq!(clients.close_stalled(later(31), limit), [(one.id(), peer)]);
+        assert!(close.is_cancelled());
+        assert_eq!(clients.close_stalled(later(32), limit), [], "once is enough");
+    }
+}

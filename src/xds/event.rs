@@ -1,0 +1,54 @@
+//! What happened in a session, for logs, metrics and the table of clients.
+
+use crate::resource::Kind;
+use std::sync::Arc;
+
+/// Something worth knowing. Sessions collect them; the stream around takes them out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A request of a type was read, and the subscription is now this.
+    Subscribed {
+        /// Of what.
+        kind: Kind,
+        /// As it was asked for.
+        type_url: Arc<str>,
+        /// Whether everything is wanted.
+        wildcard: bool,
+        /// How many names are wanted.
+        names: usize,
+    },
+    /// A message was queued.
+    Sent {
+        /// Of what.
+        kind: Kind,
+        /// The version of the set.
+        version: u64,
+        /// Its nonce.
+        nonce: u64,
+        /// How many resources and removed names it holds.
+        items: usize,
+        /// How long it is.
+        bytes: usize,
+    },
+    /// The client has the last answer, and took it.
+    Acknowledged {
+        /// Of what.
+        kind: Kind,
+        /// The version of the set.
+        version: u64,
+    },
+    /// The client refuses an answer.
+    Refused {
+        /// Of what.
+        kind: Kind,
+        /// The version of the set, if it was the last answer.
+        version: Option<u64>,
+        /// What the client says.
+        message: String,
+    },
+    /// A type that we do not serve was asked for.
+    UnknownType {
+        /// As it was asked for, cut to what is worth keeping.
+        type_url: String,
+    },
+}

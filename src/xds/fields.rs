@@ -1,0 +1,108 @@
+//! Reads the fields of a protobuf message where it stands, without allocating.
+//!
+//! Requests repeat tens of kilobytes of names with every acknowledgement; decoding them into owned values costs a
+//! hundred times what looking at them does. [`super::request`] is the caller.
+
+/// The bytes are no protobuf message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("malformed message at byte {at}")]
+pub struct Malformed {
+    /// Where.
+    pub at: usize,
+}
+
+/// A walk over the length-delimited fields of a message; others are passed over.
+#[derive(Debug)]
+pub struct Fields<'a> {
+    data: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Fields<'a> {
+    /// Starts at the message's first byte.
+    pub fn new(data: &'a [u8]) -> Self {
+        Fields { data, at: 0 }
+    }
+
+    /// Where the next field starts.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Goes on from another place, at which a field must start.
+    pub fn skip_to(&mut self, at: usize) {
+        self.at = at;
+    }
+
+    /// Number and contents of the next length-delimited field; `None` at the end.
+    pub fn next(&mut self) -> Result<Option<(u64, &'a [u8])>, Malformed> {
+        while self.at < self.data.len() {
+            let start = self.at;
+            match self.field().ok_or(Malformed { at: start })? {
+                (number, Some(value)) => return Ok(Some((number, value))),
+                (_, None) => {}
+            }
+        }
+        Ok(None)
+    }
+
+    fn field(&mut self) -> Option<(u64, Option<&'a [u8]>)> {
+        let key = self.varint()?;
+        let size = match key & 7 {
+            0 => return self.varint().map(|_| (key >> 3, None)),
+            1 => 8,
+            2 => usize::try_from(self.varint()?).ok()?,
+            5 => 4,
+            _ => return None,
+        };
+        let value = self.data.get(self.at..self.at.checked_add(size)?)?;
+        self.at += size;
+        Some((key >> 3, (key & 7 == 2).then_some(value)))
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = *self.data.get(self.at)?;
+            self.at += 1;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(number);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(data: &[u8], expected: Result<Vec<(u64, &[u8])>, usize>) {
+        let mut fields = Fields::new(data);
+        let mut got = Vec::new();
+        let end = loop {
+            match fields.next() {
+                Ok(Some(field)) => got.push(field),
+                Ok(None) => break Ok(got),
+                Err(malformed) => break Err(malformed.at),
+            }
+        };
+        assert_eq!(end, expected, "{data:?}");
+    }
+
+    #[test]
+    fn fields_are_read_in_order_and_numbers_passed_over() {
+        check(b"", Ok(vec![]));
+        check(b"\x0a\x01a\x08\x07\x0d1234\x0912345678\x1a\x00", Ok(vec![(1, b"a"), (3, b"")]));
+    }
+
+    #[test]
+    fn what_is_cut_or_impossible_is_malformed() {
+        check(b"\x0a", Err(0));
+        check(b"\x0a\x02a", Err(0));
+        check(b"\x0a\x00\x0b", Err(2));
+        check(b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", Err(0));
+        check(&[0xff; 12], Err(0));
+    }
+}

@@ -1,0 +1,89 @@
+//! What the server counts. Labels are of bounded size: never a client, never a resource.
+
+use super::event::Event;
+use crate::resource::{Kind, Variant};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+/// The counters of a server. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    pub(super) connections: Gauge,
+    pub(super) connections_refused: Counter,
+    pub(super) streams: Family<VariantLabel, Gauge>,
+    pub(super) streams_ended: Family<ReasonLabel, Counter>,
+    pub(super) streams_refused: Counter,
+    pub(super) requests: Family<VariantLabel, Counter>,
+    pub(super) answers: Family<KindLabel, Counter>,
+    pub(super) answer_bytes: Family<KindLabel, Counter>,
+    pub(super) acknowledged: Family<KindLabel, Counter>,
+    pub(super) refused: Family<KindLabel, Counter>,
+    pub(super) unknown_types: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct VariantLabel {
+    variant: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ReasonLabel {
+    reason: &'static str,
+}
+
+impl From<Variant> for VariantLabel {
+    fn from(variant: Variant) -> Self {
+        VariantLabel { variant: variant.name() }
+    }
+}
+
+impl From<Kind> for KindLabel {
+    fn from(kind: Kind) -> Self {
+        KindLabel { kind: kind.name() }
+    }
+}
+
+impl From<super::stream::Ended> for ReasonLabel {
+    fn from(ended: super::stream::Ended) -> Self {
+        ReasonLabel { reason: ended.name() }
+    }
+}
+
+impl Metrics {
+    /// Makes them known.
+    pub fn register(&self, registry: &mut Registry) {
+        let m = self;
+        registry.register("xds_connections", "Open connections", m.connections.clone());
+        registry.register("xds_connections_refused", "Connections above the limit", m.connections_refused.clone());
+        registry.register("xds_streams", "Open streams", m.streams.clone());
+        registry.register("xds_streams_ended", "Streams that ended, by reason", m.streams_ended.clone());
+        registry.register("xds_streams_refused", "Streams above the limit", m.streams_refused.clone());
+        registry.register("xds_requests", "Requests read", m.requests.clone());
+        registry.register("xds_answers", "Answers sent", m.answers.clone());
+        registry.register("xds_answers_bytes", "Bytes of the answers sent", m.answer_bytes.clone());
+        registry.register("xds_acknowledged", "Answers that clients took", m.acknowledged.clone());
+        registry.register("xds_refused", "Answers that clients refused", m.refused.clone());
+        registry.register("xds_unknown_types", "Requests for a type that is not served", m.unknown_types.clone());
+    }
+
+    pub(super) fn count(&self, event: &Event) {
+        match event {
+            Event::Subscribed { .. } => {}
+            Event::Sent { kind, bytes, .. } => {
+                self.answers.get_or_create(&(*kind).into()).inc();
+                self.answer_bytes.get_or_create(&(*kind).into()).inc_by(*bytes as u64);
+            }
+            Event::Acknowledged { kind, .. } => drop(self.acknowledged.get_or_create(&(*kind).into()).inc()),
+            Event::Refused { kind, .. } => drop(self.refused.get_or_create(&(*kind).into()).inc()),
+            Event::UnknownType { .. } => drop(self.unknown_types.inc()),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What can be set of the server.
+
+use std::{net::SocketAddr, time::Duration};
+
+/// What can be set of the server. The defaults serve some thousand clients.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The longest request accepted. An acknowledgement repeats all names, 19 KB per thousand.
+    pub max_request_bytes: usize,
+    /// Where answers are split, if the protocol allows it: gRPC clients refuse more than 4 MiB.
+    pub answer_bytes: usize,
+    /// How many names a stream may subscribe to.
+    pub max_names: usize,
+    /// How many streams may be open.
+    pub max_streams: usize,
+    /// How many streams one connection may have open.
+    pub max_streams_per_connection: u32,
+    /// How many connections may be open.
+    pub max_connections: usize,
+    /// How long an answer without acknowledgement holds back the next one of its type. Envoy withholds it for as long as
+    /// clusters warm.
+    pub ack_patience: Duration,
+    /// A connection on which a stream that has something to send makes no progress for so long is closed.
+    pub stall_timeout: Duration,
+    /// A connection that opens no stream for so long is closed.
+    pub idle_timeout: Duration,
+    /// How often a silent connection is asked whether it lives.
+    pub keepalive_interval: Duration,
+    /// How long it has to answer.
+    pub keepalive_timeout: Duration,
+    /// At shutdown each connection ends at a random moment of this time.
+    pub drain: Duration,
+    /// After about so long (± 10 %) a connection is ended, so that clients spread over new replicas.
+    pub max_connection_age: Option<Duration>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            address: SocketAddr::from(([127, 0, 0, 1], 16010)),
+            max_request_bytes: 64 << 20,
+            answer_bytes: 2 << 20,
+            max_names: 200_000,
+            max_streams: 20_000,
+            max_streams_per_connection: 100,
+            max_connections: 20_000,
+            ack_patience: Duration::from_millis(500),
+            stall_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(30),
+            keepalive_interval: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(10),
+            drain: Duration::from_secs(1),
+            max_connection_age: None,
+        }
+    }
+}

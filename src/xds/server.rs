@@ -1,0 +1,282 @@
+//! The server: its own accept loop, so that a single connection can be limited, aged, drained and cut from outside.
+//!
+//! Every connection is one task in a set that `run` owns. It ends when its client goes, when the sweeper closes it, when
+//! nothing is asked of it, or when it retires: at its age, or at a random moment of the drain. Retiring means that its
+//! streams end with UNAVAILABLE and GOAWAY is sent; what has not ended shortly after that is cut.
+
+use super::{
+    Options, Views,
+    clients::Clients,
+    metrics::Metrics,
+    names::Interner,
+    node::Node,
+    service::{Connection, Health, Shared},
+    session::Rules,
+    sweeper::sweep,
+};
+use crate::resource::Readiness;
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::{
+    hash::{BuildHasher, RandomState},
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tonic_health::{ServingStatus, server::HealthReporter};
+use tracing::{debug, info, warn};
+
+/// HTTP/2 windows for what clients send: with the default of 64 KB each 95 KB acknowledgement costs further round trips.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 2 << 20;
+/// Connections that wait to be accepted: a fleet reconnects at once.
+const BACKLOG: i32 = 4096;
+/// How long a retired connection has to end by itself.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Somebody else has the port.
+    #[error("cannot listen on {address}: it is in use; stop what listens there, or set another address in xds.listen")]
+    InUse {
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The address cannot be had.
+    #[error("cannot listen on {address}; set an address of this machine in xds.listen")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A server that is bound, and runs when [`Server::run`] is called.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    options: Arc<Options>,
+    views: Arc<dyn Views>,
+    clients: Arc<Clients>,
+    metrics: Metrics,
+}
+
+impl Server {
+    /// Takes the address. Must be called within a runtime.
+    pub fn bind(options: Options, views: Arc<dyn Views>, metrics: Metrics) -> Result<Server, ServerError> {
+        let address = options.address;
+        let (listener, address) = listen(address).map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => ServerError::InUse { address, source },
+            _ => ServerError::Bind { address, source },
+        })?;
+        let clients = Arc::new(Clients::new(options.max_streams));
+        Ok(Server { listener, address, options: Arc::new(options), views, clients, metrics })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The table of those who are connected.
+    pub fn clients(&self) -> Arc<Clients> {
+        self.clients.clone()
+    }
+
+    /// Serves until `shutdown`, then drains: within `options.drain` and a short grace it returns.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Server { listener, address, options, views, clients, metrics } = self;
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let rules = Rules {
+            identifier: concat!("portolan/", env!("CARGO_PKG_VERSION")).into(),
+            ack_patience: options.ack_patience,
+            names: options.max_names,
+            answer_bytes: options.answer_bytes,
+            interner: Interner::default(),
+        };
+        let mut helpers = JoinSet::new();
+        helpers.spawn(sweep(clients.clone(), options.stall_timeout));
+        helpers.spawn(report_health(reporter, views.clone()));
+        info!(%address, "Serving xDS.");
+        let shared = Arc::new(Shared { options, rules: Arc::new(rules), views, clients, metrics, health });
+        let mut connections = accept(listener, shared.clone(), &shutdown).await;
+        let most = shared.options.drain + 2 * GRACE;
+        let all = async { while connections.join_next().await.is_some() {} };
+        if timeout(most, all).await.is_err() {
+            warn!("Some connections did not end in time; they are cut.");
+        }
+        connections.shutdown().await;
+        helpers.shutdown().await;
+        info!(%address, "Stopped serving xDS.");
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    let listener = TcpListener::from_std(socket.into())?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+async fn accept<H: Health>(listener: TcpListener, shared: Arc<Shared<H>>, shutdown: &CancellationToken) -> JoinSet<()> {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return connections,
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended {
+                    warn!(%error, "A connection's task failed.");
+                }
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((_, peer)) if connections.len() >= shared.options.max_connections => {
+                shared.metrics.connections_refused.inc();
+                warn!(%peer, limit = shared.options.max_connections, "Too many connections (xds.limits.connections).");
+            }
+            Ok((socket, peer)) => {
+                connections.spawn(serve(socket, peer, shared.clone(), shutdown.clone()));
+            }
+            Err(error) => {
+                // Out of descriptors, mostly: one that closes makes room.
+                warn!(%error, "Cannot accept a connection.");
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// One connection, to its end.
+async fn serve<H: Health>(socket: TcpStream, peer: SocketAddr, shared: Arc<Shared<H>>, shutdown: CancellationToken) {
+    let _counted = Counted::new(&shared.metrics);
+    if let Err(error) = socket.set_nodelay(true) {
+        debug!(%peer, %error, "A connection went at once.");
+        return;
+    }
+    let options = shared.options.clone();
+    let service = Connection {
+        shared,
+        peer,
+        retire: CancellationToken::new(),
+        close: CancellationToken::new(),
+        used: Arc::new(AtomicBool::new(false)),
+    };
+    let (retire, close, used) = (service.retire.clone(), service.close.clone(), service.used.clone());
+    let mut connection = pin!(http(&options).serve_connection(TokioIo::new(socket), service));
+    let mut retiring = pin!(retirement(&options, &shutdown));
+    let mut idle = pin!(sleep(options.idle_timeout));
+    let (mut grace, mut watched) = (None, true);
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    debug!(%peer, %error, "A connection broke.");
+                }
+                return;
+            }
+            () = close.cancelled() => return,
+            () = &mut retiring, if grace.is_none() => {
+                retire.cancel();
+                connection.as_mut().graceful_shutdown();
+                grace = Some(Box::pin(sleep(GRACE)));
+            }
+            () = async { if let Some(grace) = &mut grace { grace.await } }, if grace.is_some() => {
+                debug!(%peer, "A retired connection did not end; it is cut.");
+                return;
+            }
+            () = &mut idle, if watched => {
+                watched = false;
+                if !used.load(Ordering::Relaxed) {
+                    debug!(%peer, "A connection on which nothing is asked is closed.");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn http(options: &Options) -> http2::Builder<TokioExecutor> {
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(options.max_streams_per_connection)
+        .keep_alive_interval(options.keepalive_interval)
+        .keep_alive_timeout(options.keepalive_timeout);
+    http
+}
+
+/// Returns when a connection should end: at its age, or at a random moment of the drain, so that clients do not all come
+/// to another replica at once.
+async fn retirement(options: &Options, shutdown: &CancellationToken) {
+    let age = async {
+        match options.max_connection_age {
+            Some(age) => sleep(age.mul_f64(0.9 + 0.2 * random())).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = age => {}
+        () = shutdown.cancelled() => sleep(options.drain.mul_f64(random())).await,
+    }
+}
+
+/// Between 0 and 1. Enough to spread clients; the standard library has no other source.
+fn random() -> f64 {
+    (RandomState::new().hash_one(()) >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// Healthy means that the first answer can be given.
+async fn report_health(reporter: HealthReporter, views: Arc<dyn Views>) {
+    let mut generations = views.subscribe(&Node::default());
+    loop {
+        let status = match generations.borrow_and_update().readiness() {
+            Readiness::Waiting => ServingStatus::NotServing,
+            Readiness::Partial | Readiness::Complete => ServingStatus::Serving,
+        };
+        reporter.set_service_status("", status).await;
+        if generations.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+struct Counted(prometheus_client::metrics::gauge::Gauge);
+
+impl Counted {
+    fn new(metrics: &Metrics) -> Self {
+        metrics.connections.inc();
+        Counted(metrics.connections.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,265 @@
+//! One stream's protocol state, as a value: requests and generations go in, frames and events come out. It has no socket,
+//! no clock and no task; [`super::stream`] drives it.
+//!
+//! How it moves: a request only changes a [`Subscription`] (what is wanted, what must be sent again). Then, as after each
+//! new generation, [`Session::catch_up`] compares what was sent with what is, and sends the difference. So there is one
+//! place that decides what is sent, whatever the cause:
+//!
+//! - a type is first answered when the view's readiness allows it; until then its requests are remembered;
+//! - what is wanted and differs goes out, unless an answer of the type is in flight: then it waits for the acknowledgement,
+//!   at most for the patience. What is asked for goes out at once;
+//! - a cluster that was sent makes its assignment, where subscribed to, go out behind it (Envoy warms until it comes);
+//! - what must be told is sent in the order clusters, endpoints, listeners, routes, and removals last, in the order
+//!   listeners, routes, clusters, endpoints.
+//!
+//! Invariant: for every name that is wanted, `sent` has the version that the client has once all frames are read.
+
+mod delta;
+mod sotw;
+mod step;
+mod subscription;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+use super::{
+    answer::{Outgoing, head, messages, removals},
+    event::Event,
+    names::{Interner, Names, NamesError},
+    request::{Listed, Request, RequestError, error_message},
+};
+use crate::resource::{KINDS, Kind, Name, Resource, Variant, ViewGeneration, version_text};
+use bytes::Bytes;
+use std::{sync::Arc, time::Duration};
+use step::Step;
+use subscription::{State, Subscription};
+use tokio::time::Instant;
+
+/// What all sessions of a server have in common.
+#[derive(Debug)]
+pub struct Rules {
+    /// Who we are, for the client's statistics.
+    pub identifier: String,
+    /// How long an answer without acknowledgement holds back the next one of its type.
+    pub ack_patience: Duration,
+    /// How many names a stream may subscribe to.
+    pub names: usize,
+    /// Where answers are split, if the protocol allows it.
+    pub answer_bytes: usize,
+    /// The sets of names that streams share.
+    pub interner: Interner,
+}
+
+/// Why a stream has to end: its client breaks the protocol or a limit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// The request cannot be read.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The names cannot be read, or are too many.
+    #[error(transparent)]
+    Names(#[from] NamesError),
+    /// An aggregated stream needs to know what is asked for.
+    #[error("a request without type_url on an aggregated stream; set type_url")]
+    NoType,
+    /// A stream of one type was asked for another.
+    #[error("type_url {asked:?} on a stream of {served}; use the aggregated stream for several types")]
+    OtherType {
+        /// What was asked for.
+        asked: String,
+        /// What the method serves.
+        served: &'static str,
+    },
+}
+
+/// The state of one stream. See the module.
+#[derive(Debug)]
+pub struct Session {
+    rules: Arc<Rules>,
+    variant: Variant,
+    implied: Option<Kind>,
+    subscriptions: [Subscription; KINDS],
+    last_nonce: u64,
+    out: Outgoing,
+    events: Vec<Event>,
+}
+
+/// What stops referring comes before what is referred to.
+const REMOVAL_ORDER: [Kind; KINDS] = [Kind::Listener, Kind::Route, Kind::Cluster, Kind::Endpoint];
+
+impl Session {
+    /// A stream on which nothing was said. `implied` is the type that its method serves; `None` for the aggregated one.
+    pub fn new(variant: Variant, implied: Option<Kind>, rules: Arc<Rules>) -> Self {
+        Session {
+            rules,
+            variant,
+            implied,
+            subscriptions: Default::default(),
+            last_nonce: 0,
+            out: Outgoing::default(),
+            events: Vec::new(),
+        }
+    }
+
+    /// Takes a request. An error ends the stream.
+    pub fn on_request(&mut self, raw: &[u8], view: &ViewGeneration, now: Instant) -> Result<(), SessionError> {
+        let last = self.subscriptions.iter().filter_map(Subscription::list);
+        let request = Request::read(self.variant, raw, last)?;
+        let Some(kind) = self.kind(request.type_url)? else {
+            let type_url = request.type_url.chars().take(256).collect();
+            self.events.push(Event::UnknownType { type_url });
+            return Ok(());
+        };
+        self.acknowledge(kind, &request);
+        let names = self.names(kind, &request.names, view)?;
+        let changed = match self.variant {
+            Variant::Sotw => self.subscribe_sotw(kind, &request, names),
+            Variant::Delta => self.subscribe_delta(kind, &request, names, view)?,
+        };
+        if changed {
+            self.check_limit()?;
+            self.events.push(self.subscriptions[kind as usize].event(kind));
+        }
+        self.catch_up(view, now);
+        Ok(())
+    }
+
+    /// Takes a new generation, or the same one when [`Session::due`] has come.
+    pub fn on_generation(&mut self, view: &ViewGeneration, now: Instant) {
+        self.catch_up(view, now);
+    }
+
+    /// When what is held back goes out, though the client says nothing.
+    pub fn due(&self) -> Option<Instant> {
+        let held = self.subscriptions.iter().filter(|s| s.held_back);
+        held.filter_map(|s| s.in_flight).min().map(|since| since + self.rules.ack_patience)
+    }
+
+    /// The next frame for the transport.
+    pub fn next_frame(&mut self) -> Option<Bytes> {
+        self.out.pop()
+    }
+
+    /// What happened since the last call.
+    pub fn take_events(&mut self) -> std::vec::Drain<'_, Event> {
+        self.events.drain(..)
+    }
+
+    /// What a request is about; `None` for a type that we do not serve, which is no reason to end the stream (G4).
+    fn kind(&self, type_url: &str) -> Result<Option<Kind>, SessionError> {
+        match self.implied {
+            Some(kind) if type_url.is_empty() || type_url == kind.type_url() => Ok(Some(kind)),
+            Some(kind) => Err(SessionError::OtherType { asked: type_url.into(), served: kind.type_url() }),
+            None if type_url.is_empty() => Err(SessionError::NoType),
+            None => Ok(Kind::of(type_url)),
+        }
+    }
+
+    /// The nonce decides only this: whether the request answers our last answer. Refusals are told by the error alone (G2).
+    fn acknowledge(&mut self, kind: Kind, request: &Request<'_>) {
+        let subscription = &mut self.subscriptions[kind as usize];
+        let nonce = request.nonce.parse().unwrap_or(0);
+        let version = subscription.version_of(nonce);
+        let last = nonce != 0 && nonce == subscription.last_nonce();
+        if last {
+            subscription.in_flight = None;
+        }
+        if let Some(error) = request.error {
+            self.events.push(Event::Refused { kind, version, message: error_message(error) });
+        } else if let (true, Some(version)) = (last && !subscription.acknowledged, version) {
+            subscription.acknowledged = true;
+            self.events.push(Event::Acknowledged { kind, version });
+        }
+    }
+
+    fn names(
+        &self,
+        kind: Kind,
+        listed: &Listed<'_>,
+        view: &ViewGeneration,
+    ) -> Result<Option<Arc<Names>>, SessionError> {
+        Ok(match listed {
+            Listed::Nothing => None,
+            Listed::Again(names) => Some(names.clone()),
+            Listed::New(raw) => {
+                let known = |name: &str| view.get(kind).name(name).cloned();
+                Some(self.rules.interner.names(raw, self.rules.names, known)?)
+            }
+        })
+    }
+
+    fn check_limit(&self) -> Result<(), SessionError> {
+        let limit = self.rules.names;
+        match self.subscriptions.iter().map(|s| s.names().len()).sum::<usize>() > limit {
+            true => Err(NamesError::TooMany { limit }.into()),
+            false => Ok(()),
+        }
+    }
+
+    /// Sends what the client should have and has not.
+    fn catch_up(&mut self, view: &ViewGeneration, now: Instant) {
+        // Clusters first: they decide which assignments go out again.
+        let mut steps = Kind::ALL.map(|kind| self.step(kind, view, now));
+        for (kind, step) in Kind::ALL.into_iter().zip(&mut steps) {
+            let Some(step) = step else { continue };
+            if let Some(contents) = step.contents.take() {
+                let limit = self.split_at(kind);
+                let messages = messages(contents, view.get(kind), self.variant, limit);
+                self.send(kind, view, messages, now);
+            }
+        }
+        for kind in REMOVAL_ORDER {
+            let Some(Step { removed, late, .. }) = &mut steps[kind as usize] else { continue };
+            if let Some(contents) = late.take() {
+                let messages = messages(contents, view.get(kind), self.variant, self.split_at(kind));
+                self.send(kind, view, messages, now);
+            } else if !removed.is_empty() {
+                let messages = self.removals(removed.iter(), view, kind);
+                self.send(kind, view, messages, now);
+            }
+        }
+    }
+
+    /// State of the world tells a removal by an empty assignment: a missing one would not drain (fact 0.4).
+    fn removals<'a>(
+        &self,
+        removed: impl Iterator<Item = &'a Name>,
+        view: &ViewGeneration,
+        kind: Kind,
+    ) -> Vec<super::answer::Message> {
+        let limit = self.split_at(kind);
+        match self.variant {
+            Variant::Delta => removals(removed, limit),
+            Variant::Sotw => {
+                let absent = removed.map(|name| Arc::new(Resource::absent_assignment(name))).collect();
+                messages(super::answer::Contents::Some(absent), view.get(kind), self.variant, limit)
+            }
+        }
+    }
+
+    fn split_at(&self, kind: Kind) -> usize {
+        match self.variant {
+            Variant::Sotw if kind.whole_state() => usize::MAX,
+            _ => self.rules.answer_bytes,
+        }
+    }
+
+    fn send(&mut self, kind: Kind, view: &ViewGeneration, messages: Vec<super::answer::Message>, now: Instant) {
+        let subscription = &mut self.subscriptions[kind as usize];
+        let version = subscription.set_version(kind, self.variant, view.get(kind));
+        let text = version_text(version);
+        for message in messages {
+            self.last_nonce += 1;
+            let nonce = self.last_nonce;
+            // Once is enough: clients keep it for the stream.
+            let identifier = (nonce == 1).then_some(&*self.rules.identifier);
+            let head = head(self.variant, &text, &subscription.type_url, &nonce.to_string(), identifier);
+            let items = message.items;
+            let bytes = self.out.push(&head, message);
+            subscription.sent_message(version, nonce, now);
+            self.events.push(Event::Sent { kind, version, nonce, items, bytes });
+        }
+    }
+}

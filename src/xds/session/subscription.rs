@@ -1,0 +1,181 @@
+//! What a stream wants of one type, and what it was sent.
+
+use crate::resource::{Generation, Kind, Name, Resource, Variant, name_hash, version_hash};
+use crate::xds::{
+    event::Event,
+    names::{Names, Versions},
+};
+use imbl::{OrdMap, OrdSet};
+use std::{collections::BTreeSet, sync::Arc};
+use tokio::time::Instant;
+
+/// How far a type has come on a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum State {
+    /// Nothing was asked.
+    #[default]
+    Unasked,
+    /// Asked, but the view was not ready to answer. What was asked is remembered.
+    Held,
+    /// Answered, and followed since.
+    Open,
+}
+
+/// What a reconnecting client said it has.
+#[derive(Debug)]
+pub(super) struct Resumed {
+    /// The digest of that; `None` if it is not one of ours.
+    pub(super) digest: Option<u64>,
+    /// Incremental: that itself, until it is answered. Shared with all who have the same.
+    pub(super) has: Option<Arc<Versions>>,
+}
+
+/// What a stream wants of one type, and what it was sent.
+#[derive(Debug, Default)]
+pub(super) struct Subscription {
+    pub(super) state: State,
+    /// As it was asked for; answers repeat it.
+    pub(super) type_url: Arc<str>,
+    /// Everything is wanted, whatever its name.
+    pub(super) everything: bool,
+    /// Names were given once, so that an empty list no longer means everything (S13).
+    pub(super) named: bool,
+    names: OrdSet<Name>,
+    names_digest: u64,
+    /// The list as it came last. It also keeps the shared set alive for the next client.
+    list: Option<Arc<Names>>,
+    pub(super) resumed: Option<Resumed>,
+    /// Version of each resource as the client has it, of those it wants.
+    pub(super) sent: OrdMap<Name, u64>,
+    /// All that is wanted must be sent, whatever the client has.
+    pub(super) whole: bool,
+    /// These must be sent, whatever the client has: they were asked for, or their cluster was sent.
+    pub(super) resend: BTreeSet<Name>,
+    /// Asked for and missing, but absence proves nothing yet.
+    pub(super) untold: BTreeSet<Name>,
+    /// An answer was sent at that time and is not acknowledged.
+    pub(super) in_flight: Option<Instant>,
+    /// Something may have changed that waits for the answer in flight.
+    pub(super) held_back: bool,
+    pub(super) acknowledged: bool,
+    nonces: (u64, u64),
+    version: u64,
+}
+
+impl Subscription {
+    pub(super) fn list(&self) -> Option<&Arc<Names>> {
+        self.list.as_ref()
+    }
+
+    pub(super) fn names(&self) -> &OrdSet<Name> {
+        &self.names
+    }
+
+    pub(super) fn wants(&self, name: &Name) -> bool {
+        self.everything || self.names.contains(name)
+    }
+
+    /// Whether it wants all that the generation has.
+    pub(super) fn covers(&self, generation: &Generation) -> bool {
+        self.everything || (self.names.len() == generation.len() && self.names_digest == generation.names_digest())
+    }
+
+    /// What it wants of what there is.
+    pub(super) fn wanted(&self, generation: &Generation) -> Vec<Arc<Resource>> {
+        match self.everything {
+            true => generation.iter().cloned().collect(),
+            false => self.names.iter().filter_map(|name| generation.get(name)).cloned().collect(),
+        }
+    }
+
+    /// What it names and there is not.
+    pub(super) fn missing(&self, generation: &Generation) -> Vec<Name> {
+        match self.names_digest == generation.names_digest() && self.names.len() == generation.len() {
+            true => Vec::new(),
+            false => self.names.iter().filter(|name| generation.get(name).is_none()).cloned().collect(),
+        }
+    }
+
+    /// Takes a whole list; returns the one before.
+    pub(super) fn replace_names(&mut self, list: Option<Arc<Names>>) -> OrdSet<Name> {
+        let (set, digest) = list.as_ref().map(|l| (l.set.clone(), l.digest)).unwrap_or_default();
+        self.names_digest = digest;
+        self.list = list;
+        std::mem::replace(&mut self.names, set)
+    }
+
+    /// Takes further names.
+    pub(super) fn add_names(&mut self, list: &Arc<Names>) {
+        if self.names.is_empty() {
+            self.replace_names(Some(list.clone()));
+            return;
+        }
+        for name in &list.set {
+            if self.names.insert(name.clone()).is_none() {
+                self.names_digest = self.names_digest.wrapping_add(name_hash(name.as_bytes()));
+            }
+        }
+    }
+
+    /// Drops a name; returns whether it was there.
+    pub(super) fn remove_name(&mut self, name: &str) -> bool {
+        // Removing what is not there would copy the path to it.
+        let found = self.names.contains(name) && self.names.remove(name).is_some();
+        if found {
+            self.names_digest = self.names_digest.wrapping_sub(name_hash(name.as_bytes()));
+        }
+        found
+    }
+
+    /// Starts it, at its first request. Returns false for all others.
+    pub(super) fn begin(&mut self, kind: Kind, type_url: &str) -> bool {
+        if self.state != State::Unasked {
+            return false;
+        }
+        self.state = State::Held;
+        self.type_url = if type_url.is_empty() { kind.type_url() } else { type_url }.into();
+        true
+    }
+
+    /// Whether the client has, from before, exactly what it would be sent.
+    pub(super) fn is_current(&self, generation: &Generation) -> bool {
+        let same = self.resumed.as_ref().and_then(|r| r.digest) == Some(generation.digest());
+        same && self.covers(generation)
+    }
+
+    /// The version of the set that it is sent. A client that named some of it and later comes back for everything with
+    /// that version has not everything: then the names are part of the version.
+    pub(super) fn set_version(&self, kind: Kind, variant: Variant, generation: &Generation) -> u64 {
+        match variant == Variant::Sotw && kind.whole_state() && !self.covers(generation) {
+            true => version_hash(&self.names_digest.to_le_bytes(), generation.digest()),
+            false => generation.digest(),
+        }
+    }
+
+    pub(super) fn sent_message(&mut self, version: u64, nonce: u64, now: Instant) {
+        let follows = !self.acknowledged && self.version == version && self.nonces.1 + 1 == nonce;
+        self.nonces = (if follows { self.nonces.0 } else { nonce }, nonce);
+        self.version = version;
+        self.acknowledged = false;
+        self.in_flight = Some(now);
+    }
+
+    pub(super) fn last_nonce(&self) -> u64 {
+        self.nonces.1
+    }
+
+    /// The version of the answer with that nonce, if it is the last one or a part of it.
+    pub(super) fn version_of(&self, nonce: u64) -> Option<u64> {
+        (nonce != 0 && (self.nonces.0..=self.nonces.1).contains(&nonce)).then_some(self.version)
+    }
+
+    pub(super) fn event(&self, kind: Kind) -> Event {
+        Event::Subscribed { kind, type_url: self.type_url.clone(), wildcard: self.everything, names: self.names.len() }
+    }
+}
+
+/// Whether names that are asked for and missing are told to the client: incremental as removed, state of the world as an
+/// assignment without endpoints. Other types of the latter have no way to say it but a whole answer, or none.
+pub(super) fn tells_missing(variant: Variant, kind: Kind) -> bool {
+    variant == Variant::Delta || kind == Kind::Endpoint
+}

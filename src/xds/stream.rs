@@ -1,0 +1,281 @@
+//! One stream: a session driven by its own response body. There is no task and no queue per stream; whoever polls the body
+//! for its next frame thereby reads requests, looks for new generations and waits for what is due.
+//!
+//! While the client takes nothing the body is not polled, so nothing here runs: the sweeper ends such streams.
+
+use super::{
+    Views,
+    clients::Registration,
+    event::Event,
+    frames::{FrameError, Requests},
+    metrics::Metrics,
+    node::{Node, NodeError},
+    session::{Session, SessionError},
+};
+use crate::resource::{Variant, ViewGeneration, version_text};
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame};
+use std::{convert::Infallible, pin::Pin, sync::Arc};
+use tokio::{
+    sync::watch,
+    time::{Instant, Sleep, sleep_until},
+};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::Status;
+use tracing::{debug, warn};
+
+/// Why a stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The client finished it, or went away.
+    Client,
+    /// The client broke the protocol or a limit.
+    Refused,
+    /// We are going down, or the connection is old enough.
+    Retired,
+    /// The body was dropped: the connection was cut, by either side.
+    Cut,
+}
+
+impl Ended {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Ended::Client => "client",
+            Ended::Refused => "refused",
+            Ended::Retired => "retired",
+            Ended::Cut => "cut",
+        }
+    }
+}
+
+/// Why a stream cannot go on.
+#[derive(Debug, thiserror::Error)]
+enum StreamError {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    #[error("this server is going away; connect again")]
+    Retired,
+}
+
+impl StreamError {
+    fn status(&self) -> Status {
+        let text = self.to_string();
+        match self {
+            StreamError::Frame(FrameError::Compressed) => Status::unimplemented(text),
+            StreamError::Frame(FrameError::Long { .. }) => Status::resource_exhausted(text),
+            StreamError::Frame(FrameError::Gone) => Status::cancelled(text),
+            StreamError::Session(SessionError::Names(super::names::NamesError::TooMany { .. })) => {
+                Status::resource_exhausted(text)
+            }
+            StreamError::Node(_) | StreamError::Session(_) => Status::invalid_argument(text),
+            StreamError::Retired => Status::unavailable(text),
+        }
+    }
+
+    fn ended(&self) -> Ended {
+        match self {
+            StreamError::Frame(FrameError::Gone) => Ended::Client,
+            StreamError::Retired => Ended::Retired,
+            _ => Ended::Refused,
+        }
+    }
+}
+
+/// One stream. See the module.
+pub(super) struct Stream<B> {
+    requests: Requests<B>,
+    session: Session,
+    views: Arc<dyn Views>,
+    /// What the client sees: chosen by the node of its first request.
+    follow: Option<Follow>,
+    retire: Pin<Box<WaitForCancellationFutureOwned>>,
+    timer: Option<Pin<Box<Sleep>>>,
+    registration: Registration,
+    metrics: Metrics,
+    variant: Variant,
+    ended: Option<Ended>,
+}
+
+struct Follow {
+    generations: watch::Receiver<Arc<ViewGeneration>>,
+    now: Arc<ViewGeneration>,
+}
+
+/// What a stream is made of.
+pub(super) struct Parts {
+    pub(super) session: Session,
+    pub(super) variant: Variant,
+    pub(super) views: Arc<dyn Views>,
+    pub(super) registration: Registration,
+    pub(super) metrics: Metrics,
+    pub(super) retire: CancellationToken,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
+    pub(super) fn new(requests: Requests<B>, parts: Parts) -> Self {
+        let Parts { session, variant, views, registration, metrics, retire } = parts;
+        metrics.streams.get_or_create(&variant.into()).inc();
+        debug!(stream = registration.id(), variant = variant.name(), "A stream opened.");
+        Stream {
+            requests,
+            session,
+            views,
+            follow: None,
+            retire: Box::pin(retire.cancelled_owned()),
+            timer: None,
+            registration,
+            metrics,
+            variant,
+            ended: None,
+        }
+    }
+
+    /// The next frame; after the trailers, none.
+    pub(super) async fn frame(mut self) -> Option<(Result<Frame<Bytes>, Infallible>, Self)> {
+        if self.ended.is_some() {
+            return None;
+        }
+        loop {
+            if let Some(bytes) = self.session.next_frame() {
+                self.registration.sending();
+                return Some((Ok(Frame::data(bytes)), self));
+            }
+            self.registration.idle();
+            let end = match self.step().await {
+                Ok(true) => continue,
+                Ok(false) => None,
+                Err(error) => Some(error),
+            };
+            let trailers = self.end(end);
+            return Some((Ok(Frame::trailers(trailers)), self));
+        }
+    }
+
+    /// Takes one event; `false` when the client has finished. Every branch may be cancelled: none holds anything.
+    async fn step(&mut self) -> Result<bool, StreamError> {
+        let due = self.session.due();
+        set_timer(&mut self.timer, due);
+        tokio::select! {
+            biased;
+            () = &mut self.retire => return Err(StreamError::Retired),
+            request = self.requests.next() => {
+                let Some(raw) = request? else { return Ok(false) };
+                self.on_request(&raw)?;
+            }
+            () = changed(&mut self.follow) => self.on_generation(),
+            () = elapsed(&mut self.timer) => self.on_generation(),
+        }
+        self.note();
+        Ok(true)
+    }
+
+    fn on_request(&mut self, raw: &[u8]) -> Result<(), StreamError> {
+        self.metrics.requests.get_or_create(&self.variant.into()).inc();
+        if self.follow.is_none() {
+            let node = Node::of_request(self.variant, raw)?;
+            debug!(
+                stream = self.registration.id(), node = %node.id, cluster = %node.cluster,
+                agent = %node.user_agent, version = %node.user_agent_version, variant = self.variant.name(),
+                "A client subscribed."
+            );
+            let mut generations = self.views.subscribe(&node);
+            self.registration.set_node(node);
+            let now = generations.borrow_and_update().clone();
+            self.follow = Some(Follow { generations, now });
+        }
+        if let Some(follow) = &self.follow {
+            self.session.on_request(raw, &follow.now, Instant::now())?;
+        }
+        Ok(())
+    }
+
+    fn on_generation(&mut self) {
+        if let Some(follow) = &self.follow {
+            self.session.on_generation(&follow.now, Instant::now());
+        }
+    }
+
+    /// Counts, logs and records what happened.
+    fn note(&mut self) {
+        let events: Vec<Event> = self.session.take_events().collect();
+        self.registration.note(&events);
+        for event in &events {
+            self.metrics.count(event);
+            let stream = self.registration.id();
+            match event {
+                Event::Refused { kind, version, message } => warn!(
+                    stream,
+                    kind = kind.name(),
+                    version = version.map(version_text),
+                    message,
+                    "A client refuses what it was sent."
+                ),
+                Event::UnknownType { type_url } => debug!(stream, type_url, "A type that is not served was asked for."),
+                Event::Sent { kind, version, nonce, items, bytes } => {
+                    debug!(stream, kind = kind.name(), version = version_text(*version), nonce, items, bytes, "Sent.");
+                }
+                Event::Subscribed { .. } | Event::Acknowledged { .. } => {}
+            }
+        }
+    }
+
+    fn end(&mut self, error: Option<StreamError>) -> HeaderMap {
+        self.note();
+        let stream = self.registration.id();
+        let ended = error.as_ref().map_or(Ended::Client, StreamError::ended);
+        match &error {
+            Some(error) if ended == Ended::Refused => {
+                let cause = std::error::Error::source(error).map(ToString::to_string);
+                warn!(stream, %error, cause, "A client's stream is ended.");
+            }
+            _ => debug!(stream, reason = ended.name(), "A stream ended."),
+        }
+        self.ended = Some(ended);
+        let status = error.map_or_else(|| Status::ok(""), |error| error.status());
+        let mut trailers = HeaderMap::new();
+        if status.add_header(&mut trailers).is_err() {
+            trailers.insert("grpc-status", http::HeaderValue::from_static("13"));
+        }
+        trailers
+    }
+}
+
+impl<B> Drop for Stream<B> {
+    fn drop(&mut self) {
+        let ended = self.ended.unwrap_or(Ended::Cut);
+        self.metrics.streams.get_or_create(&self.variant.into()).dec();
+        self.metrics.streams_ended.get_or_create(&ended.into()).inc();
+    }
+}
+
+fn set_timer(timer: &mut Option<Pin<Box<Sleep>>>, due: Option<Instant>) {
+    match (timer.as_mut(), due) {
+        (_, None) => *timer = None,
+        (Some(timer), Some(due)) if timer.deadline() == due => {}
+        (Some(timer), Some(due)) => timer.as_mut().reset(due),
+        (None, Some(due)) => *timer = Some(Box::pin(sleep_until(due))),
+    }
+}
+
+async fn elapsed(timer: &mut Option<Pin<Box<Sleep>>>) {
+    match timer {
+        Some(timer) => timer.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for another generation. When there will be none any more the last one stays.
+async fn changed(follow: &mut Option<Follow>) {
+    if let Some(Follow { generations, now }) = follow
+        && generations.changed().await.is_ok()
+    {
+        *now = generations.borrow_and_update().clone();
+        return;
+    }
+    std::future::pending().await
+}
