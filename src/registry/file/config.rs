@@ -1,0 +1,53 @@
+//! Where catalogue files are.
+
+use crate::util::yaml::{Section, Value};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+/// Everything about one file registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// What is read.
+    pub source: Source,
+    /// A longer file is refused.
+    pub max_file_bytes: usize,
+    /// How often files are looked at where no change is announced, as on network file systems.
+    pub poll: Duration,
+}
+
+/// What is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A file, or all `*.yaml`, `*.yml` and `*.json` of a folder.
+    Path(PathBuf),
+    /// The built-in example, one of whose instances is the admin page at this address.
+    Example(SocketAddr),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Path(path) => path.display().fmt(f),
+            Source::Example(_) => f.write_str("the built-in catalogue"),
+        }
+    }
+}
+
+impl Config {
+    /// The defaults.
+    pub fn new(source: Source) -> Self {
+        Config { source, max_file_bytes: 64 << 20, poll: Duration::from_secs(2) }
+    }
+
+    /// Reads the section `file`: `path`, `max_file` and `poll`.
+    pub fn read(section: &mut Section<'_>) -> Option<Self> {
+        let path = section.need("path", Value::path);
+        let max_file_bytes = section.get("max_file", |v| v.bytes(1..=1 << 30));
+        let poll = section.get("poll", |v| v.duration(Duration::from_millis(100)..=Duration::from_secs(3600)));
+        let default = Config::new(Source::Path(path?));
+        Some(Config {
+            max_file_bytes: max_file_bytes.unwrap_or(default.max_file_bytes),
+            poll: poll.unwrap_or(default.poll),
+            source: default.source,
+        })
+    }
+}

@@ -1,0 +1,69 @@
+//! What reading registries counts. `app` registers it once and hands it to every registry.
+
+use crate::model::Text;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    registry::Registry,
+};
+use std::time::Duration;
+
+/// Requests take from a millisecond to the longest timeout that makes sense.
+const BUCKETS: [f64; 8] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0];
+
+/// Counters of all registries, by name.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    requests: Family<Outcome, Counter>,
+    durations: Family<Name, Histogram>,
+    restarts: Family<Name, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    registry: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Name {
+    registry: String,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics {
+            requests: Family::default(),
+            durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            restarts: Family::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Makes them visible.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("registry_requests", "Requests to registries", self.requests.clone());
+        registry.register(
+            "registry_request_duration_seconds",
+            "From a request to the end of its answer",
+            self.durations.clone(),
+        );
+        registry.register(
+            "registry_restarts",
+            "Times that the reading of a registry panicked or ended and was started anew",
+            self.restarts.clone(),
+        );
+    }
+
+    /// One request is over.
+    pub(super) fn request(&self, registry: &Text, outcome: &'static str, took: Duration) {
+        self.requests.get_or_create(&Outcome { registry: registry.to_string(), outcome }).inc();
+        self.durations.get_or_create(&Name { registry: registry.to_string() }).observe(took.as_secs_f64());
+    }
+
+    /// The reading of a registry starts anew.
+    pub(super) fn restart(&self, registry: &Text) {
+        self.restarts.get_or_create(&Name { registry: registry.to_string() }).inc();
+    }
+}

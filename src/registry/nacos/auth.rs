@@ -1,0 +1,95 @@
+//! The login: one token for all requests, made by one login at a time, and made anew before it ends or when it is
+//! refused. After a failed login nobody tries again before a growing wait is over, so a wrong password makes no storm.
+
+use super::{config::Login, error::Error, wire::Token};
+use crate::{registry::backoff::Backoff, util::secret::Secret};
+use std::{future::Future, sync::Arc, time::Duration};
+use tokio::{sync::Mutex, time::Instant};
+
+/// A token refused at this age is good; the rights are not.
+const YOUNG: Duration = Duration::from_secs(10);
+
+/// A token, as it is sent.
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    pub(super) token: Arc<Secret>,
+    made: Instant,
+    renew: Instant,
+}
+
+impl Session {
+    /// From a login's answer: renewed at 90 % of its life.
+    pub(super) fn new(token: Token, now: Instant) -> Self {
+        // A server that says 0 or a century is taken at its word within reason.
+        let life = Duration::from_secs(token.token_ttl.clamp(1, 30 * 24 * 3600));
+        Session { token: Arc::new(token.access_token), made: now, renew: now + life.mul_f64(0.9) }
+    }
+}
+
+/// Who we are, and the token for it.
+#[derive(Debug)]
+pub(super) struct Auth {
+    pub(super) login: Login,
+    // Held across the login on purpose: it is what makes logins one at a time.
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    session: Option<Session>,
+    backoff: Backoff,
+    not_before: Option<Instant>,
+}
+
+impl Auth {
+    pub(super) fn new(login: Login) -> Self {
+        let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+        Auth { login, state: Mutex::new(State { session: None, backoff, not_before: None }) }
+    }
+
+    /// A token, by `log_in` if there is none or it nears its end. `refused` is one that the server would not take: it is
+    /// replaced, unless that has happened already or it is so young that another would fare no better.
+    pub(super) async fn session<F>(
+        &self,
+        refused: Option<&Session>,
+        log_in: impl FnOnce() -> F,
+    ) -> Result<Session, Error>
+    where
+        F: Future<Output = Result<Token, Error>>,
+    {
+        let mut state = self.state.lock().await;
+        let now = Instant::now();
+        if let Some(session) = &state.session {
+            let worn = refused.is_some_and(|r| Arc::ptr_eq(&r.token, &session.token) && now - r.made >= YOUNG);
+            if !worn && now < session.renew {
+                return Ok(session.clone());
+            }
+        }
+        let user = || self.login.username.to_string();
+        if let Some(wait) = state.not_before.and_then(|t| t.checked_duration_since(now)).filter(|w| !w.is_zero()) {
+            return Err(Error::LoginLater { user: user(), wait });
+        }
+        match log_in().await {
+            Ok(token) => {
+                let session = Session::new(token, now);
+                state.backoff.reset();
+                state.not_before = None;
+                state.session = Some(session.clone());
+                Ok(session)
+            }
+            Err(source) => {
+                let wait = state.backoff.next();
+                state.not_before = Some(Instant::now() + wait);
+                // A token that is only near its end is still good.
+                match &state.session {
+                    Some(session)
+                        if refused.is_none() && now < session.made + (session.renew - session.made).mul_f64(1.1) =>
+                    {
+                        Ok(session.clone())
+                    }
+                    _ => Err(Error::Login { user: user(), source: Box::new(source) }),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The bulk lists of 3.x and 2.x: every service of a namespace with its instances, page by page.
+//!
+//! What has not changed costs next to nothing: a page with the bytes of the last round gives the last round's services,
+//! unread; in a page that has changed, a service with the same bytes gives the same `Arc`. Nothing is kept of what the
+//! last round has not shown.
+//!
+//! Paging is no snapshot: a service may move to a page that was read already. Then the count disagrees, or a service
+//! stands twice; all is read once more and the two readings are put together.
+
+use super::{
+    api::Api,
+    client::{Answer, Client},
+    convert,
+    error::Error,
+    wire,
+};
+use crate::model::{Service, ServiceId, Text};
+use serde_json::value::RawValue;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// More pages than this is a server that never ends.
+const MAX_PAGES: usize = 10_000;
+
+/// A service as its list shows it.
+#[derive(Debug, Clone)]
+pub(super) struct Listed {
+    /// With threshold 0, whatever it is: see [`super::threshold`].
+    pub(super) service: Arc<Service>,
+    /// Some enabled instances are healthy and some are not, so the threshold matters now.
+    pub(super) mixed: bool,
+}
+
+type Entry = (u64, Result<Listed, (ServiceId, Text)>);
+
+/// What the last round has read, by hash of the bytes.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    pages: HashMap<u64, Arc<[Entry]>>,
+    entries: HashMap<u64, Result<Listed, (ServiceId, Text)>>,
+}
+
+/// A namespace, whole.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    pub(super) services: BTreeMap<ServiceId, Listed>,
+    pub(super) unreadable: BTreeMap<ServiceId, Text>,
+}
+
+/// Who is read, and of what.
+pub(super) struct Source<'a> {
+    pub(super) client: &'a Client,
+    pub(super) api: Api,
+    pub(super) registry: &'a Text,
+    pub(super) namespace: &'a Text,
+    pub(super) page_size: usize,
+}
+
+impl Source<'_> {
+    /// Everything in the namespace.
+    pub(super) async fn read(&self, memory: &mut Memory) -> Result<Reading, Error> {
+        let mut fresh = Memory::default();
+        let (mut reading, whole) = self.pages(memory, &mut fresh).await?;
+        if !whole {
+            let (again, _) = self.pages(memory, &mut fresh).await?;
+            reading.services.extend(again.services);
+            reading.unreadable.extend(again.unreadable);
+        }
+        // What was readable at least once is.
+        let Reading { services, unreadable } = &mut reading;
+        unreadable.retain(|id, _| !services.contains_key(id));
+        *memory = fresh;
+        Ok(reading)
+    }
+
+    /// All pages once, and whether they fit together.
+    async fn pages(&self, old: &Memory, fresh: &mut Memory) -> Result<(Reading, bool), Error> {
+        let (mut reading, mut shown, mut total) = (Reading::default(), 0, None);
+        for number in 1..=MAX_PAGES {
+            let (page, count) = self.page(number, old, fresh).await?;
+            shown += page.len();
+            total = count;
+            for (_, entry) in page.iter() {
+                match entry {
+                    Ok(listed) => drop(reading.services.insert(listed.service.id.clone(), listed.clone())),
+                    Err((id, why)) => drop(reading.unreadable.insert(id.clone(), why.clone())),
+                }
+            }
+            let last = count.is_some_and(|total| shown >= total) || page.len() < self.page_size;
+            if last || page.is_empty() {
+                break;
+            }
+        }
+        let different = reading.services.len() + reading.unreadable.len();
+        Ok((reading, different == shown && total.is_none_or(|total| total == different)))
+    }
+
+    /// One page, with the number of all services if the server says it.
+    async fn page(
+        &self,
+        number: usize,
+        old: &Memory,
+        fresh: &mut Memory,
+    ) -> Result<(Arc<[Entry]>, Option<usize>), Error> {
+        let (number, size) = (number.to_string(), self.page_size.to_string());
+        let query =
+            [("namespaceId", &**self.namespace), ("withInstances", "true"), ("pageNo", &number), ("pageSize", &size)];
+        let Answer { url, body } = self.client.get(self.api.list(), &query).await?;
+        let hash = xxh3_64(&body);
+        if let Some(page) = old.pages.get(&hash).or_else(|| fresh.pages.get(&hash)) {
+            let page = page.clone();
+            fresh.entries.extend(page.iter().cloned());
+            fresh.pages.insert(hash, page.clone());
+            // The count stands in the page's own bytes; equal bytes are read again for it alone only where it is needed.
+            let total = match self.api {
+                Api::AdminV3 => Some(wire::enveloped::<wire::Total>(&url, &body)?.total_count),
+                _ => None,
+            };
+            return Ok((page, total));
+        }
+        let (items, total) = match self.api {
+            Api::AdminV3 => {
+                let page = wire::enveloped::<wire::Page<'_>>(&url, &body)?;
+                (page.page_items, Some(page.total_count))
+            }
+            _ => (wire::bare::<Vec<&RawValue>>(&url, &body)?, None),
+        };
+        let entries = items.into_iter().map(|item| self.entry(&url, item, old)).collect::<Result<Vec<_>, _>>()?;
+        fresh.entries.extend(entries.iter().cloned());
+        let page: Arc<[Entry]> = entries.into();
+        fresh.pages.insert(hash, page.clone());
+        Ok((page, total))
+    }
+
+    /// One service. Without a name nobody can say whose last good value stays: then the list is no list.
+    fn entry(&self, url: &str, item: &RawValue, old: &Memory) -> Result<Entry, Error> {
+        let hash = xxh3_64(item.get().as_bytes());
+        if let Some(known) = old.entries.get(&hash) {
+            return Ok((hash, known.clone()));
+        }
+        let named = wire::bare::<wire::Named<'_>>(url, item.get().as_bytes())?;
+        let id = convert::id(self.registry, self.namespace, &named);
+        let entry = match serde_json::from_str::<wire::Detail<'_>>(item.get()) {
+            Ok(detail) => {
+                let service = Arc::new(convert::listed(id, detail));
+                Ok(Listed { mixed: convert::is_mixed(&service), service })
+            }
+            Err(error) => Err((id, error.to_string().into())),
+        };
+        Ok((hash, entry))
+    }
+}

@@ -1,0 +1,152 @@
+//! Nacos' services to the model. Pure; one bad instance is left out with a note, and its neighbours serve.
+
+use super::wire::{Detail, Instance, Named};
+use crate::model::{
+    Address, Endpoint, EndpointPort, Fraction, Health, Labels, Locality, Note, Port, Protocol, Reason, Service,
+    ServiceId, Text, Weight,
+};
+use serde_json::{Value, value::RawValue};
+use std::collections::BTreeMap;
+
+const DEFAULT_CLUSTER: &str = "DEFAULT";
+/// Nacos' own default, to which weights are relative.
+const DEFAULT_WEIGHT: f64 = 1.0;
+
+/// The id of a service from its name, which may carry its group as `GROUP@@name`.
+pub(super) fn id(registry: &Text, namespace: &Text, named: &Named<'_>) -> ServiceId {
+    let (prefix, name) = named.service_name.split_once("@@").unwrap_or(("", &named.service_name));
+    let group = match named.group_name.as_deref() {
+        Some(group) if !group.is_empty() => group,
+        _ if prefix.is_empty() => super::DEFAULT_GROUP,
+        _ => prefix,
+    };
+    ServiceId { registry: registry.clone(), namespace: namespace.clone(), group: group.into(), name: name.into() }
+}
+
+/// A service of a bulk list, whose health is the true one. Its threshold is read elsewhere; until then it is Nacos'
+/// default, 0.
+pub(super) fn listed(id: ServiceId, detail: Detail<'_>) -> Service {
+    let mut parts = Parts::default();
+    for (name, cluster) in detail.cluster_map.unwrap_or_default() {
+        for host in cluster.and_then(|c| c.hosts).unwrap_or_default() {
+            parts.add(host, Some(&name));
+        }
+    }
+    let mut service = parts.service(id);
+    service.labels = labels(detail.metadata);
+    service.protect_threshold = Some(Fraction::ZERO);
+    service
+}
+
+/// A service of v1's list of instances. The server has applied its threshold to the health if it says so.
+pub(super) fn asked(id: ServiceId, hosts: &[&RawValue], protected: bool) -> Service {
+    let mut parts = Parts::default();
+    for host in hosts {
+        parts.add(host, None);
+    }
+    let mut service = parts.service(id);
+    service.protected = protected;
+    service
+}
+
+/// Whether protection may depend on the threshold: with none or all healthy it does not.
+pub(super) fn is_mixed(service: &Service) -> bool {
+    let mut enabled = service.endpoints.iter().filter(|e| e.enabled).map(|e| e.health.serves());
+    let first = enabled.next();
+    enabled.any(|serves| Some(serves) != first)
+}
+
+#[derive(Default)]
+struct Parts {
+    endpoints: Vec<Endpoint>,
+    notes: Vec<Note>,
+}
+
+impl Parts {
+    fn add(&mut self, host: &RawValue, cluster: Option<&str>) {
+        match serde_json::from_str::<Instance>(host.get()) {
+            Ok(instance) => {
+                let subject = format!("{}:{}", instance.ip, instance.port);
+                match endpoint(instance, cluster) {
+                    Ok((endpoint, problem)) => {
+                        self.endpoints.push(endpoint);
+                        self.notes.extend(problem.map(|p| Note::new(Reason::EntryInvalid, subject, p)));
+                    }
+                    Err(problem) => self.notes.push(Note::new(Reason::EntryInvalid, subject, problem)),
+                }
+            }
+            Err(error) => {
+                let subject: String = host.get().chars().take(80).collect();
+                self.notes.push(Note::new(Reason::EntryInvalid, subject, error.to_string()));
+            }
+        }
+    }
+
+    fn service(mut self, id: ServiceId) -> Service {
+        self.notes.sort();
+        self.endpoints.sort();
+        // The very same instance twice says nothing more than once.
+        self.endpoints.dedup();
+        let mut service = Service::new(id, self.endpoints);
+        service.notes = self.notes;
+        service
+    }
+}
+
+/// An endpoint, with what had to be left out of it.
+fn endpoint(instance: Instance, cluster: Option<&str>) -> Result<(Endpoint, Option<String>), String> {
+    let address = Address::parse(&instance.ip)
+        .ok_or_else(|| format!("{:?} is neither an address nor a host name", instance.ip))?;
+    let number = Port::new(instance.port).map_err(|e| e.to_string())?;
+    let weight =
+        Weight::relative(instance.weight.unwrap_or(DEFAULT_WEIGHT), DEFAULT_WEIGHT).map_err(|e| e.to_string())?;
+    let cluster = instance.cluster_name.as_deref().or(cluster).filter(|c| !c.is_empty());
+    let mut labels = labels(instance.metadata);
+    let mut ports =
+        vec![EndpointPort { number, protocol: labels.get("protocol").and_then(|p| Protocol::parse(p)), name: None }];
+    let mut problem = None;
+    if let Some(text) = labels.get("gRPC_port") {
+        match text.trim().parse().map_err(|_| format!("gRPC_port {text:?} is no number")).and_then(grpc_port) {
+            Ok(port) => ports.push(port),
+            Err(text) => problem = Some(text),
+        }
+    }
+    let locality = locality(&labels, cluster);
+    if let Some(cluster) = cluster {
+        labels.entry("cluster".into()).or_insert_with(|| cluster.into());
+    }
+    let health = match instance.healthy.or(instance.valid) {
+        Some(true) => Health::Healthy,
+        Some(false) => Health::Unhealthy,
+        None => Health::Unknown,
+    };
+    let secure = labels.get("secure").is_some_and(|s| s.eq_ignore_ascii_case("true"));
+    let enabled = instance.enabled.unwrap_or(true);
+    Ok((Endpoint { address, ports, weight, health, enabled, locality, labels, secure }, problem))
+}
+
+fn grpc_port(number: i64) -> Result<EndpointPort, String> {
+    let number = Port::new(number).map_err(|e| format!("gRPC_port: {e}"))?;
+    Ok(EndpointPort { number, protocol: Some(Protocol::Grpc), name: Some("grpc".into()) })
+}
+
+/// From the metadata; the cluster, which people name after data centres, is the zone where they do not say it.
+fn locality(labels: &Labels, cluster: Option<&str>) -> Locality {
+    let label = |key: &str| labels.get(key).filter(|v| !v.is_empty()).cloned();
+    let own = cluster.filter(|c| *c != DEFAULT_CLUSTER).map(Text::from);
+    Locality {
+        region: label("region").unwrap_or_default(),
+        zone: label("zone").or(own).unwrap_or_default(),
+        sub_zone: label("subzone").or_else(|| label("sub_zone")).unwrap_or_default(),
+    }
+}
+
+/// Metadata as text; Nacos holds texts, but a list may show numbers or nothing.
+fn labels(metadata: Option<BTreeMap<String, Value>>) -> Labels {
+    let text = |value: Value| match value {
+        Value::String(text) => Text::from(text),
+        Value::Null => Text::default(),
+        other => other.to_string().into(),
+    };
+    metadata.unwrap_or_default().into_iter().map(|(key, value)| (key.into(), text(value))).collect()
+}

@@ -1,0 +1,282 @@
+//! One round after the other: what is to be read, and what of it is told.
+//!
+//! State: the interface (`None` until asked, and again after the server was lost or says 404 or 410, as after an upgrade),
+//! the scopes as last told, and what each scope remembers of its last reading.
+
+use super::{
+    Config, DEFAULT_GROUP, Namespaces, PUBLIC,
+    api::{self, Api, Namespace},
+    bulk,
+    client::Client,
+    each,
+    error::Error,
+    threshold::{self, Thresholds},
+};
+use crate::{
+    model::{Service, ServiceId, Text},
+    registry::{Metrics, Scope, Update, chain},
+};
+use futures_util::{StreamExt, stream};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::{sync::mpsc, time::Instant};
+use tracing::{debug, info, warn};
+use wildmatch::WildMatch;
+
+/// Scopes read at the same time; each has requests of its own in flight.
+const SCOPES_AT_ONCE: usize = 4;
+
+/// Nobody listens any more.
+#[derive(Debug)]
+pub(super) struct Closed;
+
+/// How a round went.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    /// Some scope was read.
+    pub(super) good: bool,
+    /// How long the server asked to be left alone.
+    pub(super) asked_to_wait: Duration,
+}
+
+/// A namespace, or a group of one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Target {
+    namespace: Text,
+    group: Option<Text>,
+}
+
+/// What a target remembers.
+#[derive(Debug, Default)]
+struct Memory {
+    bulk: bulk::Memory,
+    thresholds: Thresholds,
+    each: each::Memory,
+}
+
+type Lists = (Vec<Arc<Service>>, Vec<(ServiceId, Text)>);
+
+/// Reads one registry.
+#[derive(Debug)]
+pub(super) struct Reader {
+    registry: Text,
+    config: Config,
+    client: Client,
+    out: mpsc::Sender<Update>,
+    api: Option<Api>,
+    told: Vec<Scope>,
+    failing: HashMap<Option<Scope>, Text>,
+    memory: HashMap<Target, Memory>,
+}
+
+impl Reader {
+    pub(super) fn new(
+        registry: Text,
+        config: Config,
+        out: mpsc::Sender<Update>,
+        metrics: Metrics,
+    ) -> Result<Self, Error> {
+        let client = Client::new(registry.clone(), &config, metrics)?;
+        let (told, failing, memory) = Default::default();
+        Ok(Reader { registry, config, client, out, api: None, told, failing, memory })
+    }
+
+    /// Reads everything once and tells it.
+    pub(super) async fn round(&mut self) -> Result<Round, Closed> {
+        let started = Instant::now();
+        let mut round = Round::default();
+        match self.targets().await {
+            Ok((api, targets)) => {
+                self.tell_scopes(&targets).await?;
+                self.read(api, targets, &mut round).await?;
+            }
+            Err(error) => {
+                round.asked_to_wait = error.retry_after().unwrap_or_default();
+                self.api = None;
+                self.tell_failure(None, &error).await?;
+            }
+        }
+        self.send(Update::Cost(self.client.take_cost(started.elapsed()))).await?;
+        Ok(round)
+    }
+
+    /// The interface, and what to read by it; a namespace that does not exist comes with its error.
+    async fn targets(&mut self) -> Result<(Api, Vec<(Target, Option<Error>)>), Error> {
+        let namespaces = self.namespaces().await?;
+        let api = match self.api {
+            Some(api) => api,
+            None => {
+                let ids: Vec<Text> =
+                    namespaces.iter().filter(|(_, wrong)| wrong.is_none()).map(|(id, _)| id.clone()).collect();
+                let ids = if ids.is_empty() { vec![PUBLIC.into()] } else { ids };
+                let api = api::detect(&self.client, &ids).await?;
+                info!(registry = %self.registry, %api, "Found out how the Nacos server is read.");
+                *self.api.insert(api)
+            }
+        };
+        let mut targets = Vec::new();
+        for (namespace, wrong) in namespaces {
+            if api.is_bulk() || wrong.is_some() {
+                targets.push((Target { namespace, group: None }, wrong));
+            } else {
+                let groups = self.groups().into_iter();
+                targets.extend(groups.map(|g| (Target { namespace: namespace.clone(), group: Some(g) }, None)));
+            }
+        }
+        Ok((api, targets))
+    }
+
+    /// The ids of the configured namespaces. The public one exists on every server, and the list of namespaces may be
+    /// forbidden: then what is configured is taken for ids.
+    async fn namespaces(&self) -> Result<Vec<(Text, Option<Error>)>, Error> {
+        let named = match &self.config.namespaces {
+            Namespaces::All => {
+                return Ok(api::namespaces(&self.client).await?.into_iter().map(|n| (n.id, None)).collect());
+            }
+            Namespaces::Named(named) => named,
+        };
+        let public = |name: &Text| name.is_empty() || &**name == PUBLIC;
+        if named.iter().all(public) {
+            return Ok(vec![(PUBLIC.into(), None)]);
+        }
+        let listed = match api::namespaces(&self.client).await {
+            Ok(listed) => listed,
+            Err(error @ Error::NoNamespaceList(_)) => {
+                debug!(registry = %self.registry, %error, "Taking the configured namespaces for ids.");
+                return Ok(named.iter().map(|name| (name.clone(), None)).collect());
+            }
+            Err(error) => return Err(error),
+        };
+        let mut found: Vec<(Text, Option<Error>)> = named
+            .iter()
+            .map(|name| if public(name) { (PUBLIC.into(), None) } else { resolve(name, &listed) })
+            .collect();
+        found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        found.dedup_by(|(a, _), (b, _)| a == b);
+        Ok(found)
+    }
+
+    /// Groups to be asked for one by one. What a pattern may match cannot be listed there.
+    fn groups(&self) -> Vec<Text> {
+        let patterns = &self.config.groups;
+        let mut groups: Vec<Text> = patterns.iter().filter(|p| !p.contains(['*', '?'])).cloned().collect();
+        if patterns.is_empty() || patterns.iter().any(|p| WildMatch::new(p).matches(DEFAULT_GROUP)) {
+            groups.push(DEFAULT_GROUP.into());
+        }
+        groups.sort();
+        groups.dedup();
+        groups
+    }
+
+    async fn read(&mut self, api: Api, targets: Vec<(Target, Option<Error>)>, round: &mut Round) -> Result<(), Closed> {
+        let mut memory = std::mem::take(&mut self.memory);
+        let work: Vec<_> = targets
+            .into_iter()
+            .map(|(target, wrong)| {
+                let remembered = memory.remove(&target).unwrap_or_default();
+                (target, remembered, wrong)
+            })
+            .collect();
+        let (mut ask_again, mut outcomes) = (false, Vec::new());
+        {
+            let reader = &*self;
+            let readings = work.into_iter().map(|(target, mut remembered, wrong)| async move {
+                let outcome = match wrong {
+                    Some(error) => Err(error),
+                    None => reader.target(api, &target, &mut remembered).await,
+                };
+                (target, remembered, outcome)
+            });
+            let mut reading = stream::iter(readings.collect::<Vec<_>>()).buffer_unordered(SCOPES_AT_ONCE);
+            while let Some(outcome) = reading.next().await {
+                outcomes.push(outcome);
+            }
+        }
+        for (target, remembered, outcome) in outcomes {
+            let scope = target.scope();
+            self.memory.insert(target, remembered);
+            match outcome {
+                Ok((services, unreadable)) => {
+                    round.good = true;
+                    self.failing.retain(|failing, _| failing.as_ref().is_some_and(|other| *other != scope));
+                    self.send(Update::Listed { scope, services, unreadable }).await?;
+                }
+                Err(error) => {
+                    ask_again |= error.is_server_lost() || error.is_not_offered();
+                    round.asked_to_wait = round.asked_to_wait.max(error.retry_after().unwrap_or_default());
+                    self.tell_failure(Some(scope), &error).await?;
+                }
+            }
+        }
+        if ask_again {
+            self.api = None;
+        }
+        Ok(())
+    }
+
+    /// One target, whole or not at all.
+    async fn target(&self, api: Api, target: &Target, memory: &mut Memory) -> Result<Lists, Error> {
+        let Reader { client, registry, config, .. } = self;
+        let namespace = &target.namespace;
+        if let Some(group) = &target.group {
+            let (page_size, concurrency) = (config.page_size, config.concurrency);
+            let source = each::Source { client, registry, namespace, group, page_size, concurrency };
+            let reading = source.read(&mut memory.each).await?;
+            return Ok((reading.services, reading.unreadable));
+        }
+        let source = bulk::Source { client, api, registry, namespace, page_size: config.page_size };
+        let mut reading = source.read(&mut memory.bulk).await?;
+        let patterns: Vec<_> = config.groups.iter().map(|g| WildMatch::new(g)).collect();
+        let wanted = |id: &ServiceId| patterns.is_empty() || patterns.iter().any(|p| p.matches(&id.group));
+        reading.services.retain(|id, _| wanted(id));
+        reading.unreadable.retain(|id, _| wanted(id));
+        let (concurrency, period) = (config.concurrency, config.period);
+        let source = threshold::Source { client, api, concurrency, period };
+        let services = memory.thresholds.apply(&source, &reading.services).await;
+        Ok((services, reading.unreadable.into_iter().collect()))
+    }
+
+    async fn tell_scopes(&mut self, targets: &[(Target, Option<Error>)]) -> Result<(), Closed> {
+        let mut scopes: Vec<Scope> = targets.iter().map(|(target, _)| target.scope()).collect();
+        scopes.sort();
+        if scopes != self.told {
+            self.told.clone_from(&scopes);
+            self.send(Update::Scopes(scopes)).await?;
+        }
+        Ok(())
+    }
+
+    /// Log and update of a failure; the log only when the error is a new one.
+    async fn tell_failure(&mut self, scope: Option<Scope>, error: &Error) -> Result<(), Closed> {
+        let error = chain(error);
+        if self.failing.insert(scope.clone(), error.clone()).as_ref() != Some(&error) {
+            let part = scope.as_ref().map_or_else(|| "all".into(), Scope::to_string);
+            warn!(registry = %self.registry, scope = %part, %error, "Cannot read Nacos; its last services stay.");
+        }
+        self.send(Update::Failed { scope, error }).await
+    }
+
+    async fn send(&self, update: Update) -> Result<(), Closed> {
+        self.out.send(update).await.map_err(|_| Closed)
+    }
+}
+
+impl Target {
+    fn scope(&self) -> Scope {
+        match &self.group {
+            Some(group) => Scope(format!("{}/{group}", self.namespace).into()),
+            None => Scope(self.namespace.clone()),
+        }
+    }
+}
+
+/// By id, then by name.
+fn resolve(name: &Text, listed: &[Namespace]) -> (Text, Option<Error>) {
+    let found = listed.iter().find(|n| n.id == *name).or_else(|| listed.iter().find(|n| n.name == *name));
+    match found {
+        Some(namespace) => (namespace.id.clone(), None),
+        None => {
+            let known: Vec<String> = listed.iter().map(|n| format!("{} ({})", n.id, n.name)).collect();
+            (name.clone(), Some(Error::NoNamespace { name: name.to_string(), known: known.join(", ") }))
+        }
+    }
+}

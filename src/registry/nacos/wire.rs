@@ -1,0 +1,162 @@
+//! Nacos' JSON, as the servers really write it, and how an answer is told from an error that came with status 200.
+//!
+//! What makes a list a list is required (`pageItems`, `doms`, `hosts`): an error's JSON must never read as an empty list.
+//! Everything else is optional; `null` and absent are the same.
+
+use super::error::Error;
+use crate::util::secret::Secret;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, value::RawValue};
+use std::{borrow::Cow, collections::BTreeMap};
+
+/// `{"code":0,"message":..,"data":..}` of v2 and v3, and of v1 where it lists namespaces (with code 200).
+#[derive(Debug, Deserialize)]
+pub(super) struct Envelope<T> {
+    pub(super) data: T,
+}
+
+/// A page of the bulk list of 3.x.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Page<'a> {
+    pub(super) total_count: usize,
+    #[serde(borrow)]
+    pub(super) page_items: Vec<&'a RawValue>,
+}
+
+/// Only the count of such a page.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Total {
+    pub(super) total_count: usize,
+}
+
+/// What a service is called in a bulk list.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Named<'a> {
+    #[serde(borrow)]
+    pub(super) service_name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) group_name: Option<Cow<'a, str>>,
+}
+
+/// The rest of a service in a bulk list. 2.x and 3.x write protectThreshold 0.0 here whatever it is: it is not read.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Detail<'a> {
+    #[serde(borrow, default)]
+    pub(super) cluster_map: Option<BTreeMap<String, Option<Cluster<'a>>>>,
+    #[serde(default)]
+    pub(super) metadata: Option<BTreeMap<String, Value>>,
+}
+
+/// A cluster of a service's instances.
+#[derive(Debug, Deserialize)]
+pub(super) struct Cluster<'a> {
+    #[serde(borrow, default)]
+    pub(super) hosts: Option<Vec<&'a RawValue>>,
+}
+
+/// An instance. `valid` is what v1's bulk list calls healthy; `clusterName` stands only in lists of instances.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Instance {
+    pub(super) ip: String,
+    pub(super) port: i64,
+    #[serde(default)]
+    pub(super) weight: Option<f64>,
+    #[serde(default)]
+    pub(super) healthy: Option<bool>,
+    #[serde(default)]
+    pub(super) valid: Option<bool>,
+    #[serde(default)]
+    pub(super) enabled: Option<bool>,
+    #[serde(default)]
+    pub(super) cluster_name: Option<String>,
+    #[serde(default)]
+    pub(super) metadata: Option<BTreeMap<String, Value>>,
+}
+
+/// A page of v1's list of names.
+#[derive(Debug, Deserialize)]
+pub(super) struct Names {
+    pub(super) count: usize,
+    pub(super) doms: Vec<String>,
+}
+
+/// v1's instances of one service.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Instances<'a> {
+    #[serde(borrow)]
+    pub(super) hosts: &'a RawValue,
+    #[serde(default)]
+    pub(super) reach_protection_threshold: bool,
+}
+
+/// A service's own settings.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Settings {
+    pub(super) protect_threshold: f64,
+}
+
+/// A namespace. 2.x writes the public one's id as "".
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Namespace {
+    pub(super) namespace: Option<String>,
+    #[serde(default)]
+    pub(super) namespace_show_name: Option<String>,
+}
+
+/// What a login gives.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Token {
+    #[serde(deserialize_with = "secret")]
+    pub(super) access_token: Secret,
+    pub(super) token_ttl: u64,
+}
+
+fn secret<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
+    String::deserialize(from).map(Secret::new)
+}
+
+#[derive(Deserialize)]
+struct Verdict {
+    code: i64,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+/// Reads an answer in an envelope, whose code must be one of success.
+pub(super) fn enveloped<'a, T: Deserialize<'a>>(url: &str, body: &'a [u8]) -> Result<T, Error> {
+    if let Some(refused) = refusal(url, body) {
+        return Err(refused);
+    }
+    decode::<Envelope<T>>(url, body).map(|envelope| envelope.data)
+}
+
+/// Reads an answer without an envelope; if it is none, it may be an error with a code.
+pub(super) fn bare<'a, T: Deserialize<'a>>(url: &str, body: &'a [u8]) -> Result<T, Error> {
+    decode(url, body).map_err(|error| refusal(url, body).unwrap_or(error))
+}
+
+/// Reads an answer that has been given both ways by servers of different age.
+pub(super) fn either<T: DeserializeOwned>(url: &str, body: &[u8]) -> Result<T, Error> {
+    bare(url, body).or_else(|_| enveloped(url, body))
+}
+
+fn refusal(url: &str, body: &[u8]) -> Option<Error> {
+    let Verdict { code, message } = serde_json::from_slice(body).ok()?;
+    (!matches!(code, 0 | 200)).then(|| Error::Refused { url: url.into(), code, message: message.unwrap_or_default() })
+}
+
+fn decode<'a, T: Deserialize<'a>>(url: &str, body: &'a [u8]) -> Result<T, Error> {
+    serde_json::from_slice(body).map_err(|source| {
+        let start = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
+        Error::Decode { url: url.into(), start, source }
+    })
+}

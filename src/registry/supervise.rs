@@ -1,0 +1,133 @@
+//! Keeps one registry's reading alive. [`super::spawn`] runs it; the reading is a task of its own, so that its panic is
+//! seen here and nowhere else.
+
+use super::{Metrics, Update, backoff::Backoff};
+use crate::model::Text;
+use std::{future::Future, time::Duration};
+use tokio::{
+    sync::mpsc,
+    task::JoinError,
+    time::{Instant, sleep},
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tracing::{Instrument, error, info_span};
+
+/// A reading that lasted this long had succeeded: its next failure is a new one.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// Runs `reading` again and again until `stop` or the end of the receiver.
+pub(super) async fn supervise<F>(
+    name: Text,
+    out: mpsc::Sender<Update>,
+    metrics: Metrics,
+    stop: CancellationToken,
+    mut reading: impl FnMut() -> F,
+) where
+    F: Future<Output = Result<(), Text>> + Send + 'static,
+{
+    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
+    let work = async {
+        while !out.is_closed() {
+            let started = Instant::now();
+            let task = tokio::spawn(reading().instrument(info_span!("registry", %name)));
+            // Aborted when this future is dropped, which is how a reading that hangs is stopped.
+            let ended = AbortOnDropHandle::new(task).await;
+            if out.is_closed() {
+                return;
+            }
+            if started.elapsed() >= SETTLED {
+                backoff.reset();
+            }
+            let reason = why(ended);
+            note_restart(&name, &reason, &metrics);
+            if out.send(Update::Failed { scope: None, error: reason }).await.is_err() {
+                return;
+            }
+            sleep(backoff.next()).await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = work => {}
+    }
+}
+
+/// Why a reading ended, for people.
+fn why(ended: Result<Result<(), Text>, JoinError>) -> Text {
+    match ended {
+        Ok(Ok(())) => "the reading ended by itself; it is started anew".into(),
+        Ok(Err(error)) => error,
+        Err(broken) => match broken.try_into_panic() {
+            Ok(panic) => {
+                let text = panic
+                    .downcast_ref::<&str>()
+                    .map(|text| (*text).to_owned())
+                    .or_else(|| panic.downcast_ref::<String>().cloned());
+                format!("the reading panicked ({}); it is started anew", text.unwrap_or_default()).into()
+            }
+            Err(aborted) => aborted.to_string().into(),
+        },
+    }
+}
+
+/// Log and count of one restart.
+fn note_restart(registry: &Text, reason: &Text, metrics: &Metrics) {
+    metrics.restart(registry);
+    error!(%registry, error = %reason, "The reading of a registry ended. Its last services stay; it starts anew.");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    /// Runs a reading that fails in its own way the first time and hangs from the second time on.
+    async fn first_update(first: fn() -> Result<(), Text>) -> (Update, usize) {
+        let (out, mut updates) = mpsc::channel(1);
+        let stop = CancellationToken::new();
+        let runs = Arc::new(AtomicUsize::new(0));
+        let (count, started) = (runs.clone(), Arc::new(tokio::sync::Notify::new()));
+        let signal = started.clone();
+        let task = tokio::spawn(supervise("r".into(), out, Metrics::default(), stop.clone(), move || {
+            let run = count.fetch_add(1, Ordering::SeqCst);
+            let signal = signal.clone();
+            async move {
+                if run == 0 {
+                    return first();
+                }
+                signal.notify_one();
+                std::future::pending().await
+            }
+        }));
+        let update = updates.recv().await.unwrap();
+        started.notified().await;
+        stop.cancel();
+        task.await.unwrap();
+        (update, runs.load(Ordering::SeqCst))
+    }
+
+    async fn check(first: fn() -> Result<(), Text>, expected: &str) {
+        let (update, runs) = first_update(first).await;
+        let Update::Failed { scope: None, error } = update else { panic!("{update:?}") };
+        assert_eq!((&*error, runs), (expected, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reading_that_panics_or_ends_is_reported_and_started_anew() {
+        check(|| panic!("boom"), "the reading panicked (boom); it is started anew").await;
+        check(|| Ok(()), "the reading ended by itself; it is started anew").await;
+        check(|| Err("no such folder".into()), "no such folder").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hanging_reading_stops_when_told() {
+        let (out, _updates) = mpsc::channel(1);
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(supervise("r".into(), out, Metrics::default(), stop.clone(), std::future::pending));
+        stop.cancel();
+        task.await.unwrap();
+    }
+}
