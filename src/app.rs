@@ -1,8 +1,178 @@
-//! The one place that sees every part: starts, joins and stops them.
+//! The one place that sees every part: binds, joins, runs and ends them.
+//!
+//! Ports are taken before anything runs, so that a taken one is told at once and tests can use port 0. Every part is a
+//! task in one set; one that ends before it is told to ends the whole with an error, because a Portolan without one of
+//! its parts would serve stale data in silence.
+//!
+//! The end goes against the direction of the data: first not ready, then the streams end themselves, then the rest.
 
-use crate::config::Config;
+mod banner;
+mod sources;
 
-/// Runs everything until a signal ends it.
-pub async fn run(_config: Config) -> anyhow::Result<()> {
-    Ok(())
+use crate::{
+    admin, catalog,
+    config::{self, Config, RegistryConfig},
+    registry, resolver,
+    resource::ViewGeneration,
+    telemetry, views, xds,
+};
+use anyhow::Context;
+use sources::Handles;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+};
+use tokio::{signal::unix, sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+/// A Portolan that has its ports and does not run yet.
+pub struct App {
+    writer: catalog::Writer,
+    catalog: catalog::Handle,
+    follower: views::Follower,
+    registries: Vec<registry::Registry>,
+    registry_metrics: registry::Metrics,
+    xds: xds::Server,
+    admin: admin::Server,
+    stopping: Arc<AtomicBool>,
+}
+
+/// Serves until the process is told to end (SIGTERM, SIGINT).
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let example = config.registries.iter().any(|r| matches!(r.kind, config::Kind::Example));
+    let app = App::bind(config).await?;
+    print!("{}", banner::text(app.xds_addr(), app.admin_addr(), &app.registry_names(), example));
+    let shutdown = CancellationToken::new();
+    let running = app.run(shutdown.clone());
+    tokio::pin!(running);
+    tokio::select! {
+        ended = &mut running => return ended,
+        signal = told_to_end() => info!(signal = signal?, "Ending."),
+    }
+    shutdown.cancel();
+    running.await
+}
+
+impl App {
+    /// Takes the ports, and joins the parts.
+    pub async fn bind(config: Config) -> anyhow::Result<App> {
+        let mut metrics = telemetry::registry();
+        let catalog_metrics = catalog::Metrics::default();
+        let registry_metrics = registry::Metrics::default();
+        let view_metrics = views::Metrics::default();
+        let xds_metrics = xds::Metrics::default();
+        catalog_metrics.register(&mut metrics);
+        registry_metrics.register(&mut metrics);
+        view_metrics.register(&mut metrics);
+        xds_metrics.register(&mut metrics);
+
+        let policies = config.registries.iter().map(|registry| registry.policy.clone()).collect();
+        let (writer, catalog) = catalog::Writer::new(policies, config.catalog, catalog_metrics);
+        let (follower, view) = views::Follower::new(config.envoy, catalog.clone(), view_metrics);
+        let xds = xds::Server::bind(xds_options(&config.xds), Arc::new(OneView(view.clone())), xds_metrics)?;
+        let stopping = Arc::new(AtomicBool::new(false));
+        let handles = Handles { catalog: catalog.clone(), view, clients: xds.clients(), stopping: stopping.clone() };
+        let admin = admin::Server::bind(config.admin.listen, Arc::new(handles), Arc::new(metrics)).await?;
+        let address = admin.local_addr();
+        let registries = config.registries.into_iter().map(|registry| to_be_read(registry, address)).collect();
+        Ok(App { writer, catalog, follower, registries, registry_metrics, xds, admin, stopping })
+    }
+
+    /// Where clients connect.
+    pub fn xds_addr(&self) -> SocketAddr {
+        self.xds.local_addr()
+    }
+
+    /// Where people ask.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin.local_addr()
+    }
+
+    fn registry_names(&self) -> Vec<String> {
+        self.registries.iter().map(|r| format!("{} ({})", r.name, r.kind.name())).collect()
+    }
+
+    /// Serves until `shutdown`, then drains and ends.
+    ///
+    /// # Errors
+    /// If a part ends before it is told to.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let App { writer, catalog, follower, registries, registry_metrics, xds, admin, stopping } = self;
+        let rest = CancellationToken::new();
+        let mut parts: JoinSet<&'static str> = JoinSet::new();
+        let mut spawn = |name, part: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
+            parts.spawn(async move {
+                part.await;
+                name
+            });
+        };
+        for (place, registry) in registries.into_iter().enumerate() {
+            let task = registry::spawn(registry, writer.feed(place), registry_metrics.clone(), rest.clone());
+            spawn("registry", Box::pin(async move { drop(task.await) }));
+        }
+        spawn("catalog", Box::pin(writer.run(rest.clone())));
+        spawn("resolver", Box::pin(resolver::run(resolver::System::new(), catalog, rest.clone())));
+        spawn("views", Box::pin(follower.run(rest.clone())));
+        spawn("admin", Box::pin(admin.run(rest.clone())));
+
+        let serving = xds.run(shutdown.clone());
+        tokio::pin!(serving);
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = &mut serving => anyhow::bail!("serving xDS ended by itself"),
+            Some(ended) = parts.join_next() => {
+                let part = ended.context("a part of Portolan broke")?;
+                anyhow::bail!("the part {part:?} ended by itself");
+            }
+        }
+        stopping.store(true, Ordering::Relaxed);
+        serving.await;
+        rest.cancel();
+        while parts.join_next().await.is_some() {}
+        Ok(())
+    }
+}
+
+/// Everyone sees everything.
+struct OneView(views::View);
+
+impl xds::Views for OneView {
+    fn subscribe(&self, _node: &xds::Node) -> watch::Receiver<Arc<ViewGeneration>> {
+        self.0.subscribe()
+    }
+}
+
+fn to_be_read(config: RegistryConfig, admin: SocketAddr) -> registry::Registry {
+    let kind = match config.kind {
+        config::Kind::Nacos(nacos) => registry::Kind::Nacos(nacos),
+        config::Kind::File(file) => registry::Kind::File(file),
+        config::Kind::Example => {
+            registry::Kind::File(registry::file::Config::new(registry::file::Source::Example(admin)))
+        }
+    };
+    registry::Registry { name: config.name, kind }
+}
+
+fn xds_options(config: &config::Xds) -> xds::Options {
+    xds::Options {
+        address: config.listen,
+        max_request_bytes: config.limits.request_bytes,
+        max_names: config.limits.names_per_stream,
+        max_streams: config.limits.streams,
+        max_streams_per_connection: config.limits.streams_per_connection,
+        max_connections: config.limits.connections,
+        drain: config.drain,
+        max_connection_age: config.max_connection_age,
+        ..xds::Options::default()
+    }
+}
+
+async fn told_to_end() -> std::io::Result<&'static str> {
+    let mut terminate = unix::signal(unix::SignalKind::terminate())?;
+    let mut interrupt = unix::signal(unix::SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        _ = interrupt.recv() => Ok("SIGINT"),
+    }
 }

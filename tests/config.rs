@@ -2,7 +2,7 @@
 //! `UPDATE_GOLDEN=1` rewrites the latter.
 
 use portolan::{
-    config,
+    config, registry,
     util::yaml::{Problems, Resolver},
 };
 use std::{env, fmt::Write, fs, path::Path};
@@ -84,5 +84,5 @@ fn relative_paths_and_secrets_stand_beside_the_file() {
     fs::write(folder.path().join("secret"), "p\n").unwrap();
     let loaded = config::load(&path).unwrap();
     let config::Kind::File(file) = &loaded.config.registries[0].kind else { panic!("{loaded:?}") };
-    assert_eq!(file.path, folder.path().join("services"));
+    assert_eq!(file.source, registry::file::Source::Path(folder.path().join("services")));
 }

@@ -6,14 +6,12 @@
 
 mod envoy;
 mod log;
-mod pending;
 mod publish;
 mod registry;
 mod select;
 mod server;
 
 pub use log::Log;
-pub use pending::{file, nacos};
 pub use registry::{Kind, RegistryConfig};
 pub use server::{Admin, Limits, Xds};
 

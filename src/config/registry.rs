@@ -1,9 +1,10 @@
 //! `registries:`: what is read, and how its services are published.
 
-use super::{file, nacos, publish, select};
+use super::{publish, select};
 use crate::{
     catalog::{Policy, Template},
     model::Text,
+    registry::{file, nacos},
     util::yaml::{Place, Section, Value},
 };
 use std::collections::HashMap;
@@ -49,17 +50,23 @@ impl Kind {
         };
         Template::parse(host).expect("the default templates are valid")
     }
+
+    /// What holds where `publish:` says nothing. A catalogue file is read whole or not at all: what one list lacks is
+    /// gone, and no second list would come to confirm it.
+    fn default_policy(&self, registry: &str) -> Policy {
+        let absent_lists = match self {
+            Kind::Nacos(_) => 2,
+            Kind::File(_) | Kind::Example => 1,
+        };
+        Policy { absent_lists, ..Policy::new(registry, self.name(), self.default_host()) }
+    }
 }
 
 impl RegistryConfig {
     /// The built-in example catalogue.
     pub fn example() -> Self {
         let kind = Kind::Example;
-        RegistryConfig {
-            name: "example".into(),
-            policy: Policy::new("example", kind.name(), kind.default_host()),
-            kind,
-        }
+        RegistryConfig { name: "example".into(), policy: kind.default_policy("example"), kind }
     }
 
     fn read(section: &mut Section<'_>) -> Option<Self> {
@@ -70,7 +77,7 @@ impl RegistryConfig {
         let required = section.get("required", Value::bool).unwrap_or(true);
         // Without a name or kind there is no policy, but its mistakes are told all the same.
         let shown = kind.as_ref().unwrap_or(&Kind::Example);
-        let mut policy = Policy::new(name.as_deref().unwrap_or_default(), shown.name(), shown.default_host());
+        let mut policy = shown.default_policy(name.as_deref().unwrap_or_default());
         policy.required = required;
         policy.select.include = include;
         policy.select.exclude = exclude;
@@ -87,17 +94,17 @@ pub(super) fn read_all(list: &Value<'_>) -> Option<Vec<RegistryConfig>> {
     }
     let mut first: HashMap<Text, Place> = HashMap::new();
     let read = |item: &Value<'_>| {
-        let mut place = None;
-        let registry = item.section(|s| {
-            place = s.take("name");
-            RegistryConfig::read(s)
-        })?;
-        let name = place.expect("a registry that was read has a name");
-        if let Some(other) = first.insert(registry.name.clone(), name.place()) {
-            let text = format!("the registry {:?} is there twice, first on line {}", &*registry.name, other.line);
-            return name.problem(format!("{text}; give one of them another name"));
-        }
-        Some(registry)
+        item.section(|section| {
+            // Even of a registry with other mistakes the name counts.
+            if let Some(name) = section.take("name")
+                && let Ok(text) = name.attempt(|name| Some(Text::from(name.text()?)))
+                && let Some(other) = first.insert(text.clone(), name.place())
+            {
+                let twice = format!("the registry {:?} is there twice, first on line {}", &*text, other.line);
+                name.problem::<()>(format!("{twice}; give one of them another name"));
+            }
+            RegistryConfig::read(section)
+        })
     };
     Some(items.iter().filter_map(read).collect())
 }

@@ -10,7 +10,7 @@ fn write_catalogue(folder: &Path, order: impl Iterator<Item = usize>) {
             "services:\n- host: svc-{service}.example\n  ports: [{{ name: http, port: 80, protocol: http }}, {{ name: rpc, port: 9090, protocol: grpc }}]\n  labels: {{ team: shop, tier: 'a' }}\n  endpoints:\n"
         );
         let mut endpoints: Vec<usize> = (1..=8).collect();
-        endpoints.rotate_left(service);
+        endpoints.rotate_left(service % 8);
         for endpoint in endpoints {
             writeln!(
                 text,

@@ -48,7 +48,7 @@ async fn follows_changes(example: &str) {
     let (one, other) = (first.address.to_string(), second.address.to_string());
     write(&file, std::slice::from_ref(&one), 1..21, "http");
     let portolan = Portolan::start(&format!(
-        "registries:\n- name: files\n  file: {{ path: '{}' }}\n  publish: {{ linger: 1s }}\n",
+        "registries:\n- name: files\n  file: {{ path: '{}' }}\n  publish: {{ linger: 1s, max_drop: 100% }}\n",
         file.display()
     ))
     .await;

@@ -1,0 +1,27 @@
+//! What is printed at the start: what is served, on which ports, and what to do next.
+
+use std::{fmt::Write, net::SocketAddr, path::Path};
+
+/// The text; with the example, also the command that starts an Envoy on it.
+pub(super) fn text(xds: SocketAddr, admin: SocketAddr, registries: &[String], example: bool) -> String {
+    let mut out = String::new();
+    let mut line = |text: std::fmt::Arguments<'_>| writeln!(out, "{text}").expect("writing to a text does not fail");
+    line(format_args!("Portolan {} reads {}.", env!("CARGO_PKG_VERSION"), registries.join(", ")));
+    line(format_args!("  xDS on {xds} for Envoy and gRPC"));
+    line(format_args!("  Admin on http://{admin}/"));
+    if example {
+        line(format_args!("This is the example. Start an Envoy on it with"));
+        line(format_args!("  {}", envoy_command(xds)));
+        line(format_args!("and ask it:"));
+        line(format_args!("  curl -i -H 'Host: product-service.example' http://127.0.0.1:10000/"));
+    }
+    out
+}
+
+/// In a clone, the script that also fetches an Envoy; elsewhere, a bootstrap for the Envoy that is there.
+fn envoy_command(xds: SocketAddr) -> String {
+    if xds.port() == 16010 && Path::new("envoy-examples/run").exists() {
+        return "envoy-examples/run sidecar.yaml".into();
+    }
+    format!("envoy --config-yaml \"$(portolan bootstrap envoy --xds {xds})\"")
+}

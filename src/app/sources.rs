@@ -1,0 +1,90 @@
+//! What admin reads: the handles of the other parts, in admin's own words.
+
+use crate::{
+    admin::{self, Acknowledged, Client, Refused, Sent, Subscription},
+    catalog::{self, Catalog},
+    resource::{Variant, ViewGeneration},
+    views, xds,
+};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// The read handles.
+pub(super) struct Handles {
+    pub(super) catalog: catalog::Handle,
+    pub(super) view: views::View,
+    pub(super) clients: Arc<xds::Clients>,
+    pub(super) stopping: Arc<AtomicBool>,
+}
+
+impl admin::Sources for Handles {
+    fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.load()
+    }
+
+    fn view(&self) -> Arc<ViewGeneration> {
+        self.view.load()
+    }
+
+    fn clients(&self) -> Vec<Client> {
+        self.clients.list().into_iter().map(client).collect()
+    }
+
+    fn rejected(&self) -> Vec<admin::Rejected> {
+        let shown = |rejected: &crate::translate::Rejected| admin::Rejected {
+            host: rejected.host.to_string(),
+            subject: rejected.subject.to_string(),
+            code: rejected.why.code(),
+            text: rejected.why.to_string(),
+        };
+        self.view.rejected().iter().map(shown).collect()
+    }
+
+    fn release(&self, registry: &str) -> bool {
+        self.catalog.release(registry)
+    }
+
+    fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+}
+
+fn client(client: xds::Client) -> Client {
+    let node = client.node;
+    let agent = format!("{} {}", node.user_agent, node.user_agent_version);
+    Client {
+        stream: client.stream,
+        peer: client.peer.to_string(),
+        variant: match client.variant {
+            Variant::Sotw => "sotw",
+            Variant::Delta => "delta",
+        },
+        connected_at: client.connected,
+        node: admin::Node {
+            id: node.id,
+            cluster: node.cluster,
+            locality: node.locality.join("/").trim_end_matches('/').into(),
+            agent: agent.trim().into(),
+        },
+        types: client.types.into_iter().map(subscription).collect(),
+    }
+}
+
+fn subscription(of: xds::ClientType) -> Subscription {
+    Subscription {
+        type_url: of.type_url.to_string(),
+        wildcard: of.wildcard,
+        names: of.names,
+        sent: of.sent.map(|sent| Sent { version: sent.version, nonce: sent.nonce.to_string(), at: sent.at }),
+        acknowledged: of.acknowledged.map(|(version, at)| Acknowledged { version, at }),
+        refused: of.refused.map(|refused| Refused {
+            version: refused.version.unwrap_or_default(),
+            message: refused.message,
+            at: refused.at,
+        }),
+        resources_sent: of.resources,
+        bytes_sent: of.bytes,
+    }
+}
