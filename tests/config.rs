@@ -86,3 +86,26 @@ fn relative_paths_and_secrets_stand_beside_the_file() {
     let config::Kind::File(file) = &loaded.config.registries[0].kind else { panic!("{loaded:?}") };
     assert_eq!(file.source, registry::file::Source::Path(folder.path().join("services")));
 }
+
+proptest::proptest! {
+    /// Half-written, overwritten, cut: whatever a good file has become, it is read or its problems are told, with lines.
+    #[test]
+    fn a_damaged_file_is_read_or_its_problems_are_told(
+        at in 0..2_000_usize,
+        length in 0..60_usize,
+        instead in "[ \\n\\t\\-:{}\\[\\]&*!'\"$#,a0é\\x00]{0,8}",
+    ) {
+        let good = fs::read(Path::new(CASES).join("everything/in.yaml")).unwrap();
+        let start = at.min(good.len());
+        let end = (start + length).min(good.len());
+        let text = [&good[..start], instead.as_bytes(), &good[end..]].concat();
+        let lines = 1 + text.iter().filter(|b| **b == b'\n').count();
+        if let Err(problems) = config::parse("a", &text, &Resolver::with_variables("", variable)) {
+            proptest::prop_assert!(!problems.is_empty());
+            for problem in problems.iter() {
+                let line = problem.place.line as usize;
+                proptest::prop_assert!((1..=lines + 1).contains(&line) && problem.place.column > 0, "{}", problem);
+            }
+        }
+    }
+}

@@ -227,7 +227,9 @@ async fn the_page_health_and_metrics_answer() {
 
 #[tokio::test]
 async fn readiness_says_for_whom_it_waits() {
-    let registries = vec![registry("good", State::Synced), registry("late", State::Connecting)];
+    let states =
+        [("good", State::Synced), ("late", State::Connecting), ("half", State::Stale), ("new", State::Syncing)];
+    let registries = states.map(|(name, state)| registry(name, state)).to_vec();
     let admin = Running::start(catalog(Sync::Waiting, registries, vec![published("a", Vec::new())])).await;
     let (status, body) = admin.get("/ready").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
@@ -235,11 +237,13 @@ async fn readiness_says_for_whom_it_waits() {
         serde_json::from_str::<Value>(&body).unwrap(),
         json!({
             "ready": false,
-            "reason": "waiting for the first list of late (refused)",
+            "reason": "waiting for the first list of late (refused), half (refused), new",
             "sync": "waiting",
             "registries": [
                 { "name": "good", "state": "synced", "error": null },
                 { "name": "late", "state": "connecting", "error": "refused" },
+                { "name": "half", "state": "stale", "error": "refused" },
+                { "name": "new", "state": "syncing", "error": null },
             ],
         })
     );

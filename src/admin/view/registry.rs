@@ -134,7 +134,8 @@ pub(in crate::admin) fn ready(catalog: &Catalog, stopping: bool) -> Ready {
         })
         .collect();
     let waiting = || {
-        let unheard = registries.iter().filter(|r| matches!(r.state, "connecting" | "syncing"));
+        // Also one that failed after a part of its lists.
+        let unheard = registries.iter().filter(|r| r.state != State::Synced.name());
         let names: Vec<String> = unheard
             .map(|r| match &r.error {
                 Some(error) => format!("{} ({error})", r.name),
