@@ -34,9 +34,7 @@ impl Generation {
             }
         }
         // Versions tell: what was changed there and back is no change.
-        if self.versions.diff(&next.versions).next().is_none() {
-            return None;
-        }
+        self.versions.diff(&next.versions).next()?;
         rebuild(&mut next.blocks, &next.resources, &changed);
         Some(next)
     }

@@ -38,9 +38,8 @@ impl<'a> Fields<'a> {
     pub fn next(&mut self) -> Result<Option<(u64, &'a [u8])>, Malformed> {
         while self.at < self.data.len() {
             let start = self.at;
-            match self.field().ok_or(Malformed { at: start })? {
-                (number, Some(value)) => return Ok(Some((number, value))),
-                (_, None) => {}
+            if let (number, Some(value)) = self.field().ok_or(Malformed { at: start })? {
+                return Ok(Some((number, value)));
             }
         }
         Ok(None)

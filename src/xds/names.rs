@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn what_clients_have_is_shared_in_whatever_order_it_comes() {
         let interner = Interner::default();
-        let (a, b): ((&[u8], &[u8]), (&[u8], &[u8])) = ((b"a", b"0000000000000001"), (b"b", b"v2"));
+        let [a, b]: [(&[u8], &[u8]); 2] = [(b"a", b"0000000000000001"), (b"b", b"v2")];
         let one = interner.versions(&[a, b], |_| None);
         assert!(Arc::ptr_eq(&one, &interner.versions(&[b, a], |_| None)));
         assert_eq!(*one, Versions::from_iter([(Name::from("a"), 1u64), (Name::from("b"), 0)]));

@@ -33,7 +33,7 @@ pub enum Listed<'a> {
     New(Cow<'a, [u8]>),
 }
 
-/// A request. Everything but the node, which only the first one has; see [`node`].
+/// A request. Everything but the node, which only the first one has: `node` finds it.
 #[derive(Debug)]
 pub struct Request<'a> {
     /// What is asked for; empty where the method says it.

@@ -86,7 +86,7 @@ impl<H: Health> hyper::service::Service<Request<Incoming>> for Connection<H> {
 
 impl<H: Health> Connection<H> {
     fn open(&self, request: Request<Incoming>) -> Response<Body> {
-        if let Err(response) = check_headers(request.headers()) {
+        if let Some(response) = refuse_headers(request.headers()) {
             return response;
         }
         let Some((variant, implied)) = method(request.uri().path()) else {
@@ -115,20 +115,20 @@ impl<H: Health> Connection<H> {
 }
 
 /// Refuses what is no gRPC, and compression: frames are read as they are.
-fn check_headers(headers: &HeaderMap) -> Result<(), Response<Body>> {
+fn refuse_headers(headers: &HeaderMap) -> Option<Response<Body>> {
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
     if !text("content-type").is_some_and(|t| t.starts_with("application/grpc")) {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return Err(response);
+        return Some(response);
     }
     match text("grpc-encoding") {
-        None | Some("identity") => Ok(()),
+        None | Some("identity") => None,
         Some(other) => {
             let text = format!("grpc-encoding {other} is not accepted; switch compression off in the client");
             let mut response = Status::unimplemented(text).into_http();
             response.headers_mut().insert("grpc-accept-encoding", HeaderValue::from_static("identity"));
-            Err(response)
+            Some(response)
         }
     }
 }

@@ -188,7 +188,11 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
             let now = generations.borrow_and_update().clone();
             self.follow = Some(Follow { generations, now });
         }
-        if let Some(follow) = &self.follow {
+        if let Some(follow) = &mut self.follow {
+            // The newest state wins: no request is answered from a generation that another has followed.
+            if follow.generations.has_changed().unwrap_or(false) {
+                follow.now = follow.generations.borrow_and_update().clone();
+            }
             self.session.on_request(raw, &follow.now, Instant::now())?;
         }
         Ok(())

@@ -382,7 +382,7 @@ fn op() -> impl Strategy<Value = Op> {
 /// Clusters `a0 b1 a2 b3 …` refer to the assignments `0 1 2 …`: `a0` and `b0` would share one.
 fn name(kind: Kind, i: u8) -> String {
     match kind {
-        Kind::Cluster => format!("{}{}", if i % 2 == 0 { 'a' } else { 'b' }, i / 2),
+        Kind::Cluster => format!("{}{}", if i.is_multiple_of(2) { 'a' } else { 'b' }, i / 2),
         _ => i.to_string(),
     }
 }

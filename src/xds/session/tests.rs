@@ -1,1 +1,159 @@
+//! Rules that need a clock or a look inside: no sockets.
 
+use super::{
+    model::{Told, answers, resource, rules},
+    *,
+};
+use crate::resource::Readiness;
+use prost::Message;
+use xds_api::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
+
+/// A session on a complete view, and a clock.
+struct Fixture {
+    session: Session,
+    view: ViewGeneration,
+    now: Instant,
+}
+
+impl Fixture {
+    fn of(variant: Variant, resources: &[(Kind, &str)]) -> Fixture {
+        let put = |(kind, name): &(Kind, &str)| (*kind, Name::from(*name), Some(resource(*kind, name, 1)));
+        let view = ViewGeneration::empty().next(Readiness::Complete, resources.iter().map(put)).unwrap();
+        Fixture { session: Session::new(variant, None, rules(usize::MAX)), view, now: Instant::now() }
+    }
+
+    fn change(&mut self, kind: Kind, name: &str, value: u8) -> Vec<Told> {
+        let change = (kind, Name::from(name), Some(resource(kind, name, value)));
+        self.view = self.view.next(Readiness::Complete, [change]).unwrap();
+        self.wake()
+    }
+
+    fn wake(&mut self) -> Vec<Told> {
+        self.session.on_generation(&self.view, self.now);
+        answers(&mut self.session)
+    }
+
+    fn sotw(&mut self, kind: Kind, names: &[&str], nonce: &str) -> Vec<Told> {
+        let raw = DiscoveryRequest {
+            type_url: kind.type_url().into(),
+            resource_names: names.iter().map(|n| n.to_string()).collect(),
+            response_nonce: nonce.into(),
+            ..Default::default()
+        };
+        self.session.on_request(&raw.encode_to_vec(), &self.view, self.now).unwrap();
+        answers(&mut self.session)
+    }
+
+    fn delta(&mut self, kind: Kind, subscribe: &[&str], nonce: &str) -> Vec<Told> {
+        let raw = DeltaDiscoveryRequest {
+            type_url: kind.type_url().into(),
+            resource_names_subscribe: subscribe.iter().map(|n| n.to_string()).collect(),
+            response_nonce: nonce.into(),
+            ..Default::default()
+        };
+        self.session.on_request(&raw.encode_to_vec(), &self.view, self.now).unwrap();
+        answers(&mut self.session)
+    }
+}
+
+#[test]
+fn g8_an_answer_in_flight_holds_the_next_back_for_the_patience_and_no_longer() {
+    let mut fixture = Fixture::of(Variant::Sotw, &[(Kind::Cluster, "aa")]);
+    assert_eq!(fixture.sotw(Kind::Cluster, &[], "").len(), 1);
+    assert_eq!(fixture.session.due(), None, "nothing is held back");
+    assert_eq!(fixture.change(Kind::Cluster, "aa", 2), []);
+    assert_eq!(fixture.change(Kind::Cluster, "aa", 3), []);
+    let patience = Duration::from_millis(500);
+    assert_eq!(fixture.session.due(), Some(fixture.now + patience));
+    fixture.now += patience - Duration::from_millis(1);
+    assert_eq!(fixture.wake(), []);
+    fixture.now += Duration::from_millis(1);
+    let told = fixture.wake();
+    assert_eq!(told.len(), 1, "both changes go together");
+    assert_eq!(told[0].resources["aa"], resource(Kind::Cluster, "aa", 3).version());
+    assert_eq!(fixture.session.due(), None);
+}
+
+#[test]
+fn g8_an_acknowledgement_lets_the_next_go_and_a_stale_one_does_not() {
+    let mut fixture = Fixture::of(Variant::Delta, &[(Kind::Endpoint, "a")]);
+    let first = fixture.delta(Kind::Endpoint, &["a"], "");
+    assert_eq!(fixture.delta(Kind::Endpoint, &[], &first[0].nonce), []);
+    let second = fixture.change(Kind::Endpoint, "a", 2);
+    assert_eq!(fixture.change(Kind::Endpoint, "a", 3), []);
+    assert_eq!(fixture.delta(Kind::Endpoint, &[], &first[0].nonce), []);
+    let third = fixture.delta(Kind::Endpoint, &[], &second[0].nonce);
+    assert_eq!(third.len(), 1);
+    assert_eq!(third[0].resources["a"], resource(Kind::Endpoint, "a", 3).version());
+}
+
+#[test]
+fn s14_the_assignment_goes_behind_its_cluster_though_one_is_in_flight() {
+    for variant in [Variant::Sotw, Variant::Delta] {
+        let mut fixture = Fixture::of(variant, &[(Kind::Cluster, "aa"), (Kind::Endpoint, "a"), (Kind::Endpoint, "b")]);
+        let first = match variant {
+            Variant::Sotw => [fixture.sotw(Kind::Cluster, &[], ""), fixture.sotw(Kind::Endpoint, &["a", "b"], "")],
+            Variant::Delta => [fixture.delta(Kind::Cluster, &[], ""), fixture.delta(Kind::Endpoint, &["a", "b"], "")],
+        };
+        assert_eq!(first.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1]);
+        fixture.now += Duration::from_secs(1);
+        let kinds: Vec<_> =
+            fixture.change(Kind::Cluster, "aa", 2).into_iter().map(|t| (t.kind, t.resources.len())).collect();
+        assert_eq!(kinds, [(Kind::Cluster, 1), (Kind::Endpoint, 1)], "{variant:?}");
+        fixture.now += Duration::from_secs(1);
+        assert_eq!(fixture.wake(), []);
+    }
+}
+
+#[test]
+fn s14_a_new_cluster_that_shares_an_assignment_gets_it() {
+    let mut fixture = Fixture::of(Variant::Delta, &[(Kind::Cluster, "aa"), (Kind::Endpoint, "a")]);
+    fixture.delta(Kind::Cluster, &[], "");
+    fixture.delta(Kind::Endpoint, &["a"], "");
+    fixture.now += Duration::from_secs(1);
+    let told: Vec<_> =
+        fixture.change(Kind::Cluster, "ba", 1).into_iter().flat_map(|t| t.resources.into_keys()).collect();
+    assert_eq!(told, ["ba", "a"]);
+}
+
+#[test]
+fn m3_streams_with_equal_names_share_one_set() {
+    let rules = rules(usize::MAX);
+    let view = Fixture::of(Variant::Sotw, &[(Kind::Endpoint, "a")]).view;
+    let raw = DiscoveryRequest {
+        type_url: Kind::Endpoint.type_url().into(),
+        resource_names: vec!["a".into(), "b".into()],
+        ..Default::default()
+    };
+    let mut sessions = [0, 1].map(|_| Session::new(Variant::Sotw, None, rules.clone()));
+    for session in &mut sessions {
+        session.on_request(&raw.encode_to_vec(), &view, Instant::now()).unwrap();
+    }
+    let list = |i: usize| sessions[i].subscriptions[Kind::Endpoint as usize].list().unwrap();
+    assert!(Arc::ptr_eq(list(0), list(1)));
+}
+
+#[test]
+fn a_stream_holds_no_bodies_of_what_it_was_sent() {
+    let mut fixture = Fixture::of(Variant::Delta, &[(Kind::Endpoint, "a")]);
+    let old = Arc::downgrade(fixture.view.get(Kind::Endpoint).get("a").unwrap());
+    let told = fixture.delta(Kind::Endpoint, &["a"], "");
+    fixture.delta(Kind::Endpoint, &[], &told[0].nonce);
+    fixture.change(Kind::Endpoint, "a", 2);
+    assert!(old.upgrade().is_none());
+}
+
+#[test]
+fn events_tell_what_was_sent_taken_and_refused() {
+    let mut fixture = Fixture::of(Variant::Sotw, &[(Kind::Cluster, "aa")]);
+    let told = fixture.sotw(Kind::Cluster, &[], "");
+    fixture.sotw(Kind::Cluster, &[], &told[0].nonce);
+    fixture.sotw(Kind::Cluster, &[], &told[0].nonce);
+    let kind = Kind::Cluster;
+    let version = fixture.view.get(kind).digest();
+    let events: Vec<_> = fixture.session.take_events().collect();
+    let [Event::Subscribed { wildcard: true, names: 0, .. }, sent, taken] = &events[..] else { panic!("{events:?}") };
+    let Event::Sent { bytes, .. } = sent else { panic!("{sent:?}") };
+    assert_eq!(*sent, Event::Sent { kind, version, nonce: 1, items: 1, bytes: *bytes });
+    assert_eq!(*taken, Event::Acknowledged { kind, version }, "once, though it came twice");
+}

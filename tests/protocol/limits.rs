@@ -1,0 +1,214 @@
+//! Clients that are odd, greedy, stalled or no clients at all: each costs only itself.
+
+use crate::client::*;
+use portolan::resource::{Kind::*, Readiness};
+use std::time::Duration;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+use tonic::Code;
+
+async fn one() -> World {
+    World::of(vec![cluster("a", "1"), assignment("a", 1)]).await
+}
+
+/// A stream that was there before and still works.
+struct Witness(Sotw);
+
+impl Witness {
+    async fn of(world: &World) -> Witness {
+        let mut stream = world.sotw().await;
+        stream.ask(Cluster, &[]).await;
+        let told = stream.next().await;
+        stream.ack(&told, &[]).await;
+        Witness(stream)
+    }
+
+    async fn stays_unaffected(mut self, world: &World) {
+        world.change([cluster("witness", "1")]);
+        assert!(self.0.next().await.has.contains_key("witness"));
+    }
+}
+
+fn hundred_thousand() -> Vec<String> {
+    (0..100_000).map(|i| format!("name-{i}")).collect()
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_names_are_served() {
+    let world = one().await;
+    let witness = Witness::of(&world).await;
+    let names = hundred_thousand();
+    let names: Vec<&str> = names.iter().map(|n| &**n).chain(["a"]).collect();
+    let mut sotw = world.sotw().await;
+    sotw.ask(Endpoint, &names).await;
+    sotw.next().await.is(Endpoint, &[("a", "1")], &[]);
+    let mut missing = 0;
+    while missing < 100_000 {
+        missing += sotw.next().await.has.len();
+    }
+    let mut delta = world.delta().await;
+    delta.ask(Endpoint, &names, &[]).await;
+    delta.next().await.is(Endpoint, &[("a", "1")], &[]);
+    let mut missing = 0;
+    while missing < 100_000 {
+        missing += delta.next().await.removed.len();
+    }
+    witness.stays_unaffected(&world).await;
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_initial_versions_are_settled() {
+    let world = one().await;
+    let witness = Witness::of(&world).await;
+    let names = hundred_thousand();
+    let has: Vec<(&str, &str)> = names.iter().map(|n| (&**n, "0123456789abcdef")).collect();
+    let mut delta = world.delta().await;
+    delta.resume(Cluster, &[], &has).await;
+    delta.next().await.is(Cluster, &[("a", "1")], &[]);
+    let mut removed = 0;
+    while removed < 100_000 {
+        removed += delta.next().await.removed.len();
+    }
+    witness.stays_unaffected(&world).await;
+}
+
+#[tokio::test]
+async fn more_names_than_the_limit_end_the_stream() {
+    let world = World::with(|o| o.max_names = 3, Readiness::Complete, vec![cluster("a", "1")]).await;
+    let witness = Witness::of(&world).await;
+    let mut sotw = world.sotw().await;
+    sotw.ask(Endpoint, &["1", "2"]).await;
+    sotw.next().await;
+    sotw.ask(Route, &["1", "2"]).await;
+    let mut delta = world.delta().await;
+    delta.resume(Cluster, &[], &[("1", ""), ("2", ""), ("3", ""), ("4", "")]).await;
+    let mut other = world.delta().await;
+    other.ask(Endpoint, &["1", "2", "3", "4"], &[]).await;
+    for status in [sotw.end().await, delta.end().await, other.end().await] {
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert!(status.message().contains("xds.limits.names"), "{status:?}");
+    }
+    witness.stays_unaffected(&world).await;
+}
+
+#[tokio::test]
+async fn a_request_above_the_limit_ends_the_stream() {
+    let world = World::with(|o| o.max_request_bytes = 1_000, Readiness::Complete, vec![cluster("a", "1")]).await;
+    let witness = Witness::of(&world).await;
+    let mut stream = world.sotw().await;
+    stream.ask(Endpoint, &[&"x".repeat(2_000)]).await;
+    assert_eq!(stream.end().await.code(), Code::ResourceExhausted);
+    witness.stays_unaffected(&world).await;
+}
+
+#[tokio::test]
+async fn streams_above_the_limit_are_refused_until_one_ends() {
+    let world = World::with(|o| o.max_streams = 2, Readiness::Complete, vec![cluster("a", "1")]).await;
+    let witness = Witness::of(&world).await;
+    let second = world.sotw().await;
+    let refused = Sotw::try_open(world.channel().await, ADS_SOTW, None).await.err().unwrap();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(refused.message().contains("xds.limits.streams"), "{refused:?}");
+    drop(second);
+    world.eventually(|list| list.len() == 1).await;
+    world.sotw().await;
+    witness.stays_unaffected(&world).await;
+}
+
+#[tokio::test]
+async fn connections_above_the_limit_are_closed() {
+    let world = World::with(|o| o.max_connections = 1, Readiness::Complete, vec![cluster("a", "1")]).await;
+    let witness = Witness::of(&world).await;
+    let mut more = TcpStream::connect(world.address).await.unwrap();
+    assert_closed(&mut more).await;
+    witness.stays_unaffected(&world).await;
+}
+
+#[tokio::test]
+async fn compression_is_refused_with_the_remedy() {
+    let world = one().await;
+    let witness = Witness::of(&world).await;
+    let refused = Sotw::try_open(world.channel().await, ADS_SOTW, Some("gzip")).await.err().unwrap();
+    assert_eq!(refused.code(), Code::Unimplemented);
+    assert!(refused.message().contains("switch compression off"), "{refused:?}");
+    Sotw::try_open(world.channel().await, ADS_SOTW, Some("identity")).await.unwrap();
+    witness.stays_unaffected(&world).await;
+}
+
+#[tokio::test]
+async fn an_unknown_method_is_unimplemented() {
+    let world = one().await;
+    let path = "/envoy.service.discovery.v3.AggregatedDiscoveryService/Fetch";
+    let refused = Sotw::try_open(world.channel().await, path, None).await.err().unwrap();
+    assert_eq!(refused.code(), Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn what_is_no_discovery_request_ends_the_stream() {
+    let world = one().await;
+    let witness = Witness::of(&world).await;
+    for garbage in [&b"\x0b\xff"[..], b"\x22\x02\xff\xfe", b"\x12\x01\x0b"] {
+        let mut stream = RawStream::open(&world).await;
+        stream.send(garbage).await;
+        assert_eq!(stream.0.end().await.code(), Code::InvalidArgument, "{garbage:?}");
+    }
+    witness.stays_unaffected(&world).await;
+}
+
+async fn assert_closed(socket: &mut TcpStream) {
+    let read = async {
+        let mut buffer = [0; 1024];
+        while !matches!(socket.read(&mut buffer).await, Ok(0) | Err(_)) {}
+    };
+    timeout(DEADLINE, read).await.expect("the connection is still open");
+}
+
+#[tokio::test]
+async fn http1_and_garbage_cost_only_their_connection() {
+    let world = one().await;
+    let witness = Witness::of(&world).await;
+    let garbage: Vec<u8> = (0..100_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let frame = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\x00\x00\x00\x00\x00\x00".to_vec();
+    for bytes in [b"GET / HTTP/1.1\r\nhost: a\r\n\r\n".to_vec(), garbage, frame] {
+        let mut socket = TcpStream::connect(world.address).await.unwrap();
+        // It may be closed while we still write.
+        drop(socket.write_all(&bytes).await);
+        assert_closed(&mut socket).await;
+    }
+    witness.stays_unaffected(&world).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_nothing_is_closed_and_one_that_asks_is_not() {
+    let set = |o: &mut portolan::xds::Options| o.idle_timeout = Duration::from_millis(100);
+    let world = World::with(set, Readiness::Complete, vec![cluster("a", "1")]).await;
+    let witness = Witness::of(&world).await;
+    let mut silent = TcpStream::connect(world.address).await.unwrap();
+    assert_closed(&mut silent).await;
+    let mut half = TcpStream::connect(world.address).await.unwrap();
+    half.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
+    assert_closed(&mut half).await;
+    witness.stays_unaffected(&world).await;
+}
+
+#[tokio::test]
+async fn readers_that_take_nothing_are_ended_and_others_are_not() {
+    let set = |o: &mut portolan::xds::Options| o.stall_timeout = Duration::from_millis(300);
+    let big = "x".repeat(200_000);
+    let changes = (0..40).map(|i| cluster(&format!("c{i}"), &big)).collect();
+    let world = World::with(set, Readiness::Complete, changes).await;
+    let mut stalled = Vec::new();
+    for _ in 0..5 {
+        let stream = world.sotw().await;
+        stream.ask(Cluster, &[]).await;
+        stalled.push(stream); // never read: the client's window stays shut
+    }
+    let mut reader = world.delta().await;
+    reader.ask(Endpoint, &["a"], &[]).await;
+    reader.next().await.is(Endpoint, &[], &["a"]);
+    world.eventually(|list| list.len() == 1).await;
+    reader.nothing_more().await;
+}

@@ -1,0 +1,11 @@
+//! The rules of the protocol, over a socket: one test for each, with its id in the name.
+//!
+//! G: both variants; S: state of the world; D: incremental; M: sizes.
+
+#![allow(clippy::unwrap_used)]
+
+mod client;
+mod delta;
+mod general;
+mod limits;
+mod sotw;
