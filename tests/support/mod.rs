@@ -2,7 +2,10 @@
 #![allow(dead_code)]
 
 pub mod envoy;
+pub mod fake_nacos;
+pub mod heard;
 pub mod portolan;
+pub mod real_nacos;
 mod until;
 pub mod upstream;
 

@@ -66,7 +66,12 @@ impl Catalogue {
 fn id_of(registry: &Text, item: &Value<'_>) -> Option<ServiceId> {
     let mut id = None;
     // What is mistaken has been reported; here only the name counts.
-    let _ = item.attempt(|item| item.section(|s| Some(id = names(registry, s).map(|(id, _)| id))));
+    let _ = item.attempt(|item| {
+        item.section(|section| {
+            id = names(registry, section).map(|(id, _)| id);
+            Some(())
+        })
+    });
     id
 }
 

@@ -77,7 +77,10 @@ impl Files {
         let (started, mut updates, mut cost) = (Instant::now(), Vec::new(), Cost::default());
         match self.names() {
             Ok(names) => {
-                self.error = None;
+                if self.error.take().is_some() {
+                    // What was told of the whole is over once each file is told anew.
+                    self.known.values_mut().for_each(|known| (known.stamp, known.error) = (None, None));
+                }
                 self.name_scopes(&names, &mut updates);
                 for (name, path) in names {
                     self.look_at(&name, &path, &mut updates, &mut cost);
@@ -178,6 +181,7 @@ impl Known {
 
     fn fail(&mut self, registry: &Text, scope: Scope, error: &Error, updates: &mut Vec<Update>) {
         let error = Text::from(error.to_string());
+        self.confirm = false;
         if self.error.as_ref() != Some(&error) {
             note_failure(registry, &scope.0, &error);
             self.error = Some(error.clone());

@@ -72,17 +72,22 @@ impl Api {
     }
 }
 
-/// The best interface that works for one of the namespaces: rights may be given for some only. A server that fails
-/// outright is starting or gone, and is asked later, lest a worse interface be chosen for good.
+/// The best interface that works for one of the namespaces: rights may be given for some only, and one may be broken. A
+/// server that fails outright is starting or gone, and is asked later, lest a worse interface be chosen for good.
 pub(super) async fn detect(client: &Client, namespaces: &[Text]) -> Result<Api, Error> {
     let mut tried = Vec::new();
     for api in Api::ALL {
+        let mut failure = None;
         for namespace in namespaces {
             match api.probe(client, namespace).await {
                 Ok(()) => return api.ready(client).await.map(|()| api),
                 Err(error) if error.is_not_offered() => tried.push(chain(&error).to_string()),
-                Err(error) => return Err(error),
+                Err(error) if error.is_unreachable() => return Err(error),
+                Err(error) => failure = Some(error),
             }
+        }
+        if let Some(error) = failure {
+            return Err(error);
         }
     }
     Err(Error::NoApi(tried.join("; ")))

@@ -36,10 +36,13 @@ pub(super) struct Listed {
 
 type Entry = (u64, Result<Listed, (ServiceId, Text)>);
 
+/// A page, with the number of all services if the server says it.
+type Page = (Arc<[Entry]>, Option<usize>);
+
 /// What the last round has read, by hash of the bytes.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    pages: HashMap<u64, Arc<[Entry]>>,
+    pages: HashMap<u64, Page>,
     entries: HashMap<u64, Result<Listed, (ServiceId, Text)>>,
 }
 
@@ -98,13 +101,8 @@ impl Source<'_> {
         Ok((reading, different == shown && total.is_none_or(|total| total == different)))
     }
 
-    /// One page, with the number of all services if the server says it.
-    async fn page(
-        &self,
-        number: usize,
-        old: &Memory,
-        fresh: &mut Memory,
-    ) -> Result<(Arc<[Entry]>, Option<usize>), Error> {
+    /// One page; one with known bytes is not even parsed.
+    async fn page(&self, number: usize, old: &Memory, fresh: &mut Memory) -> Result<Page, Error> {
         let (number, size) = (number.to_string(), self.page_size.to_string());
         let query =
             [("namespaceId", &**self.namespace), ("withInstances", "true"), ("pageNo", &number), ("pageSize", &size)];
@@ -112,14 +110,9 @@ impl Source<'_> {
         let hash = xxh3_64(&body);
         if let Some(page) = old.pages.get(&hash).or_else(|| fresh.pages.get(&hash)) {
             let page = page.clone();
-            fresh.entries.extend(page.iter().cloned());
+            fresh.entries.extend(page.0.iter().cloned());
             fresh.pages.insert(hash, page.clone());
-            // The count stands in the page's own bytes; equal bytes are read again for it alone only where it is needed.
-            let total = match self.api {
-                Api::AdminV3 => Some(wire::enveloped::<wire::Total>(&url, &body)?.total_count),
-                _ => None,
-            };
-            return Ok((page, total));
+            return Ok(page);
         }
         let (items, total) = match self.api {
             Api::AdminV3 => {
@@ -130,9 +123,9 @@ impl Source<'_> {
         };
         let entries = items.into_iter().map(|item| self.entry(&url, item, old)).collect::<Result<Vec<_>, _>>()?;
         fresh.entries.extend(entries.iter().cloned());
-        let page: Arc<[Entry]> = entries.into();
+        let page: Page = (entries.into(), total);
         fresh.pages.insert(hash, page.clone());
-        Ok((page, total))
+        Ok(page)
     }
 
     /// One service. Without a name nobody can say whose last good value stays: then the list is no list.

@@ -207,7 +207,8 @@ impl Reader {
                 }
             }
         }
-        if ask_again {
+        // While any part can be read, the server is there, and the interface is right.
+        if ask_again && !round.good {
             self.api = None;
         }
         Ok(())

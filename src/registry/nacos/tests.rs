@@ -1,1 +1,147 @@
+//! Conversion and configuration, value by value.
 
+use super::{Config, Namespaces, convert, wire};
+use crate::{
+    model::{Address, Endpoint, EndpointPort, Fraction, Health, Locality, Port, Protocol, Service, ServiceId, Weight},
+    util::{
+        secret::Secret,
+        yaml::{Document, Limits},
+    },
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn id() -> ServiceId {
+    ServiceId { registry: "r".into(), namespace: "public".into(), group: "g".into(), name: "orders".into() }
+}
+
+fn service(clusters: Value) -> Service {
+    let text = json!({"serviceName": "g@@orders", "clusterMap": clusters, "metadata": {"team": "shop"}}).to_string();
+    let named: wire::Named<'_> = serde_json::from_str(&text).unwrap();
+    let id = convert::id(&"r".into(), &"public".into(), &named);
+    convert::listed(id, serde_json::from_str(&text).unwrap())
+}
+
+fn only_endpoint(instance: Value) -> Endpoint {
+    let mut service = service(json!({"DEFAULT": {"hosts": [instance]}}));
+    assert_eq!((service.endpoints.len(), service.notes.len()), (1, 0), "{:?}", service.notes);
+    service.endpoints.remove(0)
+}
+
+#[test]
+fn a_service_keeps_everything_that_the_list_says() {
+    let full = json!({"ip": "10.0.0.1", "port": 8080, "weight": 2.5, "healthy": false, "enabled": false,
+        "clusterName": "hz", "metadata": {"protocol": "tri", "region": "cn", "subzone": "r1", "secure": "true",
+        "gRPC_port": "9090", "version": "v1"}});
+    let grpc =
+        EndpointPort { number: Port::new(9090).unwrap(), protocol: Some(Protocol::Grpc), name: Some("grpc".into()) };
+    let label = |(key, value): (&str, &str)| (key.into(), value.into());
+    let endpoint = Endpoint {
+        address: Address::parse("10.0.0.1").unwrap(),
+        ports: vec![EndpointPort { number: Port::new(8080).unwrap(), protocol: Some(Protocol::Tri), name: None }, grpc],
+        weight: Weight::relative(2.5, 1.0).unwrap(),
+        health: Health::Unhealthy,
+        enabled: false,
+        locality: Locality::parse("cn/hz/r1"),
+        labels: [
+            ("protocol", "tri"),
+            ("region", "cn"),
+            ("subzone", "r1"),
+            ("secure", "true"),
+            ("gRPC_port", "9090"),
+            ("version", "v1"),
+            ("cluster", "hz"),
+        ]
+        .map(label)
+        .into(),
+        secure: true,
+    };
+    let mut expected = Service::new(id(), vec![endpoint]);
+    expected.labels = [label(("team", "shop"))].into();
+    expected.protect_threshold = Some(Fraction::ZERO);
+    assert_eq!(service(json!({"hz": {"hosts": [full]}})), expected);
+}
+
+#[test]
+fn the_cluster_is_the_zone_only_where_nothing_else_says_it() {
+    for (instance, zone, cluster) in [
+        (json!({"ip": "::1", "port": 1, "clusterName": "DEFAULT"}), "", "DEFAULT"),
+        (json!({"ip": "::1", "port": 1, "clusterName": "hz"}), "hz", "hz"),
+        (json!({"ip": "::1", "port": 1, "clusterName": "hz", "metadata": {"zone": "a", "cluster": "own"}}), "a", "own"),
+    ] {
+        let endpoint = only_endpoint(instance.clone());
+        assert_eq!((&*endpoint.locality.zone, &*endpoint.labels["cluster"]), (zone, cluster), "{instance}");
+    }
+}
+
+#[test]
+fn addresses_health_and_metadata_are_read_in_every_spelling() {
+    let v6 = only_endpoint(json!({"ip": "fe80::1%eth0", "port": 1}));
+    assert_eq!((v6.address, v6.health), (Address::parse("fe80::1").unwrap(), Health::Unknown));
+    assert_eq!(only_endpoint(json!({"ip": "node-1", "port": 1, "valid": true})).health, Health::Healthy);
+    let odd = only_endpoint(json!({"ip": "::1", "port": 1, "metadata": {"n": 1, "none": null}}));
+    assert_eq!((&*odd.labels["n"], &*odd.labels["none"]), ("1", ""));
+}
+
+#[test]
+fn the_threshold_matters_only_between_none_and_all() {
+    let mixed = |health: &[(bool, bool)]| {
+        let host = |(i, (healthy, enabled)): (usize, &(bool, bool))| json!({"ip": "::1", "port": i + 1, "healthy": healthy, "enabled": enabled});
+        convert::is_mixed(&service(json!({"C": {"hosts": health.iter().enumerate().map(host).collect::<Value>()}})))
+    };
+    assert!(mixed(&[(true, true), (false, true)]));
+    assert!(!mixed(&[(true, true), (false, false)]), "a disabled instance does not count");
+    assert!(!mixed(&[(false, true), (false, true)]));
+    assert!(!mixed(&[]));
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_instances_and_clusters_makes_no_difference(ports in prop::collection::vec((1u16..6, 0u8..3), 0..12)) {
+        let make = |ports: &[(u16, u8)]| {
+            let mut clusters = serde_json::Map::new();
+            for (port, cluster) in ports {
+                let hosts = clusters.entry(format!("c{cluster}")).or_insert(json!({"hosts": []}));
+                hosts["hosts"].as_array_mut().unwrap().push(json!({"ip": "10.0.0.1", "port": port}));
+            }
+            service(Value::Object(clusters))
+        };
+        let reversed: Vec<_> = ports.iter().rev().copied().collect();
+        prop_assert_eq!(make(&ports), make(&reversed));
+    }
+}
+
+fn read(text: &str) -> Result<Config, String> {
+    let document = Document::parse("c.yaml", text.as_bytes(), &Limits::default()).unwrap();
+    document.read(None, |root| root.section(Config::read)).finish().map_err(|problems| problems.to_string())
+}
+
+#[test]
+fn configuration_has_defaults_and_reads_every_key() {
+    let server = |text: &str| Config::server(text).unwrap();
+    assert_eq!(read("servers: http://n:8848"), Ok(Config::new(vec![server("http://n:8848/nacos")])));
+    let full = "{servers: ['http://a:1/ctx/', 'https://b'], namespaces: ['*'], groups: g-*, period: 1s, timeout: 2s, \
+                concurrency: 4, page_size: 100, max_body: 1MiB, username: u, password: p, headers: {X-A: b}}";
+    let config = read(full).unwrap();
+    let servers: Vec<&str> = config.servers.iter().map(|s| s.as_str()).collect();
+    assert_eq!(servers, ["http://a:1/ctx", "https://b/nacos"]);
+    assert_eq!((config.namespaces, config.concurrency, config.page_size), (Namespaces::All, 4, 100));
+    assert_eq!(config.login.unwrap().password, Secret::new("p"));
+    assert_eq!(config.headers, [("X-A".into(), Secret::new("b"))]);
+}
+
+#[test]
+fn mistakes_in_configuration_are_all_named() {
+    for (text, expected) in [
+        ("{}", "the key `servers` is missing"),
+        ("servers: []", "names no server"),
+        ("servers: 127.0.0.1:8848", "is no address"),
+        ("servers: 'http://u:p4ss@n:8848'", "holds a user name or a password"),
+        ("{servers: 'http://n', username: u}", "go together"),
+        ("{servers: 'http://n', period: 10ms}", "period"),
+        ("{servers: 'http://n', perod: 1s}", "did you mean `period`?"),
+    ] {
+        let problems = read(text).unwrap_err();
+        assert!(problems.contains(expected) && !problems.contains("p4ss"), "{text}: {problems}");
+    }
+}

@@ -24,13 +24,6 @@ pub(super) struct Page<'a> {
     pub(super) page_items: Vec<&'a RawValue>,
 }
 
-/// Only the count of such a page.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Total {
-    pub(super) total_count: usize,
-}
-
 /// What a service is called in a bulk list.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,0 +1,197 @@
+//! The file registry on a real folder: changes, replacements, removals and everything that files can be.
+
+mod support;
+
+use portolan::registry::{
+    Kind,
+    file::{Config, Source},
+};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use support::heard::Heard;
+use tempfile::TempDir;
+
+/// Longer than any test: what is heard was announced by the watch, not found by looking now and then.
+const NEVER: Duration = Duration::from_secs(3600);
+
+fn read(path: &Path, poll: Duration) -> Heard {
+    Heard::new(Kind::File(Config { poll, max_file_bytes: 1 << 20, ..Config::new(Source::Path(path.into())) }))
+}
+
+fn service(name: &str, port: u16) -> String {
+    format!("- host: {name}.example\n  endpoints: ['10.0.0.1:{port}']\n")
+}
+
+fn catalogue(names: &[&str]) -> String {
+    let services: String = names.iter().map(|name| service(name, 80)).collect();
+    format!("services:\n{services}")
+}
+
+fn folder(files: &[(&str, &[&str])]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, names) in files {
+        fs::write(folder.path().join(file), catalogue(names)).unwrap();
+    }
+    folder
+}
+
+fn names(heard: &Heard) -> Vec<String> {
+    heard.endpoints().into_keys().map(|host| host.trim_end_matches(".example").to_owned()).collect()
+}
+
+/// Beside the folder's own files, then in place at once.
+fn replace(path: &Path, text: &str) -> Instant {
+    let new = path.with_file_name(".new");
+    fs::write(&new, text).unwrap();
+    fs::rename(new, path).unwrap();
+    Instant::now()
+}
+
+#[tokio::test]
+async fn a_folder_is_read_file_by_file_and_followed() {
+    let folder = folder(&[("a.yaml", &["a"]), ("b.json", &["b"]), (".hidden.yaml", &["h"]), ("notes.txt", &["n"])]);
+    let mut heard = read(folder.path(), NEVER);
+    heard.until("both files", |h| h.lists.len() == 2).await;
+    assert_eq!(
+        (heard.scopes.clone(), names(&heard)),
+        (vec!["a.yaml".into(), "b.json".into()], vec!["a".into(), "b".into()])
+    );
+    fs::write(folder.path().join("c.yml"), catalogue(&["c"])).unwrap();
+    heard.until("the new file", |h| h.lists.contains_key("c.yml")).await;
+    fs::remove_file(folder.path().join("a.yaml")).unwrap();
+    heard.until("the scopes without it", |h| h.scopes == ["b.json", "c.yml"]).await;
+}
+
+#[tokio::test]
+async fn a_reload_takes_less_than_50_ms_and_keeps_what_is_equal() {
+    let folder = folder(&[("a.yaml", &["a", "b"])]);
+    let file = folder.path().join("a.yaml");
+    let mut heard = read(&file, NEVER);
+    heard.list().await;
+    let kept = heard.service("a.example").unwrap().clone();
+    let mut fastest = NEVER;
+    for port in 8000..8010 {
+        let started = replace(&file, &format!("services:\n{}{}", service("a", 80), service("b", port)));
+        heard.until("the change", |h| h.endpoints()["b.example"] == [format!("10.0.0.1:{port}")]).await;
+        fastest = fastest.min(started.elapsed());
+    }
+    assert!(Arc::ptr_eq(heard.service("a.example").unwrap(), &kept));
+    assert!(fastest < Duration::from_millis(50), "{fastest:?}");
+}
+
+#[tokio::test]
+async fn a_config_map_that_is_swapped_is_read_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for (version, name) in [("..1", "a"), ("..2", "b")] {
+        fs::create_dir(path(version)).unwrap();
+        fs::write(path(version).join("services.yaml"), catalogue(&[name])).unwrap();
+    }
+    symlink("..1", path("..data")).unwrap();
+    symlink("..data/services.yaml", path("services.yaml")).unwrap();
+    let mut heard = read(&path("services.yaml"), NEVER);
+    heard.list().await;
+    symlink("..2", path("..data_tmp")).unwrap();
+    fs::rename(path("..data_tmp"), path("..data")).unwrap();
+    heard.until("the other version", |h| names(h) == ["b"]).await;
+}
+
+#[tokio::test]
+async fn a_file_that_fails_keeps_its_services_and_says_why() {
+    let folder = folder(&[("a.yaml", &["a"]), ("b.yaml", &["b"])]);
+    let file = folder.path().join("a.yaml");
+    let mut heard = read(folder.path(), NEVER);
+    heard.until("both files", |h| h.lists.len() == 2).await;
+    let large = format!("services: [] #{}", "x".repeat(2 << 20));
+    for (text, expected) in [
+        ("services: [{ host: a.ex", "a.yaml:1"),
+        ("", "`services` is missing"),
+        ("services: []\nservices: []", "there twice"),
+        (large.as_str(), "at most 1048576"),
+    ] {
+        replace(&file, text);
+        let failure = heard.failure().await;
+        assert!(failure.starts_with("a.yaml: ") && failure.contains(expected), "{failure}");
+        assert_eq!(names(&heard), ["a", "b"]);
+    }
+    replace(&file, &catalogue(&["a2"]));
+    heard.until("recovery", |h| names(h) == ["a2", "b"] && h.errors.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_mistaken_service_is_told_apart_from_its_neighbours() {
+    let folder = folder(&[("a.yaml", &["a", "b"])]);
+    let mut heard = read(folder.path(), NEVER);
+    heard.list().await;
+    replace(
+        &folder.path().join("a.yaml"),
+        &format!("services:\n{}{}", service("a", 80).replace(":80", ":0"), service("b", 81)),
+    );
+    heard.until("the other one's change", |h| h.endpoints()["b.example"] == ["10.0.0.1:81"]).await;
+    let (id, why) = &heard.unreadable["a.yaml"][0];
+    assert_eq!(&*id.name, "a.example");
+    assert!(why.contains("a.yaml:3:") && why.contains("services[0].endpoints[0]"), "{why}");
+}
+
+#[tokio::test]
+async fn a_service_that_vanishes_is_listed_as_absent_twice() {
+    let folder = folder(&[("a.yaml", &["a", "b"])]);
+    let mut heard = read(folder.path(), Duration::from_millis(100));
+    heard.list().await;
+    replace(&folder.path().join("a.yaml"), &catalogue(&["a"]));
+    heard.until("the removal", |h| names(h) == ["a"]).await;
+    let lists = heard.listed;
+    heard.until("its confirmation", |h| h.listed == lists + 1).await;
+    assert_eq!(names(&heard), ["a"]);
+}
+
+#[tokio::test]
+async fn a_folder_may_be_removed_emptied_and_come_back() {
+    let above = tempfile::tempdir().unwrap();
+    let folder = above.path().join("services");
+    let create = || {
+        fs::create_dir(&folder).unwrap();
+        replace(&folder.join("a.yaml"), &catalogue(&["a"]));
+    };
+    let mut heard = read(&folder, Duration::from_millis(50));
+    let failure = heard.failure().await;
+    assert!(failure.contains("cannot read"), "{failure}");
+    create();
+    heard.list().await;
+    fs::remove_dir_all(&folder).unwrap();
+    heard.until("the failure", |h| h.errors.contains_key("")).await;
+    create();
+    heard.until("its return", |h| h.errors.is_empty()).await;
+    // The watch follows to the new folder.
+    replace(&folder.join("a.yaml"), &catalogue(&["a2"]));
+    heard.until("a change in it", |h| names(h) == ["a2"]).await;
+}
+
+#[tokio::test]
+async fn a_folder_that_comes_back_as_it_was_is_listed_anew() {
+    let above = tempfile::tempdir().unwrap();
+    let (folder, away) = (above.path().join("services"), above.path().join("away"));
+    fs::create_dir(&folder).unwrap();
+    replace(&folder.join("a.yaml"), &catalogue(&["a"]));
+    let mut heard = read(&folder, Duration::from_millis(50));
+    heard.list().await;
+    fs::rename(&folder, &away).unwrap();
+    heard.until("the failure", |h| h.errors.contains_key("")).await;
+    fs::rename(&away, &folder).unwrap();
+    heard.until("its return", |h| h.errors.is_empty()).await;
+    assert_eq!(names(&heard), ["a"]);
+}
+
+#[tokio::test]
+async fn a_link_to_nowhere_fails_alone() {
+    let folder = folder(&[("a.yaml", &["a"])]);
+    symlink("nowhere", folder.path().join("b.yaml")).unwrap();
+    let mut heard = read(folder.path(), NEVER);
+    heard.until("both", |h| h.errors.contains_key("b.yaml") && h.lists.contains_key("a.yaml")).await;
+    assert_eq!(heard.scopes, ["a.yaml", "b.yaml"]);
+}

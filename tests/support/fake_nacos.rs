@@ -1,0 +1,398 @@
+//! A Nacos server in this process, as far as a reader of it can tell: the HTTP interfaces of 1.x, 2.x and 3.x over one
+//! model that tests change, with faults on order. Pages are rendered once per change of the model, so it answers fast with
+//! thousands of services.
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{HeaderMap, Response, StatusCode, header},
+};
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::Write,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+static BLANKS: [u8; 1 << 16] = [b' '; 1 << 16];
+
+/// Which interfaces there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Generation {
+    /// 1.x as its users may read it: names and instances, no bulk list.
+    V1,
+    /// 2.x: with the bulk list of the console's interface.
+    V2,
+    /// 3.x for its administrator, without the old interfaces.
+    V3,
+    /// 3.x for a plain user: the admin interface is forbidden, the old one of clients is there.
+    V3Plain,
+    /// 3.x for a plain user without the old interfaces: nothing lists services.
+    V3Bare,
+}
+
+/// What a matching request gets instead of the truth.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// A status with a body.
+    Status(u16, &'static str),
+    /// Status 429 with `Retry-After`.
+    Busy(&'static str),
+    /// Status 302 to somewhere else.
+    Redirect,
+    /// Status 200 with this.
+    Text(&'static str),
+    /// No answer for a minute.
+    Slow,
+    /// Blanks without end.
+    Endless,
+    /// A small answer that is huge when decompressed.
+    GzipBomb,
+    /// The first bytes, then nothing and the end.
+    Truncated,
+}
+
+/// A service and its instances, each as `instance/list` writes it.
+#[derive(Debug, Clone, Default)]
+pub struct FakeService {
+    pub instances: Vec<Value>,
+    pub metadata: Value,
+    pub threshold: f64,
+}
+
+/// Namespace, group and name.
+pub type Key = (String, String, String);
+
+/// What the server has and does.
+#[derive(Debug)]
+pub struct Model {
+    pub generation: Generation,
+    /// Id and name.
+    pub namespaces: Vec<(String, String)>,
+    /// Faults by a part of the path and query; the first that matches is taken.
+    pub faults: Vec<(String, Fault)>,
+    /// Where set, what must be sent to log in; tokens live so many seconds.
+    pub login: Option<(String, String, u64)>,
+    /// The token that is good now.
+    pub token: String,
+    /// In so many readings the first service moves to the end after the first page was given.
+    pub moves: usize,
+    /// Path and query of every request.
+    pub log: Vec<String>,
+    services: BTreeMap<Key, FakeService>,
+    rendered: HashMap<String, Bytes>,
+}
+
+impl Model {
+    /// The services, to be changed.
+    pub fn services(&mut self) -> &mut BTreeMap<Key, FakeService> {
+        self.rendered.clear();
+        &mut self.services
+    }
+
+    /// Puts a service of the public namespace's default group.
+    pub fn put(&mut self, name: &str, instances: Vec<Value>) {
+        let service = FakeService { instances, metadata: json!({}), threshold: 0.0 };
+        self.services().insert(key("public", "DEFAULT_GROUP", name), service);
+    }
+
+    /// How many requests had this in their path and query.
+    pub fn asked(&self, part: &str) -> usize {
+        self.log.iter().filter(|line| line.contains(part)).count()
+    }
+}
+
+/// Namespace, group and name.
+pub fn key(namespace: &str, group: &str, name: &str) -> Key {
+    (namespace.into(), group.into(), name.into())
+}
+
+/// A healthy instance of weight 1.
+pub fn instance(ip: &str, port: u16) -> Value {
+    json!({"ip": ip, "port": port, "weight": 1.0, "healthy": true, "enabled": true, "ephemeral": true,
+           "clusterName": "DEFAULT", "metadata": {}})
+}
+
+/// A running server; it ends with this value.
+pub struct FakeNacos {
+    pub address: SocketAddr,
+    model: Arc<Mutex<Model>>,
+    task: JoinHandle<()>,
+}
+
+impl FakeNacos {
+    /// Starts one on a free port.
+    pub async fn start(generation: Generation) -> FakeNacos {
+        Self::start_on("127.0.0.1:0".parse().unwrap(), generation).await
+    }
+
+    /// Starts one on a given address.
+    pub async fn start_on(address: SocketAddr, generation: Generation) -> FakeNacos {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let model = Arc::new(Mutex::new(Model {
+            generation,
+            namespaces: vec![("public".into(), "public".into())],
+            faults: Vec::new(),
+            login: None,
+            token: "token-0".into(),
+            moves: 0,
+            log: Vec::new(),
+            services: BTreeMap::new(),
+            rendered: HashMap::new(),
+        }));
+        let router = Router::new().fallback(handle).with_state(model.clone());
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        FakeNacos { address, model, task }
+    }
+
+    /// What it has; changed in place.
+    pub fn model(&self) -> MutexGuard<'_, Model> {
+        self.model.lock().unwrap()
+    }
+
+    /// Its address as configuration has it.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for FakeNacos {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+type Answer = Response<Body>;
+
+async fn handle(State(model): State<Arc<Mutex<Model>>>, request: Request) -> Answer {
+    let (head, body) = request.into_parts();
+    let asked = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+    let form = axum::body::to_bytes(body, 1 << 16).await.unwrap_or_default();
+    let answer = model.lock().unwrap().answer(&head.method, &asked, &head.headers, &form);
+    match answer {
+        Ok(answer) => answer,
+        Err(fault) => fault.answer().await,
+    }
+}
+
+impl Fault {
+    async fn answer(self) -> Answer {
+        let chunks = |first: &'static str, then: &'static str| {
+            let step = move |n: u32| async move {
+                let chunk = if n == 0 { first } else { then };
+                if chunk.is_empty() {
+                    // What came before is on its way by then.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                let chunk = (!chunk.is_empty()).then(|| Bytes::from(chunk)).ok_or("the server broke off");
+                Some((chunk, n + 1))
+            };
+            Response::new(Body::from_stream(futures_util::stream::unfold(0, step)))
+        };
+        match self {
+            Fault::Status(status, text) => with_status(status, text),
+            Fault::Busy(seconds) => {
+                let mut answer = with_status(429, "slow down");
+                answer.headers_mut().insert(header::RETRY_AFTER, seconds.parse().unwrap());
+                answer
+            }
+            Fault::Redirect => {
+                let mut answer = with_status(302, "");
+                answer.headers_mut().insert(header::LOCATION, "/login".parse().unwrap());
+                answer
+            }
+            Fault::Text(text) => Response::new(text.into()),
+            Fault::Slow => {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                Response::new(Body::empty())
+            }
+            Fault::Endless => chunks("[", std::str::from_utf8(&BLANKS).unwrap()),
+            Fault::Truncated => chunks("[{\"serviceName\":", ""),
+            Fault::GzipBomb => {
+                let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+                for _ in 0..4 {
+                    gzip.write_all(&[b' '; 1 << 20]).unwrap();
+                }
+                let mut answer = Response::new(Body::from(gzip.finish().unwrap()));
+                answer.headers_mut().insert(header::CONTENT_ENCODING, "gzip".parse().unwrap());
+                answer
+            }
+        }
+    }
+}
+
+impl Model {
+    fn answer(
+        &mut self,
+        method: &axum::http::Method,
+        asked: &str,
+        headers: &HeaderMap,
+        form: &[u8],
+    ) -> Result<Answer, Fault> {
+        self.log.push(format!("{method} {asked}"));
+        if let Some((_, fault)) = self.faults.iter().find(|(part, _)| asked.contains(part.as_str())) {
+            return Err(fault.clone());
+        }
+        let (path, query) = asked.split_once('?').unwrap_or((asked, ""));
+        let Some(path) = path.strip_prefix("/nacos") else { return Ok(with_status(404, "no such page")) };
+        if path.ends_with("/login") {
+            return Ok(self.log_in(path, form));
+        }
+        if self.login.is_some() && headers.get("accessToken").is_none_or(|token| token != self.token.as_str()) {
+            return Ok(with_status(403, r#"{"status":403,"message":"token invalid!"}"#));
+        }
+        let query: HashMap<String, String> = pairs(query);
+        let paging = query.contains_key("pageNo") && self.moves > 0;
+        if paging && query["pageNo"] != "1" {
+            // The last page of a moved reading is the last that moves.
+            return Ok(Response::new(self.route(path, &query, true).unwrap_or_default().into()));
+        }
+        if !self.rendered.contains_key(asked) {
+            match self.route(path, &query, false) {
+                Ok(text) => drop(self.rendered.insert(asked.to_owned(), text.into())),
+                Err((status, text)) => return Ok(with_status(status, text)),
+            }
+        }
+        let mut answer = Response::new(Body::from(self.rendered[asked].clone()));
+        answer.headers_mut().insert(header::CONTENT_TYPE, "application/json".parse().unwrap());
+        Ok(answer)
+    }
+
+    fn log_in(&mut self, path: &str, form: &[u8]) -> Answer {
+        let three = matches!(self.generation, Generation::V3 | Generation::V3Plain | Generation::V3Bare);
+        if path.starts_with("/v3") != three {
+            return with_status(404, "no such page");
+        }
+        let Some((user, password, life)) = &self.login else { return with_status(404, "no such page") };
+        let sent: HashMap<String, String> = pairs(&String::from_utf8_lossy(form));
+        if sent.get("username") != Some(user) || sent.get("password") != Some(password) {
+            // Nacos 3 answers a wrong password so.
+            return with_status(if three { 500 } else { 403 }, "unknown user or wrong password");
+        }
+        Response::new(json!({"accessToken": self.token, "tokenTtl": life, "globalAdmin": false}).to_string().into())
+    }
+
+    /// The text of a page, or why there is none.
+    fn route(
+        &mut self,
+        path: &str,
+        query: &HashMap<String, String>,
+        moved: bool,
+    ) -> Result<String, (u16, &'static str)> {
+        use Generation::{V1, V2, V3, V3Bare, V3Plain};
+        let enveloped = |code: i64, data: Value| json!({"code": code, "message": "success", "data": data}).to_string();
+        let forbidden = (403, r#"{"status":403,"message":"authorization failed!"}"#);
+        match (path, self.generation) {
+            (p, V3Plain | V3Bare) if p.starts_with("/v3/admin/") => Err(forbidden),
+            ("/v3/admin/core/state/readiness", V3) => Ok(enveloped(0, json!("ok"))),
+            ("/v1/console/health/readiness", V1 | V2) => Ok("OK".into()),
+            ("/v3/admin/core/namespace/list", V3) => Ok(enveloped(0, self.namespaces("public"))),
+            ("/v1/console/namespaces", V2) => Ok(enveloped(200, self.namespaces(""))),
+            ("/v3/admin/ns/service/list", V3) => {
+                let (total, page) = self.bulk(query, moved, false);
+                Ok(enveloped(0, json!({"totalCount": total, "pageNumber": 1, "pageItems": page})))
+            }
+            ("/v1/ns/catalog/services", V2) => Ok(Value::Array(self.bulk(query, moved, true).1).to_string()),
+            ("/v3/admin/ns/service", V3) => Ok(enveloped(0, self.settings(query).ok_or((404, ""))?)),
+            ("/v1/ns/service", V1 | V2) => Ok(self.settings(query).ok_or((500, ""))?.to_string()),
+            ("/v1/ns/service/list", V1 | V2 | V3Plain) => {
+                let names: Vec<String> = self.keys(query, true, moved).into_iter().map(|(_, _, name)| name).collect();
+                Ok(json!({"count": names.len(), "doms": paged(names, query)}).to_string())
+            }
+            ("/v1/ns/instance/list", V1 | V2 | V3Plain) => Ok(self.instances(query).to_string()),
+            (p, V3 | V3Bare) if p.starts_with("/v1/") => Err((410, r#"{"message":"API is gone"}"#)),
+            _ => Err((404, r#"{"status":404,"message":"No message available"}"#)),
+        }
+    }
+
+    fn namespaces(&self, public: &str) -> Value {
+        let show = |(id, name): &(String, String)| {
+            let id = if id == "public" { public } else { id };
+            json!({"namespace": id, "namespaceShowName": name, "quota": 200})
+        };
+        self.namespaces.iter().map(show).collect()
+    }
+
+    fn keys(&mut self, query: &HashMap<String, String>, by_group: bool, moved: bool) -> Vec<Key> {
+        let group = query.get("groupName").map_or("DEFAULT_GROUP", String::as_str);
+        let wanted = |key: &&Key| key.0 == query["namespaceId"] && (!by_group || key.1 == group);
+        let mut keys: Vec<Key> = self.services.keys().filter(wanted).cloned().collect();
+        if moved && !keys.is_empty() {
+            keys.rotate_left(1);
+            let size: usize = query["pageSize"].parse().unwrap();
+            if query["pageNo"].parse::<usize>().unwrap() >= keys.len().div_ceil(size) {
+                self.moves -= 1;
+            }
+        }
+        keys
+    }
+
+    fn bulk(&mut self, query: &HashMap<String, String>, moved: bool, old: bool) -> (usize, Vec<Value>) {
+        let keys = self.keys(query, false, moved);
+        let total = keys.len();
+        (total, paged(keys, query).iter().map(|key| self.shown(key, old)).collect())
+    }
+
+    /// As both generations show it: the true health, and threshold 0 whatever it is.
+    fn shown(&self, key: &Key, old: bool) -> Value {
+        let service = &self.services[key];
+        let mut clusters: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        for instance in &service.instances {
+            let mut instance = instance.clone();
+            let cluster = instance["clusterName"].as_str().unwrap_or("DEFAULT").to_owned();
+            if let (true, Some(map)) = (old, instance.as_object_mut()) {
+                map.remove("clusterName");
+                if let Some(healthy) = map.remove("healthy") {
+                    map.insert("valid".into(), healthy);
+                }
+            }
+            clusters.entry(cluster).or_default().push(instance);
+        }
+        let clusters: BTreeMap<_, _> =
+            clusters.into_iter().map(|(name, hosts)| (name, json!({"hosts": hosts}))).collect();
+        json!({"namespace": null, "serviceName": key.2, "groupName": key.1, "clusterMap": clusters,
+               "metadata": service.metadata, "protectThreshold": 0.0, "selector": null})
+    }
+
+    fn named(&self, query: &HashMap<String, String>) -> Option<&FakeService> {
+        self.services.get(&key(&query["namespaceId"], &query["groupName"], &query["serviceName"]))
+    }
+
+    fn settings(&self, query: &HashMap<String, String>) -> Option<Value> {
+        self.named(query).map(|s| json!({"protectThreshold": s.threshold, "metadata": s.metadata}))
+    }
+
+    /// As the servers do it: enabled ones only, all of them healthy once the threshold is reached.
+    fn instances(&self, query: &HashMap<String, String>) -> Value {
+        let service = self.named(query).cloned().unwrap_or_default();
+        let mut hosts: Vec<Value> = service.instances.into_iter().filter(|i| i["enabled"] != false).collect();
+        let healthy = hosts.iter().filter(|i| i["healthy"] == true).count();
+        let protected = !hosts.is_empty() && healthy as f64 / hosts.len() as f64 <= service.threshold;
+        if protected {
+            hosts.iter_mut().for_each(|i| i["healthy"] = true.into());
+        }
+        let now = self.log.len();
+        json!({"name": query["serviceName"], "hosts": hosts, "lastRefTime": now, "reachProtectionThreshold": protected})
+    }
+}
+
+fn paged<T>(items: Vec<T>, query: &HashMap<String, String>) -> Vec<T> {
+    let number = |key: &str| query[key].parse::<usize>().unwrap();
+    items.into_iter().skip((number("pageNo") - 1) * number("pageSize")).take(number("pageSize")).collect()
+}
+
+fn with_status(status: u16, text: &'static str) -> Answer {
+    let mut answer = Response::new(Body::from(text));
+    *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+    answer
+}
+
+fn pairs(text: &str) -> HashMap<String, String> {
+    let url = reqwest::Url::parse(&format!("http://fake/?{text}")).unwrap();
+    url.query_pairs().into_owned().collect()
+}

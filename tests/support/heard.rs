@@ -1,0 +1,121 @@
+//! What a registry's reading tells, gathered as the catalog would, so that tests can wait for a state and compare it.
+
+use portolan::{
+    model::{Service, ServiceId, Text},
+    registry::{self, Cost, Kind, Metrics, Registry, Scope, Update},
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+/// A registry named `r` that is being read.
+pub struct Heard {
+    updates: mpsc::Receiver<Update>,
+    stop: CancellationToken,
+    /// As last named.
+    pub scopes: Vec<String>,
+    /// The last list of each scope.
+    pub lists: BTreeMap<String, Vec<Arc<Service>>>,
+    /// What was unreadable in it.
+    pub unreadable: BTreeMap<String, Vec<(ServiceId, Text)>>,
+    /// Errors by scope since its last list; "" for the whole registry.
+    pub errors: BTreeMap<String, String>,
+    /// Lists heard so far.
+    pub listed: usize,
+    /// Failures heard so far.
+    pub failed: usize,
+    /// Of the last round.
+    pub cost: Cost,
+}
+
+impl Drop for Heard {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Heard {
+    /// Starts reading.
+    pub fn new(kind: Kind) -> Heard {
+        let (out, updates) = mpsc::channel(16);
+        let stop = CancellationToken::new();
+        registry::spawn(Registry { name: "r".into(), kind }, out, Metrics::default(), stop.clone());
+        let (scopes, lists, unreadable, errors, cost) = Default::default();
+        Heard { updates, stop, scopes, lists, unreadable, errors, listed: 0, failed: 0, cost }
+    }
+
+    /// The next update, taken in.
+    pub async fn next(&mut self) -> Update {
+        let update = self.updates.recv().await.expect("the reading goes on");
+        match &update {
+            Update::Scopes(scopes) => self.scopes = scopes.iter().map(|Scope(s)| s.to_string()).collect(),
+            Update::Listed { scope, services, unreadable } => {
+                self.listed += 1;
+                self.errors.remove("");
+                self.errors.remove(&*scope.0);
+                self.lists.insert(scope.0.to_string(), services.clone());
+                self.unreadable.insert(scope.0.to_string(), unreadable.clone());
+            }
+            Update::Failed { scope, error } => {
+                self.failed += 1;
+                let scope = scope.as_ref().map(|s| s.0.to_string()).unwrap_or_default();
+                self.errors.insert(scope, error.to_string());
+            }
+            Update::Cost(cost) => self.cost = *cost,
+            Update::Applied(..) | Update::Removed(..) => panic!("not told by registries that are polled: {update:?}"),
+        }
+        update
+    }
+
+    /// Waits until something holds of what was heard, and gives the time that took.
+    pub async fn until(&mut self, what: &str, holds: impl Fn(&Heard) -> bool) -> Duration {
+        let started = Instant::now();
+        while !holds(self) {
+            let left = Duration::from_secs(30).saturating_sub(started.elapsed());
+            if timeout(left, self.next()).await.is_err() {
+                panic!("waited in vain for {what}; lists {:#?}, errors {:#?}", self.lists, self.errors);
+            }
+        }
+        started.elapsed()
+    }
+
+    /// Waits until the next round or look has told its cost.
+    pub async fn round(&mut self) {
+        let wait = async { while !matches!(self.next().await, Update::Cost(_)) {} };
+        timeout(Duration::from_secs(30), wait).await.expect("rounds follow upon each other");
+    }
+
+    /// Waits for the next list of any scope.
+    pub async fn list(&mut self) -> &mut Self {
+        let before = self.listed;
+        self.until("a list", |h| h.listed > before).await;
+        self
+    }
+
+    /// Waits for the next failure, and gives the texts of all that fails.
+    pub async fn failure(&mut self) -> String {
+        let before = self.failed;
+        self.until("a failure", |h| h.failed > before).await;
+        self.errors.iter().map(|(scope, error)| format!("{scope}: {error}")).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The services' names in all scopes, with their endpoints as `address:port`.
+    pub fn endpoints(&self) -> BTreeMap<String, Vec<String>> {
+        let shown = |service: &Arc<Service>| {
+            let endpoint = |e: &portolan::model::Endpoint| match e.ports.first() {
+                Some(port) => format!("{}:{}", e.address, port.number),
+                None => e.address.to_string(),
+            };
+            (service.id.name.to_string(), service.endpoints.iter().map(endpoint).collect())
+        };
+        self.lists.values().flatten().map(shown).collect()
+    }
+
+    /// The one service of that name.
+    pub fn service(&self, name: &str) -> Option<&Arc<Service>> {
+        self.lists.values().flatten().find(|s| &*s.id.name == name)
+    }
+}
