@@ -44,7 +44,7 @@ fn rules() -> Vec<Rule> {
         rule("resource", &["resource"], &["tokio::", "tonic::", "axum::", "Instant", "SystemTime"]),
         rule(
             "views",
-            &["views", "model", "catalog", "translate", "resource", "telemetry"],
+            &["views", "model", "catalog", "translate", "resource", "util", "telemetry"],
             &["std::net", "tokio::net", "reqwest::"],
         ),
         rule("xds", &["xds", "resource", "pb", "util", "telemetry"], &["reqwest::"]),

@@ -5,7 +5,10 @@
 //! host itself.
 
 use super::merge::base;
-use crate::model::{Hostname, ServiceId};
+use crate::{
+    model::{Hostname, ServiceId},
+    util::small::SmallSet,
+};
 use std::collections::{BTreeSet, HashMap};
 
 /// A service that claims a host, in the order of ownership.
@@ -19,8 +22,8 @@ pub(super) struct Claimant {
 /// All claims.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    hosts: HashMap<Hostname, BTreeSet<Claimant>>,
-    aliases: HashMap<Hostname, BTreeSet<Hostname>>,
+    hosts: HashMap<Hostname, SmallSet<Claimant>>,
+    aliases: HashMap<Hostname, SmallSet<Hostname>>,
     by_host: HashMap<Hostname, Vec<Hostname>>,
 }
 

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     model::{Hostname, Note, PublishedService, Reason, ServiceId, Text},
     registry::{Scope, Update},
+    util::small::SmallMap,
 };
 use imbl::OrdMap;
 use std::{
@@ -67,7 +68,7 @@ pub(super) struct Source {
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// The hosts it claims, and whether only lingering.
-    pub(super) claims: BTreeMap<Hostname, bool>,
+    pub(super) claims: SmallMap<Hostname, bool>,
     pub(super) memory: Memory,
     /// Host names that its instances have for addresses.
     pub(super) names: BTreeSet<Text>,

@@ -4,11 +4,13 @@
 //! when instances do. What there is beyond the declared ports is learned from every registered instance, healthy or not.
 
 use super::{notes::Notes, rules::protocol_name};
-use crate::model::{DeclaredPort, EndpointPort, Protocol, Reason, Text};
-use std::collections::BTreeSet;
+use crate::{
+    model::{DeclaredPort, EndpointPort, Protocol, Reason, Text},
+    util::small::SmallSet,
+};
 
 /// What instances have taught: names of ports with what they speak.
-pub(super) type Learned = BTreeSet<(Text, Protocol)>;
+pub(super) type Learned = SmallSet<(Text, Protocol)>;
 
 /// Gives each port of an instance its name among the service's ports.
 #[derive(Debug)]
@@ -41,7 +43,7 @@ impl<'a> Naming<'a> {
 
     /// What instances with these ports teach.
     pub(super) fn learn<'p>(&self, ports: impl Iterator<Item = &'p EndpointPort>) -> Learned {
-        let mut learned = Learned::new();
+        let mut learned = Learned::default();
         for port in ports {
             let plain = port.name.is_none() && port.protocol.is_none();
             let own = self.declared.first().filter(|_| plain).map(|own| own.protocol);

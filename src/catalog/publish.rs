@@ -10,7 +10,10 @@ use super::{
     ports::{Learned, Naming},
     rules::Rules,
 };
-use crate::model::{DeclaredPort, Endpoint, Hostname, Note, PublishedEndpoint, Reason, Service};
+use crate::{
+    model::{DeclaredPort, Endpoint, Hostname, Note, PublishedEndpoint, Reason, Service},
+    util::small::SmallMap,
+};
 use std::{
     collections::{BTreeMap, HashMap},
     time::Instant,
@@ -35,7 +38,7 @@ pub(super) struct Remembered {
 }
 
 /// The hosts that instances of a service had named, with what they taught.
-pub(super) type Memory = BTreeMap<Hostname, Remembered>;
+pub(super) type Memory = SmallMap<Hostname, Remembered>;
 
 /// What one service gives to one host.
 #[derive(Debug, PartialEq)]

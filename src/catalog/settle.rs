@@ -66,7 +66,7 @@ impl Core {
             self.timers.insert((again, registry, id.clone()));
         }
         let claimant = |lingering| Claimant { lingering, registry, id: id.clone() };
-        for (host, lingering) in &known.claims {
+        for (host, lingering) in known.claims.iter() {
             if contributions.hosts.get(host).map(|c| c.lingering) != Some(*lingering) {
                 self.claims.remove(host, &claimant(*lingering), hosts);
             }

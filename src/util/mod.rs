@@ -1,4 +1,5 @@
 //! Small things without an idea of their own that several parts need.
 
 pub mod secret;
+pub mod small;
 pub mod yaml;

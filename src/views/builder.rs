@@ -10,6 +10,7 @@ use crate::{
     model::{Hostname, PublishedService},
     resource::{KINDS, Kind, Name, Readiness, Resource},
     translate::{Rejected, Why, envoy},
+    util::small::SmallSet,
 };
 use imbl::{OrdMap, ordmap::DiffItem};
 use std::{
@@ -36,9 +37,9 @@ pub struct Builder {
     readiness: Readiness,
     services: OrdMap<Hostname, Arc<PublishedService>>,
     claims: Claims,
-    claimed: BTreeMap<Hostname, BTreeSet<Name>>,
+    claimed: BTreeMap<Hostname, SmallSet<Name>>,
     /// By service, so that those of a removed one are found.
-    keys: BTreeMap<Hostname, BTreeSet<Key>>,
+    keys: BTreeMap<Hostname, SmallSet<Key>>,
     /// Versions, by kind.
     served: [HashMap<Name, u64>; KINDS],
     rejected: BTreeMap<Hostname, Vec<Rejected>>,
@@ -75,7 +76,7 @@ impl Builder {
         for host in concerned {
             let (resources, rejected) = translated.remove(&host).unwrap_or_else(|| self.translate(&host));
             let resources = self.contest(&host, resources, rejected);
-            let keys: BTreeSet<Key> = resources.keys().cloned().collect();
+            let keys: SmallSet<Key> = resources.keys().cloned().collect();
             let lost = match keys.is_empty() {
                 true => self.keys.remove(&host),
                 false => self.keys.insert(host, keys),
@@ -104,13 +105,13 @@ impl Builder {
     /// Makes the service claim the names of its clusters and no others; returns all services whom that concerns.
     fn claim(&mut self, host: &Hostname, resources: &[(Kind, Resource)]) -> BTreeSet<Hostname> {
         let clusters = resources.iter().filter(|(kind, _)| *kind == Kind::Cluster);
-        let names: BTreeSet<Name> = clusters.map(|(_, cluster)| cluster.name().clone()).collect();
+        let names: SmallSet<Name> = clusters.map(|(_, cluster)| cluster.name().clone()).collect();
         let before = self.claimed.remove(host).unwrap_or_default();
         let mut concerned = BTreeSet::new();
-        for name in names.difference(&before) {
+        for name in names.iter().filter(|name| !before.contains(name)) {
             concerned.extend(self.claims.add(name, host));
         }
-        for name in before.difference(&names) {
+        for name in before.iter().filter(|name| !names.contains(name)) {
             concerned.extend(self.claims.remove(name, host));
         }
         if !names.is_empty() {

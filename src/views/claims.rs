@@ -3,13 +3,13 @@
 //! The smallest host has it, whether or not it can use it: the answer depends on who claims, never on who came first, and
 //! one contest never decides another.
 
-use crate::{model::Hostname, resource::Name};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::{model::Hostname, resource::Name, util::small::SmallSet};
+use std::collections::BTreeMap;
 
 /// Who claims which name of a cluster.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    claimants: BTreeMap<Name, BTreeSet<Hostname>>,
+    claimants: BTreeMap<Name, SmallSet<Hostname>>,
 }
 
 impl Claims {

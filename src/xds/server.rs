@@ -41,6 +41,9 @@ use tracing::{debug, info, warn};
 /// HTTP/2 windows for what clients send: with the default of 64 KB each 95 KB acknowledgement costs further round trips.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 2 << 20;
+/// What the transport takes of an answer before the client reads it: two of our frames. The default of 400 KB is what each
+/// stalled reader would hold of copied resources.
+const SEND_BUFFER: usize = 128 << 10;
 /// Connections that wait to be accepted: a fleet reconnects at once.
 const BACKLOG: i32 = 4096;
 /// How long a retired connection has to end by itself.
@@ -225,6 +228,7 @@ fn http(options: &Options) -> http2::Builder<TokioExecutor> {
     http.timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
         .max_concurrent_streams(options.max_streams_per_connection)
         .keep_alive_interval(options.keepalive_interval)
         .keep_alive_timeout(options.keepalive_timeout);

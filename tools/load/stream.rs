@@ -127,7 +127,8 @@ pub async fn run(server: SocketAddr, variant: Variant, names: Arc<Names>, observ
 }
 
 async fn follow(server: SocketAddr, variant: Variant, names: &Names, observer: &Observer) -> anyhow::Result<()> {
-    let (mut requests, mut answers) = open(server, variant, 4 << 20).await?;
+    let first = subscription(variant, CLUSTER, None);
+    let (mut requests, mut answers) = open(server, variant, 4 << 20, first).await?;
     let (mut held, mut subscribed, mut round, mut resources) = (BytesMut::new(), false, 0, 0);
     let expected = names_count(names);
     while let Some(chunk) = answers.data().await {
@@ -173,12 +174,15 @@ pub async fn stall(
     variant: Variant,
     names: Arc<Names>,
 ) -> anyhow::Result<(SendStream<Bytes>, RecvStream)> {
-    let (mut requests, answers) = open(server, variant, 65_535).await?;
-    requests.send_data(subscription(variant, ENDPOINT, Some(&names)), false)?;
-    Ok((requests, answers))
+    open(server, variant, 65_535, subscription(variant, ENDPOINT, Some(&names))).await
 }
 
-async fn open(server: SocketAddr, variant: Variant, window: u32) -> anyhow::Result<(SendStream<Bytes>, RecvStream)> {
+async fn open(
+    server: SocketAddr,
+    variant: Variant,
+    window: u32,
+    first: Bytes,
+) -> anyhow::Result<(SendStream<Bytes>, RecvStream)> {
     let socket = TcpStream::connect(server).await.context("connect")?;
     socket.set_nodelay(true)?;
     let (mut client, connection) = h2::client::Builder::new()
@@ -198,7 +202,7 @@ async fn open(server: SocketAddr, variant: Variant, window: u32) -> anyhow::Resu
             .header("te", "trailers")
             .body(())?;
     let (response, mut requests) = client.send_request(request, false)?;
-    requests.send_data(subscription(variant, CLUSTER, None), false)?;
+    requests.send_data(first, false)?;
     let response = response.await.context("no answer")?;
     Ok((requests, response.into_body()))
 }

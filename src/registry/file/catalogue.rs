@@ -104,6 +104,7 @@ fn service(registry: &Text, section: &mut Section<'_>) -> Option<Service> {
     let (id, host) = names?;
     let mut service = Service::new(id, endpoints);
     service.endpoints.dedup();
+    service.endpoints.shrink_to_fit();
     Some(Service { host, ports, labels, protect_threshold: threshold, ..service })
 }
 

@@ -1,0 +1,183 @@
+//! Sets and maps of very few members, kept by the ten thousand: sorted vectors without room to spare. A B-tree's smallest
+//! node has room for eleven.
+
+use std::borrow::Borrow;
+
+/// A sorted set of few.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SmallSet<T>(Vec<T>);
+
+impl<T: Ord> SmallSet<T> {
+    /// The smallest.
+    pub fn first(&self) -> Option<&T> {
+        self.0.first()
+    }
+
+    /// All, in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, T> {
+        self.0.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether it is there.
+    pub fn contains(&self, member: &T) -> bool {
+        self.0.binary_search(member).is_ok()
+    }
+
+    /// Adds it; `false` if it was there.
+    pub fn insert(&mut self, member: T) -> bool {
+        let Err(at) = self.0.binary_search(&member) else { return false };
+        self.0.reserve_exact(1);
+        self.0.insert(at, member);
+        true
+    }
+
+    /// Takes it out; `false` if it was not there.
+    pub fn remove(&mut self, member: &T) -> bool {
+        self.0.binary_search(member).map(|at| self.0.remove(at)).is_ok()
+    }
+}
+
+impl<T> Default for SmallSet<T> {
+    fn default() -> Self {
+        SmallSet(Vec::new())
+    }
+}
+
+impl<T: Ord> FromIterator<T> for SmallSet<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(members: I) -> Self {
+        let mut members: Vec<T> = members.into_iter().collect();
+        members.sort();
+        members.dedup();
+        members.shrink_to_fit();
+        SmallSet(members)
+    }
+}
+
+impl<T> IntoIterator for SmallSet<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a SmallSet<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+/// A sorted map of few.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SmallMap<K, V>(Vec<(K, V)>);
+
+impl<K: Ord, V> SmallMap<K, V> {
+    /// All, in order of the keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.0.iter().map(|(key, value)| (key, value))
+    }
+
+    /// The keys, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        self.0.iter().map(|(key, _)| key)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The value of a key.
+    pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
+        self.place(key).ok().map(|at| &self.0[at].1)
+    }
+
+    /// The value of a key, to be changed.
+    pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
+        self.place(key).ok().map(|at| &mut self.0[at].1)
+    }
+
+    /// Sets the value of a key, and returns the one before.
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+        match self.place(&key) {
+            Ok(at) => Some(std::mem::replace(&mut self.0[at].1, value)),
+            Err(at) => {
+                self.0.reserve_exact(1);
+                self.0.insert(at, (key, value));
+                None
+            }
+        }
+    }
+
+    fn place<Q: Ord + ?Sized>(&self, key: &Q) -> Result<usize, usize>
+    where
+        K: Borrow<Q>,
+    {
+        self.0.binary_search_by(|(known, _)| known.borrow().cmp(key))
+    }
+}
+
+impl<K, V> Default for SmallMap<K, V> {
+    fn default() -> Self {
+        SmallMap(Vec::new())
+    }
+}
+
+impl<K: Ord, V> FromIterator<(K, V)> for SmallMap<K, V> {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
+        let mut map = SmallMap::default();
+        for (key, value) in entries {
+            map.insert(key, value);
+        }
+        map
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    proptest! {
+        #[test]
+        fn they_are_what_b_trees_are(steps in prop::collection::vec((any::<bool>(), 0u8..12), 0..60)) {
+            let (mut set, mut model) = (SmallSet::default(), BTreeSet::new());
+            let (mut map, mut pairs) = (SmallMap::default(), BTreeMap::new());
+            for (at, (add, member)) in steps.into_iter().enumerate() {
+                if add {
+                    prop_assert_eq!(set.insert(member), model.insert(member));
+                    prop_assert_eq!(map.insert(member, at), pairs.insert(member, at));
+                } else {
+                    prop_assert_eq!(set.remove(&member), model.remove(&member));
+                }
+                prop_assert_eq!(set.contains(&member), model.contains(&member));
+                prop_assert_eq!(map.get(&member), pairs.get(&member));
+            }
+            prop_assert!(set.iter().eq(model.iter()) && set.first() == model.first() && set.len() == model.len());
+            prop_assert!(map.iter().eq(pairs.iter()) && map.keys().eq(pairs.keys()));
+            prop_assert_eq!(set, model.into_iter().rev().collect());
+            prop_assert_eq!(map, pairs.into_iter().rev().collect());
+        }
+    }
+}
