@@ -18,7 +18,7 @@ pub enum FrameError {
     #[error("compressed messages are not accepted; switch compression off in the client")]
     Compressed,
     /// The message is longer than the limit.
-    #[error("a request of {length} bytes; at most {limit} are accepted (xds.limits.request_bytes)")]
+    #[error("a request of {length} bytes; at most {limit} are accepted (xds.limits.request)")]
     Long {
         /// How long it is.
         length: usize,

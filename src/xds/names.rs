@@ -37,7 +37,7 @@ pub enum NamesError {
     #[error("a resource name is not UTF-8")]
     NotText,
     /// More than the limit.
-    #[error("a subscription of more than {limit} names; raise xds.limits.names, or subscribe to fewer")]
+    #[error("a subscription of more than {limit} names; raise xds.limits.names_per_stream, or subscribe to fewer")]
     TooMany {
         /// How many are accepted.
         limit: usize,
