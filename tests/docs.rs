@@ -1,0 +1,255 @@
+//! The documents say what the program does: what they show is accepted by its own readers, what can be written or read
+//! stands in them, and what they point to is there.
+
+mod support;
+
+use portolan::{
+    config::{self, Loaded},
+    model::Reason,
+    registry::{Kind, file},
+    translate::Why,
+    util::yaml::{Problems, Resolver},
+};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+use support::heard::Heard;
+
+/// A key that nobody knows, and that is like none that somebody knows: readers answer with all keys that they know.
+const UNKNOWN: &str = "qqqqqqqqqqqqqqqqqqqq";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// All documents that people read, as paths from the root.
+fn documents() -> Vec<PathBuf> {
+    let folders = ["", "docs", "docs/adr", "envoy-examples", "benches", "proto"];
+    let mut found = Vec::new();
+    for folder in folders {
+        let entries = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        found.extend(entries.filter(|path| path.extension().is_some_and(|e| e == "md")));
+    }
+    found.sort();
+    found.into_iter().map(|path| path.strip_prefix(root()).unwrap().into()).collect()
+}
+
+/// The blocks of a document that are marked as YAML, each with the line that it begins on.
+fn yaml_blocks(text: &str) -> Vec<(usize, String)> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(usize, String)> = None;
+    for (number, line) in text.lines().enumerate() {
+        match (&mut open, line.trim()) {
+            (Some(_), "```") => blocks.extend(open.take()),
+            (Some((_, block)), _) => block.extend([line, "\n"]),
+            (None, "```yaml") => open = Some((number + 2, String::new())),
+            (None, _) => {}
+        }
+    }
+    blocks
+}
+
+/// All blocks whose first key is this one, with the place of each.
+fn blocks_of(key: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for document in documents() {
+        for (line, block) in yaml_blocks(&read(&document)) {
+            let first = block.lines().find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or_default();
+            let known = ["version:", "publish:", "services:"].iter().any(|known| first.starts_with(known));
+            let place = format!("{}:{line}", document.display());
+            assert!(known, "{place}: a block marked `yaml` begins with version:, publish: or services:, not {first:?}");
+            if first.starts_with(key) {
+                found.push((place, block));
+            }
+        }
+    }
+    found
+}
+
+/// Reads a configuration in which every variable is set and the file of the examples is there.
+fn configuration(text: &str) -> Result<Loaded, Problems> {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("secrets")).unwrap();
+    fs::write(folder.path().join("secrets/nacos-password"), "secret\n").unwrap();
+    config::parse("block", text.as_bytes(), &Resolver::with_variables(folder.path(), |_| Some("value".into())))
+}
+
+/// Reads a catalogue file until it was listed or refused.
+async fn catalogue(text: &str) -> Heard {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("services.yaml");
+    fs::write(&path, text).unwrap();
+    let mut heard = Heard::new(Kind::File(file::Config::new(file::Source::Path(path))));
+    heard.until("a list or an error", |h| h.listed + h.failed > 0).await;
+    heard
+}
+
+/// The keys in all "known here: a, b, c" of these problems, and in how many mappings.
+fn known_keys(problems: &str) -> (BTreeSet<String>, usize) {
+    let lists: Vec<&str> = problems.lines().filter_map(|line| Some(line.split_once("known here: ")?.1)).collect();
+    (lists.iter().flat_map(|list| list.split(", ")).map(str::to_owned).collect(), lists.len())
+}
+
+/// All keys of the configuration, as its own reader tells them.
+fn configuration_keys() -> BTreeSet<String> {
+    let text = "version: 1
+?: 1
+xds: { ?: 1, limits: { ?: 1 } }
+admin: { ?: 1 }
+envoy: { ?: 1 }
+catalog: { ?: 1 }
+log: { ?: 1 }
+registries:
+- ?: 1
+  name: a
+  nacos: { ?: 1 }
+  include: { ?: 1 }
+  publish: { ?: 1, ports: [{ ?: 1 }], relabel: [{ set: a, ?: 1 }, { rename: a, ?: 1 }] }
+- { name: b, file: { ?: 1 } }
+"
+    .replace('?', UNKNOWN);
+    let (keys, mappings) = known_keys(&configuration(&text).unwrap_err().to_string());
+    assert_eq!(mappings, text.matches(UNKNOWN).count(), "a mapping is no longer where this test looks for it");
+    keys
+}
+
+#[test]
+fn every_configuration_that_is_shown_is_accepted() {
+    let complete = blocks_of("version:");
+    let publishing = blocks_of("publish:").into_iter().map(|(place, block)| {
+        let indented: String = block.lines().map(|line| format!("  {line}\n")).collect();
+        (place, format!("version: 1\nregistries:\n- name: a\n  example:\n{indented}"))
+    });
+    let all: Vec<_> = complete.into_iter().chain(publishing).collect();
+    assert!(all.len() >= 9, "the blocks are gone: {all:?}");
+    for (place, text) in all {
+        if let Err(problems) = configuration(&text) {
+            panic!("{place}: {problems}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_catalogue_that_is_shown_is_accepted() {
+    let all = blocks_of("services:");
+    assert!(!all.is_empty(), "the blocks are gone");
+    for (place, text) in all {
+        let heard = catalogue(&text).await;
+        let unreadable: Vec<_> = heard.unreadable.values().flatten().collect();
+        assert!(heard.errors.is_empty() && unreadable.is_empty(), "{place}: {:?} {unreadable:?}", heard.errors);
+    }
+}
+
+#[test]
+fn every_key_of_the_configuration_is_documented_and_in_the_example() {
+    let (document, example) = (read("docs/configuration.md"), read("docs/portolan.example.yaml"));
+    for key in configuration_keys() {
+        let named = [format!("`{key}`"), format!("{{ {key}: "), format!(", {key}: ")];
+        assert!(named.iter().any(|name| document.contains(name)), "docs/configuration.md does not tell of `{key}`");
+        let word = |line: &str| {
+            line.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).any(|w| w == format!("{key}:"))
+        };
+        assert!(example.lines().any(word), "docs/portolan.example.yaml does not have `{key}`");
+    }
+}
+
+#[tokio::test]
+async fn every_key_of_the_catalogue_is_documented() {
+    let service = "{ name: a, ?: 1, ports: [{ port: 1, ?: 1 }], endpoints: [{ address: 10.0.0.1, port: 1, ?: 1 }] }";
+    let heard = catalogue(&format!("services: [{service}]").replace('?', UNKNOWN)).await;
+    let problems: Vec<String> = heard.unreadable.values().flatten().map(|(_, why)| why.to_string()).collect();
+    let (keys, mappings) = known_keys(&problems.join("\n"));
+    assert_eq!(mappings, 3, "{problems:?}");
+    let document = read("docs/catalogue.md");
+    for key in keys {
+        assert!(document.contains(&format!("`{key}`")), "docs/catalogue.md does not tell of `{key}`");
+    }
+}
+
+#[test]
+fn the_example_configuration_passes_check() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
+    command.args(["check", "--config", "docs/portolan.example.yaml"]).current_dir(root());
+    let output = command.env("NACOS_USER", "reader").env("NACOS_PASSWORD", "secret").output().unwrap();
+    let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(output.status.success(), "{told}");
+    assert!(told.starts_with("docs/portolan.example.yaml is good.\n"), "{told}");
+}
+
+#[test]
+fn every_reason_and_metric_is_documented() {
+    let document = read("docs/admin.md");
+    let codes = Reason::ALL.map(Reason::code).into_iter().chain(Why::CODES);
+    for code in codes {
+        assert!(document.contains(&format!("| `{code}` |")), "docs/admin.md does not tell of the reason {code}");
+    }
+    let names: Vec<String> = ["catalog", "registry", "views", "xds"].into_iter().flat_map(registered).collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        assert!(document.contains(&name), "docs/admin.md does not tell of the metric {name}");
+    }
+}
+
+/// The names of an area's metrics, as its source registers them.
+fn registered(area: &str) -> Vec<String> {
+    let source = read(format!("src/{area}/metrics.rs"));
+    let calls = source.split("registry.register").skip(1);
+    let argument =
+        |call: &str| call.split_once('(')?.1.trim_start().strip_prefix('"')?.split_once('"').map(|n| n.0.to_owned());
+    let own =
+        |name: String| if area == "views" { format!("portolan_views_{name}") } else { format!("portolan_{name}") };
+    calls.filter_map(argument).map(own).collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut wrong = Vec::new();
+    for document in documents() {
+        let text = read(&document);
+        for target in text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0)) {
+            if target.contains("://") {
+                continue;
+            }
+            let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = if path.is_empty() { document.clone() } else { document.parent().unwrap().join(path) };
+            let there = root().join(&file).exists();
+            if !there || !(anchor.is_empty() || anchors(&read(&file)).contains(anchor)) {
+                wrong.push(format!("{}: {target}", document.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "links to nowhere:\n{}", wrong.join("\n"));
+}
+
+/// The anchors of a document's headings, as forges make them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, '-' | '_' | ' ');
+    let anchor = |heading: &str| heading.to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-");
+    let headings = text
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')));
+    headings.map(anchor).collect()
+}
+
+#[test]
+fn every_file_that_the_map_names_exists() {
+    let folders = ["src/", "tests/", "docs/", "proto/", "benches/", "tools/", "envoy-examples/"];
+    let mut named = 0;
+    for document in ["ARCHITECTURE.md", "README.md", "CONTRIBUTING.md"] {
+        let text = read(document);
+        for path in text.split('`').skip(1).step_by(2).filter(|part| folders.iter().any(|f| part.starts_with(f))) {
+            let plain = !path.contains(['*', ' ']) && !path.ends_with("NAME");
+            named += usize::from(plain);
+            assert!(!plain || root().join(path).exists(), "{document} names {path}, which is not there");
+        }
+    }
+    assert!(named > 50, "the names are gone: {named}");
+}
