@@ -8,4 +8,5 @@ mod support;
 
 mod changes;
 mod examples;
+mod nacos;
 mod restart;

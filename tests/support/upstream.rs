@@ -13,7 +13,12 @@ pub struct Upstream {
 impl Upstream {
     /// Answers every request with `name`.
     pub async fn start(name: &'static str) -> Upstream {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on("127.0.0.1:0", name).await
+    }
+
+    /// The same at a given address, as coming back needs it.
+    pub async fn start_on(address: &str, name: &'static str) -> Upstream {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move {
             axum::serve(listener, axum::Router::new().fallback(move || async move { name })).await.unwrap();

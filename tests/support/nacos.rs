@@ -1,0 +1,220 @@
+//! A real Nacos from `tests/servers`, on four free ports of its own: told by HTTP what its clients and operators tell it,
+//! killed, started again with its data or without. Its process ends with the value, also when a test panics.
+
+use super::until;
+use reqwest::{Client, Method, Url};
+use std::{
+    fs,
+    net::TcpListener,
+    path::Path,
+    process::Stdio,
+    sync::atomic::{AtomicU16, Ordering},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use tokio::{
+    process::{Child, Command},
+    task::JoinHandle,
+};
+
+/// Of Nacos: a fresh server on a busy machine may take most of it.
+const START: Duration = Duration::from_secs(120);
+/// An ephemeral instance counts as ill 15 s after its last beat.
+const BEAT: Duration = Duration::from_secs(3);
+
+/// A server; killed when dropped.
+pub struct Nacos {
+    child: Child,
+    folder: TempDir,
+    script: &'static str,
+    port: u16,
+    http: Client,
+}
+
+/// Beats for ephemeral instances, until dropped.
+pub struct Beats(JoinHandle<()>);
+
+impl Nacos {
+    /// Starts what `tests/servers/<script>` runs, and waits until it is ready. `None` where it cannot be had and need not
+    /// be: the test prints that and passes.
+    pub async fn start(script: &'static str) -> Option<Nacos> {
+        let prepared = Command::new(path(script)).arg("prepare").output().await.unwrap();
+        if !prepared.status.success() {
+            let why = String::from_utf8_lossy(&prepared.stderr).into_owned();
+            assert!(std::env::var("PORTOLAN_REAL_SERVERS").as_deref() != Ok("required"), "{script}: {why}");
+            eprintln!("SKIP: {script} cannot be had: {why}");
+            return None;
+        }
+        let (port, folder) = (free_ports(), tempfile::tempdir().unwrap());
+        let http = Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
+        let nacos = Nacos { child: spawn(script, port, folder.path()), folder, script, port, http };
+        nacos.ready().await;
+        Some(nacos)
+    }
+
+    /// Its address as configuration has it.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Ends it at once, as a crash would.
+    pub async fn kill(&mut self) {
+        if self.child.try_wait().unwrap().is_none() {
+            self.child.kill().await.unwrap();
+        }
+    }
+
+    /// Starts it again, with its data, on its ports.
+    pub async fn restart(&mut self) {
+        self.kill().await;
+        self.child = spawn(self.script, self.port, self.folder.path());
+        self.ready().await;
+    }
+
+    /// Starts it again with nothing in it, on its ports.
+    pub async fn restart_empty(&mut self) {
+        self.kill().await;
+        self.folder = tempfile::tempdir().unwrap();
+        self.restart().await;
+    }
+
+    /// Registers an instance as a client does. `more` is a query: `weight=2&ephemeral=false`.
+    pub async fn register(&self, service: &str, address: &str, more: &str) {
+        let query = instance(service, address, more);
+        self.send(Method::POST, "/v1/ns/instance", "/v3/client/ns/instance", &query).await.unwrap();
+    }
+
+    /// The same, again and again while the server refuses, as one does that has just started empty.
+    pub async fn register_patiently(&self, service: &str, address: &str, more: &str) {
+        let query = instance(service, address, more);
+        until("the server to take a registration", START, || {
+            self.send(Method::POST, "/v1/ns/instance", "/v3/client/ns/instance", &query)
+        })
+        .await;
+    }
+
+    /// Changes an instance as an operator does.
+    pub async fn change(&self, service: &str, address: &str, more: &str) {
+        let query = instance(service, address, more);
+        self.send(Method::PUT, "/v1/ns/instance", "/v3/admin/ns/instance", &query).await.unwrap();
+    }
+
+    /// Takes an instance out, as its client does.
+    pub async fn deregister(&self, service: &str, address: &str, more: &str) {
+        let query = instance(service, address, more);
+        self.send(Method::DELETE, "/v1/ns/instance", "/v3/client/ns/instance", &query).await.unwrap();
+    }
+
+    /// Sets a service's protection threshold.
+    pub async fn protect(&self, group: &str, service: &str, threshold: f64) {
+        let query = format!("groupName={group}&serviceName={service}&protectThreshold={threshold}&ephemeral=false");
+        self.send(Method::PUT, "/v1/ns/service", "/v3/admin/ns/service", &query).await.unwrap();
+    }
+
+    /// Keeps ephemeral instances of a group alive, which nothing else does for those registered by HTTP.
+    pub fn beats(&self, group: &str, instances: &[(&str, &str)]) -> Beats {
+        let queries: Vec<String> = instances
+            .iter()
+            .map(|(service, address)| instance(service, address, &format!("groupName={group}&heartBeat=true")))
+            .collect();
+        let (http, script, url) = (self.http.clone(), self.script, self.url());
+        Beats(tokio::spawn(async move {
+            loop {
+                for query in &queries {
+                    let (method, path) = match script {
+                        "nacos2" => (Method::PUT, "/v1/ns/instance/beat"),
+                        _ => (Method::POST, "/v3/client/ns/instance"),
+                    };
+                    // One that is lost is made up for by the next.
+                    let _ = send(&http, method, &url, path, query).await;
+                }
+                tokio::time::sleep(BEAT).await;
+            }
+        }))
+    }
+
+    async fn send(&self, method: Method, v1: &str, v3: &str, query: &str) -> Result<String, String> {
+        let path = if self.script == "nacos2" { v1 } else { v3 };
+        send(&self.http, method, &self.url(), path, query).await
+    }
+
+    async fn ready(&self) {
+        let (v1, v3) = ("/v1/console/health/readiness", "/v3/admin/core/state/readiness");
+        until(self.script, START, || async {
+            let answer = self.send(Method::GET, v1, v3, "").await;
+            answer.map_err(|why| format!("{why}\n{}", self.log()))
+        })
+        .await;
+    }
+
+    /// The end of what it has printed.
+    fn log(&self) -> String {
+        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+impl Drop for Nacos {
+    /// Waits for the end, so that the folder is removed from under nobody.
+    fn drop(&mut self) {
+        let _ = self.child.start_kill();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Beats {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn send(http: &Client, method: Method, base: &str, path: &str, query: &str) -> Result<String, String> {
+    let mut url = Url::parse(&format!("{base}/nacos{path}")).unwrap();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap();
+        url.query_pairs_mut().append_pair(key, value);
+    }
+    let answer = http.request(method, url.clone()).send().await.map_err(|error| format!("{error:?}"))?;
+    let (status, body) = (answer.status(), answer.text().await.map_err(|error| format!("{error:?}"))?);
+    if status.is_success() { Ok(body) } else { Err(format!("{url}: {status} {body}")) }
+}
+
+fn instance(service: &str, address: &str, more: &str) -> String {
+    let (ip, port) = address.rsplit_once(':').unwrap();
+    format!("serviceName={service}&ip={ip}&port={port}&{more}")
+}
+
+fn path(script: &str) -> String {
+    format!("{}/tests/servers/{script}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn spawn(script: &str, port: u16, folder: &Path) -> Child {
+    let log = fs::File::options().append(true).create(true).open(folder.join("log")).unwrap();
+    Command::new(path(script))
+        .args(["run", &port.to_string()])
+        .arg(folder)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+/// A port such that all four that Nacos takes are free, and no other server of this process has any of them. Below the
+/// range from which the system gives ports by itself.
+fn free_ports() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = 26_000 + (std::process::id() % 100) as u16 * 40;
+    loop {
+        let port = base + NEXT.fetch_add(2, Ordering::Relaxed);
+        let free = |port: u16| TcpListener::bind(("0.0.0.0", port)).is_ok();
+        if [port, port + 1000, port + 1001, port - 1000].into_iter().all(free) {
+            return port;
+        }
+    }
+}

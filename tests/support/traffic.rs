@@ -1,0 +1,58 @@
+//! Requests through an Envoy, one after the other, until told to stop: what fails meanwhile is kept.
+
+use super::envoy::Envoy;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::task::JoinHandle;
+
+/// Between two requests: the machine has other work, too.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Steady traffic to one service.
+pub struct Traffic {
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<Outcome>,
+}
+
+/// What became of the requests.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Those that were made.
+    pub requests: usize,
+    /// When, and with what, others than expected were answered.
+    pub failed: Vec<(Duration, u16, String)>,
+}
+
+impl Traffic {
+    /// Asks for a host, whose instances answer with that body.
+    pub fn start(envoy: &Arc<Envoy>, host: &'static str, body: &'static str) -> Traffic {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (envoy, stopped, started) = (envoy.clone(), stop.clone(), Instant::now());
+        let task = tokio::spawn(async move {
+            let mut outcome = Outcome::default();
+            while !stopped.load(Ordering::Relaxed) {
+                let answer = envoy.get(host, "/").await;
+                outcome.requests += 1;
+                if (answer.0, answer.1.as_str()) != (200, body) {
+                    outcome.failed.push((started.elapsed(), answer.0, answer.1));
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+            outcome
+        });
+        Traffic { stop, task }
+    }
+
+    /// Ends it, and asserts that there was some and that none failed.
+    pub async fn stop_unharmed(self, minimum: usize) {
+        self.stop.store(true, Ordering::Relaxed);
+        let Outcome { requests, failed } = self.task.await.unwrap();
+        assert_eq!(failed, [], "of {requests} requests");
+        assert!(requests >= minimum, "only {requests} requests");
+    }
+}
