@@ -13,11 +13,12 @@
 //!   hears of its instances again one by one, is held, too.
 //!
 //! While it lasts, the missing endpoints (what vanished last within its minute, or since) are served on; what appears or
-//! changes goes through. It ends when the share that is missing is no longer too large, when `hold` is over, or by hand; the rest is
-//! followed then. Fifty instances that come back one by one are thus served until 35 of them are back (of five: until
-//! four), and whoever is not back by then is taken to be gone.
+//! changes goes through. It ends when the share that is missing is no longer too large, when `hold` is over, or by hand;
+//! the rest is followed then. Fifty instances of a service that come back one by one are thus served until 35 of them are
+//! back (of five: until four), and whoever is not back by then is taken to be gone. But a service of which nothing is back
+//! by then is served on until it has any instance again, or `hold` is over: whoever registers last is not cut off.
 //!
-//! `empty: hold` holds the last endpoints of each single service in the same way, until it has any again.
+//! `empty: hold` holds the last endpoints of each single service in the same way.
 
 use super::{Empty, Policy, heard::Change, now::Now};
 use crate::model::{Address, Endpoint, Fraction, Port, Service, ServiceId};
@@ -61,6 +62,8 @@ struct Held {
 #[derive(Debug, Default)]
 struct Vanished {
     endpoints: Vec<(Instant, Endpoint)>,
+    /// It has others.
+    has_any: bool,
     /// It lost its last endpoints, and those are held by themselves.
     emptied: Option<Now>,
 }
@@ -120,6 +123,7 @@ impl Guard {
         }
         let vanished = self.vanished.entry(change.id.clone()).or_default();
         vanished.endpoints.retain(|(_, endpoint)| !there.contains(&key(endpoint)));
+        vanished.has_any = !there.is_empty();
         if !there.is_empty() {
             vanished.emptied = None;
         } else if !lost.is_empty() && self.empty == Empty::Hold {
@@ -153,7 +157,12 @@ impl Guard {
                 self.forget_replaced(missing);
                 concerned.extend(self.vanished.keys().cloned());
             }
-            Some(_) => concerned.extend(self.follow()),
+            Some(event) => {
+                if event == HoldEvent::Recovered {
+                    self.hold_emptied();
+                }
+                concerned.extend(self.follow());
+            }
             None if self.held.is_none() => self.forget_old(now.instant),
             None => {}
         }
@@ -214,6 +223,13 @@ impl Guard {
         self.vanished = kept;
         let followed: BTreeMap<ServiceId, Vanished> = followed;
         followed.into_keys().collect()
+    }
+
+    /// The hold over the registry ends early: it goes on for each service that has nothing else.
+    fn hold_emptied(&mut self) {
+        let since = self.held.map(|held| held.since);
+        let bare = |vanished: &&mut Vanished| !vanished.has_any && !vanished.endpoints.is_empty();
+        self.vanished.values_mut().filter(bare).for_each(|vanished| vanished.emptied = vanished.emptied.or(since));
     }
 
     fn end_emptied(&mut self, now: Instant) -> Vec<ServiceId> {

@@ -199,17 +199,32 @@ fn restart_empty(number: usize, outage: bool) -> (Vec<usize>, Vec<HoldEvent>) {
 
 #[test]
 fn a_registry_that_restarts_empty_empties_nothing() {
-    // Of five, the hold ends when four are back; of fifty, at thirty-five. What lacks then is followed when its absence
-    // is certain.
     for outage in [false, true] {
-        let (served, holds) = restart_empty(5, outage);
-        assert!(served.iter().all(|served| *served >= 4), "{served:?}");
-        assert_eq!(holds.last(), Some(&HoldEvent::Recovered));
-        let (served, holds) = restart_empty(50, outage);
-        assert!(served.iter().all(|served| *served >= 35), "{served:?}");
-        assert!(served[..30].iter().all(|served| *served == 50), "{served:?}");
-        assert_eq!(holds.len(), 2, "{holds:?}");
+        for number in [5, 50] {
+            let (served, holds) = restart_empty(number, outage);
+            assert!(served.iter().all(|served| *served == number), "{served:?}");
+            assert_eq!(holds.len(), 2, "{holds:?}");
+            assert_eq!(holds.last(), Some(&HoldEvent::Recovered));
+        }
     }
+}
+
+#[test]
+fn a_service_that_stays_away_when_the_others_are_back_is_followed_in_the_end() {
+    let mut world = one(|_| {});
+    world.list(&singles(0..50));
+    world.list(&[]);
+    world.seconds(100);
+    world.list(&singles(0..45));
+    world.list(&singles(0..45));
+    assert_eq!((world.served(), world.holds().last()), (50, Some(&HoldEvent::Recovered)));
+    assert_eq!(world.catalog().registries[0].hold.as_ref().map(|hold| hold.endpoints), Some(5));
+    world.list(&singles(0..46));
+    assert_eq!(world.catalog().registries[0].hold.as_ref().map(|hold| hold.endpoints), Some(4));
+    world.seconds(199);
+    assert_eq!(world.served(), 50);
+    world.seconds(1);
+    assert_eq!((world.served(), world.catalog().registries[0].hold.clone()), (46, None));
 }
 
 #[test]
