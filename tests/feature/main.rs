@@ -4,5 +4,6 @@
 mod support;
 
 mod bad_starts;
+mod isolation;
 mod replicas;
 mod secrets;

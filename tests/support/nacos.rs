@@ -157,6 +157,7 @@ impl Nacos {
 
 impl Drop for Nacos {
     /// Waits for the end, so that the folder is removed from under nobody.
+    #[expect(clippy::disallowed_methods, reason = "nothing can be awaited here, and nothing else is to run meanwhile")]
     fn drop(&mut self) {
         let _ = self.child.start_kill();
         let deadline = Instant::now() + Duration::from_secs(5);

@@ -30,13 +30,13 @@ pub struct Outcome {
 
 impl Traffic {
     /// Asks for a host, whose instances answer with that body.
-    pub fn start(envoy: &Arc<Envoy>, host: &'static str, body: &'static str) -> Traffic {
+    pub fn start(envoy: &Arc<Envoy>, host: String, body: &'static str) -> Traffic {
         let stop = Arc::new(AtomicBool::new(false));
         let (envoy, stopped, started) = (envoy.clone(), stop.clone(), Instant::now());
         let task = tokio::spawn(async move {
             let mut outcome = Outcome::default();
             while !stopped.load(Ordering::Relaxed) {
-                let answer = envoy.get(host, "/").await;
+                let answer = envoy.get(&host, "/").await;
                 outcome.requests += 1;
                 if (answer.0, answer.1.as_str()) != (200, body) {
                     outcome.failed.push((started.elapsed(), answer.0, answer.1));

@@ -3,183 +3,194 @@
 
 use super::{LIMIT, content, envoys, registry};
 use crate::support::{envoy::Envoy, nacos::Nacos, portolan::Portolan, traffic::Traffic, until, upstream::Upstream};
+use serde_json::Value;
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 /// Longer than every timeout in the configuration, and than what the catalog takes for a lost packet.
 const OUTAGE: Duration = Duration::from_secs(6);
+/// Of those that stay away.
 const HOLD: Duration = Duration::from_secs(6);
-/// A registry each, so that each has a hold of its own: how many instances of a service, and what they answer.
-const REGISTRIES: [(&str, usize); 3] = [("few", 5), ("many", 50), ("again", 5)];
+/// Registry, service and how many instances. Each registry has a hold of its own.
+const SERVICES: [(&str, &str, usize); 4] =
+    [("few", "few", 5), ("many", "many", 50), ("again", "again", 5), ("again", "last", 1)];
 
-/// What a registry's line in the admin interface says.
-async fn status(portolan: &Portolan, name: &str) -> serde_json::Value {
-    let all = portolan.json("/api/v1/registries").await;
-    all.as_array().unwrap().iter().find(|r| r["name"] == name).unwrap().clone()
-}
-
-async fn until_all_are(portolan: &Portolan, state: &str) {
-    until(&format!("all registries to be {state}"), LIMIT, || async {
-        let all = portolan.json("/api/v1/registries").await;
-        let right = all.as_array().unwrap().iter().all(|registry| registry["state"] == state);
-        if right { Ok(()) } else { Err(all.to_string()) }
-    })
-    .await;
-}
-
-/// How many instances each Envoy has.
-async fn counts(envoys: &[Arc<Envoy>], host: &str) -> Vec<usize> {
-    let mut counts = Vec::new();
-    for envoy in envoys {
-        counts.push(envoy.hosts(host).await.as_array().map_or(0, Vec::len));
-    }
-    counts
-}
-
-async fn until_counts(envoys: &[Arc<Envoy>], host: &str, expected: usize) {
-    until(&format!("{expected} instances of {host}"), LIMIT, || async {
-        let counts = counts(envoys, host).await;
-        if counts.iter().all(|count| *count == expected) { Ok(()) } else { Err(counts) }
-    })
-    .await;
-}
-
-fn traffic(envoys: &[Arc<Envoy>], name: &'static str) -> Vec<Traffic> {
-    let host: &'static str = host(name).leak();
-    envoys.iter().map(|envoy| Traffic::start(envoy, host, name)).collect()
-}
-
-async fn stop_unharmed(traffic: Vec<Traffic>) {
-    for traffic in traffic {
-        traffic.stop_unharmed(100).await;
-    }
-}
-
-fn host(name: &str) -> String {
-    format!("{name}.example")
-}
-
-fn persistent(group: &str) -> String {
-    format!("groupName={group}&ephemeral=false")
+/// What runs: the instances of each service answer with its name.
+struct Scene<'a> {
+    nacos: &'a mut Nacos,
+    upstreams: BTreeMap<&'static str, Vec<Upstream>>,
+    portolan: Portolan,
+    envoys: [Arc<Envoy>; 2],
 }
 
 pub async fn is_survived(nacos: &mut Nacos) {
-    let mut upstreams: Vec<Vec<Upstream>> = Vec::new();
-    let mut config = String::from("envoy: { cluster_name: '{host}' }\nregistries:\n");
-    for (name, count) in REGISTRIES {
-        let mut instances = Vec::new();
+    let mut upstreams: BTreeMap<&str, Vec<Upstream>> = BTreeMap::new();
+    for (group, service, count) in SERVICES {
         for _ in 0..count {
-            let upstream = Upstream::start(name).await;
-            nacos.register(name, &upstream.address.to_string(), &persistent(name)).await;
-            instances.push(upstream);
+            let upstream = Upstream::start(service).await;
+            nacos.register(service, &upstream.address.to_string(), &persistent(group)).await;
+            upstreams.entry(service).or_default().push(upstream);
         }
-        upstreams.push(instances);
-        config += &registry(nacos, name, "400ms", &format!("port: 80, hold: {}s", HOLD.as_secs()));
+    }
+    let mut config = String::from("envoy: { cluster_name: '{host}' }\nregistries:\n");
+    for (name, hold) in [("few", HOLD), ("many", HOLD), ("again", Duration::from_secs(60))] {
+        config += &registry(nacos, name, "400ms", &format!("port: 80, hold: {}s", hold.as_secs()));
     }
     let portolan = Portolan::start(&config).await;
     portolan.ready().await;
     let Some(envoys) = envoys("authority.yaml", &portolan).await else { return };
-    let envoys = &envoys[..];
-    for (name, count) in REGISTRIES {
-        until_counts(envoys, &host(name), count).await;
+    let mut scene = Scene { nacos, upstreams, portolan, envoys };
+    scene.until_all_are("synced").await;
+    for (_, service, count) in SERVICES {
+        scene.until_counts(service, count).await;
     }
-
-    let steady: Vec<Vec<Traffic>> = REGISTRIES.iter().map(|(name, _)| traffic(envoys, name)).collect();
-    comes_back_with_its_data(nacos, &portolan, envoys).await;
-    comes_back_empty(nacos, &portolan, envoys, steady, &upstreams[2]).await;
-    content(envoys).await;
+    let traffic = SERVICES.map(|(_, service, _)| scene.traffic(service));
+    scene.comes_back_with_its_data().await;
+    scene.comes_back_empty(traffic).await;
+    content(&scene.envoys).await;
 }
 
-async fn comes_back_with_its_data(nacos: &mut Nacos, portolan: &Portolan, envoys: &[Arc<Envoy>]) {
-    nacos.kill().await;
-    until_all_are(portolan, "stale").await;
-    tokio::time::sleep(OUTAGE).await;
-    for (name, count) in REGISTRIES {
-        let status = status(portolan, name).await;
-        assert_eq!(status["state"], "stale", "{status}");
-        let error = status["scopes"][0]["error"].to_string();
-        assert!(error.contains(&format!("cannot reach {}", nacos.url())), "{status}");
-        assert_eq!(counts(envoys, &host(name)).await, [count, count]);
+impl Scene<'_> {
+    async fn comes_back_with_its_data(&mut self) {
+        self.nacos.kill().await;
+        self.until_all_are("stale").await;
+        tokio::time::sleep(OUTAGE).await;
+        self.until_all_are("stale").await;
+        let refused = format!("cannot reach {}", self.nacos.url());
+        for registry in ["few", "many", "again"] {
+            let status = self.status(registry).await;
+            assert!(status["scopes"][0]["error"].to_string().contains(&refused), "{status}");
+        }
+        self.all_are_there().await;
+        self.nacos.restart().await;
+        self.until_all_are("synced").await;
+        for (registry, count) in [("few", 5), ("many", 50), ("again", 6)] {
+            let status = self.status(registry).await;
+            assert_eq!((&status["endpoints"], &status["hold"]), (&count.into(), &Value::Null), "{status}");
+        }
+        self.all_are_there().await;
     }
-    nacos.restart().await;
-    until_all_are(portolan, "synced").await;
-    for (name, count) in REGISTRIES {
-        let status = status(portolan, name).await;
-        assert_eq!((&status["endpoints"], &status["hold"]), (&count.into(), &serde_json::Value::Null), "{status}");
-        assert_eq!(counts(envoys, &host(name)).await, [count, count]);
+
+    /// `few` and `many` stay away for good; the instances in `again` register again one by one.
+    async fn comes_back_empty(&mut self, [few, many, again, last]: [Vec<Traffic>; 4]) {
+        self.nacos.kill().await;
+        self.until_all_are("stale").await;
+        tokio::time::sleep(OUTAGE).await;
+        self.all_are_there().await;
+        self.nacos.restart_empty().await;
+        tokio::join!(
+            self.is_held_for_its_time("few", 5, few),
+            self.is_held_for_its_time("many", 50, many),
+            self.registers_again(again.into_iter().chain(last)),
+        );
+    }
+
+    async fn is_held_for_its_time(&self, name: &'static str, count: usize, steady: Vec<Traffic>) {
+        let since = self.held(name, count).await;
+        while since.elapsed() < HOLD - Duration::from_millis(1500) {
+            assert_eq!(self.counts(name).await, [count, count], "{:?} into the hold", since.elapsed());
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        for traffic in steady {
+            traffic.stop_unharmed(100).await;
+        }
+        self.until_counts(name, 0).await;
+        let took = since.elapsed();
+        eprintln!("{name}: {count} instances were held for {took:.1?}");
+        // It had begun a little before it was seen.
+        assert!(took > HOLD - Duration::from_millis(500) && took < HOLD + Duration::from_secs(3), "{took:?}");
+    }
+
+    async fn registers_again(&self, steady: impl Iterator<Item = Traffic>) {
+        self.held("again", 6).await;
+        for upstream in &self.upstreams["again"] {
+            self.nacos.register_patiently("again", &upstream.address.to_string(), &persistent("again")).await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        // Enough are back, and yet nobody has been cut off who registers late.
+        self.until_again("again", 5, Some(1)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let late = self.upstreams["last"][0].address.to_string();
+        self.nacos.register_patiently("last", &late, &persistent("again")).await;
+        self.until_again("again", 6, None).await;
+        self.until_counts("again", 5).await;
+        self.until_counts("last", 1).await;
+        for traffic in steady {
+            traffic.stop_unharmed(100).await;
+        }
+    }
+
+    /// What a registry's line in the admin interface says.
+    async fn status(&self, name: &str) -> Value {
+        let all = self.portolan.json("/api/v1/registries").await;
+        all.as_array().unwrap().iter().find(|r| r["name"] == name).unwrap().clone()
+    }
+
+    async fn until_all_are(&self, state: &str) {
+        until(&format!("all registries to be {state}"), LIMIT, || async {
+            let all = self.portolan.json("/api/v1/registries").await;
+            let right = all.as_array().unwrap().iter().all(|registry| registry["state"] == state);
+            if right { Ok(()) } else { Err(all.to_string()) }
+        })
+        .await;
+    }
+
+    /// The beginning of a registry's hold over so many instances.
+    async fn held(&self, name: &str, count: usize) -> Instant {
+        until(&format!("{name} to be held"), LIMIT, || async {
+            let status = self.status(name).await;
+            if status["hold"]["endpoints"] == count { Ok(Instant::now()) } else { Err(status.to_string()) }
+        })
+        .await
+    }
+
+    /// Waits until a registry has so many instances, and so many are held back.
+    async fn until_again(&self, name: &str, registered: usize, held: Option<usize>) {
+        until(&format!("{registered} instances to be registered again"), LIMIT, || async {
+            let status = self.status(name).await;
+            let held = held.map_or(Value::Null, Value::from);
+            let right = status["endpoints"] == registered && status["hold"]["endpoints"] == held;
+            if right { Ok(()) } else { Err(status.to_string()) }
+        })
+        .await;
+    }
+
+    /// How many instances each Envoy has.
+    async fn counts(&self, service: &str) -> Vec<usize> {
+        let mut counts = Vec::new();
+        for envoy in &self.envoys {
+            counts.push(envoy.hosts(&host(service)).await.as_array().map_or(0, Vec::len));
+        }
+        counts
+    }
+
+    async fn until_counts(&self, service: &str, expected: usize) {
+        until(&format!("{expected} instances of {service}"), LIMIT, || async {
+            let counts = self.counts(service).await;
+            if counts.iter().all(|count| *count == expected) { Ok(()) } else { Err(counts) }
+        })
+        .await;
+    }
+
+    async fn all_are_there(&self) {
+        for (_, service, count) in SERVICES {
+            assert_eq!(self.counts(service).await, [count, count], "{service}");
+        }
+    }
+
+    /// Steady traffic to a service through both Envoys.
+    fn traffic(&self, service: &'static str) -> Vec<Traffic> {
+        self.envoys.iter().map(|envoy| Traffic::start(envoy, host(service), service)).collect()
     }
 }
 
-/// `few` and `many` stay away for good; the instances of `again` register again one by one.
-async fn comes_back_empty(
-    nacos: &mut Nacos,
-    portolan: &Portolan,
-    envoys: &[Arc<Envoy>],
-    steady: Vec<Vec<Traffic>>,
-    upstreams: &[Upstream],
-) {
-    nacos.kill().await;
-    until_all_are(portolan, "stale").await;
-    tokio::time::sleep(OUTAGE).await;
-    nacos.restart_empty().await;
-    let mut steady = steady.into_iter();
-    let (few, many, again) = (steady.next().unwrap(), steady.next().unwrap(), steady.next().unwrap());
-    tokio::join!(
-        held_for_its_time(portolan, envoys, REGISTRIES[0], few),
-        held_for_its_time(portolan, envoys, REGISTRIES[1], many),
-        registered_again(nacos, portolan, envoys, upstreams, again),
-    );
+fn host(service: &str) -> String {
+    format!("{service}.example")
 }
 
-/// The beginning of a registry's hold.
-async fn held(portolan: &Portolan, name: &str, count: usize) -> Instant {
-    until(&format!("{name} to be held"), LIMIT, || async {
-        let status = status(portolan, name).await;
-        if status["hold"]["endpoints"] == count { Ok(Instant::now()) } else { Err(status.to_string()) }
-    })
-    .await
-}
-
-async fn held_for_its_time(
-    portolan: &Portolan,
-    envoys: &[Arc<Envoy>],
-    (name, count): (&'static str, usize),
-    steady: Vec<Traffic>,
-) {
-    let since = held(portolan, name, count).await;
-    while since.elapsed() < HOLD - Duration::from_millis(1500) {
-        assert_eq!(counts(envoys, &host(name)).await, [count, count], "{:?} into the hold", since.elapsed());
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    stop_unharmed(steady).await;
-    until_counts(envoys, &host(name), 0).await;
-    let took = since.elapsed();
-    eprintln!("{name}: {count} instances were held for {took:.1?}");
-    // It had begun a little before it was seen.
-    assert!(took > HOLD - Duration::from_millis(500) && took < HOLD + Duration::from_secs(3), "{took:?}");
-}
-
-async fn registered_again(
-    nacos: &Nacos,
-    portolan: &Portolan,
-    envoys: &[Arc<Envoy>],
-    upstreams: &[Upstream],
-    steady: Vec<Traffic>,
-) {
-    let (name, count) = REGISTRIES[2];
-    held(portolan, name, count).await;
-    for upstream in upstreams {
-        nacos.register_patiently(name, &upstream.address.to_string(), &persistent(name)).await;
-        tokio::time::sleep(Duration::from_millis(600)).await;
-    }
-    until(&format!("{name} to be as before"), LIMIT, || async {
-        let status = status(portolan, name).await;
-        let whole = status["endpoints"] == count && status["hold"].is_null() && status["state"] == "synced";
-        if whole { Ok(()) } else { Err(status.to_string()) }
-    })
-    .await;
-    until_counts(envoys, &host(name), count).await;
-    stop_unharmed(steady).await;
+fn persistent(group: &str) -> String {
+    format!("groupName={group}&ephemeral=false")
 }

@@ -1,0 +1,153 @@
+//! One registry's trouble is no other registry's: whatever happens there, a change of a file arrives promptly.
+
+use crate::support::{portolan::Portolan, until};
+use serde_json::Value;
+use std::{
+    fmt::Write,
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::net::TcpListener;
+
+const LIMIT: Duration = Duration::from_secs(20);
+/// A file's change takes some 30 ms; the rest is for a busy machine.
+const PROMPT: Duration = Duration::from_secs(2);
+
+/// Writes what is then moved into place, so that nobody reads a half.
+fn write(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(new, path).unwrap();
+}
+
+fn quiet(number: usize) -> String {
+    format!("services:\n- host: quiet.example\n  endpoints: [10.0.0.{number}:80]\n")
+}
+
+/// Changes the quiet registry's file ten times, and asserts that each change was served promptly.
+async fn file_is_followed_promptly(portolan: &Portolan, file: &Path) {
+    for number in 1..=10 {
+        let started = Instant::now();
+        write(file, &quiet(number));
+        until("the change to be served", LIMIT, || async {
+            let served = portolan.json("/api/v1/resources/endpoints?q=quiet.example").await.to_string();
+            if served.contains(&format!("\"10.0.0.{number}\"")) { Ok(()) } else { Err(served) }
+        })
+        .await;
+        let took = started.elapsed();
+        eprintln!("change {number}: {took:.0?}");
+        assert!(took < PROMPT, "change {number} took {took:?}");
+    }
+}
+
+/// Runs a registry in trouble beside one that reads a quiet file, and asserts that it is in trouble before the changes
+/// of that file and after them. `other` is its configuration.
+async fn beside(other: &str, in_trouble: impl AsyncFn(&Portolan)) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("quiet.yaml");
+    write(&file, &quiet(99));
+    let portolan = Portolan::start(&format!(
+        "registries:\n- name: other\n  required: false\n  {other}\n- name: quiet\n  file: {{ path: '{}' }}\n",
+        file.display()
+    ))
+    .await;
+    portolan.ready().await;
+    in_trouble(&portolan).await;
+    file_is_followed_promptly(&portolan, &file).await;
+    in_trouble(&portolan).await;
+}
+
+/// What the admin interface says of the registry in trouble.
+async fn other(portolan: &Portolan) -> Value {
+    portolan.json("/api/v1/registries").await[0].clone()
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_and_never_answers_delays_nobody_else() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let silence = tokio::spawn({
+        let accepted = accepted.clone();
+        async move {
+            let mut held = Vec::new();
+            while let Ok((connection, _)) = listener.accept().await {
+                held.push(connection);
+                accepted.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    let config = format!("nacos: {{ servers: ['http://{address}'], period: 200ms, timeout: 300s }}");
+    beside(&config, async |portolan| {
+        until("the request", LIMIT, || async {
+            if accepted.load(Ordering::Relaxed) > 0 { Ok(()) } else { Err("no connection") }
+        })
+        .await;
+        let other = other(portolan).await;
+        assert_eq!((&other["state"], &other["last_error"]), (&"connecting".into(), &Value::Null), "it still waits");
+    })
+    .await;
+    silence.abort();
+}
+
+/// A file of 50 services whose endpoints are new in each round.
+fn flood(round: usize) -> String {
+    let mut text = String::from("services:\n");
+    for service in 0..50 {
+        let octet = (round + service) % 250;
+        writeln!(text, "- host: flood-{service}.example\n  endpoints: [10.1.{octet}.1:80, 10.1.{octet}.2:80]").unwrap();
+    }
+    text
+}
+
+#[tokio::test]
+async fn a_folder_that_never_stops_changing_delays_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    write(&path.join("0.yaml"), &flood(0));
+    let rounds = Arc::new(AtomicUsize::new(0));
+    let writer = tokio::spawn({
+        let (path, rounds) = (path.clone(), rounds.clone());
+        async move {
+            loop {
+                write(&path.join("0.yaml"), &flood(rounds.fetch_add(1, Ordering::Relaxed)));
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    });
+    let config = format!("file: {{ path: '{}' }}\n  publish: {{ max_drop: 100% }}", path.display());
+    beside(&config, async |portolan| {
+        let digest = async || portolan.json("/api/v1/digests").await["endpoints"]["digest"].to_string();
+        let (before, written) = (digest().await, rounds.load(Ordering::Relaxed));
+        until("the flood to be served", LIMIT, || async {
+            let moved = digest().await != before && rounds.load(Ordering::Relaxed) > written;
+            if moved { Ok(()) } else { Err("nothing has changed") }
+        })
+        .await;
+    })
+    .await;
+    writer.abort();
+}
+
+#[tokio::test]
+async fn a_reading_that_ends_and_starts_anew_delays_nobody_else() {
+    // No header can hold a control character; only the reading itself finds that out.
+    let config = "nacos: { servers: ['http://127.0.0.1:9'], headers: { x-key: \"a\\x01b\" } }";
+    beside(config, async |portolan| {
+        until("the reading to have ended and to be tried again", LIMIT, || async {
+            let (_, metrics) = portolan.get("/metrics").await;
+            let line = metrics.lines().find(|l| l.contains("registry_restarts_total{registry=\"other\"}"));
+            let count: u64 = line.and_then(|l| l.rsplit(' ').next()?.parse().ok()).unwrap_or(0);
+            if count >= 2 { Ok(()) } else { Err(metrics) }
+        })
+        .await;
+        let other = other(portolan).await;
+        assert!(other["last_error"]["text"].to_string().contains("header \\\"x-key\\\""), "{other}");
+    })
+    .await;
+}
