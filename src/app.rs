@@ -41,8 +41,9 @@ pub struct App {
 /// Serves until the process is told to end (SIGTERM, SIGINT).
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let example = config.registries.iter().any(|r| matches!(r.kind, config::Kind::Example));
+    let read: Vec<String> = config.registries.iter().map(|r| format!("{} ({})", r.name, r.kind.name())).collect();
     let app = App::bind(config).await?;
-    print!("{}", banner::text(app.xds_addr(), app.admin_addr(), &app.registry_names(), example));
+    print!("{}", banner::text(app.xds_addr(), app.admin_addr(), &read, example));
     let shutdown = CancellationToken::new();
     let running = app.run(shutdown.clone());
     tokio::pin!(running);
@@ -87,10 +88,6 @@ impl App {
     /// Where people ask.
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin.local_addr()
-    }
-
-    fn registry_names(&self) -> Vec<String> {
-        self.registries.iter().map(|r| format!("{} ({})", r.name, r.kind.name())).collect()
     }
 
     /// Serves until `shutdown`, then drains and ends.

@@ -121,6 +121,7 @@ fn registry(name: &str, state: State) -> Arc<RegistryStatus> {
     Arc::new(RegistryStatus {
         name: name.into(),
         kind: "nacos",
+        required: name != "optional",
         state,
         heard_at: (state != State::Connecting).then_some(at),
         scopes: vec![ScopeStatus {
@@ -227,8 +228,13 @@ async fn the_page_health_and_metrics_answer() {
 
 #[tokio::test]
 async fn readiness_says_for_whom_it_waits() {
-    let states =
-        [("good", State::Synced), ("late", State::Connecting), ("half", State::Stale), ("new", State::Syncing)];
+    let states = [
+        ("good", State::Synced),
+        ("late", State::Connecting),
+        ("half", State::Stale),
+        ("new", State::Syncing),
+        ("optional", State::Connecting),
+    ];
     let registries = states.map(|(name, state)| registry(name, state)).to_vec();
     let admin = Running::start(catalog(Sync::Waiting, registries, vec![published("a", Vec::new())])).await;
     let (status, body) = admin.get("/ready").await;
@@ -240,10 +246,11 @@ async fn readiness_says_for_whom_it_waits() {
             "reason": "waiting for the first list of late (refused), half (refused), new",
             "sync": "waiting",
             "registries": [
-                { "name": "good", "state": "synced", "error": null },
-                { "name": "late", "state": "connecting", "error": "refused" },
-                { "name": "half", "state": "stale", "error": "refused" },
-                { "name": "new", "state": "syncing", "error": null },
+                { "name": "good", "required": true, "state": "synced", "error": null },
+                { "name": "late", "required": true, "state": "connecting", "error": "refused" },
+                { "name": "half", "required": true, "state": "stale", "error": "refused" },
+                { "name": "new", "required": true, "state": "syncing", "error": null },
+                { "name": "optional", "required": false, "state": "connecting", "error": "refused" },
             ],
         })
     );

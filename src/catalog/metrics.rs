@@ -1,6 +1,6 @@
 //! What the catalog measures of itself. One function per event writes the log and counts.
 
-use super::{Catalog, Event, HoldEvent, RegistryStatus, State};
+use super::{Catalog, Event, HoldEvent, RegistryStatus, State, Sync};
 use crate::model::{Reason, Text};
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -29,6 +29,7 @@ pub struct Metrics {
     publish: Histogram,
     number: Gauge,
     published: Gauge,
+    sync: Family<SyncLabel, Gauge>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -40,6 +41,11 @@ struct RegistryLabel {
 struct StateLabels {
     registry: String,
     state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SyncLabel {
+    sync: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -62,6 +68,7 @@ impl Default for Metrics {
             publish: Histogram::new(exponential_buckets(0.000_01, 4.0, 10)),
             number: Gauge::default(),
             published: Gauge::default(),
+            sync: Family::default(),
         }
     }
 }
@@ -81,6 +88,7 @@ impl Metrics {
         let help = "From a change to the catalog that has it";
         registry.register("catalog_publish_duration_seconds", help, self.publish.clone());
         registry.register("catalog_number", "Number of the newest catalog", self.number.clone());
+        registry.register("catalog_sync", "1 for how far the registries were heard", self.sync.clone());
         registry.register("catalog_published_services", "Services published", self.published.clone());
     }
 
@@ -110,6 +118,9 @@ impl Metrics {
     pub(super) fn swapped(&self, catalog: &Catalog, notes: impl Iterator<Item = (Reason, usize)>) {
         self.number.set(count(catalog.number));
         self.published.set(catalog.services.len() as i64);
+        for sync in [Sync::Waiting, Sync::Partial, Sync::Complete] {
+            self.sync.get_or_create(&SyncLabel { sync: sync.name() }).set(i64::from(sync == catalog.sync));
+        }
         catalog.registries.iter().for_each(|status| self.status(status));
         for (reason, number) in notes {
             self.notes.get_or_create(&ReasonLabel { reason: reason.code() }).set(number as i64);

@@ -48,6 +48,17 @@ pub enum Sync {
     Complete,
 }
 
+impl Sync {
+    /// The word for people and formats.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Sync::Waiting => "waiting",
+            Sync::Partial => "partial",
+            Sync::Complete => "complete",
+        }
+    }
+}
+
 /// Everything known and published at one moment.
 #[derive(Debug, Clone)]
 pub struct Catalog {
@@ -106,6 +117,8 @@ pub struct RegistryStatus {
     pub name: Text,
     /// Its kind: `nacos`, `file`, ...
     pub kind: &'static str,
+    /// Answers wait for its first list.
+    pub required: bool,
     /// Its state.
     pub state: State,
     /// When it last told something good.

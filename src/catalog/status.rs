@@ -24,6 +24,7 @@ impl Account {
         let status = RegistryStatus {
             name: policy.registry.clone(),
             kind: policy.kind,
+            required: policy.required,
             state: State::Connecting,
             heard_at: None,
             scopes: Vec::new(),

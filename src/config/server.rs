@@ -30,7 +30,7 @@ pub struct Limits {
     pub streams: usize,
     /// Streams on one connection (`streams_per_connection`). 100 by default, 1 to 10,000.
     pub streams_per_connection: u32,
-    /// Resource names that one stream subscribes to for one type (`names_per_stream`). 200,000 by default, 1 to 10
+    /// Resource names that one stream subscribes to, over all types (`names_per_stream`). 200,000 by default, 1 to 10
     /// million.
     pub names_per_stream: usize,
     /// Bytes of one request (`request`). 64 MiB by default, 64 KiB to 1 GiB: Envoy repeats all that it has when it

@@ -35,8 +35,6 @@ pub enum Reason {
     EntryInvalid,
     /// The instance's port has a number that another port of the service has, under another name or protocol.
     PortContested,
-    /// A label is left out of what is sent, for its syntax.
-    LabelDropped,
     /// Absent from the last list; gone when the next lacks it, too.
     AbsentOnce,
     /// Gone from its registry; published without endpoints for a while.
@@ -51,7 +49,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Reason; 20] = [
+    pub const ALL: [Reason; 19] = [
         Reason::NotIncluded,
         Reason::Excluded,
         Reason::HostInvalid,
@@ -66,7 +64,6 @@ impl Reason {
         Reason::Duplicate,
         Reason::EntryInvalid,
         Reason::PortContested,
-        Reason::LabelDropped,
         Reason::AbsentOnce,
         Reason::Lingering,
         Reason::HeldBack,
@@ -91,7 +88,6 @@ impl Reason {
             Reason::Duplicate => "duplicate",
             Reason::EntryInvalid => "entry_invalid",
             Reason::PortContested => "port_contested",
-            Reason::LabelDropped => "label_dropped",
             Reason::AbsentOnce => "absent_once",
             Reason::Lingering => "lingering",
             Reason::HeldBack => "held_back",

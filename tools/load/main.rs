@@ -1,10 +1,13 @@
 //! The load generator: K streams against a Portolan of its own, and what that costs the server.
 //!
-//! It starts a `portolan` process on a registry that it controls (a folder of catalogue files), opens K ADS streams on TCP
+//! It starts a `portolan` process on a registry that it controls (a folder of catalogue files, or a fake Nacos), opens K ADS streams on TCP
 //! connections of their own, acknowledges everything as Envoy does (wildcard clusters, endpoints by all names), makes
 //! changes in the registry, and reports times, bytes, and the server's CPU and memory read from its process. Changes go
-//! the whole way: file, registry, catalog, view, stream. All on loopback, bounded in time and count.
+//! the whole way: registry, catalog, view, stream. All on loopback, bounded in time and count.
 
+#[allow(dead_code)]
+#[path = "../../tests/support/fake_nacos.rs"]
+mod fake_nacos;
 mod process;
 mod registry;
 mod report;
@@ -33,6 +36,9 @@ struct Args {
     /// The server's binary.
     #[arg(long, default_value = "target/release/portolan")]
     portolan: PathBuf,
+    /// Where the services are registered. Nacos is polled every second.
+    #[arg(long, value_enum, default_value_t = registry::Kind::File)]
+    registry: registry::Kind,
     /// Streams, each on a connection of its own.
     #[arg(long, short = 'k', default_value_t = 100)]
     streams: usize,
@@ -68,7 +74,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn run(args: Args) -> anyhow::Result<()> {
-    let registry = Registry::create(args.services, args.endpoints)?;
+    let registry = Registry::create(args.registry, args.services, args.endpoints).await?;
     let started = Instant::now();
     let server = Server::start(&args.portolan, registry.config()).await?;
     println!("{} services x {} endpoints, {} streams, {:?}", args.services, args.endpoints, args.streams, args.variant);

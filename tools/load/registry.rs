@@ -1,5 +1,7 @@
-//! The registry under the load: a folder of catalogue files, changed one file at a time.
+//! The registries under the load, changed one service at a time: a folder of catalogue files, or a fake Nacos that answers
+//! fast. Both are in this process, so the server's CPU is the server's alone.
 
+use crate::fake_nacos::{FakeNacos, Generation, instance};
 use std::{
     fmt::Write,
     fs,
@@ -11,57 +13,109 @@ use tempfile::TempDir;
 /// Services in one file: a change parses this many again.
 const PER_FILE: usize = 20;
 
+/// Where services are registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    File,
+    Nacos,
+}
+
 pub struct Registry {
-    folder: TempDir,
     services: usize,
     endpoints: usize,
     weight: AtomicU32,
+    place: Place,
+}
+
+enum Place {
+    Folder(TempDir),
+    Nacos(FakeNacos),
 }
 
 impl Registry {
-    pub fn create(services: usize, endpoints: usize) -> anyhow::Result<Registry> {
-        let registry = Registry { folder: tempfile::tempdir()?, services, endpoints, weight: AtomicU32::new(1) };
-        for file in 0..services.div_ceil(PER_FILE) {
-            registry.write(file, None)?;
+    pub async fn create(kind: Kind, services: usize, endpoints: usize) -> anyhow::Result<Registry> {
+        let place = match kind {
+            Kind::File => Place::Folder(tempfile::tempdir()?),
+            Kind::Nacos => Place::Nacos(FakeNacos::start(Generation::V3).await),
+        };
+        let registry = Registry { services, endpoints, weight: AtomicU32::new(1), place };
+        match &registry.place {
+            Place::Folder(folder) => {
+                for file in 0..services.div_ceil(PER_FILE) {
+                    registry.write(folder, file, None)?;
+                }
+            }
+            Place::Nacos(nacos) => {
+                for service in 0..services {
+                    nacos.model().put(&name(service), registry.instances(service, 1));
+                }
+            }
         }
         Ok(registry)
     }
 
     /// The section of the configuration.
     pub fn config(&self) -> String {
-        format!("registries:\n- name: load\n  file: {{ path: '{}' }}\n", self.folder.path().display())
+        match &self.place {
+            Place::Folder(folder) => {
+                format!("registries:\n- name: load\n  file: {{ path: '{}' }}\n", folder.path().display())
+            }
+            Place::Nacos(nacos) => {
+                let url = nacos.url();
+                format!(
+                    "registries:\n- name: load\n  nacos: {{ servers: ['{url}'], period: 1s }}\n  publish: {{ host: '{{service}}.load' }}\n"
+                )
+            }
+        }
     }
 
     /// The clusters' names.
     pub fn names(&self) -> impl Iterator<Item = String> {
-        (0..self.services).map(|i| format!("outbound|80||{}", host(i)))
+        (0..self.services).map(|service| format!("outbound|80||{}.load", name(service)))
     }
 
     /// Gives one endpoint of a service another weight; the moment just before the registry can see it.
     pub fn change(&self, service: usize) -> anyhow::Result<Instant> {
         let weight = 2 + self.weight.fetch_add(1, Ordering::Relaxed) % 90;
-        self.write(service / PER_FILE, Some((service, weight)))
+        match &self.place {
+            Place::Folder(folder) => self.write(folder, service / PER_FILE, Some((service, weight))),
+            Place::Nacos(nacos) => {
+                let at = Instant::now();
+                nacos.model().put(&name(service), self.instances(service, weight));
+                Ok(at)
+            }
+        }
     }
 
-    fn write(&self, file: usize, changed: Option<(usize, u32)>) -> anyhow::Result<Instant> {
+    fn instances(&self, service: usize, weight: u32) -> Vec<serde_json::Value> {
+        let mut instances: Vec<_> = (0..self.endpoints).map(|e| instance(&address(service, e), 8080)).collect();
+        instances[0]["weight"] = f64::from(weight).into();
+        instances
+    }
+
+    fn write(&self, folder: &TempDir, file: usize, changed: Option<(usize, u32)>) -> anyhow::Result<Instant> {
         let mut text = String::from("services:\n");
         for service in (file * PER_FILE..(file + 1) * PER_FILE).take_while(|s| *s < self.services) {
-            writeln!(text, "- host: {}\n  endpoints:", host(service))?;
+            writeln!(text, "- host: {}.load\n  endpoints:", name(service))?;
             for endpoint in 0..self.endpoints {
                 let weight = changed.filter(|(s, _)| *s == service && endpoint == 0).map_or(1, |(_, w)| w);
-                let address = format!("10.{}.{}.{}", service >> 8 & 255, service & 255, endpoint + 1);
+                let address = address(service, endpoint);
                 writeln!(text, "  - {{ address: {address}, port: 8080, weight: {weight} }}")?;
             }
         }
-        // Beside the folder's catalogue files, so that nobody sees half a file.
-        let new = self.folder.path().join(".new");
+        // Beside the catalogue files, under a name that is none of theirs: nobody sees half a file.
+        let new = folder.path().join(".new");
         fs::write(&new, text)?;
         let at = Instant::now();
-        fs::rename(new, self.folder.path().join(format!("services-{file:05}.yaml")))?;
+        fs::rename(new, folder.path().join(format!("services-{file:05}.yaml")))?;
         Ok(at)
     }
 }
 
-fn host(service: usize) -> String {
-    format!("svc-{service:05}.load")
+fn name(service: usize) -> String {
+    format!("svc-{service:05}")
+}
+
+fn address(service: usize, endpoint: usize) -> String {
+    format!("10.{}.{}.{}", service >> 8 & 255, service & 255, endpoint + 1)
 }

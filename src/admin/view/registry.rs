@@ -98,15 +98,6 @@ impl CostView {
     }
 }
 
-/// The word for how complete a catalog is.
-pub(super) const fn sync_name(sync: Sync) -> &'static str {
-    match sync {
-        Sync::Waiting => "waiting",
-        Sync::Partial => "partial",
-        Sync::Complete => "complete",
-    }
-}
-
 #[derive(Debug, Serialize)]
 pub(in crate::admin) struct Ready {
     pub(in crate::admin) ready: bool,
@@ -118,6 +109,8 @@ pub(in crate::admin) struct Ready {
 #[derive(Debug, Serialize)]
 struct Brief {
     name: String,
+    /// Answers wait for it.
+    required: bool,
     state: &'static str,
     error: Option<String>,
 }
@@ -129,13 +122,14 @@ pub(in crate::admin) fn ready(catalog: &Catalog, stopping: bool) -> Ready {
         .iter()
         .map(|r| Brief {
             name: r.name.to_string(),
+            required: r.required,
             state: r.state.name(),
             error: r.scopes.iter().find_map(|s| s.error.as_ref()).or(unheard_error(r)).map(ToString::to_string),
         })
         .collect();
     let waiting = || {
         // Also one that failed after a part of its lists.
-        let unheard = registries.iter().filter(|r| r.state != State::Synced.name());
+        let unheard = registries.iter().filter(|r| r.required && r.state != State::Synced.name());
         let names: Vec<String> = unheard
             .map(|r| match &r.error {
                 Some(error) => format!("{} ({error})", r.name),
@@ -150,7 +144,7 @@ pub(in crate::admin) fn ready(catalog: &Catalog, stopping: bool) -> Ready {
         Sync::Partial => (true, "some registry is missing; what the others have is served".to_owned()),
         Sync::Complete => (true, "every registry was listed".to_owned()),
     };
-    Ready { ready, reason, sync: sync_name(catalog.sync), registries }
+    Ready { ready, reason, sync: catalog.sync.name(), registries }
 }
 
 /// The newest error of a registry of which no scope is known yet; of others it may be long over.

@@ -1,6 +1,5 @@
 //! Services: those published, and those that are not, with the reasons.
 
-use super::registry::sync_name;
 use crate::{
     admin::Rejected,
     catalog::{Catalog, Record},
@@ -114,11 +113,11 @@ enum Found<'a> {
 pub(in crate::admin) fn list<'a>(catalog: &'a Catalog, query: &Query) -> List<'a> {
     let published = catalog.services.values().map(|s| Found::Published(s));
     let unpublished = catalog.records.values().filter(|r| r.hosts.is_empty()).map(|r| Found::Unpublished(r));
-    let matching: Vec<Found<'a>> = published.chain(unpublished).filter(|found| query.matches(found)).collect();
+    let matching: Vec<Found<'a>> = published.chain(unpublished).filter(|found| query.matches(catalog, found)).collect();
     let part = matching.iter().skip(query.offset).take(query.limit.unwrap_or(usize::MAX));
     List {
         number: catalog.number,
-        sync: sync_name(catalog.sync),
+        sync: catalog.sync.name(),
         total: matching.len(),
         offset: query.offset,
         services: part.map(Summary::of).collect(),
@@ -137,13 +136,15 @@ pub(in crate::admin) fn detail<'a>(catalog: &'a Catalog, rejected: Vec<Rejected>
 }
 
 impl Query {
-    fn matches(&self, found: &Found<'_>) -> bool {
+    /// Whatever the service's host says or a record of what feeds it counts as a reason.
+    fn matches(&self, catalog: &Catalog, found: &Found<'_>) -> bool {
         let (hosts, sources, notes) = found.parts();
+        let records = || sources.iter().filter_map(|id| catalog.records.get(id)).flat_map(|record| &record.notes);
         let given = |wanted: &Option<String>, test: &dyn Fn(&str) -> bool| wanted.as_deref().is_none_or(test);
         self.published.is_none_or(|wanted| wanted == matches!(found, Found::Published(_)))
             && given(&self.host, &|host| hosts.iter().any(|h| h.as_str() == host))
             && given(&self.registry, &|registry| sources.iter().any(|id| &*id.registry == registry))
-            && given(&self.reason, &|reason| notes.iter().any(|n| n.reason.code() == reason))
+            && given(&self.reason, &|reason| notes.iter().chain(records()).any(|n| n.reason.code() == reason))
             && given(&self.q, &|q| {
                 hosts.iter().any(|h| h.as_str().contains(q)) || sources.iter().any(|id| id.name.contains(q))
             })
