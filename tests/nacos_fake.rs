@@ -3,7 +3,7 @@
 mod support;
 
 use portolan::{
-    model::{Health, Note, Reason},
+    model::{Health, Note, Reason, Service},
     registry::{
         Kind,
         nacos::{Config, Login, Namespaces},
@@ -175,6 +175,86 @@ async fn every_bad_answer_is_an_error_that_says_what_and_where() {
         [Generation::V2, Generation::V3].map(|generation| check_fault(generation, "/", fault.clone(), expected))
     });
     futures_util::future::join_all(checks).await;
+}
+
+#[tokio::test]
+async fn single_reading_takes_no_bad_answer_for_a_list_either() {
+    let bad = [
+        (Fault::Text("<html><body>Sign in</body></html>"), "<html>"),
+        (Fault::Text("null"), "not what Nacos answers"),
+        (Fault::Text(r#"{"code":30000,"message":"no leader","data":null}"#), "code 30000: no leader"),
+        (Fault::Truncated, "broke off"),
+        (Fault::Redirect, "not Nacos' API"),
+        (Fault::Status(403, ""), "403"),
+        (Fault::Status(503, "starting"), "starting"),
+        (Fault::Busy("0"), "429"),
+        (Fault::Endless, "longer than"),
+        (Fault::GzipBomb, "longer than"),
+        (Fault::Text(r#"{"count":7,"doms":[]}"#), "shows 0 services where it counts 7"),
+        (Fault::Text(r#"{"count":7,"doms":["orders"]}"#), "shows 1 services where it counts 7"),
+    ];
+    let checks = bad
+        .into_iter()
+        .map(|(fault, expected)| check_fault(Generation::V1, "/v1/ns/service/list?namespaceId", fault, expected));
+    futures_util::future::join_all(checks).await;
+}
+
+#[tokio::test]
+async fn a_bulk_list_that_lacks_what_it_counts_is_no_list() {
+    let part = "/v3/admin/ns/service/list?namespaceId=public&withInstances";
+    for items in ["", r#"{"serviceName":"orders","groupName":"DEFAULT_GROUP"}"#] {
+        let text = format!(r#"{{"code":0,"data":{{"totalCount":1000,"pageItems":[{items}]}}}}"#);
+        check_fault(Generation::V3, part, Fault::Text(text.leak()), "services where it counts 1000").await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_turn_pages_is_not_asked_for_ever() {
+    let fake = with_orders(Generation::V2).await;
+    let page = r#"[{"serviceName":"a","groupName":"g"},{"serviceName":"b","groupName":"g"}]"#;
+    fake.model().faults.push(("catalog/services".into(), Fault::Text(page)));
+    let mut heard = read(Config { page_size: 2, ..config(&[&fake]) });
+    heard.list().await;
+    assert_eq!(heard.endpoints(), endpoints(&[("a", &[]), ("b", &[])]));
+    let asked = fake.model().asked("catalog/services");
+    assert!(asked <= 10, "{asked} requests");
+}
+
+#[tokio::test]
+async fn an_empty_list_of_namespaces_is_no_list() {
+    let fake = with_orders(Generation::V3).await;
+    fake.model().faults.push(("namespace/list".into(), Fault::Text(r#"{"code":0,"data":[]}"#)));
+    let mut heard = read(Config { namespaces: Namespaces::All, ..config(&[&fake]) });
+    let failure = heard.failure().await;
+    assert!(failure.contains("list of namespaces is empty"), "{failure}");
+    assert_eq!(heard.scopes, [""; 0], "nothing was named");
+    fake.model().faults.clear();
+    heard.list().await;
+    fake.model().faults.push(("namespace/list".into(), Fault::Text(r#"{"code":0,"data":[]}"#)));
+    heard.failure().await;
+    assert_eq!(heard.scopes, ["public"], "its namespaces stay");
+}
+
+#[tokio::test]
+async fn bulk_and_single_reading_agree() {
+    let mut seen = Vec::new();
+    for generation in [Generation::V1, Generation::V2, Generation::V3] {
+        let fake = FakeNacos::start(generation).await;
+        for n in 0..5 {
+            let mut other = instance("10.0.0.2", 8080);
+            other["metadata"] = json!({"version": "v2", "zone": "z", "gRPC_port": "9090"});
+            other["clusterName"] = "hz".into();
+            other["weight"] = json!(0.5 + f64::from(n));
+            fake.model().put(&format!("svc-{n}"), vec![instance("10.0.0.1", 80), other]);
+        }
+        let mut heard = read(config(&[&fake]));
+        heard.list().await;
+        // Who applies the threshold differs, and is told; with all healthy it means nothing.
+        let plain = |s: &Arc<Service>| Service { protect_threshold: None, ..(**s).clone() };
+        seen.push(heard.lists.values().flatten().map(plain).collect::<Vec<_>>());
+    }
+    assert_eq!(seen[0].len(), 5);
+    assert_eq!((&seen[0], &seen[1]), (&seen[1], &seen[2]));
 }
 
 #[tokio::test]
@@ -402,10 +482,37 @@ async fn a_wrong_password_makes_no_storm_and_is_in_no_error() {
         let mut heard = read(with_login(&fake, "s3cret"));
         let failure = heard.failure().await;
         assert!(failure.contains("cannot log in as reader") && !failure.contains("s3cret"), "{failure}");
+        let first = heard.errors[""].clone();
         for _ in 0..4 {
             heard.failure().await;
         }
         let logins = fake.model().log.iter().filter(|l| l.starts_with("POST")).count();
         assert!(logins <= 4, "{generation:?}: {logins} attempts in 5 rounds");
+        assert_eq!(heard.errors[""], first, "waiting for the next attempt is no news");
+    }
+}
+
+#[tokio::test]
+async fn a_login_goes_to_the_next_server_when_one_is_lost() {
+    for fault in [Fault::Status(503, ""), Fault::Truncated] {
+        let (first, second) = (with_orders(Generation::V2).await, with_orders(Generation::V2).await);
+        second.model().login = Some(("reader".into(), "right".into(), 18_000));
+        first.model().faults.push(("/".into(), fault));
+        let both = Config { servers: config(&[&first, &second]).servers, ..with_login(&first, "right") };
+        let mut heard = read(both);
+        heard.list().await;
+        assert_eq!((heard.failed, heard.endpoints().len()), (0, 1));
+    }
+}
+
+#[tokio::test]
+async fn an_odd_answer_to_a_login_is_not_quoted() {
+    for answer in [r#"{"accessToken":"t0ken"}"#, r#"{"accessToken":"t0ken","tokenTtl":"t0ken"}"#, "t0ken"] {
+        let fake = with_orders(Generation::V2).await;
+        fake.model().login = Some(("reader".into(), "right".into(), 18_000));
+        fake.model().faults.push(("/login".into(), Fault::Text(answer)));
+        let failure = read(with_login(&fake, "right")).failure().await;
+        assert!(failure.contains("does not answer a login as Nacos does"), "{failure}");
+        assert!(!failure.contains("t0ken"), "{failure}");
     }
 }

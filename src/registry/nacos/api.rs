@@ -109,6 +109,7 @@ pub(super) async fn namespaces(client: &Client) -> Result<Vec<Namespace>, Error>
             Err(error) => Err(error),
         };
         match listed {
+            Ok(list) if list.is_empty() => return Err(Error::NoNamespaces),
             Ok(list) => return Ok(list.into_iter().map(named).collect()),
             Err(error) if error.is_not_offered() => tried.push(chain(&error).to_string()),
             Err(error) => return Err(error),

@@ -2,7 +2,11 @@
 //! refused. After a failed login nobody tries again before a growing wait is over, so a wrong password makes no storm.
 
 use super::{config::Login, error::Error, wire::Token};
-use crate::{registry::backoff::Backoff, util::secret::Secret};
+use crate::{
+    model::Text,
+    registry::{backoff::Backoff, chain},
+    util::secret::Secret,
+};
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::{sync::Mutex, time::Instant};
 
@@ -38,13 +42,14 @@ pub(super) struct Auth {
 struct State {
     session: Option<Session>,
     backoff: Backoff,
-    not_before: Option<Instant>,
+    /// When the next attempt may be made, and why the last one failed.
+    refused: Option<(Instant, Text)>,
 }
 
 impl Auth {
     pub(super) fn new(login: Login) -> Self {
         let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
-        Auth { login, state: Mutex::new(State { session: None, backoff, not_before: None }) }
+        Auth { login, state: Mutex::new(State { session: None, backoff, refused: None }) }
     }
 
     /// A token, by `log_in` if there is none or it nears its end. `refused` is one that the server would not take: it is
@@ -66,20 +71,27 @@ impl Auth {
             }
         }
         let user = || self.login.username.to_string();
-        if let Some(wait) = state.not_before.and_then(|t| t.checked_duration_since(now)).filter(|w| !w.is_zero()) {
-            return Err(Error::LoginLater { user: user(), wait });
+        if let Some((_, why)) = state.refused.as_ref().filter(|(until, _)| *until > now) {
+            return Err(Error::LoginLater { user: user(), why: why.clone() });
         }
         match log_in().await {
             Ok(token) => {
                 let session = Session::new(token, now);
                 state.backoff.reset();
-                state.not_before = None;
+                state.refused = None;
                 state.session = Some(session.clone());
                 Ok(session)
             }
             Err(source) => {
-                let wait = state.backoff.next();
-                state.not_before = Some(Instant::now() + wait);
+                let failed = Error::Login { user: user(), source: Box::new(source) };
+                // A server that is lost says nothing about the password, and the next server may know it.
+                if !failed.is_server_lost()
+                    && let Some(cause) = std::error::Error::source(&failed)
+                {
+                    let why = chain(cause);
+                    let wait = state.backoff.next();
+                    state.refused = Some((Instant::now() + wait, why));
+                }
                 // A token that is only near its end is still good.
                 match &state.session {
                     Some(session)
@@ -87,7 +99,7 @@ impl Auth {
                     {
                         Ok(session.clone())
                     }
-                    _ => Err(Error::Login { user: user(), source: Box::new(source) }),
+                    _ => Err(failed),
                 }
             }
         }

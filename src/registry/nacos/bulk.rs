@@ -23,7 +23,7 @@ use std::{
 use xxhash_rust::xxh3::xxh3_64;
 
 /// More pages than this is a server that never ends.
-const MAX_PAGES: usize = 10_000;
+pub(super) const MAX_PAGES: usize = 10_000;
 
 /// A service as its list shows it.
 #[derive(Debug, Clone)]
@@ -51,6 +51,15 @@ pub(super) struct Memory {
 pub(super) struct Reading {
     pub(super) services: BTreeMap<ServiceId, Listed>,
     pub(super) unreadable: BTreeMap<ServiceId, Text>,
+    /// How many there are, if the server says it.
+    total: Option<usize>,
+}
+
+impl Reading {
+    fn len(&self) -> usize {
+        let only_unreadable = self.unreadable.keys().filter(|id| !self.services.contains_key(*id)).count();
+        self.services.len() + only_unreadable
+    }
 }
 
 /// Who is read, and of what.
@@ -69,11 +78,15 @@ impl Source<'_> {
         let (mut reading, whole) = self.pages(memory, &mut fresh).await?;
         if !whole {
             let (again, _) = self.pages(memory, &mut fresh).await?;
+            reading.total = reading.total.min(again.total);
             reading.services.extend(again.services);
             reading.unreadable.extend(again.unreadable);
         }
+        if let Some(total) = reading.total.filter(|total| *total > reading.len()) {
+            return Err(Error::Incomplete { path: self.api.list(), listed: reading.len(), total });
+        }
         // What was readable at least once is.
-        let Reading { services, unreadable } = &mut reading;
+        let Reading { services, unreadable, .. } = &mut reading;
         unreadable.retain(|id, _| !services.contains_key(id));
         *memory = fresh;
         Ok(reading)
@@ -81,24 +94,27 @@ impl Source<'_> {
 
     /// All pages once, and whether they fit together.
     async fn pages(&self, old: &Memory, fresh: &mut Memory) -> Result<(Reading, bool), Error> {
-        let (mut reading, mut shown, mut total) = (Reading::default(), 0, None);
+        let (mut reading, mut shown) = (Reading::default(), 0);
         for number in 1..=MAX_PAGES {
             let (page, count) = self.page(number, old, fresh).await?;
+            let before = reading.len();
             shown += page.len();
-            total = count;
+            reading.total = count;
             for (_, entry) in page.iter() {
                 match entry {
                     Ok(listed) => drop(reading.services.insert(listed.service.id.clone(), listed.clone())),
                     Err((id, why)) => drop(reading.unreadable.insert(id.clone(), why.clone())),
                 }
             }
+            let different = reading.len();
             let last = count.is_some_and(|total| shown >= total) || page.len() < self.page_size;
-            if last || page.is_empty() {
-                break;
+            // A page that brings nothing new is one that was there before: the server does not turn pages.
+            if last || different == before {
+                let whole = different == shown && reading.total.is_none_or(|total| total == different);
+                return Ok((reading, whole));
             }
         }
-        let different = reading.services.len() + reading.unreadable.len();
-        Ok((reading, different == shown && total.is_none_or(|total| total == different)))
+        Err(Error::Endless { path: self.api.list(), pages: MAX_PAGES })
     }
 
     /// One page; one with known bytes is not even parsed.

@@ -135,7 +135,7 @@ impl Client {
         for path in LOGINS {
             let url = self.url(server, path, &[]);
             match self.send(self.http.post(url.clone()).form(&form), url).await {
-                Ok(answer) => return wire::either(&answer.url, &answer.body),
+                Ok(answer) => return wire::token(&answer.url, &answer.body),
                 // 3.x without its old API answers 500 where the old login was.
                 Err(error @ Error::Status { status: StatusCode::NOT_FOUND | StatusCode::GONE, .. }) => {
                     last = last.or(Some(error));

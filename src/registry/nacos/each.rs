@@ -2,6 +2,8 @@
 //! to one. Such lists show no disabled instances and no thresholds; the server applies those itself, and says so.
 
 use super::{
+    api::Api,
+    bulk::MAX_PAGES,
     client::{Answer, Client},
     convert,
     error::Error,
@@ -89,16 +91,22 @@ impl Source<'_> {
 
     /// All names, each once; read once more if they moved while paging.
     async fn names(&self) -> Result<BTreeSet<ServiceId>, Error> {
-        let (mut names, whole) = self.name_pages().await?;
+        let (mut names, mut total, whole) = self.name_pages().await?;
         if !whole {
-            names.extend(self.name_pages().await?.0);
+            let (again, count, _) = self.name_pages().await?;
+            names.extend(again);
+            total = total.min(count);
+        }
+        if names.len() < total {
+            return Err(Error::Incomplete { path: Api::EachV1.list(), listed: names.len(), total });
         }
         Ok(names)
     }
 
-    async fn name_pages(&self) -> Result<(BTreeSet<ServiceId>, bool), Error> {
+    /// All pages once, how many names there are, and whether that fits together.
+    async fn name_pages(&self) -> Result<(BTreeSet<ServiceId>, usize, bool), Error> {
         let (mut ids, mut shown, size) = (BTreeSet::new(), 0, self.page_size.to_string());
-        for number in 1.. {
+        for number in 1..=MAX_PAGES {
             let number = number.to_string();
             let query = [
                 ("namespaceId", &**self.namespace),
@@ -106,16 +114,18 @@ impl Source<'_> {
                 ("pageNo", &number),
                 ("pageSize", &size),
             ];
-            let Answer { url, body } = self.client.get(super::api::Api::EachV1.list(), &query).await?;
+            let Answer { url, body } = self.client.get(Api::EachV1.list(), &query).await?;
             let names: wire::Names = wire::bare(&url, &body)?;
+            let before = ids.len();
             shown += names.doms.len();
             ids.extend(names.doms.iter().map(|name| self.id(name)));
-            if shown >= names.count || names.doms.is_empty() {
+            // A page that brings nothing new is one that was there before: the server does not turn pages.
+            if shown >= names.count || ids.len() == before {
                 let whole = ids.len() == names.count && shown == names.count;
-                return Ok((ids, whole));
+                return Ok((ids, names.count, whole));
             }
         }
-        unreachable!("the pages are counted until one is the last")
+        Err(Error::Endless { path: Api::EachV1.list(), pages: MAX_PAGES })
     }
 
     fn id(&self, name: &str) -> ServiceId {

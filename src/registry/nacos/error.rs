@@ -1,5 +1,6 @@
 //! Why something could not be had from Nacos: which step, of which address, and what to do.
 
+use crate::model::Text;
 use reqwest::StatusCode;
 use std::time::Duration;
 
@@ -43,8 +44,11 @@ pub(super) enum Error {
         #[source]
         source: Box<Error>,
     },
-    #[error("not logged in as {user}: the last attempt failed, the next is made in {}s", .wait.as_secs().max(1))]
-    LoginLater { user: String, wait: Duration },
+    /// Says the same as the attempt that failed, so that waiting for the next one is no news.
+    #[error("cannot log in as {user}: {why}")]
+    LoginLater { user: String, why: Text },
+    #[error("{url} does not answer a login as Nacos does; check the address")]
+    NoToken { url: String },
     #[error(
         "the server lists services in no way that is known. Nacos 3: give the user admin rights, or set \
          nacos.core.api.compatibility.client.enabled=true. Tried: {0}"
@@ -54,6 +58,12 @@ pub(super) enum Error {
     NoNamespace { name: String, known: String },
     #[error("the list of namespaces cannot be had, which `all` needs; name them instead. Tried: {0}")]
     NoNamespaceList(String),
+    #[error("the list of namespaces is empty, though every server has a public one; is the server starting?")]
+    NoNamespaces,
+    #[error("the list of {path} shows {listed} services where it counts {total}: it is not whole")]
+    Incomplete { path: &'static str, listed: usize, total: usize },
+    #[error("the list of {path} does not end within {pages} pages")]
+    Endless { path: &'static str, pages: usize },
     #[error("none of the {count} services could be read; the first")]
     EveryService {
         count: usize,
@@ -68,13 +78,22 @@ impl Error {
         match self {
             Error::Connect { .. } | Error::Body { .. } => true,
             Error::Status { status, .. } => status.is_server_error(),
+            // Not any server error: 3.x answers 500 to a wrong password.
+            Error::Login { source, .. } => match **source {
+                Error::Status { status, .. } => matches!(status.as_u16(), 502..=504),
+                _ => source.is_unreachable(),
+            },
             _ => false,
         }
     }
 
     /// Nobody answers at all: the next request would only wait as long.
     pub(super) fn is_unreachable(&self) -> bool {
-        matches!(self, Error::Connect { .. } | Error::Body { .. })
+        match self {
+            Error::Connect { .. } | Error::Body { .. } => true,
+            Error::Login { source, .. } => source.is_unreachable(),
+            _ => false,
+        }
     }
 
     /// The server answers, but not in this way: not there, gone, not allowed, or not JSON.

@@ -5,7 +5,7 @@
 
 use super::error::Error;
 use crate::util::secret::Secret;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -137,9 +137,13 @@ pub(super) fn bare<'a, T: Deserialize<'a>>(url: &str, body: &'a [u8]) -> Result<
     decode(url, body).map_err(|error| refusal(url, body).unwrap_or(error))
 }
 
-/// Reads an answer that has been given both ways by servers of different age.
-pub(super) fn either<T: DeserializeOwned>(url: &str, body: &[u8]) -> Result<T, Error> {
-    bare(url, body).or_else(|_| enveloped(url, body))
+/// Reads what a login gives, with or without an envelope as servers of different age write it. An error quotes nothing of
+/// it: a token may be there.
+pub(super) fn token(url: &str, body: &[u8]) -> Result<Token, Error> {
+    bare(url, body).or_else(|_| enveloped(url, body)).map_err(|error| match error {
+        Error::Decode { url, .. } => Error::NoToken { url },
+        other => other,
+    })
 }
 
 fn refusal(url: &str, body: &[u8]) -> Option<Error> {
