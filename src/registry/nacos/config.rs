@@ -7,7 +7,10 @@ use crate::{
         yaml::{Section, Value},
     },
 };
-use reqwest::Url;
+use reqwest::{
+    Url,
+    header::{HeaderName, HeaderValue},
+};
 use std::time::Duration;
 
 /// Why a server's address is refused.
@@ -88,7 +91,9 @@ impl Config {
 
     /// Reads a server's address; without a path the context path is `/nacos`.
     pub fn server(address: &str) -> Result<Url, AddressError> {
-        let refused = || AddressError::NotHttp(address.into());
+        // What stands before an @ may be a password.
+        let shown = address.rsplit_once('@').map_or(address, |(_, host)| host);
+        let refused = || AddressError::NotHttp(shown.into());
         let mut url = match Url::parse(address) {
             Ok(url) if url.username().is_empty() && url.password().is_none() => url,
             Ok(_) => return Err(AddressError::Credentials),
@@ -120,7 +125,7 @@ impl Config {
         let login = read_login(section);
         let headers = section.get("headers", |v| {
             let entries = v.entries()?.into_iter();
-            Some(entries.filter_map(|(name, v)| Some((Text::from(name), v.secret()?))).collect())
+            Some(entries.filter_map(|(name, v)| read_header(name, &v)).collect())
         });
         let defaults = Config::new(servers?);
         let texts = |list: Vec<String>| list.into_iter().map(Text::from).collect::<Vec<_>>();
@@ -141,6 +146,17 @@ impl Config {
             servers: defaults.servers,
         })
     }
+}
+
+fn read_header(name: &str, value: &Value<'_>) -> Option<(Text, Secret)> {
+    let secret = value.secret()?;
+    if HeaderName::from_bytes(name.as_bytes()).is_err() {
+        return value.problem(format!("{name:?} is no name for a header; letters, digits and '-' are"));
+    }
+    if HeaderValue::from_str(secret.expose()).is_err() {
+        return value.problem("the value has characters that no header may have, such as an end of line");
+    }
+    Some((name.into(), secret))
 }
 
 /// Both or neither.
