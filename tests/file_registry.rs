@@ -188,6 +188,61 @@ async fn a_folder_that_comes_back_as_it_was_is_listed_anew() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_fails_alone_and_never_hangs() {
+    let folder = folder(&[("a.yaml", &["a"])]);
+    let path = |name: &str| folder.path().join(name);
+    symlink("loop.yaml", path("loop.yaml")).unwrap();
+    // It can be opened, also by root, and every reading of it fails.
+    symlink("/proc/self/mem", path("mem.yaml")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(path("pipe.yaml")).status().unwrap().success());
+    symlink("/dev/zero", path("zero.yaml")).unwrap();
+    fs::File::create(path("huge.yaml")).unwrap().set_len(100 << 20).unwrap();
+    let mut heard = read(folder.path(), NEVER);
+    heard.until("all", |h| h.errors.len() == 5 && h.lists.len() == 1).await;
+    assert_eq!(names(&heard), ["a"]);
+    for (file, expected) in [
+        ("loop.yaml", "cannot read"),
+        ("mem.yaml", "cannot read"),
+        ("pipe.yaml", "no regular file"),
+        ("zero.yaml", "no regular file"),
+        ("huge.yaml", "has 104857600 bytes; at most 1048576 are read"),
+    ] {
+        let error = &heard.errors[file];
+        assert!(error.contains(expected) && error.contains(path(file).to_str().unwrap()), "{file}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_catalogue_of_100_megabytes_is_refused_unread_by_default() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("huge.yaml");
+    fs::File::create(&file).unwrap().set_len(100 << 20).unwrap();
+    let mut heard = Heard::new(Kind::File(Config::new(Source::Path(file))));
+    heard.round().await;
+    assert!(heard.errors["huge.yaml"].contains("at most 67108864 are read"), "{:?}", heard.errors);
+    assert_eq!(heard.cost.bytes, 0);
+}
+
+#[tokio::test]
+async fn a_file_with_another_name_takes_its_services_along() {
+    let folder = folder(&[("b.yaml", &["b"])]);
+    let mut heard = read(folder.path(), NEVER);
+    heard.list().await;
+    for name in ["c.yaml", "a.yaml"] {
+        let old = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        fs::rename(old, folder.path().join(name)).unwrap();
+        // Before the old name is given up, its services are told under the new one.
+        let mut told = false;
+        while heard.scopes != [name] {
+            heard.next().await;
+            told |= heard.lists.contains_key(name);
+        }
+        assert!(told, "{name}: {:?}", heard.scopes);
+        heard.lists.retain(|scope, _| scope == name);
+    }
+}
+
+#[tokio::test]
 async fn a_link_to_nowhere_fails_alone() {
     let folder = folder(&[("a.yaml", &["a"])]);
     symlink("nowhere", folder.path().join("b.yaml")).unwrap();

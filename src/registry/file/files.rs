@@ -27,6 +27,8 @@ const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 enum Error {
     #[error("cannot read {path}: {source}; check that it exists and may be read")]
     Read { path: String, source: io::Error },
+    #[error("{path} is no regular file, and reading it might never end")]
+    Special { path: String },
     #[error("{path} has {bytes} bytes; at most {limit} are read. Split it, or raise `max_file`")]
     Size { path: String, bytes: u64, limit: usize },
     #[error("folder {path} holds no *.yaml, *.yml or *.json; for no services at all, a file says `services: []`")]
@@ -81,15 +83,16 @@ impl Files {
                     // What was told of the whole is over once each file is told anew.
                     self.known.values_mut().for_each(|known| (known.stamp, known.error) = (None, None));
                 }
-                self.name_scopes(&names, &mut updates);
+                let scopes: Vec<Scope> = names.iter().map(|(name, _)| Scope(name.clone())).collect();
+                self.announce(&scopes, &mut updates);
                 for (name, path) in names {
                     self.look_at(&name, &path, &mut updates, &mut cost);
                 }
+                self.tell_scopes(scopes, &mut updates);
             }
             Err(error) => {
                 let error = Text::from(error.to_string());
                 if self.error.as_ref() != Some(&error) {
-                    note_failure(&self.registry, "all", &error);
                     self.error = Some(error.clone());
                     updates.push(Update::Failed { scope: None, error });
                 }
@@ -124,10 +127,19 @@ impl Files {
         if names.is_empty() { Err(Error::NoFiles { path }) } else { Ok(names) }
     }
 
-    fn name_scopes(&mut self, names: &[(Text, PathBuf)], updates: &mut Vec<Update>) {
-        let scopes: Vec<Scope> = names.iter().map(|(name, _)| Scope(name.clone())).collect();
-        self.known.retain(|known, _| names.iter().any(|(name, _)| name == known));
+    /// New files are named before what is in them is told. Those that are gone stay until then: a file that only has
+    /// another name now takes its services along.
+    fn announce(&mut self, scopes: &[Scope], updates: &mut Vec<Update>) {
+        let told = self.told.clone().unwrap_or_default();
+        let mut all: Vec<Scope> = told.iter().chain(scopes).cloned().collect();
+        all.sort();
+        all.dedup();
+        self.tell_scopes(all, updates);
+    }
+
+    fn tell_scopes(&mut self, scopes: Vec<Scope>, updates: &mut Vec<Update>) {
         if self.told.as_ref() != Some(&scopes) {
+            self.known.retain(|known, _| scopes.iter().any(|Scope(name)| name == known));
             self.told = Some(scopes.clone());
             updates.push(Update::Scopes(scopes));
         }
@@ -148,9 +160,9 @@ impl Files {
                     note_reading(&self.registry, name, known);
                     updates.push(known.listed(scope));
                 }
-                Err(problems) => known.fail(&self.registry, scope, &problems.into(), updates),
+                Err(problems) => known.fail(scope, &problems.into(), updates),
             },
-            Err(error) => known.fail(&self.registry, scope, &error, updates),
+            Err(error) => known.fail(scope, &error, updates),
         }
     }
 }
@@ -179,11 +191,11 @@ impl Known {
         }
     }
 
-    fn fail(&mut self, registry: &Text, scope: Scope, error: &Error, updates: &mut Vec<Update>) {
+    /// Told once; the catalog logs and counts it.
+    fn fail(&mut self, scope: Scope, error: &Error, updates: &mut Vec<Update>) {
         let error = Text::from(error.to_string());
         self.confirm = false;
         if self.error.as_ref() != Some(&error) {
-            note_failure(registry, &scope.0, &error);
             self.error = Some(error.clone());
             updates.push(Update::Failed { scope: Some(scope), error });
         }
@@ -198,6 +210,11 @@ fn read(path: &Path, limit: usize, stamp: &mut Option<Stamp>, cost: &mut Cost) -
         *stamp = None;
         Error::Read { path: shown.clone(), source }
     })?;
+    // A pipe that nobody writes to would keep the reading waiting for ever.
+    if !metadata.is_file() {
+        *stamp = None;
+        return Err(Error::Special { path: shown });
+    }
     let now = Some(Stamp::of(&metadata));
     if *stamp == now {
         return Ok(None);
@@ -220,8 +237,4 @@ fn note_reading(registry: &Text, file: &Text, known: &Known) {
     for (id, error) in &known.unreadable {
         warn!(%registry, %file, service = %id, %error, "A service is mistaken; its last good value stays.");
     }
-}
-
-fn note_failure(registry: &Text, file: &str, error: &Text) {
-    warn!(%registry, file, %error, "Cannot read catalogue files; their last services stay.");
 }

@@ -19,7 +19,7 @@ use crate::{
 use futures_util::{StreamExt, stream};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 use wildmatch::WildMatch;
 
 /// Scopes read at the same time; each has requests of its own in flight.
@@ -64,7 +64,6 @@ pub(super) struct Reader {
     out: mpsc::Sender<Update>,
     api: Option<Api>,
     told: Vec<Scope>,
-    failing: HashMap<Option<Scope>, Text>,
     memory: HashMap<Target, Memory>,
 }
 
@@ -76,8 +75,8 @@ impl Reader {
         metrics: Metrics,
     ) -> Result<Self, Error> {
         let client = Client::new(registry.clone(), &config, metrics)?;
-        let (told, failing, memory) = Default::default();
-        Ok(Reader { registry, config, client, out, api: None, told, failing, memory })
+        let (told, memory) = Default::default();
+        Ok(Reader { registry, config, client, out, api: None, told, memory })
     }
 
     /// Reads everything once and tells it.
@@ -197,7 +196,6 @@ impl Reader {
             match outcome {
                 Ok((services, unreadable)) => {
                     round.good = true;
-                    self.failing.retain(|failing, _| failing.as_ref().is_some_and(|other| *other != scope));
                     self.send(Update::Listed { scope, services, unreadable }).await?;
                 }
                 Err(error) => {
@@ -246,14 +244,9 @@ impl Reader {
         Ok(())
     }
 
-    /// Log and update of a failure; the log only when the error is a new one.
-    async fn tell_failure(&mut self, scope: Option<Scope>, error: &Error) -> Result<(), Closed> {
-        let error = chain(error);
-        if self.failing.insert(scope.clone(), error.clone()).as_ref() != Some(&error) {
-            let part = scope.as_ref().map_or_else(|| "all".into(), Scope::to_string);
-            warn!(registry = %self.registry, scope = %part, %error, "Cannot read Nacos; its last services stay.");
-        }
-        self.send(Update::Failed { scope, error }).await
+    /// The catalog counts it, and logs what is new about it.
+    async fn tell_failure(&self, scope: Option<Scope>, error: &Error) -> Result<(), Closed> {
+        self.send(Update::Failed { scope, error: chain(error) }).await
     }
 
     async fn send(&self, update: Update) -> Result<(), Closed> {
