@@ -31,6 +31,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Answers that may be kept beside as many as are in use.
+const SPARE_ANSWERS: usize = 64;
+
 /// Everything known and published.
 #[derive(Debug)]
 pub struct Core {
@@ -311,7 +314,6 @@ impl Core {
                 users.remove(id);
                 if users.is_empty() {
                     self.wanted.remove(name);
-                    self.answers.remove(name);
                     self.wanted_changed = true;
                 }
             }
@@ -319,6 +321,11 @@ impl Core {
         for name in after.difference(before) {
             self.wanted_changed |= !self.wanted.contains_key(name);
             self.wanted.entry(name.clone()).or_default().insert(id.clone());
+        }
+        // An answer outlives its users: who wants the name again at once, as when an instance moves from one service to
+        // another, needs it now, and the resolver, which saw no difference, would tell it only with its next answer.
+        if self.answers.len() > 2 * self.wanted.len() + SPARE_ANSWERS {
+            self.answers.retain(|name, _| self.wanted.contains_key(name));
         }
     }
 }

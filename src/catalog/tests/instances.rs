@@ -98,6 +98,23 @@ fn resolved_names_give_an_endpoint_per_address_and_keep_the_last_answer() {
 }
 
 #[test]
+fn an_instance_that_moves_to_another_service_keeps_its_addresses() {
+    let mut world = one(|_| {});
+    world.list(&[service("a", &["node-1:80"]), service("b", &[])]);
+    world.core.resolved(&"node-1".into(), vec!["10.0.0.1".parse().unwrap()], world.now);
+    world.list(&[service("a", &[]), service("b", &["node-1:80"])]);
+    world.check(&["a.example http:80 | ", "b.example http:80 | 10.0.0.1:80"]);
+    // What nobody wants any more is forgotten in the end.
+    for i in 0..1000 {
+        let name = format!("host-{i}");
+        world.list(&[service("a", &[&format!("{name}:80")]), service("b", &["node-1:80"])]);
+        world.core.resolved(&name.into(), vec!["10.0.0.2".parse().unwrap()], world.now);
+    }
+    world.check(&["a.example http:80 | 10.0.0.2:80", "b.example http:80 | 10.0.0.1:80"]);
+    assert!(world.core.answers.len() < 100, "{} answers", world.core.answers.len());
+}
+
+#[test]
 fn selection_relabelling_and_locality_apply_in_this_order() {
     let mut world = one(|p| {
         let env = Matcher { labels: vec![("env".into(), "prod".into())], ..Matcher::default() };
