@@ -104,11 +104,6 @@ impl Protocol {
     pub const fn is_http2(self) -> bool {
         matches!(self, Protocol::Http2 | Protocol::Grpc | Protocol::Tri)
     }
-
-    /// Whether it is HTTP of some version that a proxy can read.
-    pub const fn is_http(self) -> bool {
-        matches!(self, Protocol::Http | Protocol::Http2 | Protocol::Grpc | Protocol::Tri)
-    }
 }
 
 impl fmt::Display for Protocol {
