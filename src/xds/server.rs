@@ -145,6 +145,8 @@ fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
 
 async fn accept<H: Health>(listener: TcpListener, shared: Arc<Shared<H>>, shutdown: &CancellationToken) -> JoinSet<()> {
     let mut connections = JoinSet::new();
+    // Trouble is told when it begins, not for each client that comes again and again: the metric counts those.
+    let mut trouble = false;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -160,14 +162,20 @@ async fn accept<H: Health>(listener: TcpListener, shared: Arc<Shared<H>>, shutdo
         match accepted {
             Ok((_, peer)) if connections.len() >= shared.options.max_connections => {
                 shared.metrics.connections_refused.inc();
-                warn!(%peer, limit = shared.options.max_connections, "Too many connections (xds.limits.connections).");
+                if !std::mem::replace(&mut trouble, true) {
+                    let limit = shared.options.max_connections;
+                    warn!(%peer, limit, "Too many connections (xds.limits.connections); further ones are closed.");
+                }
             }
             Ok((socket, peer)) => {
+                trouble = false;
                 connections.spawn(serve(socket, peer, shared.clone(), shutdown.clone()));
             }
             Err(error) => {
                 // Out of descriptors, mostly: one that closes makes room.
-                warn!(%error, "Cannot accept a connection.");
+                if !std::mem::replace(&mut trouble, true) {
+                    warn!(%error, "Cannot accept connections; trying again.");
+                }
                 sleep(Duration::from_millis(100)).await;
             }
         }
