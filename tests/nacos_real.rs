@@ -9,9 +9,9 @@ use portolan::registry::{
 };
 use portolan::util::secret::Secret;
 use std::{collections::BTreeMap, time::Duration};
-use support::{heard::Heard, real_nacos::RealNacos};
+use support::{heard::Heard, nacos::Nacos};
 
-fn config(server: &RealNacos) -> Config {
+fn config(server: &Nacos) -> Config {
     Config { period: Config::MIN_PERIOD, ..Config::new(vec![Config::server(&server.url()).unwrap()]) }
 }
 
@@ -20,7 +20,7 @@ fn read(config: Config) -> Heard {
 }
 
 /// Everything that a reader is to see of a change, by one interface.
-async fn follow(server: &RealNacos, scope: &str) {
+async fn follow(server: &Nacos, scope: &str) {
     let mut heard = read(config(server));
     heard.list().await;
     assert_eq!(heard.scopes, [scope]);
@@ -30,25 +30,25 @@ async fn follow(server: &RealNacos, scope: &str) {
         service.endpoints.first()?.labels.get("version").map(ToString::to_string)
     };
     let enabled = |h: &Heard| h.service("orders").and_then(|s| s.endpoints.first().map(|e| e.enabled));
-    server.put("orders", "10.0.0.1:8080", "weight=1.5&metadata={\"version\":\"v1\"}").await;
+    server.register("orders", "10.0.0.1:8080", "weight=1.5&metadata={\"version\":\"v1\"}").await;
     heard.until("the instance", |h| weight(h) == Some(1.5) && version(h).as_deref() == Some("v1")).await;
-    server.put("orders", "10.0.0.1:8080", "weight=0.5&metadata={\"version\":\"v1\"}").await;
+    server.register("orders", "10.0.0.1:8080", "weight=0.5&metadata={\"version\":\"v1\"}").await;
     heard.until("the weight", |h| weight(h) == Some(0.5)).await;
-    server.put("orders", "10.0.0.1:8080", "weight=0.5&metadata={\"version\":\"v2\"}").await;
+    server.register("orders", "10.0.0.1:8080", "weight=0.5&metadata={\"version\":\"v2\"}").await;
     heard.until("the metadata", |h| version(h).as_deref() == Some("v2")).await;
-    server.put("orders", "10.0.0.1:8080", "weight=0.5&enabled=false").await;
+    server.register("orders", "10.0.0.1:8080", "weight=0.5&enabled=false").await;
     // The lists of single services leave disabled instances out.
     heard.until("it to be disabled", |h| matches!(enabled(h), None | Some(false))).await;
-    server.remove("orders", "10.0.0.1:8080").await;
+    server.deregister("orders", "10.0.0.1:8080", "").await;
     heard.until("it to be gone", |h| h.service("orders").is_none_or(|s| s.endpoints.is_empty())).await;
     assert_eq!(heard.failed, 0);
 }
 
 /// Namespaces by name, groups, and what a restart without data looks like.
-async fn namespaces_groups_and_restart(server: &mut RealNacos) {
+async fn namespaces_groups_and_restart(server: &mut Nacos) {
     server.create_namespace("ns-1", "staging").await;
-    server.put("staged", "10.0.1.1:80", "namespaceId=ns-1&groupName=shop").await;
-    server.put("kept", "10.0.0.2:80", "").await;
+    server.register("staged", "10.0.1.1:80", "namespaceId=ns-1&groupName=shop").await;
+    server.register("kept", "10.0.0.2:80", "").await;
     let names = vec!["staging".into(), "public".into()];
     let mut heard = read(Config { namespaces: Namespaces::Named(names), ..config(server) });
     heard.until("both", |h| h.service("staged").is_some() && h.service("kept").is_some()).await;
@@ -63,14 +63,14 @@ async fn namespaces_groups_and_restart(server: &mut RealNacos) {
 
 #[tokio::test]
 async fn nacos_2_is_followed_in_bulk() {
-    let Some(mut server) = RealNacos::start("nacos2", &[]).await else { return };
+    let Some(mut server) = Nacos::start("nacos2").await else { return };
     follow(&server, "public").await;
     namespaces_groups_and_restart(&mut server).await;
 }
 
 #[tokio::test]
 async fn nacos_3_is_followed_in_bulk_without_its_old_interfaces() {
-    let Some(mut server) = RealNacos::start("nacos3", &[]).await else { return };
+    let Some(mut server) = Nacos::start("nacos3").await else { return };
     follow(&server, "public").await;
     namespaces_groups_and_restart(&mut server).await;
 }
@@ -78,10 +78,10 @@ async fn nacos_3_is_followed_in_bulk_without_its_old_interfaces() {
 #[tokio::test]
 async fn nacos_3_with_login_gives_a_plain_reader_all_that_its_administrator_sees() {
     let environment = [("NACOS_AUTH", "on"), ("NACOS_OLD_API", "client"), ("NACOS_TOKEN_SECONDS", "5")];
-    let Some(mut server) = RealNacos::start("nacos3", &environment).await else { return };
+    let Some(mut server) = Nacos::start_with("nacos3", &environment).await else { return };
     server.create_admin("nacos").await;
-    server.put("orders", "10.0.0.1:8080", "weight=2&metadata={\"version\":\"v1\"}&clusterName=hz").await;
-    server.put("orders", "10.0.0.2:8080", "enabled=false").await;
+    server.register("orders", "10.0.0.1:8080", "weight=2&metadata={\"version\":\"v1\"}&clusterName=hz").await;
+    server.register("orders", "10.0.0.2:8080", "enabled=false").await;
     server.create_user("reader", "reads", "public:*:*").await;
     let login = |user: &str, password: &str| {
         let login = Login { username: user.into(), password: Secret::new(password) };
@@ -104,12 +104,12 @@ async fn nacos_3_with_login_gives_a_plain_reader_all_that_its_administrator_sees
 #[tokio::test]
 async fn thresholds_and_true_health_are_read_from_both_generations() {
     for name in ["nacos2", "nacos3"] {
-        let Some(server) = RealNacos::start(name, &[]).await else { return };
+        let Some(server) = Nacos::start(name).await else { return };
         // One that listens, the server itself, and one that does not.
         let own = server.url().trim_start_matches("http://").to_owned();
-        server.put("mixed", &own, "ephemeral=false").await;
-        server.put("mixed", "127.0.0.1:9", "ephemeral=false").await;
-        server.set_threshold("mixed", 0.6).await;
+        server.register("mixed", &own, "ephemeral=false").await;
+        server.register("mixed", "127.0.0.1:9", "ephemeral=false").await;
+        server.protect("DEFAULT_GROUP", "mixed", 0.6).await;
         let mut heard = read(config(&server));
         let state = |h: &Heard| {
             let service = h.service("mixed")?;

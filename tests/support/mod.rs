@@ -6,7 +6,6 @@ pub mod fake_nacos;
 pub mod heard;
 pub mod nacos;
 pub mod portolan;
-pub mod real_nacos;
 pub mod traffic;
 mod until;
 pub mod upstream;

@@ -26,9 +26,17 @@ const BEAT: Duration = Duration::from_secs(3);
 pub struct Nacos {
     child: Child,
     folder: TempDir,
+    environment: Vec<(&'static str, &'static str)>,
+    api: Api,
+}
+
+/// How it is asked.
+#[derive(Clone)]
+struct Api {
     script: &'static str,
     port: u16,
     http: Client,
+    token: Option<String>,
 }
 
 /// Beats for ephemeral instances, until dropped.
@@ -38,6 +46,11 @@ impl Nacos {
     /// Starts what `tests/servers/<script>` runs, and waits until it is ready. `None` where it cannot be had and need not
     /// be: the test prints that and passes.
     pub async fn start(script: &'static str) -> Option<Nacos> {
+        Self::start_with(script, &[]).await
+    }
+
+    /// The same with variables that the script reads.
+    pub async fn start_with(script: &'static str, environment: &[(&'static str, &'static str)]) -> Option<Nacos> {
         let prepared = Command::new(path(script)).arg("prepare").output().await.unwrap();
         if !prepared.status.success() {
             let why = String::from_utf8_lossy(&prepared.stderr).into_owned();
@@ -47,14 +60,16 @@ impl Nacos {
         }
         let (port, folder) = (free_ports(), tempfile::tempdir().unwrap());
         let http = Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
-        let nacos = Nacos { child: spawn(script, port, folder.path()), folder, script, port, http };
+        let api = Api { script, port, http, token: None };
+        let child = api.spawn(folder.path(), environment);
+        let nacos = Nacos { child, folder, environment: environment.to_vec(), api };
         nacos.ready().await;
         Some(nacos)
     }
 
     /// Its address as configuration has it.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.api.url()
     }
 
     /// Ends it at once, as a crash would.
@@ -67,7 +82,7 @@ impl Nacos {
     /// Starts it again, with its data, on its ports.
     pub async fn restart(&mut self) {
         self.kill().await;
-        self.child = spawn(self.script, self.port, self.folder.path());
+        self.child = self.api.spawn(self.folder.path(), &self.environment);
         self.ready().await;
     }
 
@@ -81,14 +96,14 @@ impl Nacos {
     /// Registers an instance as a client does. `more` is a query: `weight=2&ephemeral=false`.
     pub async fn register(&self, service: &str, address: &str, more: &str) {
         let query = instance(service, address, more);
-        self.send(Method::POST, "/v1/ns/instance", "/v3/client/ns/instance", &query).await.unwrap();
+        self.api.send(Method::POST, "/v1/ns/instance", "/v3/client/ns/instance", &query).await.unwrap();
     }
 
     /// The same, again and again while the server refuses, as one does that has just started empty.
     pub async fn register_patiently(&self, service: &str, address: &str, more: &str) {
         let query = instance(service, address, more);
         until("the server to take a registration", START, || {
-            self.send(Method::POST, "/v1/ns/instance", "/v3/client/ns/instance", &query)
+            self.api.send(Method::POST, "/v1/ns/instance", "/v3/client/ns/instance", &query)
         })
         .await;
     }
@@ -96,19 +111,19 @@ impl Nacos {
     /// Changes an instance as an operator does.
     pub async fn change(&self, service: &str, address: &str, more: &str) {
         let query = instance(service, address, more);
-        self.send(Method::PUT, "/v1/ns/instance", "/v3/admin/ns/instance", &query).await.unwrap();
+        self.api.send(Method::PUT, "/v1/ns/instance", "/v3/admin/ns/instance", &query).await.unwrap();
     }
 
     /// Takes an instance out, as its client does.
     pub async fn deregister(&self, service: &str, address: &str, more: &str) {
         let query = instance(service, address, more);
-        self.send(Method::DELETE, "/v1/ns/instance", "/v3/client/ns/instance", &query).await.unwrap();
+        self.api.send(Method::DELETE, "/v1/ns/instance", "/v3/client/ns/instance", &query).await.unwrap();
     }
 
     /// Sets a service's protection threshold.
     pub async fn protect(&self, group: &str, service: &str, threshold: f64) {
         let query = format!("groupName={group}&serviceName={service}&protectThreshold={threshold}&ephemeral=false");
-        self.send(Method::PUT, "/v1/ns/service", "/v3/admin/ns/service", &query).await.unwrap();
+        self.api.send(Method::PUT, "/v1/ns/service", "/v3/admin/ns/service", &query).await.unwrap();
     }
 
     /// Keeps ephemeral instances of a group alive, which nothing else does for those registered by HTTP.
@@ -117,31 +132,49 @@ impl Nacos {
             .iter()
             .map(|(service, address)| instance(service, address, &format!("groupName={group}&heartBeat=true")))
             .collect();
-        let (http, script, url) = (self.http.clone(), self.script, self.url());
+        let api = self.api.clone();
         Beats(tokio::spawn(async move {
             loop {
                 for query in &queries {
-                    let (method, path) = match script {
-                        "nacos2" => (Method::PUT, "/v1/ns/instance/beat"),
-                        _ => (Method::POST, "/v3/client/ns/instance"),
-                    };
                     // One that is lost is made up for by the next.
-                    let _ = send(&http, method, &url, path, query).await;
+                    let _ = match api.script {
+                        "nacos2" => api.send(Method::PUT, "/v1/ns/instance/beat", "", query).await,
+                        _ => api.send(Method::POST, "", "/v3/client/ns/instance", query).await,
+                    };
                 }
                 tokio::time::sleep(BEAT).await;
             }
         }))
     }
 
-    async fn send(&self, method: Method, v1: &str, v3: &str, query: &str) -> Result<String, String> {
-        let path = if self.script == "nacos2" { v1 } else { v3 };
-        send(&self.http, method, &self.url(), path, query).await
+    /// Makes a namespace.
+    pub async fn create_namespace(&self, id: &str, name: &str) {
+        let query = format!("customNamespaceId={id}&namespaceId={id}&namespaceName={name}&namespaceDesc=test");
+        self.api.send(Method::POST, "/v1/console/namespaces", "/v3/admin/core/namespace", &query).await.unwrap();
+    }
+
+    /// Makes the first user of a Nacos 3, and acts as it from then on.
+    pub async fn create_admin(&mut self, password: &str) {
+        let query = format!("password={password}");
+        self.api.send(Method::POST, "", "/v3/auth/user/admin", &query).await.unwrap();
+        let query = format!("username=nacos&password={password}");
+        let answer = self.api.send(Method::POST, "", "/v3/auth/user/login", &query).await.unwrap();
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        self.api.token = Some(answer["accessToken"].as_str().unwrap().to_owned());
+    }
+
+    /// Makes a user of a Nacos 3 that may read one resource.
+    pub async fn create_user(&self, name: &str, password: &str, resource: &str) {
+        let send = async |path: &str, query: String| self.api.send(Method::POST, "", path, &query).await.unwrap();
+        send("/v3/auth/user", format!("username={name}&password={password}")).await;
+        send("/v3/auth/role", format!("username={name}&role={name}-role")).await;
+        send("/v3/auth/permission", format!("role={name}-role&resource={resource}&action=r")).await;
     }
 
     async fn ready(&self) {
         let (v1, v3) = ("/v1/console/health/readiness", "/v3/admin/core/state/readiness");
-        until(self.script, START, || async {
-            let answer = self.send(Method::GET, v1, v3, "").await;
+        until(self.api.script, START, || async {
+            let answer = self.api.send(Method::GET, v1, v3, "").await;
             answer.map_err(|why| format!("{why}\n{}", self.log()))
         })
         .await;
@@ -173,15 +206,42 @@ impl Drop for Beats {
     }
 }
 
-async fn send(http: &Client, method: Method, base: &str, path: &str, query: &str) -> Result<String, String> {
-    let mut url = Url::parse(&format!("{base}/nacos{path}")).unwrap();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap();
-        url.query_pairs_mut().append_pair(key, value);
+impl Api {
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
-    let answer = http.request(method, url.clone()).send().await.map_err(|error| format!("{error:?}"))?;
-    let (status, body) = (answer.status(), answer.text().await.map_err(|error| format!("{error:?}"))?);
-    if status.is_success() { Ok(body) } else { Err(format!("{url}: {status} {body}")) }
+
+    /// The process, with its data in a folder.
+    fn spawn(&self, folder: &Path, environment: &[(&'static str, &'static str)]) -> Child {
+        let log = fs::File::options().append(true).create(true).open(folder.join("log")).unwrap();
+        Command::new(path(self.script))
+            .args(["run", &self.port.to_string()])
+            .arg(folder)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap()
+    }
+
+    /// One request, at the path of the server's generation. Its body, or why it was refused.
+    async fn send(&self, method: Method, v1: &str, v3: &str, query: &str) -> Result<String, String> {
+        let path = if self.script == "nacos2" { v1 } else { v3 };
+        let mut url = Url::parse(&format!("{}/nacos{path}", self.url())).unwrap();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap();
+            url.query_pairs_mut().append_pair(key, value);
+        }
+        let mut request = self.http.request(method, url.clone());
+        if let Some(token) = &self.token {
+            request = request.header("accessToken", token);
+        }
+        let answer = request.send().await.map_err(|error| format!("{error:?}"))?;
+        let (status, body) = (answer.status(), answer.text().await.map_err(|error| format!("{error:?}"))?);
+        if status.is_success() { Ok(body) } else { Err(format!("{url}: {status} {body}")) }
+    }
 }
 
 fn instance(service: &str, address: &str, more: &str) -> String {
@@ -191,19 +251,6 @@ fn instance(service: &str, address: &str, more: &str) -> String {
 
 fn path(script: &str) -> String {
     format!("{}/tests/servers/{script}", env!("CARGO_MANIFEST_DIR"))
-}
-
-fn spawn(script: &str, port: u16, folder: &Path) -> Child {
-    let log = fs::File::options().append(true).create(true).open(folder.join("log")).unwrap();
-    Command::new(path(script))
-        .args(["run", &port.to_string()])
-        .arg(folder)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap()
 }
 
 /// A port such that all four that Nacos takes are free, and no other server of this process has any of them. Below the
