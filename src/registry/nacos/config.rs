@@ -91,14 +91,12 @@ impl Config {
 
     /// Reads a server's address; without a path the context path is `/nacos`.
     pub fn server(address: &str) -> Result<Url, AddressError> {
-        // What stands before an @ may be a password.
-        let shown = address.rsplit_once('@').map_or(address, |(_, host)| host);
-        let refused = || AddressError::NotHttp(shown.into());
-        let mut url = match Url::parse(address) {
-            Ok(url) if url.username().is_empty() && url.password().is_none() => url,
-            Ok(_) => return Err(AddressError::Credentials),
-            Err(_) => return Err(refused()),
-        };
+        // What stands before an @ may be a password, and not even an error shows it.
+        if address.contains('@') {
+            return Err(AddressError::Credentials);
+        }
+        let refused = || AddressError::NotHttp(address.into());
+        let mut url = Url::parse(address).map_err(|_| refused())?;
         if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
             return Err(refused());
         }

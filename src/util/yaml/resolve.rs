@@ -2,7 +2,9 @@
 
 use std::{
     borrow::Cow,
-    env, fmt, fs, io,
+    env, fmt,
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -107,9 +109,13 @@ impl Resolver {
 
     fn read(&self, path: &str) -> Result<String, ResolveError> {
         let path = self.base.join(path);
-        let read = || match fs::metadata(&path)?.len() {
-            size if size > MAX_FILE => Err(io::Error::other(format!("{size} bytes are too many for a secret"))),
-            _ => fs::read_to_string(&path),
+        let read = || {
+            let mut text = String::new();
+            // Bounded while it is read: what is no regular file does not say how long it is.
+            match File::open(&path)?.take(MAX_FILE + 1).read_to_string(&mut text)? as u64 {
+                ..=MAX_FILE => Ok(text),
+                _ => Err(io::Error::other(format!("more than {MAX_FILE} bytes are too many for a secret"))),
+            }
         };
         let mut text = read().map_err(|source| ResolveError::Read { path: path.clone(), source })?;
         // Editors and `echo` end the last line; a second end of line is somebody's intention.

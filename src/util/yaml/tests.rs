@@ -172,6 +172,29 @@ fn exactly_one_end_of_line_is_taken_off_a_secret_file() {
 }
 
 #[test]
+fn a_secret_that_cannot_be_read_is_named_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let resolver = Resolver::new(folder.path());
+    fs::create_dir(folder.path().join("folder")).unwrap();
+    std::os::unix::fs::symlink("loop", folder.path().join("loop")).unwrap();
+    fs::write(folder.path().join("binary"), b"\xff").unwrap();
+    fs::write(folder.path().join("huge"), "x".repeat((1 << 20) + 1)).unwrap();
+    // The last two can be opened by anybody; one never gives anything, the other never ends.
+    for (path, expected) in [
+        ("folder", "Is a directory"),
+        ("loop", "symbolic links"),
+        ("binary", "UTF-8"),
+        ("huge", "too many for a secret"),
+        ("/proc/self/mem", "error"),
+        ("/dev/zero", "too many for a secret"),
+    ] {
+        let error = resolver.fill(&format!("${{file:{path}}}")).unwrap_err().to_string();
+        let shown = folder.path().join(path).display().to_string();
+        assert!(error.contains(&format!("cannot read {shown}: ")) && error.contains(expected), "{error}");
+    }
+}
+
+#[test]
 fn what_a_reference_stands_for_is_in_no_problem() {
     let text = "a: ${env:SECRET}\nb: ${env:SECRET}\nc: ${env:SECRET}\nd: ${env:SECRET}";
     let found = problems(text, |s| {
