@@ -46,7 +46,8 @@ pub(super) fn router(sources: Arc<dyn Sources>, metrics: Arc<Registry>) -> Route
 }
 
 async fn ready(State(shared): State<Shared>) -> Response {
-    let ready = registry::ready(&shared.sources.catalog(), shared.sources.stopping());
+    let Shared { sources, .. } = shared;
+    let ready = registry::ready(&sources.catalog(), sources.view().readiness(), sources.stopping());
     let status = if ready.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(ready)).into_response()
 }

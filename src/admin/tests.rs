@@ -182,8 +182,13 @@ impl Drop for Running {
 
 impl Running {
     async fn start(catalog: Catalog) -> Running {
-        let view = Arc::new(view(&catalog));
-        let fake = Arc::new(Fake { catalog: Arc::new(catalog), view, released: Mutex::default() });
+        let view = view(&catalog);
+        Running::start_with(catalog, view).await
+    }
+
+    async fn start_with(catalog: Catalog, view: ViewGeneration) -> Running {
+        let (catalog, view) = (Arc::new(catalog), Arc::new(view));
+        let fake = Arc::new(Fake { catalog, view, released: Mutex::default() });
         let metrics = Arc::new(telemetry::registry());
         let server = Server::bind("127.0.0.1:0".parse().unwrap(), fake.clone(), metrics).await.unwrap();
         let (url, stop) = (format!("http://{}", server.local_addr()), CancellationToken::new());
@@ -255,6 +260,16 @@ async fn readiness_says_for_whom_it_waits() {
         })
     );
     assert_eq!(Running::good().await.json("/ready").await["ready"], true);
+}
+
+#[tokio::test]
+async fn what_was_listed_is_not_ready_before_it_is_served() {
+    for sync in [Sync::Partial, Sync::Complete] {
+        let admin = Running::start_with(catalog(sync, Vec::new(), Vec::new()), ViewGeneration::empty()).await;
+        let (status, body) = admin.get("/ready").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(body.contains("making the first generation"), "{body}");
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use super::time;
 use crate::{
     catalog::{Catalog, HoldStatus, RegistryStatus, State, Sync},
     registry::Cost,
+    resource::Readiness,
 };
 use serde::Serialize;
 use std::time::SystemTime;
@@ -115,8 +116,8 @@ struct Brief {
     error: Option<String>,
 }
 
-/// Whether clients may be sent here, and why not.
-pub(in crate::admin) fn ready(catalog: &Catalog, stopping: bool) -> Ready {
+/// Whether clients may be sent here, and why not. What was listed is not served before there is a generation of it.
+pub(in crate::admin) fn ready(catalog: &Catalog, served: Readiness, stopping: bool) -> Ready {
     let registries: Vec<Brief> = catalog
         .registries
         .iter()
@@ -141,6 +142,7 @@ pub(in crate::admin) fn ready(catalog: &Catalog, stopping: bool) -> Ready {
     let (ready, reason) = match catalog.sync {
         _ if stopping => (false, "stopping".to_owned()),
         Sync::Waiting => (false, waiting()),
+        _ if served == Readiness::Waiting => (false, "making the first generation of what was listed".to_owned()),
         Sync::Partial => (true, "some registry is missing; what the others have is served".to_owned()),
         Sync::Complete => (true, "every registry was listed".to_owned()),
     };
