@@ -5,6 +5,7 @@ use portolan::{
     resource::{Kind, Name, Readiness, Resource, ViewGeneration},
     xds::{Clients, Metrics, Node, Options, Server, Views},
 };
+use prometheus_client::{encoding::text::encode, registry::Registry};
 use prost::Message;
 use std::{
     collections::BTreeMap,
@@ -66,6 +67,7 @@ pub struct World {
     pub shutdown: CancellationToken,
     pub running: JoinHandle<()>,
     view: watch::Sender<Arc<ViewGeneration>>,
+    metrics: Registry,
 }
 
 impl World {
@@ -80,11 +82,13 @@ impl World {
         let empty = ViewGeneration::empty();
         let view = watch::Sender::new(Arc::new(empty.next(readiness, changes).unwrap_or(empty)));
 
-        let server = Server::bind(options, Arc::new(Fixed(view.clone())), Metrics::default()).unwrap();
+        let (counted, mut metrics) = (Metrics::default(), Registry::default());
+        counted.register(&mut metrics);
+        let server = Server::bind(options, Arc::new(Fixed(view.clone())), counted).unwrap();
         let (address, clients) = (server.local_addr(), server.clients());
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(server.run(shutdown.clone()));
-        World { address, clients, shutdown, running, view }
+        World { address, clients, shutdown, running, view, metrics }
     }
 
     pub fn change(&self, changes: impl IntoIterator<Item = Change>) {
@@ -99,6 +103,16 @@ impl World {
 
     pub fn view(&self) -> Arc<ViewGeneration> {
         self.view.borrow().clone()
+    }
+
+    /// Every metric that is not 0, by name and labels.
+    pub fn counted(&self) -> BTreeMap<String, u64> {
+        let mut text = String::new();
+        encode(&mut text, &self.metrics).unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let values =
+            lines.map(|line| line.rsplit_once(' ').unwrap()).map(|(name, n)| (name.into(), n.parse().unwrap()));
+        values.filter(|(_, n)| *n > 0).collect()
     }
 
     pub async fn channel(&self) -> Channel {
@@ -278,6 +292,12 @@ impl<Q: Message + 'static, A: Answer> Stream<Q, A> {
                 Err(status) => return status,
             }
         }
+    }
+
+    /// Says that nothing more will be asked, and gives the status that the stream then ends with.
+    pub async fn finish(mut self) -> Status {
+        self.requests = mpsc::channel(1).0;
+        self.end().await
     }
 
     /// Nothing comes, where there is no way to ask for something that would come behind it.

@@ -8,4 +8,5 @@ mod client;
 mod delta;
 mod general;
 mod limits;
+mod metrics;
 mod sotw;
