@@ -5,5 +5,6 @@ mod support;
 
 mod bad_starts;
 mod isolation;
+mod metrics;
 mod replicas;
 mod secrets;

@@ -1,7 +1,7 @@
 //! Two processes with the same input, in whatever order it came, serve the same bytes.
 
-use crate::support::portolan::Portolan;
-use std::{fmt::Write, fs, path::Path};
+use crate::support::{portolan::Portolan, until};
+use std::{fmt::Write, fs, path::Path, time::Duration};
 
 /// Ten services in as many files, with several of everything that has an order: ports, labels, endpoints, aliases.
 fn write_catalogue(folder: &Path, order: impl Iterator<Item = usize>) {
@@ -43,4 +43,78 @@ async fn two_processes_print_the_same_digests() {
     fs::remove_file(one.path().join("3.yaml")).unwrap();
     let smaller = digests(one.path()).await;
     assert_ne!(smaller, second, "digests tell contents apart");
+}
+
+/// Labels, aliases and endpoints in one order or the other, of services that two registries share and contest.
+fn shared(registry: &str, service: usize, backwards: bool) -> String {
+    let mut labels: Vec<String> = (0..6).map(|n| format!("l{n}: '{}'", n + service)).collect();
+    if backwards {
+        labels.reverse();
+    }
+    let labels = labels.join(", ");
+    let port = if registry == "shop" { 8080 } else { 8090 };
+    let mut endpoints: Vec<String> = (1..=5)
+        .map(|n| format!("{{ address: 10.{service}.0.{n}, port: {port}, weight: {n}, labels: {{ {labels} }} }}"))
+        .collect();
+    if backwards {
+        endpoints.reverse();
+    }
+    format!(
+        "services: [{{ name: svc-{service}, namespace: '{registry}', labels: {{ {labels} }}, endpoints: [{}] }}]\n",
+        endpoints.join(", ")
+    )
+}
+
+/// Registries `shop` and `lab` on folders of these names; every host belongs to both.
+async fn start(folder: &Path) -> Portolan {
+    let registry = |name: &str| {
+        format!(
+            "- name: {name}\n  file: {{ path: '{}', poll: 100ms }}\n  publish: {{ host: '{{service}}.example', merge: host, aliases: ['{{service}}.{{label:l0}}.alias', '{{service}}.all.alias'], share: 0.5, linger: 0s, hold: 0s }}\n",
+            folder.join(name).display()
+        )
+    };
+    Portolan::start(&format!("registries:\n{}{}", registry("shop"), registry("lab"))).await
+}
+
+#[tokio::test]
+async fn whatever_came_first_the_digests_are_the_same() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let put = |folder: &Path, registry: &str, service: usize, text: &str| {
+        fs::create_dir_all(folder.join(registry)).unwrap();
+        fs::write(folder.join(registry).join(format!("{service}.yaml")), text).unwrap();
+    };
+    for service in 0..4 {
+        put(one.path(), "shop", service, &shared("shop", service, false));
+        put(one.path(), "lab", service, &shared("lab", service, false));
+    }
+    let first = start(one.path()).await;
+    first.ready().await;
+    let expected = first.json("/api/v1/digests").await;
+
+    // The second registry comes first, each service first as another one, one by one, and all lists are turned round.
+    let second = start(other.path()).await;
+    for registry in ["lab", "shop"] {
+        for service in (0..4).rev() {
+            put(other.path(), registry, service, &shared(registry, 7, true));
+            put(other.path(), registry, service + 10, &shared(registry, service + 10, true));
+        }
+        until("the services that do not stay", Duration::from_secs(30), || async {
+            let services = second.json("/api/v1/services").await.to_string();
+            let seen = [7, 10, 13].map(|n| format!("{registry}/{registry}/svc-{n}"));
+            if seen.iter().all(|service| services.contains(service)) { Ok(()) } else { Err(services) }
+        })
+        .await;
+        for service in (0..4).rev() {
+            put(other.path(), registry, service, &shared(registry, service, true));
+            fs::remove_file(other.path().join(registry).join(format!("{}.yaml", service + 10))).unwrap();
+        }
+    }
+    until("the same digests", Duration::from_secs(30), || async {
+        let digests = second.json("/api/v1/digests").await;
+        if digests == expected { Ok(()) } else { Err((digests, expected.clone())) }
+    })
+    .await;
+    let services = second.json("/api/v1/services?published=true").await["services"].take();
+    assert_eq!(services, first.json("/api/v1/services?published=true").await["services"]);
+    assert!(services.to_string().contains("svc-3.example") && !services.to_string().contains("svc-7"), "{services}");
 }
