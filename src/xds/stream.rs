@@ -162,13 +162,14 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
         set_timer(&mut self.timer, due);
         tokio::select! {
             biased;
-            () = &mut self.retire => return Err(StreamError::Retired),
             request = self.requests.next() => {
                 let Some(raw) = request? else { return Ok(false) };
                 self.on_request(&raw)?;
             }
             () = changed(&mut self.follow) => self.on_generation(),
             () = elapsed(&mut self.timer) => self.on_generation(),
+            // Last, as it is the dearest to ask; a client that never lets it come up is cut after the grace.
+            () = &mut self.retire => return Err(StreamError::Retired),
         }
         self.note();
         Ok(true)

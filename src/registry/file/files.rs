@@ -11,7 +11,7 @@ use crate::{
 };
 use std::{
     collections::BTreeMap,
-    fs::{self, File, Metadata},
+    fs::{self, DirEntry, File, Metadata},
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -119,7 +119,7 @@ impl Files {
             let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
             let ours = path.extension().and_then(|e| e.to_str()).is_some_and(|e| ENDINGS.contains(&e));
             // What cannot be looked at, such as a link to nowhere, is a file that fails, not one that is absent.
-            if ours && !name.starts_with('.') && !path.is_dir() {
+            if ours && !name.starts_with('.') && !is_folder(&entry) {
                 names.push((name.into(), path));
             }
         }
@@ -204,6 +204,14 @@ impl Known {
 
 /// The content, if it may have changed since `stamp`. The stamp is taken before reading: what changes meanwhile is read
 /// again at the next look.
+/// The folder's own list says so of all but links: with thousands of files that saves half of the system calls.
+fn is_folder(entry: &DirEntry) -> bool {
+    match entry.file_type() {
+        Ok(kind) if !kind.is_symlink() => kind.is_dir(),
+        _ => entry.path().is_dir(),
+    }
+}
+
 fn read(path: &Path, limit: usize, stamp: &mut Option<Stamp>, cost: &mut Cost) -> Result<Option<Vec<u8>>, Error> {
     let shown = path.display().to_string();
     let metadata = fs::metadata(path).map_err(|source| {

@@ -24,7 +24,7 @@ use tokio::{
 use watch::Watch;
 
 /// After a hint, so that a file is looked at when its writer has ended; short enough for a reload within 50 ms.
-const SETTLE: Duration = Duration::from_millis(15);
+const SETTLE: Duration = Duration::from_millis(5);
 
 /// The text of the built-in catalogue.
 pub fn example(admin: SocketAddr) -> String {

@@ -73,8 +73,16 @@ impl Watch {
     }
 }
 
-/// Reading a file is an event, too, and would follow upon each look.
+/// Reading a file is an event, too, and would follow upon each look. So are the hidden files that editors and careful
+/// writers make beside ours; names with two dots are a ConfigMap's, whose links change what ours are.
 fn is_change(event: &Event) -> bool {
+    let hidden = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        name.starts_with(b".") && !name.starts_with(b"..")
+    };
+    if !event.paths.is_empty() && event.paths.iter().all(hidden) {
+        return false;
+    }
     match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
         EventKind::Access(_) => false,
