@@ -1,6 +1,12 @@
 //! One registry's trouble is no other registry's: whatever happens there, a change of a file arrives promptly.
 
 use crate::support::{portolan::Portolan, until};
+use portolan::{
+    catalog::{self, Policy, Template},
+    registry::{self, Kind, file, nacos},
+    util::secret::Secret,
+};
+use prometheus_client::{encoding::text::encode, registry::Registry};
 use serde_json::Value;
 use std::{
     fmt::Write,
@@ -13,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 const LIMIT: Duration = Duration::from_secs(20);
 /// A file's change takes some 30 ms; the rest is for a busy machine.
@@ -134,20 +141,54 @@ async fn a_folder_that_never_stops_changing_delays_nobody_else() {
     writer.abort();
 }
 
+/// In this process, because no configuration makes a reading end: what could is refused before.
 #[tokio::test]
 async fn a_reading_that_ends_and_starts_anew_delays_nobody_else() {
-    // No header can hold a control character; only the reading itself finds that out.
-    let config = "nacos: { servers: ['http://127.0.0.1:9'], headers: { x-key: \"a\\x01b\" } }";
-    beside(config, async |portolan| {
-        until("the reading to have ended and to be tried again", LIMIT, || async {
-            let (_, metrics) = portolan.get("/metrics").await;
-            let line = metrics.lines().find(|l| l.contains("registry_restarts_total{registry=\"other\"}"));
-            let count: u64 = line.and_then(|l| l.rsplit(' ').next()?.parse().ok()).unwrap_or(0);
-            if count >= 2 { Ok(()) } else { Err(metrics) }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("quiet.yaml");
+    write(&file, &quiet(99));
+    // Only the reading itself finds out that no header can hold a control character.
+    let headers = vec![("x-key".into(), Secret::new("a\x01b"))];
+    let nacos =
+        nacos::Config { headers, ..nacos::Config::new(vec![nacos::Config::server("http://127.0.0.1:9").unwrap()]) };
+    let kinds = [Kind::Nacos(nacos), Kind::File(file::Config::new(file::Source::Path(file.clone())))];
+    let policy = |name: &str| Policy::new(name, "test", Template::parse("{service}.example").unwrap());
+    let policies = vec![policy("other"), policy("quiet")];
+    let (writer, catalog) = catalog::Writer::new(policies, catalog::Options::default(), catalog::Metrics::default());
+    let (stop, counted, mut metrics) = (CancellationToken::new(), registry::Metrics::default(), Registry::default());
+    counted.register(&mut metrics);
+    for (place, (name, kind)) in ["other", "quiet"].into_iter().zip(kinds).enumerate() {
+        registry::spawn(
+            registry::Registry { name: name.into(), kind },
+            writer.feed(place),
+            counted.clone(),
+            stop.clone(),
+        );
+    }
+    tokio::spawn(writer.run(stop.clone()));
+    let restarts = || {
+        let mut text = String::new();
+        encode(&mut text, &metrics).unwrap();
+        let line = text.lines().find(|l| l.contains("registry_restarts_total{registry=\"other\"}"));
+        line.and_then(|l| l.rsplit(' ').next()?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    for number in 1..=10 {
+        let started = Instant::now();
+        write(&file, &quiet(number));
+        until("the change to be published", LIMIT, || async {
+            let catalog = catalog.load();
+            let served: Vec<String> =
+                catalog.services.values().flat_map(|s| s.endpoints.iter().map(|e| e.address.to_string())).collect();
+            if served == [format!("10.0.0.{number}")] { Ok(()) } else { Err(served) }
         })
         .await;
-        let other = other(portolan).await;
-        assert!(other["last_error"]["text"].to_string().contains("header \\\"x-key\\\""), "{other}");
+        assert!(started.elapsed() < PROMPT, "change {number} took {:?}", started.elapsed());
+    }
+    until("the reading to have ended and to be tried again", LIMIT, || async {
+        if restarts() >= 2 { Ok(()) } else { Err(restarts()) }
     })
     .await;
+    let error = catalog.load().registries[0].last_error.clone();
+    assert!(error.as_ref().is_some_and(|(_, text)| text.contains("header \"x-key\"")), "{error:?}");
+    stop.cancel();
 }
