@@ -1,7 +1,11 @@
 //! A secret of the configuration is in nothing that Portolan writes or answers.
 
-use crate::support::portolan::Portolan;
-use std::{fs, net::TcpListener, process::Command};
+use crate::support::{
+    fake_nacos::{FakeNacos, Generation, instance},
+    portolan::Portolan,
+    until,
+};
+use std::{fs, net::TcpListener, process::Command, time::Duration};
 
 const PLANTED: &str = "pl4nted-s3cret";
 
@@ -18,13 +22,25 @@ async fn a_planted_secret_is_in_no_log_dump_metric_or_output() {
             "- name: {name}\n  required: false\n  nacos: {{ servers: ['http://{address}'], timeout: 300ms, username: reader, password: '{password}' }}\n"
         )
     };
+    // One that takes the password, and gives a token that is as secret.
+    let fake = FakeNacos::start(Generation::V2).await;
+    fake.model().put("orders", vec![instance("10.0.0.1", 8080)]);
+    fake.model().login = Some(("reader".into(), PLANTED.into(), 18_000));
+    fake.model().token = format!("{PLANTED}-token");
+    let good = nacos("good", PLANTED).replace(&address.to_string(), &fake.address.to_string());
     let config = format!(
-        "registries:\n{}{}",
+        "registries:\n{}{}{}",
         nacos("literal", PLANTED),
-        nacos("referred", &format!("${{file:{}}}", file.display()))
+        nacos("referred", &format!("${{file:{}}}", file.display())),
+        good.replace("timeout:", &format!("headers: {{ x-key: '{PLANTED}' }}, timeout:"))
     );
     let portolan = Portolan::start(&config).await;
     portolan.ready().await;
+    until("the registry that takes the password", Duration::from_secs(20), || async {
+        let services = portolan.json("/api/v1/services").await;
+        if services["total"] == 1 { Ok(()) } else { Err(services) }
+    })
+    .await;
     let mut seen = Vec::new();
     for path in [
         "/",

@@ -47,7 +47,7 @@ pub(super) enum Error {
     /// Says the same as the attempt that failed, so that waiting for the next one is no news.
     #[error("cannot log in as {user}: {why}")]
     LoginLater { user: String, why: Text },
-    #[error("{url} does not answer a login as Nacos does; check the address")]
+    #[error("{url} wants a token, and no usable one came from the login; check the address")]
     NoToken { url: String },
     #[error(
         "the server lists services in no way that is known. Nacos 3: give the user admin rights, or set \
