@@ -95,7 +95,9 @@ impl Parts {
 
 /// An endpoint, with what had to be left out of it.
 fn endpoint(instance: Instance, cluster: Option<&str>) -> Result<(Endpoint, Option<String>), String> {
+    // Nor is it a path: whoever may register would lead proxies to any socket of their own machine.
     let address = Address::parse(&instance.ip)
+        .filter(|address| !matches!(address, Address::Unix(_)))
         .ok_or_else(|| format!("{:?} is neither an address nor a host name", instance.ip))?;
     let number = Port::new(instance.port).map_err(|e| e.to_string())?;
     let weight =

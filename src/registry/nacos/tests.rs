@@ -9,7 +9,7 @@ use crate::{
     },
 };
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
 fn id() -> ServiceId {
     ServiceId { registry: "r".into(), namespace: "public".into(), group: "g".into(), name: "orders".into() }
@@ -95,7 +95,30 @@ fn the_threshold_matters_only_between_none_and_all() {
     assert!(!mixed(&[]));
 }
 
+#[test]
+fn a_registered_path_is_no_address() {
+    let service = service(json!({"C": {"hosts": [{"ip": "/run/docker.sock", "port": 1}, {"ip": "::1", "port": 1}]}}));
+    assert_eq!((service.endpoints.len(), &*service.notes[0].subject), (1, "/run/docker.sock:1"));
+}
+
 proptest! {
+    /// Whatever a good answer has become: it is read or refused, and never costs the process.
+    #[test]
+    fn damaged_answers_are_read_or_refused(at in 0..400_usize, cut in 0..40_usize, instead in ".{0,8}") {
+        let good = json!([{"serviceName": "g@@orders", "clusterMap": {"C": {"hosts": [
+            {"ip": "10.0.0.1", "port": 8080, "weight": 2.5, "healthy": true, "metadata": {"gRPC_port": "9090", "é": "ü"}}]}}}]);
+        let good = good.to_string().into_bytes();
+        let (start, end) = (at.min(good.len()), (at + cut).min(good.len()));
+        let text = [&good[..start], instead.as_bytes(), &good[end..]].concat();
+        for item in wire::bare::<Vec<&RawValue>>("url", &text).unwrap_or_default() {
+            let Ok(named) = wire::bare::<wire::Named<'_>>("url", item.get().as_bytes()) else { continue };
+            let id = convert::id(&"r".into(), &"public".into(), &named);
+            if let Ok(detail) = serde_json::from_str(item.get()) {
+                convert::is_mixed(&convert::listed(id, detail));
+            }
+        }
+    }
+
     #[test]
     fn the_order_of_instances_and_clusters_makes_no_difference(ports in prop::collection::vec((1u16..6, 0u8..3), 0..12)) {
         let make = |ports: &[(u16, u8)]| {
