@@ -288,6 +288,30 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// Whatever a good request has become on its way: it is read or refused, and never costs the process.
+        #[test]
+        fn damaged_requests_are_read_or_refused(
+            at in 0..200_usize,
+            cut in 0..20_usize,
+            instead in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..20),
+        ) {
+            let good = sotw(&["a", "b", "c"]);
+            let start = at.min(good.len());
+            let raw = [&good[..start], &instead, &good[(start + cut).min(good.len())..]].concat();
+            let interner = Interner::default();
+            let last = [interner.names(b"\x1a\x01a\x1a\x01b\x1a\x01c", 9, |_| None).unwrap()];
+            for variant in [Variant::Sotw, Variant::Delta] {
+                let Ok(request) = Request::read(variant, &raw, last.iter()) else { continue };
+                proptest::prop_assert!(node(variant, &raw).is_ok());
+                drop(request.error.map(error_message));
+                if let Listed::New(names) = request.names {
+                    drop(interner.names(&names, 9, |_| None));
+                }
+            }
+        }
+    }
+
     #[test]
     fn garbage_is_refused_and_an_error_message_is_cut() {
         let read = |raw: &[u8]| Request::read(Variant::Sotw, raw, [].iter()).map(|_| ()).unwrap_err();
