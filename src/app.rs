@@ -19,6 +19,7 @@ use crate::{
 use anyhow::Context;
 use sources::Handles;
 use std::{
+    io::Write,
     net::SocketAddr,
     sync::{Arc, atomic::AtomicBool, atomic::Ordering},
 };
@@ -43,7 +44,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let example = config.registries.iter().any(|r| matches!(r.kind, config::Kind::Example));
     let read: Vec<String> = config.registries.iter().map(|r| format!("{} ({})", r.name, r.kind.name())).collect();
     let app = App::bind(config).await?;
-    print!("{}", banner::text(app.xds_addr(), app.admin_addr(), &read, example));
+    // Nobody has to read it.
+    let _ = std::io::stdout().write_all(banner::text(app.xds_addr(), app.admin_addr(), &read, example).as_bytes());
     let shutdown = CancellationToken::new();
     let running = app.run(shutdown.clone());
     tokio::pin!(running);
