@@ -260,11 +260,19 @@ async fn bulk_and_single_reading_agree() {
 #[tokio::test]
 async fn a_bulk_list_that_is_taken_away_is_replaced_by_single_reading() {
     let fake = with_orders(Generation::V2).await;
+    let other = FakeService { instances: vec![instance("10.0.0.2", 80)], ..Default::default() };
+    fake.model().services().insert(key("public", "shop", "carts"), other);
     let mut heard = read(config(&[&fake]));
     heard.list().await;
     fake.model().faults.push(("/v1/ns/catalog".into(), Fault::Status(403, "")));
-    heard.until("the other scope", |h| h.lists.contains_key("public/DEFAULT_GROUP")).await;
-    assert_eq!(heard.scopes, ["public/DEFAULT_GROUP"]);
+    // No group can be listed any more, but those that were seen are asked for by name.
+    heard.until("the other scopes", |h| h.lists.len() == 3).await;
+    assert_eq!(heard.scopes, ["public/DEFAULT_GROUP", "public/shop"]);
+    let groups: Vec<String> = ["public/DEFAULT_GROUP", "public/shop"]
+        .iter()
+        .flat_map(|scope| heard.lists[*scope].iter().map(|s| format!("{}/{}", s.id.group, s.id.name)))
+        .collect();
+    assert_eq!(groups, ["DEFAULT_GROUP/orders", "shop/carts"]);
 }
 
 #[tokio::test]

@@ -17,7 +17,11 @@ use crate::{
     registry::{Metrics, Scope, Update, chain},
 };
 use futures_util::{StreamExt, stream};
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{sync::mpsc, time::Instant};
 use tracing::{debug, info};
 use wildmatch::WildMatch;
@@ -64,6 +68,9 @@ pub(super) struct Reader {
     out: mpsc::Sender<Update>,
     api: Option<Api>,
     told: Vec<Scope>,
+    /// The groups that bulk lists have shown, by namespace: where such a list is taken away, each is asked for by name, lest
+    /// its services seem to have gone.
+    groups_seen: HashMap<Text, BTreeSet<Text>>,
     memory: HashMap<Target, Memory>,
 }
 
@@ -75,8 +82,8 @@ impl Reader {
         metrics: Metrics,
     ) -> Result<Self, Error> {
         let client = Client::new(registry.clone(), &config, metrics)?;
-        let (told, memory) = Default::default();
-        Ok(Reader { registry, config, client, out, api: None, told, memory })
+        let (told, groups_seen, memory) = Default::default();
+        Ok(Reader { registry, config, client, out, api: None, told, groups_seen, memory })
     }
 
     /// Reads everything once and tells it.
@@ -117,7 +124,7 @@ impl Reader {
             if api.is_bulk() || wrong.is_some() {
                 targets.push((Target { namespace, group: None }, wrong));
             } else {
-                let groups = self.groups().into_iter();
+                let groups = self.groups(&namespace).into_iter();
                 targets.extend(groups.map(|g| (Target { namespace: namespace.clone(), group: Some(g) }, None)));
             }
         }
@@ -154,13 +161,14 @@ impl Reader {
         Ok(found)
     }
 
-    /// Groups to be asked for one by one. What a pattern may match cannot be listed there.
-    fn groups(&self) -> Vec<Text> {
+    /// Groups to be asked for one by one. What a pattern may match cannot be listed there, unless it was seen before.
+    fn groups(&self, namespace: &Text) -> Vec<Text> {
         let patterns = &self.config.groups;
         let mut groups: Vec<Text> = patterns.iter().filter(|p| !p.contains(['*', '?'])).cloned().collect();
         if patterns.is_empty() || patterns.iter().any(|p| WildMatch::new(p).matches(DEFAULT_GROUP)) {
             groups.push(DEFAULT_GROUP.into());
         }
+        groups.extend(self.groups_seen.get(namespace).into_iter().flatten().cloned());
         groups.sort();
         groups.dedup();
         groups
@@ -192,6 +200,9 @@ impl Reader {
         }
         for (target, remembered, outcome) in outcomes {
             let scope = target.scope();
+            if let (None, Ok((services, _))) = (&target.group, &outcome) {
+                self.see_groups(&target.namespace, services);
+            }
             self.memory.insert(target, remembered);
             match outcome {
                 Ok((services, unreadable)) => {
@@ -232,6 +243,16 @@ impl Reader {
         let source = threshold::Source { client, api, concurrency, period };
         let services = memory.thresholds.apply(&source, &reading.services).await;
         Ok((services, reading.unreadable.into_iter().collect()))
+    }
+
+    fn see_groups(&mut self, namespace: &Text, services: &[Arc<Service>]) {
+        let mut seen = BTreeSet::new();
+        for group in services.iter().map(|service| &service.id.group) {
+            if !seen.contains(group) {
+                seen.insert(group.clone());
+            }
+        }
+        self.groups_seen.insert(namespace.clone(), seen);
     }
 
     async fn tell_scopes(&mut self, targets: &[(Target, Option<Error>)]) -> Result<(), Closed> {
