@@ -6,5 +6,6 @@ mod support;
 mod bad_starts;
 mod isolation;
 mod metrics;
+mod quiet;
 mod replicas;
 mod secrets;
