@@ -67,7 +67,7 @@ impl Session {
         if tells_missing(self.variant, kind) {
             match complete {
                 true => difference.removed.extend(difference.missing.drain(..)),
-                false => subscription.untold.extend(difference.missing.drain(..)),
+                false => subscription.tell_later(difference.missing.drain(..)),
             }
         } else {
             // What is absent from a whole answer is thereby told as missing.

@@ -127,6 +127,15 @@ impl Subscription {
         found
     }
 
+    /// Keeps names that are missing until absence is certain; only those that are still wanted, lest a client that goes
+    /// from name to name fills the memory.
+    pub(super) fn tell_later(&mut self, missing: impl ExactSizeIterator<Item = Name>) {
+        if missing.len() > 0 {
+            let known = std::mem::take(&mut self.untold);
+            self.untold = known.into_iter().chain(missing).filter(|name| self.wants(name)).collect();
+        }
+    }
+
     /// Starts it, at its first request. Returns false for all others.
     pub(super) fn begin(&mut self, kind: Kind, type_url: &str) -> bool {
         if self.state != State::Unasked {

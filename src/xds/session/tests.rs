@@ -134,6 +134,35 @@ fn m3_streams_with_equal_names_share_one_set() {
 }
 
 #[test]
+fn a_client_that_goes_from_name_to_name_fills_no_memory() {
+    for variant in [Variant::Sotw, Variant::Delta] {
+        let mut fixture = Fixture::of(variant, &[]);
+        fixture.view = ViewGeneration::empty().next(Readiness::Partial, []).unwrap();
+        for i in 0..100 {
+            let name = |i: i32| format!("n{i}");
+            let raw = match variant {
+                Variant::Sotw => DiscoveryRequest {
+                    type_url: Kind::Endpoint.type_url().into(),
+                    resource_names: vec![name(i)],
+                    ..Default::default()
+                }
+                .encode_to_vec(),
+                Variant::Delta => DeltaDiscoveryRequest {
+                    type_url: Kind::Endpoint.type_url().into(),
+                    resource_names_subscribe: vec![name(i)],
+                    resource_names_unsubscribe: vec![name(i - 1)],
+                    ..Default::default()
+                }
+                .encode_to_vec(),
+            };
+            fixture.session.on_request(&raw, &fixture.view, fixture.now).unwrap();
+        }
+        let untold = &fixture.session.subscriptions[Kind::Endpoint as usize].untold;
+        assert_eq!(untold.iter().map(|n| &**n).collect::<Vec<_>>(), ["n99"], "{variant:?}");
+    }
+}
+
+#[test]
 fn a_stream_holds_no_bodies_of_what_it_was_sent() {
     let mut fixture = Fixture::of(Variant::Delta, &[(Kind::Endpoint, "a")]);
     let old = Arc::downgrade(fixture.view.get(Kind::Endpoint).get("a").unwrap());
