@@ -5,7 +5,6 @@
 //! `session` is the protocol; `request`, `names`, `fields` and `frames` read, `answer` writes; `sweeper` ends what is
 //! stalled. Nothing here knows where resources come from.
 
-mod ahead;
 mod answer;
 mod clients;
 mod event;

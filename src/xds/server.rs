@@ -6,7 +6,6 @@
 
 use super::{
     Options, Views,
-    ahead::Ahead,
     clients::Clients,
     metrics::Metrics,
     names::Interner,
@@ -199,7 +198,7 @@ async fn serve<H: Health>(socket: TcpStream, peer: SocketAddr, shared: Arc<Share
         used: Arc::new(AtomicBool::new(false)),
     };
     let (retire, close, used) = (service.retire.clone(), service.close.clone(), service.used.clone());
-    let mut connection = pin!(http(&options).serve_connection(TokioIo::new(Ahead::new(socket)), service));
+    let mut connection = pin!(http(&options).serve_connection(TokioIo::new(socket), service));
     let mut retiring = pin!(retirement(&options, &shutdown));
     let mut idle = pin!(sleep(options.idle_timeout));
     let (mut grace, mut watched) = (None, true);
