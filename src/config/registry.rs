@@ -51,8 +51,8 @@ impl Kind {
         Template::parse(host).expect("the default templates are valid")
     }
 
-    /// What holds where `publish:` says nothing. A catalogue file is read whole or not at all: what one list lacks is
-    /// gone, and no second list would come to confirm it.
+    /// What holds where `publish:` says nothing. A catalogue file is read whole or not at all, so what it lacks is gone at
+    /// once; who asks for two lists gets the second from the next look.
     fn default_policy(&self, registry: &str) -> Policy {
         let absent_lists = match self {
             Kind::Nacos(_) => 2,
