@@ -1,9 +1,9 @@
 //! The load generator: K streams against a Portolan of its own, and what that costs the server.
 //!
-//! It starts a `portolan` process on a registry that it controls (a folder of catalogue files, or a fake Nacos), opens K ADS streams on TCP
-//! connections of their own, acknowledges everything as Envoy does (wildcard clusters, endpoints by all names), makes
-//! changes in the registry, and reports times, bytes, and the server's CPU and memory read from its process. Changes go
-//! the whole way: registry, catalog, view, stream. All on loopback, bounded in time and count.
+//! It starts a `portolan` process on a registry that it controls (a folder of catalogue files, or a fake Nacos), opens K
+//! ADS streams on TCP connections of their own, acknowledges everything as Envoy does (wildcard clusters, endpoints by all
+//! names), makes changes in the registry, and reports times, bytes, and the server's CPU and memory read from its process.
+//! Changes go the whole way: registry, catalog, view, stream. All on loopback, bounded in time and count.
 
 #[allow(dead_code)]
 #[path = "../../tests/support/fake_nacos.rs"]

@@ -8,11 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    process::{Child, Command},
-};
+use tokio::process::{Child, Command};
 
 /// A running Portolan; killed when dropped.
 pub struct Server {
@@ -43,8 +39,9 @@ impl Server {
             .with_context(|| format!("could not start {}; build it with cargo build --release", binary.display()))?;
         let pid = child.id().context("the server has ended")?;
         let server = Server { _child: child, _folder: folder, pid, xds };
+        let client = reqwest::Client::builder().no_proxy().build()?;
         let deadline = Instant::now() + Duration::from_secs(60);
-        while !is_ready(admin).await {
+        while !is_ready(&client, admin).await {
             if Instant::now() > deadline || !Path::new(&format!("/proc/{pid}")).exists() {
                 let log = fs::read_to_string(server._folder.path().join("log")).unwrap_or_default();
                 bail!("the server did not become ready: {log}");
@@ -80,13 +77,7 @@ fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-async fn is_ready(admin: SocketAddr) -> bool {
-    let ask = async {
-        let mut socket = TcpStream::connect(admin).await.ok()?;
-        socket.write_all(b"GET /ready HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.ok()?;
-        let mut answer = Vec::new();
-        socket.read_to_end(&mut answer).await.ok()?;
-        answer.starts_with(b"HTTP/1.1 200").then_some(())
-    };
-    ask.await.is_some()
+async fn is_ready(client: &reqwest::Client, admin: SocketAddr) -> bool {
+    let answer = client.get(format!("http://{admin}/ready")).send().await;
+    answer.is_ok_and(|answer| answer.status().is_success())
 }

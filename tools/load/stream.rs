@@ -3,6 +3,7 @@
 use anyhow::{Context, bail};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use h2::{RecvStream, SendStream};
+use portolan::resource::put_field;
 use std::{
     net::SocketAddr,
     sync::{
@@ -289,17 +290,6 @@ fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
         }
     }
     None
-}
-
-fn put_field(out: &mut BytesMut, number: u32, value: &[u8]) {
-    out.put_u8((number << 3 | 2) as u8);
-    let mut length = value.len();
-    while length > 0x7f {
-        out.put_u8(length as u8 | 0x80);
-        length >>= 7;
-    }
-    out.put_u8(length as u8);
-    out.put_slice(value);
 }
 
 fn framed(message: &[u8]) -> Bytes {
