@@ -3,12 +3,13 @@
 //!
 //! `cargo bench --bench serve`
 
+use bytes::Bytes;
 use divan::{Bencher, black_box};
 use portolan::{
     resource::{Kind, Name, Readiness, Resource, Variant, ViewGeneration},
-    xds::{Interner, Rules, Session},
+    xds::{Interner, Message, Rules, Session},
 };
-use prost::Message;
+use prost::Message as _;
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use xds_api::pb::envoy::service::discovery::v3::DiscoveryRequest;
@@ -68,15 +69,16 @@ fn whole_answer_after_one_change(bencher: Bencher<'_, '_>, variant: Variant) {
         });
 }
 
-fn request(nonce: &str) -> Vec<u8> {
-    DiscoveryRequest {
+/// In parts as they come over HTTP/2.
+fn request(nonce: &str) -> Message {
+    let request = DiscoveryRequest {
         version_info: "0123456789abcdef".into(),
         resource_names: (0..SERVICES).map(name).collect(),
         type_url: Kind::Endpoint.type_url().into(),
         response_nonce: nonce.into(),
         ..Default::default()
-    }
-    .encode_to_vec()
+    };
+    request.encode_to_vec().chunks(16 << 10).map(Bytes::copy_from_slice).collect()
 }
 
 fn session() -> Session {

@@ -3,7 +3,7 @@
 use crate::{
     admin::{self, Acknowledged, Client, Refused, Sent, Subscription},
     catalog::{self, Catalog},
-    resource::{Variant, ViewGeneration},
+    resource::{Variant, ViewGeneration, version_text},
     views, xds,
 };
 use std::sync::{
@@ -77,10 +77,14 @@ fn subscription(of: xds::ClientType) -> Subscription {
         type_url: of.type_url.to_string(),
         wildcard: of.wildcard,
         names: of.names,
-        sent: of.sent.map(|sent| Sent { version: sent.version, nonce: sent.nonce.to_string(), at: sent.at }),
-        acknowledged: of.acknowledged.map(|(version, at)| Acknowledged { version, at }),
+        sent: of.sent.map(|sent| Sent {
+            version: version_text(sent.version),
+            nonce: sent.nonce.to_string(),
+            at: sent.at,
+        }),
+        acknowledged: of.acknowledged.map(|(version, at)| Acknowledged { version: version_text(version), at }),
         refused: of.refused.map(|refused| Refused {
-            version: refused.version.unwrap_or_default(),
+            version: refused.version.map(version_text).unwrap_or_default(),
             message: refused.message,
             at: refused.at,
         }),

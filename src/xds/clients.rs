@@ -4,7 +4,7 @@
 //! own, touched only when something happens on that stream.
 
 use super::{event::Event, node::Node};
-use crate::resource::{KINDS, Kind, Variant, version_text};
+use crate::resource::{KINDS, Kind, Variant};
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -48,7 +48,7 @@ pub struct ClientType {
     /// The last answer.
     pub sent: Option<Answer>,
     /// The last version that it took.
-    pub acknowledged: Option<(String, SystemTime)>,
+    pub acknowledged: Option<(u64, SystemTime)>,
     /// The last time it refused one.
     pub refused: Option<Refusal>,
     /// How many answers it was sent.
@@ -63,7 +63,7 @@ pub struct ClientType {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The version of the set.
-    pub version: String,
+    pub version: u64,
     /// Its nonce on the stream.
     pub nonce: u64,
     /// When it was queued.
@@ -76,7 +76,7 @@ pub struct Refusal {
     /// What the client says.
     pub message: String,
     /// The version of the set, if it is known.
-    pub version: Option<String>,
+    pub version: Option<u64>,
     /// When it came.
     pub at: SystemTime,
 }
@@ -242,14 +242,13 @@ impl Record {
                 entry.answers += 1;
                 entry.resources += *items as u64;
                 entry.bytes += *bytes as u64;
-                entry.sent = Some(Answer { version: version_text(*version), nonce: *nonce, at });
+                entry.sent = Some(Answer { version: *version, nonce: *nonce, at });
             }
             Event::Acknowledged { kind, version } => {
-                self.of(*kind).acknowledged = Some((version_text(*version), at));
+                self.of(*kind).acknowledged = Some((*version, at));
             }
             Event::Refused { kind, version, message } => {
-                let version = version.map(version_text);
-                self.of(*kind).refused = Some(Refusal { message: message.clone(), version, at });
+                self.of(*kind).refused = Some(Refusal { message: message.clone(), version: *version, at });
             }
             Event::UnknownType { .. } => {}
         }
@@ -298,7 +297,7 @@ mod tests {
         let [client] = &clients.list()[..] else { panic!() };
         let entry = &client.types[0];
         assert_eq!((&*client.node.id, entry.answers, entry.resources, entry.bytes), ("n", 1, 2, 50));
-        assert_eq!(entry.acknowledged.as_ref().unwrap().0, version_text(1));
+        assert_eq!(entry.acknowledged.as_ref().unwrap().0, 1);
         assert_eq!((client.types.len(), entry.refused.clone()), (1, None));
         drop(one);
         assert_eq!(clients.list(), []);

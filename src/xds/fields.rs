@@ -29,11 +29,6 @@ impl<'a> Fields<'a> {
         self.at
     }
 
-    /// Goes on from another place, at which a field must start.
-    pub fn skip_to(&mut self, at: usize) {
-        self.at = at;
-    }
-
     /// Number and contents of the next length-delimited field; `None` at the end.
     pub fn next(&mut self) -> Result<Option<(u64, &'a [u8])>, Malformed> {
         while self.at < self.data.len() {

@@ -2,9 +2,10 @@
 //!
 //! `app` binds a [`Server`] over [`Views`] and runs it; `admin` reads [`Clients`]. From the outside in: `server` accepts
 //! connections and ends them; `service` finds the method of a stream; `stream` drives a session as the body of its answer;
-//! `session` is the protocol; `request`, `names`, `fields` and `frames` read, `answer` writes; `sweeper` ends what is
+//! `session` is the protocol; `ahead`, `frames`, `fields`, `request` and `names` read, `answer` writes; `sweeper` ends what is
 //! stalled. Nothing here knows where resources come from.
 
+mod ahead;
 mod answer;
 mod clients;
 mod event;
@@ -23,11 +24,12 @@ mod sweeper;
 
 pub use clients::{Answer, Client, ClientType, Clients, Refusal};
 pub use event::Event;
+pub use frames::Message;
 pub use metrics::Metrics;
 pub use names::{Interner, Names, NamesError};
 pub use node::Node;
 pub use options::Options;
-pub use request::{Listed, Request, RequestError};
+pub use request::{Listed, Raw, Request, RequestError};
 pub use server::{Server, ServerError};
 pub use session::{Rules, Session, SessionError};
 

@@ -6,6 +6,7 @@
 
 use super::{
     Options, Views,
+    ahead::Ahead,
     clients::Clients,
     metrics::Metrics,
     names::Interner,
@@ -15,6 +16,7 @@ use super::{
     sweeper::sweep,
 };
 use crate::resource::Readiness;
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -22,7 +24,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     io,
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -198,37 +200,52 @@ async fn serve<H: Health>(socket: TcpStream, peer: SocketAddr, shared: Arc<Share
         used: Arc::new(AtomicBool::new(false)),
     };
     let (retire, close, used) = (service.retire.clone(), service.close.clone(), service.used.clone());
-    let mut connection = pin!(http(&options).serve_connection(TokioIo::new(socket), service));
-    let mut retiring = pin!(retirement(&options, &shutdown));
-    let mut idle = pin!(sleep(options.idle_timeout));
-    let (mut grace, mut watched) = (None, true);
+    let mut connection = pin!(http(&options).serve_connection(TokioIo::new(Ahead::new(socket)), service));
+    // Looked at only when one of them was woken, however busy the connection is.
+    let mut signals = FuturesUnordered::<Pin<Box<dyn Future<Output = Signal> + Send + '_>>>::new();
+    signals.push(Box::pin(close.cancelled().map(|()| Signal::Close)));
+    signals.push(Box::pin(retirement(&options, &shutdown).map(|()| Signal::Retire)));
+    signals.push(Box::pin(sleep(options.idle_timeout).map(|()| Signal::Idle)));
     loop {
-        tokio::select! {
+        let signal = tokio::select! {
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
                     debug!(%peer, %error, "A connection broke.");
                 }
                 return;
             }
-            () = close.cancelled() => return,
-            () = &mut retiring, if grace.is_none() => {
+            Some(signal) = signals.next() => signal,
+        };
+        match signal {
+            Signal::Close => return,
+            Signal::Retire => {
                 retire.cancel();
                 connection.as_mut().graceful_shutdown();
-                grace = Some(Box::pin(sleep(GRACE)));
+                signals.push(Box::pin(sleep(GRACE).map(|()| Signal::Cut)));
             }
-            () = async { if let Some(grace) = &mut grace { grace.await } }, if grace.is_some() => {
+            Signal::Cut => {
                 debug!(%peer, "A retired connection did not end; it is cut.");
                 return;
             }
-            () = &mut idle, if watched => {
-                watched = false;
-                if !used.load(Ordering::Relaxed) {
-                    debug!(%peer, "A connection on which nothing is asked is closed.");
-                    return;
-                }
+            Signal::Idle if used.load(Ordering::Relaxed) => {}
+            Signal::Idle => {
+                debug!(%peer, "A connection on which nothing is asked is closed.");
+                return;
             }
         }
     }
+}
+
+/// What happens to a connection from our side.
+enum Signal {
+    /// The sweeper closes it.
+    Close,
+    /// It is to end, its streams first.
+    Retire,
+    /// It has had its grace.
+    Cut,
+    /// By now something should have been asked.
+    Idle,
 }
 
 fn http(options: &Options) -> http2::Builder<TokioExecutor> {

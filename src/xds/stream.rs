@@ -7,13 +7,14 @@ use super::{
     Views,
     clients::Registration,
     event::Event,
-    frames::{FrameError, Requests},
+    frames::{FrameError, Message, Requests},
     metrics::Metrics,
     node::{Node, NodeError},
     session::{Session, SessionError},
 };
 use crate::resource::{Variant, ViewGeneration, version_text};
 use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use std::{convert::Infallible, pin::Pin, sync::Arc};
@@ -93,7 +94,8 @@ pub(super) struct Stream<B> {
     views: Arc<dyn Views>,
     /// What the client sees: chosen by the node of its first request.
     follow: Option<Follow>,
-    retire: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Looked at only when it was woken, unlike the others: it nearly never is.
+    retire: FuturesUnordered<WaitForCancellationFutureOwned>,
     timer: Option<Pin<Box<Sleep>>>,
     registration: Registration,
     metrics: Metrics,
@@ -126,7 +128,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
             session,
             views,
             follow: None,
-            retire: Box::pin(retire.cancelled_owned()),
+            retire: FuturesUnordered::from_iter([retire.cancelled_owned()]),
             timer: None,
             registration,
             metrics,
@@ -163,22 +165,22 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
         tokio::select! {
             biased;
             request = self.requests.next() => {
-                let Some(raw) = request? else { return Ok(false) };
-                self.on_request(&raw)?;
+                let Some(message) = request? else { return Ok(false) };
+                self.on_request(&message)?;
             }
             () = changed(&mut self.follow) => self.on_generation(),
             () = elapsed(&mut self.timer) => self.on_generation(),
-            // Last, as it is the dearest to ask; a client that never lets it come up is cut after the grace.
-            () = &mut self.retire => return Err(StreamError::Retired),
+            // Last: a client that never lets it come up is cut after the grace.
+            Some(()) = self.retire.next() => return Err(StreamError::Retired),
         }
         self.note();
         Ok(true)
     }
 
-    fn on_request(&mut self, raw: &[u8]) -> Result<(), StreamError> {
+    fn on_request(&mut self, message: &Message) -> Result<(), StreamError> {
         self.metrics.requests.get_or_create(&self.variant.into()).inc();
         if self.follow.is_none() {
-            let node = Node::of_request(self.variant, raw)?;
+            let node = Node::of_request(self.variant, &message.whole())?;
             debug!(
                 stream = self.registration.id(), node = %node.id, cluster = %node.cluster,
                 agent = %node.user_agent, version = %node.user_agent_version, variant = self.variant.name(),
@@ -194,7 +196,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
             if follow.generations.has_changed().unwrap_or(false) {
                 follow.now = follow.generations.borrow_and_update().clone();
             }
-            self.session.on_request(raw, &follow.now, Instant::now())?;
+            self.session.on_request(message, &follow.now, Instant::now())?;
         }
         Ok(())
     }

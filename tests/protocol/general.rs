@@ -1,7 +1,7 @@
 //! Rules for both variants.
 
 use crate::client::*;
-use portolan::resource::{Kind, Kind::*, Readiness};
+use portolan::resource::{Kind, Kind::*, Readiness, version_text};
 use std::{collections::BTreeSet, time::Duration};
 use tonic::Code;
 
@@ -207,9 +207,9 @@ async fn the_table_of_clients_says_what_each_has() {
         .types
         .iter()
         .map(|t| {
-            let sent = t.sent.clone().map(|s| s.version);
-            let acknowledged = t.acknowledged.clone().map(|(version, _)| version);
-            let refused = t.refused.clone().map(|r| (r.message, r.version));
+            let sent = t.sent.clone().map(|s| version_text(s.version));
+            let acknowledged = t.acknowledged.map(|(version, _)| version_text(version));
+            let refused = t.refused.clone().map(|r| (r.message, r.version.map(version_text)));
             (t.kind, t.wildcard, t.names, t.resources, sent, acknowledged, refused)
         })
         .take(2)

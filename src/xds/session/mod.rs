@@ -27,8 +27,9 @@ mod tests;
 use super::{
     answer::{Outgoing, head, messages, removals},
     event::Event,
+    frames::Message,
     names::{Interner, Names, NamesError},
-    request::{Listed, Request, RequestError, error_message},
+    request::{Listed, Raw, Request, RequestError, error_message},
 };
 use crate::resource::{KINDS, Kind, Name, Resource, Variant, ViewGeneration, version_text};
 use bytes::Bytes;
@@ -104,9 +105,10 @@ impl Session {
     }
 
     /// Takes a request. An error ends the stream.
-    pub fn on_request(&mut self, raw: &[u8], view: &ViewGeneration, now: Instant) -> Result<(), SessionError> {
+    pub fn on_request(&mut self, message: &Message, view: &ViewGeneration, now: Instant) -> Result<(), SessionError> {
         let last = self.subscriptions.iter().filter_map(Subscription::list);
-        let request = Request::read(self.variant, raw, last)?;
+        let raw = Raw::of(self.variant, message, last);
+        let request = Request::read(self.variant, &raw)?;
         let Some(kind) = self.kind(request.type_url)? else {
             let type_url = request.type_url.chars().take(256).collect();
             self.events.push(Event::UnknownType { type_url });

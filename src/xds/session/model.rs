@@ -182,7 +182,7 @@ impl World {
                 .encode_to_vec()
             }
         };
-        self.session.on_request(&raw, &self.view, self.now).unwrap();
+        self.session.on_request(&raw.into(), &self.view, self.now).unwrap();
     }
 
     /// Wants other names.

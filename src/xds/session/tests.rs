@@ -40,7 +40,7 @@ impl Fixture {
             response_nonce: nonce.into(),
             ..Default::default()
         };
-        self.session.on_request(&raw.encode_to_vec(), &self.view, self.now).unwrap();
+        self.session.on_request(&raw.encode_to_vec().into(), &self.view, self.now).unwrap();
         answers(&mut self.session)
     }
 
@@ -51,7 +51,7 @@ impl Fixture {
             response_nonce: nonce.into(),
             ..Default::default()
         };
-        self.session.on_request(&raw.encode_to_vec(), &self.view, self.now).unwrap();
+        self.session.on_request(&raw.encode_to_vec().into(), &self.view, self.now).unwrap();
         answers(&mut self.session)
     }
 }
@@ -127,7 +127,7 @@ fn m3_streams_with_equal_names_share_one_set() {
     };
     let mut sessions = [0, 1].map(|_| Session::new(Variant::Sotw, None, rules.clone()));
     for session in &mut sessions {
-        session.on_request(&raw.encode_to_vec(), &view, Instant::now()).unwrap();
+        session.on_request(&raw.encode_to_vec().into(), &view, Instant::now()).unwrap();
     }
     let list = |i: usize| sessions[i].subscriptions[Kind::Endpoint as usize].list().unwrap();
     assert!(Arc::ptr_eq(list(0), list(1)));
@@ -155,7 +155,7 @@ fn a_client_that_goes_from_name_to_name_fills_no_memory() {
                 }
                 .encode_to_vec(),
             };
-            fixture.session.on_request(&raw, &fixture.view, fixture.now).unwrap();
+            fixture.session.on_request(&raw.into(), &fixture.view, fixture.now).unwrap();
         }
         let untold = &fixture.session.subscriptions[Kind::Endpoint as usize].untold;
         assert_eq!(untold.iter().map(|n| &**n).collect::<Vec<_>>(), ["n99"], "{variant:?}");
