@@ -29,6 +29,11 @@ fn rules() -> Vec<Rule> {
         ),
         rule("registry", &["registry", "model", "util", "telemetry"], &["xds_api::", "prost::"]),
         rule("registry/nacos", &["registry", "model", "util", "telemetry"], &["registry::file", "super::super::file"]),
+        rule(
+            "registry/http",
+            &["registry", "model", "util", "telemetry"],
+            &["registry::nacos", "registry::file", "super::super::nacos", "super::super::file"],
+        ),
         rule("registry/file", &["registry", "model", "util", "telemetry"], &["registry::nacos", "reqwest::"]),
         rule(
             "catalog",

@@ -6,6 +6,7 @@ use portolan::{
     model::{Health, Note, Reason, Service},
     registry::{
         Kind,
+        http::Connection,
         nacos::{Config, Login, Namespaces},
     },
     util::secret::Secret,
@@ -21,7 +22,8 @@ const ALL: [Generation; 4] = [Generation::V1, Generation::V2, Generation::V3, Ge
 
 fn config(servers: &[&FakeNacos]) -> Config {
     let servers = servers.iter().map(|s| Config::server(&s.url()).unwrap()).collect();
-    Config { period: Config::MIN_PERIOD, timeout: Duration::from_millis(800), ..Config::new(servers) }
+    let connection = Connection { timeout: Duration::from_millis(800), ..Connection::default() };
+    Config { period: Config::MIN_PERIOD, connection, ..Config::new(servers) }
 }
 
 fn read(config: Config) -> Heard {
@@ -138,7 +140,7 @@ async fn a_reached_threshold_is_told_where_the_server_applies_it() {
 async fn check_fault(generation: Generation, part: &str, fault: Fault, expected: &str) {
     let fake = with_orders(generation).await;
     let mut small = config(&[&fake]);
-    small.max_body_bytes = 1 << 20;
+    small.connection.max_body_bytes = 1 << 20;
     let mut heard = read(small);
     heard.list().await;
     fake.model().faults.push((part.into(), fault.clone()));

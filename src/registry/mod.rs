@@ -6,6 +6,7 @@
 
 mod backoff;
 pub mod file;
+pub mod http;
 mod metrics;
 pub mod nacos;
 mod supervise;

@@ -3,7 +3,7 @@
 use crate::support::{portolan::Portolan, until};
 use portolan::{
     catalog::{self, Policy, Template},
-    registry::{self, Kind, file, nacos},
+    registry::{self, Kind, file, http::Connection, nacos},
     util::secret::Secret,
 };
 use prometheus_client::{encoding::text::encode, registry::Registry};
@@ -149,8 +149,9 @@ async fn a_reading_that_ends_and_starts_anew_delays_nobody_else() {
     write(&file, &quiet(99));
     // Only the reading itself finds out that no header can hold a control character.
     let headers = vec![("x-key".into(), Secret::new("a\x01b"))];
+    let connection = Connection { headers, ..Connection::default() };
     let nacos =
-        nacos::Config { headers, ..nacos::Config::new(vec![nacos::Config::server("http://127.0.0.1:9").unwrap()]) };
+        nacos::Config { connection, ..nacos::Config::new(vec![nacos::Config::server("http://127.0.0.1:9").unwrap()]) };
     let kinds = [Kind::Nacos(nacos), Kind::File(file::Config::new(file::Source::Path(file.clone())))];
     let policy = |name: &str| Policy::new(name, "test", Template::parse("{service}.example").unwrap());
     let policies = vec![policy("other"), policy("quiet")];

@@ -6,6 +6,7 @@ pub mod fake_nacos;
 pub mod heard;
 pub mod nacos;
 pub mod portolan;
+pub mod tls;
 pub mod traffic;
 mod until;
 pub mod upstream;

@@ -7,14 +7,11 @@
 //! Paging is no snapshot: a service may move to a page that was read already. Then the count disagrees, or a service
 //! stands twice; all is read once more and the two readings are put together.
 
-use super::{
-    api::Api,
-    client::{Answer, Client},
-    convert,
-    error::Error,
-    wire,
+use super::{api::Api, client::Client, convert, error::Error, wire};
+use crate::{
+    model::{Service, ServiceId, Text},
+    registry::http::Answer,
 };
-use crate::model::{Service, ServiceId, Text};
 use serde_json::value::RawValue;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -122,8 +119,7 @@ impl Source<'_> {
         let (number, size) = (number.to_string(), self.page_size.to_string());
         let query =
             [("namespaceId", &**self.namespace), ("withInstances", "true"), ("pageNo", &number), ("pageSize", &size)];
-        let Answer { url, body } = self.client.get(self.api.list(), &query).await?;
-        let hash = xxh3_64(&body);
+        let Answer { url, body, hash } = self.client.get(self.api.list(), &query).await?;
         if let Some(page) = old.pages.get(&hash).or_else(|| fresh.pages.get(&hash)) {
             let page = page.clone();
             fresh.entries.extend(page.0.iter().cloned());

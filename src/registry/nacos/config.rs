@@ -2,15 +2,13 @@
 
 use crate::{
     model::Text,
+    registry::http::Connection,
     util::{
         secret::Secret,
         yaml::{Section, Value},
     },
 };
-use reqwest::{
-    Url,
-    header::{HeaderName, HeaderValue},
-};
+use reqwest::Url;
 use std::time::Duration;
 
 /// Why a server's address is refused.
@@ -37,18 +35,14 @@ pub struct Config {
     pub groups: Vec<Text>,
     /// From one list to the next; at least [`Config::MIN_PERIOD`].
     pub period: Duration,
-    /// For one request, from connecting to the last byte.
-    pub timeout: Duration,
     /// Requests in flight.
     pub concurrency: usize,
     /// Services asked for at once.
     pub page_size: usize,
-    /// A longer body is refused; counted after decompression.
-    pub max_body_bytes: usize,
+    /// What holds for every request.
+    pub connection: Connection,
     /// Whom to log in as.
     pub login: Option<Login>,
-    /// Sent with every request.
-    pub headers: Vec<(Text, Secret)>,
 }
 
 /// Which namespaces are read.
@@ -80,12 +74,10 @@ impl Config {
             namespaces: Namespaces::Named(vec![super::PUBLIC.into()]),
             groups: Vec::new(),
             period: Duration::from_secs(5),
-            timeout: Duration::from_secs(5),
             concurrency: 16,
             page_size: 500,
-            max_body_bytes: 64 << 20,
+            connection: Connection::default(),
             login: None,
-            headers: Vec::new(),
         }
     }
 
@@ -105,8 +97,8 @@ impl Config {
         Ok(url)
     }
 
-    /// Reads the section `nacos`: `servers`, `namespaces` (ids or names, or `"*"` for all), `groups`, `period`, `timeout`,
-    /// `concurrency`, `page_size`, `max_body`, `username`, `password` and `headers`.
+    /// Reads the section `nacos`: `servers`, `namespaces` (ids or names, or `"*"` for all), `groups`, `period`,
+    /// `concurrency`, `page_size`, `username`, `password` and the keys of a [`Connection`].
     pub fn read(section: &mut Section<'_>) -> Option<Self> {
         let seconds = Duration::from_secs;
         let servers = section.need("servers", |v| {
@@ -116,15 +108,10 @@ impl Config {
         let namespaces = section.get("namespaces", |v| v.one_or_each(Value::string));
         let groups = section.get("groups", |v| v.one_or_each(Value::string));
         let period = section.get("period", |v| v.duration(Config::MIN_PERIOD..=seconds(3600)));
-        let timeout = section.get("timeout", |v| v.duration(Duration::from_millis(10)..=seconds(300)));
         let concurrency = section.get("concurrency", |v| v.integer(1..=256_i64));
         let page_size = section.get("page_size", |v| v.integer(1..=10_000_i64));
-        let max_body_bytes = section.get("max_body", |v| v.bytes(1024..=1 << 30));
         let login = read_login(section);
-        let headers = section.get("headers", |v| {
-            let entries = v.entries()?.into_iter();
-            Some(entries.filter_map(|(name, v)| read_header(name, &v)).collect())
-        });
+        let connection = Connection::read(section);
         let defaults = Config::new(servers?);
         let texts = |list: Vec<String>| list.into_iter().map(Text::from).collect::<Vec<_>>();
         Some(Config {
@@ -135,26 +122,13 @@ impl Config {
             },
             groups: groups.map_or(defaults.groups, texts),
             period: period.unwrap_or(defaults.period),
-            timeout: timeout.unwrap_or(defaults.timeout),
             concurrency: concurrency.map_or(defaults.concurrency, |n| n as usize),
             page_size: page_size.map_or(defaults.page_size, |n| n as usize),
-            max_body_bytes: max_body_bytes.unwrap_or(defaults.max_body_bytes),
+            connection,
             login: login?,
-            headers: headers.unwrap_or(defaults.headers),
             servers: defaults.servers,
         })
     }
-}
-
-fn read_header(name: &str, value: &Value<'_>) -> Option<(Text, Secret)> {
-    let secret = value.secret()?;
-    if HeaderName::from_bytes(name.as_bytes()).is_err() {
-        return value.problem(format!("{name:?} is no name for a header; letters, digits and '-' are"));
-    }
-    if HeaderValue::from_str(secret.expose()).is_err() {
-        return value.problem("the value has characters that no header may have, such as an end of line");
-    }
-    Some((name.into(), secret))
 }
 
 /// Both or neither.

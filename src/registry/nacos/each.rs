@@ -1,17 +1,10 @@
 //! Names of a group's services, then each service by itself: for servers without a bulk list, and users without the right
 //! to one. Such lists show no disabled instances and no thresholds; the server applies those itself, and says so.
 
-use super::{
-    api::Api,
-    bulk::MAX_PAGES,
-    client::{Answer, Client},
-    convert,
-    error::Error,
-    wire,
-};
+use super::{api::Api, bulk::MAX_PAGES, client::Client, convert, error::Error, wire};
 use crate::{
     model::{Service, ServiceId, Text},
-    registry::chain,
+    registry::{chain, http::Answer},
 };
 use futures_util::{StreamExt, stream};
 use serde_json::value::RawValue;
@@ -114,7 +107,7 @@ impl Source<'_> {
                 ("pageNo", &number),
                 ("pageSize", &size),
             ];
-            let Answer { url, body } = self.client.get(Api::EachV1.list(), &query).await?;
+            let Answer { url, body, .. } = self.client.get(Api::EachV1.list(), &query).await?;
             let names: wire::Names = wire::bare(&url, &body)?;
             let before = ids.len();
             shown += names.doms.len();
@@ -136,7 +129,7 @@ impl Source<'_> {
     /// One service; the same `Arc` while its instances have the same bytes.
     async fn service(&self, id: &ServiceId, old: Option<&(u64, Arc<Service>)>) -> Result<(u64, Arc<Service>), Error> {
         let query = [("namespaceId", &*id.namespace), ("groupName", &*id.group), ("serviceName", &*id.name)];
-        let Answer { url, body } = self.client.get("/v1/ns/instance/list", &query).await?;
+        let Answer { url, body, .. } = self.client.get("/v1/ns/instance/list", &query).await?;
         let list: wire::Instances<'_> = wire::bare(&url, &body)?;
         // The rest of the answer holds the time of day.
         let hash = xxh3_64(list.hosts.get().as_bytes()) ^ u64::from(list.reach_protection_threshold);

@@ -1,32 +1,20 @@
 //! Why something could not be had from Nacos: which step, of which address, and what to do.
 
-use crate::model::Text;
+use crate::{
+    model::Text,
+    registry::http::{self, Remedies},
+};
 use reqwest::StatusCode;
 use std::time::Duration;
+
+/// What to do about answers that HTTP itself refuses.
+pub(super) const REMEDIES: Remedies = Remedies { too_large: "raise `max_body`, or lower `page_size`", status: remedy };
 
 /// What went wrong. Addresses in it carry no secret: tokens travel in headers.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("cannot make an HTTP client: check `headers`")]
-    Client(#[source] reqwest::Error),
-    #[error("header {0:?} has a name or a value that HTTP does not allow")]
-    Header(String),
-    #[error("cannot reach {url}")]
-    Connect {
-        url: String,
-        #[source]
-        source: reqwest::Error,
-    },
-    #[error("the answer of {url} broke off")]
-    Body {
-        url: String,
-        #[source]
-        source: reqwest::Error,
-    },
-    #[error("the answer of {url} is longer than {limit} bytes: raise `max_body`, or lower `page_size`")]
-    TooLarge { url: String, limit: usize },
-    #[error("{url} answered {status}{message}{}", remedy(*.status))]
-    Status { url: String, status: StatusCode, message: String, retry_after: Option<Duration> },
+    #[error(transparent)]
+    Http(#[from] http::Error),
     #[error("{url} answered code {code}: {message}")]
     Refused { url: String, code: i64, message: String },
     #[error(
@@ -76,12 +64,11 @@ impl Error {
     /// The server itself is at fault, or the way to it: another may answer.
     pub(super) fn is_server_lost(&self) -> bool {
         match self {
-            Error::Connect { .. } | Error::Body { .. } => true,
-            Error::Status { status, .. } => status.is_server_error(),
+            Error::Http(error) => error.is_server_lost(),
             // Not any server error: 3.x answers 500 to a wrong password.
-            Error::Login { source, .. } => match **source {
-                Error::Status { status, .. } => matches!(status.as_u16(), 502..=504),
-                _ => source.is_unreachable(),
+            Error::Login { source, .. } => match source.status() {
+                Some(status) => matches!(status.as_u16(), 502..=504),
+                None => source.is_unreachable(),
             },
             _ => false,
         }
@@ -90,7 +77,7 @@ impl Error {
     /// Nobody answers at all: the next request would only wait as long.
     pub(super) fn is_unreachable(&self) -> bool {
         match self {
-            Error::Connect { .. } | Error::Body { .. } => true,
+            Error::Http(error) => error.is_unreachable(),
             Error::Login { source, .. } => source.is_unreachable(),
             _ => false,
         }
@@ -99,9 +86,9 @@ impl Error {
     /// The server answers, but not in this way: not there, gone, not allowed, or not JSON.
     pub(super) fn is_not_offered(&self) -> bool {
         match self {
-            Error::Status { status, .. } => {
-                matches!(status.as_u16(), 300..=399 | 400 | 401 | 403 | 404 | 405 | 410 | 501)
-            }
+            Error::Http(error) => error
+                .status()
+                .is_some_and(|status| matches!(status.as_u16(), 300..=399 | 400 | 401 | 403 | 404 | 405 | 410 | 501)),
             Error::Refused { .. } | Error::Decode { .. } => true,
             _ => false,
         }
@@ -109,28 +96,21 @@ impl Error {
 
     /// Our rights are at fault.
     pub(super) fn is_denied(&self) -> bool {
-        matches!(self, Error::Status { status, .. } if matches!(status.as_u16(), 401 | 403))
+        matches!(self, Error::Http(error) if error.is_denied())
     }
 
     /// How long the server asked to be left alone.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Error::Status { retry_after, .. } => *retry_after,
+            Error::Http(error) => error.retry_after(),
             _ => None,
         }
     }
 
-    /// The word for counting.
-    pub(super) fn outcome(&self) -> &'static str {
+    fn status(&self) -> Option<StatusCode> {
         match self {
-            Error::Connect { source, .. } | Error::Body { source, .. } if source.is_timeout() => "timeout",
-            Error::Connect { .. } => "unreachable",
-            Error::Body { .. } => "broken",
-            Error::TooLarge { .. } => "too_large",
-            Error::Status { status, .. } if status.is_server_error() => "server_error",
-            Error::Status { .. } if self.is_denied() => "denied",
-            Error::Status { .. } => "refused",
-            _ => "invalid",
+            Error::Http(error) => error.status(),
+            _ => None,
         }
     }
 }

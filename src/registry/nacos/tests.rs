@@ -150,7 +150,7 @@ fn configuration_has_defaults_and_reads_every_key() {
     assert_eq!(servers, ["http://a:1/ctx", "https://b/nacos"]);
     assert_eq!((config.namespaces, config.concurrency, config.page_size), (Namespaces::All, 4, 100));
     assert_eq!(config.login.unwrap().password, Secret::new("p"));
-    assert_eq!(config.headers, [("X-A".into(), Secret::new("b"))]);
+    assert_eq!(config.connection.headers, [("X-A".into(), Secret::new("b"))]);
 }
 
 #[test]

@@ -1,0 +1,202 @@
+//! One HTTP client for each registry: timeouts, headers, TLS, bounded answers, counting.
+//!
+//! Compression is undone here and not by the client below: so the bytes that are counted are those of the wire, and what
+//! they grow to is bounded.
+
+use super::{Connection, Error, Remedies};
+use crate::{
+    model::Text,
+    registry::{Cost, Metrics},
+};
+use flate2::read::MultiGzDecoder;
+use reqwest::{
+    RequestBuilder, Response, StatusCode, Url,
+    header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+    redirect,
+};
+use std::{
+    io::Read,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+use tokio::time::Instant;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// A server may not keep us away for longer, whatever it says.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// Sends the requests of one registry, and counts them.
+#[derive(Debug)]
+pub(in crate::registry) struct Http {
+    client: reqwest::Client,
+    registry: Text,
+    timeout: Duration,
+    max_body_bytes: usize,
+    remedies: Remedies,
+    metrics: Metrics,
+    requests: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// A body, with the address that errors about it name.
+#[derive(Debug)]
+pub(in crate::registry) struct Answer {
+    pub(in crate::registry) url: String,
+    pub(in crate::registry) body: Vec<u8>,
+    /// Of the bytes as they came: equal ones need not be looked at again.
+    pub(in crate::registry) hash: u64,
+}
+
+/// A body as it came.
+#[derive(Debug)]
+struct Received {
+    bytes: Vec<u8>,
+    gzip: bool,
+}
+
+impl Http {
+    pub(in crate::registry) fn new(
+        registry: Text,
+        connection: &Connection,
+        remedies: Remedies,
+        metrics: Metrics,
+    ) -> Result<Self, Error> {
+        let builder = reqwest::Client::builder()
+            .default_headers(headers(connection)?)
+            .redirect(redirect::Policy::none())
+            // A proxy that stands in the environment for other programs is not the way to a registry.
+            .no_proxy()
+            .connect_timeout(connection.timeout)
+            .timeout(connection.timeout);
+        let client = connection.tls.apply(builder).and_then(reqwest::ClientBuilder::build).map_err(Error::Client)?;
+        Ok(Http {
+            client,
+            registry,
+            timeout: connection.timeout,
+            max_body_bytes: connection.max_body_bytes,
+            remedies,
+            metrics,
+            requests: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        })
+    }
+
+    /// A GET, to be sent.
+    pub(in crate::registry) fn get(&self, url: &Url) -> RequestBuilder {
+        self.client.get(url.clone())
+    }
+
+    /// A POST, to be sent.
+    pub(in crate::registry) fn post(&self, url: &Url) -> RequestBuilder {
+        self.client.post(url.clone())
+    }
+
+    /// The answer to a request to that address; any status but 200 is an error.
+    pub(in crate::registry) async fn send(&self, request: RequestBuilder, url: &Url) -> Result<Answer, Error> {
+        self.counted(async { self.decoded(url, self.receive(request, url).await?) }).await
+    }
+
+    /// What has been asked and received since the last call.
+    pub(in crate::registry) fn take_cost(&self, duration: Duration) -> Cost {
+        let taken = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
+        Cost { requests: taken(&self.requests), bytes: taken(&self.bytes), duration }
+    }
+
+    async fn counted<T>(&self, asking: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let started = Instant::now();
+        let outcome = asking.await;
+        let word = outcome.as_ref().map_or_else(Error::outcome, |_| "ok");
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.metrics.request(&self.registry, word, started.elapsed());
+        outcome
+    }
+
+    async fn receive(&self, request: RequestBuilder, url: &Url) -> Result<Received, Error> {
+        let response = match request.timeout(self.timeout).send().await {
+            Ok(response) => response,
+            Err(source) => return Err(Error::Connect { url: url.to_string(), source: source.without_url() }),
+        };
+        let status = response.status();
+        if status == StatusCode::OK {
+            return self.body(response, url).await;
+        }
+        let retry_after = retry_after(response.headers());
+        let body = self.body(response, url).await.and_then(|received| self.decoded(url, received));
+        Err(Error::Status {
+            url: url.to_string(),
+            status,
+            message: body.map(|answer| message(&answer.body)).unwrap_or_default(),
+            remedy: (self.remedies.status)(status),
+            retry_after,
+        })
+    }
+
+    async fn body(&self, mut response: Response, url: &Url) -> Result<Received, Error> {
+        let gzip = response.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding == "gzip");
+        let announced = response.content_length().map_or(0, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        if announced > self.max_body_bytes {
+            return Err(self.too_large(url));
+        }
+        let mut bytes = Vec::with_capacity(announced);
+        loop {
+            let chunk = match response.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => return Ok(Received { bytes, gzip }),
+                Err(source) => return Err(Error::Body { url: url.to_string(), source: source.without_url() }),
+            };
+            self.bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            if bytes.len() + chunk.len() > self.max_body_bytes {
+                return Err(self.too_large(url));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+    }
+
+    /// At most so many bytes, counted as they come out of decompression.
+    fn decoded(&self, url: &Url, received: Received) -> Result<Answer, Error> {
+        let Received { bytes, gzip } = received;
+        let hash = xxh3_64(&bytes);
+        if !gzip {
+            return Ok(Answer { url: url.to_string(), body: bytes, hash });
+        }
+        let mut body = Vec::new();
+        let mut bounded = MultiGzDecoder::new(&bytes[..]).take(self.max_body_bytes as u64 + 1);
+        match bounded.read_to_end(&mut body) {
+            Ok(_) if body.len() > self.max_body_bytes => Err(self.too_large(url)),
+            Ok(_) => Ok(Answer { url: url.to_string(), body, hash }),
+            Err(source) => Err(Error::Gzip { url: url.to_string(), source }),
+        }
+    }
+
+    fn too_large(&self, url: &Url) -> Error {
+        Error::TooLarge { url: url.to_string(), limit: self.max_body_bytes, remedy: self.remedies.too_large }
+    }
+}
+
+fn headers(connection: &Connection) -> Result<HeaderMap, Error> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &connection.headers {
+        let refused = || Error::Header(name.to_string());
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused())?;
+        let mut value = HeaderValue::from_str(value.expose()).map_err(|_| refused())?;
+        value.set_sensitive(true);
+        headers.append(name, value);
+    }
+    headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("gzip"));
+    Ok(headers)
+}
+
+/// In seconds; the form with a date is as good as none.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
+}
+
+/// What a refusal says, short and in one line.
+fn message(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let said = serde_json::from_str::<serde_json::Value>(&text).ok();
+    let said = said.as_ref().and_then(|json| json.get("message")).and_then(|m| m.as_str()).unwrap_or(&text);
+    let line: String = said.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect();
+    if line.is_empty() { line } else { format!(" ({line})") }
+}

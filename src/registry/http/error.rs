@@ -1,0 +1,91 @@
+//! Why a request had no good answer: which step, of which address, and what to do.
+
+use reqwest::StatusCode;
+use std::{io, time::Duration};
+
+/// What went wrong. Addresses in it carry no secret: those travel in headers.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::registry) enum Error {
+    #[error("cannot make an HTTP client: check `headers` and `tls`")]
+    Client(#[source] reqwest::Error),
+    #[error("header {0:?} has a name or a value that HTTP does not allow")]
+    Header(String),
+    #[error("cannot reach {url}")]
+    Connect {
+        url: String,
+        #[source]
+        source: reqwest::Error,
+    },
+    #[error("the answer of {url} broke off")]
+    Body {
+        url: String,
+        #[source]
+        source: reqwest::Error,
+    },
+    #[error("the answer of {url} is not whole in the gzip that it says it is")]
+    Gzip {
+        url: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the answer of {url} is longer than {limit} bytes: {remedy}")]
+    TooLarge { url: String, limit: usize, remedy: &'static str },
+    #[error("{url} answered {status}{message}{remedy}")]
+    Status { url: String, status: StatusCode, message: String, remedy: &'static str, retry_after: Option<Duration> },
+}
+
+/// What a registry says to people about errors that mean something else to each.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::registry) struct Remedies {
+    /// For an answer that is too long.
+    pub(in crate::registry) too_large: &'static str,
+    /// For a status, as a half sentence after a colon; empty where there is nothing to say.
+    pub(in crate::registry) status: fn(StatusCode) -> &'static str,
+}
+
+impl Error {
+    /// The server itself is at fault, or the way to it: another may answer.
+    pub(in crate::registry) fn is_server_lost(&self) -> bool {
+        self.is_unreachable() || self.status().is_some_and(|status| status.is_server_error())
+    }
+
+    /// Nobody answers at all, or not to the end: the next request would only wait as long.
+    pub(in crate::registry) fn is_unreachable(&self) -> bool {
+        matches!(self, Error::Connect { .. } | Error::Body { .. } | Error::Gzip { .. })
+    }
+
+    /// Our rights are at fault.
+    pub(in crate::registry) fn is_denied(&self) -> bool {
+        self.status().is_some_and(|status| matches!(status.as_u16(), 401 | 403))
+    }
+
+    /// What the server answered instead of 200.
+    pub(in crate::registry) fn status(&self) -> Option<StatusCode> {
+        match self {
+            Error::Status { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// How long the server asked to be left alone.
+    pub(in crate::registry) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Error::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// The word for counting.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self {
+            Error::Connect { source, .. } | Error::Body { source, .. } if source.is_timeout() => "timeout",
+            Error::Connect { .. } => "unreachable",
+            Error::Body { .. } | Error::Gzip { .. } => "broken",
+            Error::TooLarge { .. } => "too_large",
+            Error::Status { status, .. } if status.is_server_error() => "server_error",
+            Error::Status { .. } if self.is_denied() => "denied",
+            Error::Status { .. } => "refused",
+            Error::Client(_) | Error::Header(_) => "invalid",
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Registries over TLS: an authority of one's own, a client certificate, and what is said when either is wrong. The whole
+//! way from the configuration's text.
+
+mod support;
+
+use portolan::{
+    config::{self, Kind as Configured},
+    registry::Kind,
+    util::yaml::Resolver,
+};
+use std::path::Path;
+use support::{
+    fake_nacos::{FakeNacos, Generation, instance},
+    heard::Heard,
+    tls::{Authority, TlsFront},
+};
+
+/// The registry of this section; relative paths start in the folder.
+fn read(folder: &Path, section: &str) -> Heard {
+    let text = format!("version: 1\nregistries:\n- {{ name: r, {section} }}\n");
+    let loaded = config::parse("c.yaml", text.as_bytes(), &Resolver::new(folder)).unwrap();
+    match loaded.config.registries.into_iter().next().unwrap().kind {
+        Configured::Nacos(nacos) => Heard::new(Kind::Nacos(nacos)),
+        other => panic!("not read over HTTP: {other:?}"),
+    }
+}
+
+/// A server with one service, as a section without `tls`.
+async fn nacos() -> FakeNacos {
+    let fake = FakeNacos::start(Generation::V3).await;
+    fake.model().put("orders", vec![instance("10.0.0.1", 8080)]);
+    fake
+}
+
+fn section(front: &TlsFront, tls: &str) -> String {
+    format!("nacos: {{ servers: '{}', period: 200ms, timeout: 2s, tls: {{ {tls} }} }}", front.url())
+}
+
+#[tokio::test]
+async fn servers_are_trusted_by_an_authority_of_ones_own() {
+    let (authority, folder, fake) = (Authority::new(), tempfile::tempdir().unwrap(), nacos().await);
+    authority.write(folder.path());
+    let front = TlsFront::start(&authority, None, fake.address).await;
+    let mut heard = read(folder.path(), &section(&front, "ca: ca.pem"));
+    assert_eq!(heard.list().await.endpoints().len(), 1);
+    let failure = read(folder.path(), &section(&front, "")).failure().await;
+    assert!(failure.contains("cannot reach https://localhost") && failure.contains("UnknownIssuer"), "{failure}");
+    let by_address = section(&front, "ca: ca.pem").replace("localhost", "127.0.0.1");
+    let failure = read(folder.path(), &by_address).failure().await;
+    assert!(failure.contains("certificate not valid for name"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_to_servers_that_ask() {
+    let (authority, folder, fake) = (Authority::new(), tempfile::tempdir().unwrap(), nacos().await);
+    authority.write(folder.path());
+    let front = TlsFront::start(&authority, Some(&authority), fake.address).await;
+    let with = section(&front, "ca: ca.pem, cert: client.pem, key: client.key");
+    assert_eq!(read(folder.path(), &with).list().await.endpoints().len(), 1);
+    let failure = read(folder.path(), &section(&front, "ca: ca.pem")).failure().await;
+    assert!(failure.contains("CertificateRequired"), "{failure}");
+    Authority::new().write(folder.path());
+    std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
+    let failure = read(folder.path(), &with).failure().await;
+    assert!(failure.contains("cannot reach https://localhost"), "a certificate of somebody else: {failure}");
+}
