@@ -14,7 +14,9 @@ use crate::{
     config::{self, Config, RegistryConfig},
     registry, resolver,
     resource::ViewGeneration,
-    telemetry, views, xds,
+    telemetry,
+    translate::envoy,
+    views, xds,
 };
 use anyhow::Context;
 use sources::Handles;
@@ -31,7 +33,7 @@ use tracing::info;
 pub struct App {
     writer: catalog::Writer,
     catalog: catalog::Handle,
-    follower: views::Follower,
+    follower: views::Follower<envoy::Options>,
     registries: Vec<registry::Registry>,
     registry_metrics: registry::Metrics,
     xds: xds::Server,

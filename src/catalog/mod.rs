@@ -19,15 +19,14 @@ mod rules;
 mod select;
 mod settle;
 mod status;
-mod template;
 mod writer;
 
+pub use crate::model::{Template, TemplateError};
 pub use core::{Core, Event};
 pub use guard::HoldEvent;
 pub use metrics::Metrics;
 pub use now::Now;
 pub use policy::{Empty, Hostnames, Matcher, Merge, Policy, Relabel, Select};
-pub use template::{Template, TemplateError};
 pub use writer::{Handle, Options, Writer};
 
 use crate::{

@@ -10,6 +10,7 @@ mod number;
 mod published;
 mod reason;
 mod service;
+mod template;
 
 pub use endpoint::{Address, Endpoint, EndpointPort, Health, Locality};
 pub use name::{Hostname, HostnameError};
@@ -17,6 +18,7 @@ pub use number::{Fraction, NumberError, Port, Weight};
 pub use published::{PublishedEndpoint, PublishedService, ServicePort};
 pub use reason::{Note, Reason};
 pub use service::{DeclaredPort, Protocol, Service, ServiceId};
+pub use template::{Template, TemplateError};
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -44,8 +44,12 @@ impl Resource {
     /// Encodes a resource. `body` is the encoded message; `refers_to` is the name of the assignment that a cluster
     /// asks for, `None` for everything else.
     pub fn new(kind: Kind, name: Name, body: &[u8], refers_to: Option<Name>) -> Self {
-        let version = xxh3_64(body);
-        let url = kind.type_url().as_bytes();
+        Resource::versioned(kind, name, content_version(body), body, refers_to)
+    }
+
+    /// Encodes a resource whose body says its version itself, and which therefore is no hash of the body.
+    pub fn versioned(kind: Kind, name: Name, version: u64, body: &[u8], refers_to: Option<Name>) -> Self {
+        let url = kind.entry_url().as_bytes();
         let text = version_text(version);
         let any = field_size(url.len()) + field_size(body.len());
         let entry = field_size(text.len()) + field_size(name.len()) + field_size(any);
@@ -115,6 +119,11 @@ impl fmt::Debug for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.name, version_text(self.version))
     }
+}
+
+/// The version of content.
+pub fn content_version(body: &[u8]) -> u64 {
+    xxh3_64(body)
 }
 
 /// A version as clients see it: 16 hexadecimal digits, short because they repeat all of them on reconnect.

@@ -15,7 +15,7 @@ mod view;
 mod tests;
 
 pub use encode::{field_size, put_field, put_varint};
-pub use entry::{Resource, Variant, name_hash, parse_version, version_hash, version_text};
+pub use entry::{Resource, Variant, content_version, name_hash, parse_version, version_hash, version_text};
 pub use generation::Generation;
 pub use kind::{KINDS, Kind};
 pub use view::ViewGeneration;

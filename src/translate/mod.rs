@@ -5,6 +5,8 @@
 //! as [`Rejected`]; it never spoils what stands beside it.
 
 pub mod envoy;
+pub mod istio;
+mod weight;
 
 use crate::model::{Hostname, Text};
 
@@ -23,7 +25,7 @@ pub struct Rejected {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Why {
     /// One name among the addresses makes clients refuse the whole assignment.
-    #[error("a host name cannot be sent by EDS; let its registry have `hostnames: resolve` or `hostnames: dns`")]
+    #[error("a host name cannot stand among addresses; let its registry have `hostnames: resolve` or `hostnames: dns`")]
     HostName,
     /// Names are resolved, sockets have none.
     #[error("a unix socket cannot be in a cluster of host names; let its registry have `hostnames: resolve`")]
@@ -34,14 +36,21 @@ pub enum Why {
     /// The same place twice; the first stays.
     #[error("the address and port are there twice; the first is sent")]
     Twice,
-    /// Two services, or two ports or aliases of one, have the same cluster name.
-    #[error("the cluster name is {0}'s; let `envoy: cluster_name` tell them apart, or rename one")]
+    /// Two services, or two ports or aliases of one, have the same name of a cluster or entry.
+    #[error("the name is {0}'s; let `envoy: cluster_name` or `istio: name` tell them apart, or rename one")]
     NameTaken(Hostname),
+    /// Istio would refuse the whole service.
+    #[error("Istio takes no such label; it takes letters, digits, '-', '_' and '.', at most 63 in a key")]
+    LabelRefused,
+    /// Istio would refuse the whole service.
+    #[error("Istio takes no such address")]
+    AddressRefused,
 }
 
 impl Why {
     /// All codes.
-    pub const CODES: [&str; 5] = ["host_name", "unix_among_names", "unix_path_long", "twice", "name_taken"];
+    pub const CODES: [&str; 7] =
+        ["host_name", "unix_among_names", "unix_path_long", "twice", "name_taken", "label_refused", "address_refused"];
 
     /// The code, for metrics and scripts.
     pub const fn code(&self) -> &'static str {
@@ -51,6 +60,8 @@ impl Why {
             Why::UnixPathLong => "unix_path_long",
             Why::Twice => "twice",
             Why::NameTaken(_) => "name_taken",
+            Why::LabelRefused => "label_refused",
+            Why::AddressRefused => "address_refused",
         }
     }
 }

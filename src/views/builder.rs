@@ -4,12 +4,12 @@
 //! handed out and not kept; a service that wins a name it had lost is translated again. Whatever catalogs came before,
 //! what is served after [`Builder::update`] is what the last catalog alone gives.
 
-use super::claims::Claims;
+use super::{Translation, claims::Claims};
 use crate::{
     catalog::{Catalog, Sync},
     model::{Hostname, PublishedService},
     resource::{KINDS, Kind, Name, Readiness, Resource},
-    translate::{Rejected, Why, envoy},
+    translate::{Rejected, Why},
     util::small::SmallSet,
 };
 use imbl::{OrdMap, ordmap::DiffItem};
@@ -32,8 +32,8 @@ pub struct Changes {
 
 /// Follows the catalog.
 #[derive(Debug)]
-pub struct Builder {
-    options: envoy::Options,
+pub struct Builder<T> {
+    translation: T,
     readiness: Readiness,
     services: OrdMap<Hostname, Arc<PublishedService>>,
     claims: Claims,
@@ -45,11 +45,11 @@ pub struct Builder {
     rejected: BTreeMap<Hostname, Vec<Rejected>>,
 }
 
-impl Builder {
+impl<T: Translation> Builder<T> {
     /// One that has seen nothing: no services, and waiting.
-    pub fn new(options: envoy::Options) -> Self {
+    pub fn new(translation: T) -> Self {
         Builder {
-            options,
+            translation,
             readiness: Readiness::Waiting,
             services: OrdMap::new(),
             claims: Claims::default(),
@@ -99,13 +99,13 @@ impl Builder {
     }
 
     fn translate(&self, host: &Hostname) -> (Vec<(Kind, Resource)>, Vec<Rejected>) {
-        self.services.get(host).map(|service| envoy::translate(service, &self.options)).unwrap_or_default()
+        self.services.get(host).map(|service| self.translation.translate(service)).unwrap_or_default()
     }
 
-    /// Makes the service claim the names of its clusters and no others; returns all services whom that concerns.
+    /// Makes the service claim the names of its resources and no others; returns all services whom that concerns.
     fn claim(&mut self, host: &Hostname, resources: &[(Kind, Resource)]) -> BTreeSet<Hostname> {
-        let clusters = resources.iter().filter(|(kind, _)| *kind == Kind::Cluster);
-        let names: SmallSet<Name> = clusters.map(|(_, cluster)| cluster.name().clone()).collect();
+        let claiming = resources.iter().filter(|(kind, _)| claims_its_name(*kind));
+        let names: SmallSet<Name> = claiming.map(|(_, resource)| resource.name().clone()).collect();
         let before = self.claimed.remove(host).unwrap_or_default();
         let mut concerned = BTreeSet::new();
         for name in names.iter().filter(|name| !before.contains(name)) {
@@ -134,7 +134,7 @@ impl Builder {
             let other = needed.find_map(|name| self.claims.owner(name).filter(|owner| *owner != host));
             match other {
                 None => drop(kept.insert((kind, resource.name().clone()), resource)),
-                Some(owner) if kind == Kind::Cluster => {
+                Some(owner) if claims_its_name(kind) => {
                     let why = Why::NameTaken(owner.clone());
                     rejected.push(Rejected { host: host.clone(), subject: resource.name().clone(), why });
                 }
@@ -166,6 +166,11 @@ impl Builder {
         }
         differing.into_iter().map(|((kind, name), resource)| (kind, name, resource)).collect()
     }
+}
+
+/// An assignment has the name of its cluster.
+fn claims_its_name(kind: Kind) -> bool {
+    kind != Kind::Endpoint
 }
 
 fn readiness(sync: Sync) -> Readiness {

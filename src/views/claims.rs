@@ -6,7 +6,7 @@
 use crate::{model::Hostname, resource::Name, util::small::SmallSet};
 use std::collections::BTreeMap;
 
-/// Who claims which name of a cluster.
+/// Who claims which name.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     claimants: BTreeMap<Name, SmallSet<Hostname>>,

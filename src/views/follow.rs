@@ -1,11 +1,11 @@
 //! The task that keeps a view up with the catalog, and the handle through which others read it. A reader that is slow
 //! misses generations in between, never the last one.
 
-use super::{Builder, Metrics};
+use super::{Builder, Metrics, Translation};
 use crate::{
     catalog::{Catalog, Handle},
     resource::ViewGeneration,
-    translate::{Rejected, envoy},
+    translate::Rejected,
 };
 use arc_swap::ArcSwap;
 use std::{collections::HashSet, sync::Arc, time::Instant};
@@ -15,8 +15,8 @@ use tracing::{debug, warn};
 
 /// Follows the catalog with one view: everything, for everyone.
 #[derive(Debug)]
-pub struct Follower {
-    builder: Builder,
+pub struct Follower<T> {
+    builder: Builder<T>,
     catalog: Handle,
     generations: watch::Sender<Arc<ViewGeneration>>,
     rejected: Arc<ArcSwap<Vec<Rejected>>>,
@@ -30,14 +30,14 @@ pub struct View {
     rejected: Arc<ArcSwap<Vec<Rejected>>>,
 }
 
-impl Follower {
+impl<T: Translation> Follower<T> {
     /// Nothing is seen before it runs.
-    pub fn new(options: envoy::Options, catalog: Handle, metrics: Metrics) -> (Follower, View) {
+    pub fn new(translation: T, catalog: Handle, metrics: Metrics) -> (Self, View) {
         let generations = watch::Sender::new(Arc::new(ViewGeneration::empty()));
         let rejected: Arc<ArcSwap<Vec<Rejected>>> = Arc::default();
         let view = View { generations: generations.subscribe(), rejected: rejected.clone() };
-        metrics.rejected(&[]);
-        (Follower { builder: Builder::new(options), catalog, generations, rejected, metrics }, view)
+        metrics.rejected(T::VIEW, &[]);
+        (Follower { builder: Builder::new(translation), catalog, generations, rejected, metrics }, view)
     }
 
     /// Follows until told to stop, or until the catalog has no writer any more.
@@ -80,7 +80,7 @@ impl Follower {
         for Rejected { host, subject, why } in rejected.iter().filter(|r| !known.contains(r)) {
             warn!(%host, %subject, reason = why.code(), %why, "Left a part of a service out.");
         }
-        self.metrics.rejected(&rejected);
+        self.metrics.rejected(T::VIEW, &rejected);
         self.rejected.store(Arc::new(rejected));
     }
 }

@@ -1,6 +1,6 @@
 //! What views count.
 
-use super::Builder;
+use super::{Builder, Translation};
 use crate::{
     resource::Kind,
     translate::{Rejected, Why},
@@ -32,6 +32,7 @@ struct OfKind {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct For {
+    view: &'static str,
     reason: &'static str,
 }
 
@@ -52,7 +53,11 @@ impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("views");
         registry.register("resources", "Resources that can be served", self.resources.clone());
-        registry.register("rejected", "Parts of services that cannot be sent, by reason", self.rejected.clone());
+        registry.register(
+            "rejected",
+            "Parts of services that cannot be sent, by view and reason",
+            self.rejected.clone(),
+        );
         registry.register("resource_changes", "Resources that were added, changed or removed", self.changes.clone());
         registry.register("generations", "Generations that were made", self.generations.clone());
         registry.register_with_unit(
@@ -64,26 +69,26 @@ impl Metrics {
     }
 
     /// A generation was made: with so many changes of each kind, in that time.
-    pub(super) fn made(&self, changes: &[Kind], builder: &Builder, took: Duration) {
+    pub(super) fn made<T: Translation>(&self, changes: &[Kind], builder: &Builder<T>, took: Duration) {
         self.generations.inc();
         self.update.observe(took.as_secs_f64());
         for kind in changes {
             self.changes.get_or_create(&OfKind { kind: kind.name() }).inc();
         }
-        for kind in Kind::ALL {
-            let count = i64::try_from(builder.count(kind)).unwrap_or(i64::MAX);
+        for kind in T::KINDS {
+            let count = i64::try_from(builder.count(*kind)).unwrap_or(i64::MAX);
             self.resources.get_or_create(&OfKind { kind: kind.name() }).set(count);
         }
     }
 
-    /// So much is rejected now.
-    pub(super) fn rejected(&self, rejected: &[Rejected]) {
+    /// So much of a view is rejected now.
+    pub(super) fn rejected(&self, view: &'static str, rejected: &[Rejected]) {
         let mut counts: BTreeMap<&'static str, i64> = Why::CODES.into_iter().map(|code| (code, 0)).collect();
         for rejected in rejected {
             *counts.entry(rejected.why.code()).or_default() += 1;
         }
         for (reason, count) in counts {
-            self.rejected.get_or_create(&For { reason }).set(count);
+            self.rejected.get_or_create(&For { view, reason }).set(count);
         }
     }
 }

@@ -10,7 +10,9 @@ mod follow;
 mod metrics;
 #[cfg(test)]
 mod tests;
+mod translation;
 
 pub use builder::{Builder, Changes};
 pub use follow::{Follower, View};
 pub use metrics::Metrics;
+pub use translation::Translation;

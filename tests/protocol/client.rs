@@ -203,6 +203,7 @@ fn state(kind: Kind, body: &[u8]) -> (String, String) {
         }),
         Kind::Listener => Listener::decode(body).map(|l| (l.name, l.stat_prefix)),
         Kind::Route => RouteConfiguration::decode(body).map(|r| (r.name, r.internal_only_headers.concat())),
+        Kind::ServiceEntry => panic!("Envoys have no such type"),
     }
     .unwrap()
 }

@@ -3,4 +3,5 @@
 pub(super) mod registry;
 pub(super) mod resource;
 pub(super) mod service;
+mod service_entry;
 pub(super) mod time;

@@ -1,5 +1,6 @@
 //! Resources as they are on the wire, in protobuf's JSON form. Only what is sent has a field here.
 
+use super::service_entry;
 use crate::{
     pb::{
         envoy::config::{
@@ -8,6 +9,7 @@ use crate::{
             endpoint::v3::{ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints},
         },
         google::protobuf::{Any, Struct},
+        istio::mcp::v1alpha1::Resource as Envelope,
     },
     resource::{Kind, Resource, ViewGeneration, version_text},
 };
@@ -88,13 +90,14 @@ fn decoded(kind: Kind, body: &[u8]) -> Value {
     let decoded = match kind {
         Kind::Cluster => Cluster::decode(body).map(|c| cluster_view(&c)),
         Kind::Endpoint => ClusterLoadAssignment::decode(body).map(|a| assignment(&a)),
+        Kind::ServiceEntry => Envelope::decode(body).and_then(|e| service_entry::envelope(&e)),
         Kind::Listener | Kind::Route => return json!({ "bytes": body.len() }),
     };
     decoded.unwrap_or_else(|error| json!({ "undecodable": error.to_string() }))
 }
 
 /// An object without the fields that are at their default, as protobuf's JSON has it.
-fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
+pub(super) fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
     let set = |value: &Value| match value {
         Value::Null => false,
         Value::String(text) => !text.is_empty(),

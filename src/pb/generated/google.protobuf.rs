@@ -39,6 +39,23 @@ impl ::prost::Name for Duration {
         "type.googleapis.com/google.protobuf.Duration".into()
     }
 }
+/// A moment, from the beginning of 1970.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct Timestamp {
+    /// Whole seconds.
+    #[prost(int64, tag = "1")]
+    pub seconds: i64,
+}
+impl ::prost::Name for Timestamp {
+    const NAME: &'static str = "Timestamp";
+    const PACKAGE: &'static str = "google.protobuf";
+    fn full_name() -> ::prost::alloc::string::String {
+        "google.protobuf.Timestamp".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/google.protobuf.Timestamp".into()
+    }
+}
 /// A number that may be absent.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct UInt32Value {

@@ -37,3 +37,15 @@ pub mod google {
         include!("google.protobuf.rs");
     }
 }
+pub mod istio {
+    pub mod mcp {
+        pub mod v1alpha1 {
+            include!("istio.mcp.v1alpha1.rs");
+        }
+    }
+    pub mod networking {
+        pub mod v1alpha3 {
+            include!("istio.networking.v1alpha3.rs");
+        }
+    }
+}

@@ -4,7 +4,7 @@
 //! each address once, one group for a locality and priority, locality and weights always present, priorities without
 //! gaps. All is sorted, so that the order of the service's endpoints does not matter.
 
-use super::{Options, Rejected, Unhealthy, Why, weight::Scale};
+use super::{Options, Rejected, Unhealthy, Why};
 use crate::{
     model::{Address, Health, Labels, Locality, Port, PublishedEndpoint, PublishedService, ServicePort},
     pb::{
@@ -14,6 +14,7 @@ use crate::{
         },
         google::protobuf::{Struct, UInt32Value, Value},
     },
+    translate::weight::Scale,
 };
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -10,7 +10,6 @@ mod name;
 mod options;
 #[cfg(test)]
 mod tests;
-mod weight;
 
 pub use endpoint::MAX_UNIX_PATH;
 pub use name::{ClusterName, ClusterNameError};

@@ -88,7 +88,7 @@ pub struct Session {
 }
 
 /// What stops referring comes before what is referred to.
-const REMOVAL_ORDER: [Kind; KINDS] = [Kind::Listener, Kind::Route, Kind::Cluster, Kind::Endpoint];
+const REMOVAL_ORDER: [Kind; KINDS] = [Kind::Listener, Kind::Route, Kind::Cluster, Kind::Endpoint, Kind::ServiceEntry];
 
 impl Session {
     /// A stream on which nothing was said. `implied` is the type that its method serves; `None` for the aggregated one.

@@ -1,4 +1,4 @@
-//! Weights as Envoy wants them: whole numbers from 1 on, whose sum fits into 32 bits.
+//! Weights as Envoy and Istio want them: whole numbers from 1 on, whose sum fits into 32 bits.
 
 use crate::model::Weight;
 

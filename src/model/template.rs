@@ -1,6 +1,6 @@
 //! Naming templates: text with `{placeholders}`.
 
-use crate::model::{Labels, ServiceId, Text};
+use super::{Labels, ServiceId, Text};
 use std::fmt;
 
 /// Why a template is refused.
@@ -14,10 +14,17 @@ pub enum TemplateError {
         "template {0:?} has the unknown placeholder {{{1}}}; known are {{service}}, {{group}}, {{namespace}}, {{registry}} and {{label:KEY}} or {{label:KEY|default}}"
     )]
     Unknown(Text, Text),
+    /// A placeholder that nobody knows, where there is a host.
+    #[error(
+        "template {0:?} has the unknown placeholder {{{1}}}; known are {{host}}, {{host%ENDING}}, {{last}}, {{last%ENDING}}, {{service}}, {{group}}, {{namespace}}, {{registry}} and {{label:KEY}} or {{label:KEY|default}}"
+    )]
+    UnknownOfHost(Text, Text),
 }
 
 /// Text with placeholders: `{service}`, `{group}`, `{namespace}`, `{registry}`, `{label:KEY}` (the instance's label, else
-/// the service's, else nothing) and `{label:KEY|default}`.
+/// the service's, else nothing) and `{label:KEY|default}`. What is named after a service that has its host also knows
+/// `{host}`, `{host%ENDING}` (without that ending, if it has it), `{last}` (the host's last label) and `{last%ENDING}`
+/// (the last label before that ending).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Template {
     source: Text,
@@ -32,11 +39,24 @@ enum Part {
     Namespace,
     Registry,
     Label { key: Text, default: Text },
+    Host { ending: Text },
+    Last { ending: Text },
 }
 
 impl Template {
-    /// Reads a template.
+    /// Reads a template for hosts.
     pub fn parse(source: &str) -> Result<Self, TemplateError> {
+        let unknown = |name: &str| TemplateError::Unknown(source.into(), name.into());
+        Self::read(source, |name| Part::named(name).ok_or_else(|| unknown(name)))
+    }
+
+    /// Reads a template for what is named after a service that has its host.
+    pub fn parse_of_host(source: &str) -> Result<Self, TemplateError> {
+        let unknown = |name: &str| TemplateError::UnknownOfHost(source.into(), name.into());
+        Self::read(source, |name| Part::of_host(name).or_else(|| Part::named(name)).ok_or_else(|| unknown(name)))
+    }
+
+    fn read(source: &str, part: impl Fn(&str) -> Result<Part, TemplateError>) -> Result<Self, TemplateError> {
         let (mut parts, mut rest) = (Vec::new(), source);
         while !rest.is_empty() {
             let brace = rest.find(['{', '}']).unwrap_or(rest.len());
@@ -52,7 +72,7 @@ impl Template {
                 .and_then(|r| r.split_once('}'))
                 .filter(|(name, _)| !name.contains('{'))
                 .ok_or_else(|| TemplateError::Brace(source.into()))?;
-            parts.push(Part::named(name).ok_or_else(|| TemplateError::Unknown(source.into(), name.into()))?);
+            parts.push(part(name)?);
             rest = after;
         }
         Ok(Template { source: source.into(), parts })
@@ -60,6 +80,11 @@ impl Template {
 
     /// The text for a service and one of its instances.
     pub fn render(&self, id: &ServiceId, service: &Labels, instance: &Labels) -> String {
+        self.render_of_host("", id, service, instance)
+    }
+
+    /// The text for a service that has that host, and one of its instances.
+    pub fn render_of_host(&self, host: &str, id: &ServiceId, service: &Labels, instance: &Labels) -> String {
         let mut text = String::with_capacity(64);
         for part in &self.parts {
             text.push_str(match part {
@@ -70,6 +95,11 @@ impl Template {
                 Part::Registry => &id.registry,
                 Part::Label { key, default } => {
                     instance.get(key).or_else(|| service.get(key)).filter(|v| !v.is_empty()).unwrap_or(default)
+                }
+                Part::Host { ending } => host.strip_suffix(&**ending).unwrap_or(host),
+                Part::Last { ending } => {
+                    let before = host.strip_suffix(&**ending).unwrap_or(host);
+                    before.rsplit('.').next().unwrap_or(before)
                 }
             });
         }
@@ -83,11 +113,20 @@ impl Template {
 
     /// Whether different services may give different texts. Without it, all would claim one name.
     pub fn tells_services_apart(&self) -> bool {
-        self.parts.iter().any(|p| matches!(p, Part::Service | Part::Label { .. }))
+        self.parts.iter().any(|p| matches!(p, Part::Service | Part::Label { .. } | Part::Host { .. }))
     }
 }
 
 impl Part {
+    fn of_host(name: &str) -> Option<Part> {
+        let (word, ending) = name.split_once('%').unwrap_or((name, ""));
+        match word {
+            "host" => Some(Part::Host { ending: ending.into() }),
+            "last" => Some(Part::Last { ending: ending.into() }),
+            _ => None,
+        }
+    }
+
     fn named(name: &str) -> Option<Part> {
         Some(match name {
             "service" => Part::Service,
@@ -133,6 +172,17 @@ mod tests {
         let render = |t: &str| Template::parse(t).unwrap().render(&id(), &service, &instance);
         assert_eq!(render("{service}.{group}.{namespace}.{registry}.x"), "svc.g.ns.r.x");
         assert_eq!(render("{label:a}-{label:b}-{label:c|none}-{label:d}"), "instance-only-none-");
+    }
+
+    #[test]
+    fn what_has_a_host_is_named_after_it() {
+        let (none, host) = (Labels::new(), "orders.prod.svc.cluster.local");
+        let render = |t: &str| Template::parse_of_host(t).unwrap().render_of_host(host, &id(), &none, &none);
+        assert_eq!(render("{host} {host%.svc.cluster.local} {host%.nacos}"), format!("{host} orders.prod {host}"));
+        assert_eq!(render("{last}/{last%.svc.cluster.local}/{service}"), "local/prod/svc");
+        let error = Template::parse_of_host("{hots}").unwrap_err().to_string();
+        assert!(error.contains("{hots}") && error.contains("{host%ENDING}"), "{error}");
+        assert!(Template::parse("{host}").is_err(), "a host is not named after itself");
     }
 
     #[test]

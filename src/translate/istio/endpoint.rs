@@ -1,0 +1,129 @@
+//! The endpoints of one entry, such that Istio takes them all.
+//!
+//! One that Istio refuses costs the whole entry, so it is left out and told. Istio knows no health: what does not serve
+//! is left out. It takes endpoints as they come: they are sorted, each place once, because another order is a push and a
+//! double takes twice its share.
+
+use super::{
+    label,
+    options::{Rules, Subject},
+    validate,
+};
+use crate::{
+    model::{Address, Port, PublishedEndpoint, PublishedService, ServicePort, Text},
+    pb::istio::networking::v1alpha3::WorkloadEntry,
+    translate::{Rejected, Why, weight::Scale},
+};
+use std::collections::BTreeSet;
+
+/// An endpoint as one port sees it. A unix socket has no port number.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a> {
+    endpoint: &'a PublishedEndpoint,
+    port: Option<Port>,
+}
+
+/// The endpoints that have the port. `port_name` is what the entry calls it.
+pub(super) fn endpoints(
+    service: &PublishedService,
+    port: &ServicePort,
+    port_name: &str,
+    rules: &Rules,
+    rejected: &mut Vec<Rejected>,
+) -> Vec<WorkloadEntry> {
+    let places = places(service, port, rejected);
+    let weights = weights(&places);
+    let (subject, mut refused) = (Subject::new(service), BTreeSet::<Text>::new());
+    let mut entry = |(place, weight): (&Place<'_>, u32)| {
+        let endpoint = place.endpoint;
+        let rendered = |template: &Option<_>| {
+            template.as_ref().map(|t| subject.render_for(t, &endpoint.labels)).unwrap_or_default()
+        };
+        WorkloadEntry {
+            address: place.address(),
+            ports: place.port.map(|number| (port_name.to_owned(), number.get().into())).into_iter().collect(),
+            labels: label::taken(&endpoint.labels, |key| _ = refused.insert(key.into())),
+            network: rendered(&rules.network),
+            locality: endpoint.locality.to_string(),
+            weight,
+            service_account: rendered(&rules.service_account),
+        }
+    };
+    let entries = places.iter().zip(weights).map(&mut entry).collect();
+    let label = |key: Text| Rejected { host: service.host.clone(), subject: key, why: Why::LabelRefused };
+    rejected.extend(refused.into_iter().map(label));
+    entries
+}
+
+/// The endpoints that are sent, sorted, each address and port once.
+fn places<'a>(service: &'a PublishedService, port: &ServicePort, rejected: &mut Vec<Rejected>) -> Vec<Place<'a>> {
+    let own = service.ports.first().is_some_and(|first| first.name == port.name);
+    let serving = service.endpoints.iter().filter(|endpoint| endpoint.health.serves());
+    let mut places: Vec<Place<'_>> = serving.filter_map(|endpoint| Place::of(endpoint, port, own)).collect();
+    let mut reject = |place: &Place<'_>, why| {
+        rejected.push(Rejected { host: service.host.clone(), subject: place.subject(), why });
+    };
+    places.retain(|place| match validate::address(&place.endpoint.address, service.dns) {
+        Some(why) => {
+            reject(place, why);
+            false
+        }
+        None => true,
+    });
+    places.sort_by(|a, b| a.order().cmp(&b.order()));
+    places.dedup_by(|later, first| {
+        let twice = (&later.endpoint.address, later.port) == (&first.endpoint.address, first.port);
+        if twice {
+            reject(later, Why::Twice);
+        }
+        twice
+    });
+    places
+}
+
+impl<'a> Place<'a> {
+    /// `own`: it is the service's own port, to which sockets belong that name no port.
+    fn of(endpoint: &'a PublishedEndpoint, port: &ServicePort, own: bool) -> Option<Self> {
+        let number = endpoint.port(&port.name);
+        match endpoint.address {
+            Address::Unix(_) => {
+                (number.is_some() || own && endpoint.ports.is_empty()).then_some(Place { endpoint, port: None })
+            }
+            Address::Ip(_) | Address::Host(_) => number.map(|port| Place { endpoint, port: Some(port) }),
+        }
+    }
+
+    /// Address and port decide; all else is there for two that have the same.
+    fn order(&self) -> impl Ord + use<'a> {
+        let PublishedEndpoint { weight, health, locality, labels, priority, .. } = self.endpoint;
+        ((&self.endpoint.address, self.port), priority, health, weight, locality, labels)
+    }
+
+    fn address(&self) -> String {
+        match &self.endpoint.address {
+            Address::Ip(ip) => ip.to_string(),
+            Address::Host(name) => name.to_string(),
+            Address::Unix(path) => format!("unix://{path}"),
+        }
+    }
+
+    fn subject(&self) -> Text {
+        match (&self.endpoint.address, self.port) {
+            (Address::Ip(std::net::IpAddr::V6(ip)), Some(port)) => format!("[{ip}]:{port}").into(),
+            (address, Some(port)) => format!("{address}:{port}").into(),
+            (address, None) => address.to_string().into(),
+        }
+    }
+}
+
+/// The smallest whole numbers of these proportions, 0 for 1: that is what absent means, and most are.
+fn weights(places: &[Place<'_>]) -> Vec<u32> {
+    let scale = Scale::of(places.iter().map(|place| place.endpoint.weight));
+    let scaled: Vec<u32> = places.iter().map(|place| scale.apply(place.endpoint.weight)).collect();
+    let common = scaled.iter().copied().fold(0, greatest_common_divisor).max(1);
+    scaled.into_iter().map(|weight| if weight == common { 0 } else { weight / common }).collect()
+}
+
+fn greatest_common_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}

@@ -1,0 +1,121 @@
+//! How services become `ServiceEntry`s. The configuration makes it.
+
+use crate::model::{Labels, PublishedService, ServiceId, Template, Text};
+use std::collections::BTreeMap;
+
+/// The beginning of 2020, in seconds: later than 1970, which is what Istiod assumes of an entry without it.
+const CREATED: i64 = 1_577_836_800;
+
+/// Everything that entries depend on besides their service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// For services of registries that have no rules of their own.
+    pub rules: Rules,
+    /// By registry.
+    pub registries: BTreeMap<Text, Rules>,
+    /// When all entries were created, in seconds since 1970. Of two entries with one host Istiod prefers the older, so
+    /// it must be the same on every replica and after every restart. The beginning of 2020 by default.
+    pub create_time: i64,
+}
+
+/// How the entries of a registry's services look. Templates know the service's host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// The entry's namespace. `portolan` by default.
+    pub namespace: Template,
+    /// The entry's name. The host by default.
+    pub name: Template,
+    /// Who sees it: namespaces, `.` for its own, `*` for all. Empty, the default, is what the mesh has as default.
+    pub export_to: Vec<Text>,
+    /// Whether it is a part of the mesh. Inside by default.
+    pub location: Location,
+    /// Labels of the entry. What comes out empty is left out. Istiod pushes everything anew when one changes.
+    pub labels: BTreeMap<Text, Template>,
+    /// Annotations of the entry. A change of one costs nothing.
+    pub annotations: BTreeMap<Text, Template>,
+    /// The names that a server's certificate may have.
+    pub subject_alt_names: Vec<Template>,
+    /// The network of each endpoint; may read its labels.
+    pub network: Option<Template>,
+    /// The service account of each endpoint; may read its labels.
+    pub service_account: Option<Template>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { rules: Rules::default(), registries: BTreeMap::new(), create_time: CREATED }
+    }
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        let template = |source| Template::parse_of_host(source).expect("the default templates are valid");
+        Rules {
+            namespace: template("portolan"),
+            name: template("{host}"),
+            export_to: Vec::new(),
+            location: Location::default(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            subject_alt_names: Vec::new(),
+            network: None,
+            service_account: None,
+        }
+    }
+}
+
+impl Options {
+    /// The rules for a service: those of the registry that owns it.
+    pub(super) fn rules(&self, service: &PublishedService) -> &Rules {
+        let own = service.sources.first().and_then(|owner| self.registries.get(&owner.registry));
+        own.unwrap_or(&self.rules)
+    }
+}
+
+/// Whether a service is a part of the mesh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Location {
+    /// It is: `MESH_INTERNAL`.
+    #[default]
+    Internal,
+    /// It is not: `MESH_EXTERNAL`.
+    External,
+}
+
+impl Location {
+    /// All of them.
+    pub const ALL: [Location; 2] = [Location::Internal, Location::External];
+
+    /// The word in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Location::Internal => "internal",
+            Location::External => "external",
+        }
+    }
+}
+
+/// What the templates of one service are filled from.
+#[derive(Debug)]
+pub(super) struct Subject<'a> {
+    service: &'a PublishedService,
+    owner: ServiceId,
+}
+
+impl<'a> Subject<'a> {
+    /// A service belongs to its first source.
+    pub(super) fn new(service: &'a PublishedService) -> Self {
+        let nobody = || ServiceId { registry: "".into(), namespace: "".into(), group: "".into(), name: "".into() };
+        Subject { service, owner: service.sources.first().cloned().unwrap_or_else(nobody) }
+    }
+
+    /// The text for the service as a whole.
+    pub(super) fn render(&self, template: &Template) -> String {
+        self.render_for(template, &Labels::new())
+    }
+
+    /// The text for one of its endpoints.
+    pub(super) fn render_for(&self, template: &Template, endpoint: &Labels) -> String {
+        template.render_of_host(self.service.host.as_str(), &self.owner, &self.service.labels, endpoint)
+    }
+}
