@@ -10,6 +10,6 @@ fn main() -> ExitCode {
     // The allocator asks for huge pages, of which a few live bytes hold 2 MiB: a quarter of the memory, for no speed. Where
     // the system does not do it, that is all that is lost.
     #[cfg(target_os = "linux")]
-    drop(rustix::thread::disable_transparent_huge_pages(true));
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     portolan::cli::main()
 }
