@@ -50,7 +50,7 @@ fn rules() -> Vec<Rule> {
         rule(
             "views",
             &["views", "model", "catalog", "translate", "resource", "util", "telemetry"],
-            &["std::net", "tokio::net", "reqwest::"],
+            &["std::net::Tcp", "std::net::Udp", "tokio::net", "reqwest::"],
         ),
         rule("xds", &["xds", "resource", "pb", "util", "telemetry"], &["reqwest::"]),
         rule(

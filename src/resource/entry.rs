@@ -142,7 +142,7 @@ pub fn name_hash(name: &[u8]) -> u64 {
     xxh3_64(name)
 }
 
-/// What the digest of a set of names and versions is the sum of.
+/// What the digest of a set of names and versions is the sum of; as good for a name and any other number.
 pub fn version_hash(name: &[u8], version: u64) -> u64 {
     xxh3_64_with_seed(name, version)
 }

@@ -45,12 +45,23 @@ pub enum Why {
     /// Istio would refuse the whole service.
     #[error("Istio takes no such address")]
     AddressRefused,
+    /// Services on one TCP port without virtual addresses share one listener: one of them gets everything.
+    #[error("it has no virtual address, because the range is nearly full; give `istio: vip` a larger one")]
+    NoVip,
 }
 
 impl Why {
     /// All codes.
-    pub const CODES: [&str; 7] =
-        ["host_name", "unix_among_names", "unix_path_long", "twice", "name_taken", "label_refused", "address_refused"];
+    pub const CODES: [&str; 8] = [
+        "host_name",
+        "unix_among_names",
+        "unix_path_long",
+        "twice",
+        "name_taken",
+        "label_refused",
+        "address_refused",
+        "no_vip",
+    ];
 
     /// The code, for metrics and scripts.
     pub const fn code(&self) -> &'static str {
@@ -62,6 +73,7 @@ impl Why {
             Why::NameTaken(_) => "name_taken",
             Why::LabelRefused => "label_refused",
             Why::AddressRefused => "address_refused",
+            Why::NoVip => "no_vip",
         }
     }
 }

@@ -65,7 +65,9 @@ impl<T: Translation> Builder<T> {
         let readiness = readiness(catalog.sync);
         let ready = std::mem::replace(&mut self.readiness, readiness) != readiness;
         let before = std::mem::replace(&mut self.services, catalog.services.clone());
-        let changed: BTreeSet<Hostname> = before.diff(&self.services).map(host_of).collect();
+        let mut changed: BTreeSet<Hostname> = before.diff(&self.services).map(host_of).collect();
+        let also = self.translation.prepare(&self.services, &changed);
+        changed.extend(also);
 
         let mut translated: BTreeMap<_, _> = changed.iter().map(|host| (host.clone(), self.translate(host))).collect();
         let mut concerned = changed;

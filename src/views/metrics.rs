@@ -22,6 +22,7 @@ pub struct Metrics {
     rejected: Family<For, Gauge>,
     changes: Family<OfKind, Counter>,
     generations: Counter,
+    vips_moved: Counter,
     update: Histogram,
 }
 
@@ -43,6 +44,7 @@ impl Default for Metrics {
             rejected: Family::default(),
             changes: Family::default(),
             generations: Counter::default(),
+            vips_moved: Counter::default(),
             update: Histogram::new(BUCKETS),
         }
     }
@@ -60,6 +62,7 @@ impl Metrics {
         );
         registry.register("resource_changes", "Resources that were added, changed or removed", self.changes.clone());
         registry.register("generations", "Generations that were made", self.generations.clone());
+        registry.register("vips_moved", "Virtual addresses that gave way to others", self.vips_moved.clone());
         registry.register_with_unit(
             "generation",
             "From a signalled catalog to the generation that has it",
@@ -79,6 +82,11 @@ impl Metrics {
             let count = i64::try_from(builder.count(*kind)).unwrap_or(i64::MAX);
             self.resources.get_or_create(&OfKind { kind: kind.name() }).set(count);
         }
+    }
+
+    /// A virtual address gave way to another host's, or came back.
+    pub(super) fn vip_moved(&self) {
+        self.vips_moved.inc();
     }
 
     /// So much of a view is rejected now.

@@ -7,12 +7,15 @@
 mod builder;
 mod claims;
 mod follow;
+mod istio;
 mod metrics;
 #[cfg(test)]
 mod tests;
 mod translation;
+mod vip;
 
 pub use builder::{Builder, Changes};
 pub use follow::{Follower, View};
+pub use istio::Istio;
 pub use metrics::Metrics;
 pub use translation::Translation;

@@ -1,10 +1,12 @@
 //! What distinguishes one view from another: which resources a service becomes.
 
 use crate::{
-    model::PublishedService,
+    model::{Hostname, PublishedService},
     resource::{Kind, Resource},
-    translate::{Rejected, envoy, istio},
+    translate::{Rejected, envoy},
 };
+use imbl::OrdMap;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// How the resources of a view are made.
 pub trait Translation: Send {
@@ -13,6 +15,15 @@ pub trait Translation: Send {
 
     /// What it makes.
     const KINDS: &'static [Kind];
+
+    /// Takes notice that these services have come, changed or gone; returns others whose resources differ for that.
+    fn prepare(
+        &mut self,
+        _services: &OrdMap<Hostname, Arc<PublishedService>>,
+        _changed: &BTreeSet<Hostname>,
+    ) -> BTreeSet<Hostname> {
+        BTreeSet::new()
+    }
 
     /// The resources of one service, and what of it cannot be sent.
     fn translate(&self, service: &PublishedService) -> (Vec<(Kind, Resource)>, Vec<Rejected>);
@@ -24,14 +35,5 @@ impl Translation for envoy::Options {
 
     fn translate(&self, service: &PublishedService) -> (Vec<(Kind, Resource)>, Vec<Rejected>) {
         envoy::translate(service, self)
-    }
-}
-
-impl Translation for istio::Options {
-    const VIEW: &'static str = "istio";
-    const KINDS: &'static [Kind] = &[Kind::ServiceEntry];
-
-    fn translate(&self, service: &PublishedService) -> (Vec<(Kind, Resource)>, Vec<Rejected>) {
-        istio::translate(service, self, &|_| Vec::new())
     }
 }

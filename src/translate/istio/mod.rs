@@ -14,7 +14,7 @@ mod validate;
 
 pub use options::{Location, Options, Rules};
 
-use super::Rejected;
+use super::{Rejected, Why};
 use crate::{
     model::{Hostname, Protocol, PublishedService, ServicePort},
     pb::{
@@ -33,8 +33,8 @@ use options::Subject;
 use prost::{Message, Name as _};
 use std::net::IpAddr;
 
-/// All entries of a service, and what of it cannot be sent. `vips` knows the virtual addresses of hosts that need some:
-/// see [`needs_vip`].
+/// All entries of a service, and what of it cannot be sent. `vips` knows the virtual addresses of
+/// [`vip_hosts`], one of each of the options' networks.
 pub fn translate(
     service: &PublishedService,
     options: &Options,
@@ -62,6 +62,10 @@ pub fn translate(
         };
         for (name, hosts) in hosts(service, port, &subject.render(&rules.name)) {
             let addresses = if needs_vip(port) { vips(&hosts[0]) } else { Vec::new() };
+            if needs_vip(port) && addresses.len() < options.vip.len() {
+                let subject = hosts[0].text().clone();
+                rejected.push(Rejected { host: service.host.clone(), subject, why: Why::NoVip });
+            }
             let mut spec = ServiceEntry {
                 addresses: addresses.iter().map(ToString::to_string).collect(),
                 hosts: hosts.iter().map(ToString::to_string).collect(),
@@ -88,9 +92,15 @@ pub fn translate(
     (entries, rejected)
 }
 
+/// The hosts of a service that need a virtual address.
+pub fn vip_hosts(service: &PublishedService) -> Vec<Hostname> {
+    let ports = service.ports.iter().filter(|port| needs_vip(port));
+    ports.flat_map(|port| hosts(service, port, "")).flat_map(|(_, hosts)| hosts).collect()
+}
+
 /// Whether Istio tells services on one port of this protocol apart by their addresses alone: where there is neither a
 /// host in the request nor a name in the handshake, all of them would share one listener, and one would get everything.
-pub fn needs_vip(port: &ServicePort) -> bool {
+fn needs_vip(port: &ServicePort) -> bool {
     matches!(port.protocol, Protocol::Tcp | Protocol::Dubbo)
 }
 

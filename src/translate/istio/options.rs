@@ -1,10 +1,14 @@
 //! How services become `ServiceEntry`s. The configuration makes it.
 
 use crate::model::{Labels, PublishedService, ServiceId, Template, Text};
-use std::collections::BTreeMap;
+use ipnet::{IpNet, Ipv4Net};
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 /// The beginning of 2020, in seconds: later than 1970, which is what Istiod assumes of an entry without it.
 const CREATED: i64 = 1_577_836_800;
+
+/// Reserved for the future, so nobody's; Istio itself uses 240.240.0.0/16 of that.
+const VIP: Ipv4Addr = Ipv4Addr::new(241, 0, 0, 0);
 
 /// Everything that entries depend on besides their service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +20,8 @@ pub struct Options {
     /// When all entries were created, in seconds since 1970. Of two entries with one host Istiod prefers the older, so
     /// it must be the same on every replica and after every restart. The beginning of 2020 by default.
     pub create_time: i64,
+    /// Where virtual addresses come from; 241.0.0.0/8 by default. Those who need one get one of each network.
+    pub vip: Vec<IpNet>,
 }
 
 /// How the entries of a registry's services look. Templates know the service's host.
@@ -43,7 +49,12 @@ pub struct Rules {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { rules: Rules::default(), registries: BTreeMap::new(), create_time: CREATED }
+        Options {
+            rules: Rules::default(),
+            registries: BTreeMap::new(),
+            create_time: CREATED,
+            vip: vec![Ipv4Net::new_assert(VIP, 8).into()],
+        }
     }
 }
 

@@ -1,0 +1,168 @@
+//! The view of Istiods: entries, and the virtual addresses of those that need them.
+
+use super::{
+    Metrics, Translation,
+    vip::{Claimant, Moved, Pool},
+};
+use crate::{
+    model::{Hostname, PublishedService},
+    resource::{Kind, Resource},
+    translate::{Rejected, istio},
+};
+use imbl::OrdMap;
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    net::IpAddr,
+    sync::Arc,
+};
+use tracing::warn;
+
+/// Makes the resources of Istiods.
+#[derive(Debug)]
+pub struct Istio {
+    options: istio::Options,
+    /// One for each network.
+    pools: Vec<Pool>,
+    /// By published service.
+    claimants: HashMap<Hostname, Vec<Arc<Claimant>>>,
+    metrics: Metrics,
+}
+
+impl Istio {
+    /// No host has an address yet.
+    pub fn new(options: istio::Options, metrics: Metrics) -> Self {
+        let pools = options.vip.iter().map(|network| Pool::new(*network)).collect();
+        Istio { options, pools, claimants: HashMap::new(), metrics }
+    }
+
+    fn addresses(&self, service: &Hostname, host: &Hostname) -> Vec<IpAddr> {
+        let claimant = self.claimants.get(service).and_then(|all| all.iter().find(|c| c.host == *host));
+        claimant.map(|c| self.pools.iter().filter_map(|pool| pool.address(c)).collect()).unwrap_or_default()
+    }
+}
+
+impl Translation for Istio {
+    const VIEW: &'static str = "istio";
+    const KINDS: &'static [Kind] = &[Kind::ServiceEntry];
+
+    fn prepare(
+        &mut self,
+        services: &OrdMap<Hostname, Arc<PublishedService>>,
+        changed: &BTreeSet<Hostname>,
+    ) -> BTreeSet<Hostname> {
+        let mut fresh: HashSet<Arc<Claimant>> = HashSet::new();
+        for host in changed {
+            let wanted = services.get(host).map(|service| claimants(service)).unwrap_or_default();
+            let before = self.claimants.remove(host).unwrap_or_default();
+            for pool in &mut self.pools {
+                before.iter().filter(|claimant| !wanted.contains(claimant)).for_each(|gone| pool.remove(gone));
+                wanted.iter().filter(|claimant| !before.contains(claimant)).for_each(|new| pool.insert(new.clone()));
+            }
+            fresh.extend(wanted.iter().filter(|claimant| !before.contains(claimant)).cloned());
+            if !wanted.is_empty() {
+                self.claimants.insert(host.clone(), wanted);
+            }
+        }
+        let moved = self.pools.iter_mut().flat_map(Pool::take_moved).filter(|moved| !fresh.contains(&moved.claimant));
+        moved.map(|moved| report(&self.metrics, moved)).collect()
+    }
+
+    fn translate(&self, service: &PublishedService) -> (Vec<(Kind, Resource)>, Vec<Rejected>) {
+        istio::translate(service, &self.options, &|host| self.addresses(&service.host, host))
+    }
+}
+
+/// A service belongs to its first source.
+fn claimants(service: &PublishedService) -> Vec<Arc<Claimant>> {
+    let Some(owner) = service.sources.first() else { return Vec::new() };
+    let claimant = |host| Arc::new(Claimant { owner: owner.clone(), host, service: service.host.clone() });
+    istio::vip_hosts(service).into_iter().map(claimant).collect()
+}
+
+/// Connections to the former address end up elsewhere until the client asks for the name again.
+fn report(metrics: &Metrics, Moved { claimant, from, to }: Moved) -> Hostname {
+    metrics.vip_moved();
+    let text = |address: Option<IpAddr>| address.map_or("none".to_owned(), |a| a.to_string());
+    let (host, service) = (&claimant.host, &claimant.owner);
+    warn!(%host, %service, from = text(from), to = text(to), "Moved a virtual address: a colliding host came or went.");
+    claimant.service.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        catalog::{Catalog, Sync},
+        model::{Labels, Port, Protocol, ServiceId, ServicePort},
+        resource::Name,
+        views::Builder,
+    };
+    use proptest::{collection::vec, prelude::*, sample::subsequence};
+    use std::collections::BTreeMap;
+
+    const HOSTS: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+
+    /// Whose owner has another order than its host.
+    fn service(host: &str, owner: u8, protocol: Protocol) -> PublishedService {
+        let (name, host) = (format!("{owner}-{host}").into(), Hostname::new(host).unwrap());
+        let (port, number) = (protocol.name().into(), Port::new(20880).unwrap());
+        PublishedService {
+            aliases: vec![Hostname::new(&format!("{host}.alias")).unwrap()],
+            sources: vec![ServiceId { registry: "zk".into(), namespace: "".into(), group: "".into(), name }],
+            ports: vec![ServicePort { name: port, number, protocol, host: host.clone() }],
+            endpoints: Vec::new(),
+            labels: Labels::new(),
+            protected: false,
+            protect_threshold: None,
+            dns: false,
+            notes: Vec::new(),
+            host,
+        }
+    }
+
+    fn any_catalog() -> impl Strategy<Value = Catalog> {
+        let detail = (0..3_u8, prop::sample::select(vec![Protocol::Dubbo, Protocol::Tcp, Protocol::Http]));
+        (subsequence(HOSTS.to_vec(), 0..HOSTS.len()), vec(detail, HOSTS.len())).prop_map(|(hosts, details)| {
+            let services = hosts.into_iter().zip(details).map(|(host, (owner, protocol))| {
+                let service = service(host, owner, protocol);
+                (service.host.clone(), Arc::new(service))
+            });
+            Catalog {
+                number: 1,
+                services: services.collect(),
+                records: Default::default(),
+                registries: Arc::new([]),
+                sync: Sync::Complete,
+            }
+        })
+    }
+
+    /// With fewer addresses than they could want.
+    fn builder() -> Builder<Istio> {
+        let options = istio::Options { vip: vec!["241.0.0.0/28".parse().unwrap()], ..Default::default() };
+        Builder::new(Istio::new(options, Metrics::default()))
+    }
+
+    proptest! {
+        #[test]
+        fn any_way_to_a_catalog_gives_the_addresses_that_the_catalog_alone_gives(
+            catalogs in vec(any_catalog(), 1..8)
+        ) {
+            let (mut builder, mut held) = (builder(), BTreeMap::<Name, Resource>::new());
+            for catalog in &catalogs {
+                for (_, name, resource) in builder.update(catalog).into_iter().flat_map(|c| c.resources) {
+                    match resource {
+                        Some(resource) => drop(held.insert(name, resource)),
+                        None => drop(held.remove(&name)),
+                    }
+                }
+                let mut fresh = self::builder();
+                let all = fresh.update(catalog).into_iter().flat_map(|c| c.resources);
+                let all = all.filter_map(|(_, name, resource)| Some((name, resource?))).collect();
+                prop_assert_eq!(&held, &all);
+                prop_assert!(fresh.rejected().eq(builder.rejected()));
+                prop_assert_eq!(builder.update(catalog), None);
+            }
+        }
+    }
+}
