@@ -1,7 +1,7 @@
 //! A real Envoy 1.40, as a process of its own: started on a bootstrap with free ports, asked over its admin page, ended by
 //! its process id.
 
-use super::until;
+use super::{servers::lacking, until};
 use std::{
     fs,
     net::SocketAddr,
@@ -200,9 +200,7 @@ fn binary() -> Option<PathBuf> {
     let named = std::env::var_os("ENVOY").map(PathBuf::from);
     let found = named.or_else(|| fetched.exists().then_some(fetched));
     if found.is_none() {
-        let required = std::env::var("PORTOLAN_REAL_SERVERS").is_ok_and(|value| value == "required");
-        assert!(!required, "there is no Envoy: run tests/servers/envoy");
-        eprintln!("SKIP: there is no Envoy; tests/servers/envoy fetches one");
+        lacking("Envoy", "tests/servers/envoy fetches one");
     }
     found
 }

@@ -1,7 +1,10 @@
 //! A real Nacos from `tests/servers`, on four free ports of its own: told by HTTP what its clients and operators tell it,
 //! killed, started again with its data or without. Its process ends with the value, also when a test panics.
 
-use super::until;
+use super::{
+    servers::{prepared, script},
+    until,
+};
 use reqwest::{Client, Method, Url};
 use std::{
     fs,
@@ -51,11 +54,7 @@ impl Nacos {
 
     /// The same with variables that the script reads.
     pub async fn start_with(script: &'static str, environment: &[(&'static str, &'static str)]) -> Option<Nacos> {
-        let prepared = Command::new(path(script)).arg("prepare").output().await.unwrap();
-        if !prepared.status.success() {
-            let why = String::from_utf8_lossy(&prepared.stderr).into_owned();
-            assert!(std::env::var("PORTOLAN_REAL_SERVERS").as_deref() != Ok("required"), "{script}: {why}");
-            eprintln!("SKIP: {script} cannot be had: {why}");
+        if !prepared(&[script]).await {
             return None;
         }
         let (port, folder) = (free_ports(), tempfile::tempdir().unwrap());
@@ -214,7 +213,7 @@ impl Api {
     /// The process, with its data in a folder.
     fn spawn(&self, folder: &Path, environment: &[(&'static str, &'static str)]) -> Child {
         let log = fs::File::options().append(true).create(true).open(folder.join("log")).unwrap();
-        Command::new(path(self.script))
+        Command::new(script(self.script))
             .args(["run", &self.port.to_string()])
             .arg(folder)
             .envs(environment.iter().copied())
@@ -247,10 +246,6 @@ impl Api {
 fn instance(service: &str, address: &str, more: &str) -> String {
     let (ip, port) = address.rsplit_once(':').unwrap();
     format!("serviceName={service}&ip={ip}&port={port}&{more}")
-}
-
-fn path(script: &str) -> String {
-    format!("{}/tests/servers/{script}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A port such that all four that Nacos takes are free, and no other server of this process has any of them. Below the
