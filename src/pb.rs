@@ -8,4 +8,4 @@
 #[rustfmt::skip]
 mod generated;
 
-pub use generated::{envoy, google, istio};
+pub use generated::{envoy, google, istio, nacos};

@@ -7,7 +7,7 @@ use portolan::{
     registry::{
         Kind,
         http::Connection,
-        nacos::{Config, Login, Namespaces},
+        nacos::{Config, Login, Mode, Namespaces},
     },
     util::secret::Secret,
 };
@@ -23,7 +23,7 @@ const ALL: [Generation; 4] = [Generation::V1, Generation::V2, Generation::V3, Ge
 fn config(servers: &[&FakeNacos]) -> Config {
     let servers = servers.iter().map(|s| Config::server(&s.url()).unwrap()).collect();
     let connection = Connection { timeout: Duration::from_millis(800), ..Connection::default() };
-    Config { period: Config::MIN_PERIOD, connection, ..Config::new(servers) }
+    Config { mode: Mode::Poll, period: Config::MIN_PERIOD, connection, ..Config::new(servers) }
 }
 
 fn read(config: Config) -> Heard {
@@ -443,7 +443,7 @@ async fn the_next_server_answers_when_one_is_lost() {
 async fn a_server_that_comes_late_is_read_then() {
     let address = FakeNacos::start(Generation::V2).await.address;
     let servers = vec![Config::server(&format!("http://{address}")).unwrap()];
-    let mut heard = read(Config { period: Config::MIN_PERIOD, ..Config::new(servers) });
+    let mut heard = read(Config { mode: Mode::Poll, period: Config::MIN_PERIOD, ..Config::new(servers) });
     let failure = heard.failure().await;
     assert!(failure.contains("cannot reach"), "{failure}");
     let fake = FakeNacos::start_on(address, Generation::V2).await;

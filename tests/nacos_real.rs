@@ -5,14 +5,14 @@ mod support;
 
 use portolan::registry::{
     Kind,
-    nacos::{Config, Login, Namespaces},
+    nacos::{Config, Login, Mode, Namespaces},
 };
 use portolan::util::secret::Secret;
 use std::{collections::BTreeMap, time::Duration};
 use support::{heard::Heard, nacos::Nacos};
 
 fn config(server: &Nacos) -> Config {
-    Config { period: Config::MIN_PERIOD, ..Config::new(vec![Config::server(&server.url()).unwrap()]) }
+    Config { mode: Mode::Poll, period: Config::MIN_PERIOD, ..Config::new(vec![Config::server(&server.url()).unwrap()]) }
 }
 
 fn read(config: Config) -> Heard {

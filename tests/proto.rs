@@ -3,13 +3,14 @@
 use protox::file::{ChainFileResolver, IncludeFileResolver};
 use std::{collections::BTreeMap, fs, path::Path};
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "envoy/config/cluster/v3/cluster.proto",
     "envoy/config/endpoint/v3/endpoint.proto",
     "envoy/extensions/upstreams/http/v3/http_protocol_options.proto",
     "google/protobuf/values.proto",
     "istio/mcp/v1alpha1/resource.proto",
     "istio/networking/v1alpha3/service_entry.proto",
+    "nacos.proto",
 ];
 
 /// Name and text of every generated file.

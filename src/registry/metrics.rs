@@ -3,7 +3,7 @@
 use crate::model::Text;
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 use std::time::Duration;
@@ -17,6 +17,8 @@ pub struct Metrics {
     requests: Family<Outcome, Counter>,
     durations: Family<Name, Histogram>,
     restarts: Family<Name, Counter>,
+    pushes: Family<Name, Counter>,
+    push_connected: Family<Name, Gauge>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -36,6 +38,8 @@ impl Default for Metrics {
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             restarts: Family::default(),
+            pushes: Family::default(),
+            push_connected: Family::default(),
         }
     }
 }
@@ -54,6 +58,12 @@ impl Metrics {
             "Times that the reading of a registry panicked or ended and was started anew",
             self.restarts.clone(),
         );
+        registry.register("registry_pushes", "Changes that registries have pushed", self.pushes.clone());
+        registry.register(
+            "registry_push_connected",
+            "Whether the connection stands on which a registry pushes",
+            self.push_connected.clone(),
+        );
     }
 
     /// One request is over.
@@ -65,5 +75,15 @@ impl Metrics {
     /// The reading of a registry starts anew.
     pub(super) fn restart(&self, registry: &Text) {
         self.restarts.get_or_create(&Name { registry: registry.to_string() }).inc();
+    }
+
+    /// A registry has pushed something.
+    pub(super) fn push(&self, registry: &Text) {
+        self.pushes.get_or_create(&Name { registry: registry.to_string() }).inc();
+    }
+
+    /// The connection on which a registry pushes stands, or does not.
+    pub(super) fn push_connected(&self, registry: &Text, stands: bool) {
+        self.push_connected.get_or_create(&Name { registry: registry.to_string() }).set(stands.into());
     }
 }

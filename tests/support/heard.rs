@@ -25,6 +25,8 @@ pub struct Heard {
     pub errors: BTreeMap<String, String>,
     /// Lists heard so far.
     pub listed: usize,
+    /// Services heard of between lists so far.
+    pub applied: usize,
     /// Failures heard so far.
     pub failed: usize,
     /// Of the last round.
@@ -44,7 +46,7 @@ impl Heard {
         let stop = CancellationToken::new();
         registry::spawn(Registry { name: "r".into(), kind }, out, Metrics::default(), stop.clone());
         let (scopes, lists, unreadable, errors, cost) = Default::default();
-        Heard { updates, stop, scopes, lists, unreadable, errors, listed: 0, failed: 0, cost }
+        Heard { updates, stop, scopes, lists, unreadable, errors, listed: 0, applied: 0, failed: 0, cost }
     }
 
     /// The next update, taken in.
@@ -65,7 +67,17 @@ impl Heard {
                 self.errors.insert(scope, error.to_string());
             }
             Update::Cost(cost) => self.cost = *cost,
-            Update::Applied(..) | Update::Removed(..) => panic!("not told by registries that are polled: {update:?}"),
+            Update::Applied(scope, service) => {
+                self.applied += 1;
+                let list = self.lists.entry(scope.0.to_string()).or_default();
+                match list.binary_search_by(|other| other.id.cmp(&service.id)) {
+                    Ok(at) => list[at] = service.clone(),
+                    Err(at) => list.insert(at, service.clone()),
+                }
+            }
+            Update::Removed(scope, id) => {
+                self.lists.entry(scope.0.to_string()).or_default().retain(|service| service.id != *id);
+            }
         }
         update
     }

@@ -49,3 +49,6 @@ pub mod istio {
         }
     }
 }
+pub mod nacos {
+    include!("nacos.rs");
+}

@@ -14,7 +14,7 @@ use crate::{
 };
 use serde_json::value::RawValue;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 use xxhash_rust::xxh3::xxh3_64;
@@ -31,7 +31,9 @@ pub(super) struct Listed {
     pub(super) mixed: bool,
 }
 
-type Entry = (u64, Result<Listed, (ServiceId, Text)>);
+/// A service, or which one could not be read, and why.
+pub(super) type Outcome = Result<Listed, (ServiceId, Text)>;
+type Entry = (u64, Outcome);
 
 /// A page, with the number of all services if the server says it.
 type Page = (Arc<[Entry]>, Option<usize>);
@@ -40,7 +42,7 @@ type Page = (Arc<[Entry]>, Option<usize>);
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     pages: HashMap<u64, Page>,
-    entries: HashMap<u64, Result<Listed, (ServiceId, Text)>>,
+    entries: HashMap<u64, Outcome>,
 }
 
 /// A namespace, whole.
@@ -89,6 +91,58 @@ impl Source<'_> {
         Ok(reading)
     }
 
+    /// One service as the list shows it, if it does: the same list, narrowed down to names that hold this one.
+    pub(super) async fn one(&self, id: &ServiceId, memory: &mut Memory) -> Result<Option<Outcome>, Error> {
+        let narrow = [("serviceNameParam", &*id.name), ("groupNameParam", &*id.group)];
+        let mut shown = 0;
+        for number in 1..=MAX_PAGES {
+            let Answer { url, body, .. } = self.ask("true", number, &narrow).await?;
+            let (items, total) = self.items(&url, &body)?;
+            for item in &items {
+                let (hash, outcome) = self.entry(&url, item, memory)?;
+                let found = match &outcome {
+                    Ok(listed) => listed.service.id == *id,
+                    Err((other, _)) => other == id,
+                };
+                if found {
+                    memory.entries.insert(hash, outcome.clone());
+                    return Ok(Some(outcome));
+                }
+            }
+            shown += items.len();
+            if items.len() < self.page_size || total.is_some_and(|total| shown >= total) {
+                return Ok(None);
+            }
+        }
+        Err(Error::Endless { path: self.api.list(), pages: MAX_PAGES })
+    }
+
+    /// What the services are called, and nothing else: a tenth of the whole list.
+    pub(super) async fn names(&self) -> Result<BTreeSet<ServiceId>, Error> {
+        let mut names = BTreeSet::new();
+        let mut shown = 0;
+        for number in 1..=MAX_PAGES {
+            let Answer { url, body, .. } = self.ask("false", number, &[]).await?;
+            let (page, total) = match self.api {
+                Api::AdminV3 => {
+                    let page = wire::enveloped::<wire::NamePage<'_>>(&url, &body)?;
+                    (page.page_items, page.total_count)
+                }
+                _ => {
+                    let page = wire::bare::<wire::OldNamePage<'_>>(&url, &body)?;
+                    (page.service_list, page.count)
+                }
+            };
+            let before = names.len();
+            shown += page.len();
+            names.extend(page.into_iter().map(|short| convert::id(self.registry, self.namespace, &short.into())));
+            if shown >= total || names.len() == before {
+                return Ok(names);
+            }
+        }
+        Err(Error::Endless { path: self.api.list(), pages: MAX_PAGES })
+    }
+
     /// All pages once, and whether they fit together.
     async fn pages(&self, old: &Memory, fresh: &mut Memory) -> Result<(Reading, bool), Error> {
         let (mut reading, mut shown) = (Reading::default(), 0);
@@ -116,28 +170,42 @@ impl Source<'_> {
 
     /// One page; one with known bytes is not even parsed.
     async fn page(&self, number: usize, old: &Memory, fresh: &mut Memory) -> Result<Page, Error> {
-        let (number, size) = (number.to_string(), self.page_size.to_string());
-        let query =
-            [("namespaceId", &**self.namespace), ("withInstances", "true"), ("pageNo", &number), ("pageSize", &size)];
-        let Answer { url, body, hash } = self.client.get(self.api.list(), &query).await?;
+        let Answer { url, body, hash } = self.ask("true", number, &[]).await?;
         if let Some(page) = old.pages.get(&hash).or_else(|| fresh.pages.get(&hash)) {
             let page = page.clone();
             fresh.entries.extend(page.0.iter().cloned());
             fresh.pages.insert(hash, page.clone());
             return Ok(page);
         }
-        let (items, total) = match self.api {
-            Api::AdminV3 => {
-                let page = wire::enveloped::<wire::Page<'_>>(&url, &body)?;
-                (page.page_items, Some(page.total_count))
-            }
-            _ => (wire::bare::<Vec<&RawValue>>(&url, &body)?, None),
-        };
+        let (items, total) = self.items(&url, &body)?;
         let entries = items.into_iter().map(|item| self.entry(&url, item, old)).collect::<Result<Vec<_>, _>>()?;
         fresh.entries.extend(entries.iter().cloned());
         let page: Page = (entries.into(), total);
         fresh.pages.insert(hash, page.clone());
         Ok(page)
+    }
+
+    async fn ask(&self, instances: &str, page: usize, narrow: &[(&str, &str)]) -> Result<Answer, Error> {
+        let (page, size) = (page.to_string(), self.page_size.to_string());
+        let mut query = vec![
+            ("namespaceId", &**self.namespace),
+            ("withInstances", instances),
+            ("pageNo", &page),
+            ("pageSize", &size),
+        ];
+        query.extend(narrow);
+        self.client.get(self.api.list(), &query).await
+    }
+
+    /// The services of a page, and the number of all if the server says it.
+    fn items<'a>(&self, url: &str, body: &'a [u8]) -> Result<(Vec<&'a RawValue>, Option<usize>), Error> {
+        Ok(match self.api {
+            Api::AdminV3 => {
+                let page = wire::enveloped::<wire::Page<'_>>(url, body)?;
+                (page.page_items, Some(page.total_count))
+            }
+            _ => (wire::bare::<Vec<&RawValue>>(url, body)?, None),
+        })
     }
 
     /// One service. Without a name nobody can say whose last good value stays: then the list is no list.

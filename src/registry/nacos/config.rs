@@ -33,8 +33,14 @@ pub struct Config {
     /// Patterns with `*` and `?` for groups; empty: all of them where the server's bulk list shows them, else
     /// `DEFAULT_GROUP`.
     pub groups: Vec<Text>,
-    /// From one list to the next; at least [`Config::MIN_PERIOD`].
+    /// How changes are heard of.
+    pub mode: Mode,
+    /// From one list to the next; at least [`Config::MIN_PERIOD`]. With push, from one list of names to the next.
     pub period: Duration,
+    /// With push, from one whole list to the next.
+    pub resync: Duration,
+    /// Of all servers, for push; otherwise 1000 above that of HTTP.
+    pub grpc_port: Option<u16>,
     /// Requests in flight.
     pub concurrency: usize,
     /// Services asked for at once.
@@ -43,6 +49,17 @@ pub struct Config {
     pub connection: Connection,
     /// Whom to log in as.
     pub login: Option<Login>,
+}
+
+/// How changes are heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// By push where it can be had, and by polling meanwhile and elsewhere.
+    Auto,
+    /// By push. Where it cannot be had the registry counts as failed, and is read no more often than with push.
+    Push,
+    /// By polling.
+    Poll,
 }
 
 /// Which namespaces are read.
@@ -63,6 +80,11 @@ pub struct Login {
     pub password: Secret,
 }
 
+impl Mode {
+    /// As they are written.
+    const WORDS: [(&str, Mode); 3] = [("auto", Mode::Auto), ("push", Mode::Push), ("poll", Mode::Poll)];
+}
+
 impl Config {
     /// Polling more often than this only burdens the server.
     pub const MIN_PERIOD: Duration = Duration::from_millis(200);
@@ -73,7 +95,10 @@ impl Config {
             servers,
             namespaces: Namespaces::Named(vec![super::PUBLIC.into()]),
             groups: Vec::new(),
+            mode: Mode::Auto,
             period: Duration::from_secs(5),
+            resync: Duration::from_secs(60),
+            grpc_port: None,
             concurrency: 16,
             page_size: 500,
             connection: Connection::default(),
@@ -97,8 +122,8 @@ impl Config {
         Ok(url)
     }
 
-    /// Reads the section `nacos`: `servers`, `namespaces` (ids or names, or `"*"` for all), `groups`, `period`,
-    /// `concurrency`, `page_size`, `username`, `password` and the keys of a [`Connection`].
+    /// Reads the section `nacos`: `servers`, `namespaces` (ids or names, or `"*"` for all), `groups`, `mode`, `period`,
+    /// `resync`, `grpc_port`, `concurrency`, `page_size`, `username`, `password` and the keys of a [`Connection`].
     pub fn read(section: &mut Section<'_>) -> Option<Self> {
         let seconds = Duration::from_secs;
         let servers = section.need("servers", |v| {
@@ -108,6 +133,9 @@ impl Config {
         let namespaces = section.get("namespaces", |v| v.one_or_each(Value::string));
         let groups = section.get("groups", |v| v.one_or_each(Value::string));
         let period = section.get("period", |v| v.duration(Config::MIN_PERIOD..=seconds(3600)));
+        let mode = section.get("mode", |v| v.word(&Mode::WORDS));
+        let resync = section.get("resync", |v| v.duration(Config::MIN_PERIOD..=seconds(24 * 3600)));
+        let grpc_port = section.get("grpc_port", |v| v.integer(1..=65_535_i64));
         let concurrency = section.get("concurrency", |v| v.integer(1..=256_i64));
         let page_size = section.get("page_size", |v| v.integer(1..=10_000_i64));
         let login = read_login(section);
@@ -121,7 +149,10 @@ impl Config {
                 _ => defaults.namespaces,
             },
             groups: groups.map_or(defaults.groups, texts),
+            mode: mode.unwrap_or(defaults.mode),
             period: period.unwrap_or(defaults.period),
+            resync: resync.unwrap_or(defaults.resync),
+            grpc_port: grpc_port.map(|port| port as u16),
             concurrency: concurrency.map_or(defaults.concurrency, |n| n as usize),
             page_size: page_size.map_or(defaults.page_size, |n| n as usize),
             connection,

@@ -82,8 +82,13 @@ impl Source<'_> {
         Ok(reading)
     }
 
+    /// One service as it is now.
+    pub(super) async fn one(&self, id: &ServiceId, memory: &Memory) -> Result<(u64, Arc<Service>), Error> {
+        self.service(id, memory.get(id)).await
+    }
+
     /// All names, each once; read once more if they moved while paging.
-    async fn names(&self) -> Result<BTreeSet<ServiceId>, Error> {
+    pub(super) async fn names(&self) -> Result<BTreeSet<ServiceId>, Error> {
         let (mut names, mut total, whole) = self.name_pages().await?;
         if !whole {
             let (again, count, _) = self.name_pages().await?;

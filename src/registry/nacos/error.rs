@@ -52,6 +52,8 @@ pub(super) enum Error {
     Incomplete { path: &'static str, listed: usize, total: usize },
     #[error("the list of {path} does not end within {pages} pages")]
     Endless { path: &'static str, pages: usize },
+    #[error("nothing is pushed, which `mode: push` needs: {0}")]
+    NoPush(Text),
     #[error("none of the {count} services could be read; the first")]
     EveryService {
         count: usize,

@@ -1,4 +1,5 @@
-//! Nacos 1.x, 2.x and 3.x, read by HTTP polling. `registry::spawn` runs it.
+//! Nacos 1.x, 2.x and 3.x, read by HTTP: by polling, or where the server pushes (`push`), when it says that something has
+//! changed. `registry::spawn` runs it.
 //!
 //! A round: the namespaces, the interface (asked for at first and after the server was lost), then each scope by itself:
 //! a namespace where the server has a bulk list, a namespace's group where it has none. A scope that fails says so and
@@ -18,14 +19,16 @@ mod config;
 mod convert;
 mod each;
 mod error;
+mod push;
 mod reader;
+mod servers;
 mod threshold;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
-pub use config::{AddressError, Config, Login, Namespaces};
+pub use config::{AddressError, Config, Login, Mode, Namespaces};
 
 use super::{
     Metrics, Update,
@@ -35,7 +38,7 @@ use super::{
 use crate::model::Text;
 use reader::{Closed, Reader};
 use std::time::Duration;
-use tokio::{sync::mpsc, time::sleep};
+use tokio::sync::mpsc;
 
 /// The id of the namespace that every server has.
 const PUBLIC: &str = "public";
@@ -53,14 +56,15 @@ pub(super) async fn run(
     let mut backoff = Backoff::new(Duration::from_millis(500), period);
     let mut reader = Reader::new(registry, config, out, metrics).map_err(|error| chain(&error))?;
     loop {
-        let wait = match reader.round().await {
-            Ok(round) if round.good => {
-                backoff.reset();
-                jittered(period).max(round.asked_to_wait)
-            }
-            Ok(round) => backoff.next().max(round.asked_to_wait),
-            Err(Closed) => return Ok(()),
+        let Ok(round) = reader.round().await else { return Ok(()) };
+        let wait = if round.good {
+            backoff.reset();
+            jittered(period)
+        } else {
+            backoff.next()
         };
-        sleep(wait).await;
+        if let Err(Closed) = reader.follow(&round, wait.max(round.asked_to_wait)).await {
+            return Ok(());
+        }
     }
 }

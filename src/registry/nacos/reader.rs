@@ -3,13 +3,17 @@
 //! State: the interface (`None` until asked, and again after the server was lost or says 404 or 410, as after an upgrade),
 //! the scopes as last told, and what each scope remembers of its last reading.
 
+mod follow;
+
 use super::{
     Config, DEFAULT_GROUP, Namespaces, PUBLIC,
     api::{self, Api, Namespace},
-    bulk,
+    bulk::{self, Listed},
     client::Client,
+    config::Mode,
     each,
     error::Error,
+    push::Push,
     threshold::{self, Thresholds},
 };
 use crate::{
@@ -18,7 +22,7 @@ use crate::{
 };
 use futures_util::{StreamExt, stream};
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -38,12 +42,14 @@ pub(super) struct Closed;
 pub(super) struct Round {
     /// Some scope was read.
     pub(super) good: bool,
+    /// Everything was read, and the services are the same as in the round before. (Not what they are: which.)
+    settled: bool,
     /// How long the server asked to be left alone.
     pub(super) asked_to_wait: Duration,
 }
 
 /// A namespace, or a group of one.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Target {
     namespace: Text,
     group: Option<Text>,
@@ -55,6 +61,11 @@ struct Memory {
     bulk: bulk::Memory,
     thresholds: Thresholds,
     each: each::Memory,
+    /// As a bulk list has shown them, without thresholds.
+    listed: BTreeMap<ServiceId, Listed>,
+    /// As they were told.
+    services: BTreeMap<ServiceId, Arc<Service>>,
+    unreadable: BTreeSet<ServiceId>,
 }
 
 type Lists = (Vec<Arc<Service>>, Vec<(ServiceId, Text)>);
@@ -64,7 +75,9 @@ type Lists = (Vec<Arc<Service>>, Vec<(ServiceId, Text)>);
 pub(super) struct Reader {
     registry: Text,
     config: Config,
-    client: Client,
+    client: Arc<Client>,
+    /// Unless it is only polled.
+    push: Option<Push>,
     out: mpsc::Sender<Update>,
     api: Option<Api>,
     told: Vec<Scope>,
@@ -81,9 +94,11 @@ impl Reader {
         out: mpsc::Sender<Update>,
         metrics: Metrics,
     ) -> Result<Self, Error> {
-        let client = Client::new(registry.clone(), &config, metrics)?;
+        let client = Arc::new(Client::new(registry.clone(), &config, metrics.clone())?);
+        let push =
+            (config.mode != Mode::Poll).then(|| Push::start(registry.clone(), config.clone(), client.clone(), metrics));
         let (told, groups_seen, memory) = Default::default();
-        Ok(Reader { registry, config, client, out, api: None, told, groups_seen, memory })
+        Ok(Reader { registry, config, client, push, out, api: None, told, groups_seen, memory })
     }
 
     /// Reads everything once and tells it.
@@ -176,6 +191,7 @@ impl Reader {
 
     async fn read(&mut self, api: Api, targets: Vec<(Target, Option<Error>)>, round: &mut Round) -> Result<(), Closed> {
         let mut memory = std::mem::take(&mut self.memory);
+        round.settled = memory.len() == targets.len();
         let work: Vec<_> = targets
             .into_iter()
             .map(|(target, wrong)| {
@@ -198,10 +214,14 @@ impl Reader {
                 outcomes.push(outcome);
             }
         }
-        for (target, remembered, outcome) in outcomes {
+        for (target, mut remembered, outcome) in outcomes {
             let scope = target.scope();
             if let (None, Ok((services, _))) = (&target.group, &outcome) {
                 self.see_groups(&target.namespace, services);
+            }
+            match &outcome {
+                Ok(lists) => round.settled &= remembered.told(lists),
+                Err(_) => round.settled = false,
             }
             self.memory.insert(target, remembered);
             match outcome {
@@ -225,24 +245,39 @@ impl Reader {
 
     /// One target, whole or not at all.
     async fn target(&self, api: Api, target: &Target, memory: &mut Memory) -> Result<Lists, Error> {
-        let Reader { client, registry, config, .. } = self;
-        let namespace = &target.namespace;
-        if let Some(group) = &target.group {
-            let (page_size, concurrency) = (config.page_size, config.concurrency);
-            let source = each::Source { client, registry, namespace, group, page_size, concurrency };
+        if let Some(source) = self.each(target) {
             let reading = source.read(&mut memory.each).await?;
             return Ok((reading.services, reading.unreadable));
         }
-        let source = bulk::Source { client, api, registry, namespace, page_size: config.page_size };
-        let mut reading = source.read(&mut memory.bulk).await?;
-        let patterns: Vec<_> = config.groups.iter().map(|g| WildMatch::new(g)).collect();
-        let wanted = |id: &ServiceId| patterns.is_empty() || patterns.iter().any(|p| p.matches(&id.group));
-        reading.services.retain(|id, _| wanted(id));
-        reading.unreadable.retain(|id, _| wanted(id));
-        let (concurrency, period) = (config.concurrency, config.period);
-        let source = threshold::Source { client, api, concurrency, period };
-        let services = memory.thresholds.apply(&source, &reading.services).await;
+        let mut reading = self.bulk(api, target).read(&mut memory.bulk).await?;
+        let wanted = self.wanted_groups();
+        reading.services.retain(|id, _| wanted.matches(id));
+        reading.unreadable.retain(|id, _| wanted.matches(id));
+        let services = memory.thresholds.apply(&self.thresholds(api), &reading.services).await;
+        memory.listed = reading.services;
         Ok((services, reading.unreadable.into_iter().collect()))
+    }
+
+    fn bulk<'a>(&'a self, api: Api, target: &'a Target) -> bulk::Source<'a> {
+        let Reader { client, registry, config, .. } = self;
+        bulk::Source { client, api, registry, namespace: &target.namespace, page_size: config.page_size }
+    }
+
+    /// Where services are read one by one.
+    fn each<'a>(&'a self, target: &'a Target) -> Option<each::Source<'a>> {
+        let Reader { client, registry, config, .. } = self;
+        let (namespace, group) = (&target.namespace, target.group.as_ref()?);
+        let (page_size, concurrency) = (config.page_size, config.concurrency);
+        Some(each::Source { client, registry, namespace, group, page_size, concurrency })
+    }
+
+    fn wanted_groups(&self) -> Groups {
+        Groups(self.config.groups.iter().map(|g| WildMatch::new(g)).collect())
+    }
+
+    fn thresholds(&self, api: Api) -> threshold::Source<'_> {
+        let Config { concurrency, period, .. } = self.config;
+        threshold::Source { client: &self.client, api, concurrency, period }
     }
 
     fn see_groups(&mut self, namespace: &Text, services: &[Arc<Service>]) {
@@ -272,6 +307,26 @@ impl Reader {
 
     async fn send(&self, update: Update) -> Result<(), Closed> {
         self.out.send(update).await.map_err(|_| Closed)
+    }
+}
+
+impl Memory {
+    /// Remembers what is told, and says whether it is of the same services as before.
+    fn told(&mut self, (services, unreadable): &Lists) -> bool {
+        let unreadable: BTreeSet<ServiceId> = unreadable.iter().map(|(id, _)| id.clone()).collect();
+        let same = unreadable == self.unreadable && self.services.keys().eq(services.iter().map(|s| &s.id));
+        self.services = services.iter().map(|service| (service.id.clone(), service.clone())).collect();
+        self.unreadable = unreadable;
+        same
+    }
+}
+
+/// Patterns of groups; none for all.
+struct Groups(Vec<WildMatch>);
+
+impl Groups {
+    fn matches(&self, id: &ServiceId) -> bool {
+        self.0.is_empty() || self.0.iter().any(|pattern| pattern.matches(&id.group))
     }
 }
 

@@ -54,24 +54,22 @@ impl Thresholds {
         let questions: Vec<_> = wanted.into_iter().map(|id| async move { (source.ask(id).await, id) }).collect();
         let mut answers = stream::iter(questions).buffer_unordered(source.concurrency);
         while let Some((answer, id)) = answers.next().await {
-            match answer {
-                Ok(value) => {
-                    let known = self.known.entry(id.clone()).or_insert_with(|| Known::new(value));
-                    if known.value != value {
-                        known.applied = None;
-                    }
-                    (known.value, known.read_at) = (value, Instant::now());
-                }
-                Err(error) => {
-                    debug!(service = %id, %error, "Cannot read a threshold; the last one stays.");
-                    if error.is_unreachable() {
-                        break;
-                    }
-                }
+            if !self.note(id, answer) {
+                break;
             }
         }
         drop(answers);
         listed.values().map(|l| self.with_threshold(&l.service)).collect()
+    }
+
+    /// One service with its threshold, read where it matters now.
+    pub(super) async fn apply_to(&mut self, source: &Source<'_>, listed: &Listed) -> Arc<Service> {
+        let id = &listed.service.id;
+        if listed.mixed {
+            let answer = source.ask(id).await;
+            self.note(id, answer);
+        }
+        self.with_threshold(&listed.service)
     }
 
     /// Those that decide something, then the unknown, then the oldest.
@@ -91,6 +89,24 @@ impl Thresholds {
         let budget = (source.period.as_secs_f64() * rate).ceil() as usize;
         wanted.extend(due.into_iter().take(budget).map(|(_, id)| id));
         wanted
+    }
+
+    /// Takes in an answer. `false`: the next question would only wait as long.
+    fn note(&mut self, id: &ServiceId, answer: Result<Fraction, Error>) -> bool {
+        match answer {
+            Ok(value) => {
+                let known = self.known.entry(id.clone()).or_insert_with(|| Known::new(value));
+                if known.value != value {
+                    known.applied = None;
+                }
+                (known.value, known.read_at) = (value, Instant::now());
+                true
+            }
+            Err(error) => {
+                debug!(service = %id, %error, "Cannot read a threshold; the last one stays.");
+                !error.is_unreachable()
+            }
+        }
     }
 
     fn with_threshold(&mut self, service: &Arc<Service>) -> Arc<Service> {

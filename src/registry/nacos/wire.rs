@@ -34,6 +34,40 @@ pub(super) struct Named<'a> {
     pub(super) group_name: Option<Cow<'a, str>>,
 }
 
+/// What a service is called in a list of names.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Short<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    group_name: Option<Cow<'a, str>>,
+}
+
+impl<'a> From<Short<'a>> for Named<'a> {
+    fn from(short: Short<'a>) -> Self {
+        Named { service_name: short.name, group_name: short.group_name }
+    }
+}
+
+/// A page of the names of 3.x.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NamePage<'a> {
+    pub(super) total_count: usize,
+    #[serde(borrow)]
+    pub(super) page_items: Vec<Short<'a>>,
+}
+
+/// A page of the names of 2.x.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OldNamePage<'a> {
+    pub(super) count: usize,
+    #[serde(borrow)]
+    pub(super) service_list: Vec<Short<'a>>,
+}
+
 /// The rest of a service in a bulk list. 2.x and 3.x write protectThreshold 0.0 here whatever it is: it is not read.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,0 +1,136 @@
+//! One gRPC connection to one server: questions of ours with their answers, and the stream on which the server asks.
+//!
+//! The server knows a client by its connection, so that everything goes over one; when it breaks, a new value is made.
+
+use super::{
+    Error,
+    wire::{self, Headers, Payloads, Reply},
+};
+use crate::pb::nacos::Payload;
+use futures_util::{Stream, TryFutureExt, stream};
+use http::uri::PathAndQuery;
+use serde_json::{Value, json};
+use std::{net::Ipv4Addr, time::Duration};
+use tokio::{
+    net::UdpSocket,
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
+use tonic::{
+    Request, Status,
+    client::Grpc,
+    transport::{Channel, Endpoint},
+};
+
+const ASK: &str = "/Request/request";
+const STREAM: &str = "/BiRequestStream/requestBiStream";
+/// Between two questions whether the server knows the connection.
+const KNOWN_YET: Duration = Duration::from_millis(20);
+
+/// A connection that a server has accepted.
+#[derive(Debug)]
+pub(super) struct Connection {
+    channel: Channel,
+    timeout: Duration,
+    max_bytes: usize,
+    /// Shown by the server to its operators.
+    client_ip: String,
+}
+
+impl Connection {
+    /// Connects, and asks whether a Nacos is there that takes clients.
+    pub(super) async fn open(
+        endpoint: &Endpoint,
+        server: &str,
+        timeout: Duration,
+        max_bytes: usize,
+    ) -> Result<Self, Error> {
+        let connected = endpoint.connect().await;
+        let channel = connected.map_err(|source| Error::Connect { server: server.into(), source })?;
+        let client_ip = own_address(endpoint).await.unwrap_or_default();
+        let connection = Connection { channel, timeout, max_bytes, client_ip };
+        connection.ask("ServerCheckRequest", Headers::new(), &json!({}), timeout).await?;
+        Ok(connection)
+    }
+
+    /// The stream of what the server says. It is opened by being polled; `answers` go the other way.
+    pub(super) fn stream(
+        &self,
+        mut answers: mpsc::Receiver<Payload>,
+    ) -> impl Stream<Item = Result<Payload, Status>> + Send + use<> {
+        let version = concat!("Portolan:v", env!("CARGO_PKG_VERSION"));
+        let labels = json!({"source": "sdk", "module": "naming", "AppName": "portolan"});
+        let abilities = json!({"fuzzyWatch": true});
+        let setup = json!({"clientVersion": version, "labels": labels, "abilityTable": abilities, "tenant": ""});
+        let setup = wire::payload("ConnectionSetupRequest", Headers::new(), &self.client_ip, &setup);
+        let mut first = Some(setup);
+        let requests = stream::poll_fn(move |context| match first.take() {
+            Some(setup) => std::task::Poll::Ready(Some(setup)),
+            None => answers.poll_recv(context),
+        });
+        let mut grpc = self.grpc();
+        // Some servers answer nothing, not even headers, before they have something to say.
+        let call = async move {
+            grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+            grpc.streaming(Request::new(requests), PathAndQuery::from_static(STREAM), Payloads).await
+        };
+        call.map_ok(tonic::Response::into_inner).try_flatten_stream()
+    }
+
+    /// Waits until the server knows the connection: it takes note of it a little after it was set up.
+    pub(super) async fn until_known(&self) -> Result<(), Error> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            match self.healthy().await {
+                Err(Error::Refused { code: wire::UNREGISTERED, .. }) if Instant::now() < deadline => {
+                    sleep(KNOWN_YET).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Whether the server is there and knows the connection.
+    pub(super) async fn healthy(&self) -> Result<(), Error> {
+        let limit = self.timeout.min(super::HEALTH_TIMEOUT);
+        self.ask("HealthCheckRequest", Headers::new(), &json!({"module": "internal"}), limit).await.map(drop)
+    }
+
+    /// A question about services, with our credentials.
+    pub(super) async fn naming(&self, kind: &'static str, headers: Headers, body: &Value) -> Result<(), Error> {
+        self.ask(kind, headers, body, self.timeout).await.map(drop)
+    }
+
+    /// One question; its answer if that is a good one.
+    async fn ask(&self, kind: &'static str, headers: Headers, body: &Value, limit: Duration) -> Result<Payload, Error> {
+        let mut grpc = self.grpc();
+        let question = Request::new(wire::payload(kind, headers, &self.client_ip, body));
+        let call = async {
+            grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+            grpc.unary(question, PathAndQuery::from_static(ASK), Payloads).await
+        };
+        let answer = timeout(limit, call)
+            .await
+            .map_err(|_| Error::Late { kind, seconds: limit.as_secs_f64() })?
+            .map_err(|source| Error::Call { kind, source: Box::new(source) })?
+            .into_inner();
+        let Reply { result_code, error_code, message } = wire::read(&answer)?;
+        if result_code == wire::SUCCESS {
+            return Ok(answer);
+        }
+        let code = if error_code == 0 { result_code } else { error_code };
+        Err(Error::Refused { kind, code, message: message.unwrap_or_default() })
+    }
+
+    fn grpc(&self) -> Grpc<Channel> {
+        Grpc::new(self.channel.clone()).max_decoding_message_size(self.max_bytes)
+    }
+}
+
+/// The address from which we reach the server. Nothing is sent for it.
+async fn own_address(endpoint: &Endpoint) -> Option<String> {
+    let uri = endpoint.uri();
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await.ok()?;
+    socket.connect((uri.host()?, uri.port_u16()?)).await.ok()?;
+    Some(socket.local_addr().ok()?.ip().to_string())
+}

@@ -1,0 +1,243 @@
+//! Keeps one connection, with everything wanted subscribed to: connects, subscribes, answers the server, notices when it
+//! is gone, and begins anew with the next server.
+//!
+//! A session is three loops that run together until one of them ends: what the server says, whether it is still there,
+//! what is to be subscribed to.
+
+use super::{
+    Error, HEALTH_PERIOD,
+    board::Board,
+    connection::Connection,
+    endpoint,
+    wire::{self, Headers},
+};
+use crate::{
+    model::{ServiceId, Text},
+    pb::nacos::Payload,
+    registry::{
+        Metrics,
+        backoff::Backoff,
+        chain,
+        nacos::{PUBLIC, client::Client, config::Config},
+    },
+};
+use futures_util::{Stream, StreamExt, stream};
+use reqwest::Url;
+use serde_json::json;
+use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
+use tonic::Status;
+use tracing::{debug, info, warn};
+
+/// Subscriptions on their way at the same time.
+const IN_FLIGHT: usize = 64;
+/// What a server has refused is asked for again after this time.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// Answers to the server that wait for the network. It asks one question at a time.
+const ANSWERS: usize = 64;
+
+/// What is wanted.
+pub(super) type Wanted = Arc<BTreeSet<ServiceId>>;
+
+/// Keeps the connection.
+pub(super) struct Worker {
+    pub(super) registry: Text,
+    pub(super) config: Config,
+    pub(super) client: Arc<Client>,
+    pub(super) wanted: watch::Receiver<Wanted>,
+    pub(super) board: Arc<Board>,
+    pub(super) metrics: Metrics,
+}
+
+impl Worker {
+    /// Never ends.
+    pub(super) async fn run(mut self) {
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+        let mut go_to = None;
+        loop {
+            let servers = self.client.servers();
+            for server in go_to.take().into_iter().chain(servers) {
+                let mut was_up = false;
+                let error = self.session(&server, &mut was_up).await;
+                self.note_lost(&server, was_up, &error);
+                if was_up {
+                    backoff.reset();
+                }
+                if let Error::Reset { server: Some(host) } = error {
+                    go_to = self.client.servers().into_iter().find(|url| url.host_str() == Some(&host));
+                    break;
+                }
+            }
+            sleep(backoff.next()).await;
+        }
+    }
+
+    /// One connection, from its beginning to its end.
+    async fn session(&mut self, server: &Url, was_up: &mut bool) -> Error {
+        let (timeout, max_bytes) = (self.config.connection.timeout, self.config.connection.max_body_bytes);
+        let opened = match endpoint(server, &self.config) {
+            Ok(endpoint) => Connection::open(&endpoint, server.as_str(), timeout, max_bytes).await,
+            Err(error) => Err(error),
+        };
+        let connection = match opened {
+            Ok(connection) => connection,
+            Err(error) => return error,
+        };
+        let (answers, queue) = mpsc::channel(ANSWERS);
+        let said = connection.stream(queue);
+        let mut wanted = self.wanted.clone();
+        tokio::select! {
+            error = self.listen(said, answers) => error,
+            error = self.stay(&connection, server, &mut wanted, was_up) => error,
+        }
+    }
+
+    /// What the server says, and our answers.
+    async fn listen(&self, said: impl Stream<Item = Result<Payload, Status>>, answers: mpsc::Sender<Payload>) -> Error {
+        let mut said = pin!(said);
+        while let Some(payload) = said.next().await {
+            let outcome = match payload {
+                Ok(payload) => self.heard(&payload, &answers).await,
+                Err(status) => Err(Error::Broken(Box::new(status))),
+            };
+            if let Err(error) = outcome {
+                return error;
+            }
+        }
+        Error::Closed
+    }
+
+    /// One thing said. Whatever it is, the server waits for an answer of the like name.
+    async fn heard(&self, payload: &Payload, answers: &mpsc::Sender<Payload>) -> Result<(), Error> {
+        let kind = wire::kind(payload);
+        let mut reset = None;
+        match kind {
+            "NotifySubscriberRequest" => {
+                let push: wire::Notify<'_> = wire::read(payload)?;
+                let info = push.service_info;
+                let (prefix, name) = info.name.split_once("@@").unwrap_or(("", &info.name));
+                let group = info.group_name.as_deref().filter(|group| !group.is_empty()).unwrap_or(prefix);
+                let namespace = push.namespace.as_deref().map(|id| if id.is_empty() { PUBLIC } else { id });
+                self.metrics.push(&self.registry);
+                self.board.push(namespace, group, name);
+            }
+            "ConnectResetRequest" => reset = wire::read::<wire::Reset>(payload)?.server_ip.into(),
+            _ => debug!(registry = %self.registry, kind, "The server asks."),
+        }
+        let Some(subject) = kind.strip_suffix("Request") else { return Ok(()) };
+        let asked: wire::Asked<'_> = wire::read(payload)?;
+        let body = json!({"resultCode": wire::SUCCESS, "errorCode": 0, "success": true, "requestId": asked.request_id});
+        let answer = wire::payload(&format!("{subject}Response"), Headers::new(), "", &body);
+        answers.send(answer).await.map_err(|_| Error::Closed)?;
+        match reset {
+            Some(server) => Err(Error::Reset { server }),
+            None => Ok(()),
+        }
+    }
+
+    /// Subscribes to what is wanted, and looks whether the server is there, as long as it is.
+    async fn stay(
+        &self,
+        connection: &Connection,
+        server: &Url,
+        wanted: &mut watch::Receiver<Wanted>,
+        was_up: &mut bool,
+    ) -> Error {
+        if let Err(error) = connection.until_known().await {
+            return error;
+        }
+        *was_up = true;
+        self.note_connected(server);
+        tokio::select! {
+            error = health(connection) => error,
+            error = self.subscribe(connection, server, wanted) => error,
+        }
+    }
+
+    async fn subscribe(&self, connection: &Connection, server: &Url, wanted: &mut watch::Receiver<Wanted>) -> Error {
+        loop {
+            let target = wanted.borrow_and_update().clone();
+            let before = self.board.subscribed();
+            let new = target.difference(&before).map(|id| (id, true));
+            let gone: Vec<ServiceId> = before.difference(&target).cloned().collect();
+            let questions: Vec<_> = new
+                .chain(gone.iter().map(|id| (id, false)))
+                .map(|(id, on)| async move { (id, on, self.set(connection, server, id, on).await) })
+                .collect();
+            let mut answers = stream::iter(questions).buffer_unordered(IN_FLIGHT);
+            let (mut good, mut refused) = (Vec::new(), None);
+            while let Some((id, on, outcome)) = answers.next().await {
+                match outcome {
+                    Ok(()) if on => good.push(id.clone()),
+                    Ok(()) => {}
+                    Err(error) if error.is_refusal() => refused = Some(format!("{id}: {}", chain(&error))),
+                    Err(error) => return error,
+                }
+            }
+            drop(answers);
+            self.note_subscribed(target.len(), refused.as_deref());
+            let all = refused.is_none();
+            self.board.subscribe(good, &gone, refused.map(Text::from));
+            let ask_again = async { if all { std::future::pending().await } else { sleep(ASK_AGAIN).await } };
+            tokio::select! {
+                changed = wanted.changed() => if changed.is_err() { return Error::Closed },
+                () = ask_again => {}
+            }
+        }
+    }
+
+    /// Subscribes to one service or ends that; once more with a new token if ours is refused.
+    async fn set(&self, connection: &Connection, server: &Url, id: &ServiceId, on: bool) -> Result<(), Error> {
+        let body = json!({"namespace": &*id.namespace, "groupName": &*id.group, "serviceName": &*id.name,
+            "subscribe": on, "clusters": "", "module": "naming"});
+        let credentials = |error| Error::Credentials(Box::new(error));
+        let session = self.client.session(server, None).await.map_err(credentials)?;
+        let headers = |session: &Option<_>| self.client.identify(session.as_ref(), id);
+        match connection.naming("SubscribeServiceRequest", headers(&session), &body).await {
+            Err(error) if error.is_denied() && session.is_some() => {
+                let renewed = self.client.session(server, session.as_ref()).await.map_err(credentials)?;
+                connection.naming("SubscribeServiceRequest", headers(&renewed), &body).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Logs and counts of a connection's life.
+    fn note_connected(&self, server: &Url) {
+        self.metrics.push_connected(&self.registry, true);
+        info!(registry = %self.registry, %server, "Nacos pushes what changes.");
+    }
+
+    fn note_subscribed(&self, count: usize, refused: Option<&str>) {
+        match refused {
+            None => debug!(registry = %self.registry, count, "Subscribed to all services."),
+            Some(why) => {
+                warn!(registry = %self.registry, count, why, "Some services cannot be subscribed to; all are polled.");
+            }
+        }
+    }
+
+    fn note_lost(&self, server: &Url, was_up: bool, error: &Error) {
+        let why = chain(error);
+        let news = was_up || self.board.trouble().is_none_or(|before| before != why);
+        self.metrics.push_connected(&self.registry, false);
+        self.board.lost(why.clone());
+        if news {
+            warn!(registry = %self.registry, %server, error = %why, "No push from Nacos; its services are polled.");
+        }
+    }
+}
+
+/// Asks regularly whether the server is there: a connection that was cut without a word says nothing by itself, and
+/// Nacos bans clients that send HTTP/2 pings more often than every five minutes.
+async fn health(connection: &Connection) -> Error {
+    loop {
+        sleep(HEALTH_PERIOD).await;
+        if let Err(error) = connection.healthy().await {
+            return error;
+        }
+    }
+}
