@@ -3,6 +3,9 @@
 use super::{Labels, ServiceId, Text};
 use std::fmt;
 
+/// Defaults within defaults.
+const MAX_DEPTH: usize = 4;
+
 /// Why a template is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
@@ -22,9 +25,9 @@ pub enum TemplateError {
 }
 
 /// Text with placeholders: `{service}`, `{group}`, `{namespace}`, `{registry}`, `{label:KEY}` (the instance's label, else
-/// the service's, else nothing) and `{label:KEY|default}`. What is named after a service that has its host also knows
-/// `{host}`, `{host%ENDING}` (without that ending, if it has it), `{last}` (the host's last label) and `{last%ENDING}`
-/// (the last label before that ending).
+/// the service's, else nothing) and `{label:KEY|default}`, where the default may have placeholders itself. What is named
+/// after a service that has its host also knows `{host}`, `{host%ENDING}` (without that ending, if it has it), `{last}`
+/// (the host's last label) and `{last%ENDING}` (the last label before that ending).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Template {
     source: Text,
@@ -38,7 +41,7 @@ enum Part {
     Group,
     Namespace,
     Registry,
-    Label { key: Text, default: Text },
+    Label { key: Text, default: Vec<Part> },
     Host { ending: Text },
     Last { ending: Text },
 }
@@ -46,35 +49,13 @@ enum Part {
 impl Template {
     /// Reads a template for hosts.
     pub fn parse(source: &str) -> Result<Self, TemplateError> {
-        let unknown = |name: &str| TemplateError::Unknown(source.into(), name.into());
-        Self::read(source, |name| Part::named(name).ok_or_else(|| unknown(name)))
+        let parts = Reader { source, of_host: false, depth: 0 }.parts(source)?;
+        Ok(Template { source: source.into(), parts })
     }
 
     /// Reads a template for what is named after a service that has its host.
     pub fn parse_of_host(source: &str) -> Result<Self, TemplateError> {
-        let unknown = |name: &str| TemplateError::UnknownOfHost(source.into(), name.into());
-        Self::read(source, |name| Part::of_host(name).or_else(|| Part::named(name)).ok_or_else(|| unknown(name)))
-    }
-
-    fn read(source: &str, part: impl Fn(&str) -> Result<Part, TemplateError>) -> Result<Self, TemplateError> {
-        let (mut parts, mut rest) = (Vec::new(), source);
-        while !rest.is_empty() {
-            let brace = rest.find(['{', '}']).unwrap_or(rest.len());
-            if brace > 0 {
-                parts.push(Part::Text(rest[..brace].into()));
-            }
-            rest = &rest[brace..];
-            if rest.is_empty() {
-                break;
-            }
-            let (name, after) = rest
-                .strip_prefix('{')
-                .and_then(|r| r.split_once('}'))
-                .filter(|(name, _)| !name.contains('{'))
-                .ok_or_else(|| TemplateError::Brace(source.into()))?;
-            parts.push(part(name)?);
-            rest = after;
-        }
+        let parts = Reader { source, of_host: true, depth: 0 }.parts(source)?;
         Ok(Template { source: source.into(), parts })
     }
 
@@ -86,23 +67,7 @@ impl Template {
     /// The text for a service that has that host, and one of its instances.
     pub fn render_of_host(&self, host: &str, id: &ServiceId, service: &Labels, instance: &Labels) -> String {
         let mut text = String::with_capacity(64);
-        for part in &self.parts {
-            text.push_str(match part {
-                Part::Text(text) => text,
-                Part::Service => &id.name,
-                Part::Group => &id.group,
-                Part::Namespace => &id.namespace,
-                Part::Registry => &id.registry,
-                Part::Label { key, default } => {
-                    instance.get(key).or_else(|| service.get(key)).filter(|v| !v.is_empty()).unwrap_or(default)
-                }
-                Part::Host { ending } => host.strip_suffix(&**ending).unwrap_or(host),
-                Part::Last { ending } => {
-                    let before = host.strip_suffix(&**ending).unwrap_or(host);
-                    before.rsplit('.').next().unwrap_or(before)
-                }
-            });
-        }
+        Subject { host, id, service, instance }.render(&self.parts, &mut text);
         text
     }
 
@@ -117,32 +82,102 @@ impl Template {
     }
 }
 
-impl Part {
-    fn of_host(name: &str) -> Option<Part> {
-        let (word, ending) = name.split_once('%').unwrap_or((name, ""));
-        match word {
-            "host" => Some(Part::Host { ending: ending.into() }),
-            "last" => Some(Part::Last { ending: ending.into() }),
-            _ => None,
+/// What a template is filled from.
+struct Subject<'a> {
+    host: &'a str,
+    id: &'a ServiceId,
+    service: &'a Labels,
+    instance: &'a Labels,
+}
+
+impl Subject<'_> {
+    fn render(&self, parts: &[Part], text: &mut String) {
+        let before = |ending: &str| self.host.strip_suffix(ending).unwrap_or(self.host);
+        for part in parts {
+            match part {
+                Part::Text(own) => text.push_str(own),
+                Part::Service => text.push_str(&self.id.name),
+                Part::Group => text.push_str(&self.id.group),
+                Part::Namespace => text.push_str(&self.id.namespace),
+                Part::Registry => text.push_str(&self.id.registry),
+                Part::Label { key, default } => {
+                    match self.instance.get(key).or_else(|| self.service.get(key)).filter(|v| !v.is_empty()) {
+                        Some(value) => text.push_str(value),
+                        None => self.render(default, text),
+                    }
+                }
+                Part::Host { ending } => text.push_str(before(ending)),
+                Part::Last { ending } => text.push_str(before(ending).rsplit('.').next().unwrap_or_default()),
+            }
         }
     }
+}
 
-    fn named(name: &str) -> Option<Part> {
-        Some(match name {
-            "service" => Part::Service,
-            "group" => Part::Group,
-            "namespace" => Part::Namespace,
-            "registry" => Part::Registry,
-            _ => {
-                let label = name.strip_prefix("label:")?;
-                let (key, default) = label.split_once('|').unwrap_or((label, ""));
-                if key.is_empty() {
-                    return None;
-                }
-                Part::Label { key: key.into(), default: default.into() }
+/// Reads the text between a template's ends, or of a default.
+struct Reader<'a> {
+    source: &'a str,
+    of_host: bool,
+    depth: usize,
+}
+
+impl Reader<'_> {
+    fn parts(&self, mut rest: &str) -> Result<Vec<Part>, TemplateError> {
+        let mut parts = Vec::new();
+        while let Some(brace) = rest.find(['{', '}']) {
+            let (text, placeholder) = rest.split_at(brace);
+            if !text.is_empty() {
+                parts.push(Part::Text(text.into()));
             }
+            let enclosed = enclosed(placeholder).filter(|_| self.depth <= MAX_DEPTH);
+            let (name, after) = enclosed.ok_or_else(|| TemplateError::Brace(self.source.into()))?;
+            parts.push(self.part(name)?);
+            rest = after;
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Text(rest.into()));
+        }
+        Ok(parts)
+    }
+
+    fn part(&self, name: &str) -> Result<Part, TemplateError> {
+        if let Some(label) = name.strip_prefix("label:") {
+            let (key, default) = label.split_once('|').unwrap_or((label, ""));
+            let plain = !key.is_empty() && !key.contains(['{', '}']);
+            let default = Reader { depth: self.depth + 1, ..*self }.parts(default)?;
+            return if plain { Ok(Part::Label { key: key.into(), default }) } else { Err(self.unknown(name)) };
+        }
+        let (word, ending) = name.split_once('%').unwrap_or((name, ""));
+        Ok(match (name, word) {
+            ("service", _) => Part::Service,
+            ("group", _) => Part::Group,
+            ("namespace", _) => Part::Namespace,
+            ("registry", _) => Part::Registry,
+            (_, "host") if self.of_host => Part::Host { ending: ending.into() },
+            (_, "last") if self.of_host => Part::Last { ending: ending.into() },
+            _ => return Err(self.unknown(name)),
         })
     }
+
+    fn unknown(&self, name: &str) -> TemplateError {
+        let (source, name) = (self.source.into(), name.into());
+        if self.of_host { TemplateError::UnknownOfHost(source, name) } else { TemplateError::Unknown(source, name) }
+    }
+}
+
+/// `{a{b}c}d` has `a{b}c` between its first brace and the partner of that, and `d` behind it.
+fn enclosed(text: &str) -> Option<(&str, &str)> {
+    let mut depth = 0_usize;
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.checked_sub(1)?,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some((&text[1..at], &text[at + 1..]));
+        }
+    }
+    None
 }
 
 impl fmt::Display for Template {
@@ -172,6 +207,7 @@ mod tests {
         let render = |t: &str| Template::parse(t).unwrap().render(&id(), &service, &instance);
         assert_eq!(render("{service}.{group}.{namespace}.{registry}.x"), "svc.g.ns.r.x");
         assert_eq!(render("{label:a}-{label:b}-{label:c|none}-{label:d}"), "instance-only-none-");
+        assert_eq!(render("{label:c|{service}.{label:d|x}}.{label:b|{group}}"), "svc.x.only");
     }
 
     #[test]
@@ -187,7 +223,16 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        for (template, why) in [("{servce}", "{servce}"), ("{a", "brace"), ("a}", "brace"), ("{label:}", "unknown")] {
+        let deep = format!("{}{}", "{label:a|".repeat(10), "}".repeat(10));
+        for (template, why) in [
+            ("{servce}", "{servce}"),
+            ("{a", "brace"),
+            ("a}", "brace"),
+            ("{label:}", "unknown"),
+            ("{{service}}", "unknown"),
+            ("{label:a|{}}", "{}"),
+            (deep.as_str(), "brace"),
+        ] {
             let error = Template::parse(template).unwrap_err().to_string();
             assert!(error.contains(why), "{template}: {error}");
         }
