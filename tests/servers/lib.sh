@@ -1,18 +1,20 @@
-# Shared by the server scripts; sourced, never run. A script sets SERVER, and defines `command_line PORT DIR`, which
-# leaves the command in the array COMMAND; it ends with: main "$@"
+# Shared by the server scripts; sourced, never run. A script sets SERVER, and defines `command_line PORT DIR [WORD...]`,
+# which leaves the command in the array COMMAND; it ends with: main "$@"
 set -euo pipefail
 SERVERS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE=${PORTOLAN_SERVERS_CACHE:-$SERVERS/../../target/servers}
 
 fail() { echo "$SERVER: $*" >&2; exit 1; }
 
-# classpath NAME [SOURCE]: fetches what NAME/pom.xml names, and compiles NAME/SOURCE, once; the class path is in CLASSPATH.
-# The folder's name holds a digest of both, so that a changed pom is fetched anew. Two scripts may run at once.
+# classpath NAME [SOURCE...]: fetches what NAME/pom.xml names, and compiles the sources (paths from NAME), once; the class
+# path is in CLASSPATH. The folder's name holds a digest of all, so that a changed pom is fetched anew. Two scripts may run
+# at once.
 classpath() {
-    local from=$SERVERS/$1 source=${2:-} digest done attempt
+    local from=$SERVERS/$1 digest done attempt
+    local sources=("${@:2}")
     for tool in java javac mvn curl; do command -v $tool >/dev/null || fail "$tool is missing (openjdk-17-jdk-headless, maven, curl)"; done
-    digest=$(cat "$from"/* | sha256sum | cut -c1-12)
-    done=$CACHE/$1-$digest
+    digest=$(cd "$from" && cat pom.xml "${sources[@]}" | sha256sum | cut -c1-12)
+    done=$CACHE/${1##*/}-$digest
     mkdir -p "$CACHE"
     exec 9>"$CACHE/lock"
     flock -w 900 9 || fail "another script has been fetching for 15 minutes"
@@ -24,9 +26,9 @@ classpath() {
             [ $attempt -lt 3 ] || { grep -m 3 ERROR "$done/mvn.log" >&2; fail "Maven could not fetch the jars; see $done/mvn.log"; }
             sleep 3
         done
-        if [ -n "$source" ]; then
-            javac -nowarn -cp "$(cat "$done/classpath")" -d "$done/classes" "$from/$source" 2>"$done/javac.log" ||
-                fail "$source does not compile; see $done/javac.log"
+        if [ ${#sources[@]} != 0 ]; then
+            (cd "$from" && javac -nowarn -cp "$(cat "$done/classpath")" -d "$done/classes" "${sources[@]}") 2>"$done/javac.log" ||
+                fail "the sources of $1 do not compile; see $done/javac.log"
         fi
         touch "$done/complete"
     fi
@@ -60,12 +62,12 @@ main() {
     case ${1:-} in
     prepare) prepare ;;
     run)
-        [ $# = 3 ] || fail "usage: $SERVER run PORT DIR"
+        [ $# -ge 3 ] || fail "usage: $SERVER run PORT DIR"
         mkdir -p "$3/conf"
         local dir
         dir=$(cd "$3" && pwd)
         prepare
-        command_line "$2" "$dir"
+        command_line "$2" "$dir" "${@:4}"
         cd "$dir"
         exec "${COMMAND[@]}"
         ;;

@@ -7,6 +7,7 @@ pub mod heard;
 pub mod nacos;
 pub mod netns;
 pub mod portolan;
+pub mod programs;
 pub mod servers;
 pub mod tls;
 pub mod traffic;
