@@ -48,7 +48,7 @@ impl Push {
     pub(super) fn start(registry: Text, config: Config, client: Arc<Client>, metrics: Metrics) -> Self {
         let (sender, wanted) = watch::channel(Wanted::default());
         let board = Arc::new(Board::new(registry.clone()));
-        let worker = Worker { registry, config, client, wanted, board: board.clone(), metrics };
+        let worker = Worker { registry, config, client, wanted, board: board.clone(), metrics, told: None };
         let task = tokio::spawn(worker.run().in_current_span());
         Push { wanted: sender, board, _task: AbortOnDropHandle::new(task) }
     }

@@ -50,6 +50,8 @@ pub(super) struct Worker {
     pub(super) wanted: watch::Receiver<Wanted>,
     pub(super) board: Arc<Board>,
     pub(super) metrics: Metrics,
+    /// The trouble that was last logged.
+    pub(super) told: Option<Text>,
 }
 
 impl Worker {
@@ -220,12 +222,14 @@ impl Worker {
         }
     }
 
-    fn note_lost(&self, server: &Url, was_up: bool, error: &Error) {
+    /// Where no service could be read so far, that the server is not there is told by whoever reads.
+    fn note_lost(&mut self, server: &Url, was_up: bool, error: &Error) {
         let why = chain(error);
-        let news = was_up || self.board.trouble().is_none_or(|before| before != why);
         self.metrics.push_connected(&self.registry, false);
         self.board.lost(why.clone());
-        if news {
+        let missed = !self.wanted.borrow().is_empty() && self.told.as_ref() != Some(&why);
+        if was_up || missed {
+            self.told = Some(why.clone());
             warn!(registry = %self.registry, %server, error = %why, "No push from Nacos; its services are polled.");
         }
     }
