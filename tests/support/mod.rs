@@ -4,6 +4,7 @@
 pub mod envoy;
 pub mod fake_nacos;
 pub mod heard;
+pub mod judge;
 pub mod nacos;
 pub mod netns;
 pub mod portolan;

@@ -1,0 +1,171 @@
+//! Istio's own client of config sources (`tests/istio-judge`), as a process of its own: what it holds after its own
+//! subscriptions, validation and rules of deletion is what an Istiod would hold.
+
+use super::until;
+use serde::Deserialize;
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+/// The type that it asks for entries by.
+pub const ENTRIES: &str = "networking.istio.io/v1/ServiceEntry";
+/// Its first requests ask for so many types.
+pub const TYPES: usize = 16;
+
+/// A running judge; killed when dropped.
+pub struct Judge {
+    _child: Child,
+    folder: TempDir,
+    client: reqwest::Client,
+    page: String,
+}
+
+/// An answer as it came.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Answer {
+    pub source: String,
+    pub r#type: String,
+    pub resources: usize,
+    pub bytes: usize,
+    pub nonce: String,
+    pub seconds: f64,
+}
+
+/// A change of a ServiceEntry in its store.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    pub event: String,
+    pub name: String,
+    pub version: String,
+    pub endpoints_only: bool,
+    pub seconds: f64,
+}
+
+impl Judge {
+    /// Starts one with these config sources. `None` where it cannot be had and need not be.
+    pub async fn start(sources: &[SocketAddr]) -> Option<Judge> {
+        Self::of_revision(sources, "").await
+    }
+
+    /// The same, of a revision.
+    pub async fn of_revision(sources: &[SocketAddr], revision: &str) -> Option<Judge> {
+        let judge = Self::launch(sources, revision).await?;
+        let log = judge.folder.path().join("log");
+        let page = until("the judge to connect", Duration::from_secs(20), || async {
+            let log = fs::read_to_string(&log).unwrap_or_default();
+            log.lines().find_map(|line| line.strip_prefix("judging on ")).map(str::to_owned).ok_or(log.clone())
+        })
+        .await;
+        Some(Judge { page, ..judge })
+    }
+
+    /// Starts one that may fail.
+    async fn launch(sources: &[SocketAddr], revision: &str) -> Option<Judge> {
+        let binary = binary().await?;
+        let folder = tempfile::tempdir().unwrap();
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let child = Command::new(binary)
+            .args(["--revision", revision])
+            .args(sources.iter().map(|source| format!("--source={source}")))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
+        Some(Judge { _child: child, folder, client, page: String::new() })
+    }
+
+    /// What it has printed: refused entries stand here, as in Istiod's log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// Whether every type of every source was answered: then an Istiod opens its port.
+    pub async fn synced(&self) -> bool {
+        self.get("/synced").await.0 == 200
+    }
+
+    /// Waits until it is.
+    pub async fn in_sync(&self) -> &Self {
+        until("the judge to be in sync", Duration::from_secs(30), || async {
+            if self.synced().await { Ok(()) } else { Err(format!("{:?}", self.answers().await)) }
+        })
+        .await;
+        self
+    }
+
+    /// Its store, in the shape of `/debug/configz`.
+    pub async fn configz(&self) -> Vec<Value> {
+        self.json("/configz").await
+    }
+
+    /// The ServiceEntries of its store, by namespace and name.
+    pub async fn entries(&self) -> BTreeMap<String, Value> {
+        let all = self.configz().await.into_iter().filter(|object| object["kind"] == "ServiceEntry");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        all.map(|o| (format!("{}/{}", text(&o["metadata"]["namespace"]), text(&o["metadata"]["name"])), o)).collect()
+    }
+
+    /// Waits until its ServiceEntries are as they should be; returns them.
+    pub async fn wait_for(
+        &self,
+        what: &str,
+        limit: Duration,
+        right: impl Fn(&BTreeMap<String, Value>) -> bool,
+    ) -> BTreeMap<String, Value> {
+        until(what, limit, || async {
+            let entries = self.entries().await;
+            if right(&entries) { Ok(entries) } else { Err(format!("{} entries: {entries:?}", entries.len())) }
+        })
+        .await
+    }
+
+    /// Every answer so far.
+    pub async fn answers(&self) -> Vec<Answer> {
+        self.json("/answers").await
+    }
+
+    /// Those that hold entries.
+    pub async fn lists(&self) -> Vec<Answer> {
+        self.answers().await.into_iter().filter(|answer| answer.r#type == ENTRIES).collect()
+    }
+
+    /// Every change of a ServiceEntry so far.
+    pub async fn events(&self) -> Vec<Event> {
+        self.json("/events").await
+    }
+
+    async fn json<T: serde::de::DeserializeOwned>(&self, path: &str) -> T {
+        let (status, body) = self.get(path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap_or_else(|e| panic!("{path}: {e}: {body}"))
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        let answer = self.client.get(format!("{}{path}", self.page)).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+}
+
+async fn binary() -> Option<PathBuf> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/istio-judge");
+    let output = Command::new(script).output().await.unwrap();
+    if output.status.success() {
+        return Some(String::from_utf8(output.stdout).unwrap().trim().into());
+    }
+    let why = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(std::env::var("PORTOLAN_REAL_SERVERS").as_deref() != Ok("required"), "istio-judge: {why}");
+    eprintln!("SKIP: the judge cannot be built: {why}");
+    None
+}
