@@ -15,7 +15,7 @@ use crate::{
     registry, resolver,
     resource::ViewGeneration,
     telemetry,
-    translate::envoy,
+    translate::{envoy, istio},
     views, xds,
 };
 use anyhow::Context;
@@ -33,7 +33,8 @@ use tracing::info;
 pub struct App {
     writer: catalog::Writer,
     catalog: catalog::Handle,
-    follower: views::Follower<envoy::Options>,
+    envoys: views::Follower<envoy::Options>,
+    istiods: views::Follower<istio::Options>,
     registries: Vec<registry::Registry>,
     registry_metrics: registry::Metrics,
     xds: xds::Server,
@@ -74,14 +75,16 @@ impl App {
 
         let policies = config.registries.iter().map(|registry| registry.policy.clone()).collect();
         let (writer, catalog) = catalog::Writer::new(policies, config.catalog, catalog_metrics);
-        let (follower, view) = views::Follower::new(config.envoy, catalog.clone(), view_metrics);
-        let xds = xds::Server::bind(xds_options(&config.xds), Arc::new(OneView(view.clone())), xds_metrics)?;
+        let (envoys, envoy) = views::Follower::new(config.envoy, catalog.clone(), view_metrics.clone());
+        let (istiods, istio) = views::Follower::new(istio::Options::default(), catalog.clone(), view_metrics);
+        let views = Views { envoy, istio };
+        let xds = xds::Server::bind(xds_options(&config.xds), Arc::new(views.clone()), xds_metrics)?;
         let stopping = Arc::new(AtomicBool::new(false));
-        let handles = Handles { catalog: catalog.clone(), view, clients: xds.clients(), stopping: stopping.clone() };
+        let handles = Handles { catalog: catalog.clone(), views, clients: xds.clients(), stopping: stopping.clone() };
         let admin = admin::Server::bind(config.admin.listen, Arc::new(handles), Arc::new(metrics)).await?;
         let address = admin.local_addr();
         let registries = config.registries.into_iter().map(|registry| to_be_read(registry, address)).collect();
-        Ok(App { writer, catalog, follower, registries, registry_metrics, xds, admin, stopping })
+        Ok(App { writer, catalog, envoys, istiods, registries, registry_metrics, xds, admin, stopping })
     }
 
     /// Where clients connect.
@@ -99,7 +102,7 @@ impl App {
     /// # Errors
     /// If a part ends before it is told to.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let App { writer, catalog, follower, registries, registry_metrics, xds, admin, stopping } = self;
+        let App { writer, catalog, envoys, istiods, registries, registry_metrics, xds, admin, stopping } = self;
         let rest = CancellationToken::new();
         let mut parts: JoinSet<&'static str> = JoinSet::new();
         let mut spawn = |name, part: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
@@ -114,7 +117,8 @@ impl App {
         }
         spawn("catalog", Box::pin(writer.run(rest.clone())));
         spawn("resolver", Box::pin(resolver::run(resolver::System::new(), catalog, rest.clone())));
-        spawn("views", Box::pin(follower.run(rest.clone())));
+        spawn("the view of Envoys", Box::pin(envoys.run(rest.clone())));
+        spawn("the view of Istiods", Box::pin(istiods.run(rest.clone())));
         spawn("admin", Box::pin(admin.run(rest.clone())));
 
         let serving = xds.run(shutdown.clone());
@@ -135,12 +139,19 @@ impl App {
     }
 }
 
-/// Everyone sees everything.
-struct OneView(views::View);
+/// Everyone sees everything, in the form that it understands.
+#[derive(Clone)]
+struct Views {
+    envoy: views::View,
+    istio: views::View,
+}
 
-impl xds::Views for OneView {
-    fn subscribe(&self, _node: &xds::Node) -> watch::Receiver<Arc<ViewGeneration>> {
-        self.0.subscribe()
+impl xds::Views for Views {
+    fn subscribe(&self, _node: &xds::Node, dialect: xds::Dialect) -> watch::Receiver<Arc<ViewGeneration>> {
+        match dialect {
+            xds::Dialect::Envoy => self.envoy.subscribe(),
+            xds::Dialect::Istio => self.istio.subscribe(),
+        }
     }
 }
 

@@ -24,8 +24,11 @@ pub trait Sources: Send + Sync + 'static {
     /// Everything known and published now.
     fn catalog(&self) -> Arc<Catalog>;
 
-    /// The resources that are served now.
+    /// What Envoys see.
     fn view(&self) -> Arc<ViewGeneration>;
+
+    /// What Istiods see.
+    fn entries(&self) -> Arc<ViewGeneration>;
 
     /// The open streams, in order of their opening.
     fn clients(&self) -> Vec<Client>;
@@ -45,9 +48,11 @@ pub trait Sources: Send + Sync + 'static {
 /// Something of a published service that is not sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Rejected {
+    /// To whom: `envoy` or `istio`.
+    pub view: &'static str,
     /// Whose.
     pub host: String,
-    /// What: an endpoint's address, or a cluster's name.
+    /// What: an endpoint's address, a label, or a resource's name.
     pub subject: String,
     /// The reason's code.
     pub code: &'static str,

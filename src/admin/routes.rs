@@ -97,12 +97,15 @@ async fn resources(
         return Err(refusal(StatusCode::NOT_FOUND, &format!("no resources {kind:?}; there are {known}")));
     };
     let Query(query) = query.map_err(bad_query)?;
-    let view = shared.sources.view();
+    let view = match kind {
+        Kind::ServiceEntry => shared.sources.entries(),
+        _ => shared.sources.view(),
+    };
     Ok(large(move || encoded(&resource::list(&view, kind, &query))).await)
 }
 
 async fn digests(State(shared): State<Shared>) -> Response {
-    Json(resource::digests(&shared.sources.view())).into_response()
+    Json(resource::digests(&shared.sources.view(), &shared.sources.entries())).into_response()
 }
 
 /// A page of another site can make a browser post a form here, but not with this content type.

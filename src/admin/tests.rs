@@ -33,6 +33,10 @@ impl Sources for Fake {
         self.view.clone()
     }
 
+    fn entries(&self) -> Arc<ViewGeneration> {
+        self.view.clone()
+    }
+
     fn clients(&self) -> Vec<Client> {
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_500);
         let refused = Refused { version: "2".into(), message: "no such thing".into(), at };
@@ -59,6 +63,7 @@ impl Sources for Fake {
     fn rejected(&self) -> Vec<Rejected> {
         let text = "the address and port are there twice; the first is sent";
         vec![Rejected {
+            view: "envoy",
             host: "orders.example".into(),
             subject: "10.0.0.1:80".into(),
             code: "twice",

@@ -1,10 +1,11 @@
 //! What admin reads: the handles of the other parts, in admin's own words.
 
+use super::Views;
 use crate::{
     admin::{self, Acknowledged, Client, Refused, Sent, Subscription},
     catalog::{self, Catalog},
     resource::{Variant, ViewGeneration, version_text},
-    views, xds,
+    xds,
 };
 use std::sync::{
     Arc,
@@ -14,7 +15,7 @@ use std::sync::{
 /// The read handles.
 pub(super) struct Handles {
     pub(super) catalog: catalog::Handle,
-    pub(super) view: views::View,
+    pub(super) views: Views,
     pub(super) clients: Arc<xds::Clients>,
     pub(super) stopping: Arc<AtomicBool>,
 }
@@ -25,7 +26,11 @@ impl admin::Sources for Handles {
     }
 
     fn view(&self) -> Arc<ViewGeneration> {
-        self.view.load()
+        self.views.envoy.load()
+    }
+
+    fn entries(&self) -> Arc<ViewGeneration> {
+        self.views.istio.load()
     }
 
     fn clients(&self) -> Vec<Client> {
@@ -33,13 +38,16 @@ impl admin::Sources for Handles {
     }
 
     fn rejected(&self) -> Vec<admin::Rejected> {
-        let shown = |rejected: &crate::translate::Rejected| admin::Rejected {
+        let shown = |view, rejected: &crate::translate::Rejected| admin::Rejected {
+            view,
             host: rejected.host.to_string(),
             subject: rejected.subject.to_string(),
             code: rejected.why.code(),
             text: rejected.why.to_string(),
         };
-        self.view.rejected().iter().map(shown).collect()
+        let (envoy, istio) = (self.views.envoy.rejected(), self.views.istio.rejected());
+        let envoy = envoy.iter().map(|rejected| shown("envoy", rejected));
+        envoy.chain(istio.iter().map(|rejected| shown("istio", rejected))).collect()
     }
 
     fn release(&self, registry: &str) -> bool {

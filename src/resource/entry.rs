@@ -35,6 +35,7 @@ pub struct Resource {
     name: Name,
     version: u64,
     refers_to: Option<Name>,
+    revision: Option<Name>,
     bytes: Bytes,
     sotw_at: usize,
     body_at: usize,
@@ -64,7 +65,12 @@ impl Resource {
         put_field(&mut bytes, 1, url);
         put_field(&mut bytes, 2, body);
         let body_at = bytes.len() - body.len();
-        Resource { name, version, refers_to, bytes: bytes.freeze(), sotw_at, body_at }
+        Resource { name, version, refers_to, revision: None, bytes: bytes.freeze(), sotw_at, body_at }
+    }
+
+    /// The same, for control planes of one revision only (Istio's label `istio.io/rev`); `None`: for all.
+    pub fn for_revision(self, revision: Option<Name>) -> Self {
+        Resource { revision, ..self }
     }
 
     /// The assignment of a cluster that nobody knows or that has gone: it has a name and no endpoints. Clients drain
@@ -88,6 +94,11 @@ impl Resource {
     /// The assignment that a cluster asks for.
     pub fn refers_to(&self) -> Option<&Name> {
         self.refers_to.as_ref()
+    }
+
+    /// The revision of those whom it is for; `None`: it is for all.
+    pub fn revision(&self) -> Option<&str> {
+        self.revision.as_deref()
     }
 
     /// Its entry in an answer, tag and length included.

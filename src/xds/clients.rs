@@ -250,7 +250,7 @@ impl Record {
             Event::Refused { kind, version, message } => {
                 self.of(*kind).refused = Some(Refusal { message: message.clone(), version: *version, at });
             }
-            Event::UnknownType { .. } => {}
+            Event::UnknownType { .. } | Event::Empty { .. } | Event::Waits { .. } => {}
         }
     }
 

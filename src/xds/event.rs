@@ -46,6 +46,16 @@ pub enum Event {
         /// What the client says.
         message: String,
     },
+    /// Its first answer waits until all sources were heard.
+    Waits {
+        /// Of what.
+        kind: Kind,
+    },
+    /// A type that nothing feeds was answered with nothing in it, as Istiod needs it.
+    Empty {
+        /// As it was asked for.
+        type_url: Arc<str>,
+    },
     /// A type that we do not serve was asked for.
     UnknownType {
         /// As it was asked for, cut to what is worth keeping.

@@ -22,6 +22,8 @@ pub struct Metrics {
     pub(super) acknowledged: Family<KindLabel, Counter>,
     pub(super) refused: Family<KindLabel, Counter>,
     pub(super) unknown_types: Counter,
+    pub(super) empty_answers: Counter,
+    pub(super) waits: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -72,6 +74,16 @@ impl Metrics {
         registry.register("xds_acknowledged", "Answers that clients took", m.acknowledged.clone());
         registry.register("xds_refused", "Answers that clients refused", m.refused.clone());
         registry.register("xds_unknown_types", "Requests for a type that is not served", m.unknown_types.clone());
+        registry.register(
+            "xds_empty_answers",
+            "Types that nothing feeds, answered to an Istiod",
+            m.empty_answers.clone(),
+        );
+        registry.register(
+            "xds_waits",
+            "Lists that an Istiod was not given before all registries were heard",
+            m.waits.clone(),
+        );
     }
 
     pub(super) fn count(&self, event: &Event) {
@@ -84,6 +96,8 @@ impl Metrics {
             Event::Acknowledged { kind, .. } => drop(self.acknowledged.get_or_create(&(*kind).into()).inc()),
             Event::Refused { kind, .. } => drop(self.refused.get_or_create(&(*kind).into()).inc()),
             Event::UnknownType { .. } => drop(self.unknown_types.inc()),
+            Event::Empty { .. } => drop(self.empty_answers.inc()),
+            Event::Waits { .. } => drop(self.waits.inc()),
         }
     }
 }

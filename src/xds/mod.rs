@@ -2,15 +2,18 @@
 //!
 //! `app` binds a [`Server`] over [`Views`] and runs it; `admin` reads [`Clients`]. From the outside in: `server` accepts
 //! connections and ends them; `service` finds the method of a stream; `stream` drives a session as the body of its answer;
-//! `session` is the protocol; `ahead`, `frames`, `fields`, `request` and `names` read, `answer` writes; `sweeper` ends what is
+//! `session` is the protocol, `istio` Istiod's dialect of it, `dialog` one of the two; `ahead`, `frames`, `fields`, `request`
+//! and `names` read, `answer` writes; `sweeper` ends what is
 //! stalled. Nothing here knows where resources come from.
 
 mod ahead;
 mod answer;
 mod clients;
+mod dialog;
 mod event;
 mod fields;
 mod frames;
+mod istio;
 mod metrics;
 mod names;
 mod node;
@@ -23,6 +26,7 @@ mod stream;
 mod sweeper;
 
 pub use clients::{Answer, Client, ClientType, Clients, Refusal};
+pub use dialog::Dialect;
 pub use event::Event;
 pub use frames::Message;
 pub use metrics::Metrics;
@@ -37,8 +41,8 @@ use crate::resource::ViewGeneration;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Where generations come from: who a client says it is decides what it sees.
+/// Where generations come from: who a client says it is, and how it speaks, decides what it sees.
 pub trait Views: Send + Sync + 'static {
     /// What that client sees, now and from now on. Called at the first request of each stream.
-    fn subscribe(&self, node: &Node) -> watch::Receiver<Arc<ViewGeneration>>;
+    fn subscribe(&self, node: &Node, dialect: Dialect) -> watch::Receiver<Arc<ViewGeneration>>;
 }

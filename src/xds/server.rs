@@ -8,6 +8,7 @@ use super::{
     Options, Views,
     ahead::Ahead,
     clients::Clients,
+    dialog::Dialect,
     metrics::Metrics,
     names::Interner,
     node::Node,
@@ -282,7 +283,7 @@ fn random() -> f64 {
 
 /// Healthy means that the first answer can be given.
 async fn report_health(reporter: HealthReporter, views: Arc<dyn Views>) {
-    let mut generations = views.subscribe(&Node::default());
+    let mut generations = views.subscribe(&Node::default(), Dialect::Envoy);
     loop {
         let status = match generations.borrow_and_update().readiness() {
             Readiness::Waiting => ServingStatus::NotServing,

@@ -3,9 +3,10 @@
 use super::{
     Options, Views,
     clients::Clients,
+    dialog::Method,
     frames::Requests,
     metrics::Metrics,
-    session::{Rules, Session},
+    session::Rules,
     stream::{Parts, Stream},
 };
 use crate::resource::{Kind, Variant};
@@ -89,18 +90,18 @@ impl<H: Health> Connection<H> {
         if let Some(response) = refuse_headers(request.headers()) {
             return response;
         }
-        let Some((variant, implied)) = method(request.uri().path()) else {
+        let Some(method) = method(request.uri().path()) else {
             return Status::unimplemented(format!("{} is not served here", request.uri().path())).into_http();
         };
         let Shared { options, rules, views, clients, metrics, .. } = &*self.shared;
-        let Some(registration) = clients.enter(self.peer, variant, self.close.clone()) else {
+        let Some(registration) = clients.enter(self.peer, method.variant, self.close.clone()) else {
             metrics.streams_refused.inc();
             let text = format!("{} streams are open, which is the limit (xds.limits.streams)", options.max_streams);
             return Status::resource_exhausted(text).into_http();
         };
         let parts = Parts {
-            session: Session::new(variant, implied, rules.clone()),
-            variant,
+            method,
+            rules: rules.clone(),
             views: views.clone(),
             registration,
             metrics: metrics.clone(),
@@ -133,8 +134,8 @@ fn refuse_headers(headers: &HeaderMap) -> Option<Response<Body>> {
     }
 }
 
-/// The variant of a method, and the type that it implies.
-fn method(path: &str) -> Option<(Variant, Option<Kind>)> {
+/// What the path of a method says.
+fn method(path: &str) -> Option<Method> {
     let (service, method) = path.strip_prefix("/envoy.service.")?.split_once('/')?;
     let (implied, name) = match service {
         "discovery.v3.AggregatedDiscoveryService" => (None, "AggregatedResources"),
@@ -145,8 +146,8 @@ fn method(path: &str) -> Option<(Variant, Option<Kind>)> {
         _ => return None,
     };
     match method.strip_suffix(name)? {
-        "Stream" => Some((Variant::Sotw, implied)),
-        "Delta" => Some((Variant::Delta, implied)),
+        "Stream" => Some(Method { variant: Variant::Sotw, implied }),
+        "Delta" => Some(Method { variant: Variant::Delta, implied }),
         _ => None,
     }
 }
@@ -168,6 +169,7 @@ mod tests {
             ("cluster.v3.ClusterDiscoveryService/StreamRoutes", None),
             ("discovery.v3.AggregatedDiscoveryService", None),
         ] {
+            let expected = expected.map(|(variant, implied)| Method { variant, implied });
             assert_eq!(method(&format!("/envoy.service.{path}")), expected, "{path}");
         }
         assert_eq!(method("/"), None);

@@ -6,13 +6,14 @@
 use super::{
     Views,
     clients::Registration,
+    dialog::{Dialog, Method},
     event::Event,
     frames::{FrameError, Message, Requests},
     metrics::Metrics,
     node::{Node, NodeError},
-    session::{Session, SessionError},
+    session::{Rules, SessionError},
 };
-use crate::resource::{Variant, ViewGeneration, version_text};
+use crate::resource::{ViewGeneration, version_text};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use http::HeaderMap;
@@ -24,7 +25,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 /// Why a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +74,7 @@ impl StreamError {
             StreamError::Session(SessionError::Names(super::names::NamesError::TooMany { .. })) => {
                 Status::resource_exhausted(text)
             }
+            StreamError::Session(SessionError::IstioByDelta) => Status::unimplemented(text),
             StreamError::Node(_) | StreamError::Session(_) => Status::invalid_argument(text),
             StreamError::Retired => Status::unavailable(text),
         }
@@ -90,28 +92,30 @@ impl StreamError {
 /// One stream. See the module.
 pub(super) struct Stream<B> {
     requests: Requests<B>,
-    session: Session,
+    method: Method,
+    rules: Arc<Rules>,
     views: Arc<dyn Views>,
-    /// What the client sees: chosen by the node of its first request.
-    follow: Option<Follow>,
+    /// Begins with the first request.
+    exchange: Option<Exchange>,
     /// Looked at only when it was woken, unlike the others: it nearly never is.
     retire: FuturesUnordered<WaitForCancellationFutureOwned>,
     timer: Option<Pin<Box<Sleep>>>,
     registration: Registration,
     metrics: Metrics,
-    variant: Variant,
     ended: Option<Ended>,
 }
 
-struct Follow {
+/// What the first request decides: how the client speaks, and what it sees.
+struct Exchange {
+    dialog: Dialog,
     generations: watch::Receiver<Arc<ViewGeneration>>,
     now: Arc<ViewGeneration>,
 }
 
 /// What a stream is made of.
 pub(super) struct Parts {
-    pub(super) session: Session,
-    pub(super) variant: Variant,
+    pub(super) method: Method,
+    pub(super) rules: Arc<Rules>,
     pub(super) views: Arc<dyn Views>,
     pub(super) registration: Registration,
     pub(super) metrics: Metrics,
@@ -120,19 +124,19 @@ pub(super) struct Parts {
 
 impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
     pub(super) fn new(requests: Requests<B>, parts: Parts) -> Self {
-        let Parts { session, variant, views, registration, metrics, retire } = parts;
-        metrics.streams.get_or_create(&variant.into()).inc();
-        debug!(stream = registration.id(), variant = variant.name(), "A stream opened.");
+        let Parts { method, rules, views, registration, metrics, retire } = parts;
+        metrics.streams.get_or_create(&method.variant.into()).inc();
+        debug!(stream = registration.id(), variant = method.variant.name(), "A stream opened.");
         Stream {
             requests,
-            session,
+            method,
+            rules,
             views,
-            follow: None,
+            exchange: None,
             retire: FuturesUnordered::from_iter([retire.cancelled_owned()]),
             timer: None,
             registration,
             metrics,
-            variant,
             ended: None,
         }
     }
@@ -143,7 +147,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
             return None;
         }
         loop {
-            if let Some(bytes) = self.session.next_frame() {
+            if let Some(bytes) = self.exchange.as_mut().and_then(|exchange| exchange.dialog.next_frame()) {
                 self.registration.sending();
                 return Some((Ok(Frame::data(bytes)), self));
             }
@@ -160,7 +164,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
 
     /// Takes one event; `false` when the client has finished. Every branch may be cancelled: none holds anything.
     async fn step(&mut self) -> Result<bool, StreamError> {
-        let due = self.session.due();
+        let due = self.exchange.as_ref().and_then(|exchange| exchange.dialog.due());
         set_timer(&mut self.timer, due);
         tokio::select! {
             biased;
@@ -168,7 +172,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
                 let Some(message) = request? else { return Ok(false) };
                 self.on_request(&message)?;
             }
-            () = changed(&mut self.follow) => self.on_generation(),
+            () = changed(&mut self.exchange) => self.on_generation(),
             () = elapsed(&mut self.timer) => self.on_generation(),
             // Last: a client that never lets it come up is cut after the grace.
             Some(()) = self.retire.next() => return Err(StreamError::Retired),
@@ -178,38 +182,28 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
     }
 
     fn on_request(&mut self, message: &Message) -> Result<(), StreamError> {
-        self.metrics.requests.get_or_create(&self.variant.into()).inc();
-        if self.follow.is_none() {
-            let node = Node::of_request(self.variant, &message.whole())?;
-            debug!(
-                stream = self.registration.id(), node = %node.id, cluster = %node.cluster,
-                agent = %node.user_agent, version = %node.user_agent_version, variant = self.variant.name(),
-                "A client subscribed."
-            );
-            let mut generations = self.views.subscribe(&node);
-            self.registration.set_node(node);
-            let now = generations.borrow_and_update().clone();
-            self.follow = Some(Follow { generations, now });
+        self.metrics.requests.get_or_create(&self.method.variant.into()).inc();
+        let exchange = match &mut self.exchange {
+            Some(exchange) => exchange,
+            none => none.insert(begin(self.method, message, &self.rules, &*self.views, &self.registration)?),
+        };
+        // The newest state wins: no request is answered from a generation that another has followed.
+        if exchange.generations.has_changed().unwrap_or(false) {
+            exchange.now = exchange.generations.borrow_and_update().clone();
         }
-        if let Some(follow) = &mut self.follow {
-            // The newest state wins: no request is answered from a generation that another has followed.
-            if follow.generations.has_changed().unwrap_or(false) {
-                follow.now = follow.generations.borrow_and_update().clone();
-            }
-            self.session.on_request(message, &follow.now, Instant::now())?;
-        }
-        Ok(())
+        Ok(exchange.dialog.on_request(message, &exchange.now, Instant::now())?)
     }
 
     fn on_generation(&mut self) {
-        if let Some(follow) = &self.follow {
-            self.session.on_generation(&follow.now, Instant::now());
+        if let Some(exchange) = &mut self.exchange {
+            exchange.dialog.on_generation(&exchange.now, Instant::now());
         }
     }
 
     /// Counts, logs and records what happened.
     fn note(&mut self) {
-        let events: Vec<Event> = self.session.take_events().collect();
+        let Some(exchange) = &mut self.exchange else { return };
+        let events: Vec<Event> = exchange.dialog.take_events().collect();
         self.registration.note(&events);
         for event in &events {
             self.metrics.count(event);
@@ -223,6 +217,12 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
                     "A client refuses what it was sent."
                 ),
                 Event::UnknownType { type_url } => debug!(stream, type_url, "A type that is not served was asked for."),
+                Event::Empty { type_url } => debug!(stream, %type_url, "Nothing feeds the type; answered so."),
+                Event::Waits { kind } => info!(
+                    stream,
+                    kind = kind.name(),
+                    "An Istiod waits: it would delete what a list lacks, and not all registries were heard yet."
+                ),
                 Event::Sent { kind, version, nonce, items, bytes } => {
                     debug!(stream, kind = kind.name(), version = version_text(*version), nonce, items, bytes, "Sent.");
                 }
@@ -255,9 +255,30 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
 impl<B> Drop for Stream<B> {
     fn drop(&mut self) {
         let ended = self.ended.unwrap_or(Ended::Cut);
-        self.metrics.streams.get_or_create(&self.variant.into()).dec();
+        self.metrics.streams.get_or_create(&self.method.variant.into()).dec();
         self.metrics.streams_ended.get_or_create(&ended.into()).inc();
     }
+}
+
+/// Takes note of who begins, and finds what it sees.
+fn begin(
+    method: Method,
+    message: &Message,
+    rules: &Arc<Rules>,
+    views: &dyn Views,
+    registration: &Registration,
+) -> Result<Exchange, StreamError> {
+    let node = Node::of_request(method.variant, &message.whole())?;
+    let dialog = Dialog::new(method, &node, message, rules.clone())?;
+    debug!(
+        stream = registration.id(), node = %node.id, cluster = %node.cluster, dialect = dialog.dialect().name(),
+        agent = %node.user_agent, version = %node.user_agent_version, variant = method.variant.name(),
+        "A client subscribed."
+    );
+    let mut generations = views.subscribe(&node, dialog.dialect());
+    registration.set_node(node);
+    let now = generations.borrow_and_update().clone();
+    Ok(Exchange { dialog, generations, now })
 }
 
 fn set_timer(timer: &mut Option<Pin<Box<Sleep>>>, due: Option<Instant>) {
@@ -277,8 +298,8 @@ async fn elapsed(timer: &mut Option<Pin<Box<Sleep>>>) {
 }
 
 /// Waits for another generation. When there will be none any more the last one stays.
-async fn changed(follow: &mut Option<Follow>) {
-    if let Some(Follow { generations, now }) = follow
+async fn changed(exchange: &mut Option<Exchange>) {
+    if let Some(Exchange { generations, now, .. }) = exchange
         && generations.changed().await.is_ok()
     {
         *now = generations.borrow_and_update().clone();

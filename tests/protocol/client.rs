@@ -3,7 +3,7 @@
 use bytes::{Buf, BufMut};
 use portolan::{
     resource::{Kind, Name, Readiness, Resource, ViewGeneration},
-    xds::{Clients, Metrics, Node, Options, Server, Views},
+    xds::{Clients, Dialect, Metrics, Node, Options, Server, Views},
 };
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use prost::Message;
@@ -52,7 +52,7 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 struct Fixed(watch::Sender<Arc<ViewGeneration>>);
 
 impl Views for Fixed {
-    fn subscribe(&self, _: &Node) -> watch::Receiver<Arc<ViewGeneration>> {
+    fn subscribe(&self, _: &Node, _: Dialect) -> watch::Receiver<Arc<ViewGeneration>> {
         self.0.subscribe()
     }
 }

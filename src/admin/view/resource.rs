@@ -78,9 +78,9 @@ pub(in crate::admin) fn list(view: &ViewGeneration, kind: Kind, query: &Query) -
 }
 
 /// By kind.
-pub(in crate::admin) fn digests(view: &ViewGeneration) -> BTreeMap<&'static str, Digest> {
+pub(in crate::admin) fn digests(envoy: &ViewGeneration, istio: &ViewGeneration) -> BTreeMap<&'static str, Digest> {
     let digest = |kind: Kind| {
-        let generation = view.get(kind);
+        let generation = if kind == Kind::ServiceEntry { istio.get(kind) } else { envoy.get(kind) };
         Digest { count: generation.len(), digest: version_text(generation.digest()) }
     };
     Kind::ALL.into_iter().map(|kind| (kind.name(), digest(kind))).collect()

@@ -138,6 +138,7 @@ fn port_name(port: &ServicePort) -> String {
 /// The version is in the envelope, so it is that of the envelope without it.
 fn encoded(metadata: Metadata, spec: &ServiceEntry) -> (Kind, Resource) {
     let name = Name::from(&*metadata.name);
+    let revision = metadata.labels.get("istio.io/rev").map(|revision| Name::from(&**revision));
     let body = Any { type_url: ServiceEntry::type_url(), value: spec.encode_to_vec().into() };
     let mut envelope = Envelope { metadata: Some(metadata), body: Some(body) };
     let version = content_version(&envelope.encode_to_vec());
@@ -145,5 +146,6 @@ fn encoded(metadata: Metadata, spec: &ServiceEntry) -> (Kind, Resource) {
         metadata.version = version_text(version);
     }
     let body = envelope.encode_to_vec();
-    (Kind::ServiceEntry, Resource::versioned(Kind::ServiceEntry, name, version, &body, None))
+    let resource = Resource::versioned(Kind::ServiceEntry, name, version, &body, None);
+    (Kind::ServiceEntry, resource.for_revision(revision))
 }

@@ -73,6 +73,17 @@ pub enum SessionError {
         /// What the method serves.
         served: &'static str,
     },
+    /// Istiod never asks so.
+    #[error("Istio's types are served in state of the world only; use StreamAggregatedResources")]
+    IstioByDelta,
+    /// An Istiod asks for more than any does.
+    #[error("more than {limit} types on a stream, or one with more than {longest} bytes in its type_url")]
+    Types {
+        /// How many types a stream may have.
+        limit: usize,
+        /// How long the name of one may be.
+        longest: usize,
+    },
 }
 
 /// The state of one stream. See the module.
@@ -155,7 +166,8 @@ impl Session {
             Some(kind) if type_url.is_empty() || type_url == kind.type_url() => Ok(Some(kind)),
             Some(kind) => Err(SessionError::OtherType { asked: type_url.into(), served: kind.type_url() }),
             None if type_url.is_empty() => Err(SessionError::NoType),
-            None => Ok(Kind::of(type_url)),
+            // Istio's are another dialect, which a stream speaks from its first request on.
+            None => Ok(Kind::of(type_url).filter(|kind| *kind != Kind::ServiceEntry)),
         }
     }
 

@@ -1,0 +1,118 @@
+//! The protocol's state of a stream in the dialect that its client speaks: which one shows its first request.
+
+use super::{
+    event::Event,
+    frames::Message,
+    istio,
+    node::Node,
+    request::{Raw, Request},
+    session::{self, Rules, SessionError},
+};
+use crate::resource::{Kind, Variant, ViewGeneration};
+use bytes::Bytes;
+use std::{sync::Arc, vec::Drain};
+use tokio::time::Instant;
+
+/// What a stream's method says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Method {
+    pub(super) variant: Variant,
+    /// The type that it serves; `None` for the aggregated one.
+    pub(super) implied: Option<Kind>,
+}
+
+/// Who speaks, which decides what it sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// Envoys and gRPC programs.
+    Envoy,
+    /// Istiods: MCP over xDS.
+    Istio,
+}
+
+impl Dialect {
+    /// The word for people, metrics and formats.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Dialect::Envoy => "envoy",
+            Dialect::Istio => "istio",
+        }
+    }
+}
+
+/// The state of one stream.
+#[derive(Debug)]
+pub(super) enum Dialog {
+    /// Clusters, assignments, listeners, routes.
+    Envoy(Box<session::Session>),
+    /// Istio's objects.
+    Istio(istio::Session),
+}
+
+impl Dialog {
+    /// By the stream's method and its first request.
+    pub(super) fn new(
+        method: Method,
+        node: &Node,
+        message: &Message,
+        rules: Arc<Rules>,
+    ) -> Result<Dialog, SessionError> {
+        let Method { variant, implied } = method;
+        let raw = Raw::of(variant, message, [].iter());
+        let first = Request::read(variant, &raw)?;
+        if implied.is_some() || !istio::speaks(node, first.type_url) {
+            return Ok(Dialog::Envoy(Box::new(session::Session::new(variant, implied, rules))));
+        }
+        match variant {
+            Variant::Sotw => Ok(Dialog::Istio(istio::Session::new(node, rules))),
+            Variant::Delta => Err(SessionError::IstioByDelta),
+        }
+    }
+
+    pub(super) fn dialect(&self) -> Dialect {
+        match self {
+            Dialog::Envoy(_) => Dialect::Envoy,
+            Dialog::Istio(_) => Dialect::Istio,
+        }
+    }
+
+    pub(super) fn on_request(
+        &mut self,
+        message: &Message,
+        view: &ViewGeneration,
+        now: Instant,
+    ) -> Result<(), SessionError> {
+        match self {
+            Dialog::Envoy(session) => session.on_request(message, view, now),
+            Dialog::Istio(session) => session.on_request(message, view, now),
+        }
+    }
+
+    pub(super) fn on_generation(&mut self, view: &ViewGeneration, now: Instant) {
+        match self {
+            Dialog::Envoy(session) => session.on_generation(view, now),
+            Dialog::Istio(session) => session.on_generation(view, now),
+        }
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        match self {
+            Dialog::Envoy(session) => session.due(),
+            Dialog::Istio(session) => session.due(),
+        }
+    }
+
+    pub(super) fn next_frame(&mut self) -> Option<Bytes> {
+        match self {
+            Dialog::Envoy(session) => session.next_frame(),
+            Dialog::Istio(session) => session.next_frame(),
+        }
+    }
+
+    pub(super) fn take_events(&mut self) -> Drain<'_, Event> {
+        match self {
+            Dialog::Envoy(session) => session.take_events(),
+            Dialog::Istio(session) => session.take_events(),
+        }
+    }
+}

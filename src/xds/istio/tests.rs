@@ -1,0 +1,234 @@
+//! The session against what an Istiod holds, whatever happens in whatever order.
+
+use super::*;
+use crate::resource::{Name, put_field};
+use proptest::{collection::vec, prelude::*, test_runner::TestCaseError};
+use std::time::Duration;
+use xds_api::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
+
+const V1: &str = "networking.istio.io/v1/ServiceEntry";
+
+fn rules() -> Arc<Rules> {
+    Arc::new(Rules {
+        identifier: "test".into(),
+        ack_patience: Duration::from_millis(500),
+        names: 9,
+        answer_bytes: 1,
+        interner: Default::default(),
+    })
+}
+
+fn node(metadata: &[(&str, &str)]) -> Node {
+    let metadata = metadata.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+    Node { metadata, ..Node::default() }
+}
+
+fn request(type_url: &str, nonce: &str) -> Message {
+    let request = DiscoveryRequest { type_url: type_url.into(), response_nonce: nonce.into(), ..Default::default() };
+    prost::Message::encode_to_vec(&request).into()
+}
+
+/// The messages that wait to be read.
+fn read(session: &mut Session) -> Vec<DiscoveryResponse> {
+    let stream: Vec<u8> = std::iter::from_fn(|| session.next_frame()).flatten().collect();
+    let (mut rest, mut found) = (&stream[..], Vec::new());
+    while let [0, a, b, c, d, more @ ..] = rest {
+        let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+        found.push(prost::Message::decode(&more[..length]).unwrap());
+        rest = &more[length..];
+    }
+    found
+}
+
+type Change = (Kind, Name, Option<Resource>);
+
+fn change(name: &str, value: Option<u8>, revision: Option<&str>) -> Change {
+    let resource = |value: u8| {
+        let mut body = Vec::new();
+        put_field(&mut body, 1, name.as_bytes());
+        put_field(&mut body, 2, &[value]);
+        revision.inspect(|revision| put_field(&mut body, 3, revision.as_bytes()));
+        Resource::new(Kind::ServiceEntry, name.into(), &body, None).for_revision(revision.map(Into::into))
+    };
+    (Kind::ServiceEntry, name.into(), value.map(resource))
+}
+
+#[test]
+fn an_istiod_is_known_by_its_generator_or_by_the_form_of_its_types() {
+    let api = node(&[("GENERATOR", "api")]);
+    for (node, type_url, expected) in [
+        (&api, V1, true),
+        (&api, Kind::Cluster.type_url(), true),
+        (&node(&[]), V1, true),
+        (&node(&[]), "core/v1alpha1/MeshConfig", true),
+        (&node(&[("GENERATOR", "grpc")]), Kind::Cluster.type_url(), false),
+        (&node(&[]), "", false),
+    ] {
+        assert_eq!(speaks(node, type_url), expected, "{:?} {type_url}", node.metadata);
+    }
+}
+
+#[test]
+fn what_happens_is_told() {
+    let now = Instant::now();
+    let mut session = Session::new(&node(&[]), rules());
+    let waiting = ViewGeneration::empty();
+    session.on_request(&request(V1, "a time"), &waiting, now).unwrap();
+    session.on_request(&request("core/v1alpha1/MeshConfig", "a time"), &waiting, now).unwrap();
+    let kind = Kind::ServiceEntry;
+    let told: Vec<Event> = session.take_events().collect();
+    let subscribed = Event::Subscribed { kind, type_url: V1.into(), wildcard: true, names: 0 };
+    let empty = Event::Empty { type_url: "core/v1alpha1/MeshConfig".into() };
+    assert_eq!(told, [subscribed, Event::Waits { kind }, empty]);
+
+    let view = waiting.next(Readiness::Complete, [change("ns/a", Some(1), None)]).unwrap();
+    session.on_generation(&view, now);
+    session.on_request(&request(V1, "2"), &view, now).unwrap();
+    let told: Vec<Event> = session.take_events().collect();
+    let version = view.get(kind).digest();
+    let [Event::Sent { items: 1, nonce: 2, bytes, .. }, Event::Acknowledged { version: acknowledged, .. }] = told[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!((acknowledged, bytes > 20), (version, true));
+}
+
+#[derive(Debug, Clone)]
+enum Happening {
+    /// An entry appears, changes or goes.
+    Changes(u8, Option<u8>, Option<&'static str>),
+    /// All sources were heard.
+    Complete,
+    /// So many milliseconds pass.
+    Time(u64),
+    /// The Istiod acknowledges what it read last.
+    Acknowledges,
+    /// It says something that acknowledges nothing.
+    Babbles,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let revision = prop_oneof![3 => Just(None), 1 => Just(Some("blue")), 1 => Just(Some("green"))];
+    prop_oneof![
+        6 => (0..6_u8, prop::option::weighted(0.8, 0..3_u8), revision)
+            .prop_map(|(name, value, revision)| Happening::Changes(name, value, revision)),
+        1 => Just(Happening::Complete),
+        4 => prop_oneof![0..90_u64, 90..700_u64, 2_000..2_500_u64].prop_map(Happening::Time),
+        4 => Just(Happening::Acknowledges),
+        1 => Just(Happening::Babbles),
+    ]
+}
+
+/// A session, its view, and the Istiod that reads it.
+struct Play {
+    session: Session,
+    view: ViewGeneration,
+    now: Instant,
+    revision: Option<&'static str>,
+    /// What the Istiod holds, and the nonce of the list that it holds it from.
+    held: Option<(Vec<Vec<u8>>, String)>,
+    in_flight: Option<Instant>,
+    last_sent: Option<Instant>,
+    /// Since when what it holds is not what there is.
+    differs_since: Option<Instant>,
+}
+
+impl Play {
+    fn new(revision: Option<&'static str>) -> Play {
+        let node = match revision {
+            Some(revision) => node(&[("ISTIO_REVISION", revision)]),
+            None => node(&[]),
+        };
+        let mut session = Session::new(&node, rules());
+        let (view, now) = (ViewGeneration::empty(), Instant::now());
+        session.on_request(&request(V1, "a time"), &view, now).unwrap();
+        Play { session, view, now, revision, held: None, in_flight: None, last_sent: None, differs_since: None }
+    }
+
+    /// What there is for this revision.
+    fn wanted(&self) -> Vec<Vec<u8>> {
+        let seen =
+            |r: &&Arc<Resource>| self.revision.is_none() || r.revision().is_none_or(|r| Some(r) == self.revision);
+        self.view.get(Kind::ServiceEntry).iter().filter(seen).map(|r| r.body().to_vec()).collect()
+    }
+
+    fn happens(&mut self, happening: &Happening) -> Result<(), TestCaseError> {
+        match happening {
+            Happening::Changes(name, value, revision) => {
+                let change = change(&format!("ns/{name}"), *value, *revision);
+                let Some(next) = self.view.next(self.view.readiness(), [change]) else { return Ok(()) };
+                self.view = next;
+                self.session.on_generation(&self.view, self.now);
+            }
+            Happening::Complete => {
+                let Some(next) = self.view.next(Readiness::Complete, []) else { return Ok(()) };
+                self.view = next;
+                self.session.on_generation(&self.view, self.now);
+            }
+            Happening::Time(ms) => {
+                let until = self.now + Duration::from_millis(*ms);
+                while let Some(due) = self.session.due().filter(|due| *due <= until) {
+                    self.now = self.now.max(due);
+                    self.session.on_generation(&self.view, self.now);
+                    prop_assert!(self.session.due() != Some(due), "nothing came of what was due");
+                    self.reads()?;
+                }
+                self.now = until;
+            }
+            Happening::Acknowledges => {
+                let Some((_, nonce)) = &self.held else { return Ok(()) };
+                let raw = request(V1, nonce);
+                self.in_flight = None;
+                self.session.on_request(&raw, &self.view, self.now).unwrap();
+            }
+            Happening::Babbles => self.session.on_request(&request(V1, "999"), &self.view, self.now).unwrap(),
+        }
+        self.reads()
+    }
+
+    fn reads(&mut self) -> Result<(), TestCaseError> {
+        let mut wanted = self.wanted();
+        wanted.sort();
+        for list in read(&mut self.session) {
+            prop_assert_eq!(self.view.readiness(), Readiness::Complete, "a list before all sources were heard");
+            let mut has: Vec<Vec<u8>> = list.resources.iter().map(|any| any.value.to_vec()).collect();
+            has.sort();
+            prop_assert_eq!(&has, &wanted, "a list is the newest, and whole");
+            prop_assert!(self.held.as_ref().is_none_or(|(held, _)| *held != has), "nothing changed");
+            if let Some(since) = self.in_flight {
+                prop_assert!(self.now - since >= Duration::from_secs(2), "two in flight");
+            }
+            let apart = self.last_sent.map(|last| self.now - last);
+            prop_assert!(apart.is_none_or(|apart| apart >= Duration::from_millis(100)), "{apart:?} apart");
+            self.held = Some((has, list.nonce));
+            (self.in_flight, self.last_sent) = (Some(self.now), Some(self.now));
+        }
+        let same = self.held.as_ref().is_some_and(|(held, _)| *held == wanted);
+        if same || self.view.readiness() != Readiness::Complete {
+            self.differs_since = None;
+        } else {
+            let since = *self.differs_since.get_or_insert(self.now);
+            prop_assert!(self.now - since < Duration::from_secs(2), "it waits longer than 2 s");
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_istiod_gets_the_newest_whole_list_in_time_and_no_needless_one(
+        revision in prop_oneof![Just(None), Just(Some("blue"))],
+        happenings in vec(happening(), 1..60),
+    ) {
+        let mut play = Play::new(revision);
+        for happening in &happenings {
+            play.happens(happening)?;
+        }
+        play.happens(&Happening::Complete)?;
+        play.happens(&Happening::Acknowledges)?;
+        play.happens(&Happening::Time(2_000))?;
+        let mut wanted = play.wanted();
+        wanted.sort();
+        prop_assert_eq!(play.held.map(|(held, _)| held), Some(wanted));
+    }
+}
