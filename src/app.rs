@@ -158,6 +158,7 @@ impl xds::Views for Views {
 fn to_be_read(config: RegistryConfig, admin: SocketAddr) -> registry::Registry {
     let kind = match config.kind {
         config::Kind::Nacos(nacos) => registry::Kind::Nacos(nacos),
+        config::Kind::Zookeeper(zookeeper) => registry::Kind::Zookeeper(zookeeper),
         config::Kind::File(file) => registry::Kind::File(file),
         config::Kind::Example => {
             registry::Kind::File(registry::file::Config::new(registry::file::Source::Example(admin)))

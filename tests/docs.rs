@@ -114,6 +114,8 @@ registries:
   include: { ?: 1 }
   publish: { ?: 1, ports: [{ ?: 1 }], relabel: [{ set: a, ?: 1 }, { rename: a, ?: 1 }] }
 - { name: b, file: { ?: 1 } }
+- { name: c, zookeeper: { ?: 1, auth: { ?: 1 }, tls: { ?: 1 }, dubbo: { ?: 1 } } }
+- { name: d, zookeeper: { ?: 1, spring: { ?: 1 } } }
 "
     .replace('?', UNKNOWN);
     let (keys, mappings) = known_keys(&configuration(&text).unwrap_err().to_string());
@@ -178,7 +180,12 @@ async fn every_key_of_the_catalogue_is_documented() {
 fn the_example_configuration_passes_check() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
     command.args(["check", "--config", "docs/portolan.example.yaml"]).current_dir(root());
-    let output = command.env("NACOS_USER", "reader").env("NACOS_PASSWORD", "secret").output().unwrap();
+    let output = command
+        .env("NACOS_USER", "reader")
+        .env("NACOS_PASSWORD", "secret")
+        .env("ZK_PASSWORD", "secret")
+        .output()
+        .unwrap();
     let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     assert!(output.status.success(), "{told}");
     assert!(told.starts_with("docs/portolan.example.yaml is good.\n"), "{told}");

@@ -39,7 +39,16 @@ fn rules() -> Vec<Rule> {
             &["registry", "model", "util", "telemetry"],
             &["registry::nacos", "registry::file", "super::super::nacos", "super::super::file"],
         ),
-        rule("registry/file", &["registry", "model", "util", "telemetry"], &["registry::nacos", "reqwest::"]),
+        rule(
+            "registry/zookeeper",
+            &["registry", "model", "util", "telemetry"],
+            &["registry::nacos", "registry::file", "super::super::nacos", "super::super::file", "reqwest::"],
+        ),
+        rule(
+            "registry/file",
+            &["registry", "model", "util", "telemetry"],
+            &["registry::nacos", "registry::zookeeper", "reqwest::"],
+        ),
         rule(
             "catalog",
             &["catalog", "model", "registry", "util", "telemetry"],
@@ -61,7 +70,7 @@ fn rules() -> Vec<Rule> {
         rule(
             "admin",
             &["admin", "catalog", "model", "registry", "resource", "views", "xds", "pb", "telemetry", "util"],
-            &["reqwest::", "registry::nacos", "registry::file"],
+            &["reqwest::", "registry::nacos", "registry::zookeeper", "registry::file"],
         ),
         rule("pb", &["pb"], &["tokio::"]),
         rule("util", &["util"], &["prost::", "xds_api::", "tonic::"]),

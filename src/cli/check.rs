@@ -26,6 +26,7 @@ pub(super) fn summary(path: Option<&Path>, Loaded { config, warnings }: &Loaded)
 fn reads(kind: &Kind) -> String {
     match kind {
         Kind::Nacos(nacos) => nacos.servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        Kind::Zookeeper(zookeeper) => format!("{}{}", zookeeper.servers.join(","), zookeeper.chroot),
         Kind::File(file) => file.source.to_string(),
         Kind::Example => "the built-in catalogue".into(),
     }

@@ -3,8 +3,8 @@
 use super::{publish, select};
 use crate::{
     catalog::{Policy, Template},
-    model::Text,
-    registry::{file, nacos},
+    model::{Protocol, Text},
+    registry::{file, nacos, zookeeper},
     util::yaml::{Place, Section, Value},
 };
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use std::collections::HashMap;
 pub struct RegistryConfig {
     /// Its name (`name`), in metrics, labels and reasons: 1 to 63 of letters, digits, `.`, `_` and `-`.
     pub name: Text,
-    /// What it is, and how it is reached (`nacos:`, `file:` or `example:`).
+    /// What it is, and how it is reached (`nacos:`, `zookeeper:`, `file:` or `example:`).
     pub kind: Kind,
     /// How its services are published (`publish:`, `include:`, `exclude:` and `required:`).
     pub policy: Policy,
@@ -25,6 +25,8 @@ pub struct RegistryConfig {
 pub enum Kind {
     /// Nacos servers.
     Nacos(nacos::Config),
+    /// ZooKeeper servers.
+    Zookeeper(zookeeper::Config),
     /// Catalogue files.
     File(file::Config),
     /// The built-in example catalogue.
@@ -36,6 +38,7 @@ impl Kind {
     pub const fn name(&self) -> &'static str {
         match self {
             Kind::Nacos(_) => "nacos",
+            Kind::Zookeeper(_) => "zookeeper",
             Kind::File(_) => "file",
             Kind::Example => "example",
         }
@@ -46,19 +49,28 @@ impl Kind {
     fn default_host(&self) -> Template {
         let host = match self {
             Kind::Nacos(_) => "{service}.{group}.{namespace}.nacos",
+            Kind::Zookeeper(zookeeper::Config { layout: zookeeper::Layout::Dubbo, .. }) => {
+                "{label:interface}.{label:group}.{label:version}.dubbo"
+            }
+            Kind::Zookeeper(_) => "{service}.zookeeper",
             Kind::File(_) | Kind::Example => "{service}.{namespace}.file",
         };
         Template::parse(host).expect("the default templates are valid")
     }
 
-    /// What holds where `publish:` says nothing. A catalogue file is read whole or not at all, so what it lacks is gone at
-    /// once; who asks for two lists gets the second from the next look.
+    /// What holds where `publish:` says nothing. A catalogue file is read whole or not at all, and ZooKeeper gives each list
+    /// whole, so what it lacks is gone at once; who asks for two lists gets the second from the next look.
     fn default_policy(&self, registry: &str) -> Policy {
         let absent_lists = match self {
             Kind::Nacos(_) => 2,
-            Kind::File(_) | Kind::Example => 1,
+            Kind::Zookeeper(_) | Kind::File(_) | Kind::Example => 1,
         };
-        Policy { absent_lists, ..Policy::new(registry, self.name(), self.default_host()) }
+        let plain = Policy::new(registry, self.name(), self.default_host());
+        let protocol = match self {
+            Kind::Zookeeper(zookeeper::Config { layout: zookeeper::Layout::Dubbo, .. }) => Protocol::Dubbo,
+            _ => plain.protocol,
+        };
+        Policy { absent_lists, protocol, ..plain }
     }
 }
 
@@ -121,14 +133,16 @@ fn read_name(value: &Value<'_>) -> Option<Text> {
 
 /// Exactly one of the kinds' keys.
 fn read_kind(section: &mut Section<'_>) -> Option<Kind> {
-    let given = ["nacos", "file", "example"].into_iter().filter(|key| section.has(key)).collect::<Vec<_>>();
+    let given =
+        ["nacos", "zookeeper", "file", "example"].into_iter().filter(|key| section.has(key)).collect::<Vec<_>>();
     let nacos = section.section("nacos", nacos::Config::read).map(Kind::Nacos);
+    let zookeeper = section.section("zookeeper", zookeeper::Config::read).map(Kind::Zookeeper);
     let file = section.section("file", file::Config::read).map(Kind::File);
     section.section("example", |_| Some(()));
     match given.as_slice() {
-        [] => section.value().problem("not said what it is; add `nacos:`, `file:` or `example:`"),
+        [] => section.value().problem("not said what it is; add `nacos:`, `zookeeper:`, `file:` or `example:`"),
         ["example"] => Some(Kind::Example),
-        [_] => nacos.or(file),
+        [_] => nacos.or(zookeeper).or(file),
         several => section.value().problem(format!("{} at once; make a registry of each", several.join(" and "))),
     }
 }

@@ -11,6 +11,7 @@ mod metrics;
 pub mod nacos;
 mod supervise;
 mod update;
+pub mod zookeeper;
 
 pub use metrics::Metrics;
 pub use update::{Cost, Scope, Update};
@@ -36,6 +37,8 @@ pub enum Kind {
     File(file::Config),
     /// Nacos servers.
     Nacos(nacos::Config),
+    /// ZooKeeper servers.
+    Zookeeper(zookeeper::Config),
 }
 
 impl Kind {
@@ -44,6 +47,7 @@ impl Kind {
         match self {
             Kind::File(_) => "file",
             Kind::Nacos(_) => "nacos",
+            Kind::Zookeeper(_) => "zookeeper",
         }
     }
 }
@@ -68,6 +72,7 @@ pub fn spawn(
                 match kind {
                     Kind::File(config) => file::run(name, config, out).await,
                     Kind::Nacos(config) => nacos::run(name, config, out, metrics).await,
+                    Kind::Zookeeper(config) => zookeeper::run(name, config, out, metrics).await,
                 }
             }
         }

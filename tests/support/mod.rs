@@ -9,10 +9,12 @@ pub mod nacos;
 pub mod netns;
 pub mod portolan;
 pub mod programs;
+pub mod proxy;
 pub mod servers;
 pub mod tls;
 pub mod traffic;
 mod until;
 pub mod upstream;
+pub mod zookeeper;
 
 pub use until::until;

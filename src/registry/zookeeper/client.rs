@@ -1,0 +1,280 @@
+//! One session with ZooKeeper: the only place that names the library. Counts every request; bounds every wait.
+//!
+//! The library joins a session again by itself after its connection was cut, but its recursive watches are dead then and
+//! its one-shot watches may be sent again in a packet that no server takes. A reader has nothing that is bound to its
+//! session, so a session whose connection is lost is given up: [`Client::lost`] ends, and the next one watches and reads
+//! anew. The library ends what was given up in the background; it takes 1.4 times the session's timeout at most.
+
+use super::{Config, error::Error};
+use crate::{
+    model::Text,
+    registry::{Cost, Metrics},
+};
+use std::{
+    future::Future,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+use zookeeper_client::{AddWatchMode, Error as Cause, MultiReadResult, SessionState};
+pub(super) use zookeeper_client::{OneshotWatcher, PersistentWatcher};
+
+/// How long the first server gets to say why it cannot be reached.
+const REASON: Duration = Duration::from_secs(1);
+
+/// A session, as long as its connection lasts.
+#[derive(Debug)]
+pub(super) struct Client {
+    registry: Text,
+    metrics: Metrics,
+    servers: String,
+    session: zookeeper_client::Client,
+    /// Longer than the library itself waits, which is the session's timeout and a bit.
+    limit: Duration,
+    /// The server is older than 3.6: it can neither watch a tree nor read many nodes at once.
+    old: bool,
+    requests: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// What is read of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    Children,
+    Data,
+}
+
+/// What a node has, as far as it was asked for.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) children: Vec<String>,
+    pub(super) data: Vec<u8>,
+}
+
+/// `None`: the node is not there.
+pub(super) type Answer = Result<Option<Found>, Error>;
+
+impl Found {
+    fn children(children: Vec<String>) -> Self {
+        Found { children, ..Found::default() }
+    }
+
+    fn data(data: Vec<u8>) -> Self {
+        Found { data, ..Found::default() }
+    }
+}
+
+impl Client {
+    /// Begins a session with any of the servers. Whether they are `old` cannot be asked: whoever does not know it yet gets
+    /// [`Error::Old`] from the first request that such a server does not know.
+    pub(super) async fn connect(registry: Text, config: &Config, metrics: Metrics, old: bool) -> Result<Client, Error> {
+        let servers = config.servers.join(",");
+        let started = Instant::now();
+        let session = match begin(config, &servers).await {
+            Ok(session) => session,
+            Err(error) => {
+                metrics.request(&registry, "unreachable", started.elapsed());
+                return Err(error);
+            }
+        };
+        metrics.request(&registry, "ok", started.elapsed());
+        let limit = session.session_timeout().max(config.session_timeout) * 2;
+        Ok(Client {
+            registry,
+            metrics,
+            servers,
+            session,
+            limit,
+            old,
+            requests: AtomicU64::new(1),
+            bytes: AtomicU64::new(0),
+        })
+    }
+
+    /// Waits until the session is of no use any more.
+    pub(super) async fn lost(&self) -> Error {
+        let mut watcher = self.session.state_watcher();
+        let mut state = watcher.state();
+        while state == SessionState::SyncConnected {
+            state = watcher.changed().await;
+        }
+        Error::Lost { servers: self.servers.clone() }
+    }
+
+    /// Lets the server catch up with its leader, lest a list be older than one that another server gave before.
+    pub(super) async fn sync(&self, path: &str) -> Result<(), Error> {
+        self.ask(path, self.session.sync(path)).await
+    }
+
+    /// Watches a node and all below it, whether it is there or not. `None`: the server cannot.
+    pub(super) async fn watch_tree(&self, path: &str) -> Result<Option<PersistentWatcher>, Error> {
+        if self.old {
+            return Ok(None);
+        }
+        self.ask(path, self.session.watch(path, AddWatchMode::PersistentRecursive)).await.map(Some)
+    }
+
+    /// Reads one node.
+    pub(super) async fn read(&self, what: What, path: &str) -> Answer {
+        let answer = match what {
+            What::Children => self.ask(path, self.session.list_children(path)).await.map(Found::children),
+            What::Data => self.ask(path, self.session.get_data(path)).await.map(|(data, _)| Found::data(data)),
+        };
+        self.count(present(answer))
+    }
+
+    /// Reads one node, and watches what was read: for its change, or for its coming.
+    pub(super) async fn read_and_watch(
+        &self,
+        what: What,
+        path: &str,
+    ) -> Result<(Option<Found>, OneshotWatcher), Error> {
+        loop {
+            let answer = match what {
+                What::Children => {
+                    let read = self.ask(path, self.session.list_and_watch_children(path)).await;
+                    read.map(|(children, watcher)| (Found::children(children), watcher))
+                }
+                What::Data => {
+                    let read = self.ask(path, self.session.get_and_watch_data(path)).await;
+                    read.map(|(data, _, watcher)| (Found::data(data), watcher))
+                }
+            };
+            if let Some((answer, watcher)) = present(answer)? {
+                return Ok((self.count(Ok(Some(answer)))?, watcher));
+            }
+            let (stat, watcher) = self.ask(path, self.session.check_and_watch_stat(path)).await?;
+            // It may have come in between.
+            if stat.is_none() {
+                return Ok((None, watcher));
+            }
+        }
+    }
+
+    /// Reads many nodes, in one request where the server can. An answer for each, in the same order; an error if the
+    /// session is lost.
+    pub(super) async fn read_many(&self, what: What, paths: &[String]) -> Result<Vec<Answer>, Error> {
+        if paths.len() > 1 && !self.old {
+            match self.read_at_once(what, paths).await {
+                // One node that cannot be decoded spoils the answer of all: each is asked for by itself.
+                Err(error) if !error.is_lost() => {}
+                whole => return whole,
+            }
+        }
+        let mut answers = Vec::with_capacity(paths.len());
+        for path in paths {
+            let answer = self.read(what, path).await;
+            match answer {
+                Err(error) if error.is_lost() => return Err(error),
+                answer => answers.push(answer),
+            }
+        }
+        Ok(answers)
+    }
+
+    async fn read_at_once(&self, what: What, paths: &[String]) -> Result<Vec<Answer>, Error> {
+        let mut reader = self.session.new_multi_reader();
+        for path in paths {
+            match what {
+                What::Children => reader.add_get_children(path),
+                What::Data => reader.add_get_data(path),
+            }
+            .map_err(|source| error(path, source))?;
+        }
+        let results = self.ask(&paths[0], reader.commit()).await?;
+        if results.len() != paths.len() {
+            let odd = format!("{} answers to {} questions", results.len(), paths.len());
+            return Err(error(&paths[0], Cause::UnexpectedError(odd)));
+        }
+        let answer = |(path, result): (&String, MultiReadResult)| {
+            self.count(present(match result {
+                MultiReadResult::Children { children } => Ok(Found::children(children)),
+                MultiReadResult::Data { data, .. } => Ok(Found::data(data)),
+                MultiReadResult::Error { err } => Err(error(path, err)),
+                other => Err(error(path, Cause::UnexpectedError(format!("the answer {other:?}")))),
+            }))
+        };
+        Ok(paths.iter().zip(results).map(answer).collect())
+    }
+
+    /// What was asked for since this was last called.
+    pub(super) fn take_cost(&self, duration: Duration) -> Cost {
+        let requests = self.requests.swap(0, Ordering::Relaxed);
+        Cost { requests, bytes: self.bytes.swap(0, Ordering::Relaxed), duration }
+    }
+
+    /// One request: counted, and answered within a bound.
+    async fn ask<T>(&self, path: &str, request: impl Future<Output = Result<T, Cause>>) -> Result<T, Error> {
+        let started = Instant::now();
+        let answer = match timeout(self.limit, request).await {
+            Ok(answer) => answer.map_err(|source| error(path, source)),
+            Err(_) => Err(Error::NoAnswer { path: path.into(), limit: self.limit }),
+        };
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let outcome = match &answer {
+            Err(Error::Read { source: Cause::NoNode, .. }) | Ok(_) => "ok",
+            Err(error) => error.outcome(),
+        };
+        self.metrics.request(&self.registry, outcome, started.elapsed());
+        answer
+    }
+
+    /// Counts the bytes of names and data: the library does not tell those on the wire, which are little more.
+    fn count(&self, answer: Answer) -> Answer {
+        if let Ok(Some(found)) = &answer {
+            let names: usize = found.children.iter().map(|name| name.len() + 4).sum();
+            self.bytes.fetch_add((names + found.data.len()) as u64, Ordering::Relaxed);
+        }
+        answer
+    }
+}
+
+/// That a node is not there is an answer.
+fn present<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Error::Read { source: Cause::NoNode, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn error(path: &str, source: Cause) -> Error {
+    match source {
+        Cause::NoAuth => Error::Denied { path: path.into() },
+        Cause::Unimplemented => Error::Old,
+        source => Error::Read { path: path.into(), source },
+    }
+}
+
+async fn begin(config: &Config, servers: &str) -> Result<zookeeper_client::Client, Error> {
+    let mut connector =
+        zookeeper_client::Client::connector().with_session_timeout(config.session_timeout).with_fail_eagerly();
+    if let Some(login) = &config.login {
+        let login = format!("{}:{}", login.username, login.password.expose());
+        connector = connector.with_auth("digest", login.as_bytes());
+    }
+    let cluster = format!("{servers}{}", config.chroot);
+    let connected = match &config.tls {
+        None => connector.connect(&cluster).await,
+        #[cfg(feature = "zk-tls")]
+        Some(tls) => connector.with_tls(super::tls::options(tls)?).secure_connect(&cluster).await,
+        #[cfg(not(feature = "zk-tls"))]
+        Some(_) => return Err(Error::NoTls),
+    };
+    match connected {
+        Ok(session) => Ok(session),
+        Err(source) => Err(why(config, servers, source).await),
+    }
+}
+
+/// The library says no more than that no server could be reached; what the first one answers to a connection says more.
+async fn why(config: &Config, servers: &str, source: Cause) -> Error {
+    let first = &config.servers[0];
+    match timeout(REASON, TcpStream::connect(&**first)).await {
+        Ok(Err(refused)) => Error::Unreachable { server: servers.into(), source: refused },
+        _ => Error::Connect { servers: servers.into(), source },
+    }
+}

@@ -1,0 +1,231 @@
+//! How a ZooKeeper registry is reached and read. Plain values with defaults; whoever reads configuration fills them.
+
+use crate::{
+    model::Text,
+    registry::http::Tls,
+    util::{
+        secret::Secret,
+        yaml::{Section, Value},
+    },
+};
+use std::time::Duration;
+
+/// The port of ZooKeeper's clients.
+const DEFAULT_PORT: &str = "2181";
+
+/// Everything about one ZooKeeper registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Servers of one ensemble as `host:port`, tried in an order of chance. Never empty; made by [`Config::server`].
+    pub servers: Vec<Text>,
+    /// Below which node all paths stand; empty: none.
+    pub chroot: Text,
+    /// Who reads, by ZooKeeper's scheme `digest`.
+    pub login: Option<Login>,
+    /// Whether TLS is spoken, and with which certificates; its `ca` is there.
+    pub tls: Option<Tls>,
+    /// How changes are noticed.
+    pub mode: Mode,
+    /// When polling: from one list to the next. When watching: until what could not be read is tried again.
+    pub period: Duration,
+    /// When watching: after how long everything is read again nevertheless.
+    pub resync: Option<Duration>,
+    /// After how long without a sign of life a session ends; the server may settle for another time.
+    pub session_timeout: Duration,
+    /// Requests in flight.
+    pub concurrency: usize,
+    /// What is written below the roots.
+    pub layout: Layout,
+    /// The nodes below which services stand; each is a scope.
+    pub roots: Vec<Text>,
+}
+
+/// What is written below a root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// `<root>/<interface>/providers/<URL>`, as Dubbo and SOFARPC write it.
+    Dubbo,
+    /// `<root>/<service>/<instance>` with JSON in it, as Curator and with it Spring Cloud write it.
+    Spring,
+}
+
+/// How changes are noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The server tells them.
+    Watch,
+    /// By reading everything again and again.
+    Poll,
+}
+
+/// A user of ZooKeeper.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The name.
+    pub username: Text,
+    /// The password.
+    pub password: Secret,
+}
+
+impl Layout {
+    /// The key of the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Layout::Dubbo => "dubbo",
+            Layout::Spring => "spring",
+        }
+    }
+
+    /// Where its writers begin by default.
+    const fn default_root(self) -> &'static str {
+        match self {
+            Layout::Dubbo => "/dubbo",
+            Layout::Spring => "/services",
+        }
+    }
+}
+
+impl Config {
+    /// Polling more often than this only burdens the server.
+    pub const MIN_PERIOD: Duration = Duration::from_millis(200);
+
+    /// The defaults.
+    pub fn new(servers: Vec<Text>, layout: Layout) -> Self {
+        Config {
+            servers,
+            chroot: Text::default(),
+            login: None,
+            tls: None,
+            mode: Mode::Watch,
+            period: Duration::from_secs(10),
+            resync: None,
+            session_timeout: Duration::from_secs(10),
+            concurrency: 32,
+            layout,
+            roots: vec![layout.default_root().into()],
+        }
+    }
+
+    /// Reads a server's address: `host`, `host:port`, `[::1]:port`.
+    pub fn server(address: &str) -> Result<Text, String> {
+        // What stands before an @ may be a password, and not even an error shows it.
+        if address.contains('@') {
+            return Err("a server's address holds a user name or a password: write them in `auth`".into());
+        }
+        let refused =
+            || format!("server {address:?} is no address: write host:2181, one server to each entry of the list");
+        let (host, port) = match address.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port),
+            _ => (address, DEFAULT_PORT),
+        };
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+        let fine = !bare.is_empty() && bare.chars().all(known) && port.parse::<u16>().is_ok_and(|port| port != 0);
+        if !fine {
+            return Err(refused());
+        }
+        Ok(if bare.contains(':') { format!("[{bare}]:{port}") } else { format!("{bare}:{port}") }.into())
+    }
+
+    /// Reads the path of a node; never that of the tree as a whole.
+    pub fn path(path: &str) -> Result<Text, String> {
+        let names = path.strip_prefix('/').unwrap_or_default();
+        let fine = |name: &str| !matches!(name, "" | "." | "..") && !name.contains(char::is_control);
+        if names.split('/').all(fine) {
+            return Ok(path.into());
+        }
+        Err(format!("{path:?} is no path of a node: write it from the top, without a slash at its end, such as /dubbo"))
+    }
+
+    /// Reads the section `zookeeper`: `servers`, `chroot`, `auth` (`username`, `password`), `tls` (`ca`, `cert`, `key`),
+    /// `mode` (`watch` or `poll`), `period`, `resync`, `session_timeout`, `concurrency`, and `dubbo` or `spring` with
+    /// their `roots`.
+    pub fn read(section: &mut Section<'_>) -> Option<Self> {
+        let seconds = Duration::from_secs;
+        let servers = section.need("servers", |v| {
+            let servers = v.one_or_each(|v| v.parse(Config::server))?;
+            if servers.is_empty() { v.problem("names no server") } else { Some(servers) }
+        });
+        let chroot = section.get("chroot", |v| v.parse(Config::path));
+        let login = section.section("auth", |s| {
+            let username = s.need("username", read_username);
+            let password = s.need("password", Value::secret);
+            Some(Login { username: username?, password: password? })
+        });
+        let tls = section.section("tls", read_tls);
+        let mode = section.get("mode", |v| v.word(&[("watch", Mode::Watch), ("poll", Mode::Poll)]));
+        let period = section.get("period", |v| v.duration(Config::MIN_PERIOD..=seconds(3600)));
+        let resync = section.get("resync", |v| v.duration(seconds(1)..=seconds(24 * 3600)));
+        let session_timeout = section.get("session_timeout", |v| v.duration(seconds(1)..=seconds(300)));
+        let concurrency = section.get("concurrency", |v| v.integer(1..=256_i64));
+        let (layout, roots) = read_layout(section)?;
+        let defaults = Config::new(servers?, layout);
+        Some(Config {
+            chroot: chroot.unwrap_or(defaults.chroot),
+            login,
+            tls,
+            mode: mode.unwrap_or(defaults.mode),
+            period: period.unwrap_or(defaults.period),
+            resync,
+            session_timeout: session_timeout.unwrap_or(defaults.session_timeout),
+            concurrency: concurrency.map_or(defaults.concurrency, |n| n as usize),
+            layout,
+            roots: roots.unwrap_or(defaults.roots),
+            servers: defaults.servers,
+        })
+    }
+}
+
+fn read_username(value: &Value<'_>) -> Option<Text> {
+    value.parse(|name| match name {
+        "" => Err("must not be empty"),
+        name if name.contains(':') => Err("must hold no ':', which separates it from the password"),
+        name => Ok(Text::from(name)),
+    })
+}
+
+/// As for other registries, but the system's own authorities are not known to the library: one must be named.
+fn read_tls(section: &mut Section<'_>) -> Option<Tls> {
+    let tls = Tls::read(section);
+    if !cfg!(feature = "zk-tls") {
+        return section.value().problem("this Portolan speaks no TLS to ZooKeeper; build it with the feature `zk-tls`");
+    }
+    match tls {
+        Some(Tls { ca: None, .. }) if !section.has("ca") => {
+            section.value().problem("`ca` is missing: the authority that signed the servers' certificates")
+        }
+        tls => tls,
+    }
+}
+
+/// Exactly one of the layouts: names, ports and protocols are a registry's, and the two differ in them.
+fn read_layout(section: &mut Section<'_>) -> Option<(Layout, Option<Vec<Text>>)> {
+    let mut found = Vec::new();
+    for layout in [Layout::Dubbo, Layout::Spring] {
+        let key = layout.name();
+        let given = section.has(key);
+        let roots = section.section(key, |s| s.get("roots", read_roots));
+        if given {
+            found.push((layout, roots));
+        }
+    }
+    match found.len() {
+        1 => found.pop(),
+        0 => section.value().problem("not said what is read; add `dubbo:` or `spring:`"),
+        _ => section.value().problem("dubbo and spring at once; make a registry of each"),
+    }
+}
+
+fn read_roots(value: &Value<'_>) -> Option<Vec<Text>> {
+    let roots: Vec<Text> = value.one_or_each(|v| v.parse(Config::path))?;
+    if roots.is_empty() {
+        return value.problem("names no root");
+    }
+    let inside = |inner: &Text, outer: &Text| inner == outer || inner.starts_with(&format!("{outer}/"));
+    for (i, root) in roots.iter().enumerate() {
+        if let Some(other) = roots[..i].iter().find(|other| inside(root, other) || inside(other, root)) {
+            return value.problem(format!("{root} and {other} overlap; each node is read in one root"));
+        }
+    }
+    Some(roots)
+}

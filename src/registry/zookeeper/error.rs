@@ -1,0 +1,73 @@
+//! Why something could not be had from ZooKeeper: which step, of which node, and what to do.
+
+use std::{io, time::Duration};
+
+/// What went wrong. No text in it holds a user's name or password.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("cannot get a session from {servers}: is it running, and is the address that of its clients' port?")]
+    Connect {
+        servers: String,
+        #[source]
+        source: zookeeper_client::Error,
+    },
+    /// The library tells no cause where a server cannot be reached: this is what the first one says when it is tried.
+    #[error("cannot reach {server}")]
+    Unreachable {
+        server: String,
+        #[source]
+        source: io::Error,
+    },
+    /// It answers so to what it does not know, and ends the session.
+    #[error("the server is older than 3.6")]
+    Old,
+    #[error("the connection to {servers} is lost")]
+    Lost { servers: String },
+    #[error("{path} must not be read: give the user the right to READ it, or check `auth`")]
+    Denied { path: String },
+    #[error("cannot read {path}")]
+    Read {
+        path: String,
+        #[source]
+        source: zookeeper_client::Error,
+    },
+    #[error("{path} was not answered within {limit:?}")]
+    NoAnswer { path: String, limit: Duration },
+    #[cfg(not(feature = "zk-tls"))]
+    #[error("this Portolan speaks no TLS to ZooKeeper; build it with the feature `zk-tls`")]
+    NoTls,
+    #[cfg(feature = "zk-tls")]
+    #[error("cannot use the certificates of `tls`")]
+    Certificates(#[source] zookeeper_client::Error),
+}
+
+impl Error {
+    /// The session is of no use any more: nothing else can be read in it.
+    pub(super) fn is_lost(&self) -> bool {
+        use zookeeper_client::Error as Cause;
+        match self {
+            Error::Denied { .. } => false,
+            Error::Read { source, .. } => matches!(
+                source,
+                Cause::ConnectionLoss
+                    | Cause::SessionExpired
+                    | Cause::SessionMoved
+                    | Cause::AuthFailed
+                    | Cause::ClientClosed
+                    | Cause::Timeout
+                    | Cause::Custom(_)
+            ),
+            _ => true,
+        }
+    }
+
+    /// The word for counting.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self {
+            Error::Denied { .. } => "denied",
+            Error::NoAnswer { .. } => "timeout",
+            error if error.is_lost() => "broken",
+            _ => "invalid",
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Reads session after session: what is to be read, and what of it is told.
+//!
+//! Within a session every root is read whole and told as a list. Then, when watching, only what the watches touch is read
+//! and told by itself; when polling, everything is read again. A root or node that cannot be read keeps what was last
+//! known of it, and is tried again each period. The trees outlive sessions: after a reconnection equal services are the
+//! same pointers.
+
+use super::{
+    Config, Mode,
+    client::Client,
+    error::Error,
+    read::Source,
+    tree::{Change, Tree},
+    watch::{Touched, Watches},
+};
+use crate::{
+    model::Text,
+    registry::{
+        Metrics, Update,
+        backoff::{Backoff, jittered},
+        chain,
+    },
+};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, sleep_until},
+};
+use tracing::{debug, info};
+
+/// A session that lasted this long had succeeded: losing it is a new failure.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// Nobody listens any more.
+#[derive(Debug)]
+pub(super) struct Closed;
+
+/// Why a session's reading ends.
+enum End {
+    Closed,
+    Lost(Error),
+}
+
+impl From<Closed> for End {
+    fn from(Closed: Closed) -> Self {
+        End::Closed
+    }
+}
+
+/// What is to be read of one root.
+#[derive(Debug, Default)]
+struct Looks {
+    /// The list of its nodes.
+    root: bool,
+    nodes: BTreeSet<String>,
+    /// All of it, to be told as a list.
+    whole: bool,
+}
+
+impl Looks {
+    const ALL: Looks = Looks { root: true, nodes: BTreeSet::new(), whole: true };
+
+    fn is_empty(&self) -> bool {
+        !self.root && self.nodes.is_empty()
+    }
+}
+
+/// Reads one registry.
+#[derive(Debug)]
+pub(super) struct Reader {
+    registry: Text,
+    config: Config,
+    metrics: Metrics,
+    out: mpsc::Sender<Update>,
+    trees: Vec<Tree>,
+    /// The servers are older than 3.6, as far as is known.
+    old: bool,
+}
+
+impl Reader {
+    pub(super) fn new(registry: Text, config: Config, out: mpsc::Sender<Update>, metrics: Metrics) -> Self {
+        let tree = |root: &Text| Tree::new(registry.clone(), config.layout, root.clone());
+        let trees = config.roots.iter().map(tree).collect();
+        Reader { registry, config, metrics, out, trees, old: false }
+    }
+
+    /// Reads until nobody listens.
+    pub(super) async fn run(mut self) -> Closed {
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+        let scopes = self.trees.iter().map(Tree::scope).collect();
+        if self.send(Update::Scopes(scopes)).await.is_err() {
+            return Closed;
+        }
+        loop {
+            let started = Instant::now();
+            let error = match self.session().await {
+                End::Closed => return Closed,
+                // Not a failure: the next session asks for nothing that such a server does not know.
+                End::Lost(Error::Old) if !self.old => {
+                    self.old = true;
+                    continue;
+                }
+                End::Lost(error) => error,
+            };
+            if started.elapsed() >= SETTLED {
+                backoff.reset();
+                // The next server may be a newer one.
+                self.old = false;
+            }
+            let update = Update::Failed { scope: None, error: chain(&error) };
+            tokio::select! {
+                sent = self.send(update) => if sent.is_err() { return Closed },
+                () = self.out.closed() => return Closed,
+            }
+            sleep(backoff.next()).await;
+        }
+    }
+
+    /// One session, from its beginning to its loss.
+    async fn session(&mut self) -> End {
+        let client = match Client::connect(self.registry.clone(), &self.config, self.metrics.clone(), self.old).await {
+            Ok(client) => client,
+            Err(error) => return End::Lost(error),
+        };
+        // An update that is dropped halfway is made up for by the lists of the next session.
+        tokio::select! {
+            error = client.lost() => End::Lost(error),
+            end = self.follow(&client) => match end {
+                Ok(never) => match never {},
+                Err(end) => end,
+            },
+        }
+    }
+
+    async fn follow(&mut self, client: &Client) -> Result<std::convert::Infallible, End> {
+        let mut watches = Watches::new(self.config.layout, self.config.roots.clone());
+        for root in &self.config.roots {
+            client.sync(root).await.map_err(End::Lost)?;
+        }
+        if self.config.mode == Mode::Watch {
+            self.watch(client, &mut watches).await.map_err(End::Lost)?;
+        }
+        self.read_all(client, &mut watches).await?;
+        match self.config.mode {
+            Mode::Poll => loop {
+                sleep(jittered(self.config.period)).await;
+                self.read_all(client, &mut watches).await?;
+            },
+            Mode::Watch => self.keep_up(client, &mut watches).await,
+        }
+    }
+
+    /// Watches before anything is read, so that no change falls in between.
+    async fn watch(&self, client: &Client, watches: &mut Watches) -> Result<(), Error> {
+        for root in &self.config.roots {
+            match client.watch_tree(root).await? {
+                Some(watcher) => watches.add_tree(watcher),
+                None => {
+                    watches.watch_nodes();
+                    break;
+                }
+            }
+        }
+        info!(registry = %self.registry, one_by_one = watches.fires_once(), "Watching ZooKeeper.");
+        Ok(())
+    }
+
+    async fn keep_up(&mut self, client: &Client, watches: &mut Watches) -> Result<std::convert::Infallible, End> {
+        let mut again = Instant::now() + self.config.period;
+        let mut resync = self.config.resync.map(|after| Instant::now() + jittered(after));
+        loop {
+            let mut looks: Vec<Looks> = self.trees.iter().map(|_| Looks::default()).collect();
+            let wake = [Some(again), resync, self.grows()].into_iter().flatten().min().unwrap_or(again);
+            tokio::select! {
+                touched = watches.next() => {
+                    let mut touched = Some(touched);
+                    while let Some(place) = touched {
+                        look(&mut looks, place);
+                        touched = watches.ready();
+                    }
+                }
+                () = sleep_until(wake) => {}
+            }
+            let now = Instant::now();
+            if resync.is_some_and(|at| at <= now) {
+                resync = self.config.resync.map(|after| now + jittered(after));
+                self.read_all(client, watches).await?;
+                continue;
+            }
+            if again <= now {
+                again = now + self.config.period;
+                self.try_again(&mut looks).await?;
+            }
+            for (tree, looks) in self.trees.iter().zip(&mut looks) {
+                looks.nodes.extend(tree.grown(SystemTime::now()).cloned());
+            }
+            for (index, looks) in looks.into_iter().enumerate() {
+                self.look(client, watches, index, looks).await?;
+            }
+        }
+    }
+
+    /// When a weight grows next.
+    fn grows(&self) -> Option<Instant> {
+        let until = self.trees.iter().filter_map(Tree::until).min()?;
+        Some(Instant::now() + until.duration_since(SystemTime::now()).unwrap_or_default())
+    }
+
+    /// What could not be read is to be read again. What can is as it was told, and is told once more, so that whatever is
+    /// absent from one list is absent from the next, too: the catalog may want two.
+    async fn try_again(&self, looks: &mut [Looks]) -> Result<(), Closed> {
+        for (tree, looks) in self.trees.iter().zip(looks) {
+            if tree.failed {
+                *looks = Looks::ALL;
+            } else {
+                looks.nodes.extend(tree.unreadable().cloned());
+                self.send(tree.list()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_all(&mut self, client: &Client, watches: &mut Watches) -> Result<(), End> {
+        let started = Instant::now();
+        for index in 0..self.trees.len() {
+            self.look(client, watches, index, Looks::ALL).await?;
+        }
+        self.send(Update::Cost(client.take_cost(started.elapsed()))).await?;
+        Ok(())
+    }
+
+    /// Reads what is to be read of one root, and tells what is new.
+    async fn look(
+        &mut self,
+        client: &Client,
+        watches: &mut Watches,
+        index: usize,
+        mut looks: Looks,
+    ) -> Result<(), End> {
+        if looks.is_empty() {
+            return Ok(());
+        }
+        let (layout, concurrency) = (self.config.layout, self.config.concurrency);
+        let tree = &mut self.trees[index];
+        let root = tree.root.clone();
+        let source = Source { client, layout, root: &root, concurrency };
+        let mut changes = Vec::new();
+        if looks.root {
+            let names = match source.names(watches).await {
+                Ok(names) => names,
+                Err(error) if error.is_lost() => return Err(End::Lost(error)),
+                Err(error) => {
+                    tree.failed = true;
+                    let failed = Update::Failed { scope: Some(tree.scope()), error: chain(&error) };
+                    return Ok(self.send(failed).await?);
+                }
+            };
+            if names.is_none() {
+                debug!(registry = %self.registry, %root, "The root does not exist; it has no services.");
+            }
+            looks.whole |= std::mem::take(&mut tree.failed);
+            let names: BTreeSet<String> = names.into_iter().flatten().collect();
+            let gone: Vec<String> = tree.names().filter(|name| !names.contains(*name)).cloned().collect();
+            for name in gone {
+                watches.disarm(&source.folder(&name));
+                let removed = tree.forget(&name);
+                // A list tells it by not having it.
+                if !looks.whole {
+                    changes.extend(removed);
+                }
+            }
+            let whole = looks.whole;
+            looks.nodes.extend(names.into_iter().filter(|name| whole || !tree.knows(name)));
+        }
+        let read = source.nodes(looks.nodes.into_iter().collect(), watches).await.map_err(End::Lost)?;
+        let now = SystemTime::now();
+        for (name, entries) in read {
+            changes.extend(tree.hear(&name, entries, now));
+        }
+        Ok(self.tell(index, changes, looks.whole).await?)
+    }
+
+    /// Tells changes one by one, or as a list where only a list can tell them.
+    async fn tell(&self, index: usize, changes: Vec<Change>, whole: bool) -> Result<(), Closed> {
+        let tree = &self.trees[index];
+        let listed = whole || changes.contains(&Change::Readable);
+        for change in changes {
+            // A list does not tell that a service has no instance left; it would seem to be absent only.
+            if listed && !matches!(change, Change::Removed(_)) {
+                continue;
+            }
+            if let Some(update) = tree.update(change) {
+                self.send(update).await?;
+            }
+        }
+        if listed { self.send(tree.list()).await } else { Ok(()) }
+    }
+
+    async fn send(&self, update: Update) -> Result<(), Closed> {
+        self.out.send(update).await.map_err(|_| Closed)
+    }
+}
+
+fn look(looks: &mut [Looks], touched: Touched) {
+    match touched {
+        Touched::Root(index) => looks[index].root = true,
+        Touched::Node(index, name) => drop(looks[index].nodes.insert(name)),
+    }
+}

@@ -1,0 +1,155 @@
+//! Which nodes have changed: a stream of places to look at again. What has changed there is read, never taken from the
+//! event, so that all ways of noticing lead to the same result.
+//!
+//! Servers of 3.6 and later have one watch for a whole tree. Older ones have watches that fire once: one for the root's
+//! children, one for each node's, and where data matters one for each entry; whoever reads such a node arms its watch
+//! again. A path is armed at most once, because the server tells a change to each watch.
+
+use super::{
+    Layout,
+    client::{OneshotWatcher, PersistentWatcher},
+    dubbo::RESERVED,
+};
+use crate::model::Text;
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{AbortHandle, Abortable, Aborted, BoxFuture},
+    stream::{self, BoxStream, FuturesUnordered, SelectAll},
+};
+use std::collections::HashMap;
+use zookeeper_client::EventType;
+
+/// Where to look.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Touched {
+    /// At the list of a root's nodes.
+    Root(usize),
+    /// At one node of a root.
+    Node(usize, String),
+}
+
+/// The watches of one session.
+pub(super) struct Watches {
+    layout: Layout,
+    roots: Vec<Text>,
+    trees: SelectAll<BoxStream<'static, String>>,
+    fires_once: bool,
+    armed: Armed,
+    waiting: FuturesUnordered<BoxFuture<'static, Result<String, Aborted>>>,
+}
+
+/// The paths at which a watch waits that fires once, and how each is taken back.
+#[derive(Debug, Default)]
+pub(super) struct Armed(HashMap<String, AbortHandle>);
+
+impl Armed {
+    pub(super) fn waits_at(&self, path: &str) -> bool {
+        self.0.contains_key(path)
+    }
+}
+
+impl Watches {
+    /// None yet.
+    pub(super) fn new(layout: Layout, roots: Vec<Text>) -> Self {
+        let (trees, waiting, armed) = Default::default();
+        Watches { layout, roots, trees, fires_once: false, armed, waiting }
+    }
+
+    /// From now on every node that is read is watched for itself.
+    pub(super) fn watch_nodes(&mut self) {
+        self.trees.clear();
+        self.fires_once = true;
+    }
+
+    /// Whether nodes are watched for themselves: then each that is read must be armed, unless a watch waits there.
+    pub(super) fn fires_once(&self) -> bool {
+        self.fires_once
+    }
+
+    /// Where such watches wait.
+    pub(super) fn armed(&self) -> &Armed {
+        &self.armed
+    }
+
+    /// Takes in the watch of a whole tree.
+    pub(super) fn add_tree(&mut self, watcher: PersistentWatcher) {
+        let events = stream::unfold(watcher, |mut watcher| async {
+            let event = watcher.changed().await;
+            // The end of the session is told by the session itself; asked again after it the library would panic.
+            (event.event_type != EventType::Session).then_some((event.path, watcher))
+        });
+        self.trees.push(events.boxed());
+    }
+
+    /// Takes in the watch of one node.
+    pub(super) fn arm(&mut self, path: String, watcher: OneshotWatcher) {
+        let (abort, registration) = AbortHandle::new_pair();
+        self.armed.0.insert(path.clone(), abort);
+        let fired = async move {
+            let event = watcher.changed().await;
+            if event.event_type == EventType::Session {
+                return std::future::pending().await;
+            }
+            path
+        };
+        self.waiting.push(Abortable::new(fired, registration).boxed());
+    }
+
+    /// A node is gone: nobody waits for it or for what is below it any more.
+    pub(super) fn disarm(&mut self, node: &str) {
+        let below = format!("{node}/");
+        self.armed.0.retain(|path, abort| {
+            let gone = path == node || path.starts_with(&below);
+            if gone {
+                abort.abort();
+            }
+            !gone
+        });
+    }
+
+    /// The next place to look at. Nothing is lost if it is not waited for to the end.
+    pub(super) async fn next(&mut self) -> Touched {
+        loop {
+            tokio::select! {
+                Some(path) = self.trees.next() => {
+                    if let Some(touched) = self.touched(&path) {
+                        return touched;
+                    }
+                }
+                Some(Ok(path)) = self.waiting.next() => {
+                    self.armed.0.remove(&path);
+                    if let Some(touched) = self.touched(&path) {
+                        return touched;
+                    }
+                }
+                else => return std::future::pending().await,
+            }
+        }
+    }
+
+    /// The next place if there is one already.
+    pub(super) fn ready(&mut self) -> Option<Touched> {
+        self.next().now_or_never()
+    }
+
+    fn touched(&self, path: &str) -> Option<Touched> {
+        let below = |root: &Text| path.strip_prefix(&**root).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        let (index, rest) = self.roots.iter().enumerate().find_map(|(i, root)| Some((i, below(root)?)))?;
+        let mut names = rest.split('/').skip(1);
+        let Some(node) = names.next() else { return Some(Touched::Root(index)) };
+        is_concerned(self.layout, node, names.next()).then(|| Touched::Node(index, node.into()))
+    }
+}
+
+/// Whether anything that is read stands there.
+fn is_concerned(layout: Layout, node: &str, below: Option<&str>) -> bool {
+    match layout {
+        Layout::Dubbo => is_service(layout, node) && below.is_none_or(|folder| folder == "providers"),
+        Layout::Spring => true,
+    }
+}
+
+/// Whether a root's child is a service's node.
+pub(super) fn is_service(layout: Layout, node: &str) -> bool {
+    layout != Layout::Dubbo || !RESERVED.contains(&node)
+}

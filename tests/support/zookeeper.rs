@@ -1,0 +1,226 @@
+//! A real ZooKeeper from `tests/servers`, on a free port of its own: written to as providers write, killed, stopped for a
+//! while, started again with its data or without. Its process ends with the value, also when a test panics.
+
+use super::{
+    servers::{prepared, script},
+    until,
+};
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::Stdio,
+    sync::atomic::{AtomicU16, Ordering},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use zookeeper_client::{Acls, Client, CreateMode, CreateOptions, Error};
+
+/// Of a server on a busy machine.
+const START: Duration = Duration::from_secs(60);
+
+/// A server; killed when dropped.
+pub struct ZooKeeper {
+    child: Child,
+    folder: TempDir,
+    name: &'static str,
+    settings: String,
+    port: u16,
+}
+
+impl ZooKeeper {
+    /// Starts what `tests/servers/<name>` runs, and waits until it is ready. `None` where it cannot be had and need not
+    /// be: the test prints that and passes.
+    pub async fn start(name: &'static str) -> Option<ZooKeeper> {
+        Self::start_with(name, "").await
+    }
+
+    /// The same with further lines of its configuration.
+    pub async fn start_with(name: &'static str, settings: &str) -> Option<ZooKeeper> {
+        if !prepared(&[name]).await {
+            return None;
+        }
+        let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+        let child = spawn(name, settings, port, folder.path());
+        let server = ZooKeeper { child, folder, name, settings: settings.into(), port };
+        server.writer().await;
+        Some(server)
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// Ends it at once, as a crash would.
+    pub async fn kill(&mut self) {
+        if self.child.try_wait().unwrap().is_none() {
+            self.child.kill().await.unwrap();
+        }
+    }
+
+    /// Starts it again, with its data, on its port.
+    pub async fn restart(&mut self) {
+        self.kill().await;
+        self.child = spawn(self.name, &self.settings, self.port, self.folder.path());
+        self.writer().await;
+    }
+
+    /// Starts it again with nothing in it, on its port.
+    pub async fn restart_empty(&mut self) {
+        self.kill().await;
+        self.folder = tempfile::tempdir().unwrap();
+        self.restart().await;
+    }
+
+    /// Lets it sleep (`STOP`), or wakes it (`CONT`).
+    pub async fn signal(&self, signal: &str) {
+        let pid = self.child.id().unwrap().to_string();
+        let status = Command::new("kill").args([&format!("-{signal}"), &pid]).status().await.unwrap();
+        assert!(status.success());
+    }
+
+    /// What it says of itself by one of its words of four letters.
+    pub async fn ask(&self, word: &str) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut connection = tokio::net::TcpStream::connect(self.address()).await.unwrap();
+        connection.write_all(word.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// A session that may write.
+    pub async fn writer(&self) -> Writer {
+        self.writer_as(None).await
+    }
+
+    /// The same with a user, as `name:password`.
+    pub async fn writer_as(&self, user: Option<&str>) -> Writer {
+        until("ZooKeeper to take a session", START, || async {
+            let mut connector = Client::connector().with_session_timeout(Duration::from_secs(60)).with_fail_eagerly();
+            if self.name == "zookeeper35" {
+                connector = connector.with_server_version(3, 5, 10);
+            }
+            if let Some(user) = user {
+                connector = connector.with_auth("digest", user.as_bytes());
+            }
+            let session = connector.connect(&self.address().to_string()).await;
+            session.map(Writer).map_err(|error| format!("{error}\n{}", self.log()))
+        })
+        .await
+    }
+
+    /// The end of what it has printed.
+    fn log(&self) -> String {
+        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+impl Drop for ZooKeeper {
+    /// Waits for the end, so that the folder is removed from under nobody.
+    #[expect(clippy::disallowed_methods, reason = "nothing can be awaited here, and nothing else is to run meanwhile")]
+    fn drop(&mut self) {
+        let _ = self.child.start_kill();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// A session that writes.
+pub struct Writer(pub Client);
+
+impl Writer {
+    /// A node with its parents, open to all. One that is there already is left as it is.
+    pub async fn create(&self, path: &str, data: &str) {
+        self.create_as(path, data.as_bytes(), CreateMode::Persistent, Acls::anyone_all()).await;
+    }
+
+    /// One that lives as long as this session.
+    pub async fn create_ephemeral(&self, path: &str, data: &str) {
+        self.create_as(path, data.as_bytes(), CreateMode::Ephemeral, Acls::anyone_all()).await;
+    }
+
+    /// One with rights of its own; its parents are open to all.
+    pub async fn create_as(&self, path: &str, data: &[u8], mode: CreateMode, acls: Acls<'_>) {
+        let parent = path.rsplit_once('/').unwrap().0;
+        if !parent.is_empty() {
+            self.0.mkdir(parent, &CreateMode::Persistent.with_acls(Acls::anyone_all())).await.unwrap();
+        }
+        let options: CreateOptions<'_> = mode.with_acls(acls);
+        match self.0.create(path, data, &options).await {
+            Ok(_) | Err(Error::NodeExists) => {}
+            Err(error) => panic!("{path}: {error}"),
+        }
+    }
+
+    /// Other data in a node.
+    pub async fn set(&self, path: &str, data: &str) {
+        self.0.set_data(path, data.as_bytes(), None).await.unwrap();
+    }
+
+    /// Removes a node and all below it, from below.
+    pub async fn delete(&self, path: &str) {
+        let children = match self.0.list_children(path).await {
+            Ok(children) => children,
+            Err(Error::NoNode) => return,
+            Err(error) => panic!("{path}: {error}"),
+        };
+        for child in children {
+            Box::pin(self.delete(&format!("{path}/{child}"))).await;
+        }
+        match self.0.delete(path, None).await {
+            Ok(()) | Err(Error::NoNode) => {}
+            Err(error) => panic!("{path}: {error}"),
+        }
+    }
+
+    /// A provider's node of an interface, below `/dubbo`; in the answer its path.
+    pub async fn provide(&self, interface: &str, url: &str) -> String {
+        let path = provider("/dubbo", interface, url);
+        self.create(&path, "").await;
+        path
+    }
+}
+
+/// Where a provider's node stands.
+pub fn provider(root: &str, interface: &str, url: &str) -> String {
+    format!("{root}/{interface}/providers/{}", encoded(url))
+}
+
+/// As Java's `URLEncoder` writes it.
+pub fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'*' | b'_');
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+fn spawn(name: &str, settings: &str, port: u16, folder: &Path) -> Child {
+    let log = fs::File::options().append(true).create(true).open(folder.join("log")).unwrap();
+    Command::new(script(name))
+        .args(["run", &port.to_string()])
+        .arg(folder)
+        .env("ZOOKEEPER_SETTINGS", settings)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+/// A free port below the range from which the system gives ports by itself, so that it is free again after a restart.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = 20_000 + (std::process::id() % 250) as u16 * 20;
+    loop {
+        let port = base + NEXT.fetch_add(1, Ordering::Relaxed);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
