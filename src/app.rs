@@ -34,7 +34,7 @@ pub struct App {
     writer: catalog::Writer,
     catalog: catalog::Handle,
     envoys: views::Follower<envoy::Options>,
-    istiods: views::Follower<istio::Options>,
+    istiods: views::Follower<views::Istio>,
     registries: Vec<registry::Registry>,
     registry_metrics: registry::Metrics,
     xds: xds::Server,
@@ -76,7 +76,8 @@ impl App {
         let policies = config.registries.iter().map(|registry| registry.policy.clone()).collect();
         let (writer, catalog) = catalog::Writer::new(policies, config.catalog, catalog_metrics);
         let (envoys, envoy) = views::Follower::new(config.envoy, catalog.clone(), view_metrics.clone());
-        let (istiods, istio) = views::Follower::new(istio::Options::default(), catalog.clone(), view_metrics);
+        let entries = views::Istio::new(istio::Options::default(), view_metrics.clone());
+        let (istiods, istio) = views::Follower::new(entries, catalog.clone(), view_metrics);
         let views = Views { envoy, istio };
         let xds = xds::Server::bind(xds_options(&config.xds), Arc::new(views.clone()), xds_metrics)?;
         let stopping = Arc::new(AtomicBool::new(false));
