@@ -11,7 +11,7 @@ use super::{
     rules::Rules,
 };
 use crate::{
-    model::{DeclaredPort, Endpoint, Hostname, Note, PublishedEndpoint, Reason, Service},
+    model::{DeclaredPort, Endpoint, Hostname, Note, PublishedEndpoint, Reason, Service, Template},
     util::small::SmallMap,
 };
 use std::{
@@ -235,8 +235,8 @@ impl<'a> Publisher<'a> {
 /// The further names of a service: those that are possible, each once, and notes on the others.
 pub(super) fn aliases(rules: &Rules, service: &Service, notes: &mut Notes) -> Vec<Hostname> {
     let mut aliases = Vec::with_capacity(rules.policy.aliases.len());
-    for template in &rules.policy.aliases {
-        let text = template.render(&service.id, &service.labels, &Default::default());
+    let texts = |template: &Template| template.render_each(&service.id, &service.labels);
+    for text in rules.policy.aliases.iter().flat_map(texts) {
         match Hostname::sanitized(&text) {
             Ok(alias) => aliases.push(alias),
             Err(error) => notes.add(Reason::AliasInvalid, text, error.to_string()),

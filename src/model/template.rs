@@ -71,6 +71,23 @@ impl Template {
         text
     }
 
+    /// The texts for a service alone. A label that is a list with commas gives one text for each of its parts, and one that
+    /// is not there gives none.
+    pub fn render_each(&self, id: &ServiceId, service: &Labels) -> Vec<String> {
+        let (mut texts, instance) = (vec![String::new()], Labels::new());
+        let subject = Subject { host: "", id, service, instance: &instance };
+        for part in self.parts.chunks(1) {
+            let mut value = String::new();
+            subject.render(part, &mut value);
+            let values: Vec<&str> = match part {
+                [Part::Label { .. }] => value.split(',').map(str::trim).filter(|value| !value.is_empty()).collect(),
+                _ => vec![&value],
+            };
+            texts = texts.iter().flat_map(|text| values.iter().map(move |value| format!("{text}{value}"))).collect();
+        }
+        texts
+    }
+
     /// Whether instances of one service may give different texts.
     pub fn reads_labels(&self) -> bool {
         self.parts.iter().any(|p| matches!(p, Part::Label { .. }))
@@ -219,6 +236,17 @@ mod tests {
         let error = Template::parse_of_host("{hots}").unwrap_err().to_string();
         assert!(error.contains("{hots}") && error.contains("{host%ENDING}"), "{error}");
         assert!(Template::parse("{host}").is_err(), "a host is not named after itself");
+    }
+
+    #[test]
+    fn a_list_in_a_label_gives_a_text_for_each_part() {
+        let service = Labels::from([("vip".into(), "a, b,".into()), ("env".into(), "x,y".into())]);
+        let render = |t: &str| Template::parse(t).unwrap().render_each(&id(), &service);
+        assert_eq!(render("{service}.x"), ["svc.x"]);
+        assert_eq!(render("{label:vip}.x"), ["a.x", "b.x"]);
+        assert_eq!(render("{label:vip}.{label:env}"), ["a.x", "a.y", "b.x", "b.y"]);
+        assert_eq!(render("{label:none|c}.x"), ["c.x"]);
+        assert_eq!(render("{label:none}.x"), [""; 0]);
     }
 
     #[test]
