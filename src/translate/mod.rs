@@ -48,11 +48,14 @@ pub enum Why {
     /// Services on one TCP port without virtual addresses share one listener: one of them gets everything.
     #[error("it has no virtual address, because the range is nearly full; give `istio: vip` a larger one")]
     NoVip,
+    /// Istio would refuse it.
+    #[error("Istio takes no such entry: {0}")]
+    EntryRefused(istio::Refusal),
 }
 
 impl Why {
     /// All codes.
-    pub const CODES: [&str; 8] = [
+    pub const CODES: [&str; 9] = [
         "host_name",
         "unix_among_names",
         "unix_path_long",
@@ -61,6 +64,7 @@ impl Why {
         "label_refused",
         "address_refused",
         "no_vip",
+        "entry_refused",
     ];
 
     /// The code, for metrics and scripts.
@@ -74,6 +78,7 @@ impl Why {
             Why::LabelRefused => "label_refused",
             Why::AddressRefused => "address_refused",
             Why::NoVip => "no_vip",
+            Why::EntryRefused(_) => "entry_refused",
         }
     }
 }

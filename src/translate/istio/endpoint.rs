@@ -4,11 +4,7 @@
 //! is left out. It takes endpoints as they come: they are sorted, each place once, because another order is a push and a
 //! double takes twice its share.
 
-use super::{
-    label,
-    options::{Rules, Subject},
-    validate,
-};
+use super::{EndpointLabels, Rules, label, slime, subject::Subject, validate};
 use crate::{
     model::{Address, Port, PublishedEndpoint, PublishedService, ServicePort, Text},
     pb::istio::networking::v1alpha3::WorkloadEntry,
@@ -18,45 +14,52 @@ use std::collections::BTreeSet;
 
 /// An endpoint as one port sees it. A unix socket has no port number.
 #[derive(Debug, Clone, Copy)]
-struct Place<'a> {
+pub(super) struct Place<'a> {
     endpoint: &'a PublishedEndpoint,
-    port: Option<Port>,
+    pub(super) port: Option<Port>,
 }
 
-/// The endpoints that have the port. `port_name` is what the entry calls it.
-pub(super) fn endpoints(
+/// The endpoints at these places. All ports of the entry lead to the one that an endpoint listens on.
+pub(super) fn entries(
     service: &PublishedService,
-    port: &ServicePort,
-    port_name: &str,
+    places: &[Place<'_>],
+    port_names: &[&str],
     rules: &Rules,
     rejected: &mut Vec<Rejected>,
 ) -> Vec<WorkloadEntry> {
-    let places = places(service, port, rejected);
-    let weights = weights(&places);
-    let (subject, mut refused) = (Subject::new(service), BTreeSet::<Text>::new());
-    let mut entry = |(place, weight): (&Place<'_>, u32)| {
-        let endpoint = place.endpoint;
-        let rendered = |template: &Option<_>| {
-            template.as_ref().map(|t| subject.render_for(t, &endpoint.labels)).unwrap_or_default()
-        };
+    let endpoints: Vec<&PublishedEndpoint> = places.iter().map(|place| place.endpoint).collect();
+    let weights = if rules.weights { weights(&endpoints) } else { vec![0; endpoints.len()] };
+    let labels = match rules.endpoint_labels {
+        EndpointLabels::Whole => endpoints.iter().map(|endpoint| label::owned(&endpoint.labels)).collect(),
+        EndpointLabels::Slime => slime::of_instances(&endpoints),
+        EndpointLabels::SlimeDubbo => slime::of_providers(&endpoints),
+    };
+    let (subject, mut refused) = (Subject::new(service, rules), BTreeSet::<Text>::new());
+    let mut entry = |((place, weight), labels): ((&Place<'_>, u32), _)| {
+        let own = &place.endpoint.labels;
+        let ports = place.port.into_iter().flat_map(|number| port_names.iter().map(move |name| (name, number)));
         WorkloadEntry {
             address: place.address(),
-            ports: place.port.map(|number| (port_name.to_owned(), number.get().into())).into_iter().collect(),
-            labels: label::taken(&endpoint.labels, |key| _ = refused.insert(key.into())),
-            network: rendered(&rules.network),
-            locality: endpoint.locality.to_string(),
+            ports: ports.map(|(name, number)| ((*name).to_owned(), number.get().into())).collect(),
+            labels: label::taken(labels, &mut |key| _ = refused.insert(key.into())),
+            network: subject.of_endpoint(&rules.network, own),
+            locality: place.endpoint.locality.to_string(),
             weight,
-            service_account: rendered(&rules.service_account),
+            service_account: subject.of_endpoint(&rules.service_account, own),
         }
     };
-    let entries = places.iter().zip(weights).map(&mut entry).collect();
+    let entries = places.iter().zip(weights).zip(labels).map(&mut entry).collect();
     let label = |key: Text| Rejected { host: service.host.clone(), subject: key, why: Why::LabelRefused };
     rejected.extend(refused.into_iter().map(label));
     entries
 }
 
 /// The endpoints that are sent, sorted, each address and port once.
-fn places<'a>(service: &'a PublishedService, port: &ServicePort, rejected: &mut Vec<Rejected>) -> Vec<Place<'a>> {
+pub(super) fn places<'a>(
+    service: &'a PublishedService,
+    port: &ServicePort,
+    rejected: &mut Vec<Rejected>,
+) -> Vec<Place<'a>> {
     let own = service.ports.first().is_some_and(|first| first.name == port.name);
     let serving = service.endpoints.iter().filter(|endpoint| endpoint.health.serves());
     let mut places: Vec<Place<'_>> = serving.filter_map(|endpoint| Place::of(endpoint, port, own)).collect();
@@ -117,9 +120,9 @@ impl<'a> Place<'a> {
 }
 
 /// The smallest whole numbers of these proportions, 0 for 1: that is what absent means, and most are.
-fn weights(places: &[Place<'_>]) -> Vec<u32> {
-    let scale = Scale::of(places.iter().map(|place| place.endpoint.weight));
-    let scaled: Vec<u32> = places.iter().map(|place| scale.apply(place.endpoint.weight)).collect();
+fn weights(endpoints: &[&PublishedEndpoint]) -> Vec<u32> {
+    let scale = Scale::of(endpoints.iter().map(|endpoint| endpoint.weight));
+    let scaled: Vec<u32> = endpoints.iter().map(|endpoint| scale.apply(endpoint.weight)).collect();
     let common = scaled.iter().copied().fold(0, greatest_common_divisor).max(1);
     scaled.into_iter().map(|weight| if weight == common { 0 } else { weight / common }).collect()
 }

@@ -3,7 +3,7 @@
 use crate::model::Labels;
 use std::collections::BTreeMap;
 
-/// Of a label's key without its prefix, and of a DNS label.
+/// Of a label's key without its prefix, and of a label of DNS.
 const MAX_NAME: usize = 63;
 
 /// Of a key's prefix.
@@ -16,26 +16,39 @@ pub(super) fn is_key(key: &str) -> bool {
     prefix.is_none_or(domain) && name.len() <= MAX_NAME && is_qualified(name)
 }
 
-/// Whether Istio takes the value: nothing, or letters, digits, `-`, `_` and `.`, with letters or digits at the ends.
+/// Whether Istio takes the value: nothing, or letters, digits, `-`, `_` and `.`, with letters or digits at the ends. Its
+/// length does not matter to Istio.
 pub(super) fn is_value(value: &str) -> bool {
     value.is_empty() || is_qualified(value)
 }
 
-/// Whether it is a DNS label, in any case.
+/// Whether it is a label of DNS, in any case.
 pub(super) fn is_dns_label(label: &str) -> bool {
     label.len() <= MAX_NAME && is_domain_part(label)
 }
 
+/// A label of DNS as Kubernetes has it, made of any text; empty if nothing is left.
+pub(super) fn dns_label(text: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let label: String = text.chars().map(safe).skip_while(|c| *c == '-').take(MAX_NAME).collect();
+    label.trim_end_matches('-').to_owned()
+}
+
+/// The labels as they are.
+pub(super) fn owned(labels: &Labels) -> BTreeMap<String, String> {
+    labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+}
+
 /// The labels that Istio takes; the keys of the others go to `refused`.
-pub(super) fn taken(labels: &Labels, mut refused: impl FnMut(&str)) -> BTreeMap<String, String> {
-    let mut taken = BTreeMap::new();
-    for (key, value) in labels {
-        if is_key(key) && is_value(value) {
-            taken.insert(key.to_string(), value.to_string());
-        } else {
+pub(super) fn taken(labels: BTreeMap<String, String>, refused: &mut impl FnMut(&str)) -> BTreeMap<String, String> {
+    let mut taken = labels;
+    taken.retain(|key, value| {
+        let fine = is_key(key) && is_value(value);
+        if !fine {
             refused(key);
         }
-    }
+        fine
+    });
     taken
 }
 

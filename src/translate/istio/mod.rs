@@ -3,16 +3,20 @@
 //! One entry for each port, because Istio sends an endpoint that lacks one of its entry's ports to the wrong place: the
 //! service's own port stands on its host, every further one on the host of the port. An instance that comes or goes
 //! alters `endpoints` alone, which costs the mesh one small push; everything else of an entry depends on configuration,
-//! names and ports.
+//! names and ports. (Rules that read endpoints' labels for the entry's, or instances' ports for its ports, choose
+//! otherwise.)
 
 mod endpoint;
 mod label;
 mod options;
+mod slime;
+mod subject;
 #[cfg(test)]
 mod tests;
 mod validate;
 
-pub use options::{Location, Options, Rules};
+pub use options::{EndpointLabels, Location, Options, Ports, Rules};
+pub use validate::{Refusal, refusal};
 
 use super::{Rejected, Why};
 use crate::{
@@ -29,64 +33,42 @@ use crate::{
     },
     resource::{Kind, Name, Resource, content_version, version_text},
 };
-use options::Subject;
+use endpoint::Place;
 use prost::{Message, Name as _};
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
+use subject::Subject;
 
-/// All entries of a service, and what of it cannot be sent. `vips` knows the virtual addresses of
-/// [`vip_hosts`], one of each of the options' networks.
+/// All entries of a service, and what of it cannot be sent. `vips` knows the virtual addresses of [`vip_hosts`], one of
+/// each of the options' networks.
 pub fn translate(
     service: &PublishedService,
     options: &Options,
     vips: &dyn Fn(&Hostname) -> Vec<IpAddr>,
 ) -> (Vec<(Kind, Resource)>, Vec<Rejected>) {
     let (mut entries, mut rejected) = (Vec::new(), Vec::new());
+    let rules = options.rules(service);
+    let subject = Subject::new(service, rules);
+    let metadata = metadata(&subject, rules, options, &mut rejected);
     for port in &service.ports {
-        let rules = options.rules(service);
-        let subject = Subject::new(service);
-        let port_name = port_name(port);
-        let spec = ServiceEntry {
-            ports: vec![PbPort {
-                number: port.number.get().into(),
-                protocol: protocol(port.protocol).to_owned(),
-                name: port_name.clone(),
-            }],
-            location: match rules.location {
-                Location::Internal => PbLocation::MeshInternal.into(),
-                Location::External => PbLocation::MeshExternal.into(),
-            },
-            endpoints: endpoint::endpoints(service, port, &port_name, rules, &mut rejected),
-            export_to: rules.export_to.iter().map(ToString::to_string).collect(),
-            subject_alt_names: rules.subject_alt_names.iter().map(|t| subject.render(t)).collect(),
-            ..ServiceEntry::default()
-        };
-        for (name, hosts) in hosts(service, port, &subject.render(&rules.name)) {
-            let addresses = if needs_vip(port) { vips(&hosts[0]) } else { Vec::new() };
-            if needs_vip(port) && addresses.len() < options.vip.len() {
-                let subject = hosts[0].text().clone();
-                rejected.push(Rejected { host: service.host.clone(), subject, why: Why::NoVip });
+        let spec = spec(service, port, &subject, rules, &mut rejected);
+        for (name, hosts) in hosts(service, port, &subject.name()) {
+            let mut reject = |why| {
+                rejected.push(Rejected { host: service.host.clone(), subject: hosts[0].text().clone(), why });
+            };
+            let vips = if needs_vip(port) { vips(&hosts[0]) } else { Vec::new() };
+            if needs_vip(port) && vips.len() < options.vip.len() {
+                reject(Why::NoVip);
             }
-            let mut spec = ServiceEntry {
-                addresses: addresses.iter().map(ToString::to_string).collect(),
+            let name = format!("{}/{name}", metadata.name);
+            let spec = ServiceEntry {
+                addresses: vips.iter().map(ToString::to_string).collect(),
                 hosts: hosts.iter().map(ToString::to_string).collect(),
                 ..spec.clone()
             };
-            spec.set_resolution(if service.dns && !spec.endpoints.is_empty() {
-                Resolution::Dns
-            } else {
-                Resolution::Static
-            });
-            let name = format!("{}/{}", subject.render(&rules.namespace), name.replace('/', "-"));
-            let labels = rules.labels.iter().map(|(key, t)| (key.to_string(), subject.render(t)));
-            let annotations = rules.annotations.iter().map(|(key, t)| (key.to_string(), subject.render(t)));
-            let metadata = Metadata {
-                name,
-                create_time: Some(Timestamp { seconds: options.create_time }),
-                labels: labels.filter(|(_, value)| !value.is_empty()).collect(),
-                annotations: annotations.filter(|(_, value)| !value.is_empty()).collect(),
-                version: String::new(),
-            };
-            entries.push(encoded(metadata, &spec));
+            match refusal(&name, &spec) {
+                Some(refusal) => reject(Why::EntryRefused(refusal)),
+                None => entries.push(encoded(Metadata { name, ..metadata.clone() }, &spec)),
+            }
         }
     }
     (entries, rejected)
@@ -96,6 +78,60 @@ pub fn translate(
 pub fn vip_hosts(service: &PublishedService) -> Vec<Hostname> {
     let ports = service.ports.iter().filter(|port| needs_vip(port));
     ports.flat_map(|port| hosts(service, port, "")).flat_map(|(_, hosts)| hosts).collect()
+}
+
+/// What all entries of a service have alike; its `name` is the namespace only.
+fn metadata(subject: &Subject<'_>, rules: &Rules, options: &Options, rejected: &mut Vec<Rejected>) -> Metadata {
+    let mut refused = |key: &str| rejected.push(subject.rejected(key, Why::LabelRefused));
+    Metadata {
+        name: subject.namespace(),
+        create_time: Some(Timestamp { seconds: options.create_time }),
+        version: String::new(),
+        labels: label::taken(subject.texts(&rules.labels), &mut refused),
+        annotations: subject.texts(&rules.annotations),
+    }
+}
+
+/// A port's entry without hosts and virtual addresses.
+fn spec(
+    service: &PublishedService,
+    port: &ServicePort,
+    subject: &Subject<'_>,
+    rules: &Rules,
+    rejected: &mut Vec<Rejected>,
+) -> ServiceEntry {
+    let places = endpoint::places(service, port, rejected);
+    let ports = ports(port, &places, rules.ports);
+    let names: Vec<&str> = ports.iter().map(|port| &*port.name).collect();
+    let endpoints = endpoint::entries(service, &places, &names, rules, rejected);
+    let location = match rules.location {
+        Location::Internal => PbLocation::MeshInternal,
+        Location::External => PbLocation::MeshExternal,
+    };
+    // Where names are resolved and there are none, Envoy would resolve the host itself.
+    let resolution = if service.dns && !endpoints.is_empty() { Resolution::Dns } else { Resolution::Static };
+    ServiceEntry {
+        ports,
+        endpoints,
+        location: location.into(),
+        resolution: resolution.into(),
+        export_to: subject.export_to(),
+        subject_alt_names: subject.subject_alt_names(),
+        ..ServiceEntry::default()
+    }
+}
+
+fn ports(port: &ServicePort, places: &[Place<'_>], which: Ports) -> Vec<PbPort> {
+    let protocol = protocol(port.protocol);
+    let named = |number: u32, name: String| PbPort { number, name, protocol: protocol.to_owned() };
+    match which {
+        Ports::Own => vec![named(port.number.get().into(), port_name(port))],
+        Ports::Instances => {
+            let listening = places.iter().filter_map(|place| place.port);
+            let numbers: BTreeSet<_> = listening.chain([port.number]).collect();
+            numbers.into_iter().map(|n| named(n.get().into(), format!("{}-{n}", port.protocol))).collect()
+        }
+    }
 }
 
 /// Whether Istio tells services on one port of this protocol apart by their addresses alone: where there is neither a
@@ -111,7 +147,7 @@ fn hosts(service: &PublishedService, port: &ServicePort, name: &str) -> Vec<(Str
     let prefix = port.host.as_str().strip_suffix(service.host.as_str()).unwrap_or_default();
     let alias = |alias: &Hostname| Hostname::new(&format!("{prefix}{alias}")).ok();
     let aliases = service.aliases.iter().filter_map(alias);
-    let main = (format!("{prefix}{name}"), vec![port.host.clone()]);
+    let main = (if name.is_empty() { String::new() } else { format!("{prefix}{name}") }, vec![port.host.clone()]);
     if needs_vip(port) {
         return std::iter::once(main).chain(aliases.map(|host| (host.to_string(), vec![host]))).collect();
     }

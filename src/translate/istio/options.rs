@@ -1,6 +1,6 @@
 //! How services become `ServiceEntry`s. The configuration makes it.
 
-use crate::model::{Labels, PublishedService, ServiceId, Template, Text};
+use crate::model::{PublishedService, Template, Text};
 use ipnet::{IpNet, Ipv4Net};
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -35,12 +35,18 @@ pub struct Rules {
     pub export_to: Vec<Text>,
     /// Whether it is a part of the mesh. Inside by default.
     pub location: Location,
+    /// Which ports it has. Its own by default.
+    pub ports: Ports,
     /// Labels of the entry. What comes out empty is left out. Istiod pushes everything anew when one changes.
     pub labels: BTreeMap<Text, Template>,
     /// Annotations of the entry. A change of one costs nothing.
     pub annotations: BTreeMap<Text, Template>,
     /// The names that a server's certificate may have.
     pub subject_alt_names: Vec<Template>,
+    /// Whether endpoints have their weights. They do by default.
+    pub weights: bool,
+    /// Which labels endpoints have. All that Istio takes by default.
+    pub endpoint_labels: EndpointLabels,
     /// The network of each endpoint; may read its labels.
     pub network: Option<Template>,
     /// The service account of each endpoint; may read its labels.
@@ -66,9 +72,12 @@ impl Default for Rules {
             name: template("{host}"),
             export_to: Vec::new(),
             location: Location::default(),
+            ports: Ports::default(),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             subject_alt_names: Vec::new(),
+            weights: true,
+            endpoint_labels: EndpointLabels::default(),
             network: None,
             service_account: None,
         }
@@ -106,27 +115,38 @@ impl Location {
     }
 }
 
-/// What the templates of one service are filled from.
-#[derive(Debug)]
-pub(super) struct Subject<'a> {
-    service: &'a PublishedService,
-    owner: ServiceId,
+/// Which ports an entry has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ports {
+    /// The one that clients ask for, whatever instances listen on.
+    #[default]
+    Own,
+    /// Also every port that an instance listens on; each leads to all instances. Istiod pushes everything anew when an
+    /// instance brings a port that no other has.
+    Instances,
 }
 
-impl<'a> Subject<'a> {
-    /// A service belongs to its first source.
-    pub(super) fn new(service: &'a PublishedService) -> Self {
-        let nobody = || ServiceId { registry: "".into(), namespace: "".into(), group: "".into(), name: "".into() };
-        Subject { service, owner: service.sources.first().cloned().unwrap_or_else(nobody) }
-    }
+impl Ports {
+    /// All of them.
+    pub const ALL: [Ports; 2] = [Ports::Own, Ports::Instances];
 
-    /// The text for the service as a whole.
-    pub(super) fn render(&self, template: &Template) -> String {
-        self.render_for(template, &Labels::new())
+    /// The word in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Ports::Own => "own",
+            Ports::Instances => "instances",
+        }
     }
+}
 
-    /// The text for one of its endpoints.
-    pub(super) fn render_for(&self, template: &Template, endpoint: &Labels) -> String {
-        template.render_of_host(self.service.host.as_str(), &self.owner, &self.service.labels, endpoint)
-    }
+/// Which labels endpoints have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EndpointLabels {
+    /// All that Istio takes.
+    #[default]
+    Whole,
+    /// As Slime makes them.
+    Slime,
+    /// As Slime makes them of the parameters of Dubbo.
+    SlimeDubbo,
 }

@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::{
-    model::{Address, Health, Labels, Locality, Port, PublishedEndpoint, ServiceId, Text, Weight},
+    model::{Address, Health, Labels, Locality, Port, PublishedEndpoint, ServiceId, Template, Text, Weight},
     pb::istio::networking::v1alpha3::WorkloadEntry,
     resource::Variant,
 };
+use proptest::{collection::vec, prelude::*, sample::select};
 use std::collections::BTreeMap;
 use xds_api::pb::envoy::service::discovery::v3::DiscoveryResponse;
 
@@ -134,4 +135,130 @@ fn weights_are_the_smallest_whole_numbers_of_their_proportions() {
     assert_eq!(weighted(&[5.0, 5.0]), [0, 0]);
     assert_eq!(weighted(&[1.0, 0.5, 2.0]), [2, 0, 4]);
     assert_eq!(weighted(&[0.0005, 0.9]), [0, 1800]);
+}
+
+#[test]
+fn entries_are_named_by_template_and_see_what_is_configured() {
+    let template = |text| Template::parse_of_host(text).unwrap();
+    let rules = Rules {
+        namespace: template("Team_{label:team}"),
+        name: template("{registry}/{service}"),
+        export_to: vec!["team-a".into(), ".".into(), "other".into()],
+        labels: [("team", "{label:team}"), ("zone", "{label:zone}"), ("none", "{label:none}"), ("bad", "a b")]
+            .map(|(key, value)| (key.into(), template(value)))
+            .into(),
+        ..Rules::default()
+    };
+    let zoned = |zone: &str| PublishedEndpoint {
+        labels: Labels::from([("zone".into(), zone.into())]),
+        ..endpoint(&format!("10.0.0.{}", zone.len()), &[("http", 8080)])
+    };
+    let mut service = service(vec![zoned("b"), zoned("aa")]);
+    service.labels.insert("team".into(), "a".into());
+    let options = Options { registries: [("r".into(), rules)].into(), vip: Vec::new(), ..Options::default() };
+    let (resources, rejected) = translate(&service, &options, &|_| Vec::new());
+    let all: BTreeMap<_, _> = resources.iter().map(|(_, resource)| decoded(resource)).collect();
+    let names: Vec<&str> = all.keys().map(String::as_str).collect();
+    assert_eq!(names, ["team-a/r-Orders", "team-a/rpc.orders", "team-a/rpc.r-Orders"]);
+    let (metadata, entry) = &all["team-a/r-Orders"];
+    let labels = [("team", "a"), ("zone", "aa")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(metadata.labels, BTreeMap::from(labels));
+    assert_eq!(entry.export_to, [".", "other"], "the own namespace is there as `.` already");
+    let told: Vec<String> = rejected.iter().map(|r| format!("{} {}", r.subject, r.why.code())).collect();
+    assert_eq!(told, ["bad label_refused"]);
+}
+
+#[test]
+fn an_entry_that_istio_would_refuse_is_not_sent_and_told() {
+    let rules = Rules { namespace: Template::parse_of_host("{label:team}").unwrap(), ..Rules::default() };
+    let options = Options { rules, vip: Vec::new(), ..Options::default() };
+    let (resources, rejected) = translate(&service(Vec::new()), &options, &|_| Vec::new());
+    assert_eq!(resources, []);
+    let told: Vec<String> = rejected.iter().map(|r| format!("{}: {}", r.subject, r.why)).collect();
+    let why = "Istio takes no such entry: the name \"/orders.example\" is not a namespace, one slash and a name";
+    assert_eq!(told[0], format!("orders.example: {why}"));
+    assert_eq!(told.len(), 3, "{told:?}");
+}
+
+#[test]
+fn tcp_services_have_the_addresses_that_they_are_given_and_others_none() {
+    let vip = |host: &Hostname| vec![IpAddr::from([241, 0, 0, host.as_str().len() as u8])];
+    let (resources, rejected) = translate(&service(Vec::new()), &Options::default(), &vip);
+    let all: BTreeMap<_, _> = resources.iter().map(|(_, resource)| decoded(resource)).collect();
+    let addresses: Vec<(&str, &[String])> = all.iter().map(|(name, (_, e))| (&name[9..], &*e.addresses)).collect();
+    let expected: [(&str, &[String]); 3] = [
+        ("orders.example", &[]),
+        ("rpc.orders", &["241.0.0.10".to_owned()]),
+        ("rpc.orders.example", &["241.0.0.18".to_owned()]),
+    ];
+    assert_eq!(addresses, expected);
+    assert_eq!(rejected, []);
+    let hosts: Vec<String> = vip_hosts(&service(Vec::new())).iter().map(ToString::to_string).collect();
+    assert_eq!(hosts, ["rpc.orders.example", "rpc.orders"]);
+    let (_, rejected) = translate(&service(Vec::new()), &Options::default(), &|_| Vec::new());
+    let told: Vec<String> = rejected.iter().map(|r| format!("{} {}", r.subject, r.why.code())).collect();
+    assert_eq!(told, ["rpc.orders.example no_vip", "rpc.orders no_vip"]);
+}
+
+#[test]
+fn names_are_resolved_only_where_there_are_some() {
+    let named = |endpoints| {
+        let service = PublishedService { dns: true, ..service(endpoints) };
+        let entry = entries(&service)["portolan/orders.example"].1.clone();
+        (entry.resolution(), entry.endpoints.into_iter().map(|e| e.address).collect::<Vec<_>>())
+    };
+    let endpoints = vec![endpoint("node.internal", &[("http", 80)]), endpoint("a_b", &[("http", 80)])];
+    assert_eq!(named(endpoints), (Resolution::Dns, vec!["node.internal".to_owned()]));
+    assert_eq!(named(Vec::new()), (Resolution::Static, Vec::new()));
+}
+
+fn any_endpoint() -> impl Strategy<Value = PublishedEndpoint> {
+    let addresses = vec!["10.0.0.1", "10.0.0.2", "::1", "/run/a.sock", "/run/", "name.internal", "na_me", "1.2.3.4"];
+    let ports = (prop::option::of(select(vec![80_i64, 81])), prop::option::of(select(vec![90_i64, 91])));
+    let key = select(vec!["version", "@class", "a/b/c", "版本", "_x", "x_", "example.com/k", "gRPC_port", ""]);
+    let value = select(vec!["v1", "", "a b", "杭州", "-x", "http://x", "a_b.c"]);
+    let health = select(vec![Health::Healthy, Health::Unhealthy, Health::Draining, Health::Unknown]);
+    (select(addresses), ports, vec((key, value), 0..4), 0.0001..100.0, health).prop_map(
+        |(address, (http, rpc), labels, weight, health)| PublishedEndpoint {
+            ports: [("http", http), ("rpc", rpc)]
+                .into_iter()
+                .filter_map(|(name, port)| Some((Text::from(name), Port::new(port?).unwrap())))
+                .collect(),
+            labels: labels.into_iter().map(|(k, v)| (Text::from(k), Text::from(v))).collect(),
+            weight: Weight::relative(weight, 1.0).unwrap(),
+            health,
+            ..endpoint(address, &[])
+        },
+    )
+}
+
+fn any_rules() -> impl Strategy<Value = Rules> {
+    let style = select(vec![EndpointLabels::Whole, EndpointLabels::Slime, EndpointLabels::SlimeDubbo]);
+    (style, any::<bool>()).prop_map(|(endpoint_labels, weights)| Rules { endpoint_labels, weights, ..Rules::default() })
+}
+
+proptest! {
+    #[test]
+    fn istio_takes_every_entry_and_their_order_does_not_matter(
+        (endpoints, shuffled) in vec(any_endpoint(), 0..12)
+            .prop_flat_map(|endpoints| (Just(endpoints.clone()), Just(endpoints).prop_shuffle())),
+        rules in any_rules(),
+        dns in any::<bool>(),
+    ) {
+        let options = Options { rules, vip: Vec::new(), ..Options::default() };
+        let made = |endpoints| {
+            let service = PublishedService { dns, ..service(endpoints) };
+            translate(&service, &options, &|_| Vec::new())
+        };
+        let (resources, rejected) = made(endpoints);
+        prop_assert_eq!(resources.len(), 3, "no entry is lost to an endpoint: {:?}", rejected);
+        for (_, resource) in &resources {
+            let (name, (_, entry)) = decoded(resource);
+            prop_assert_eq!(refusal(&name, &entry), None);
+            let places: Vec<_> = entry.endpoints.iter().map(|e| (e.address.clone(), e.ports.clone())).collect();
+            let distinct: std::collections::BTreeSet<_> = places.iter().cloned().collect();
+            prop_assert_eq!(places.len(), distinct.len(), "each place once");
+        }
+        prop_assert_eq!(resources, made(shuffled).0);
+    }
 }
