@@ -105,6 +105,7 @@ fn configuration_keys() -> BTreeSet<String> {
 xds: { ?: 1, limits: { ?: 1 } }
 admin: { ?: 1 }
 envoy: { ?: 1 }
+istio: { ?: 1 }
 catalog: { ?: 1 }
 log: { ?: 1 }
 registries:
@@ -112,6 +113,7 @@ registries:
   name: a
   nacos: { ?: 1, tls: { ?: 1 } }
   include: { ?: 1 }
+  istio: { ?: 1 }
   publish: { ?: 1, ports: [{ ?: 1 }], relabel: [{ set: a, ?: 1 }, { rename: a, ?: 1 }] }
 - { name: b, file: { ?: 1 } }
 - { name: c, zookeeper: { ?: 1, auth: { ?: 1 }, tls: { ?: 1 }, dubbo: { ?: 1 } } }

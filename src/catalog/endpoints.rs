@@ -118,9 +118,13 @@ impl Publishing<'_> {
 
     fn endpoint(&self, address: Address, ports: Vec<(Text, Port)>, instance: &Instance) -> PublishedEndpoint {
         let endpoint = instance.endpoint;
-        let locality = match &self.rules.policy.locality {
+        let rule = self.rules.policy.locality.as_ref();
+        let ruled = rule.map(|rule| rule.render(&self.service.id, &self.service.labels, &instance.labels));
+        let locality = match ruled.filter(|text| !text.is_empty()) {
             None => endpoint.locality.clone(),
-            Some(rule) => Locality::parse(&rule.render(&self.service.id, &self.service.labels, &instance.labels)),
+            // Istio's label for it has dots, because labels have no slashes.
+            Some(text) if !text.contains('/') => Locality::parse(&text.replacen('.', "/", 2)),
+            Some(text) => Locality::parse(&text),
         };
         let health = match endpoint.health {
             Health::Unhealthy | Health::Unknown if self.protected => Health::Healthy,

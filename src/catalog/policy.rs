@@ -27,7 +27,8 @@ pub struct Policy {
     pub protocol: Protocol,
     /// Changes of labels, in order, before everything else that reads labels except `select`.
     pub relabel: Vec<Relabel>,
-    /// Where an instance runs, from its labels; `None`: as the registry says.
+    /// Where an instance runs, from its labels: `region/zone/sub-zone`, or with dots where there is no slash. `None`, or
+    /// where nothing comes out: as the registry says.
     pub locality: Option<Template>,
     /// What becomes of instances with host names.
     pub hostnames: Hostnames,

@@ -5,7 +5,9 @@
 //! file at all is a working default: the example catalogue on loopback addresses.
 
 mod envoy;
+mod istio;
 mod log;
+mod preset;
 mod publish;
 mod registry;
 mod select;
@@ -17,7 +19,7 @@ pub use server::{Admin, Limits, Xds};
 
 use crate::{
     catalog,
-    translate::envoy::Options,
+    translate::{envoy::Options, istio::Options as IstioOptions},
     util::yaml::{self, Document, Problems, Resolver, Section, Value},
 };
 use std::{
@@ -44,6 +46,8 @@ pub struct Config {
     pub registries: Vec<RegistryConfig>,
     /// How services become clusters and assignments (`envoy:`).
     pub envoy: Options,
+    /// How services become entries (`istio:`, and that of registries).
+    pub istio: IstioOptions,
     /// When changes go out (`catalog:`).
     pub catalog: catalog::Options,
     /// What is logged (`log:`).
@@ -99,6 +103,7 @@ impl Default for Config {
             admin: Admin::default(),
             registries: vec![RegistryConfig::example()],
             envoy: Options::default(),
+            istio: IstioOptions::default(),
             catalog: catalog::Options::default(),
             log: Log::default(),
         }
@@ -115,10 +120,14 @@ impl Config {
         let xds = section.section("xds", Xds::read).unwrap_or_default();
         let admin = section.section("admin", Admin::read).unwrap_or_default();
         report_shared_address(section.value(), &addresses, xds.listen, admin.listen);
+        let mut istio = section.section("istio", istio::read).unwrap_or_default();
+        let registries = section.get("registries", |v| registry::read_all(v, &istio.rules));
+        let registries = registries.unwrap_or_else(|| vec![(RegistryConfig::example(), istio.rules.clone())]);
+        let own = registries.iter().filter(|(_, rules)| *rules != istio.rules);
+        istio.registries = own.map(|(registry, rules)| (registry.name.clone(), rules.clone())).collect();
         Some(Config {
-            registries: section
-                .get("registries", registry::read_all)
-                .unwrap_or_else(|| vec![RegistryConfig::example()]),
+            registries: registries.into_iter().map(|(registry, _)| registry).collect(),
+            istio,
             envoy: section.section("envoy", envoy::read).unwrap_or_default(),
             catalog: section.section("catalog", read_catalog).unwrap_or_default(),
             log: section.section("log", Log::read).unwrap_or_default(),

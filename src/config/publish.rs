@@ -1,15 +1,17 @@
 //! `publish:`: how the services of a registry are published. The fields of [`Policy`] say what each key means.
 
-use super::DAY;
+use super::{DAY, preset::Preset};
 use crate::{
     catalog::{Empty, Hostnames, Merge, Policy, Relabel, Template},
     model::{DeclaredPort, Fraction, Port, Protocol, Text, Weight},
+    translate::istio::Rules,
     util::yaml::{Section, Value},
 };
 use std::time::Duration;
 
-/// Reads all keys over the defaults.
-pub(super) fn read(section: &mut Section<'_>, policy: &mut Policy) -> Option<()> {
+/// Reads all keys over the defaults. A preset sets others, and those of entries, too.
+pub(super) fn read(section: &mut Section<'_>, policy: &mut Policy, rules: &mut Rules) -> Option<()> {
+    section.get("preset", |v| Preset::read(v, policy, rules));
     read_names(section, policy);
     read_ports(section, policy);
     read_merging(section, policy);

@@ -1,10 +1,11 @@
 //! `registries:`: what is read, and how its services are published.
 
-use super::{publish, select};
+use super::{istio, publish, select};
 use crate::{
     catalog::{Policy, Template},
     model::{Protocol, Text},
     registry::{file, nacos, zookeeper},
+    translate::istio::Rules,
     util::yaml::{Place, Section, Value},
 };
 use std::collections::HashMap;
@@ -81,7 +82,8 @@ impl RegistryConfig {
         RegistryConfig { name: "example".into(), policy: kind.default_policy("example"), kind }
     }
 
-    fn read(section: &mut Section<'_>) -> Option<Self> {
+    /// The registry, and how the entries of its services look.
+    fn read(section: &mut Section<'_>, rules: &Rules) -> Option<(Self, Rules)> {
         let name = section.need("name", read_name);
         let kind = read_kind(section);
         let include = section.get("include", select::read_all).unwrap_or_default();
@@ -93,13 +95,15 @@ impl RegistryConfig {
         policy.required = required;
         policy.select.include = include;
         policy.select.exclude = exclude;
-        section.section("publish", |s| publish::read(s, &mut policy));
-        Some(RegistryConfig { name: name?, kind: kind?, policy })
+        let mut rules = rules.clone();
+        section.section("publish", |s| publish::read(s, &mut policy, &mut rules));
+        let rules = section.section("istio", |s| Some(istio::read_rules(s, rules.clone()))).unwrap_or(rules);
+        Some((RegistryConfig { name: name?, kind: kind?, policy }, rules))
     }
 }
 
 /// Reads the list. That it is there and empty is a mistake: such a Portolan would serve nothing.
-pub(super) fn read_all(list: &Value<'_>) -> Option<Vec<RegistryConfig>> {
+pub(super) fn read_all(list: &Value<'_>, rules: &Rules) -> Option<Vec<(RegistryConfig, Rules)>> {
     let items = list.list()?;
     if items.is_empty() {
         return list.problem("no registry; name at least one, or leave the key out to serve the example");
@@ -115,7 +119,7 @@ pub(super) fn read_all(list: &Value<'_>) -> Option<Vec<RegistryConfig>> {
                 let twice = format!("the registry {:?} is there twice, first on line {}", &*text, other.line);
                 name.problem::<()>(format!("{twice}; give one of them another name"));
             }
-            RegistryConfig::read(section)
+            RegistryConfig::read(section, rules)
         })
     };
     Some(items.iter().filter_map(read).collect())

@@ -1,0 +1,126 @@
+//! `publish.preset`: names, ports and labels as other systems have them, for people who move over from these.
+//!
+//! A preset sets what is the default of the other keys, which go before it. `docs/istio.md` says what each one gives and
+//! where it differs from its model.
+
+use crate::{
+    catalog::{Merge, Policy},
+    model::{Protocol, Template, Text},
+    translate::istio::{EndpointLabels, Location, Ports, Rules},
+    util::yaml::Value,
+};
+use std::collections::BTreeMap;
+
+/// Whose conventions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Preset {
+    /// The bare name of the service.
+    Plain,
+    /// Slime's meshregistry.
+    Slime,
+    /// The Istio module of Nacos.
+    Nacos,
+    /// Higress.
+    Higress,
+}
+
+/// Where Slime's hosts end.
+const CLUSTER: &str = ".svc.cluster.local";
+
+impl Preset {
+    const ALL: [(&'static str, Preset); 4] =
+        [("plain", Preset::Plain), ("slime", Preset::Slime), ("nacos", Preset::Nacos), ("higress", Preset::Higress)];
+
+    /// Reads the word, and sets what it means for a registry of that kind.
+    pub(super) fn read(value: &Value<'_>, policy: &mut Policy, rules: &mut Rules) -> Option<()> {
+        let preset = value.word(&Preset::ALL)?;
+        let kinds: &[&str] = match preset {
+            Preset::Plain => return preset.plain(policy),
+            Preset::Slime => &["nacos", "eureka", "zookeeper"],
+            Preset::Nacos => &["nacos"],
+            Preset::Higress => &["nacos", "eureka", "zookeeper", "file"],
+        };
+        if !kinds.contains(&policy.kind) {
+            let text = format!("this preset is for {}, not for {}; leave it out", kinds.join(", "), policy.kind);
+            return value.problem(text);
+        }
+        match (preset, policy.kind) {
+            (Preset::Slime, "zookeeper") => slime_dubbo(policy, rules),
+            (Preset::Slime, _) => slime(policy, rules),
+            (Preset::Nacos, _) => nacos(policy, rules),
+            (_, kind) => higress(kind, policy, rules),
+        }
+        Some(())
+    }
+
+    fn plain(self, policy: &mut Policy) -> Option<()> {
+        policy.host = host("{service}");
+        Some(())
+    }
+}
+
+/// Services of one name are one, whatever their group; instances name their namespace by `k8sNs`.
+fn slime(policy: &mut Policy, rules: &mut Rules) {
+    policy.host = host(&format!("{{service}}.{{label:k8sNs|{}}}{CLUSTER}", policy.kind));
+    policy.merge = Merge::Host;
+    policy.locality = Some(host("{label:istio-locality}"));
+    *rules = Rules {
+        namespace: of_host(&format!("{{last%{CLUSTER}}}")),
+        name: of_host(&format!("{{host%{CLUSTER}}}")),
+        labels: texts(&[("app", "{label:app}"), ("registry", policy.kind)]),
+        endpoint_labels: EndpointLabels::Slime,
+        ..of_slime(rules)
+    };
+}
+
+/// Slime's hosts are `interface:group:version`, which Istio refuses; its names of entries are the same, which Istio takes.
+fn slime_dubbo(policy: &mut Policy, rules: &mut Rules) {
+    policy.host = host("{label:dubbo.service|{service}}.dubbo");
+    policy.protocol = Protocol::Dubbo;
+    policy.locality = Some(host("{label:istio-locality}"));
+    *rules = Rules {
+        namespace: of_host("dubbo"),
+        name: of_host("{label:dubbo.service|{service}}"),
+        labels: texts(&[("path", "{label:interface}"), ("registry", "zookeeper")]),
+        endpoint_labels: EndpointLabels::SlimeDubbo,
+        ..of_slime(rules)
+    };
+}
+
+fn of_slime(rules: &Rules) -> Rules {
+    Rules { location: Location::External, ports: Ports::Instances, weights: false, ..rules.clone() }
+}
+
+/// Instances may name their host by `istio.hostname`.
+fn nacos(policy: &mut Policy, rules: &mut Rules) {
+    policy.host = host("{label:istio.hostname|{service}.{group}.{namespace}.nacos}");
+    rules.namespace = of_host("{namespace}");
+    rules.name = of_host("{host%.nacos}");
+    rules.labels = texts(&[("registryType", "nacos")]);
+    rules.annotations = texts(&[("virtual", "1")]);
+}
+
+fn higress(kind: &str, policy: &mut Policy, rules: &mut Rules) {
+    policy.host = host(match kind {
+        "nacos" => "{service}.{group}.{namespace}.nacos",
+        "eureka" => "{service}.eureka",
+        "file" => "{service}.static",
+        _ => "providers-{label:interface|{service}}-{label:version|0.0.0}-{group}.zookeeper",
+    });
+    rules.namespace = of_host("mcp");
+}
+
+fn host(source: &str) -> Template {
+    Template::parse(source).expect("the presets' templates are valid")
+}
+
+fn of_host(source: &str) -> Template {
+    Template::parse_of_host(source).expect("the presets' templates are valid")
+}
+
+fn texts(texts: &[(&str, &str)]) -> BTreeMap<Text, Template> {
+    texts.iter().map(|(key, template)| ((*key).into(), of_host(template))).collect()
+}
+
+#[cfg(test)]
+mod tests;
