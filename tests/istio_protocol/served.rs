@@ -160,6 +160,29 @@ async fn rule_15_no_address_and_port_stand_there_twice() {
 }
 
 #[tokio::test]
+async fn rule_16_services_that_only_an_address_tells_apart_have_one_each() {
+    let tcp = |name: &str| {
+        format!(
+            "- {{ host: {name}.example, ports: [{{ name: dubbo, port: 20880, protocol: dubbo }}], endpoints: [10.0.0.1:20880] }}\n"
+        )
+    };
+    let all: String = (0..50).map(|i| tcp(&format!("svc-{i}"))).collect();
+    let served = Served::start(&format!("{ORDERS}{all}")).await;
+    let addresses = |istiod: &Istiod| -> Vec<(String, Vec<String>)> {
+        istiod.store.iter().map(|(name, stored)| (name.clone(), stored.entry.addresses.clone())).collect()
+    };
+    let first = addresses(&served.istiod);
+    let of_tcp: BTreeSet<&String> = first.iter().flat_map(|(_, addresses)| addresses).collect();
+    assert_eq!(of_tcp.len(), 50, "{first:?}");
+    assert!(of_tcp.iter().all(|address| address.starts_with("241.")), "{of_tcp:?}");
+    assert!(first.contains(&("portolan/orders.example".into(), vec![])), "HTTP needs none");
+
+    let replica = start(&served.folder).await;
+    let mut other = Istiod::connect(replica.xds).await;
+    assert_eq!(addresses(other.synced().await), first);
+}
+
+#[tokio::test]
 async fn an_istiod_that_starts_while_a_registry_is_down_waits_until_it_is_heard() {
     let folder = tempfile::tempdir().unwrap();
     let portolan = start(&folder).await;
