@@ -11,6 +11,7 @@ pub mod portolan;
 pub mod programs;
 pub mod proxy;
 pub mod servers;
+pub mod tcp_proxy;
 pub mod tls;
 pub mod traffic;
 mod until;

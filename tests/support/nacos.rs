@@ -8,7 +8,7 @@ use super::{
 use reqwest::{Client, Method, Url};
 use std::{
     fs,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     path::Path,
     process::Stdio,
     sync::atomic::{AtomicU16, Ordering},
@@ -69,6 +69,16 @@ impl Nacos {
     /// Its address as configuration has it.
     pub fn url(&self) -> String {
         self.api.url()
+    }
+
+    /// Where it speaks HTTP.
+    pub fn http(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.api.port).into()
+    }
+
+    /// Where it speaks gRPC.
+    pub fn grpc(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.api.port + 1000).into()
     }
 
     /// Ends it at once, as a crash would.

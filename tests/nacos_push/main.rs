@@ -1,5 +1,7 @@
 //! Push from real Nacos servers: it comes, it survives cuts, and it ends where polling ends.
 
+mod property;
+#[path = "../support/mod.rs"]
 mod support;
 
 use portolan::registry::{
@@ -7,7 +9,7 @@ use portolan::registry::{
     nacos::{Config, Mode},
 };
 use std::time::Duration;
-use support::{heard::Heard, nacos::Nacos};
+use support::{heard::Heard, nacos::Nacos, tcp_proxy::TcpProxy};
 
 /// Longer than any of these tests: what is heard sooner was pushed.
 const NEVER: Duration = Duration::from_secs(3600);
@@ -34,8 +36,7 @@ async fn follow(server: &Nacos) {
     heard.round().await;
     let listed = heard.listed;
     server.register("orders", "10.0.0.1:8080", "weight=0.5&metadata={\"version\":\"v1\"}").await;
-    let took = heard.until("the weight", |h| weight(h) == Some(0.5)).await;
-    println!("{took:?}");
+    heard.until("the weight", |h| weight(h) == Some(0.5)).await;
     server.register("orders", "10.0.0.1:8080", "weight=0.5&metadata={\"version\":\"v2\"}").await;
     heard.until("the metadata", |h| version(h).as_deref() == Some("v2")).await;
     server.register("orders", "10.0.0.1:8080", "weight=0.5&enabled=false").await;
@@ -45,14 +46,37 @@ async fn follow(server: &Nacos) {
     assert_eq!((heard.failed, heard.listed), (0, listed), "{:?}", heard.errors);
 }
 
+/// A cut that nobody tells of, and a restart: both are noticed, and what changed meanwhile is there afterwards.
+async fn survive(server: &mut Nacos) {
+    let proxy = TcpProxy::start(server.grpc()).await;
+    let mut heard = Heard::new(Kind::Nacos(Config { grpc_port: Some(proxy.address.port()), ..config(server) }));
+    let persistent = |weight: &str| format!("ephemeral=false&weight={weight}");
+    let weight = |h: &Heard| h.service("kept").and_then(|s| s.endpoints.first().map(|e| e.weight.get()));
+    server.register("kept", "10.0.0.2:80", &persistent("1")).await;
+    heard.until("the instance", |h| weight(h) == Some(1.0)).await;
+    server.register("kept", "10.0.0.2:80", &persistent("2")).await;
+    heard.until("push", |h| weight(h) == Some(2.0)).await;
+    proxy.strand();
+    server.register("kept", "10.0.0.2:80", &persistent("3")).await;
+    let took = heard.until("the change behind the cut", |h| weight(h) == Some(3.0)).await;
+    println!("A cut without a word was made up for after {took:.1?}.");
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    // Nobody is asked for whole lists here, so whoever hears of it again is pushed to again.
+    server.restart().await;
+    server.register_patiently("kept", "10.0.0.2:80", &persistent("4")).await;
+    heard.until("the change after the restart", |h| weight(h) == Some(4.0)).await;
+}
+
 #[tokio::test]
 async fn nacos_2_is_followed_by_push() {
-    let Some(server) = Nacos::start("nacos2").await else { return };
+    let Some(mut server) = Nacos::start("nacos2").await else { return };
     follow(&server).await;
+    survive(&mut server).await;
 }
 
 #[tokio::test]
 async fn nacos_3_is_followed_by_push() {
-    let Some(server) = Nacos::start("nacos3").await else { return };
+    let Some(mut server) = Nacos::start("nacos3").await else { return };
     follow(&server).await;
+    survive(&mut server).await;
 }
