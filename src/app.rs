@@ -15,7 +15,7 @@ use crate::{
     registry, resolver,
     resource::ViewGeneration,
     telemetry,
-    translate::{envoy, istio},
+    translate::envoy,
     views, xds,
 };
 use anyhow::Context;
@@ -76,7 +76,7 @@ impl App {
         let policies = config.registries.iter().map(|registry| registry.policy.clone()).collect();
         let (writer, catalog) = catalog::Writer::new(policies, config.catalog, catalog_metrics);
         let (envoys, envoy) = views::Follower::new(config.envoy, catalog.clone(), view_metrics.clone());
-        let entries = views::Istio::new(istio::Options::default(), view_metrics.clone());
+        let entries = views::Istio::new(config.istio, view_metrics.clone());
         let (istiods, istio) = views::Follower::new(entries, catalog.clone(), view_metrics);
         let views = Views { envoy, istio };
         let xds = xds::Server::bind(xds_options(&config.xds), Arc::new(views.clone()), xds_metrics)?;
