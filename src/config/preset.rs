@@ -44,11 +44,13 @@ impl Preset {
             let text = format!("this preset is for {}, not for {}; leave it out", kinds.join(", "), policy.kind);
             return value.problem(text);
         }
+        let dubbo = policy.protocol == Protocol::Dubbo;
         match (preset, policy.kind) {
+            (Preset::Slime, "zookeeper") if !dubbo => return value.problem("Slime knows Dubbo only; leave it out"),
             (Preset::Slime, "zookeeper") => slime_dubbo(policy, rules),
             (Preset::Slime, _) => slime(policy, rules),
             (Preset::Nacos, _) => nacos(policy, rules),
-            (_, kind) => higress(kind, policy, rules),
+            (_, kind) => higress(kind, dubbo, policy, rules),
         }
         Some(())
     }
@@ -76,7 +78,6 @@ fn slime(policy: &mut Policy, rules: &mut Rules) {
 /// Slime's hosts are `interface:group:version`, which Istio refuses; its names of entries are the same, which Istio takes.
 fn slime_dubbo(policy: &mut Policy, rules: &mut Rules) {
     policy.host = host("{label:dubbo.service|{service}}.dubbo");
-    policy.protocol = Protocol::Dubbo;
     policy.locality = Some(host("{label:istio-locality}"));
     *rules = Rules {
         namespace: of_host("dubbo"),
@@ -100,12 +101,13 @@ fn nacos(policy: &mut Policy, rules: &mut Rules) {
     rules.annotations = texts(&[("virtual", "1")]);
 }
 
-fn higress(kind: &str, policy: &mut Policy, rules: &mut Rules) {
+fn higress(kind: &str, dubbo: bool, policy: &mut Policy, rules: &mut Rules) {
     policy.host = host(match kind {
         "nacos" => "{service}.{group}.{namespace}.nacos",
         "eureka" => "{service}.eureka",
         "file" => "{service}.static",
-        _ => "providers-{label:interface|{service}}-{label:version|0.0.0}-{group}.zookeeper",
+        _ if dubbo => "providers-{label:interface|{service}}-{label:version|0.0.0}-{group}.zookeeper",
+        _ => "{service}.{namespace}.zookeeper",
     });
     rules.namespace = of_host("mcp");
 }

@@ -32,6 +32,8 @@ const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/istio");
 #[serde(deny_unknown_fields)]
 struct Input {
     kind: String,
+    /// What the registry's instances speak where nothing says otherwise.
+    protocol: Option<String>,
     #[serde(default, rename = "publish")]
     _publish: Json,
     #[serde(default, rename = "istio")]
@@ -130,14 +132,15 @@ impl InputEndpoint {
 }
 
 /// The policy and the options that a case's `publish` and `istio` give.
-fn settings(text: &str, kind: &str) -> (Policy, Options) {
+fn settings(text: &str, kind: &str, protocol: Protocol) -> (Policy, Options) {
     let kind = ["nacos", "eureka", "zookeeper", "file"].into_iter().find(|k| *k == kind).unwrap();
     let mut policy = Policy::new("r", kind, Template::parse("{service}.{namespace}.example").unwrap());
+    policy.protocol = protocol;
     let mut options = Options { vip: Vec::new(), ..Options::default() };
     let document = Document::parse("in.yaml", text.as_bytes(), &Limits::default()).unwrap();
     let reading = document.read(None, |root| {
         root.section(|section| {
-            let _ = ["kind", "services"].map(|key| section.take(key));
+            let _ = ["kind", "protocol", "services"].map(|key| section.take(key));
             section.section("publish", |s| publish::read(s, &mut policy, &mut options.rules));
             let rules = options.rules.clone();
             section.section("istio", |s| {
@@ -154,7 +157,8 @@ fn settings(text: &str, kind: &str) -> (Policy, Options) {
 /// The entries of a case, and what is not sent.
 fn entries(text: &str) -> (Vec<Json>, Vec<String>) {
     let input: Input = serde_saphyr::from_str(text).unwrap();
-    let (policy, options) = settings(text, &input.kind);
+    let protocol = input.protocol.as_ref().map_or(Protocol::Http, |p| Protocol::parse(p).unwrap());
+    let (policy, options) = settings(text, &input.kind, protocol);
     let now = Now { instant: Instant::now(), wall: SystemTime::now() };
     let mut core = Core::new(vec![policy], Duration::ZERO, now);
     let scope = Scope("".into());
