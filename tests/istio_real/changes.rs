@@ -49,6 +49,20 @@ async fn one_instance_among_2_000_services_is_one_list_and_one_object_whose_endp
 }
 
 #[tokio::test]
+async fn a_revision_gets_what_is_for_it_and_what_is_for_all() {
+    let (a, b) = (nacos("a", 5).await, nacos("b", 5).await);
+    let of_blue = registry("b", &b) + "  istio: { labels: { istio.io/rev: blue } }\n";
+    let portolan = Portolan::start(&format!("registries:\n{}{of_blue}", registry("a", &a))).await;
+    for (revision, expected) in [("blue", 10), ("green", 5), ("", 10)] {
+        let Some(judge) = Judge::of_revision(&[portolan.xds], revision).await else { return };
+        judge.in_sync().await;
+        assert_eq!(judge.entries().await.len(), expected, "{revision:?}");
+        let sent: Vec<usize> = judge.lists().await.iter().map(|list| list.resources).collect();
+        assert_eq!(sent, [expected], "what another revision sees is not even sent");
+    }
+}
+
+#[tokio::test]
 async fn every_type_is_answered_once_and_at_once() {
     let a = nacos("a", 3).await;
     let Some((_portolan, judge)) = start(&a, 3).await else { return };
