@@ -10,6 +10,9 @@ use tracing_subscriber::{
 /// What goes before the configured level, in this order.
 const VARIABLES: [&str; 2] = ["PORTOLAN_LOG", "RUST_LOG"];
 
+/// Libraries that log for each attempt what we say once. Who names one in the filter hears it.
+const SILENT: [&str; 1] = ["zookeeper_client"];
+
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
@@ -49,7 +52,11 @@ pub fn parse_filter(filter: &str) -> Result<EnvFilter, FilterError> {
     if filter.is_empty() || filter.split(',').filter(plain).any(|part| part.trim().parse::<LevelFilter>().is_err()) {
         return Err(refused());
     }
-    EnvFilter::builder().parse(filter).map_err(|_| refused())
+    let parsed = EnvFilter::builder().parse(filter).map_err(|_| refused())?;
+    let silent = SILENT.iter().filter(|library| !filter.contains(**library));
+    silent
+        .map(|library| format!("{library}=off").parse().map_err(|_| refused()))
+        .try_fold(parsed, |parsed, directive| directive.map(|directive| parsed.add_directive(directive)))
 }
 
 /// Starts the log of this process. `level` is the configured filter; `PORTOLAN_LOG` and `RUST_LOG` go before it.
@@ -82,6 +89,13 @@ mod tests {
         for bad in ["", "slow", "inof,portolan::xds=debug", "portolan=slow", "portolan::xds"] {
             assert_eq!(parse_filter(bad).unwrap_err(), FilterError(bad.into()));
         }
+    }
+
+    #[test]
+    fn libraries_that_repeat_us_are_silent_unless_they_are_named() {
+        let shown = |filter: &str| parse_filter(filter).unwrap().to_string();
+        assert!(shown("info").contains("zookeeper_client=off"), "{}", shown("info"));
+        assert!(shown("info,zookeeper_client=debug").contains("zookeeper_client=debug"));
     }
 
     #[test]

@@ -48,6 +48,13 @@ impl Authority {
         Issued { cert: cert.pem(), key: key.serialize_pem() }
     }
 
+    /// A certificate for the server `localhost`.
+    pub fn server(&self) -> Issued {
+        let key = KeyPair::generate().unwrap();
+        let cert = CertificateParams::new(vec!["localhost".into()]).unwrap().signed_by(&key, &self.0).unwrap();
+        Issued { cert: cert.pem(), key: key.serialize_pem() }
+    }
+
     /// Writes `ca.pem`, `client.pem` and `client.key` into a folder.
     pub fn write(&self, folder: &Path) {
         let client = self.client();

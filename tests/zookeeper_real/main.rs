@@ -5,7 +5,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bad_input;
+mod burst;
+mod calls;
 mod changes;
+mod faults;
+mod random;
+mod reads_only;
+mod rights;
+#[cfg(feature = "zk-tls")]
+mod tls;
 
 use portolan::{
     model::Protocol,

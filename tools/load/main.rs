@@ -1,9 +1,10 @@
 //! The load generator: K streams against a Portolan of its own, and what that costs the server.
 //!
-//! It starts a `portolan` process on a registry that it controls (a folder of catalogue files, or a fake Nacos), opens K
-//! ADS streams on TCP connections of their own, acknowledges everything as Envoy does (wildcard clusters, endpoints by all
-//! names), makes changes in the registry, and reports times, bytes, and the server's CPU and memory read from its process.
-//! Changes go the whole way: registry, catalog, view, stream. All on loopback, bounded in time and count.
+//! It starts a `portolan` process on a registry that it controls (a folder of catalogue files, a fake Nacos, or a real
+//! ZooKeeper), opens K ADS streams on TCP connections of their own, acknowledges everything as Envoy does (wildcard
+//! clusters, endpoints by all names), makes changes in the registry, and reports times, bytes, and the server's CPU and
+//! memory read from its process. Changes go the whole way: registry, catalog, view, stream. All on loopback, bounded in
+//! time and count.
 
 #[allow(dead_code)]
 #[path = "../../tests/support/fake_nacos.rs"]
@@ -12,6 +13,7 @@ mod process;
 mod registry;
 mod report;
 mod stream;
+mod support;
 
 use anyhow::{Context, bail};
 use clap::Parser;
@@ -36,7 +38,7 @@ struct Args {
     /// The server's binary.
     #[arg(long, default_value = "target/release/portolan")]
     portolan: PathBuf,
-    /// Where the services are registered. Nacos is polled every second.
+    /// Where the services are registered. Nacos is polled every second; ZooKeeper is watched.
     #[arg(long, value_enum, default_value_t = registry::Kind::File)]
     registry: registry::Kind,
     /// Streams, each on a connection of its own.
@@ -137,7 +139,7 @@ async fn changes(args: &Args, server: &Server, observer: &Observer, registry: &R
     observer.take_bytes();
     for change in 0..args.changes {
         observer.begin_round();
-        let at = registry.change(change % args.services)?;
+        let at = registry.change(change % args.services).await?;
         let times = observer.wait_round(Duration::from_secs(20)).await.with_context(|| format!("change {change}"))?;
         last.push(times.iter().max().copied().unwrap_or(at).duration_since(at));
         each.extend(times.iter().map(|t| t.duration_since(at)));
@@ -161,11 +163,11 @@ async fn burst(args: &Args, server: &Server, observer: &Observer, registry: &Reg
     let mut tick = tokio::time::interval(Duration::from_secs(1) / args.rate);
     for change in 0..args.burst {
         tick.tick().await;
-        registry.change(1 + change % (args.services - 1))?;
+        registry.change(1 + change % (args.services - 1)).await?;
     }
     settle(observer).await;
     observer.begin_round();
-    let at = registry.change(0)?;
+    let at = registry.change(0).await?;
     let times = observer.wait_round(Duration::from_secs(20)).await.context("the last change of the burst")?;
     let behind = times.iter().max().copied().unwrap_or(at).duration_since(at);
     println!(
@@ -186,7 +188,7 @@ async fn stalled(args: &Args, registry: &Registry, server: &Server) -> anyhow::R
     let mut readers = Vec::new();
     for reader in 0..args.stalled {
         readers.push(stream::stall(server.xds(), args.variant, names.clone()).await?);
-        registry.change(reader % args.services)?;
+        registry.change(reader % args.services).await?;
         sleep(Duration::from_millis(30)).await;
     }
     sleep(Duration::from_secs(1)).await;

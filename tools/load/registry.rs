@@ -1,14 +1,22 @@
-//! The registries under the load, changed one service at a time: a folder of catalogue files, or a fake Nacos that answers
-//! fast. Both are in this process, so the server's CPU is the server's alone.
+//! The registries under the load, changed one service at a time: a folder of catalogue files, a fake Nacos that answers
+//! fast, or a real ZooKeeper. None is in the server's process, so its CPU is its alone.
 
-use crate::fake_nacos::{FakeNacos, Generation, instance};
+use crate::{
+    fake_nacos::{FakeNacos, Generation, instance},
+    support::zookeeper::{Writer, ZooKeeper, provider},
+};
+use anyhow::Context;
 use std::{
     fmt::Write,
     fs,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Instant,
 };
 use tempfile::TempDir;
+use zookeeper_client::{Acls, CreateMode};
 
 /// Services in one file: a change parses this many again.
 const PER_FILE: usize = 20;
@@ -18,6 +26,7 @@ const PER_FILE: usize = 20;
 pub enum Kind {
     File,
     Nacos,
+    Zookeeper,
 }
 
 pub struct Registry {
@@ -30,6 +39,15 @@ pub struct Registry {
 enum Place {
     Folder(TempDir),
     Nacos(FakeNacos),
+    Zookeeper(Box<Tree>),
+}
+
+/// Dubbo's providers in a ZooKeeper.
+struct Tree {
+    server: ZooKeeper,
+    writer: Writer,
+    /// Of each service's first provider.
+    weights: Mutex<Vec<u32>>,
 }
 
 impl Registry {
@@ -37,6 +55,7 @@ impl Registry {
         let place = match kind {
             Kind::File => Place::Folder(tempfile::tempdir()?),
             Kind::Nacos => Place::Nacos(FakeNacos::start(Generation::V3).await),
+            Kind::Zookeeper => Place::Zookeeper(Box::new(Tree::grow(services, endpoints).await?)),
         };
         let registry = Registry { services, endpoints, weight: AtomicU32::new(1), place };
         match &registry.place {
@@ -50,6 +69,7 @@ impl Registry {
                     nacos.model().put(&name(service), registry.instances(service, 1));
                 }
             }
+            Place::Zookeeper(_) => {}
         }
         Ok(registry)
     }
@@ -66,6 +86,12 @@ impl Registry {
                     "registries:\n- name: load\n  nacos: {{ servers: ['{url}'], period: 1s }}\n  publish: {{ host: '{{service}}.load' }}\n"
                 )
             }
+            Place::Zookeeper(tree) => {
+                let address = tree.server.address();
+                format!(
+                    "registries:\n- name: load\n  zookeeper: {{ servers: ['{address}'], dubbo: {{}} }}\n  publish: {{ host: '{{service}}.load', port: 80 }}\n"
+                )
+            }
         }
     }
 
@@ -75,7 +101,7 @@ impl Registry {
     }
 
     /// Gives one endpoint of a service another weight; the moment just before the registry can see it.
-    pub fn change(&self, service: usize) -> anyhow::Result<Instant> {
+    pub async fn change(&self, service: usize) -> anyhow::Result<Instant> {
         let weight = 2 + self.weight.fetch_add(1, Ordering::Relaxed) % 90;
         match &self.place {
             Place::Folder(folder) => self.write(folder, service / PER_FILE, Some((service, weight))),
@@ -84,6 +110,7 @@ impl Registry {
                 nacos.model().put(&name(service), self.instances(service, weight));
                 Ok(at)
             }
+            Place::Zookeeper(tree) => tree.change(service, weight).await,
         }
     }
 
@@ -110,6 +137,52 @@ impl Registry {
         fs::rename(new, folder.path().join(format!("services-{file:05}.yaml")))?;
         Ok(at)
     }
+}
+
+impl Tree {
+    async fn grow(services: usize, endpoints: usize) -> anyhow::Result<Tree> {
+        let server = ZooKeeper::start("zookeeper").await.context("ZooKeeper cannot be had")?;
+        let writer = server.writer().await;
+        let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
+        for service in 0..services {
+            let mut all = writer.0.new_multi_writer();
+            if service == 0 {
+                all.add_create("/dubbo", b"", &options)?;
+            }
+            let interface = format!("/dubbo/{}", name(service));
+            all.add_create(&interface, b"", &options)?;
+            all.add_create(&format!("{interface}/providers"), b"", &options)?;
+            for endpoint in 0..endpoints {
+                all.add_create(&path(service, endpoint, 1), b"", &options)?;
+            }
+            all.commit().await?;
+        }
+        Ok(Tree { server, writer, weights: Mutex::new(vec![1; services]) })
+    }
+
+    /// A provider with another weight is another node; both happen in one moment.
+    async fn change(&self, service: usize, weight: u32) -> anyhow::Result<Instant> {
+        let old = std::mem::replace(&mut self.weights.lock().expect("nobody panics with it")[service], weight);
+        let mut both = self.writer.0.new_multi_writer();
+        let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
+        both.add_create(&path(service, 0, weight), b"", &options)?;
+        both.add_delete(&path(service, 0, old), None)?;
+        let at = Instant::now();
+        both.commit().await?;
+        Ok(at)
+    }
+}
+
+/// A provider's node, as long as those that Dubbo writes.
+fn path(service: usize, endpoint: usize, weight: u32) -> String {
+    let (interface, address) = (name(service), address(service, endpoint));
+    let url = format!(
+        "dubbo://{address}:20880/{interface}?anyhost=true&application=load&deprecated=false&dubbo=2.0.2&dynamic=true\
+         &generic=false&interface={interface}&methods=place,cancel,list&pid=4711&release=3.2.13&side=provider\
+         &timestamp=1795196016730&weight={}",
+        weight * 100
+    );
+    provider("/dubbo", &interface, &url)
 }
 
 fn name(service: usize) -> String {

@@ -125,13 +125,15 @@ impl Reader {
             Ok(client) => client,
             Err(error) => return End::Lost(error),
         };
-        // An update that is dropped halfway is made up for by the lists of the next session.
+        // An update that is dropped halfway is made up for by the lists of the next session. Why a reading ended says more
+        // than that the connection is lost behind it.
         tokio::select! {
-            error = client.lost() => End::Lost(error),
+            biased;
             end = self.follow(&client) => match end {
                 Ok(never) => match never {},
                 Err(end) => end,
             },
+            error = client.lost() => End::Lost(error),
         }
     }
 

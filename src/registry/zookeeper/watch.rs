@@ -110,19 +110,18 @@ impl Watches {
     /// The next place to look at. Nothing is lost if it is not waited for to the end.
     pub(super) async fn next(&mut self) -> Touched {
         loop {
-            tokio::select! {
-                Some(path) = self.trees.next() => {
-                    if let Some(touched) = self.touched(&path) {
-                        return touched;
-                    }
-                }
-                Some(Ok(path)) = self.waiting.next() => {
+            let path = tokio::select! {
+                Some(path) = self.trees.next() => path,
+                Some(fired) = self.waiting.next() => {
+                    // One that was taken back says nothing, and the others are waited for again.
+                    let Ok(path) = fired else { continue };
                     self.armed.0.remove(&path);
-                    if let Some(touched) = self.touched(&path) {
-                        return touched;
-                    }
+                    path
                 }
                 else => return std::future::pending().await,
+            };
+            if let Some(touched) = self.touched(&path) {
+                return touched;
             }
         }
     }

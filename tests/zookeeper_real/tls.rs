@@ -1,0 +1,51 @@
+//! TLS by the server's own means, with and without a certificate of the client.
+
+use super::{
+    config, demo, read,
+    support::{servers::free_port, tls::Authority, zookeeper::ZooKeeper},
+    until_listed,
+};
+use portolan::registry::{
+    http::{Identity, Tls},
+    zookeeper::{Config, Layout},
+};
+use std::fs;
+
+#[tokio::test]
+async fn a_server_is_known_by_its_authority_and_may_ask_who_we_are() {
+    let (folder, own, other) = (tempfile::tempdir().unwrap(), Authority::new(), Authority::new());
+    let server = own.server();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(path("server.pem"), format!("{}{}", server.key, server.cert)).unwrap();
+    fs::write(path("ca.pem"), own.pem()).unwrap();
+    let port = free_port();
+    let settings = format!(
+        "serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory\nsecureClientPort={port}\n\
+         secureClientPortAddress=127.0.0.1\nssl.keyStore.location={}\nssl.keyStore.type=PEM\n\
+         ssl.trustStore.location={}\nssl.trustStore.type=PEM\nssl.clientAuth=need\n",
+        path("server.pem"),
+        path("ca.pem"),
+    );
+    let Some(zookeeper) = ZooKeeper::start_with("zookeeper", &settings).await else { return };
+    let writer = zookeeper.writer().await;
+    writer.provide("com.foo.Demo", &demo("192.0.2.1:20880", "")).await;
+    let secure = |ca: &Authority, client: Option<&Authority>| {
+        let identity = client.map(Authority::client);
+        let identity = identity
+            .map(|issued| Identity { cert: issued.cert.into(), key: portolan::util::secret::Secret::new(issued.key) });
+        let tls = Tls { ca: Some(ca.pem().into()), identity };
+        let servers = vec![Config::server(&format!("localhost:{port}")).unwrap()];
+        Config { servers, tls: Some(tls), ..config(zookeeper.address(), Layout::Dubbo) }
+    };
+    let mut heard = read(secure(&own, Some(&own)));
+    until_listed(&mut heard, "the first", &[("dubbo/com.foo.Demo", &["192.0.2.1:20880 dubbo 1"])]).await;
+    writer.delete("/dubbo").await;
+    until_listed(&mut heard, "it to be gone", &[]).await;
+    assert_eq!(heard.failed, 0);
+    for refused in [secure(&other, Some(&own)), secure(&own, None), secure(&own, Some(&other))] {
+        let mut heard = read(refused);
+        let failure = heard.failure().await;
+        assert!(failure.contains("cannot get a session from localhost"), "{failure}");
+        assert_eq!(heard.listed, 0);
+    }
+}

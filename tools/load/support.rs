@@ -1,0 +1,11 @@
+//! What the tests start and write to, too.
+#![allow(dead_code)]
+
+#[path = "../../tests/support/servers.rs"]
+pub mod servers;
+#[path = "../../tests/support/until.rs"]
+mod until;
+#[path = "../../tests/support/zookeeper.rs"]
+pub mod zookeeper;
+
+pub use until::until;
