@@ -3,10 +3,26 @@
 
 mod support;
 
+use serde_json::Value;
+use std::time::Duration;
 use support::{
+    nacos::Nacos,
     netns,
     programs::{Consumer, Program},
+    servers::prepared,
+    until,
 };
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// Waits until a Nacos has that many instances of a service, and gives them.
+async fn instances(server: &Nacos, service: &str, count: usize) -> Vec<Value> {
+    until(&format!("{count} instances of {service}"), SOON, async || {
+        let instances = server.instances(service).await;
+        if instances.len() == count { Ok(instances) } else { Err(instances) }
+    })
+    .await
+}
 
 #[tokio::test]
 async fn a_network_of_its_own_has_an_address_that_is_no_loopback_address() {
@@ -41,5 +57,43 @@ async fn dubbo_consumers_have_answers_from_dubbo_providers() {
         let words = ["provider", protocol, "group=g", "version=1.0", "reply=again"];
         let _provider = Program::start_on(&name, port, &words).await;
         assert_eq!(consumer.answer("a pear").await, "again a pear");
+    }
+}
+
+#[tokio::test]
+async fn dubbo_and_spring_register_in_nacos() {
+    if !prepared(&["dubbo2", "dubbo3", "spring"]).await {
+        return;
+    }
+    let Some(server) = Nacos::start("nacos2").await else { return };
+    let address = server.url().replace("http://", "");
+    let registry = format!("registry=nacos://{address}");
+    let two = [&registry, "application=two", "group=g", "version=1.0", "weight=50"];
+    let three = [&registry, "application=three", "protocol=tri"];
+    let spring = [&format!("registry={address}"), "spring.cloud.nacos.discovery.metadata.version=v1"];
+    let (two, three, spring) = tokio::join!(
+        Program::dubbo_provider(2, &two),
+        Program::dubbo_provider(3, &three),
+        Program::spring("nacos", &spring),
+    );
+    let at = |instance: &Value| format!("{}:{}", instance["ip"].as_str().unwrap(), instance["port"]);
+    let interface = instances(&server, "providers:shop.Orders:1.0:g", 1).await;
+    assert_eq!(at(&interface[0]), format!("192.0.2.10:{}", two.port));
+    assert_eq!([&interface[0]["metadata"]["weight"], &interface[0]["metadata"]["protocol"]], ["50", "dubbo"]);
+    let interface = instances(&server, "providers:shop.Orders::", 1).await;
+    assert_eq!(interface[0]["metadata"]["protocol"], "tri");
+    let application = instances(&server, "three", 1).await;
+    assert_eq!(at(&application[0]), format!("192.0.2.10:{}", three.port));
+    let shop = instances(&server, "shop", 1).await;
+    assert_eq!(at(&shop[0]), format!("127.0.0.1:{}", spring.port));
+    assert_eq!(shop[0]["metadata"]["version"], "v1");
+    spring.set_status("DOWN").await;
+    instances(&server, "shop", 0).await;
+    spring.set_status("UP").await;
+    instances(&server, "shop", 1).await;
+    // As they end, they deregister.
+    tokio::join!(two.stop(), three.stop(), spring.stop());
+    for service in ["providers:shop.Orders:1.0:g", "providers:shop.Orders::", "three", "shop"] {
+        instances(&server, service, 0).await;
     }
 }

@@ -129,6 +129,15 @@ impl Nacos {
         self.api.send(Method::DELETE, "/v1/ns/instance", "/v3/client/ns/instance", &query).await.unwrap();
     }
 
+    /// A service's instances as the server lists them to its clients.
+    pub async fn instances(&self, service: &str) -> Vec<serde_json::Value> {
+        let query = format!("serviceName={service}");
+        let (v1, v3) = ("/v1/ns/instance/list", "/v3/client/ns/instance/list");
+        let answer = self.api.send(Method::GET, v1, v3, &query).await.unwrap();
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        answer.get("hosts").unwrap_or(&answer["data"]).as_array().unwrap().clone()
+    }
+
     /// Sets a service's protection threshold.
     pub async fn protect(&self, group: &str, service: &str, threshold: f64) {
         let query = format!("groupName={group}&serviceName={service}&protectThreshold={threshold}&ephemeral=false");

@@ -62,6 +62,18 @@ impl Program {
         Self::start(&format!("dubbo{line}"), &[&["provider"], keys].concat()).await
     }
 
+    /// A Spring Cloud application on `zookeeper`, `eureka` or `nacos`, with the keys in `tests/servers/spring`.
+    pub async fn spring(kind: &str, keys: &[&str]) -> Program {
+        Self::start("spring", &[&[kind], keys].concat()).await
+    }
+
+    /// Has a Spring application set its status in its registry.
+    pub async fn set_status(&self, status: &'static str) {
+        let url = format!("http://127.0.0.1:{}/status", self.port);
+        let request = reqwest::Client::new().post(url).header("content-type", "text/plain").body(status);
+        request.send().await.unwrap().error_for_status().unwrap();
+    }
+
     /// Everything that it has printed; a consumer's answers excepted.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
