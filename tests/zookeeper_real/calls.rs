@@ -90,7 +90,8 @@ async fn until_hosts(what: &str, envoy: &Envoy, cluster: &str, expected: &[(u16,
 
 /// ZooKeeper, a wire to it, and a Portolan at its end. Drops are followed at once: half of two providers is no disaster.
 async fn scene() -> (ZooKeeper, Proxy, Portolan) {
-    let zookeeper = ZooKeeper::start("zookeeper").await.expect("it was prepared");
+    // Dubbo asks for sessions of a minute; they are to end soon after a crash.
+    let zookeeper = ZooKeeper::start_with("zookeeper", "maxSessionTimeout=4000").await.expect("it was prepared");
     let proxy = Proxy::to(zookeeper.address()).await;
     let address = proxy.address();
     let portolan = Portolan::start(&format!(
@@ -102,9 +103,9 @@ async fn scene() -> (ZooKeeper, Proxy, Portolan) {
     (zookeeper, proxy, portolan)
 }
 
-/// A provider's registry, with sessions that end soon after a crash.
+/// Where a provider registers itself.
 fn registry(zookeeper: &ZooKeeper) -> String {
-    format!("registry=zookeeper://{}?zk.session.expire=4000", zookeeper.address())
+    format!("registry=zookeeper://{}", zookeeper.address())
 }
 
 #[tokio::test(flavor = "multi_thread")]
