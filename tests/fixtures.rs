@@ -3,7 +3,7 @@
 
 mod support;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
 use support::{
     nacos::Nacos,
@@ -96,4 +96,47 @@ async fn dubbo_and_spring_register_in_nacos() {
     for service in ["providers:shop.Orders:1.0:g", "providers:shop.Orders::", "three", "shop"] {
         instances(&server, service, 0).await;
     }
+}
+
+/// The one over gRPC, the other over HTTP with beats.
+#[tokio::test]
+async fn go_and_node_programs_register_in_nacos() {
+    if !prepared(&["nacos-go", "nacos-node"]).await {
+        return;
+    }
+    let Some(server) = Nacos::start("nacos2").await else { return };
+    let registry = format!("registry={}", server.url().replace("http://", ""));
+    for name in ["nacos-go", "nacos-node"] {
+        let keys = [
+            &registry,
+            &format!("name={name}"),
+            "ip=10.0.0.1",
+            "weight=2.5",
+            "cluster=c1",
+            "metadata=version=v1&zone=a",
+        ];
+        let program = Program::start(name, &keys).await;
+        let found = &instances(&server, name, 1).await[0];
+        let seen = ["ip", "port", "weight", "clusterName", "ephemeral", "metadata"].map(|key| found[key].clone());
+        let metadata = json!({ "version": "v1", "zone": "a" });
+        assert_eq!(json!(seen), json!(["10.0.0.1", program.port, 2.5, "c1", true, metadata]), "{name}");
+        program.stop().await;
+        instances(&server, name, 0).await;
+    }
+}
+
+#[tokio::test]
+async fn the_java_client_of_nacos_shows_how_it_signs() {
+    if !prepared(&["nacos-sign"]).await {
+        return;
+    }
+    let keys = async |words: &[&str]| {
+        let printed = Program::output("nacos-sign", words).await;
+        printed.lines().map(|line| line.split_once('=').unwrap().0.to_owned()).collect::<Vec<_>>()
+    };
+    let given = ["key=ak", "secret=sk", "group=g", "resource=orders"];
+    assert_eq!(keys(&given).await, ["ak", "data", "signature"]);
+    assert_eq!(keys(&[&given[..], &["kind=config"]].concat()).await, ["Spas-AccessKey", "Spas-Signature", "Timestamp"]);
+    let by_region = keys(&[&given[..], &["region=cn-hangzhou"]].concat()).await;
+    assert_eq!(by_region, ["ak", "data", "signature", "signatureVersion"]);
 }

@@ -6,34 +6,50 @@ CACHE=${PORTOLAN_SERVERS_CACHE:-$SERVERS/../../target/servers}
 
 fail() { echo "$SERVER: $*" >&2; exit 1; }
 
-# classpath NAME [SOURCE...]: fetches what NAME/pom.xml names, and compiles the sources (paths from NAME), once; the class
-# path is in CLASSPATH. The folder's name holds a digest of all, so that a changed pom is fetched anew. Two scripts may run
-# at once.
-classpath() {
-    local from=$SERVERS/$1 digest done attempt
-    local sources=("${@:2}")
-    for tool in java javac mvn curl; do command -v $tool >/dev/null || fail "$tool is missing (openjdk-17-jdk-headless, maven, curl)"; done
-    digest=$(cd "$from" && cat pom.xml "${sources[@]}" | sha256sum | cut -c1-12)
-    done=$CACHE/${1##*/}-$digest
+# must_make NAME FILE...: is true if what is made of NAME's files (paths from NAME) has not been made; then `made` is to
+# follow. FROM is NAME's folder, MADE the one for what is made; its name holds a digest, so that what was changed is made
+# anew. Two scripts may run at once.
+must_make() {
+    FROM=$SERVERS/$1
+    MADE=$CACHE/${1##*/}-$(cd "$FROM" && cat "${@:2}" | sha256sum | cut -c1-12)
     mkdir -p "$CACHE"
     exec 9>"$CACHE/lock"
     flock -w 900 9 || fail "another script has been fetching for 15 minutes"
-    if [ ! -e "$done/complete" ]; then
-        mkdir -p "$done/classes"
-        for attempt in 1 2 3; do
-            mvn -q -B -f "$from/pom.xml" -Dmaven.repo.local="$CACHE/m2" dependency:build-classpath \
-                -Dmdep.outputFile="$done/classpath" >"$done/mvn.log" 2>&1 && break
-            [ $attempt -lt 3 ] || { grep -m 3 ERROR "$done/mvn.log" >&2; fail "Maven could not fetch the jars; see $done/mvn.log"; }
-            sleep 3
-        done
-        if [ ${#sources[@]} != 0 ]; then
-            (cd "$from" && javac -nowarn -cp "$(cat "$done/classpath")" -d "$done/classes" "${sources[@]}") 2>"$done/javac.log" ||
-                fail "the sources of $1 do not compile; see $done/javac.log"
-        fi
-        touch "$done/complete"
-    fi
+    [ ! -e "$MADE/complete" ] || { exec 9>&-; return 1; }
+    mkdir -p "$MADE"
+}
+
+made() {
+    touch "$MADE/complete"
     exec 9>&-
-    CLASSPATH=$done/classes:$(cat "$done/classpath")
+}
+
+# fetch LOG COMMAND...: up to three times, as what it fetches from may be busy.
+fetch() {
+    local attempt
+    for attempt in 1 2 3; do
+        ! "${@:2}" >"$1" 2>&1 || return 0
+        [ $attempt = 3 ] || sleep 3
+    done
+    grep -im 3 error "$1" >&2 || tail -n 3 "$1" >&2
+    fail "$2 could not fetch what it needs; see $1"
+}
+
+# classpath NAME [SOURCE...]: fetches what NAME/pom.xml names, and compiles the sources, once; the class path is in CLASSPATH.
+classpath() {
+    local sources=("${@:2}") tool
+    for tool in java javac mvn curl; do command -v $tool >/dev/null || fail "$tool is missing (openjdk-17-jdk-headless, maven, curl)"; done
+    if must_make "$1" pom.xml "${sources[@]}"; then
+        mkdir -p "$MADE/classes"
+        fetch "$MADE/mvn.log" mvn -q -B -f "$FROM/pom.xml" -Dmaven.repo.local="$CACHE/m2" dependency:build-classpath \
+            -Dmdep.outputFile="$MADE/classpath"
+        if [ ${#sources[@]} != 0 ]; then
+            (cd "$FROM" && javac -nowarn -cp "$(cat "$MADE/classpath")" -d "$MADE/classes" "${sources[@]}") 2>"$MADE/javac.log" ||
+                fail "the sources of $1 do not compile; see $MADE/javac.log"
+        fi
+        made
+    fi
+    CLASSPATH=$MADE/classes:$(cat "$MADE/classpath")
 }
 
 # nacos_settings PORT AUTH: what both generations of Nacos are told.

@@ -74,6 +74,14 @@ impl Program {
         request.send().await.unwrap().error_for_status().unwrap();
     }
 
+    /// What a program prints that ends by itself.
+    pub async fn output(name: &str, words: &[&str]) -> String {
+        let mut program = Self::spawn(name, 0, words, Stdio::null(), None);
+        let status = timeout(START, program.child.wait()).await.expect("it ends in time").unwrap();
+        assert!(status.success(), "{name}: {}", program.log());
+        program.log()
+    }
+
     /// Everything that it has printed; a consumer's answers excepted.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
