@@ -11,6 +11,7 @@ use support::{
     programs::{Consumer, Program},
     servers::prepared,
     until,
+    zookeeper::{ZooKeeper, encoded},
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -95,6 +96,55 @@ async fn dubbo_and_spring_register_in_nacos() {
     tokio::join!(two.stop(), three.stop(), spring.stop());
     for service in ["providers:shop.Orders:1.0:g", "providers:shop.Orders::", "three", "shop"] {
         instances(&server, service, 0).await;
+    }
+}
+
+#[tokio::test]
+async fn dubbo_and_spring_register_in_zookeeper() {
+    if !prepared(&["dubbo2", "dubbo3", "spring"]).await {
+        return;
+    }
+    let Some(server) = ZooKeeper::start("zookeeper").await else { return };
+    let registry = format!("registry=zookeeper://{}", server.address());
+    let two = [&registry, "application=two", "group=g", "version=1.0", "weight=50", "parameters=region=eu"];
+    let three = [&registry, "application=three", "protocol=tri", "metadata=remote"];
+    let spring = [&format!("registry={}", server.address()), "spring.cloud.zookeeper.discovery.metadata.version=v1"];
+    let (two, three, spring) = tokio::join!(
+        Program::dubbo_provider(2, &two),
+        Program::dubbo_provider(3, &three),
+        Program::spring("zookeeper", &spring),
+    );
+    let session = server.writer().await.0;
+    let providers = session.list_children("/dubbo/shop.Orders/providers").await.unwrap();
+    let has = |parts: &[&str]| providers.iter().any(|node| parts.iter().all(|part| node.contains(&encoded(part))));
+    let address = format!("dubbo://192.0.2.10:{}/shop.Orders?", two.port);
+    assert!(has(&[&address, "&group=g&", "&version=1.0", "&weight=50", "&region=eu&"]), "{providers:#?}");
+    assert!(has(&[&format!("tri://192.0.2.10:{}/shop.Orders?application=three&", three.port)]), "{providers:#?}");
+    let applications = session.list_children("/services/three").await.unwrap();
+    assert_eq!(applications, [format!("192.0.2.10:{}", three.port)]);
+    let shop = async || {
+        let nodes = session.list_children("/services/shop").await.unwrap();
+        let data = session.get_data(&format!("/services/shop/{}", nodes[0])).await.unwrap().0;
+        serde_json::from_slice::<Value>(&data).unwrap()
+    };
+    let seen = shop().await;
+    let metadata = json!({ "version": "v1", "instance_status": "UP" });
+    let found = json!([seen["address"], seen["port"], seen["payload"]["metadata"]]);
+    assert_eq!(found, json!(["127.0.0.1", spring.port, metadata]));
+    spring.set_status("OUT_OF_SERVICE").await;
+    until("the status", SOON, async || match shop().await {
+        seen if seen["payload"]["metadata"]["instance_status"] == "OUT_OF_SERVICE" => Ok(()),
+        seen => Err(seen),
+    })
+    .await;
+    // As they end, they take their nodes out.
+    tokio::join!(two.stop(), three.stop(), spring.stop());
+    for path in ["/dubbo/shop.Orders/providers", "/services/three", "/services/shop"] {
+        until(path, SOON, async || match session.list_children(path).await {
+            Ok(left) if !left.is_empty() => Err(left),
+            _ => Ok(()),
+        })
+        .await;
     }
 }
 

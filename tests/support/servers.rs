@@ -1,6 +1,9 @@
 //! The scripts in `tests/servers`: where they are, and whether what they run can be had.
 
-use std::net::TcpListener;
+use std::{
+    net::TcpListener,
+    sync::atomic::{AtomicU16, Ordering},
+};
 use tokio::process::Command;
 
 /// The path of a script.
@@ -27,7 +30,15 @@ pub fn lacking(what: &str, why: &str) -> bool {
     false
 }
 
-/// A port of 127.0.0.1 that nobody has now. The system does not give it out again soon.
+/// A free port of 127.0.0.1, below the range from which the system gives ports by itself, so that it is free again after a
+/// restart.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = 20_000 + (std::process::id() % 250) as u16 * 20;
+    loop {
+        let port = base + NEXT.fetch_add(1, Ordering::Relaxed);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

@@ -2,15 +2,14 @@
 //! while, started again with its data or without. Its process ends with the value, also when a test panics.
 
 use super::{
-    servers::{prepared, script},
+    servers::{free_port, prepared, script},
     until,
 };
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::Path,
     process::Stdio,
-    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -211,16 +210,4 @@ fn spawn(name: &str, settings: &str, port: u16, folder: &Path) -> Child {
         .kill_on_drop(true)
         .spawn()
         .unwrap()
-}
-
-/// A free port below the range from which the system gives ports by itself, so that it is free again after a restart.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let base = 20_000 + (std::process::id() % 250) as u16 * 20;
-    loop {
-        let port = base + NEXT.fetch_add(1, Ordering::Relaxed);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
