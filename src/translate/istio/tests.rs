@@ -169,6 +169,19 @@ fn entries_are_named_by_template_and_see_what_is_configured() {
 }
 
 #[test]
+fn an_entry_with_a_revision_is_for_istiods_of_that_one() {
+    let rev = Template::parse_of_host("{label:rev}").unwrap();
+    let rules = Rules { labels: BTreeMap::from([("istio.io/rev".into(), rev)]), ..Rules::default() };
+    let options = Options { rules, vip: Vec::new(), ..Options::default() };
+    for (label, revision) in [(None, None), (Some("canary"), Some("canary"))] {
+        let mut service = service(Vec::new());
+        service.labels.extend(label.map(|label| ("rev".into(), label.into())));
+        let (resources, _) = translate(&service, &options, &|_| Vec::new());
+        assert!(resources.iter().all(|(_, resource)| resource.revision() == revision), "{resources:?}");
+    }
+}
+
+#[test]
 fn an_entry_that_istio_would_refuse_is_not_sent_and_told() {
     let rules = Rules { namespace: Template::parse_of_host("{label:team}").unwrap(), ..Rules::default() };
     let options = Options { rules, vip: Vec::new(), ..Options::default() };
