@@ -3,7 +3,7 @@
 
 use super::{Layout, curator, dubbo};
 use crate::model::{Endpoint, Labels, Locality, Note, Reason, Service, ServiceId, Text};
-use std::time::SystemTime;
+use std::{collections::HashSet, time::SystemTime};
 
 /// So much of a bad entry is shown.
 const SHOWN: usize = 80;
@@ -34,6 +34,21 @@ pub(super) struct Converted {
     pub(super) services: Vec<Service>,
     /// When they amount to something else though none of them changes.
     pub(super) until: Option<SystemTime>,
+}
+
+/// The texts of one node's entries, which repeat most of them; each is kept once.
+#[derive(Debug, Default)]
+pub(super) struct Texts(HashSet<Text>);
+
+impl Texts {
+    pub(super) fn share(&mut self, text: &str) -> Text {
+        if let Some(known) = self.0.get(text) {
+            return known.clone();
+        }
+        let text = Text::from(text);
+        self.0.insert(text.clone());
+        text
+    }
 }
 
 /// The services of a node, whose entries are sorted.

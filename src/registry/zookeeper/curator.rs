@@ -1,7 +1,7 @@
 //! Curator's service discovery, which Spring Cloud uses: `<service>/<instance>` with JSON in it. Dubbo 3 writes instances
 //! of applications into the same folder by default; they are told apart by their payload and are not read here.
 
-use super::convert::{Entry, Place, invalid, locality, service};
+use super::convert::{Entry, Place, Texts, invalid, locality, service};
 use crate::model::{Address, Endpoint, EndpointPort, Health, Labels, Port, Protocol, Service, Text, Weight};
 use serde::Deserialize;
 use serde_json::Value;
@@ -22,10 +22,10 @@ struct Instance {
 
 /// The service of a node; none if nothing there is Curator's.
 pub(super) fn service_of(place: Place<'_>, entries: &[Entry]) -> Option<Service> {
-    let (mut endpoints, mut notes) = (Vec::new(), Vec::new());
+    let (mut endpoints, mut notes, mut texts) = (Vec::new(), Vec::new(), Texts::default());
     for entry in entries {
         match read(&entry.data) {
-            Ok(Some(instance)) => match endpoint(instance) {
+            Ok(Some(instance)) => match endpoint(instance, &mut texts) {
                 Ok(endpoint) => endpoints.push(endpoint),
                 Err(problem) => notes.push(invalid(&entry.name, problem)),
             },
@@ -51,11 +51,11 @@ fn read(data: &[u8]) -> Result<Option<Instance>, String> {
     Ok((!dubbo).then_some(instance))
 }
 
-fn endpoint(instance: Instance) -> Result<Endpoint, String> {
+fn endpoint(instance: Instance, texts: &mut Texts) -> Result<Endpoint, String> {
     let text = instance.address.unwrap_or_default();
     let address = Address::parse(&text).filter(|address| !matches!(address, Address::Unix(_)));
     let address = address.ok_or_else(|| format!("{text:?} is neither an address nor a host name"))?;
-    let labels = labels(&instance.payload["metadata"]);
+    let labels = labels(&instance.payload["metadata"], texts);
     let protocol = labels.get("protocol").and_then(|p| Protocol::parse(p));
     let mut ports = Vec::new();
     // Curator leaves out what is not set, or writes null or 0.
@@ -82,12 +82,15 @@ fn endpoint(instance: Instance) -> Result<Endpoint, String> {
 }
 
 /// Metadata as text; what is no text is written as JSON.
-fn labels(metadata: &Value) -> Labels {
-    let text = |value: &Value| match value {
-        Value::String(text) => Text::from(&**text),
-        Value::Null => Text::default(),
-        other => other.to_string().into(),
-    };
+fn labels(metadata: &Value, texts: &mut Texts) -> Labels {
     let entries = metadata.as_object().into_iter().flatten();
-    entries.map(|(key, value)| (Text::from(&**key), text(value))).collect()
+    let share = |(key, value): (&String, &Value)| {
+        let value = match value {
+            Value::String(text) => texts.share(text),
+            Value::Null => Text::default(),
+            other => texts.share(&other.to_string()),
+        };
+        (texts.share(key), value)
+    };
+    entries.map(share).collect()
 }

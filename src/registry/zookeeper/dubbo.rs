@@ -7,12 +7,10 @@
 //! ten updates for each start of each provider, wanted or not, is no good bargain for those who are served.
 
 use super::{
-    convert::{Converted, Entry, Place, invalid, locality, service},
+    convert::{Converted, Entry, Place, Texts, invalid, locality, service},
     url::{Url, decode},
 };
-use crate::model::{
-    Address, Endpoint, EndpointPort, Health, Labels, Note, Port, Protocol, Reason, Service, Text, Weight,
-};
+use crate::model::{Address, Endpoint, EndpointPort, Health, Labels, Note, Port, Protocol, Reason, Service, Weight};
 use std::{
     collections::BTreeMap,
     time::{Duration, SystemTime},
@@ -53,10 +51,10 @@ struct Parts {
 /// The services of an interface's node.
 pub(super) fn services(place: Place<'_>, entries: &[Entry], now: SystemTime) -> Converted {
     let interface = decode(place.node).unwrap_or_else(|_| place.node.to_owned());
-    let (mut keys, mut unread) = (BTreeMap::<Key, Parts>::new(), Vec::new());
+    let (mut keys, mut unread, mut texts) = (BTreeMap::<Key, Parts>::new(), Vec::new(), Texts::default());
     for entry in entries {
         let read = Url::parse(&entry.name).map_err(|error| error.to_string());
-        match read.and_then(|url| Ok((provider(&url, &interface, now)?, url))) {
+        match read.and_then(|url| Ok((provider(&url, &interface, now, &mut texts)?, url))) {
             Ok(((provider, problem), url)) => {
                 let parts = keys.entry(key(&url)).or_default();
                 parts.notes.extend(problem.map(|problem| invalid(&shown(&entry.name), problem)));
@@ -127,7 +125,12 @@ fn key(url: &Url) -> Key {
 }
 
 /// A provider, or why it is left out; and what was odd about it.
-fn provider(url: &Url, interface: &str, now: SystemTime) -> Result<(Provider, Option<String>), String> {
+fn provider(
+    url: &Url,
+    interface: &str,
+    now: SystemTime,
+    texts: &mut Texts,
+) -> Result<(Provider, Option<String>), String> {
     if NO_PROVIDERS.contains(&url.scheme.as_str()) {
         return Err(format!("{}:// is no provider that can be called", url.scheme));
     }
@@ -137,7 +140,7 @@ fn provider(url: &Url, interface: &str, now: SystemTime) -> Result<(Provider, Op
     let address = Address::parse(&url.host).filter(|address| !matches!(address, Address::Unix(_)));
     let address = address.ok_or_else(|| format!("{:?} is neither an address nor a host name", url.host))?;
     let number = Port::new(url.port).map_err(|error| error.to_string())?;
-    let labels = labels(url);
+    let labels = labels(url, texts);
     let (whole, problem) = weight(url);
     let (weight, until) = warm(url, whole, now);
     let is = |key: &str, value: &str| url.get(key).is_some_and(|v| v.eq_ignore_ascii_case(value));
@@ -165,15 +168,16 @@ fn protocol(scheme: &str) -> Protocol {
 }
 
 /// All parameters. Those that make the identity are as it is, and a tag such as `env=gray,zone=a` gives its parts, too.
-fn labels(url: &Url) -> Labels {
-    let parameters = url.parameters.iter().filter(|(key, _)| !matches!(key.as_str(), "group" | "version"));
-    let mut labels: Labels = parameters.map(|(key, value)| (Text::from(&**key), Text::from(&**value))).collect();
+fn labels(url: &Url, texts: &mut Texts) -> Labels {
     let (group, version) = key(url);
-    labels.extend(said([("group", &*group), ("version", &*version)]));
-    for (key, value) in
-        url.get("dubbo.tag").into_iter().flat_map(|tag| tag.split(',')).filter_map(|p| p.split_once('='))
-    {
-        labels.entry(key.trim().into()).or_insert_with(|| value.trim().into());
+    let parameters = url.parameters.iter().map(|(key, value)| (&**key, &**value));
+    let parameters = parameters.filter(|(key, _)| !matches!(*key, "group" | "version"));
+    let identity = [("group", &*group), ("version", &*version)].into_iter().filter(|(_, value)| !value.is_empty());
+    let mut labels: Labels =
+        parameters.chain(identity).map(|(key, value)| (texts.share(key), texts.share(value))).collect();
+    let parts = url.get("dubbo.tag").into_iter().flat_map(|tag| tag.split(',')).filter_map(|part| part.split_once('='));
+    for (key, value) in parts {
+        labels.entry(texts.share(key.trim())).or_insert_with(|| texts.share(value.trim()));
     }
     labels
 }
