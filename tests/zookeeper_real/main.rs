@@ -13,6 +13,7 @@ mod faults;
 mod random;
 mod reads_only;
 mod rights;
+mod spring;
 #[cfg(feature = "zk-tls")]
 mod tls;
 
