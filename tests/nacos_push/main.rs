@@ -4,24 +4,33 @@ mod property;
 #[path = "../support/mod.rs"]
 mod support;
 
-use portolan::registry::{
-    Kind,
-    nacos::{Config, Mode},
+use portolan::{
+    config,
+    registry::{
+        Kind,
+        nacos::{Config, Mode},
+    },
+    util::yaml::Resolver,
 };
 use std::time::Duration;
-use support::{heard::Heard, nacos::Nacos, tcp_proxy::TcpProxy};
+use support::{
+    heard::Heard,
+    nacos::Nacos,
+    tcp_proxy::TcpProxy,
+    tls::{Authority, TlsFront},
+};
 
 /// Longer than any of these tests: what is heard sooner was pushed.
 const NEVER: Duration = Duration::from_secs(3600);
 
-fn config(server: &Nacos) -> Config {
+fn settings(server: &Nacos) -> Config {
     let servers = vec![Config::server(&server.url()).unwrap()];
     Config { mode: Mode::Push, period: Config::MIN_PERIOD, resync: NEVER, ..Config::new(servers) }
 }
 
 /// Everything that a reader is to see of a change, with no list but of names.
 async fn follow(server: &Nacos) {
-    let mut heard = Heard::new(Kind::Nacos(config(server)));
+    let mut heard = Heard::new(Kind::Nacos(settings(server)));
     heard.list().await;
     let weight = |h: &Heard| h.service("orders").and_then(|s| s.endpoints.first().map(|e| e.weight.get()));
     let version = |h: &Heard| {
@@ -49,7 +58,7 @@ async fn follow(server: &Nacos) {
 /// A cut that nobody tells of, and a restart: both are noticed, and what changed meanwhile is there afterwards.
 async fn survive(server: &mut Nacos) {
     let proxy = TcpProxy::start(server.grpc()).await;
-    let mut heard = Heard::new(Kind::Nacos(Config { grpc_port: Some(proxy.address.port()), ..config(server) }));
+    let mut heard = Heard::new(Kind::Nacos(Config { grpc_port: Some(proxy.address.port()), ..settings(server) }));
     let persistent = |weight: &str| format!("ephemeral=false&weight={weight}");
     let weight = |h: &Heard| h.service("kept").and_then(|s| s.endpoints.first().map(|e| e.weight.get()));
     server.register("kept", "10.0.0.2:80", &persistent("1")).await;
@@ -65,6 +74,64 @@ async fn survive(server: &mut Nacos) {
     server.restart().await;
     server.register_patiently("kept", "10.0.0.2:80", &persistent("4")).await;
     heard.until("the change after the restart", |h| weight(h) == Some(4.0)).await;
+}
+
+/// With a login whose tokens end soon, and over TLS: by HTTP and gRPC alike.
+async fn follow_with_login_and_tls(server: &Nacos, password: &str) {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    authority.write(folder.path());
+    let http = TlsFront::start(&authority, Some(&authority), server.http()).await;
+    let grpc = TlsFront::start(&authority, Some(&authority), server.grpc()).await;
+    let (login, tls) =
+        (format!("username: nacos, password: {password}"), "ca: ca.pem, cert: client.pem, key: client.key");
+    let section = |grpc_port: u16, tls: &str| {
+        format!(
+            "version: 1\nregistries:\n- name: r\n  nacos: {{ servers: '{}', mode: push, period: 200ms, resync: 1h, \
+             grpc_port: {grpc_port}, {login}, tls: {{ {tls} }} }}\n",
+            http.url()
+        )
+    };
+    let start = |section: String| {
+        let loaded = config::parse("c.yaml", section.as_bytes(), &Resolver::new(folder.path())).unwrap();
+        match loaded.config.registries.into_iter().next().unwrap().kind {
+            config::Kind::Nacos(nacos) => Heard::new(Kind::Nacos(nacos)),
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut heard = start(section(grpc.port(), tls));
+    let persistent = |weight: &str| format!("ephemeral=false&weight={weight}");
+    let weight = |h: &Heard| h.service("guarded").and_then(|s| s.endpoints.first().map(|e| e.weight.get()));
+    server.register_patiently("guarded", "10.0.0.3:80", &persistent("1")).await;
+    heard.until("the instance", |h| weight(h) == Some(1.0)).await;
+    // Longer than a token lives.
+    for n in 2..8 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        server.register("guarded", "10.0.0.3:80", &persistent(&n.to_string())).await;
+        heard.until("push", |h| weight(h) == Some(f64::from(n))).await;
+    }
+    server.register("late", "10.0.0.4:80", &persistent("1")).await;
+    heard.until("a new service", |h| h.service("late").is_some()).await;
+    server.register("late", "10.0.0.4:80", &persistent("9")).await;
+    heard.until("its push", |h| h.service("late").unwrap().endpoints[0].weight.get() == 9.0).await;
+    assert_eq!(heard.failed, 0, "{:?}", heard.errors);
+    // HTTP alone is not enough for push, and who asked for push hears why it is not there.
+    let failure = start(section(server.grpc().port(), tls)).failure().await;
+    assert!(failure.contains("nothing is pushed") && failure.contains("gRPC"), "{failure}");
+}
+
+#[tokio::test]
+async fn nacos_2_is_followed_by_push_with_login_and_tls() {
+    let environment = [("NACOS_AUTH", "on"), ("NACOS_TOKEN_SECONDS", "5")];
+    let Some(server) = Nacos::start_with("nacos2", &environment).await else { return };
+    follow_with_login_and_tls(&server, "nacos").await;
+}
+
+#[tokio::test]
+async fn nacos_3_is_followed_by_push_with_login_and_tls() {
+    let environment = [("NACOS_AUTH", "on"), ("NACOS_TOKEN_SECONDS", "5")];
+    let Some(mut server) = Nacos::start_with("nacos3", &environment).await else { return };
+    server.create_admin("s3cr3t").await;
+    follow_with_login_and_tls(&server, "s3cr3t").await;
 }
 
 #[tokio::test]

@@ -252,7 +252,8 @@ impl Api {
             let (key, value) = pair.split_once('=').unwrap();
             url.query_pairs_mut().append_pair(key, value);
         }
-        let mut request = self.http.request(method, url.clone());
+        // By what servers know one another: tokens of tests end as soon as those that are tested.
+        let mut request = self.http.request(method, url.clone()).header("tests", "tests");
         if let Some(token) = &self.token {
             request = request.header("accessToken", token);
         }

@@ -108,6 +108,11 @@ impl TlsFront {
         TlsFront { address, task }
     }
 
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// Its address as configuration has it.
     pub fn url(&self) -> String {
         format!("https://localhost:{}", self.address.port())

@@ -2,20 +2,32 @@
 
 use super::{
     auth::{Auth, Session},
-    config::Config,
+    config::{AccessKey, Config},
     error::{Error, REMEDIES},
     servers::Servers,
+    sign,
     wire::{self, Token},
 };
 use crate::{
     model::{ServiceId, Text},
     registry::{
-        Cost, Metrics,
+        Cost, Metrics, chain,
         http::{Answer, Http},
     },
 };
 use reqwest::{StatusCode, Url, header::HeaderValue};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::{sync::Mutex, time::Instant};
+use tracing::debug;
+
+/// From one question to the address server to the next.
+const ADDRESSES: Duration = Duration::from_secs(30);
+/// Of servers that an address server names without a port.
+const PORT: u16 = 8848;
 
 /// Where to log in: 3.x, then 2.x and 1.x.
 const LOGINS: [&str; 2] = ["/v3/auth/user/login", "/v1/auth/login"];
@@ -26,6 +38,11 @@ pub(super) struct Client {
     http: Http,
     servers: Servers,
     auth: Option<Auth>,
+    access_key: Option<AccessKey>,
+    address_server: Option<Url>,
+    context_path: Text,
+    /// When the address server was last asked with success.
+    addressed: Mutex<Option<Instant>>,
 }
 
 impl Client {
@@ -34,6 +51,10 @@ impl Client {
             http: Http::new(registry, &config.connection, REMEDIES, metrics)?,
             servers: Servers::new(config.servers.clone()),
             auth: config.login.clone().map(Auth::new),
+            access_key: config.access_key.clone(),
+            address_server: config.address_server.clone(),
+            context_path: config.context_path.clone(),
+            addressed: Mutex::default(),
         })
     }
 
@@ -51,7 +72,39 @@ impl Client {
             }
             return outcome;
         }
-        Err(lost.expect("there is a server, and it was asked"))
+        Err(lost.unwrap_or(Error::NoServers))
+    }
+
+    /// Asks the address server, where there is one, who the servers are; not more often than it is worth. While it does
+    /// not answer, those that are known stay.
+    pub(super) async fn find_servers(&self) -> Result<(), Error> {
+        let Some(address) = &self.address_server else { return Ok(()) };
+        let mut addressed = self.addressed.lock().await;
+        if addressed.is_some_and(|at| at.elapsed() < ADDRESSES) {
+            return Ok(());
+        }
+        match self.ask_addresses(address).await {
+            Ok(servers) => {
+                self.servers.replace(servers);
+                *addressed = Some(Instant::now());
+                Ok(())
+            }
+            Err(error) if self.servers.in_turn().is_empty() => Err(error),
+            Err(error) => {
+                debug!(error = %chain(&error), "The address server does not answer; the servers that are known stay.");
+                Ok(())
+            }
+        }
+    }
+
+    async fn ask_addresses(&self, address: &Url) -> Result<Vec<Url>, Error> {
+        let answer = self.http.send(self.http.get(address), address).await?;
+        let text = String::from_utf8_lossy(&answer.body);
+        let refused = |line: &str| Error::Addresses { url: answer.url.clone(), line: line.chars().take(80).collect() };
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let servers = lines.map(|line| listed(line, &self.context_path).ok_or_else(|| refused(line)));
+        let servers: Vec<Url> = servers.collect::<Result<_, _>>()?;
+        if servers.is_empty() { Err(refused("")) } else { Ok(servers) }
     }
 
     /// The servers, that which answered last first.
@@ -71,31 +124,48 @@ impl Client {
     }
 
     /// What says who we are, for gRPC.
-    pub(super) fn identify(&self, session: Option<&Session>, _: &ServiceId) -> BTreeMap<String, String> {
-        session.map(|session| ("accessToken".to_owned(), session.token.expose().to_owned())).into_iter().collect()
+    pub(super) fn identify(&self, session: Option<&Session>, id: &ServiceId) -> BTreeMap<String, String> {
+        let token = session.map(|session| ("accessToken".to_owned(), session.token.expose().to_owned()));
+        let signed = self.signed(Some((&id.group, &id.name))).into_iter().map(|(key, value)| (key.to_owned(), value));
+        token.into_iter().chain(signed).collect()
+    }
+
+    fn signed(&self, service: Option<(&str, &str)>) -> Vec<(&'static str, String)> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let key = self.access_key.iter();
+        key.flat_map(|key| sign::signed(key, service, now.as_millis())).collect()
     }
 
     /// One server, and once more with a new token if it refuses ours.
     async fn get_from(&self, server: &Url, path: &str, query: &[(&str, &str)]) -> Result<Answer, Error> {
         let url = url(server, path, query);
+        let of = |key: &str| query.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
+        let service = of("serviceName").map(|name| (of("groupName").unwrap_or_default(), name));
+        // Errors name the address without it.
+        let mut signed = url.clone();
+        if self.access_key.is_some() {
+            signed.query_pairs_mut().extend_pairs(self.signed(service));
+        }
         let session = self.session(server, None).await?;
-        let Some(session) = session else { return Ok(self.http.send(self.http.get(&url), &url).await?) };
-        match self.send_as(&session, &url).await {
+        let Some(session) = session else { return Ok(self.http.send(self.http.get(&signed), &url).await?) };
+        match self.send_as(&session, &signed, &url).await {
             Err(error) if error.is_denied() => match self.session(server, Some(&session)).await? {
-                Some(renewed) if !Arc::ptr_eq(&renewed.token, &session.token) => self.send_as(&renewed, &url).await,
+                Some(renewed) if !Arc::ptr_eq(&renewed.token, &session.token) => {
+                    self.send_as(&renewed, &signed, &url).await
+                }
                 _ => Err(error),
             },
             outcome => outcome,
         }
     }
 
-    async fn send_as(&self, session: &Session, url: &Url) -> Result<Answer, Error> {
+    async fn send_as(&self, session: &Session, signed: &Url, url: &Url) -> Result<Answer, Error> {
         // In a header and not in the query, because addresses stand in logs: ours, theirs and every proxy's.
         let Ok(mut token) = HeaderValue::from_str(session.token.expose()) else {
             return Err(Error::NoToken { url: url.to_string() });
         };
         token.set_sensitive(true);
-        Ok(self.http.send(self.http.get(url).header("accessToken", token), url).await?)
+        Ok(self.http.send(self.http.get(signed).header("accessToken", token), url).await?)
     }
 
     async fn log_in(&self, Auth { login, .. }: &Auth, server: &Url) -> Result<Token, Error> {
@@ -114,6 +184,18 @@ impl Client {
         }
         Err(last.expect("a login that gave no answer gave an error").into())
     }
+}
+
+/// A server as an address server writes it: `host`, `host:port`, or as in configuration.
+fn listed(line: &str, context_path: &str) -> Option<Url> {
+    if line.contains("://") {
+        return Config::server_below(line, context_path).ok();
+    }
+    let url = Config::server_below(&format!("http://{line}"), context_path).ok()?;
+    let says_port = line.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let url =
+        if says_port { Some(url) } else { Config::server_below(&format!("http://{line}:{PORT}"), context_path).ok() };
+    url.filter(|url| url.host_str().is_some())
 }
 
 fn url(server: &Url, path: &str, query: &[(&str, &str)]) -> Url {

@@ -11,6 +11,9 @@ use crate::{
 use reqwest::Url;
 use std::time::Duration;
 
+/// Where Nacos answers if nobody has said otherwise.
+const CONTEXT_PATH: &str = "/nacos";
+
 /// Why a server's address is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
@@ -25,9 +28,13 @@ pub enum AddressError {
 /// Everything about one Nacos registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Servers of one cluster, tried in this order; the first that answers is kept. Never empty; made by
-    /// [`Config::server`].
+    /// Servers of one cluster, tried in this order; the first that answers is kept. Made by [`Config::server`]; empty
+    /// only where an address server names them.
     pub servers: Vec<Url>,
+    /// Who names the servers, one in each line.
+    pub address_server: Option<Url>,
+    /// Below which servers answer that say no path themselves.
+    pub context_path: Text,
     /// Which namespaces.
     pub namespaces: Namespaces,
     /// Patterns with `*` and `?` for groups; empty: all of them where the server's bulk list shows them, else
@@ -49,6 +56,8 @@ pub struct Config {
     pub connection: Connection,
     /// Whom to log in as.
     pub login: Option<Login>,
+    /// With what requests are signed.
+    pub access_key: Option<AccessKey>,
 }
 
 /// How changes are heard of.
@@ -67,7 +76,7 @@ pub enum Mode {
 pub enum Namespaces {
     /// Every one that the server lists.
     All,
-    /// These, by id or by name.
+    /// These, by id or by name, or by a pattern with `*` and `?` for either.
     Named(Vec<Text>),
 }
 
@@ -78,6 +87,15 @@ pub struct Login {
     pub username: Text,
     /// The password.
     pub password: Secret,
+}
+
+/// A key of Alibaba's access management.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessKey {
+    /// Which key.
+    pub access_key: Text,
+    /// What only its owner knows.
+    pub secret_key: Secret,
 }
 
 impl Mode {
@@ -102,34 +120,57 @@ impl Config {
             concurrency: 16,
             page_size: 500,
             connection: Connection::default(),
+            address_server: None,
+            context_path: CONTEXT_PATH.into(),
             login: None,
+            access_key: None,
         }
     }
 
     /// Reads a server's address; without a path the context path is `/nacos`.
     pub fn server(address: &str) -> Result<Url, AddressError> {
+        Self::server_below(address, CONTEXT_PATH)
+    }
+
+    /// Reads a server's address; without a path it gets this one.
+    pub(super) fn server_below(address: &str, context_path: &str) -> Result<Url, AddressError> {
+        let mut url = Self::address(address)?;
+        let path = url.path().trim_end_matches('/').to_owned();
+        url.set_path(if path.is_empty() { context_path.trim_end_matches('/') } else { &path });
+        Ok(url)
+    }
+
+    fn address(address: &str) -> Result<Url, AddressError> {
         // What stands before an @ may be a password, and not even an error shows it.
         if address.contains('@') {
             return Err(AddressError::Credentials);
         }
         let refused = || AddressError::NotHttp(address.into());
-        let mut url = Url::parse(address).map_err(|_| refused())?;
+        let url = Url::parse(address).map_err(|_| refused())?;
         if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
             return Err(refused());
         }
-        let path = url.path().trim_end_matches('/').to_owned();
-        url.set_path(if path.is_empty() { "/nacos" } else { &path });
         Ok(url)
     }
 
-    /// Reads the section `nacos`: `servers`, `namespaces` (ids or names, or `"*"` for all), `groups`, `mode`, `period`,
-    /// `resync`, `grpc_port`, `concurrency`, `page_size`, `username`, `password` and the keys of a [`Connection`].
+    /// Reads the section `nacos`: `servers` or `address_server`, `context_path`, `namespaces` (ids or names, or `"*"` for all), `groups`, `mode`, `period`,
+    /// `resync`, `grpc_port`, `concurrency`, `page_size`, `username` and
+    /// `password`, `access_key` and `secret_key`, and the keys of a [`Connection`].
     pub fn read(section: &mut Section<'_>) -> Option<Self> {
         let seconds = Duration::from_secs;
-        let servers = section.need("servers", |v| {
-            let servers = v.one_or_each(|v| v.parse(Config::server))?;
+        let context_path = section.get("context_path", |v| v.parse(read_path)).unwrap_or(CONTEXT_PATH.into());
+        let address_server = section.get("address_server", |v| v.parse(Config::address));
+        let read_servers = |v: &Value<'_>| {
+            let servers = v.one_or_each(|v| v.parse(|text| Config::server_below(text, &context_path)))?;
             if servers.is_empty() { v.problem("names no server") } else { Some(servers) }
-        });
+        };
+        let servers = match &address_server {
+            None => section.need("servers", read_servers),
+            Some(_) if section.has("servers") => {
+                section.value().problem("`servers` and `address_server` at once; keep one of them")
+            }
+            Some(_) => Some(Vec::new()),
+        };
         let namespaces = section.get("namespaces", |v| v.one_or_each(Value::string));
         let groups = section.get("groups", |v| v.one_or_each(Value::string));
         let period = section.get("period", |v| v.duration(Config::MIN_PERIOD..=seconds(3600)));
@@ -139,6 +180,7 @@ impl Config {
         let concurrency = section.get("concurrency", |v| v.integer(1..=256_i64));
         let page_size = section.get("page_size", |v| v.integer(1..=10_000_i64));
         let login = read_login(section);
+        let access_key = read_access_key(section);
         let connection = Connection::read(section);
         let defaults = Config::new(servers?);
         let texts = |list: Vec<String>| list.into_iter().map(Text::from).collect::<Vec<_>>();
@@ -156,9 +198,31 @@ impl Config {
             concurrency: concurrency.map_or(defaults.concurrency, |n| n as usize),
             page_size: page_size.map_or(defaults.page_size, |n| n as usize),
             connection,
+            address_server,
+            context_path,
             login: login?,
+            access_key: access_key?,
             servers: defaults.servers,
         })
+    }
+}
+
+fn read_path(path: &str) -> Result<Text, String> {
+    match path.strip_prefix('/') {
+        Some(_) if !path.contains(['?', '#', ' ']) => Ok(path.into()),
+        _ => Err(format!("{path:?} is no path: write /nacos, or / for none")),
+    }
+}
+
+/// Both or neither.
+fn read_access_key(section: &mut Section<'_>) -> Option<Option<AccessKey>> {
+    let given = section.has("access_key") || section.has("secret_key");
+    let access_key = section.get("access_key", Value::string);
+    let secret_key = section.get("secret_key", Value::secret);
+    match (access_key, secret_key) {
+        (Some(access_key), Some(secret_key)) => Some(Some(AccessKey { access_key: access_key.into(), secret_key })),
+        _ if given => section.value().problem("`access_key` and `secret_key` go together"),
+        _ => Some(None),
     }
 }
 

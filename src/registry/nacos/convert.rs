@@ -1,6 +1,9 @@
 //! Nacos' services to the model. Pure; one bad instance is left out with a note, and its neighbours serve.
 
-use super::wire::{Detail, Instance, Named};
+use super::{
+    dubbo,
+    wire::{Detail, Instance, Named},
+};
 use crate::model::{
     Address, Endpoint, EndpointPort, Fraction, Health, Labels, Locality, Note, Port, Protocol, Reason, Service,
     ServiceId, Text, Weight,
@@ -33,7 +36,7 @@ pub(super) fn listed(id: ServiceId, detail: Detail<'_>) -> Service {
         }
     }
     let mut service = parts.service(id);
-    service.labels = labels(detail.metadata);
+    service.labels.extend(labels(detail.metadata));
     service.protect_threshold = Some(Fraction::ZERO);
     service
 }
@@ -67,6 +70,10 @@ impl Parts {
         match serde_json::from_str::<Instance>(host.get()) {
             Ok(instance) => {
                 let subject = format!("{}:{}", instance.ip, instance.port);
+                if let Some((key, value)) = skip_mark(&instance) {
+                    self.notes.push(Note::new(Reason::Excluded, subject, format!("its metadata has {key}={value}")));
+                    return;
+                }
                 match endpoint(instance, cluster) {
                     Ok((endpoint, problem)) => {
                         self.endpoints.push(endpoint);
@@ -83,14 +90,35 @@ impl Parts {
     }
 
     fn service(mut self, id: ServiceId) -> Service {
+        let labels = dubbo::labels(&id.name);
+        if !labels.is_empty() {
+            self.endpoints.iter_mut().for_each(as_provider);
+        }
         self.notes.sort();
         self.endpoints.sort();
         // The very same instance twice says nothing more than once.
         self.endpoints.dedup();
         let mut service = Service::new(id, self.endpoints);
+        service.labels = labels;
         service.notes = self.notes;
         service
     }
+}
+
+/// The mark of what a gateway has put into Nacos by itself: to serve it again would lead in a circle.
+const SKIP_MARK: (&str, &str) = ("register-resource", "mcp-bridge");
+
+fn skip_mark(instance: &Instance) -> Option<(&'static str, &'static str)> {
+    let (key, value) = SKIP_MARK;
+    let found = instance.metadata.as_ref()?.get(key)?.as_str()?;
+    (found == value).then_some(SKIP_MARK)
+}
+
+/// What Dubbo's own parameters say of an instance, beyond what Nacos says.
+fn as_provider(endpoint: &mut Endpoint) {
+    let weight = endpoint.weight.get() * dubbo::weight(&endpoint.labels);
+    endpoint.weight = Weight::relative(weight, DEFAULT_WEIGHT).unwrap_or(endpoint.weight);
+    endpoint.enabled &= !dubbo::is_disabled(&endpoint.labels);
 }
 
 /// An endpoint, with what had to be left out of it.
@@ -106,6 +134,10 @@ fn endpoint(instance: Instance, cluster: Option<&str>) -> Result<(Endpoint, Opti
     let mut labels = labels(instance.metadata);
     let mut ports =
         vec![EndpointPort { number, protocol: labels.get("protocol").and_then(|p| Protocol::parse(p)), name: None }];
+    if let Some((protocol, others)) = dubbo::endpoints(&labels, number) {
+        ports[0].protocol = ports[0].protocol.or(protocol);
+        ports.extend(others);
+    }
     let mut problem = None;
     if let Some(text) = labels.get("gRPC_port") {
         match text.trim().parse().map_err(|_| format!("gRPC_port {text:?} is no number")).and_then(grpc_port) {

@@ -1,7 +1,7 @@
 //! Names of a group's services, then each service by itself: for servers without a bulk list, and users without the right
 //! to one. Such lists show no disabled instances and no thresholds; the server applies those itself, and says so.
 
-use super::{api::Api, bulk::MAX_PAGES, client::Client, convert, error::Error, wire};
+use super::{api::Api, bulk::MAX_PAGES, client::Client, convert, dubbo, error::Error, wire};
 use crate::{
     model::{Service, ServiceId, Text},
     registry::{chain, http::Answer},
@@ -98,6 +98,7 @@ impl Source<'_> {
         if names.len() < total {
             return Err(Error::Incomplete { path: Api::EachV1.list(), listed: names.len(), total });
         }
+        names.retain(|id| dubbo::serves(&id.name));
         Ok(names)
     }
 

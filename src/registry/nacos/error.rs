@@ -52,6 +52,10 @@ pub(super) enum Error {
     Incomplete { path: &'static str, listed: usize, total: usize },
     #[error("the list of {path} does not end within {pages} pages")]
     Endless { path: &'static str, pages: usize },
+    #[error("no server is known")]
+    NoServers,
+    #[error("the answer of {url} is no list of servers: {line:?} is no `host:port`")]
+    Addresses { url: String, line: String },
     #[error("nothing is pushed, which `mode: push` needs: {0}")]
     NoPush(Text),
     #[error("none of the {count} services could be read; the first")]

@@ -17,18 +17,20 @@ mod bulk;
 mod client;
 mod config;
 mod convert;
+mod dubbo;
 mod each;
 mod error;
 mod push;
 mod reader;
 mod servers;
+mod sign;
 mod threshold;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
-pub use config::{AddressError, Config, Login, Mode, Namespaces};
+pub use config::{AccessKey, AddressError, Config, Login, Mode, Namespaces};
 
 use super::{
     Metrics, Update,

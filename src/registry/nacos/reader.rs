@@ -11,7 +11,7 @@ use super::{
     bulk::{self, Listed},
     client::Client,
     config::Mode,
-    each,
+    dubbo, each,
     error::Error,
     push::Push,
     threshold::{self, Thresholds},
@@ -32,6 +32,8 @@ use wildmatch::WildMatch;
 
 /// Scopes read at the same time; each has requests of its own in flight.
 const SCOPES_AT_ONCE: usize = 4;
+/// A server that offers no bulk list may do so later: to another version, or after rights were given.
+const LOOK_AGAIN: Duration = Duration::from_secs(300);
 
 /// Nobody listens any more.
 #[derive(Debug)]
@@ -80,6 +82,8 @@ pub(super) struct Reader {
     push: Option<Push>,
     out: mpsc::Sender<Update>,
     api: Option<Api>,
+    /// When it was found out.
+    detected: Instant,
     told: Vec<Scope>,
     /// The groups that bulk lists have shown, by namespace: where such a list is taken away, each is asked for by name, lest
     /// its services seem to have gone.
@@ -98,7 +102,18 @@ impl Reader {
         let push =
             (config.mode != Mode::Poll).then(|| Push::start(registry.clone(), config.clone(), client.clone(), metrics));
         let (told, groups_seen, memory) = Default::default();
-        Ok(Reader { registry, config, client, push, out, api: None, told, groups_seen, memory })
+        Ok(Reader {
+            registry,
+            config,
+            client,
+            push,
+            out,
+            api: None,
+            detected: Instant::now(),
+            told,
+            groups_seen,
+            memory,
+        })
     }
 
     /// Reads everything once and tells it.
@@ -122,15 +137,24 @@ impl Reader {
 
     /// The interface, and what to read by it; a namespace that does not exist comes with its error.
     async fn targets(&mut self) -> Result<(Api, Vec<(Target, Option<Error>)>), Error> {
+        self.client.find_servers().await?;
         let namespaces = self.namespaces().await?;
+        // Something better than the last resort may be back.
+        let look_again = self.api.is_some_and(|api| !api.is_bulk()) && self.detected.elapsed() >= LOOK_AGAIN;
         let api = match self.api {
-            Some(api) => api,
-            None => {
+            Some(api) if !look_again => api,
+            before => {
                 let ids: Vec<Text> =
                     namespaces.iter().filter(|(_, wrong)| wrong.is_none()).map(|(id, _)| id.clone()).collect();
                 let ids = if ids.is_empty() { vec![PUBLIC.into()] } else { ids };
-                let api = api::detect(&self.client, &ids).await?;
-                info!(registry = %self.registry, %api, "Found out how the Nacos server is read.");
+                let api = match (api::detect(&self.client, &ids).await, before) {
+                    (Err(_), Some(before)) => before,
+                    (outcome, _) => outcome?,
+                };
+                self.detected = Instant::now();
+                if before != Some(api) {
+                    info!(registry = %self.registry, %api, "Found out how the Nacos server is read.");
+                }
                 *self.api.insert(api)
             }
         };
@@ -161,16 +185,18 @@ impl Reader {
         }
         let listed = match api::namespaces(&self.client).await {
             Ok(listed) => listed,
-            Err(error @ Error::NoNamespaceList(_)) => {
+            Err(error @ Error::NoNamespaceList(_)) if !named.iter().any(is_pattern) => {
                 debug!(registry = %self.registry, %error, "Taking the configured namespaces for ids.");
                 return Ok(named.iter().map(|name| (name.clone(), None)).collect());
             }
             Err(error) => return Err(error),
         };
-        let mut found: Vec<(Text, Option<Error>)> = named
-            .iter()
-            .map(|name| if public(name) { (PUBLIC.into(), None) } else { resolve(name, &listed) })
-            .collect();
+        let find = |name: &Text| match () {
+            () if public(name) => vec![(PUBLIC.into(), None)],
+            () if is_pattern(name) => matching(name, &listed),
+            () => vec![resolve(name, &listed)],
+        };
+        let mut found: Vec<(Text, Option<Error>)> = named.iter().flat_map(find).collect();
         found.sort_by(|(a, _), (b, _)| a.cmp(b));
         found.dedup_by(|(a, _), (b, _)| a == b);
         Ok(found)
@@ -321,12 +347,12 @@ impl Memory {
     }
 }
 
-/// Patterns of groups; none for all.
+/// Patterns of groups; none for all. Services that serve nobody are in none.
 struct Groups(Vec<WildMatch>);
 
 impl Groups {
     fn matches(&self, id: &ServiceId) -> bool {
-        self.0.is_empty() || self.0.iter().any(|pattern| pattern.matches(&id.group))
+        dubbo::serves(&id.name) && (self.0.is_empty() || self.0.iter().any(|pattern| pattern.matches(&id.group)))
     }
 }
 
@@ -337,6 +363,17 @@ impl Target {
             None => Scope(self.namespace.clone()),
         }
     }
+}
+
+fn is_pattern(name: &Text) -> bool {
+    name.contains(['*', '?'])
+}
+
+/// Those whose id or name fits. There may be none today and some tomorrow.
+fn matching(pattern: &Text, listed: &[Namespace]) -> Vec<(Text, Option<Error>)> {
+    let pattern = WildMatch::new(pattern);
+    let fits = |n: &&Namespace| pattern.matches(&n.id) || pattern.matches(&n.name);
+    listed.iter().filter(fits).map(|n| (n.id.clone(), None)).collect()
 }
 
 /// By id, then by name.

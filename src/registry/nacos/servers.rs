@@ -27,6 +27,13 @@ impl Servers {
         after.iter().chain(before).cloned().collect()
     }
 
+    /// There are others now.
+    pub(super) fn replace(&self, list: Vec<Url>) {
+        let mut state = self.state();
+        let good = state.list.get(state.good).and_then(|good| list.iter().position(|url| url == good));
+        *state = State { good: good.unwrap_or_default(), list };
+    }
+
     /// This one has answered.
     pub(super) fn answered(&self, server: &Url) {
         let mut state = self.state();

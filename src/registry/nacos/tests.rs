@@ -1,8 +1,11 @@
 //! Conversion and configuration, value by value.
 
-use super::{Config, Namespaces, convert, wire};
+use super::{AccessKey, Config, Mode, Namespaces, convert, sign, wire};
 use crate::{
-    model::{Address, Endpoint, EndpointPort, Fraction, Health, Locality, Port, Protocol, Service, ServiceId, Weight},
+    model::{
+        Address, Endpoint, EndpointPort, Fraction, Health, Locality, Note, Port, Protocol, Reason, Service, ServiceId,
+        Weight,
+    },
     util::{
         secret::Secret,
         yaml::{Document, Limits},
@@ -96,6 +99,68 @@ fn the_threshold_matters_only_between_none_and_all() {
 }
 
 #[test]
+fn dubbo_providers_say_what_they_are_in_name_and_parameters() {
+    let provider = |metadata: Value| json!({"ip": "10.0.0.1", "port": 20880, "weight": 1.0, "metadata": metadata});
+    let named = |name: &str, instances: Value| {
+        let text =
+            json!({"serviceName": name, "groupName": "g", "clusterMap": {"DEFAULT": {"hosts": instances}}}).to_string();
+        let named: wire::Named<'_> = serde_json::from_str(&text).unwrap();
+        let id = convert::id(&"r".into(), &"public".into(), &named);
+        convert::listed(id, serde_json::from_str(&text).unwrap())
+    };
+    let metadata = json!({"protocol": "dubbo", "weight": "50", "side": "provider"});
+    let service = named("providers:com.acme.Shop___Pay:1.0.0:blue", json!([provider(metadata)]));
+    let label = |(key, value): (&str, &str)| (key.into(), value.into());
+    let expected = [
+        ("interface", "com.acme.Shop$Pay"),
+        ("group", "blue"),
+        ("version", "1.0.0"),
+        ("dubbo.service", "com.acme.Shop$Pay:blue:1.0.0"),
+    ];
+    assert_eq!(service.labels, expected.map(label).into());
+    let endpoint = &service.endpoints[0];
+    assert_eq!((endpoint.weight.get(), endpoint.ports[0].protocol), (0.5, Some(Protocol::Dubbo)));
+    let without = named("providers:a.B::", json!([provider(json!({"disabled": "true"}))]));
+    assert_eq!(without.labels, [label(("interface", "a.B")), label(("dubbo.service", "a.B"))].into());
+    assert_eq!((without.endpoints[0].enabled, without.endpoints[0].weight.get()), (false, 1.0));
+    // The same parameters elsewhere are nobody's but the application's.
+    let plain = named("orders", json!([provider(json!({"weight": "50", "disabled": "true"}))]));
+    assert_eq!((plain.endpoints[0].enabled, plain.endpoints[0].weight.get()), (true, 1.0));
+}
+
+#[test]
+fn an_application_of_dubbo_has_a_port_for_each_protocol() {
+    let endpoints = r#"[{"port":20880,"protocol":"dubbo"},{"port":50051,"protocol":"tri"},{"port":0,"protocol":"x"}]"#;
+    let endpoint = only_endpoint(json!({"ip": "::1", "port": 20880, "metadata": {"dubbo.endpoints": endpoints}}));
+    let tri =
+        EndpointPort { number: Port::new(50051).unwrap(), protocol: Some(Protocol::Tri), name: Some("tri".into()) };
+    let dubbo = EndpointPort { number: Port::new(20880).unwrap(), protocol: Some(Protocol::Dubbo), name: None };
+    assert_eq!(endpoint.ports, [dubbo, tri]);
+    let odd = only_endpoint(json!({"ip": "::1", "port": 20880, "metadata": {"dubbo.endpoints": "?"}}));
+    assert_eq!((odd.ports.len(), odd.ports[0].protocol), (1, None));
+}
+
+#[test]
+fn what_a_gateway_has_registered_itself_is_left_out_and_named() {
+    let service = service(json!({"C": {"hosts": [
+        {"ip": "10.0.0.1", "port": 80, "metadata": {"register-resource": "mcp-bridge"}},
+        {"ip": "10.0.0.2", "port": 80, "metadata": {"register-resource": "other"}}]}}));
+    let notes = [Note::new(Reason::Excluded, "10.0.0.1:80", "its metadata has register-resource=mcp-bridge")];
+    assert_eq!((service.endpoints.len(), &*service.notes), (1, &notes[..]));
+}
+
+#[test]
+fn signatures_are_those_of_the_java_client() {
+    let key = AccessKey { access_key: "my-key".into(), secret_key: Secret::new("s3cr3t") };
+    let [ak, data, signature] = sign::signed(&key, Some(("shop", "orders")), 1_700_000_000_000);
+    assert_eq!((ak, data), (("ak", "my-key".into()), ("data", "1700000000000@@shop@@orders".into())));
+    // From tests/servers/nacos-signature.
+    assert_eq!(signature, ("signature", "XSSTbqtEqjBqZWoRQvo5nGcB46Q=".into()));
+    let [_, data, signature] = sign::signed(&key, None, 1_700_000_000_000);
+    assert_eq!((&*data.1, &*signature.1), ("1700000000000", "+WDB082/7TjOgPQJHycrHCRerlQ="));
+}
+
+#[test]
 fn a_registered_path_is_no_address() {
     let service = service(json!({"C": {"hosts": [{"ip": "/run/docker.sock", "port": 1}, {"ip": "::1", "port": 1}]}}));
     assert_eq!((service.endpoints.len(), &*service.notes[0].subject), (1, "/run/docker.sock:1"));
@@ -143,13 +208,21 @@ fn read(text: &str) -> Result<Config, String> {
 fn configuration_has_defaults_and_reads_every_key() {
     let server = |text: &str| Config::server(text).unwrap();
     assert_eq!(read("servers: http://n:8848"), Ok(Config::new(vec![server("http://n:8848/nacos")])));
-    let full = "{servers: ['http://a:1/ctx/', 'https://b'], namespaces: ['*'], groups: g-*, period: 1s, timeout: 2s, \
+    let full = "{servers: ['http://a:1/ctx/', 'https://b'], namespaces: ['*'], groups: g-*, mode: push, resync: 30s, grpc_port: 9999, period: 1s, timeout: 2s, \
                 concurrency: 4, page_size: 100, max_body: 1MiB, username: u, password: p, headers: {X-A: b}}";
     let config = read(full).unwrap();
     let servers: Vec<&str> = config.servers.iter().map(|s| s.as_str()).collect();
     assert_eq!(servers, ["http://a:1/ctx", "https://b/nacos"]);
     assert_eq!((config.namespaces, config.concurrency, config.page_size), (Namespaces::All, 4, 100));
     assert_eq!(config.login.unwrap().password, Secret::new("p"));
+    assert_eq!((config.mode, config.resync.as_secs(), config.grpc_port), (Mode::Push, 30, Some(9999)));
+    let other =
+        read("{address_server: 'http://a:8080/nacos/serverlist', context_path: /ctx, access_key: k, secret_key: s}");
+    let other = other.unwrap();
+    assert_eq!((other.servers.len(), &*other.context_path), (0, "/ctx"));
+    assert_eq!(other.address_server.unwrap().as_str(), "http://a:8080/nacos/serverlist");
+    assert_eq!(other.access_key, Some(AccessKey { access_key: "k".into(), secret_key: Secret::new("s") }));
+    assert_eq!(read("{servers: 'http://a:1', context_path: /}").unwrap().servers[0].path(), "/");
     assert_eq!(config.connection.headers, [("X-A".into(), Secret::new("b"))]);
 }
 
@@ -166,6 +239,11 @@ fn mistakes_in_configuration_are_all_named() {
         ("{servers: 'http://n', headers: {X-A: \"p4ss\\n\"}}", "headers.X-A: the value has characters"),
         ("{servers: 'http://n', username: u}", "go together"),
         ("{servers: 'http://n', period: 10ms}", "period"),
+        ("{servers: 'http://n', mode: pull}", "mode"),
+        ("{servers: 'http://n', grpc_port: 0}", "grpc_port"),
+        ("{servers: 'http://n', secret_key: p4ss}", "`access_key` and `secret_key` go together"),
+        ("{servers: 'http://n', address_server: 'http://a'}", "at once; keep one of them"),
+        ("{servers: 'http://n', context_path: nacos}", "is no path"),
         ("{servers: 'http://n', perod: 1s}", "did you mean `period`?"),
     ] {
         let problems = read(text).unwrap_err();

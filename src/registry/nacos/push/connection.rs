@@ -6,9 +6,9 @@ use super::{
     Error,
     wire::{self, Headers, Payloads, Reply},
 };
-use crate::pb::nacos::Payload;
+use crate::{pb::nacos::Payload, registry::http};
+use ::http::{HeaderMap, HeaderName, HeaderValue, uri::PathAndQuery};
 use futures_util::{Stream, TryFutureExt, stream};
-use http::uri::PathAndQuery;
 use serde_json::{Value, json};
 use std::{net::Ipv4Addr, time::Duration};
 use tokio::{
@@ -19,6 +19,7 @@ use tokio::{
 use tonic::{
     Request, Status,
     client::Grpc,
+    metadata::MetadataMap,
     transport::{Channel, Endpoint},
 };
 
@@ -35,20 +36,19 @@ pub(super) struct Connection {
     max_bytes: usize,
     /// Shown by the server to its operators.
     client_ip: String,
+    /// For gateways before the server.
+    headers: MetadataMap,
 }
 
 impl Connection {
     /// Connects, and asks whether a Nacos is there that takes clients.
-    pub(super) async fn open(
-        endpoint: &Endpoint,
-        server: &str,
-        timeout: Duration,
-        max_bytes: usize,
-    ) -> Result<Self, Error> {
+    pub(super) async fn open(endpoint: &Endpoint, server: &str, settings: &http::Connection) -> Result<Self, Error> {
         let connected = endpoint.connect().await;
         let channel = connected.map_err(|source| Error::Connect { server: server.into(), source })?;
         let client_ip = own_address(endpoint).await.unwrap_or_default();
-        let connection = Connection { channel, timeout, max_bytes, client_ip };
+        let (timeout, max_bytes) = (settings.timeout, settings.max_body_bytes);
+        let headers = metadata(settings);
+        let connection = Connection { channel, timeout, max_bytes, client_ip, headers };
         connection.ask("ServerCheckRequest", Headers::new(), &json!({}), timeout).await?;
         Ok(connection)
     }
@@ -69,10 +69,11 @@ impl Connection {
             None => answers.poll_recv(context),
         });
         let mut grpc = self.grpc();
+        let requests = self.with_headers(requests);
         // Some servers answer nothing, not even headers, before they have something to say.
         let call = async move {
             grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-            grpc.streaming(Request::new(requests), PathAndQuery::from_static(STREAM), Payloads).await
+            grpc.streaming(requests, PathAndQuery::from_static(STREAM), Payloads).await
         };
         call.map_ok(tonic::Response::into_inner).try_flatten_stream()
     }
@@ -104,7 +105,7 @@ impl Connection {
     /// One question; its answer if that is a good one.
     async fn ask(&self, kind: &'static str, headers: Headers, body: &Value, limit: Duration) -> Result<Payload, Error> {
         let mut grpc = self.grpc();
-        let question = Request::new(wire::payload(kind, headers, &self.client_ip, body));
+        let question = self.with_headers(wire::payload(kind, headers, &self.client_ip, body));
         let call = async {
             grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
             grpc.unary(question, PathAndQuery::from_static(ASK), Payloads).await
@@ -122,9 +123,28 @@ impl Connection {
         Err(Error::Refused { kind, code, message: message.unwrap_or_default() })
     }
 
+    fn with_headers<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        *request.metadata_mut() = self.headers.clone();
+        request
+    }
+
     fn grpc(&self) -> Grpc<Channel> {
         Grpc::new(self.channel.clone()).max_decoding_message_size(self.max_bytes)
     }
+}
+
+/// The configured headers. Their names and values were checked when they were read.
+fn metadata(settings: &http::Connection) -> MetadataMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &settings.headers {
+        let (name, value) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value.expose()));
+        if let (Ok(name), Ok(mut value)) = (name, value) {
+            value.set_sensitive(true);
+            headers.append(name, value);
+        }
+    }
+    MetadataMap::from_headers(headers)
 }
 
 /// The address from which we reach the server. Nothing is sent for it.

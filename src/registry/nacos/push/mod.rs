@@ -99,7 +99,8 @@ fn endpoint(server: &Url, config: &Config) -> Result<Endpoint, Error> {
 }
 
 fn tls(tls: &Tls) -> ClientTlsConfig {
-    let mut config = ClientTlsConfig::new().with_native_roots();
+    // A front that only takes TLS off need not know what is spoken within.
+    let mut config = ClientTlsConfig::new().with_native_roots().assume_http2(true);
     if let Some(ca) = &tls.ca {
         config = config.ca_certificate(Certificate::from_pem(ca.as_bytes()));
     }

@@ -79,9 +79,8 @@ impl Worker {
 
     /// One connection, from its beginning to its end.
     async fn session(&mut self, server: &Url, was_up: &mut bool) -> Error {
-        let (timeout, max_bytes) = (self.config.connection.timeout, self.config.connection.max_body_bytes);
         let opened = match endpoint(server, &self.config) {
-            Ok(endpoint) => Connection::open(&endpoint, server.as_str(), timeout, max_bytes).await,
+            Ok(endpoint) => Connection::open(&endpoint, server.as_str(), &self.config.connection).await,
             Err(error) => Err(error),
         };
         let connection = match opened {
