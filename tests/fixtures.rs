@@ -114,7 +114,12 @@ async fn dubbo_and_spring_register_in_zookeeper() {
         Program::dubbo_provider(3, &three),
         Program::spring("zookeeper", &spring),
     );
+    let consumer = Consumer::start(3, 0, &[&registry, "application=customer"]).await;
     let session = server.writer().await.0;
+    let consumers = session.list_children("/dubbo/shop.Orders/consumers").await.unwrap();
+    let consuming = encoded("consumer://192.0.2.10/shop.Orders?application=customer&");
+    assert!(matches!(&consumers[..], [node] if node.starts_with(&consuming)), "{consumers:#?}");
+    drop(consumer);
     let providers = session.list_children("/dubbo/shop.Orders/providers").await.unwrap();
     let has = |parts: &[&str]| providers.iter().any(|node| parts.iter().all(|part| node.contains(&encoded(part))));
     let address = format!("dubbo://192.0.2.10:{}/shop.Orders?", two.port);

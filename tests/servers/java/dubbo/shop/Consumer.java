@@ -30,6 +30,7 @@ public final class Consumer {
 
     public static void main(String[] words) throws Exception {
         Settings settings = new Settings(words);
+        System.setProperty("DUBBO_IP_TO_REGISTRY", settings.get("announce", "192.0.2.10"));
         ApplicationConfig application = new ApplicationConfig(settings.get("application", "customer"));
         application.setQosEnable(false);
         Consumer consumer = new Consumer(settings);
