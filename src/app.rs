@@ -159,6 +159,7 @@ impl xds::Views for Views {
 fn to_be_read(config: RegistryConfig, admin: SocketAddr) -> registry::Registry {
     let kind = match config.kind {
         config::Kind::Nacos(nacos) => registry::Kind::Nacos(nacos),
+        config::Kind::Eureka(eureka) => registry::Kind::Eureka(eureka),
         config::Kind::Zookeeper(zookeeper) => registry::Kind::Zookeeper(zookeeper),
         config::Kind::File(file) => registry::Kind::File(file),
         config::Kind::Example => {

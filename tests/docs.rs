@@ -118,6 +118,7 @@ registries:
 - { name: b, file: { ?: 1 } }
 - { name: c, zookeeper: { ?: 1, auth: { ?: 1 }, tls: { ?: 1 }, dubbo: { ?: 1 } } }
 - { name: d, zookeeper: { ?: 1, spring: { ?: 1 } } }
+- { name: e, eureka: { ?: 1 } }
 "
     .replace('?', UNKNOWN);
     let (keys, mappings) = known_keys(&configuration(&text).unwrap_err().to_string());

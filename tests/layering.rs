@@ -32,22 +32,34 @@ fn rules() -> Vec<Rule> {
         rule(
             "registry/nacos",
             &["registry", "model", "util", "telemetry", "pb"],
-            &["registry::file", "super::super::file", "pb::envoy", "pb::google"],
+            &["registry::file", "registry::eureka", "super::super::file", "pb::envoy", "pb::google"],
         ),
         rule(
             "registry/http",
             &["registry", "model", "util", "telemetry"],
-            &["registry::nacos", "registry::file", "super::super::nacos", "super::super::file"],
+            &["registry::nacos", "registry::eureka", "registry::file", "super::super::nacos", "super::super::file"],
+        ),
+        rule(
+            "registry/eureka",
+            &["registry", "model", "util", "telemetry"],
+            &["registry::nacos", "registry::zookeeper", "registry::file", "super::super::nacos", "super::super::file"],
         ),
         rule(
             "registry/zookeeper",
             &["registry", "model", "util", "telemetry"],
-            &["registry::nacos", "registry::file", "super::super::nacos", "super::super::file", "reqwest::"],
+            &[
+                "registry::nacos",
+                "registry::eureka",
+                "registry::file",
+                "super::super::nacos",
+                "super::super::file",
+                "reqwest::",
+            ],
         ),
         rule(
             "registry/file",
             &["registry", "model", "util", "telemetry"],
-            &["registry::nacos", "registry::zookeeper", "reqwest::"],
+            &["registry::nacos", "registry::eureka", "registry::zookeeper", "reqwest::"],
         ),
         rule(
             "catalog",

@@ -25,9 +25,14 @@ pub(super) fn summary(path: Option<&Path>, Loaded { config, warnings }: &Loaded)
 
 fn reads(kind: &Kind) -> String {
     match kind {
-        Kind::Nacos(nacos) => nacos.servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        Kind::Nacos(nacos) => joined(nacos.servers.iter()),
+        Kind::Eureka(eureka) => joined(eureka.servers.iter().map(|server| &server.url)),
         Kind::Zookeeper(zookeeper) => format!("{}{}", zookeeper.servers.join(","), zookeeper.chroot),
         Kind::File(file) => file.source.to_string(),
         Kind::Example => "the built-in catalogue".into(),
     }
+}
+
+fn joined(texts: impl Iterator<Item = impl ToString>) -> String {
+    texts.map(|text| text.to_string()).collect::<Vec<_>>().join(" ")
 }

@@ -4,7 +4,7 @@ use super::{istio, publish, select};
 use crate::{
     catalog::{Policy, Template},
     model::{Protocol, Text},
-    registry::{file, nacos, zookeeper},
+    registry::{eureka, file, nacos, zookeeper},
     translate::istio::Rules,
     util::yaml::{Place, Section, Value},
 };
@@ -15,7 +15,7 @@ use std::collections::HashMap;
 pub struct RegistryConfig {
     /// Its name (`name`), in metrics, labels and reasons: 1 to 63 of letters, digits, `.`, `_` and `-`.
     pub name: Text,
-    /// What it is, and how it is reached (`nacos:`, `zookeeper:`, `file:` or `example:`).
+    /// What it is, and how it is reached (`nacos:`, `eureka:`, `zookeeper:`, `file:` or `example:`).
     pub kind: Kind,
     /// How its services are published (`publish:`, `include:`, `exclude:` and `required:`).
     pub policy: Policy,
@@ -26,6 +26,8 @@ pub struct RegistryConfig {
 pub enum Kind {
     /// Nacos servers.
     Nacos(nacos::Config),
+    /// Eureka servers.
+    Eureka(eureka::Config),
     /// ZooKeeper servers.
     Zookeeper(zookeeper::Config),
     /// Catalogue files.
@@ -39,6 +41,7 @@ impl Kind {
     pub const fn name(&self) -> &'static str {
         match self {
             Kind::Nacos(_) => "nacos",
+            Kind::Eureka(_) => "eureka",
             Kind::Zookeeper(_) => "zookeeper",
             Kind::File(_) => "file",
             Kind::Example => "example",
@@ -50,6 +53,7 @@ impl Kind {
     fn default_host(&self) -> Template {
         let host = match self {
             Kind::Nacos(_) => "{service}.{group}.{namespace}.nacos",
+            Kind::Eureka(_) => "{service}.eureka",
             Kind::Zookeeper(zookeeper::Config { layout: zookeeper::Layout::Dubbo, .. }) => {
                 "{label:interface}.{label:group}.{label:version}.dubbo"
             }
@@ -63,7 +67,7 @@ impl Kind {
     /// whole, so what it lacks is gone at once; who asks for two lists gets the second from the next look.
     fn default_policy(&self, registry: &str) -> Policy {
         let absent_lists = match self {
-            Kind::Nacos(_) => 2,
+            Kind::Nacos(_) | Kind::Eureka(_) => 2,
             Kind::Zookeeper(_) | Kind::File(_) | Kind::Example => 1,
         };
         let plain = Policy::new(registry, self.name(), self.default_host());
@@ -137,16 +141,21 @@ fn read_name(value: &Value<'_>) -> Option<Text> {
 
 /// Exactly one of the kinds' keys.
 fn read_kind(section: &mut Section<'_>) -> Option<Kind> {
-    let given =
-        ["nacos", "zookeeper", "file", "example"].into_iter().filter(|key| section.has(key)).collect::<Vec<_>>();
+    let given = ["nacos", "eureka", "zookeeper", "file", "example"]
+        .into_iter()
+        .filter(|key| section.has(key))
+        .collect::<Vec<_>>();
     let nacos = section.section("nacos", nacos::Config::read).map(Kind::Nacos);
+    let eureka = section.section("eureka", eureka::Config::read).map(Kind::Eureka);
     let zookeeper = section.section("zookeeper", zookeeper::Config::read).map(Kind::Zookeeper);
     let file = section.section("file", file::Config::read).map(Kind::File);
     section.section("example", |_| Some(()));
     match given.as_slice() {
-        [] => section.value().problem("not said what it is; add `nacos:`, `zookeeper:`, `file:` or `example:`"),
+        [] => {
+            section.value().problem("not said what it is; add `nacos:`, `eureka:`, `zookeeper:`, `file:` or `example:`")
+        }
         ["example"] => Some(Kind::Example),
-        [_] => nacos.or(zookeeper).or(file),
+        [_] => nacos.or(eureka).or(zookeeper).or(file),
         several => section.value().problem(format!("{} at once; make a registry of each", several.join(" and "))),
     }
 }

@@ -19,6 +19,13 @@ pub struct Metrics {
     restarts: Family<Name, Counter>,
     pushes: Family<Name, Counter>,
     push_connected: Family<Name, Gauge>,
+    reads: Family<How, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct How {
+    registry: String,
+    how: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -40,6 +47,7 @@ impl Default for Metrics {
             restarts: Family::default(),
             pushes: Family::default(),
             push_connected: Family::default(),
+            reads: Family::default(),
         }
     }
 }
@@ -64,6 +72,11 @@ impl Metrics {
             "Whether the connection stands on which a registry pushes",
             self.push_connected.clone(),
         );
+        registry.register(
+            "registry_reads",
+            "How registries that tell changes were read: full, delta, unchanged; mismatch: a delta that did not fit",
+            self.reads.clone(),
+        );
     }
 
     /// One request is over.
@@ -85,5 +98,10 @@ impl Metrics {
     /// The connection on which a registry pushes stands, or does not.
     pub(super) fn push_connected(&self, registry: &Text, stands: bool) {
         self.push_connected.get_or_create(&Name { registry: registry.to_string() }).set(stands.into());
+    }
+
+    /// A registry that tells changes was read in this way.
+    pub(super) fn read(&self, registry: &Text, how: &'static str) {
+        self.reads.get_or_create(&How { registry: registry.to_string(), how }).inc();
     }
 }

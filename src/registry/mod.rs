@@ -5,8 +5,10 @@
 //! that one that hangs, panics or floods delays nobody else.
 
 mod backoff;
+pub mod eureka;
 pub mod file;
 pub mod http;
+mod metadata;
 mod metrics;
 pub mod nacos;
 mod supervise;
@@ -37,6 +39,8 @@ pub enum Kind {
     File(file::Config),
     /// Nacos servers.
     Nacos(nacos::Config),
+    /// Eureka servers.
+    Eureka(eureka::Config),
     /// ZooKeeper servers.
     Zookeeper(zookeeper::Config),
 }
@@ -47,6 +51,7 @@ impl Kind {
         match self {
             Kind::File(_) => "file",
             Kind::Nacos(_) => "nacos",
+            Kind::Eureka(_) => "eureka",
             Kind::Zookeeper(_) => "zookeeper",
         }
     }
@@ -72,6 +77,7 @@ pub fn spawn(
                 match kind {
                     Kind::File(config) => file::run(name, config, out).await,
                     Kind::Nacos(config) => nacos::run(name, config, out, metrics).await,
+                    Kind::Eureka(config) => eureka::run(name, config, out, metrics).await,
                     Kind::Zookeeper(config) => zookeeper::run(name, config, out, metrics).await,
                 }
             }

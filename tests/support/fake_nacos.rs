@@ -2,23 +2,22 @@
 //! model that tests change, with faults on order. Pages are rendered once per change of the model, so it answers fast with
 //! thousands of services.
 
+pub use super::fault::Fault;
+
+use super::fault::{Answer, with_status};
 use axum::{
     Router,
     body::{Body, Bytes},
     extract::{Request, State},
-    http::{HeaderMap, Response, StatusCode, header},
+    http::{HeaderMap, Response, header},
 };
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, HashMap},
-    io::Write,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
-
-static BLANKS: [u8; 1 << 16] = [b' '; 1 << 16];
 
 /// Which interfaces there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,27 +32,6 @@ pub enum Generation {
     V3Plain,
     /// 3.x for a plain user without the old interfaces: nothing lists services.
     V3Bare,
-}
-
-/// What a matching request gets instead of the truth.
-#[derive(Debug, Clone)]
-pub enum Fault {
-    /// A status with a body.
-    Status(u16, &'static str),
-    /// Status 429 with `Retry-After`.
-    Busy(&'static str),
-    /// Status 302 to somewhere else.
-    Redirect,
-    /// Status 200 with this.
-    Text(&'static str),
-    /// No answer for a minute.
-    Slow,
-    /// Blanks without end.
-    Endless,
-    /// A small answer that is huge when decompressed.
-    GzipBomb,
-    /// The first bytes, then nothing and the end.
-    Truncated,
 }
 
 /// A service and its instances, each as `instance/list` writes it.
@@ -167,8 +145,6 @@ impl Drop for FakeNacos {
     }
 }
 
-type Answer = Response<Body>;
-
 async fn handle(State(model): State<Arc<Mutex<Model>>>, request: Request) -> Answer {
     let (head, body) = request.into_parts();
     let asked = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
@@ -177,52 +153,6 @@ async fn handle(State(model): State<Arc<Mutex<Model>>>, request: Request) -> Ans
     match answer {
         Ok(answer) => answer,
         Err(fault) => fault.answer().await,
-    }
-}
-
-impl Fault {
-    async fn answer(self) -> Answer {
-        let chunks = |first: &'static str, then: &'static str| {
-            let step = move |n: u32| async move {
-                let chunk = if n == 0 { first } else { then };
-                if chunk.is_empty() {
-                    // What came before is on its way by then.
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-                let chunk = (!chunk.is_empty()).then(|| Bytes::from(chunk)).ok_or("the server broke off");
-                Some((chunk, n + 1))
-            };
-            Response::new(Body::from_stream(futures_util::stream::unfold(0, step)))
-        };
-        match self {
-            Fault::Status(status, text) => with_status(status, text),
-            Fault::Busy(seconds) => {
-                let mut answer = with_status(429, "slow down");
-                answer.headers_mut().insert(header::RETRY_AFTER, seconds.parse().unwrap());
-                answer
-            }
-            Fault::Redirect => {
-                let mut answer = with_status(302, "");
-                answer.headers_mut().insert(header::LOCATION, "/login".parse().unwrap());
-                answer
-            }
-            Fault::Text(text) => Response::new(text.into()),
-            Fault::Slow => {
-                tokio::time::sleep(Duration::from_secs(60)).await;
-                Response::new(Body::empty())
-            }
-            Fault::Endless => chunks("[", std::str::from_utf8(&BLANKS).unwrap()),
-            Fault::Truncated => chunks("[{\"serviceName\":", ""),
-            Fault::GzipBomb => {
-                let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-                for _ in 0..4 {
-                    gzip.write_all(&[b' '; 1 << 20]).unwrap();
-                }
-                let mut answer = Response::new(Body::from(gzip.finish().unwrap()));
-                answer.headers_mut().insert(header::CONTENT_ENCODING, "gzip".parse().unwrap());
-                answer
-            }
-        }
     }
 }
 
@@ -384,12 +314,6 @@ impl Model {
 fn paged<T>(items: Vec<T>, query: &HashMap<String, String>) -> Vec<T> {
     let number = |key: &str| query[key].parse::<usize>().unwrap();
     items.into_iter().skip((number("pageNo") - 1) * number("pageSize")).take(number("pageSize")).collect()
-}
-
-fn with_status(status: u16, text: &'static str) -> Answer {
-    let mut answer = Response::new(Body::from(text));
-    *answer.status_mut() = StatusCode::from_u16(status).unwrap();
-    answer
 }
 
 fn pairs(text: &str) -> HashMap<String, String> {

@@ -23,6 +23,8 @@ pub struct Heard {
     pub unreadable: BTreeMap<String, Vec<(ServiceId, Text)>>,
     /// Errors by scope since its last list; "" for the whole registry.
     pub errors: BTreeMap<String, String>,
+    /// Services that were said to be gone, beside lists.
+    pub removed: Vec<String>,
     /// Lists heard so far.
     pub listed: usize,
     /// Services heard of between lists so far.
@@ -45,8 +47,8 @@ impl Heard {
         let (out, updates) = mpsc::channel(16);
         let stop = CancellationToken::new();
         registry::spawn(Registry { name: "r".into(), kind }, out, Metrics::default(), stop.clone());
-        let (scopes, lists, unreadable, errors, cost) = Default::default();
-        Heard { updates, stop, scopes, lists, unreadable, errors, listed: 0, applied: 0, failed: 0, cost }
+        let (scopes, lists, unreadable, errors, removed, cost) = Default::default();
+        Heard { updates, stop, scopes, lists, unreadable, errors, removed, listed: 0, applied: 0, failed: 0, cost }
     }
 
     /// The next update, taken in.
@@ -76,6 +78,7 @@ impl Heard {
                 }
             }
             Update::Removed(scope, id) => {
+                self.removed.push(id.name.to_string());
                 self.lists.entry(scope.0.to_string()).or_default().retain(|service| service.id != *id);
             }
         }

@@ -2,7 +2,9 @@
 #![allow(dead_code)]
 
 pub mod envoy;
+pub mod fake_eureka;
 pub mod fake_nacos;
+pub mod fault;
 pub mod heard;
 pub mod judge;
 pub mod nacos;

@@ -9,6 +9,9 @@
 #[allow(dead_code)]
 #[path = "../../tests/support/fake_nacos.rs"]
 mod fake_nacos;
+#[allow(dead_code)]
+#[path = "../../tests/support/fault.rs"]
+mod fault;
 mod process;
 mod registry;
 mod report;

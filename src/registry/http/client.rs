@@ -1,7 +1,7 @@
 //! One HTTP client for each registry: timeouts, headers, TLS, bounded answers, counting.
 //!
-//! Compression is undone here and not by the client below: so the bytes that are counted are those of the wire, and what
-//! they grow to is bounded.
+//! Compression is undone here and not by the client below: so the bytes that are counted are those of the wire, a body
+//! that is known already is not even decompressed, and what it grows to is bounded.
 
 use super::{Connection, Error, Remedies};
 use crate::{
@@ -94,6 +94,23 @@ impl Http {
     /// The answer to a request to that address; any status but 200 is an error.
     pub(in crate::registry) async fn send(&self, request: RequestBuilder, url: &Url) -> Result<Answer, Error> {
         self.counted(async { self.decoded(url, self.receive(request, url).await?) }).await
+    }
+
+    /// The same; `None` if what comes has this hash.
+    pub(in crate::registry) async fn send_unless(
+        &self,
+        known: Option<u64>,
+        request: RequestBuilder,
+        url: &Url,
+    ) -> Result<Option<Answer>, Error> {
+        self.counted(async {
+            let received = self.receive(request, url).await?;
+            if known == Some(xxh3_64(&received.bytes)) {
+                return Ok(None);
+            }
+            self.decoded(url, received).map(Some)
+        })
+        .await
     }
 
     /// What has been asked and received since the last call.

@@ -7,6 +7,7 @@
 mod client;
 mod connection;
 mod error;
+mod login;
 mod tls;
 
 #[cfg(test)]
@@ -15,4 +16,5 @@ mod tests;
 pub(super) use client::{Answer, Http};
 pub use connection::Connection;
 pub(super) use error::{Error, Remedies};
+pub use login::Login;
 pub use tls::{Identity, Tls};

@@ -102,3 +102,25 @@ async fn gzip_is_undone_within_the_limit_and_counted_as_it_came() {
         assert!(error.contains(expected), "{headers:?}: {error}");
     }
 }
+
+#[tokio::test]
+async fn an_answer_that_is_known_is_not_looked_at() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+    // Not even gzip: whoever looked into it would fail.
+    let text = "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\nconnection: close\r\n\r\nabcd";
+    tokio::spawn(async move {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut asked = vec![0; 4096];
+            let _ = socket.read(&mut asked).await.unwrap();
+            socket.write_all(text.as_bytes()).await.unwrap();
+        }
+    });
+    let remedies = Remedies { too_large: "", status: |_| "" };
+    let http = Http::new("r".into(), &Connection::default(), remedies, Metrics::default()).unwrap();
+    let known = Some(xxhash_rust::xxh3::xxh3_64(b"abcd"));
+    assert!(http.send_unless(known, http.get(&url), &url).await.unwrap().is_none());
+    assert!(http.send_unless(Some(0), http.get(&url), &url).await.is_err());
+    assert_eq!(http.take_cost(Default::default()).bytes, 8);
+}

@@ -1,7 +1,7 @@
 //! The login: one token for all requests, made by one login at a time, and made anew before it ends or when it is
 //! refused. After a failed login nobody tries again before a growing wait is over, so a wrong password makes no storm.
 
-use super::{config::Login, error::Error, wire::Token};
+use super::{Login, error::Error, wire::Token};
 use crate::{
     model::Text,
     registry::{backoff::Backoff, chain},

@@ -2,7 +2,7 @@
 
 use crate::{
     model::Text,
-    registry::http::Connection,
+    registry::http::{Connection, Login},
     util::{
         secret::Secret,
         yaml::{Section, Value},
@@ -78,15 +78,6 @@ pub enum Namespaces {
     All,
     /// These, by id or by name, or by a pattern with `*` and `?` for either.
     Named(Vec<Text>),
-}
-
-/// A user of Nacos.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Login {
-    /// The name.
-    pub username: Text,
-    /// The password.
-    pub password: Secret,
 }
 
 /// A key of Alibaba's access management.
@@ -179,7 +170,7 @@ impl Config {
         let grpc_port = section.get("grpc_port", |v| v.integer(1..=65_535_i64));
         let concurrency = section.get("concurrency", |v| v.integer(1..=256_i64));
         let page_size = section.get("page_size", |v| v.integer(1..=10_000_i64));
-        let login = read_login(section);
+        let login = Login::read(section);
         let access_key = read_access_key(section);
         let connection = Connection::read(section);
         let defaults = Config::new(servers?);
@@ -222,18 +213,6 @@ fn read_access_key(section: &mut Section<'_>) -> Option<Option<AccessKey>> {
     match (access_key, secret_key) {
         (Some(access_key), Some(secret_key)) => Some(Some(AccessKey { access_key: access_key.into(), secret_key })),
         _ if given => section.value().problem("`access_key` and `secret_key` go together"),
-        _ => Some(None),
-    }
-}
-
-/// Both or neither.
-fn read_login(section: &mut Section<'_>) -> Option<Option<Login>> {
-    let given = section.has("username") || section.has("password");
-    let username = section.get("username", Value::string);
-    let password = section.get("password", Value::secret);
-    match (username, password) {
-        (Some(username), Some(password)) => Some(Some(Login { username: username.into(), password })),
-        _ if given => section.value().problem("`username` and `password` go together"),
         _ => Some(None),
     }
 }

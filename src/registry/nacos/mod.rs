@@ -30,7 +30,8 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use config::{AccessKey, AddressError, Config, Login, Mode, Namespaces};
+pub use super::http::Login;
+pub use config::{AccessKey, AddressError, Config, Mode, Namespaces};
 
 use super::{
     Metrics, Update,

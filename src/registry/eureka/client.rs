@@ -1,0 +1,56 @@
+//! HTTP to one of several Eureka servers. Nothing but GETs.
+
+use super::{
+    config::{Config, Server},
+    error::{Error, REMEDIES},
+};
+use crate::{
+    model::Text,
+    registry::{
+        Cost, Metrics,
+        http::{Answer, Http, Login},
+    },
+    util::secret::Secret,
+};
+use reqwest::header::ACCEPT;
+use std::time::Duration;
+
+/// Shared by all requests of one registry.
+#[derive(Debug)]
+pub(super) struct Client {
+    http: Http,
+    servers: Vec<Server>,
+    login: Option<Login>,
+    token: Option<Secret>,
+}
+
+impl Client {
+    pub(super) fn new(registry: Text, config: &Config, metrics: Metrics) -> Result<Self, Error> {
+        Ok(Client {
+            http: Http::new(registry, &config.connection, REMEDIES, metrics)?,
+            servers: config.servers.clone(),
+            login: config.login.clone(),
+            token: config.token.clone(),
+        })
+    }
+
+    /// What a server has under this path; `None` if its bytes have that hash.
+    pub(super) async fn get(&self, server: usize, path: &str, known: Option<u64>) -> Result<Option<Answer>, Error> {
+        let Server { url, login } = &self.servers[server];
+        let mut url = url.clone();
+        url.set_path(&format!("{}{path}", url.path()));
+        // Without it Eureka speaks XML.
+        let mut request = self.http.get(&url).header(ACCEPT, "application/json");
+        if let Some(Login { username, password }) = login.as_ref().or(self.login.as_ref()) {
+            request = request.basic_auth(username, Some(password.expose()));
+        } else if let Some(token) = &self.token {
+            request = request.bearer_auth(token.expose());
+        }
+        Ok(self.http.send_unless(known, request, &url).await?)
+    }
+
+    /// What has been asked and received since the last call.
+    pub(super) fn take_cost(&self, duration: Duration) -> Cost {
+        self.http.take_cost(duration)
+    }
+}

@@ -1,0 +1,212 @@
+//! How a Eureka registry is reached and read. Plain values with defaults; whoever reads configuration fills them.
+
+use crate::{
+    model::Text,
+    registry::http::{Connection, Login},
+    util::{
+        secret::Secret,
+        yaml::{Section, Value},
+    },
+};
+use percent_encoding::percent_decode_str;
+use reqwest::{Url, header::HeaderValue};
+use std::time::Duration;
+
+/// The zone whose servers stand in for a zone that has none, as with Eureka's own clients.
+const DEFAULT_ZONE: &str = "defaultZone";
+
+/// Why a server's address is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// Not a URL that HTTP can ask.
+    #[error("server {0:?} is no address: write http://host:8761, with the path behind it if it is not /eureka")]
+    NotHttp(String),
+    /// The same of one that may hold a password, and is therefore not shown.
+    #[error(
+        "a server with a user name is no address: write http://name:password@host:8761, with % codes for other characters than letters and digits, or write `username` and `password`"
+    )]
+    NotHttpWithLogin,
+}
+
+/// Everything about one Eureka registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Servers that replicate each other, those of the own zone first. Never empty.
+    pub servers: Vec<Server>,
+    /// How many of them are of the own zone.
+    pub own_zone: usize,
+    /// From one reading to the next; at least [`Config::MIN_PERIOD`].
+    pub period: Duration,
+    /// Whether changes are asked for where the whole list is known.
+    pub delta: bool,
+    /// After this time the whole list is read although changes are asked for.
+    pub full_period: Duration,
+    /// Where instances are reached.
+    pub address: AddressOf,
+    /// The region of instances that do not say it.
+    pub region: Option<Text>,
+    /// Who we are to servers whose address does not say it.
+    pub login: Option<Login>,
+    /// The token that is shown instead.
+    pub token: Option<Secret>,
+    /// What holds for every request.
+    pub connection: Connection,
+}
+
+/// One server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Its address with its path and without a user.
+    pub url: Url,
+    /// The user that stood in its address.
+    pub login: Option<Login>,
+}
+
+/// Which of its two addresses an instance is reached by; the other one where it lacks that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressOf {
+    /// `ipAddr`.
+    Ip,
+    /// `hostName`.
+    Hostname,
+}
+
+impl Config {
+    /// Polling more often than this only burdens the server.
+    pub const MIN_PERIOD: Duration = Duration::from_millis(200);
+
+    /// The defaults.
+    pub fn new(servers: Vec<Server>) -> Self {
+        Config {
+            own_zone: servers.len(),
+            servers,
+            period: Duration::from_secs(5),
+            delta: true,
+            full_period: Duration::from_secs(300),
+            address: AddressOf::Ip,
+            region: None,
+            login: None,
+            token: None,
+            connection: Connection::default(),
+        }
+    }
+
+    /// Reads the section `eureka`: `servers`, `zone`, `period`, `delta`, `full_period`, `address`, `region`, `username`,
+    /// `password`, `token` and the keys of a [`Connection`].
+    pub fn read(section: &mut Section<'_>) -> Option<Self> {
+        let seconds = Duration::from_secs;
+        let servers = read_servers(section);
+        let period = section.get("period", |v| v.duration(Config::MIN_PERIOD..=seconds(3600)));
+        let delta = section.get("delta", Value::bool);
+        let full_period = section.get("full_period", |v| v.duration(seconds(1)..=seconds(24 * 3600)));
+        let address = [("ip", AddressOf::Ip), ("hostname", AddressOf::Hostname)];
+        let address = section.get("address", |v| v.word(&address));
+        let region = section.get("region", Value::string);
+        let login = Login::read(section);
+        let token = section.get("token", read_token);
+        if section.has("token") && section.has("username") {
+            section.value().problem::<()>("`token` and `username` at once; servers take one of them");
+        }
+        let connection = Connection::read(section);
+        let (servers, own_zone) = servers?;
+        let defaults = Config::new(servers);
+        Some(Config {
+            own_zone,
+            period: period.unwrap_or(defaults.period),
+            delta: delta.unwrap_or(defaults.delta),
+            full_period: full_period.unwrap_or(defaults.full_period),
+            address: address.unwrap_or(defaults.address),
+            region: region.map(Text::from),
+            login: login?,
+            token,
+            connection,
+            servers: defaults.servers,
+        })
+    }
+}
+
+impl Server {
+    /// Reads an address, with a user in it if need be; without a path it is `/eureka`.
+    pub fn parse(address: &str) -> Result<Self, AddressError> {
+        let refused = || match address.contains('@') {
+            // What stands before an @ may be a password, and not even an error shows it.
+            true => AddressError::NotHttpWithLogin,
+            false => AddressError::NotHttp(address.into()),
+        };
+        let mut url = Url::parse(address).map_err(|_| refused())?;
+        if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
+            return Err(refused());
+        }
+        let plain = |text: &str| percent_decode_str(text).decode_utf8().map(String::from).map_err(|_| refused());
+        let login = match (url.username(), url.password()) {
+            ("", None) => None,
+            (username, password) => Some(Login {
+                username: plain(username)?.into(),
+                password: Secret::new(plain(password.unwrap_or_default())?),
+            }),
+        };
+        url.set_username("").and_then(|()| url.set_password(None)).map_err(|()| refused())?;
+        let path = url.path().trim_end_matches('/').to_owned();
+        url.set_path(if path.is_empty() { "/eureka" } else { &path });
+        Ok(Server { url, login })
+    }
+}
+
+/// The servers, the own zone's first, and how many those are.
+fn read_servers(section: &mut Section<'_>) -> Option<(Vec<Server>, usize)> {
+    let zone = section.take("zone");
+    section.need("servers", |v| {
+        if !v.is_map() {
+            if let Some(zone) = &zone {
+                return zone.problem("names one of several zones: write `servers` as a mapping of zones to servers");
+            }
+            let servers = read_list(v)?;
+            let count = servers.len();
+            return Some((servers, count));
+        }
+        let zones: Vec<(&str, Option<Vec<Server>>)> =
+            v.entries()?.into_iter().map(|(name, v)| (name, read_list(&v))).collect();
+        let own = match &zone {
+            Some(zone) => own_zone(zone, &zones)?,
+            None => zones.iter().position(|(name, _)| *name == DEFAULT_ZONE).unwrap_or(0),
+        };
+        let (mut servers, mut others) = (Vec::new(), Vec::new());
+        for (place, (_, listed)) in zones.into_iter().enumerate() {
+            if place == own { &mut servers } else { &mut others }.extend(listed?);
+        }
+        let count = servers.len();
+        servers.extend(others);
+        if servers.is_empty() { v.problem("names no server") } else { Some((servers, count)) }
+    })
+}
+
+fn own_zone(zone: &Value<'_>, zones: &[(&str, Option<Vec<Server>>)]) -> Option<usize> {
+    let name = zone.string()?;
+    let position = |wanted: &str| zones.iter().position(|(name, _)| *name == wanted);
+    position(&name).or_else(|| position(DEFAULT_ZONE)).or_else(|| {
+        let known: Vec<&str> = zones.iter().map(|(name, _)| *name).collect();
+        zone.problem(format!("{name:?} has no servers; there are some for {}", known.join(", ")))
+    })
+}
+
+/// Each value may hold several addresses with commas between them, as Eureka's clients write them.
+fn read_list(value: &Value<'_>) -> Option<Vec<Server>> {
+    let parsed = value.one_or_each(|v| {
+        v.parse(|text| {
+            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+            // A comma in a password makes parts without an @ that show some of it.
+            let hide = |error| if text.contains('@') { AddressError::NotHttpWithLogin } else { error };
+            parts.map(|part| Server::parse(part).map_err(hide)).collect::<Result<Vec<_>, _>>()
+        })
+    })?;
+    let servers: Vec<Server> = parsed.into_iter().flatten().collect();
+    if servers.is_empty() { value.problem("names no server") } else { Some(servers) }
+}
+
+fn read_token(value: &Value<'_>) -> Option<Secret> {
+    let token = value.secret()?;
+    if HeaderValue::from_str(token.expose()).is_err() {
+        return value.problem("the token has characters that no header may have, such as an end of line");
+    }
+    Some(token)
+}

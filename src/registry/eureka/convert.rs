@@ -1,0 +1,228 @@
+//! Eureka's instances to the model. Pure; one bad instance is left out with a note, and its neighbours serve.
+
+use super::{
+    config::AddressOf,
+    wire::{Instance, Loose, WirePort},
+};
+use crate::{
+    model::{Address, Endpoint, EndpointPort, Health, Labels, Locality, Note, Port, Protocol, Reason, Text, Weight},
+    registry::metadata::{grpc_port, label, labels},
+};
+use serde_json::{Value, value::RawValue};
+
+/// What every instance is read by.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    pub(super) address: AddressOf,
+    /// The region of those that do not say it.
+    pub(super) region: Option<Text>,
+}
+
+/// An instance that its server can name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) id: Text,
+    pub(super) status: Status,
+    /// When it last changed by itself, by its own clock.
+    pub(super) changed: u64,
+    /// Absent where it cannot be used; then a note says why.
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) notes: Vec<Note>,
+    pub(super) vip: Text,
+    pub(super) secure_vip: Text,
+    /// In a delta: it is gone.
+    pub(super) deleted: bool,
+}
+
+/// What Eureka says of an instance's state. In the order of their names, by which the server counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Status {
+    Down,
+    OutOfService,
+    Starting,
+    /// Also any that is not known here, as Eureka's own clients take it.
+    Unknown,
+    Up,
+}
+
+impl Status {
+    const ALL: [Status; 5] = [Status::Down, Status::OutOfService, Status::Starting, Status::Unknown, Status::Up];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Status::Down => "DOWN",
+            Status::OutOfService => "OUT_OF_SERVICE",
+            Status::Starting => "STARTING",
+            Status::Unknown => "UNKNOWN",
+            Status::Up => "UP",
+        }
+    }
+
+    fn read(text: &str) -> Status {
+        let known = Status::ALL.into_iter().find(|status| status.name().eq_ignore_ascii_case(text.trim()));
+        known.unwrap_or(Status::Unknown)
+    }
+
+    /// What holds when an operator has set another. That counts only where the instance itself could serve: nobody brings
+    /// up from outside what is down or starting.
+    fn overridden(self, by: Status) -> Status {
+        match (self, by) {
+            (Status::Up | Status::OutOfService, by) if by != Status::Unknown => by,
+            _ => self,
+        }
+    }
+
+    /// Only what is up serves, as for Eureka's own clients.
+    const fn health(self) -> Health {
+        match self {
+            Status::Up | Status::OutOfService => Health::Healthy,
+            Status::Down | Status::Starting | Status::Unknown => Health::Unhealthy,
+        }
+    }
+}
+
+/// An instance; if nobody can say which, the note that is left of it.
+pub(super) fn entry(raw: &RawValue, rules: &Rules) -> Result<Entry, Note> {
+    let shown = || raw.get().chars().take(80).collect::<String>();
+    let mut instance: Instance<'_> =
+        serde_json::from_str(raw.get()).map_err(|error| Note::new(Reason::EntryInvalid, shown(), error.to_string()))?;
+    let id = text(&instance.instance_id).or(text(&instance.host_name)).map(Text::from);
+    let id = id.ok_or_else(|| Note::new(Reason::EntryInvalid, shown(), "it has neither instanceId nor hostName"))?;
+    let status = text(&instance.status).map_or(Status::Unknown, Status::read);
+    let mut notes = Vec::new();
+    let endpoint = match endpoint(&mut instance, status, rules) {
+        Ok((endpoint, problems)) => {
+            notes.extend(problems.into_iter().map(|problem| Note::new(Reason::EntryInvalid, id.clone(), problem)));
+            Some(endpoint)
+        }
+        Err(problem) => {
+            notes.push(Note::new(Reason::EntryInvalid, id.clone(), problem));
+            None
+        }
+    };
+    let name = |field: &Option<Loose<'_>>| text(field).map(Text::from).unwrap_or_default();
+    Ok(Entry {
+        id,
+        status,
+        changed: text(&instance.last_dirty_timestamp).and_then(|t| t.parse().ok()).unwrap_or_default(),
+        endpoint,
+        notes,
+        vip: name(&instance.vip_address),
+        secure_vip: name(&instance.secure_vip_address),
+        deleted: text(&instance.action_type).is_some_and(|action| action.eq_ignore_ascii_case("DELETED")),
+    })
+}
+
+/// The endpoint, and what had to be left out of it.
+fn endpoint(instance: &mut Instance<'_>, status: Status, rules: &Rules) -> Result<(Endpoint, Vec<String>), String> {
+    let address = address(instance, rules.address)?;
+    let mut labels = match instance.metadata.take() {
+        Value::Object(metadata) => labels(metadata),
+        _ => Labels::new(),
+    };
+    // What Java's serialiser says of its map.
+    labels.remove("@class");
+    let mut problems = Vec::new();
+    let (ports, secure) = ports(instance, &labels, &mut problems)?;
+    let weight = weight(&labels).unwrap_or_else(|problem| {
+        problems.push(problem);
+        Weight::DEFAULT
+    });
+    let override_ = text(&instance.overridden_status).map_or(Status::Unknown, Status::read);
+    let status = status.overridden(override_);
+    let endpoint = Endpoint {
+        address,
+        ports,
+        weight,
+        health: status.health(),
+        enabled: status != Status::OutOfService,
+        locality: locality(instance, &labels, rules),
+        labels,
+        secure,
+    };
+    Ok((endpoint, problems))
+}
+
+fn address(instance: &Instance<'_>, wanted: AddressOf) -> Result<Address, String> {
+    let (ip, host) = (text(&instance.ip_addr), text(&instance.host_name));
+    let written = match wanted {
+        AddressOf::Ip => ip.or(host),
+        AddressOf::Hostname => host.or(ip),
+    };
+    let written = written.ok_or("it has neither ipAddr nor hostName")?;
+    // Nor is it a path: whoever may register would lead proxies to any socket of their own machine.
+    Address::parse(written)
+        .filter(|address| !matches!(address, Address::Unix(_)))
+        .ok_or_else(|| format!("{written:?} is neither an address nor a host name"))
+}
+
+/// The ports that are switched on, and whether all that there is wants TLS.
+fn ports(
+    instance: &Instance<'_>,
+    labels: &Labels,
+    problems: &mut Vec<String>,
+) -> Result<(Vec<EndpointPort>, bool), String> {
+    let spoken = labels.get("protocol").and_then(|p| Protocol::parse(p));
+    let safely = if spoken.is_some_and(Protocol::is_http2) { Protocol::Tls } else { Protocol::Https };
+    let mut ports = Vec::with_capacity(1);
+    let mut add = |port: Option<Result<Port, String>>, protocol| match port {
+        Some(Ok(number)) => {
+            ports.push(EndpointPort { number, protocol, name: None });
+            true
+        }
+        Some(Err(problem)) => {
+            problems.push(problem);
+            false
+        }
+        None => false,
+    };
+    // As Eureka's own clients have it, where it is not said: the one is on, the other off.
+    let plain = add(open(&instance.port, "port", true), spoken);
+    let secure = add(open(&instance.secure_port, "securePort", false), Some(safely));
+    match grpc_port(labels) {
+        Some(Ok(port)) => ports.push(port),
+        Some(Err(problem)) => problems.push(problem),
+        None => {}
+    }
+    if !ports.is_empty() {
+        return Ok((ports, secure && !plain));
+    }
+    match problems.is_empty() {
+        true => Err("both of its ports are switched off".into()),
+        false => Err(std::mem::take(problems).join("; ")),
+    }
+}
+
+/// The number of a port that is switched on.
+fn open(port: &Option<WirePort<'_>>, name: &str, default: bool) -> Option<Result<Port, String>> {
+    let WirePort { number, enabled } = port.as_ref()?;
+    if !enabled.unwrap_or(default) {
+        return None;
+    }
+    let read = number.0.trim().parse().map_err(|_| format!("{name} {:?} is no number", number.0));
+    Some(read.and_then(|number| Port::new(number).map_err(|error| format!("{name}: {error}"))))
+}
+
+/// Eureka has none of its own; Spring Cloud's balancer reads this label, whose default is 1.
+fn weight(labels: &Labels) -> Result<Weight, String> {
+    let Some(text) = label(labels, "weight") else { return Ok(Weight::DEFAULT) };
+    let value: f64 = text.trim().parse().map_err(|_| format!("weight {text:?} is no number; 1 is taken"))?;
+    Weight::relative(value, 1.0).map_err(|error| format!("{error}; 1 is taken"))
+}
+
+/// From the metadata, else from the cloud's availability zone, whose name begins with its region's.
+fn locality(instance: &Instance<'_>, labels: &Labels, rules: &Rules) -> Locality {
+    let offered = instance.data_center_info.pointer("/metadata/availability-zone").and_then(Value::as_str);
+    let offered = offered.filter(|zone| !zone.is_empty());
+    let around = offered.map(|zone| Text::from(zone.trim_end_matches(|c: char| c.is_ascii_lowercase())));
+    Locality {
+        region: label(labels, "region").or_else(|| rules.region.clone()).or(around).unwrap_or_default(),
+        zone: label(labels, "zone").or_else(|| offered.map(Text::from)).unwrap_or_default(),
+        sub_zone: label(labels, "subzone").or_else(|| label(labels, "sub_zone")).unwrap_or_default(),
+    }
+}
+
+/// What is there and not empty.
+fn text<'a>(field: &'a Option<Loose<'_>>) -> Option<&'a str> {
+    field.as_ref().map(|Loose(text)| text.trim()).filter(|text| !text.is_empty())
+}

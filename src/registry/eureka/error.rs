@@ -1,0 +1,67 @@
+//! Why something could not be had from Eureka: which step, of which address, and what to do.
+
+use crate::registry::http::{self, Remedies};
+use reqwest::StatusCode;
+use std::time::Duration;
+
+/// What to do about answers that HTTP itself refuses.
+pub(super) const REMEDIES: Remedies = Remedies { too_large: "raise `max_body`", status: remedy };
+
+/// What went wrong. Addresses in it carry no secret: those travel in headers.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error(transparent)]
+    Http(#[from] http::Error),
+    #[error(
+        "the answer of {url} is not what Eureka answers; it begins with {start:?}. Is the address that of Eureka's API?"
+    )]
+    Decode {
+        url: String,
+        start: String,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("the answer of {url} has neither applications nor the hash of them: it is no list")]
+    NoList { url: String },
+    #[error(
+        "{url} answers in XML though it was asked for JSON: does something before it take the header `Accept` away, or is it older than Eureka 1.1?"
+    )]
+    Xml { url: String },
+    #[error("none of the {count} servers gave a list: {tried}")]
+    EveryServer { count: usize, tried: String, retry_after: Option<Duration> },
+}
+
+impl Error {
+    /// The server answers, but not with this: it is switched off there, or was never there.
+    pub(super) fn is_not_offered(&self) -> bool {
+        match self {
+            Error::Http(error) => {
+                error.status().is_some_and(|status| status.is_client_error() || status.is_redirection())
+            }
+            Error::Decode { .. } | Error::NoList { .. } | Error::Xml { .. } => true,
+            Error::EveryServer { .. } => false,
+        }
+    }
+
+    /// How long the server asked to be left alone.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Error::Http(error) => error.retry_after(),
+            Error::EveryServer { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// What to do about a status, as a half sentence.
+fn remedy(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        300..=399 => ": that is not Eureka's API; check the address and its path",
+        401 | 403 => ": check `username` and `password`, or `token`",
+        404 | 410 => ": check the address's path; it is /eureka in Spring Cloud, /eureka/v2 in Netflix' own server",
+        406 => ": the server cannot answer in JSON, which Portolan reads",
+        429 => ": the server asks for fewer requests; raise `period`",
+        503 => ": the server is starting, and has not yet heard of its peers",
+        _ => "",
+    }
+}

@@ -1,0 +1,263 @@
+//! One reading after the other: whom to ask, for what, and what of the answer is told.
+//!
+//! State: a [`Session`] with one server, from its first whole list on. While it lasts, changes are asked for, and the whole
+//! list only when they do not fit, after a pause in which some may have been missed, and every `full_period` (their hash
+//! does not see everything). A server that fails ends it: the whole list of the next one begins another, because changes of
+//! one server say nothing about the state of another. What is served changes in none of this; only a good state is told.
+
+use super::{
+    Config,
+    apps::{Apps, Source},
+    client::Client,
+    convert::Rules,
+    error::Error,
+    wire,
+};
+use crate::{
+    model::Text,
+    registry::{Metrics, Scope, Update, chain},
+};
+use std::time::Duration;
+use tokio::{sync::mpsc, time::Instant};
+use tracing::{debug, info};
+
+/// Half of the time for which a stock server repeats a change.
+const MISSED: Duration = Duration::from_secs(90);
+
+/// Nobody listens any more.
+#[derive(Debug)]
+pub(super) struct Closed;
+
+/// How a round went.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    /// Everything was read.
+    pub(super) good: bool,
+    /// How long the server asked to be left alone.
+    pub(super) asked_to_wait: Duration,
+}
+
+/// What is known of one server.
+#[derive(Debug)]
+struct Session {
+    server: usize,
+    apps: Apps,
+    /// Of the whole list, while the state is exactly that.
+    list: Option<u64>,
+    /// Of the last delta that fitted.
+    delta: Option<u64>,
+    /// It counts its instances as we do, so its hash says whether changes fit.
+    counts: bool,
+    /// When it last would not tell changes.
+    refused: Option<Instant>,
+    begun: Instant,
+    read_at: Instant,
+    list_at: Instant,
+}
+
+/// How a reading was had, for people and counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Read {
+    /// From a whole list.
+    Full,
+    /// From changes.
+    Delta,
+    /// There was nothing new.
+    Unchanged,
+}
+
+/// Reads one registry.
+#[derive(Debug)]
+pub(super) struct Reader {
+    source: Source,
+    config: Config,
+    client: Client,
+    metrics: Metrics,
+    out: mpsc::Sender<Update>,
+    session: Option<Session>,
+    named: bool,
+}
+
+impl Reader {
+    pub(super) fn new(
+        registry: Text,
+        config: Config,
+        out: mpsc::Sender<Update>,
+        metrics: Metrics,
+    ) -> Result<Self, Error> {
+        let client = Client::new(registry.clone(), &config, metrics.clone())?;
+        let rules = Rules { address: config.address, region: config.region.clone() };
+        Ok(Reader { source: Source { registry, rules }, config, client, metrics, out, session: None, named: false })
+    }
+
+    /// Reads everything once and tells it.
+    pub(super) async fn round(&mut self) -> Result<Round, Closed> {
+        if !self.named {
+            self.send(Update::Scopes(vec![scope()])).await?;
+            self.named = true;
+        }
+        let started = Instant::now();
+        let before = self.session.as_ref().map(|session| session.apps.clone()).unwrap_or_default();
+        let mut round = Round::default();
+        match self.read().await {
+            Ok(read) => {
+                round.good = true;
+                self.metrics.read(&self.source.registry, read.name());
+                self.tell(read, &before).await?;
+            }
+            Err(error) => {
+                round.asked_to_wait = error.retry_after().unwrap_or_default();
+                self.send(Update::Failed { scope: Some(scope()), error: chain(&error) }).await?;
+            }
+        }
+        self.send(Update::Cost(self.client.take_cost(started.elapsed()))).await?;
+        Ok(round)
+    }
+
+    /// The state as it is now, in the session.
+    async fn read(&mut self) -> Result<Read, Error> {
+        let config = &self.config;
+        if let Some(session) = self.session.as_mut().filter(|session| session.may_follow(config)) {
+            match session.follow(&self.client, &self.source).await {
+                Ok(Some(read)) => return Ok(read),
+                Ok(None) => note_mismatch(&self.source.registry, &self.metrics),
+                Err(error) => {
+                    session.refused = error.is_not_offered().then(Instant::now);
+                    debug!(registry = %self.source.registry, %error, "No changes can be had; reading the whole list.");
+                }
+            }
+        }
+        self.read_list().await
+    }
+
+    /// The whole list, of the first server that gives one.
+    async fn read_list(&mut self) -> Result<Read, Error> {
+        let mut failures = Vec::new();
+        for server in self.order() {
+            match self.list_of(server).await {
+                Ok(read) => return Ok(read),
+                Err(error) => failures.push(error),
+            }
+        }
+        match failures.len() {
+            1 => Err(failures.remove(0)),
+            count => {
+                let tried = failures.iter().map(|error| chain(error).to_string()).collect::<Vec<_>>().join("; ");
+                let retry_after = failures.iter().filter_map(Error::retry_after).min();
+                Err(Error::EveryServer { count, tried, retry_after })
+            }
+        }
+    }
+
+    /// The server of the session, then the others in their order. Now and then those of the own zone go before one that is
+    /// not.
+    fn order(&self) -> Vec<usize> {
+        let (count, own) = (self.config.servers.len(), self.config.own_zone);
+        let mut order: Vec<usize> = (0..count).collect();
+        if let Some(session) = &self.session {
+            let abroad = session.server >= own && session.begun.elapsed() >= self.config.full_period;
+            // Those before it keep their places, and so do those behind.
+            order[if abroad { own } else { 0 }..=session.server].rotate_right(1);
+        }
+        order
+    }
+
+    /// The whole list of one server, as the session's new state.
+    async fn list_of(&mut self, server: usize) -> Result<Read, Error> {
+        let now = Instant::now();
+        let same = self.session.as_mut().filter(|session| session.server == server);
+        let known = same.as_ref().and_then(|session| session.list);
+        let answer = self.client.get(server, "/apps", known).await?;
+        let (begun, refused) = match same {
+            Some(session) => (session.begun, session.refused),
+            None => (now, None),
+        };
+        let begun = if now - begun >= self.config.full_period { now } else { begun };
+        let Some(answer) = answer else {
+            if let Some(session) = &mut self.session {
+                (session.begun, session.read_at, session.list_at) = (begun, now, now);
+            }
+            return Ok(Read::Unchanged);
+        };
+        let listing = wire::listing(&answer.url, &answer.body)?;
+        if self.session.as_ref().is_none_or(|session| session.server != server) {
+            note_server(&self.source.registry, &self.config.servers[server].url);
+        }
+        let before = self.session.take().map(|session| session.apps).unwrap_or_default();
+        let apps = Apps::whole(&self.source, &listing, &before);
+        let counts = listing.hash.as_deref() == Some(&*apps.hash());
+        let list = Some(answer.hash);
+        let session = Session { server, apps, list, delta: None, counts, refused, begun, read_at: now, list_at: now };
+        self.session = Some(session);
+        Ok(Read::Full)
+    }
+
+    async fn tell(&self, read: Read, before: &Apps) -> Result<(), Closed> {
+        let Some(session) = &self.session else { return Ok(()) };
+        if read == Read::Delta {
+            // Each of its instances was said to be gone. What only a list lacks is for the catalog to judge.
+            for id in before.gone(&session.apps) {
+                self.send(Update::Removed(scope(), id.clone())).await?;
+            }
+        }
+        let services = session.apps.services();
+        self.send(Update::Listed { scope: scope(), services, unreadable: Vec::new() }).await
+    }
+
+    async fn send(&self, update: Update) -> Result<(), Closed> {
+        self.out.send(update).await.map_err(|_| Closed)
+    }
+}
+
+impl Session {
+    /// Whether changes are enough.
+    fn may_follow(&self, config: &Config) -> bool {
+        let within = |since: Instant, time: Duration| since.elapsed() < time;
+        let told = self.counts && self.refused.is_none_or(|at| !within(at, config.full_period));
+        config.delta && told && within(self.read_at, MISSED) && within(self.list_at, config.full_period)
+    }
+
+    /// Applies what has changed; `None` if the outcome is not what the server has.
+    async fn follow(&mut self, client: &Client, source: &Source) -> Result<Option<Read>, Error> {
+        let Some(answer) = client.get(self.server, "/apps/delta", self.delta).await? else {
+            self.read_at = Instant::now();
+            return Ok(Some(Read::Unchanged));
+        };
+        let listing = wire::listing(&answer.url, &answer.body)?;
+        let apps = self.apps.changed(source, &listing);
+        if listing.hash.as_deref() != Some(&*apps.hash()) {
+            return Ok(None);
+        }
+        let read = if listing.applications.is_empty() { Read::Unchanged } else { Read::Delta };
+        self.apps = apps;
+        self.list = self.list.filter(|_| read == Read::Unchanged);
+        self.delta = Some(answer.hash);
+        self.read_at = Instant::now();
+        Ok(Some(read))
+    }
+}
+
+impl Read {
+    const fn name(self) -> &'static str {
+        match self {
+            Read::Full => "full",
+            Read::Delta => "delta",
+            Read::Unchanged => "unchanged",
+        }
+    }
+}
+
+/// A Eureka registry is one whole.
+fn scope() -> Scope {
+    Scope(Text::default())
+}
+
+/// Log and count of changes that lead to another state than the server's.
+fn note_mismatch(registry: &Text, metrics: &Metrics) {
+    metrics.read(registry, "mismatch");
+    debug!(%registry, "The changes do not give what the server has; reading the whole list.");
+}
+
+fn note_server(registry: &Text, server: &reqwest::Url) {
+    info!(%registry, %server, "Reading this Eureka server.");
+}

@@ -1,0 +1,27 @@
+//! What instances say of themselves in metadata, by the conventions that frameworks share across registries.
+
+use crate::model::{EndpointPort, Labels, Port, Protocol, Text};
+use serde_json::Value;
+
+/// Metadata as text; registries hold texts, but lists may show numbers or nothing.
+pub(super) fn labels(metadata: impl IntoIterator<Item = (String, Value)>) -> Labels {
+    let text = |value: Value| match value {
+        Value::String(text) => Text::from(text),
+        Value::Null => Text::default(),
+        other => other.to_string().into(),
+    };
+    metadata.into_iter().map(|(key, value)| (key.into(), text(value))).collect()
+}
+
+/// A label that says something.
+pub(super) fn label(labels: &Labels, key: &str) -> Option<Text> {
+    labels.get(key).filter(|value| !value.is_empty()).cloned()
+}
+
+/// The second port of an instance that speaks gRPC beside HTTP.
+pub(super) fn grpc_port(labels: &Labels) -> Option<Result<EndpointPort, String>> {
+    let text = labels.get("gRPC_port")?;
+    let number = text.trim().parse().map_err(|_| format!("gRPC_port {text:?} is no number"));
+    let port = number.and_then(|number| Port::new(number).map_err(|e| format!("gRPC_port: {e}")));
+    Some(port.map(|number| EndpointPort { number, protocol: Some(Protocol::Grpc), name: Some("grpc".into()) }))
+}

@@ -1,0 +1,87 @@
+//! What servers in this process answer on order instead of the truth.
+
+use axum::{
+    body::{Body, Bytes},
+    http::{Response, StatusCode, header},
+};
+use std::{io::Write, time::Duration};
+
+static BLANKS: [u8; 1 << 16] = [b' '; 1 << 16];
+
+/// An answer of a server.
+pub type Answer = Response<Body>;
+
+/// What a matching request gets instead of the truth.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// A status with a body.
+    Status(u16, &'static str),
+    /// Status 429 with `Retry-After`.
+    Busy(&'static str),
+    /// Status 302 to somewhere else.
+    Redirect,
+    /// Status 200 with this.
+    Text(&'static str),
+    /// No answer for a minute.
+    Slow,
+    /// Blanks without end.
+    Endless,
+    /// A small answer that is huge when decompressed.
+    GzipBomb,
+    /// The first bytes, then nothing and the end.
+    Truncated,
+}
+
+impl Fault {
+    /// Gives it, when its time has come.
+    pub async fn answer(self) -> Answer {
+        let chunks = |first: &'static str, then: &'static str| {
+            let step = move |n: u32| async move {
+                let chunk = if n == 0 { first } else { then };
+                if chunk.is_empty() {
+                    // What came before is on its way by then.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                let chunk = (!chunk.is_empty()).then(|| Bytes::from(chunk)).ok_or("the server broke off");
+                Some((chunk, n + 1))
+            };
+            Response::new(Body::from_stream(futures_util::stream::unfold(0, step)))
+        };
+        match self {
+            Fault::Status(status, text) => with_status(status, text),
+            Fault::Busy(seconds) => {
+                let mut answer = with_status(429, "slow down");
+                answer.headers_mut().insert(header::RETRY_AFTER, seconds.parse().unwrap());
+                answer
+            }
+            Fault::Redirect => {
+                let mut answer = with_status(302, "");
+                answer.headers_mut().insert(header::LOCATION, "/login".parse().unwrap());
+                answer
+            }
+            Fault::Text(text) => Response::new(text.into()),
+            Fault::Slow => {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                Response::new(Body::empty())
+            }
+            Fault::Endless => chunks("[", std::str::from_utf8(&BLANKS).unwrap()),
+            Fault::Truncated => chunks("[{\"serviceName\":", ""),
+            Fault::GzipBomb => {
+                let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+                for _ in 0..4 {
+                    gzip.write_all(&[b' '; 1 << 20]).unwrap();
+                }
+                let mut answer = Response::new(Body::from(gzip.finish().unwrap()));
+                answer.headers_mut().insert(header::CONTENT_ENCODING, "gzip".parse().unwrap());
+                answer
+            }
+        }
+    }
+}
+
+/// A status with a body.
+pub fn with_status(status: u16, text: &'static str) -> Answer {
+    let mut answer = Response::new(Body::from(text));
+    *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+    answer
+}
