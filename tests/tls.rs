@@ -10,6 +10,7 @@ use portolan::{
 };
 use std::path::Path;
 use support::{
+    fake_eureka::{self, FakeEureka},
     fake_nacos::{FakeNacos, Generation, instance},
     heard::Heard,
     tls::{Authority, TlsFront},
@@ -21,6 +22,7 @@ fn read(folder: &Path, section: &str) -> Heard {
     let loaded = config::parse("c.yaml", text.as_bytes(), &Resolver::new(folder)).unwrap();
     match loaded.config.registries.into_iter().next().unwrap().kind {
         Configured::Nacos(nacos) => Heard::new(Kind::Nacos(nacos)),
+        Configured::Eureka(eureka) => Heard::new(Kind::Eureka(eureka)),
         other => panic!("not read over HTTP: {other:?}"),
     }
 }
@@ -63,4 +65,20 @@ async fn a_client_certificate_is_shown_to_servers_that_ask() {
     std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
     let failure = read(folder.path(), &with).failure().await;
     assert!(failure.contains("cannot reach https://localhost"), "a certificate of somebody else: {failure}");
+}
+
+#[tokio::test]
+async fn eureka_is_read_so_as_well() {
+    let (authority, folder, fake) = (Authority::new(), tempfile::tempdir().unwrap(), FakeEureka::start().await);
+    fake.model().put("ORDERS", fake_eureka::instance("10.0.0.1", 8080));
+    authority.write(folder.path());
+    let front = TlsFront::start(&authority, Some(&authority), fake.address).await;
+    let with = section(&front, "ca: ca.pem, cert: client.pem, key: client.key").replace("nacos:", "eureka:");
+    let mut heard = read(folder.path(), &with);
+    assert_eq!(heard.list().await.endpoints().len(), 1);
+    heard.round().await;
+    assert_eq!(heard.failed, 0);
+    let without = section(&front, "").replace("nacos:", "eureka:");
+    let failure = read(folder.path(), &without).failure().await;
+    assert!(failure.contains("cannot reach https://localhost"), "{failure}");
 }

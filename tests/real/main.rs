@@ -7,6 +7,7 @@
 mod support;
 
 mod changes;
+mod eureka;
 mod examples;
 mod nacos;
 mod restart;

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod envoy;
+pub mod eureka;
 pub mod fake_eureka;
 pub mod fake_nacos;
 pub mod fault;
