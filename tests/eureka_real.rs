@@ -23,6 +23,8 @@ use std::{
 use support::{
     eureka::{Eureka, Recorder},
     heard::Heard,
+    programs::Program,
+    servers::prepared,
 };
 use tokio::time::timeout;
 
@@ -142,6 +144,30 @@ async fn a_peer_takes_over_with_the_same_state() {
     heard.round().await;
     heard.round().await;
     assert_eq!((heard.failed, heard.removed.len(), health(&heard, "ORDERS").len()), (0, 0, 9));
+}
+
+#[tokio::test]
+async fn a_stock_spring_cloud_application_is_followed() {
+    if !prepared(&["spring"]).await {
+        return;
+    }
+    let Some(eureka) = Eureka::start_with(&[("EUREKA_AUTH", "on")]).await else { return };
+    let url = eureka.url().replace("http://", "http://reader:reads@");
+    let keys = [&format!("registry={url}/eureka/"), "eureka.instance.metadata-map.version=v1"];
+    let mut heard = read(config(&[&url]));
+    let shop = Program::spring("eureka", &keys).await;
+    heard.until("it to be up", |h| health(h, "SHOP") == [(Health::Healthy, true)]).await;
+    let service = heard.service("SHOP").unwrap();
+    let endpoint = &service.endpoints[0];
+    assert_eq!(heard.endpoints()["SHOP"], [format!("127.0.0.1:{}", shop.port)]);
+    assert_eq!((&*endpoint.labels["version"], &*service.labels["vip"]), ("v1", "shop"));
+    shop.set_status("OUT_OF_SERVICE").await;
+    heard.until("it to be out of service", |h| health(h, "SHOP") == [(Health::Healthy, false)]).await;
+    shop.set_status("UP").await;
+    heard.until("it to be back", |h| health(h, "SHOP") == [(Health::Healthy, true)]).await;
+    shop.stop().await;
+    heard.until("it to be gone", |h| h.service("SHOP").is_none()).await;
+    assert_eq!(heard.failed, 0);
 }
 
 /// An instance's address, and the status that an operator has set.
