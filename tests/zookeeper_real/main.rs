@@ -27,11 +27,12 @@ use portolan::{
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use support::heard::Heard;
 
-/// The defaults, but quicker.
+/// The defaults, but quicker; and what watches do not tell is not made up for within a test.
 fn config(server: SocketAddr, layout: Layout) -> Config {
     let servers = vec![Config::server(&server.to_string()).unwrap()];
     let (period, session_timeout) = (Duration::from_millis(300), Duration::from_secs(4));
-    Config { period, session_timeout, ..Config::new(servers, layout) }
+    let resync = Duration::from_secs(3600);
+    Config { period, resync, session_timeout, ..Config::new(servers, layout) }
 }
 
 fn read(config: Config) -> Heard {

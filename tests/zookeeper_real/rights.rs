@@ -99,7 +99,7 @@ async fn a_right_that_is_withdrawn_makes_one_service_stale_and_touches_no_other(
         let config = login(config(server.address(), Layout::Dubbo));
         let mut heard = read(match way {
             "poll" => polling(config),
-            "resync" => Config { resync: Some(Duration::from_secs(1)), ..config },
+            "resync" => Config { resync: Duration::from_secs(1), ..config },
             _ => config,
         });
         heard.until("the first", |h| listed(h).get(DEMO).is_some_and(|i| i.contains(&FIRST.to_owned()))).await;
@@ -130,7 +130,7 @@ async fn providers_that_must_not_be_read_themselves_are_found_by_resync_and_by_p
     let Some(server) = ZooKeeper::start("zookeeper").await else { return };
     let admin = tree(&server).await;
     let config = login(config(server.address(), Layout::Dubbo));
-    let resync = Config { resync: Some(Duration::from_secs(1)), ..config.clone() };
+    let resync = Config { resync: Duration::from_secs(1), ..config.clone() };
     for (address, config) in [("192.0.2.2:20880", resync), ("192.0.2.3:20880", polling(config))] {
         let mut heard = read(config);
         heard.list().await;

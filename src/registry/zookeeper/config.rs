@@ -28,8 +28,9 @@ pub struct Config {
     pub mode: Mode,
     /// When polling: from one list to the next. When watching: until what could not be read is tried again.
     pub period: Duration,
-    /// When watching: after how long everything is read again nevertheless.
-    pub resync: Option<Duration>,
+    /// When watching: after how long everything is read again nevertheless. A server tells nothing of nodes that the user
+    /// must not read, though it lists them.
+    pub resync: Duration,
     /// After how long without a sign of life a session ends; the server may settle for another time.
     pub session_timeout: Duration,
     /// Requests in flight.
@@ -98,7 +99,7 @@ impl Config {
             tls: None,
             mode: Mode::Watch,
             period: Duration::from_secs(10),
-            resync: None,
+            resync: Duration::from_secs(300),
             session_timeout: Duration::from_secs(10),
             concurrency: 32,
             layout,
@@ -166,7 +167,7 @@ impl Config {
             tls,
             mode: mode.unwrap_or(defaults.mode),
             period: period.unwrap_or(defaults.period),
-            resync,
+            resync: resync.unwrap_or(defaults.resync),
             session_timeout: session_timeout.unwrap_or(defaults.session_timeout),
             concurrency: concurrency.map_or(defaults.concurrency, |n| n as usize),
             layout,

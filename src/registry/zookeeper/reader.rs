@@ -172,10 +172,10 @@ impl Reader {
 
     async fn keep_up(&mut self, client: &Client, watches: &mut Watches) -> Result<std::convert::Infallible, End> {
         let mut again = Instant::now() + self.config.period;
-        let mut resync = self.config.resync.map(|after| Instant::now() + jittered(after));
+        let mut resync = Instant::now() + jittered(self.config.resync);
         loop {
             let mut looks: Vec<Looks> = self.trees.iter().map(|_| Looks::default()).collect();
-            let wake = [Some(again), resync, self.grows()].into_iter().flatten().min().unwrap_or(again);
+            let wake = again.min(resync).min(self.grows().unwrap_or(again));
             tokio::select! {
                 touched = watches.next() => {
                     let mut touched = Some(touched);
@@ -187,8 +187,8 @@ impl Reader {
                 () = sleep_until(wake) => {}
             }
             let now = Instant::now();
-            if resync.is_some_and(|at| at <= now) {
-                resync = self.config.resync.map(|after| now + jittered(after));
+            if resync <= now {
+                resync = now + jittered(self.config.resync);
                 self.read_all(client, watches).await?;
                 continue;
             }
