@@ -180,6 +180,32 @@ async fn go_and_node_programs_register_in_nacos() {
     }
 }
 
+/// Which speak gRPC; npm's does not.
+#[tokio::test]
+async fn dubbo_spring_and_go_register_in_nacos_3_without_its_old_interfaces() {
+    if !prepared(&["dubbo3", "spring", "nacos-go"]).await {
+        return;
+    }
+    let Some(server) = Nacos::start("nacos3").await else { return };
+    let address = server.url().replace("http://", "");
+    let (registry, dubbo) = (format!("registry={address}"), format!("registry=nacos://{address}"));
+    let (dubbo, spring) = ([&dubbo, "application=three", "mode=instance"], [&*registry]);
+    let go = [&registry, "name=go"];
+    let programs = tokio::join!(
+        Program::dubbo_provider(3, &dubbo),
+        Program::spring("nacos", &spring),
+        Program::start("nacos-go", &go),
+    );
+    for (service, program) in [("three", &programs.0), ("shop", &programs.1), ("go", &programs.2)] {
+        assert_eq!(instances(&server, service, 1).await[0]["port"], program.port, "{service}");
+    }
+    assert_eq!(server.instances("providers:shop.Orders::").await, [] as [Value; 0]);
+    tokio::join!(programs.0.stop(), programs.1.stop(), programs.2.stop());
+    for service in ["three", "shop", "go"] {
+        instances(&server, service, 0).await;
+    }
+}
+
 #[tokio::test]
 async fn the_java_client_of_nacos_shows_how_it_signs() {
     if !prepared(&["nacos-sign"]).await {
