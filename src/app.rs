@@ -79,9 +79,10 @@ impl App {
         let entries = views::Istio::new(config.istio, view_metrics.clone());
         let (istiods, istio) = views::Follower::new(entries, catalog.clone(), view_metrics);
         let views = Views { envoy, istio };
-        let xds = xds::Server::bind(xds_options(&config.xds), Arc::new(views.clone()), xds_metrics)?;
+        let xds = xds::Server::bind(xds_options(&config.xds), Arc::new(views.clone()), xds_metrics.clone())?;
         let stopping = Arc::new(AtomicBool::new(false));
-        let handles = Handles { catalog: catalog.clone(), views, clients: xds.clients(), stopping: stopping.clone() };
+        let (clients, stopping_too) = (xds.clients(), stopping.clone());
+        let handles = Handles { catalog: catalog.clone(), views, clients, xds_metrics, stopping: stopping_too };
         let admin = admin::Server::bind(config.admin.listen, Arc::new(handles), Arc::new(metrics)).await?;
         let address = admin.local_addr();
         let registries = config.registries.into_iter().map(|registry| to_be_read(registry, address)).collect();

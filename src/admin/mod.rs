@@ -5,6 +5,7 @@
 //! so that they do not change by accident, and hold no configuration, hence no secret.
 
 mod client;
+mod meshregistry;
 mod page;
 mod routes;
 mod server;
@@ -29,6 +30,9 @@ pub trait Sources: Send + Sync + 'static {
 
     /// What Istiods see.
     fn entries(&self) -> Arc<ViewGeneration>;
+
+    /// How many lists of entries were sent to Istiods.
+    fn lists_sent(&self) -> u64;
 
     /// The open streams, in order of their opening.
     fn clients(&self) -> Vec<Client>;

@@ -1,8 +1,8 @@
 //! Which path answers what.
 
 use super::{
-    Sources, page,
-    view::{registry, resource, service},
+    Sources, meshregistry, page,
+    view::{registry, resource, service, slime},
 };
 use crate::{resource::Kind, telemetry};
 use axum::{
@@ -21,8 +21,8 @@ use std::{sync::Arc, time::SystemTime};
 const MAX_BODY_BYTES: usize = 16 << 10;
 
 #[derive(Clone)]
-struct Shared {
-    sources: Arc<dyn Sources>,
+pub(super) struct Shared {
+    pub(super) sources: Arc<dyn Sources>,
     metrics: Arc<Registry>,
 }
 
@@ -40,6 +40,7 @@ pub(super) fn router(sources: Arc<dyn Sources>, metrics: Arc<Registry>) -> Route
         .route("/api/v1/clients", get(clients))
         .route("/api/v1/resources/{kind}", get(resources))
         .route("/api/v1/digests", get(digests))
+        .merge(meshregistry::router())
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "no such page; / lists them") })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(Shared { sources, metrics })
@@ -53,7 +54,9 @@ async fn ready(State(shared): State<Shared>) -> Response {
 }
 
 async fn metrics_text(State(shared): State<Shared>) -> Response {
-    ([(header::CONTENT_TYPE, telemetry::CONTENT_TYPE)], telemetry::encode(&shared.metrics)).into_response()
+    let more = slime::metrics(&shared.sources.catalog(), shared.sources.lists_sent());
+    let text = telemetry::encode_with(&shared.metrics, &more);
+    ([(header::CONTENT_TYPE, telemetry::CONTENT_TYPE)], text).into_response()
 }
 
 async fn registries(State(shared): State<Shared>) -> Response {
@@ -125,7 +128,7 @@ async fn release(State(shared): State<Shared>, Path(name): Path<String>, headers
 }
 
 /// What may be large is made off the threads that serve clients.
-async fn large(make: impl FnOnce() -> Response + Send + 'static) -> Response {
+pub(super) async fn large(make: impl FnOnce() -> Response + Send + 'static) -> Response {
     let made = tokio::task::spawn_blocking(make).await;
     made.unwrap_or_else(|error| refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))
 }
@@ -134,10 +137,10 @@ fn encoded(value: &impl Serialize) -> Response {
     Json(value).into_response()
 }
 
-fn bad_query(rejection: QueryRejection) -> Response {
+pub(super) fn bad_query(rejection: QueryRejection) -> Response {
     refusal(StatusCode::BAD_REQUEST, &rejection.body_text())
 }
 
-fn refusal(status: StatusCode, text: &str) -> Response {
+pub(super) fn refusal(status: StatusCode, text: &str) -> Response {
     (status, Json(json!({ "error": text }))).into_response()
 }

@@ -4,7 +4,7 @@ use super::Views;
 use crate::{
     admin::{self, Acknowledged, Client, Refused, Sent, Subscription},
     catalog::{self, Catalog},
-    resource::{Variant, ViewGeneration, version_text},
+    resource::{Kind, Variant, ViewGeneration, version_text},
     xds,
 };
 use std::sync::{
@@ -17,6 +17,7 @@ pub(super) struct Handles {
     pub(super) catalog: catalog::Handle,
     pub(super) views: Views,
     pub(super) clients: Arc<xds::Clients>,
+    pub(super) xds_metrics: xds::Metrics,
     pub(super) stopping: Arc<AtomicBool>,
 }
 
@@ -31,6 +32,10 @@ impl admin::Sources for Handles {
 
     fn entries(&self) -> Arc<ViewGeneration> {
         self.views.istio.load()
+    }
+
+    fn lists_sent(&self) -> u64 {
+        self.xds_metrics.answers_sent(Kind::ServiceEntry)
     }
 
     fn clients(&self) -> Vec<Client> {

@@ -6,6 +6,7 @@
 mod bootstrap;
 mod check;
 mod get;
+mod istio;
 mod serve;
 mod table;
 
@@ -41,6 +42,8 @@ enum Command {
     /// Prints a ready configuration for a client
     #[command(subcommand)]
     Bootstrap(Client),
+    /// Prints what Istiod's mesh configuration needs, or checks what an Istiod would have
+    Istio(istio::Arguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,6 +83,7 @@ fn run(Arguments { config, command }: Arguments) -> anyhow::Result<String> {
         Command::Serve => serve::run(load()?).map(|()| String::new()),
         Command::Check => Ok(check::summary(config.as_deref(), &load()?)),
         Command::Get(arguments) => Ok(get::run(&arguments)?),
+        Command::Istio(arguments) => Ok(istio::run(&arguments, &load()?.config)?),
         Command::Bootstrap(Client::Envoy(arguments)) => Ok(bootstrap::envoy(&arguments, &load()?.config)?),
     }
 }

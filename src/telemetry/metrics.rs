@@ -16,9 +16,16 @@ pub fn registry() -> Registry {
 
 /// All metrics, as OpenMetrics text.
 pub fn encode(registry: &Registry) -> String {
+    encode_with(registry, "")
+}
+
+/// The same, and further lines of such a text behind them.
+pub fn encode_with(registry: &Registry, more: &str) -> String {
+    const END: &str = "# EOF\n";
     let mut out = String::with_capacity(64 << 10);
     text::encode(&mut out, registry).expect("writing to memory does not fail");
-    out
+    out.truncate(out.len() - END.len());
+    out + more + END
 }
 
 #[cfg(test)]

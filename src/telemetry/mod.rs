@@ -6,7 +6,7 @@ mod metrics;
 mod process;
 
 pub use logging::{FilterError, InitError, LogFormat, init, parse_filter};
-pub use metrics::{CONTENT_TYPE, encode, registry};
+pub use metrics::{CONTENT_TYPE, encode, encode_with, registry};
 pub use process::Process;
 
 /// The version of this program.

@@ -86,6 +86,11 @@ impl Metrics {
         );
     }
 
+    /// How many answers of a kind were sent.
+    pub fn answers_sent(&self, kind: Kind) -> u64 {
+        self.answers.get_or_create(&kind.into()).get()
+    }
+
     pub(super) fn count(&self, event: &Event) {
         match event {
             Event::Subscribed { .. } => {}

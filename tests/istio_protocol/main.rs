@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod check;
 #[path = "../protocol/client.rs"]
 #[allow(dead_code)]
 mod client;

@@ -4,4 +4,5 @@ pub(super) mod registry;
 pub(super) mod resource;
 pub(super) mod service;
 mod service_entry;
+pub(super) mod slime;
 pub(super) mod time;

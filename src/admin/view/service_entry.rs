@@ -35,7 +35,7 @@ fn metadata(m: &Metadata) -> Value {
     ])
 }
 
-fn spec(s: &ServiceEntry) -> Value {
+pub(super) fn spec(s: &ServiceEntry) -> Value {
     let location = Location::try_from(s.location).map(|l| l.as_str_name());
     let resolution = Resolution::try_from(s.resolution).map(|r| r.as_str_name());
     object([

@@ -1,0 +1,180 @@
+//! `istio check`: connects as an Istiod does, and says what it would have of it.
+
+use super::super::table::Table;
+use crate::{
+    translate::istio::{Verdict, verdict},
+    xds::{PROBED_TYPES, ProbeError, Probed, probe},
+};
+use clap::Args;
+use serde_json::Value;
+use std::{collections::BTreeMap, fs, io, net::SocketAddr, path::PathBuf, time::Duration};
+
+const ENTRIES: &str = "networking.istio.io/v1/ServiceEntry";
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The server; without it, where the configuration says
+    #[arg(long, value_name = "HOST:PORT")]
+    xds: Option<String>,
+    /// The revision of the Istiod
+    #[arg(long, default_value = "", value_name = "NAME", hide_default_value = true)]
+    revision: String,
+    /// What an Istiod holds, as its /debug/configz prints it: says what it would take, keep and delete
+    #[arg(long, value_name = "FILE")]
+    configz: Option<PathBuf>,
+    /// How many seconds to wait for answers
+    #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
+    wait: u64,
+}
+
+/// Why an Istiod would not be well served, or nobody can say.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::cli) enum Error {
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    #[error("cannot start")]
+    Start(#[source] io::Error),
+    #[error("cannot read {path}")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{path} is not what an Istiod's /debug/configz prints")]
+    Format {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("{text}\n{types} of {} types were not answered within {seconds} s: an Istiod that starts waits for them, one that runs keeps what it has; /ready of the admin address says why", PROBED_TYPES.len())]
+    Waits { text: String, types: usize, seconds: u64 },
+    #[error("{text}\nan Istiod would not take {count} of the entries")]
+    Bad { text: String, count: usize },
+}
+
+/// Versions by name.
+type Held = BTreeMap<String, String>;
+
+/// Connects, asks, and gives what is to be printed.
+pub(super) fn run(arguments: &Arguments, configured: SocketAddr) -> Result<String, Error> {
+    let held = arguments.configz.as_ref().map(read).transpose()?;
+    let address = arguments.xds.clone().unwrap_or_else(|| configured.to_string());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
+    let limit = Duration::from_secs(arguments.wait);
+    let answers = runtime.block_on(probe(&address, &arguments.revision, limit))?;
+    report(&answers, held.as_ref(), arguments.wait)
+}
+
+fn read(path: &PathBuf) -> Result<Held, Error> {
+    let text = fs::read(path).map_err(|source| Error::Read { path: path.clone(), source })?;
+    let all: Vec<Value> =
+        serde_json::from_slice(&text).map_err(|source| Error::Format { path: path.clone(), source })?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let entries = all.iter().filter(|object| object["kind"] == "ServiceEntry").map(|object| &object["metadata"]);
+    let entry = |m: &Value| (format!("{}/{}", text(&m["namespace"]), text(&m["name"])), text(&m["resourceVersion"]));
+    Ok(entries.map(entry).collect())
+}
+
+fn report(answers: &[Probed], held: Option<&Held>, seconds: u64) -> Result<String, Error> {
+    let mut types = Table::new(["TYPE", "ANSWERED AFTER", "RESOURCES", "BYTES"]);
+    for asked in PROBED_TYPES {
+        let answer = answers.iter().find(|answer| answer.type_url == asked);
+        let cell = |show: &dyn Fn(&Probed) -> String| answer.map(show).unwrap_or_default();
+        let after = answer.map_or("not at all".into(), |a| format!("{} ms", a.after.as_millis()));
+        types.row([asked.into(), after, cell(&|a| a.resources.len().to_string()), cell(&|a| a.bytes.to_string())]);
+    }
+    let mut text = types.to_string();
+    let list = answers.iter().find(|answer| answer.type_url == ENTRIES);
+    let (entries, bad) = list.map_or_else(|| (waiting(held), 0), |list| judged(list, held));
+    text += &format!("\n{entries}");
+    let missing = PROBED_TYPES.iter().filter(|asked| !answers.iter().any(|a| a.type_url == **asked)).count();
+    match (missing, bad) {
+        (0, 0) => Ok(text),
+        (0, count) => Err(Error::Bad { text, count }),
+        (types, _) => Err(Error::Waits { text, types, seconds }),
+    }
+}
+
+fn table() -> Table<4> {
+    Table::new(["ENTRY", "VERSION", "ISTIOD", "WHY"])
+}
+
+/// Without a list nothing changes.
+fn waiting(held: Option<&Held>) -> Table<4> {
+    let mut table = table();
+    for (name, version) in held.into_iter().flatten() {
+        table.row([name.clone(), version.clone(), "keeps it".into(), "no list was sent".into()]);
+    }
+    table
+}
+
+/// What an Istiod makes of each item, and how many it does not take.
+fn judged(list: &Probed, held: Option<&Held>) -> (Table<4>, usize) {
+    let (mut table, mut bad) = (table(), 0);
+    let mut gone = held.cloned().unwrap_or_default();
+    for (type_url, bytes) in &list.resources {
+        let (name, version, does, why) = match verdict(type_url, bytes) {
+            Verdict::Taken { name, version } => {
+                let does = match gone.remove(&name) {
+                    Some(known) if known == version => "has it",
+                    Some(_) => "changes it",
+                    None => "takes it",
+                };
+                (name, version, does, String::new())
+            }
+            Verdict::Refused { name, why } => {
+                bad += 1;
+                let does = if gone.remove(&name).is_some() { "keeps what it had" } else { "does not take it" };
+                (name, String::new(), does, why.to_string())
+            }
+            Verdict::Unreadable { why } => {
+                bad += 1;
+                (String::new(), String::new(), "deletes what it had", why.to_owned())
+            }
+        };
+        table.row([name, version, does.into(), why]);
+    }
+    for (name, version) in gone {
+        table.row([name, version, "deletes it".into(), "the list lacks it".into()]);
+    }
+    (table, bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(types: &[&str]) -> Vec<Probed> {
+        let answer = |type_url: &&str| Probed {
+            type_url: type_url.to_string(),
+            resources: Vec::new(),
+            bytes: 60,
+            after: Duration::from_millis(3),
+        };
+        types.iter().map(answer).collect()
+    }
+
+    #[test]
+    fn with_all_types_answered_what_is_held_and_not_listed_is_deleted() {
+        let held = Held::from([("ns/a".into(), "v".into())]);
+        let text = report(&answered(&PROBED_TYPES), Some(&held), 5).unwrap();
+        assert!(text.contains("ns/a   v        deletes it  the list lacks it"), "{text}");
+    }
+
+    #[test]
+    fn without_a_list_everything_is_kept_and_the_check_fails() {
+        let held = Held::from([("ns/a".into(), "v".into())]);
+        let others: Vec<&str> = PROBED_TYPES.into_iter().filter(|t| *t != ENTRIES).collect();
+        let error = report(&answered(&others), Some(&held), 5).unwrap_err().to_string();
+        assert!(error.contains("keeps it") && error.contains("1 of 16 types were not answered within 5 s"), "{error}");
+    }
+
+    #[test]
+    fn an_item_that_is_refused_keeps_and_one_that_is_unreadable_deletes() {
+        let mut answers = answered(&PROBED_TYPES);
+        let list = answers.iter_mut().find(|a| a.type_url == ENTRIES).unwrap();
+        list.resources.push(("something".into(), bytes::Bytes::new()));
+        let error = report(&answers, None, 5).unwrap_err().to_string();
+        assert!(error.contains("deletes what it had") && error.contains("not take 1 of the entries"), "{error}");
+    }
+}

@@ -1,0 +1,170 @@
+//! Asks a server of config sources what an Istiod would ask, as a client: for `portolan istio check`.
+//!
+//! It sends the first requests of a current Istiod, all at once, and takes answers until each type has one or the time is
+//! over. It holds nothing and refuses nothing; what to make of the answers is the caller's to say.
+
+use bytes::{Buf, BufMut, Bytes};
+use http::uri::PathAndQuery;
+use prost::Message;
+use std::time::Duration;
+use tokio::time::{Instant, timeout, timeout_at};
+use tonic::{
+    Status,
+    client::Grpc,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    transport::Endpoint,
+};
+use xds_api::pb::{
+    envoy::{
+        config::core::v3::Node,
+        service::discovery::v3::{DiscoveryRequest, DiscoveryResponse},
+    },
+    google::protobuf::{Struct, Value, value},
+};
+
+/// What Istiod 1.30 and newer asks for, in its order. It does not wait for the first.
+pub const TYPES: [&str; 16] = [
+    "core/v1alpha1/MeshConfig",
+    "security.istio.io/v1/AuthorizationPolicy",
+    "networking.istio.io/v1/DestinationRule",
+    "networking.istio.io/v1alpha3/EnvoyFilter",
+    "networking.istio.io/v1/Gateway",
+    "security.istio.io/v1/PeerAuthentication",
+    "networking.istio.io/v1beta1/ProxyConfig",
+    "security.istio.io/v1/RequestAuthentication",
+    "networking.istio.io/v1/ServiceEntry",
+    "networking.istio.io/v1/Sidecar",
+    "telemetry.istio.io/v1/Telemetry",
+    "extensions.istio.io/v1alpha1/TrafficExtension",
+    "networking.istio.io/v1/VirtualService",
+    "extensions.istio.io/v1alpha1/WasmPlugin",
+    "networking.istio.io/v1/WorkloadEntry",
+    "networking.istio.io/v1/WorkloadGroup",
+];
+
+const PATH: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
+/// As Istiod has it: nothing is too long.
+const LONGEST: usize = i32::MAX as usize;
+
+/// The answer to one type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Which type, as it was asked for.
+    pub type_url: String,
+    /// Its resources: the type of each, and its bytes.
+    pub resources: Vec<(String, Bytes)>,
+    /// How long the whole is.
+    pub bytes: usize,
+    /// How long it took.
+    pub after: Duration,
+}
+
+/// Why nothing can be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// Nobody is there.
+    #[error("cannot connect to {address}; is Portolan running there, without TLS?")]
+    Connect {
+        /// Where.
+        address: String,
+        /// What the system says.
+        #[source]
+        source: tonic::transport::Error,
+    },
+    /// Somebody is there and does not serve Istiods.
+    #[error("{address} does not serve Istiods")]
+    Stream {
+        /// Where.
+        address: String,
+        /// What it says.
+        #[source]
+        source: Box<Status>,
+    },
+}
+
+/// Asks for everything, as an Istiod of that revision, and waits at most so long for the answers.
+pub async fn probe(address: &str, revision: &str, limit: Duration) -> Result<Vec<Answer>, ProbeError> {
+    let started = Instant::now();
+    let unreachable = |source| ProbeError::Connect { address: address.to_owned(), source };
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(unreachable)?.connect_timeout(limit);
+    let mut grpc = Grpc::new(endpoint.connect().await.map_err(unreachable)?).max_decoding_message_size(LONGEST);
+    grpc.ready().await.map_err(unreachable)?;
+
+    let requests = TYPES.into_iter().enumerate().map(|(place, t)| request(t, (place == 0).then(|| node(revision))));
+    let first: Vec<DiscoveryRequest> = requests.collect();
+    // The stream stays open behind the requests: its end would be taken for ours.
+    let body = futures_util::StreamExt::chain(futures_util::stream::iter(first), futures_util::stream::pending());
+    let refused = |source: Status| ProbeError::Stream { address: address.to_owned(), source: Box::new(source) };
+    let opened = timeout(limit, grpc.streaming(tonic::Request::new(body), PathAndQuery::from_static(PATH), Discovery));
+    let opened = opened.await.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")));
+    let mut answers = opened.map_err(refused)?.into_inner();
+
+    let mut all = Vec::new();
+    while all.len() < TYPES.len() {
+        let Ok(message) = timeout_at(started + limit, answers.message()).await else { break };
+        let Some(message) = message.map_err(refused)? else { break };
+        all.push(Answer {
+            bytes: message.encoded_len(),
+            type_url: message.type_url,
+            resources: message.resources.into_iter().map(|any| (any.type_url, any.value.into())).collect(),
+            after: started.elapsed(),
+        });
+    }
+    Ok(all)
+}
+
+/// A first request, which Istiod sends with a nonce that nobody gave it.
+fn request(type_url: &str, node: Option<Node>) -> DiscoveryRequest {
+    let response_nonce = "2006-01-02 15:04:05 +0000 UTC m=+0.1".to_owned();
+    DiscoveryRequest { type_url: type_url.into(), node, response_nonce, ..DiscoveryRequest::default() }
+}
+
+fn node(revision: &str) -> Node {
+    let text = |text: &str| Value { kind: Some(value::Kind::StringValue(text.into())) };
+    let mut metadata = Struct::default();
+    metadata.fields.insert("GENERATOR".into(), text("api"));
+    if !revision.is_empty() {
+        metadata.fields.insert("ISTIO_REVISION".into(), text(revision));
+    }
+    let id = "sidecar~127.0.0.1~portolan-check.istio-system~istio-system.svc.cluster.local".to_owned();
+    Node { id, metadata: Some(metadata), ..Node::default() }
+}
+
+/// A codec for messages of the protobuf library's version that the message types are of.
+#[derive(Debug, Clone, Copy)]
+struct Discovery;
+
+impl Codec for Discovery {
+    type Encode = DiscoveryRequest;
+    type Decode = DiscoveryResponse;
+    type Encoder = Discovery;
+    type Decoder = Discovery;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        Discovery
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        Discovery
+    }
+}
+
+impl Encoder for Discovery {
+    type Item = DiscoveryRequest;
+    type Error = Status;
+
+    fn encode(&mut self, item: DiscoveryRequest, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        out.put_slice(&item.encode_to_vec());
+        Ok(())
+    }
+}
+
+impl Decoder for Discovery {
+    type Item = DiscoveryResponse;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<DiscoveryResponse>, Status> {
+        let bytes = from.copy_to_bytes(from.remaining());
+        DiscoveryResponse::decode(bytes).map(Some).map_err(|error| Status::internal(error.to_string()))
+    }
+}
