@@ -53,7 +53,7 @@ struct Args {
     /// Endpoints of each service.
     #[arg(long, short = 'e', default_value_t = 10)]
     endpoints: usize,
-    /// The variant of the protocol.
+    /// The variant of the protocol; `istio`: as Istiods are.
     #[arg(long, value_enum, default_value_t = Variant::Delta)]
     variant: Variant,
     /// Changes of one endpoint's weight, one after the other.

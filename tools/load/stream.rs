@@ -1,4 +1,5 @@
 //! One ADS stream on a connection of its own, as Envoy behaves: clusters by wildcard, endpoints by name, all acknowledged.
+//! Or as Istiod does: its entries, whole lists.
 
 use anyhow::{Context, bail};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -17,10 +18,23 @@ use tokio::{net::TcpStream, sync::Notify};
 const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 const ENDPOINT: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
 
+const ENTRY: &str = "networking.istio.io/v1/ServiceEntry";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Variant {
     Sotw,
     Delta,
+    Istio,
+}
+
+impl Variant {
+    /// What is asked for first, and what is counted.
+    fn types(self) -> (&'static str, &'static str) {
+        match self {
+            Variant::Sotw | Variant::Delta => (CLUSTER, ENDPOINT),
+            Variant::Istio => (ENTRY, ENTRY),
+        }
+    }
 }
 
 /// The names of all assignments, encoded once as field 3, which both variants subscribe by.
@@ -128,9 +142,10 @@ pub async fn run(server: SocketAddr, variant: Variant, names: Arc<Names>, observ
 }
 
 async fn follow(server: SocketAddr, variant: Variant, names: &Names, observer: &Observer) -> anyhow::Result<()> {
-    let first = subscription(variant, CLUSTER, None);
+    let (first_type, counted) = variant.types();
+    let first = subscription(variant, first_type, None);
     let (mut requests, mut answers) = open(server, variant, 4 << 20, first).await?;
-    let (mut held, mut subscribed, mut round, mut resources) = (BytesMut::new(), false, 0, 0);
+    let (mut held, mut subscribed, mut round, mut resources) = (BytesMut::new(), first_type == counted, 0, 0);
     let expected = names_count(names);
     while let Some(chunk) = answers.data().await {
         let chunk = chunk?;
@@ -140,7 +155,7 @@ async fn follow(server: SocketAddr, variant: Variant, names: &Names, observer: &
         while let Some(message) = take(&mut held) {
             observer.messages.fetch_add(1, Ordering::Relaxed);
             let answer = Answer::read(&message)?;
-            if answer.type_url == ENDPOINT.as_bytes() {
+            if answer.type_url == counted.as_bytes() {
                 resources += answer.resources;
                 if resources >= expected && resources - answer.resources < expected {
                     observer.note(&observer.full);
@@ -175,7 +190,8 @@ pub async fn stall(
     variant: Variant,
     names: Arc<Names>,
 ) -> anyhow::Result<(SendStream<Bytes>, RecvStream)> {
-    open(server, variant, 65_535, subscription(variant, ENDPOINT, Some(&names))).await
+    let names = (variant != Variant::Istio).then_some(&*names);
+    open(server, variant, 65_535, subscription(variant, variant.types().1, names)).await
 }
 
 async fn open(
@@ -194,7 +210,7 @@ async fn open(
         .context("handshake")?;
     tokio::spawn(connection);
     let method = match variant {
-        Variant::Sotw => "StreamAggregatedResources",
+        Variant::Sotw | Variant::Istio => "StreamAggregatedResources",
         Variant::Delta => "DeltaAggregatedResources",
     };
     let request =
@@ -214,7 +230,7 @@ fn subscription(variant: Variant, type_url: &str, names: Option<&Names>) -> Byte
     put_field(&mut node, 1, b"load");
     put_field(&mut node, 2, b"load");
     let mut message = BytesMut::new();
-    let (node_field, type_field) = if variant == Variant::Sotw { (2, 4) } else { (1, 2) };
+    let (node_field, type_field) = if variant == Variant::Delta { (1, 2) } else { (2, 4) };
     put_field(&mut message, node_field, &node);
     put_field(&mut message, type_field, type_url.as_bytes());
     if let Some(names) = names {
@@ -227,7 +243,7 @@ fn subscription(variant: Variant, type_url: &str, names: Option<&Names>) -> Byte
 fn acknowledgement(variant: Variant, answer: &Answer, names: &Names) -> Bytes {
     let mut message = BytesMut::new();
     match variant {
-        Variant::Sotw => {
+        Variant::Sotw | Variant::Istio => {
             put_field(&mut message, 1, answer.version);
             if answer.type_url == ENDPOINT.as_bytes() {
                 message.put_slice(&names.0);
