@@ -10,6 +10,7 @@ mod failures;
 mod hostile;
 #[path = "../support/mod.rs"]
 mod support;
+mod walk;
 
 use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
