@@ -137,10 +137,50 @@ mod tests {
         })
     }
 
-    /// With fewer addresses than they could want.
-    fn builder() -> Builder<Istio> {
-        let options = istio::Options { vip: vec!["241.0.0.0/28".parse().unwrap()], ..Default::default() };
+    fn builder(network: &str) -> Builder<Istio> {
+        let options = istio::Options { vip: vec![network.parse().unwrap()], ..Default::default() };
         Builder::new(Istio::new(options, Metrics::default()))
+    }
+
+    /// What is served after these catalogs, by name.
+    fn served(builder: &mut Builder<Istio>, catalogs: &[Catalog]) -> BTreeMap<Name, u64> {
+        let mut served = BTreeMap::new();
+        let changes = catalogs.iter().filter_map(|catalog| builder.update(catalog)).flat_map(|c| c.resources);
+        for (_, name, resource) in changes {
+            match resource {
+                Some(resource) => drop(served.insert(name, resource.version())),
+                None => drop(served.remove(&name)),
+            }
+        }
+        served
+    }
+
+    /// The services of these numbers, each with an alias.
+    fn numbered(numbers: impl Iterator<Item = usize>) -> Catalog {
+        let service = |n: usize| service(&format!("s{n}.dubbo"), (n % 3) as u8, Protocol::Dubbo);
+        let services = numbers.map(service).map(|service| (service.host.clone(), Arc::new(service)));
+        Catalog {
+            number: 1,
+            services: services.collect(),
+            records: Default::default(),
+            registries: Arc::new([]),
+            sync: Sync::Complete,
+        }
+    }
+
+    #[test]
+    fn two_replicas_serve_ten_thousand_tcp_hosts_alike_whatever_came_first() {
+        let all = || numbered(0..5_000);
+        let parts = [numbered((0..9_000).step_by(3)), numbered((0..5_000).rev().step_by(2)), all()];
+        let (mut first, mut second) = (builder("241.0.0.0/16"), builder("241.0.0.0/16"));
+        let before = served(&mut first, &[all()]);
+        assert_eq!(before.len(), 10_000, "a host and an alias each");
+        assert_eq!(before, served(&mut second, &parts));
+
+        let more = numbered(0..5_001);
+        let changed = served(&mut first, std::slice::from_ref(&more));
+        assert!((2..6).contains(&changed.len()), "its own, and those that collide with it: {changed:?}");
+        assert_eq!(served(&mut second, std::slice::from_ref(&more)), changed);
     }
 
     proptest! {
@@ -148,7 +188,8 @@ mod tests {
         fn any_way_to_a_catalog_gives_the_addresses_that_the_catalog_alone_gives(
             catalogs in vec(any_catalog(), 1..8)
         ) {
-            let (mut builder, mut held) = (builder(), BTreeMap::<Name, Resource>::new());
+            // Fewer addresses than they could want.
+            let (mut builder, mut held) = (builder("241.0.0.0/28"), BTreeMap::<Name, Resource>::new());
             for catalog in &catalogs {
                 for (_, name, resource) in builder.update(catalog).into_iter().flat_map(|c| c.resources) {
                     match resource {
@@ -156,7 +197,7 @@ mod tests {
                         None => drop(held.remove(&name)),
                     }
                 }
-                let mut fresh = self::builder();
+                let mut fresh = self::builder("241.0.0.0/28");
                 let all = fresh.update(catalog).into_iter().flat_map(|c| c.resources);
                 let all = all.filter_map(|(_, name, resource)| Some((name, resource?))).collect();
                 prop_assert_eq!(&held, &all);
