@@ -43,6 +43,8 @@ pub struct Builder<T> {
     /// Versions, by kind.
     served: [HashMap<Name, u64>; KINDS],
     rejected: BTreeMap<Hostname, Vec<Rejected>>,
+    /// Whether the last update changed what is rejected: of many services, most updates change nothing of that.
+    rejected_differs: bool,
 }
 
 impl<T: Translation> Builder<T> {
@@ -57,11 +59,13 @@ impl<T: Translation> Builder<T> {
             keys: BTreeMap::new(),
             served: Default::default(),
             rejected: BTreeMap::new(),
+            rejected_differs: false,
         }
     }
 
     /// What differs with this catalog; `None` if nothing does.
     pub fn update(&mut self, catalog: &Catalog) -> Option<Changes> {
+        self.rejected_differs = false;
         let readiness = readiness(catalog.sync);
         let ready = std::mem::replace(&mut self.readiness, readiness) != readiness;
         let before = std::mem::replace(&mut self.services, catalog.services.clone());
@@ -88,6 +92,11 @@ impl<T: Translation> Builder<T> {
         }
         let resources = self.serve(gone, wanted);
         (ready || !resources.is_empty()).then_some(Changes { readiness, resources })
+    }
+
+    /// Whether what is not sent is different since the last update.
+    pub(super) fn rejected_differs(&self) -> bool {
+        self.rejected_differs
     }
 
     /// What is not sent, by host.
@@ -144,11 +153,11 @@ impl<T: Translation> Builder<T> {
                 Some(_) => {}
             }
         }
-        if rejected.is_empty() {
-            self.rejected.remove(host);
-        } else {
-            self.rejected.insert(host.clone(), rejected);
-        }
+        let before = match rejected.is_empty() {
+            true => self.rejected.remove(host),
+            false => self.rejected.insert(host.clone(), rejected),
+        };
+        self.rejected_differs |= before.as_ref() != self.rejected.get(host);
         kept
     }
 

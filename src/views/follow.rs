@@ -5,7 +5,7 @@ use super::{Builder, Metrics, Translation};
 use crate::{
     catalog::{Catalog, Handle},
     resource::ViewGeneration,
-    translate::Rejected,
+    translate::{Rejected, Why},
 };
 use arc_swap::ArcSwap;
 use std::{collections::HashSet, sync::Arc, time::Instant};
@@ -69,16 +69,19 @@ impl<T: Translation> Follower<T> {
         self.metrics.made(&kinds, &self.builder, start.elapsed());
     }
 
-    /// Logs each rejection once: when it appears.
+    /// Logs each rejection once: when it appears. Labels cost nothing but themselves, and there may be thousands.
     fn report_rejected(&self) {
-        let before = self.rejected.load();
-        if self.builder.rejected().eq(before.iter()) {
+        if !self.builder.rejected_differs() {
             return;
         }
+        let before = self.rejected.load();
         let known: HashSet<&Rejected> = before.iter().collect();
         let rejected: Vec<Rejected> = self.builder.rejected().cloned().collect();
         for Rejected { host, subject, why } in rejected.iter().filter(|r| !known.contains(r)) {
-            warn!(%host, %subject, reason = why.code(), %why, "Left a part of a service out.");
+            match why {
+                Why::LabelRefused => debug!(%host, %subject, reason = why.code(), "Left a label out."),
+                _ => warn!(%host, %subject, reason = why.code(), %why, "Left a part of a service out."),
+            }
         }
         self.metrics.rejected(T::VIEW, &rejected);
         self.rejected.store(Arc::new(rejected));

@@ -175,7 +175,9 @@ proptest! {
         let mut builder = Builder::new(by_host());
         let mut held = Resources::new();
         for catalog in &catalogs {
+            let rejected: Vec<_> = builder.rejected().cloned().collect();
             let changes = builder.update(catalog);
+            prop_assert_eq!(builder.rejected_differs(), !builder.rejected().eq(&rejected));
             for (kind, name, resource) in changes.into_iter().flat_map(|c| c.resources) {
                 let before = match resource {
                     Some(resource) => held.insert((kind, name), resource.clone()).filter(|old| *old == resource),
