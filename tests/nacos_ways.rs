@@ -6,7 +6,7 @@ use axum::{Router, routing::get};
 use portolan::{
     registry::{
         Kind,
-        nacos::{AccessKey, Config, Mode, Namespaces},
+        nacos::{AccessKey, Config, Login, Mode, Namespaces},
     },
     util::secret::Secret,
 };
@@ -158,5 +158,37 @@ async fn what_registers_to_call_others_is_no_service() {
             expected.map(|(name, address)| (name.to_owned(), vec![address.to_owned()])),
             "{generation:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_restart_that_forgets_all_tokens_costs_one_login_and_no_service() {
+    let fake = with_orders().await;
+    fake.model().login = Some(("reader".into(), "right".into(), 18_000));
+    let login = Login { username: "reader".into(), password: Secret::new("right") };
+    let mut heard = read(Config { login: Some(login), ..config(&[&fake]) });
+    heard.list().await;
+    fake.model().token = "of-another-key".into();
+    heard.failure().await;
+    let listed = heard.listed;
+    heard.until("a list by another token", |h| h.listed > listed).await;
+    assert_eq!(heard.endpoints().len(), 1);
+    let logins = fake.model().log.iter().filter(|line| line.starts_with("POST")).count();
+    assert!(logins <= 4, "{logins} attempts");
+}
+
+#[tokio::test]
+async fn a_service_may_have_thousands_of_instances_and_any_name() {
+    for generation in [Generation::V1, Generation::V2, Generation::V3] {
+        let fake = FakeNacos::start(generation).await;
+        let address = |n: u32| std::net::Ipv4Addr::from(0x0a00_0000 + n).to_string();
+        fake.model().put("huge", (0..5000).map(|n| instance(&address(n), 80)).collect());
+        let odd = "a&b=c d%2F+ü?#@@x";
+        fake.model().put(odd, vec![instance("10.0.0.1", 80)]);
+        let mut heard = read(config(&[&fake]));
+        heard.list().await;
+        let counts: Vec<usize> = heard.endpoints().values().map(Vec::len).collect();
+        assert_eq!(counts.iter().max(), Some(&5000), "{generation:?}");
+        assert_eq!(counts.len(), 2, "{generation:?}: {:?}", heard.endpoints().keys());
     }
 }

@@ -1,5 +1,6 @@
 //! Push from real Nacos servers: it comes, it survives cuts, and it ends where polling ends.
 
+mod figures;
 mod property;
 #[path = "../support/mod.rs"]
 mod support;

@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Instant,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -21,6 +22,7 @@ pub struct TcpProxy {
     task: JoinHandle<()>,
     state: watch::Sender<State>,
     asked: Arc<Mutex<Vec<String>>>,
+    said_at: Arc<Mutex<Option<Instant>>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,7 +45,8 @@ impl TcpProxy {
         let state = watch::Sender::new(State::default());
         let accepted = state.clone();
         let asked = Arc::<Mutex<Vec<String>>>::default();
-        let log = asked.clone();
+        let said_at = Arc::<Mutex<Option<Instant>>>::default();
+        let (log, said) = (asked.clone(), said_at.clone());
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let mut number = 0;
@@ -51,10 +54,10 @@ impl TcpProxy {
                     number = state.number;
                     state.number += 1;
                 });
-                tokio::spawn(connection(client, target, number, accepted.subscribe(), log.clone()));
+                tokio::spawn(connection(client, target, number, accepted.subscribe(), log.clone(), said.clone()));
             }
         });
-        TcpProxy { address, task, state, asked }
+        TcpProxy { address, task, state, asked, said_at }
     }
 
     /// Closes all connections; new ones are taken.
@@ -70,6 +73,11 @@ impl TcpProxy {
     /// From now on nothing passes, or everything again: what was held comes late, as in a network that stalls.
     pub fn silence(&self, silent: bool) {
         self.state.send_modify(|state| state.silent = silent);
+    }
+
+    /// When the server last said something.
+    pub fn said_at(&self) -> Option<Instant> {
+        *self.said_at.lock().unwrap()
     }
 
     /// The first lines of HTTP requests.
@@ -91,13 +99,14 @@ async fn connection(
     number: u32,
     mut state: watch::Receiver<State>,
     log: Arc<Mutex<Vec<String>>>,
+    said_at: Arc<Mutex<Option<Instant>>>,
 ) {
     let Ok(server) = TcpStream::connect(target).await else { return };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
-        () = pump(from_client, to_server, number, state.clone(), Some(log)) => {}
-        () = pump(from_server, to_client, number, state.clone(), None) => {}
+        () = pump(from_client, to_server, number, state.clone(), |chunk| note(chunk, &log)) => {}
+        () = pump(from_server, to_client, number, state.clone(), |_| *said_at.lock().unwrap() = Some(Instant::now())) => {}
         _ = state.wait_for(|state| number < state.cut) => {}
     }
 }
@@ -107,19 +116,24 @@ async fn pump(
     mut to: OwnedWriteHalf,
     number: u32,
     mut state: watch::Receiver<State>,
-    log: Option<Arc<Mutex<Vec<String>>>>,
+    seen: impl Fn(&[u8]),
 ) {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        let first = buffer[..count].split(|byte| *byte == b'\r').next().unwrap_or_default();
-        if let (Some(log), Ok(line)) = (&log, std::str::from_utf8(first))
-            && line.ends_with(" HTTP/1.1")
-        {
-            log.lock().unwrap().push(line.to_owned());
-        }
+        seen(&buffer[..count]);
         let passes = |state: &State| !state.silent && number >= state.stranded;
         if state.wait_for(passes).await.is_err() || to.write_all(&buffer[..count]).await.is_err() {
             return;
         }
+    }
+}
+
+/// Notes the first line of a request.
+fn note(chunk: &[u8], log: &Mutex<Vec<String>>) {
+    let first = chunk.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    if let Ok(line) = std::str::from_utf8(first)
+        && line.ends_with(" HTTP/1.1")
+    {
+        log.lock().unwrap().push(line.to_owned());
     }
 }

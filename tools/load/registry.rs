@@ -83,7 +83,7 @@ impl Registry {
             Place::Nacos(nacos) => {
                 let url = nacos.url();
                 format!(
-                    "registries:\n- name: load\n  nacos: {{ servers: ['{url}'], period: 1s }}\n  publish: {{ host: '{{service}}.load' }}\n"
+                    "registries:\n- name: load\n  nacos: {{ servers: ['{url}'], mode: poll, period: 1s }}\n  publish: {{ host: '{{service}}.load' }}\n"
                 )
             }
             Place::Zookeeper(tree) => {

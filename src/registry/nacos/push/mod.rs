@@ -1,10 +1,10 @@
 //! Nacos 2 and 3 push by gRPC: a client of our own, on tonic (`docs/adr/0008-own-client-for-nacos-push.md`). The reader
 //! starts it, tells it which services it has, and hears which of them may have changed.
 //!
-//! **A push says that a service has changed, and the reader reads what it is.** Measured on 2.3.2 and 3.1.0: what is
-//! pushed leaves out disabled instances and the service's own metadata, and once the protection threshold is reached it
-//! shows every instance as healthy. The bulk list has the truth, for one small request. So push and polling cannot
-//! differ: both end with the same reading. A push that is lost, or comes twice, costs nothing but time or a request.
+//! **A push says that a service has changed, and the reader reads what it is.** What is pushed is what a client should
+//! call: without disabled instances and the service's own metadata, and with every instance healthy once the protection
+//! threshold is reached. The bulk list has the truth, for one small request. So push and polling cannot differ: both end
+//! with the same reading. A push that is lost, or comes twice, costs nothing but time or a request.
 
 mod board;
 mod connection;
