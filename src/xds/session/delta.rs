@@ -27,7 +27,9 @@ impl Session {
         let open = subscription.state == State::Open;
         for name in &request.unsubscribe {
             if *name == "*" {
-                subscription.everything = false;
+                if std::mem::take(&mut subscription.everything) && open {
+                    subscription.left = Some(subscription.sent.clone());
+                }
             } else if subscription.remove_name(name) && subscription.everything && open {
                 // Covered by the wildcard, too, the name is still wanted: the protocol wants it told again (D12).
                 subscription.resend.insert(Name::from(*name));

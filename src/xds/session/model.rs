@@ -435,3 +435,17 @@ proptest! {
         run(Variant::Delta, ops)?;
     }
 }
+
+#[test]
+fn what_was_on_its_way_when_the_wildcard_was_left_is_told_as_gone() {
+    let ops = vec![
+        Op::Subscribe(0, BTreeSet::new(), false),
+        Op::Ready,
+        Op::Change(vec![(0, 2, Some(0))]),
+        Op::Reconnect,
+        Op::Change(vec![(0, 2, None)]),
+        Op::Subscribe(0, BTreeSet::from([3]), false),
+        Op::Subscribe(0, BTreeSet::new(), true),
+    ];
+    run(Variant::Delta, ops).unwrap();
+}

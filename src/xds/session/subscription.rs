@@ -47,6 +47,8 @@ pub(super) struct Subscription {
     pub(super) resumed: Option<Resumed>,
     /// Version of each resource as the client has it, of those it wants.
     pub(super) sent: OrdMap<Name, u64>,
+    /// As `sent` was when the client left the wildcard: it may come back before it has read all of that.
+    pub(super) left: Option<OrdMap<Name, u64>>,
     /// All that is wanted must be sent, whatever the client has.
     pub(super) whole: bool,
     /// These must be sent, whatever the client has: they were asked for, or their cluster was sent.
