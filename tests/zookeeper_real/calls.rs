@@ -1,18 +1,22 @@
 //! Real Dubbo providers register themselves, real Dubbo consumers call through a real Envoy: TCP for Dubbo's own protocol,
-//! HTTP/2 for Triple. In a network of its own, because Dubbo announces no loopback address.
+//! HTTP/2 for Triple. In a network of its own, because Dubbo announces no loopback address. Dubbo leaves its nodes open to
+//! all, so that Portolan only reads is seen on the wire.
 
-use super::support::{
-    envoy::Envoy,
-    netns,
-    portolan::Portolan,
-    programs::{Consumer, Program},
-    proxy::Proxy,
-    servers::free_port,
-    zookeeper::ZooKeeper,
+use super::{
+    reads_only::{Seen, assert_only_reading, listen},
+    support::{
+        envoy::Envoy,
+        netns,
+        portolan::Portolan,
+        programs::{Consumer, Program},
+        proxy::Proxy,
+        servers::free_port,
+        zookeeper::ZooKeeper,
+    },
 };
 use std::{collections::BTreeMap, time::Duration};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 const DUBBO: &str = "outbound|20880||shop.orders.dubbo";
 const TRIPLE: &str = "outbound|50051||shop.orders.dubbo";
 
@@ -88,11 +92,12 @@ async fn until_hosts(what: &str, envoy: &Envoy, cluster: &str, expected: &[(u16,
         .await;
 }
 
-/// ZooKeeper, a wire to it, and a Portolan at its end. Drops are followed at once: half of two providers is no disaster.
-async fn scene() -> (ZooKeeper, Proxy, Portolan) {
+/// ZooKeeper, a wire to it that notes what is asked, and a Portolan at its end. Drops are followed at once: half of two providers is no disaster.
+async fn scene() -> (ZooKeeper, Proxy, Seen, Portolan) {
     // Dubbo asks for sessions of a minute; they are to end soon after a crash.
     let zookeeper = ZooKeeper::start_with("zookeeper", "maxSessionTimeout=4000").await.expect("it was prepared");
-    let proxy = Proxy::to(zookeeper.address()).await;
+    let (noted, seen) = listen(zookeeper.address()).await;
+    let proxy = Proxy::to(noted).await;
     let address = proxy.address();
     let portolan = Portolan::start(&format!(
         "registries:\n- name: dubbo\n  zookeeper: {{ servers: ['{address}'], session_timeout: 4s, dubbo: {{}} }}\n  \
@@ -100,7 +105,7 @@ async fn scene() -> (ZooKeeper, Proxy, Portolan) {
     ))
     .await;
     portolan.ready().await;
-    (zookeeper, proxy, portolan)
+    (zookeeper, proxy, seen, portolan)
 }
 
 /// Where a provider registers itself.
@@ -114,7 +119,7 @@ async fn dubbo_calls_arrive_through_everything_that_happens_to_providers_and_reg
     if !netns::inside(name, &["envoy", "zookeeper", "dubbo2", "dubbo3"]).await {
         return;
     }
-    let (mut zookeeper, proxy, portolan) = scene().await;
+    let (mut zookeeper, proxy, seen, portolan) = scene().await;
     let Some(envoy) = Envoy::start(&tcp(), portolan.xds).await else { return };
     let registry = registry(&zookeeper);
     let first = Program::dubbo_provider(2, &[&registry, "weight=50", "reply=first"]).await;
@@ -156,6 +161,7 @@ async fn dubbo_calls_arrive_through_everything_that_happens_to_providers_and_reg
     third.stop().await;
     until_hosts("no provider", &envoy, DUBBO, &[]).await;
     assert_eq!(envoy.complaints().await, []);
+    assert_only_reading(&seen, "calls");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,7 +169,7 @@ async fn triple_calls_arrive_over_http_2() {
     if !netns::inside("calls::triple_calls_arrive_over_http_2", &["envoy", "zookeeper", "dubbo3"]).await {
         return;
     }
-    let (mut zookeeper, _proxy, portolan) = scene().await;
+    let (mut zookeeper, _proxy, seen, portolan) = scene().await;
     let Some(envoy) = Envoy::start(&http2(), portolan.xds).await else { return };
     let registry = registry(&zookeeper);
     let port = free_port();
@@ -181,4 +187,5 @@ async fn triple_calls_arrive_over_http_2() {
     until_hosts("the first to stop", &envoy, TRIPLE, &[(second.port, 100)]).await;
     assert_eq!(consumer.answer("3").await, "second 3");
     assert_eq!(envoy.complaints().await, []);
+    assert_only_reading(&seen, "calls");
 }

@@ -20,10 +20,10 @@ use tokio::{
 /// (both), addWatch, multiRead, and the end of a session.
 const READING: [i32; 13] = [3, 4, 8, 12, 9, 11, 18, 100, 101, 105, 106, 22, -11];
 
-type Seen = Arc<Mutex<BTreeSet<i32>>>;
+pub(super) type Seen = Arc<Mutex<BTreeSet<i32>>>;
 
 /// A wire to a server; in the answer its address, and the numbers of all requests that it has carried.
-async fn listen(server: SocketAddr) -> (SocketAddr, Seen) {
+pub(super) async fn listen(server: SocketAddr) -> (SocketAddr, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, seen) = (listener.local_addr().unwrap(), Seen::default());
     let all = seen.clone();
@@ -54,6 +54,13 @@ async fn carry(client: TcpStream, server: SocketAddr, seen: Seen) -> std::io::Re
     }
 }
 
+/// Whatever was sent, it was much and wrote nothing.
+pub(super) fn assert_only_reading(seen: &Seen, what: &str) {
+    let seen = seen.lock().unwrap().clone();
+    let others: Vec<&i32> = seen.iter().filter(|kind| !READING.contains(kind)).collect();
+    assert!(others.is_empty() && seen.len() >= 5, "{what}: {seen:?}");
+}
+
 async fn change(writer: &Writer) {
     writer.provide("com.foo.Demo", &demo("192.0.2.1:20880", "")).await;
     writer.provide("com.foo.Demo", &demo("192.0.2.2:20880", "")).await;
@@ -80,8 +87,6 @@ async fn only_reading_requests_are_sent_in_every_way_of_noticing() {
             writer.delete("/dubbo").await;
             until_listed(&mut heard, script, &[]).await;
         }
-        let seen = seen.lock().unwrap().clone();
-        let others: Vec<&i32> = seen.iter().filter(|kind| !READING.contains(kind)).collect();
-        assert!(others.is_empty() && seen.len() >= 5, "{script}: {seen:?}");
+        assert_only_reading(&seen, script);
     }
 }
