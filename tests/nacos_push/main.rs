@@ -101,7 +101,8 @@ async fn follow_with_login_and_tls(server: &Nacos, password: &str) {
     };
     let mut heard = start(section(grpc.port(), tls));
     let persistent = |weight: &str| format!("ephemeral=false&weight={weight}");
-    let weight = |h: &Heard| h.service("guarded").and_then(|s| s.endpoints.first().map(|e| e.weight.get()));
+    let weight_of = |h: &Heard, name: &str| h.service(name).and_then(|s| s.endpoints.first().map(|e| e.weight.get()));
+    let weight = |h: &Heard| weight_of(h, "guarded");
     server.register_patiently("guarded", "10.0.0.3:80", &persistent("1")).await;
     heard.until("the instance", |h| weight(h) == Some(1.0)).await;
     // Longer than a token lives.
@@ -111,9 +112,9 @@ async fn follow_with_login_and_tls(server: &Nacos, password: &str) {
         heard.until("push", |h| weight(h) == Some(f64::from(n))).await;
     }
     server.register("late", "10.0.0.4:80", &persistent("1")).await;
-    heard.until("a new service", |h| h.service("late").is_some()).await;
+    heard.until("a new service", |h| weight_of(h, "late") == Some(1.0)).await;
     server.register("late", "10.0.0.4:80", &persistent("9")).await;
-    heard.until("its push", |h| h.service("late").unwrap().endpoints[0].weight.get() == 9.0).await;
+    heard.until("its push", |h| weight_of(h, "late") == Some(9.0)).await;
     assert_eq!(heard.failed, 0, "{:?}", heard.errors);
     // HTTP alone is not enough for push, and who asked for push hears why it is not there.
     let failure = start(section(server.grpc().port(), tls)).failure().await;
