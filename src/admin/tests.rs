@@ -556,6 +556,34 @@ async fn the_pages_of_slime_show_registries_clients_and_readiness() {
 }
 
 #[tokio::test]
+async fn the_pages_of_slime_show_what_eureka_and_zookeeper_feed() {
+    let of_kind = async |kind: &'static str| {
+        let mut status = registry("held", State::Synced);
+        Arc::get_mut(&mut status).expect("it is new").kind = kind;
+        let mut orders = published("orders", vec![endpoint(1, Health::Healthy)]);
+        orders.sources = vec![id("held", "com.foo.Orders:1.0")];
+        Running::start(catalog(Sync::Complete, vec![status], vec![orders])).await
+    };
+    let eureka = of_kind("eureka").await;
+    let entries = eureka.json("/meshregistry/eureka").await;
+    assert_eq!(entries["orders.example"]["endpoints"][0]["address"], "10.0.0.1");
+    assert_eq!(eureka.json("/meshregistry/zk").await, json!({ "cache": {} }));
+
+    let zookeeper = of_kind("zookeeper").await;
+    assert_eq!(zookeeper.json("/meshregistry/eureka").await, json!({}));
+    for (query, shown) in [("", true), ("?interfaceName=com.foo.Orders", true), ("?interfaceName=com.foo.Users", false)]
+    {
+        let cache = zookeeper.json(&format!("/meshregistry/zk{query}")).await;
+        let of = &cache["cache"]["com.foo.Orders"]["orders.example"];
+        assert_eq!(of["ServiceEntry"]["hosts"][0] == "orders.example", shown, "{query}: {cache}");
+        assert_eq!(of["Meta"]["team"] == "shop", shown, "{query}: {cache}");
+    }
+    let instance =
+        json!({ "interface": "com.foo.Orders", "address": "10.0.0.1", "port": 8080, "metadata": { "version": "v1" } });
+    assert_eq!(zookeeper.json("/meshregistry/zk?registry_services=true").await, json!([instance]));
+}
+
+#[tokio::test]
 async fn the_metrics_of_slime_are_there_by_kind_of_registry() {
     let admin = Running::good().await;
     let (_, text) = admin.get("/metrics").await;
