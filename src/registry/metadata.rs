@@ -1,6 +1,6 @@
 //! What instances say of themselves in metadata, by the conventions that frameworks share across registries.
 
-use crate::model::{EndpointPort, Labels, Port, Protocol, Text};
+use crate::model::{EndpointPort, Labels, Locality, Port, Protocol, Text};
 use serde_json::Value;
 
 /// Metadata as text; registries hold texts, but lists may show numbers or nothing.
@@ -16,6 +16,15 @@ pub(super) fn labels(metadata: impl IntoIterator<Item = (String, Value)>) -> Lab
 /// A label that says something.
 pub(super) fn label(labels: &Labels, key: &str) -> Option<Text> {
     labels.get(key).filter(|value| !value.is_empty()).cloned()
+}
+
+/// Where an instance runs; what it does not say is as in `otherwise`.
+pub(super) fn locality(labels: &Labels, otherwise: Locality) -> Locality {
+    Locality {
+        region: label(labels, "region").unwrap_or(otherwise.region),
+        zone: label(labels, "zone").unwrap_or(otherwise.zone),
+        sub_zone: label(labels, "subzone").or_else(|| label(labels, "sub_zone")).unwrap_or(otherwise.sub_zone),
+    }
 }
 
 /// The second port of an instance that speaks gRPC beside HTTP.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     model::{Address, Endpoint, EndpointPort, Health, Labels, Locality, Note, Port, Protocol, Reason, Text, Weight},
-    registry::metadata::{grpc_port, label, labels},
+    registry::metadata::{self, grpc_port, label, labels},
 };
 use serde_json::{Value, value::RawValue};
 
@@ -215,11 +215,12 @@ fn locality(instance: &Instance<'_>, labels: &Labels, rules: &Rules) -> Locality
     let offered = instance.data_center_info.pointer("/metadata/availability-zone").and_then(Value::as_str);
     let offered = offered.filter(|zone| !zone.is_empty());
     let around = offered.map(|zone| Text::from(zone.trim_end_matches(|c: char| c.is_ascii_lowercase())));
-    Locality {
-        region: label(labels, "region").or_else(|| rules.region.clone()).or(around).unwrap_or_default(),
-        zone: label(labels, "zone").or_else(|| offered.map(Text::from)).unwrap_or_default(),
-        sub_zone: label(labels, "subzone").or_else(|| label(labels, "sub_zone")).unwrap_or_default(),
-    }
+    let otherwise = Locality {
+        region: rules.region.clone().or(around).unwrap_or_default(),
+        zone: offered.map(Text::from).unwrap_or_default(),
+        sub_zone: Text::default(),
+    };
+    metadata::locality(labels, otherwise)
 }
 
 /// What is there and not empty.

@@ -4,12 +4,14 @@ use super::{
     dubbo,
     wire::{Detail, Instance, Named},
 };
-use crate::model::{
-    Address, Endpoint, EndpointPort, Fraction, Health, Labels, Locality, Note, Port, Protocol, Reason, Service,
-    ServiceId, Text, Weight,
+use crate::{
+    model::{
+        Address, Endpoint, EndpointPort, Fraction, Health, Locality, Note, Port, Protocol, Reason, Service, ServiceId,
+        Text, Weight,
+    },
+    registry::metadata,
 };
-use serde_json::{Value, value::RawValue};
-use std::collections::BTreeMap;
+use serde_json::value::RawValue;
 
 const DEFAULT_CLUSTER: &str = "DEFAULT";
 /// Nacos' own default, to which weights are relative.
@@ -36,7 +38,7 @@ pub(super) fn listed(id: ServiceId, detail: Detail<'_>) -> Service {
         }
     }
     let mut service = parts.service(id);
-    service.labels.extend(labels(detail.metadata));
+    service.labels.extend(metadata::labels(detail.metadata.into_iter().flatten()));
     service.protect_threshold = Some(Fraction::ZERO);
     service
 }
@@ -131,7 +133,7 @@ fn endpoint(instance: Instance, cluster: Option<&str>) -> Result<(Endpoint, Opti
     let weight =
         Weight::relative(instance.weight.unwrap_or(DEFAULT_WEIGHT), DEFAULT_WEIGHT).map_err(|e| e.to_string())?;
     let cluster = instance.cluster_name.as_deref().or(cluster).filter(|c| !c.is_empty());
-    let mut labels = labels(instance.metadata);
+    let mut labels = metadata::labels(instance.metadata.into_iter().flatten());
     let mut ports =
         vec![EndpointPort { number, protocol: labels.get("protocol").and_then(|p| Protocol::parse(p)), name: None }];
     if let Some((protocol, others)) = dubbo::endpoints(&labels, number) {
@@ -139,13 +141,14 @@ fn endpoint(instance: Instance, cluster: Option<&str>) -> Result<(Endpoint, Opti
         ports.extend(others);
     }
     let mut problem = None;
-    if let Some(text) = labels.get("gRPC_port") {
-        match text.trim().parse().map_err(|_| format!("gRPC_port {text:?} is no number")).and_then(grpc_port) {
-            Ok(port) => ports.push(port),
-            Err(text) => problem = Some(text),
-        }
+    match metadata::grpc_port(&labels) {
+        Some(Ok(port)) => ports.push(port),
+        Some(Err(text)) => problem = Some(text),
+        None => {}
     }
-    let locality = locality(&labels, cluster);
+    // The cluster, which people name after data centres, is the zone where the metadata does not say it.
+    let zone = cluster.filter(|c| *c != DEFAULT_CLUSTER).map(Text::from).unwrap_or_default();
+    let locality = metadata::locality(&labels, Locality { zone, ..Locality::default() });
     if let Some(cluster) = cluster {
         labels.entry("cluster".into()).or_insert_with(|| cluster.into());
     }
@@ -157,30 +160,4 @@ fn endpoint(instance: Instance, cluster: Option<&str>) -> Result<(Endpoint, Opti
     let secure = labels.get("secure").is_some_and(|s| s.eq_ignore_ascii_case("true"));
     let enabled = instance.enabled.unwrap_or(true);
     Ok((Endpoint { address, ports, weight, health, enabled, locality, labels, secure }, problem))
-}
-
-fn grpc_port(number: i64) -> Result<EndpointPort, String> {
-    let number = Port::new(number).map_err(|e| format!("gRPC_port: {e}"))?;
-    Ok(EndpointPort { number, protocol: Some(Protocol::Grpc), name: Some("grpc".into()) })
-}
-
-/// From the metadata; the cluster, which people name after data centres, is the zone where they do not say it.
-fn locality(labels: &Labels, cluster: Option<&str>) -> Locality {
-    let label = |key: &str| labels.get(key).filter(|v| !v.is_empty()).cloned();
-    let own = cluster.filter(|c| *c != DEFAULT_CLUSTER).map(Text::from);
-    Locality {
-        region: label("region").unwrap_or_default(),
-        zone: label("zone").or(own).unwrap_or_default(),
-        sub_zone: label("subzone").or_else(|| label("sub_zone")).unwrap_or_default(),
-    }
-}
-
-/// Metadata as text; Nacos holds texts, but a list may show numbers or nothing.
-fn labels(metadata: Option<BTreeMap<String, Value>>) -> Labels {
-    let text = |value: Value| match value {
-        Value::String(text) => Text::from(text),
-        Value::Null => Text::default(),
-        other => other.to_string().into(),
-    };
-    metadata.unwrap_or_default().into_iter().map(|(key, value)| (key.into(), text(value))).collect()
 }

@@ -2,7 +2,7 @@
 //! serve.
 
 use super::{Layout, curator, dubbo};
-use crate::model::{Endpoint, Labels, Locality, Note, Reason, Service, ServiceId, Text};
+use crate::model::{Endpoint, Labels, Note, Reason, Service, ServiceId, Text};
 use std::{collections::HashSet, time::SystemTime};
 
 /// So much of a bad entry is shown.
@@ -81,14 +81,4 @@ pub(super) fn service(id: ServiceId, labels: Labels, endpoints: Vec<Endpoint>, n
 pub(super) fn invalid(entry: &str, problem: impl ToString) -> Note {
     let subject: String = entry.chars().take(SHOWN).collect();
     Note::new(Reason::EntryInvalid, subject, problem.to_string())
-}
-
-/// From the metadata that Nacos' users write, too.
-pub(super) fn locality(labels: &Labels) -> Locality {
-    let label = |key: &str| labels.get(key).filter(|v| !v.is_empty()).cloned();
-    Locality {
-        region: label("region").unwrap_or_default(),
-        zone: label("zone").unwrap_or_default(),
-        sub_zone: label("subzone").or_else(|| label("sub_zone")).unwrap_or_default(),
-    }
 }

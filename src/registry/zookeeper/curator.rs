@@ -1,8 +1,11 @@
 //! Curator's service discovery, which Spring Cloud uses: `<service>/<instance>` with JSON in it. Dubbo 3 writes instances
 //! of applications into the same folder by default; they are told apart by their payload and are not read here.
 
-use super::convert::{Entry, Place, Texts, invalid, locality, service};
-use crate::model::{Address, Endpoint, EndpointPort, Health, Labels, Port, Protocol, Service, Text, Weight};
+use super::convert::{Entry, Place, Texts, invalid, service};
+use crate::{
+    model::{Address, Endpoint, EndpointPort, Health, Labels, Locality, Port, Protocol, Service, Text, Weight},
+    registry::metadata,
+};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -75,7 +78,7 @@ fn endpoint(instance: Instance, texts: &mut Texts) -> Result<Endpoint, String> {
         // Its node lives as long as its session does.
         health: Health::Healthy,
         enabled: up && instance.enabled.unwrap_or(true),
-        locality: locality(&labels),
+        locality: metadata::locality(&labels, Locality::default()),
         labels,
         secure,
     })

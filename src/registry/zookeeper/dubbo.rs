@@ -7,10 +7,13 @@
 //! ten updates for each start of each provider, wanted or not, is no good bargain for those who are served.
 
 use super::{
-    convert::{Converted, Entry, Place, Texts, invalid, locality, service},
+    convert::{Converted, Entry, Place, Texts, invalid, service},
     url::{Url, decode},
 };
-use crate::model::{Address, Endpoint, EndpointPort, Health, Labels, Note, Port, Protocol, Reason, Service, Weight};
+use crate::{
+    model::{Address, Endpoint, EndpointPort, Health, Labels, Locality, Note, Port, Protocol, Reason, Service, Weight},
+    registry::metadata,
+};
 use std::{
     collections::BTreeMap,
     time::{Duration, SystemTime},
@@ -151,7 +154,7 @@ fn provider(
         // Its node lives as long as its session does.
         health: Health::Healthy,
         enabled: !is("disabled", "true") && !is("enabled", "false"),
-        locality: locality(&labels),
+        locality: metadata::locality(&labels, Locality::default()),
         labels,
         secure: is("ssl-enabled", "true"),
     };
