@@ -5,6 +5,7 @@
 //! checked when it is made, and compares by content.
 
 mod endpoint;
+mod manifest;
 mod name;
 mod number;
 mod published;
@@ -13,6 +14,7 @@ mod service;
 mod template;
 
 pub use endpoint::{Address, Endpoint, EndpointPort, Health, Locality};
+pub use manifest::{Manifest, ManifestId};
 pub use name::{Hostname, HostnameError};
 pub use number::{Fraction, NumberError, Port, Weight};
 pub use published::{PublishedEndpoint, PublishedService, ServicePort};

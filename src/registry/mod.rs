@@ -16,7 +16,7 @@ mod update;
 pub mod zookeeper;
 
 pub use metrics::Metrics;
-pub use update::{Cost, Scope, Update};
+pub use update::{Cost, ManifestUpdate, Scope, Update};
 
 use crate::model::Text;
 use std::error::Error;

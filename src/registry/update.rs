@@ -1,6 +1,6 @@
 //! What a registry tells the catalog.
 
-use crate::model::{Service, ServiceId, Text};
+use crate::model::{Manifest, Service, ServiceId, Text};
 use std::{fmt, sync::Arc, time::Duration};
 
 /// A part of a registry that is listed, fails and goes stale by itself: all of it, a namespace, a group, a file.
@@ -41,6 +41,19 @@ pub enum Update {
     },
     /// What the reading since the last such update has cost.
     Cost(Cost),
+}
+
+/// One thing heard of the manifests that a registry keeps. Everything in order, as with [`Update`].
+#[derive(Debug, Clone)]
+pub enum ManifestUpdate {
+    /// The manifests stand in these scopes and no others. Sent first, and whenever the scopes change.
+    Scopes(Vec<Scope>),
+    /// Everything in one scope, each once and as it is now; never a part, and never instead of an error. A manifest that is
+    /// no longer named is deleted: the registry was asked for it by itself and said so. Those equal to the ones before
+    /// should be the same `Arc`s.
+    Listed(Scope, Vec<Arc<Manifest>>),
+    /// A scope, or everything, could not be read. What is known of it stays.
+    Failed(Option<Scope>, Text),
 }
 
 /// What reading costs the registry and us.

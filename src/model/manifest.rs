@@ -1,0 +1,33 @@
+//! Configuration that a registry keeps for others: Istio's resources, as they are written down.
+
+use super::Text;
+use std::fmt;
+
+/// What a registry calls a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ManifestId {
+    /// The registry's name in the configuration.
+    pub registry: Text,
+    /// The registry's namespace.
+    pub namespace: Text,
+    /// Group.
+    pub group: Text,
+    /// Its name there; Nacos' `dataId`.
+    pub name: Text,
+}
+
+/// A text in YAML or JSON, which holds one or several resources. What it means is not known here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// Which.
+    pub id: ManifestId,
+    /// As it is kept.
+    pub text: Text,
+}
+
+impl fmt::Display for ManifestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ManifestId { registry, namespace, group, name } = self;
+        write!(f, "{registry}/{namespace}/{group}/{name}")
+    }
+}
