@@ -5,6 +5,7 @@
 //! checked when it is made, and compares by content.
 
 mod endpoint;
+mod labels;
 mod manifest;
 mod name;
 mod number;
@@ -14,6 +15,7 @@ mod service;
 mod template;
 
 pub use endpoint::{Address, Endpoint, EndpointPort, Health, Locality};
+pub use labels::Labels;
 pub use manifest::{Manifest, ManifestId};
 pub use name::{Hostname, HostnameError};
 pub use number::{Fraction, NumberError, Port, Weight};
@@ -22,10 +24,7 @@ pub use reason::{Note, Reason};
 pub use service::{DeclaredPort, Protocol, Service, ServiceId};
 pub use template::{Template, TemplateError};
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 /// Shared text: names and labels are repeated a great deal.
 pub type Text = Arc<str>;
-
-/// Metadata of a service or an endpoint, whole and in order.
-pub type Labels = BTreeMap<Text, Text>;

@@ -150,6 +150,7 @@ impl Service {
     /// A service of which only the name and the instances are known.
     pub fn new(id: ServiceId, mut endpoints: Vec<Endpoint>) -> Self {
         endpoints.sort();
+        share_labels(&mut endpoints);
         Service {
             id,
             host: None,
@@ -159,6 +160,20 @@ impl Service {
             protected: false,
             endpoints,
             notes: Vec::new(),
+        }
+    }
+}
+
+/// Instances of a service differ in a handful of sets of labels, if at all.
+const LABEL_SETS: usize = 8;
+
+/// Keeps equal labels once.
+fn share_labels(endpoints: &mut [Endpoint]) {
+    let mut sets: Vec<Labels> = Vec::new();
+    for Endpoint { labels, .. } in endpoints {
+        let known = sets.iter().any(|set| labels.share(set));
+        if !known && sets.len() < LABEL_SETS {
+            sets.push(labels.clone());
         }
     }
 }

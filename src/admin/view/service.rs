@@ -3,7 +3,7 @@
 use crate::{
     admin::Rejected,
     catalog::{Catalog, Record},
-    model::{Health, Hostname, Labels, Note, PublishedEndpoint, PublishedService, ServiceId},
+    model::{Health, Hostname, Note, PublishedEndpoint, PublishedService, ServiceId, Text},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -74,7 +74,7 @@ struct NoteView<'a> {
 pub(in crate::admin) struct Detail<'a> {
     #[serde(flatten)]
     summary: Summary<'a>,
-    labels: &'a Labels,
+    labels: &'a BTreeMap<Text, Text>,
     protect_threshold: Option<f64>,
     dns: bool,
     instances: Vec<Instance<'a>>,
@@ -89,7 +89,7 @@ struct Instance<'a> {
     weight: f64,
     health: &'static str,
     locality: String,
-    labels: &'a Labels,
+    labels: &'a BTreeMap<Text, Text>,
     secure: bool,
     priority: u32,
 }
