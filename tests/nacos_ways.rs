@@ -11,7 +11,7 @@ use portolan::{
     util::secret::Secret,
 };
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     net::SocketAddr,
     process::Command,
     sync::{Arc, Mutex},
@@ -190,5 +190,161 @@ async fn a_service_may_have_thousands_of_instances_and_any_name() {
         let counts: Vec<usize> = heard.endpoints().values().map(Vec::len).collect();
         assert_eq!(counts.iter().max(), Some(&5000), "{generation:?}");
         assert_eq!(counts.len(), 2, "{generation:?}: {:?}", heard.endpoints().keys());
+    }
+}
+
+/// The names in the lists of the scopes that are named: what the catalog does not let go.
+fn held(heard: &Heard) -> BTreeSet<&str> {
+    let lists = heard.scopes.iter().filter_map(|scope| heard.lists.get(scope));
+    lists.flatten().map(|service| &*service.id.name).collect()
+}
+
+/// Waits until it is read by these scopes alone; all the time all services are held.
+async fn hand_over(heard: &mut Heard, scopes: &[&str], services: &[&str]) {
+    let all: BTreeSet<&str> = services.iter().copied().collect();
+    assert_eq!(held(heard), all);
+    let whole = |h: &Heard| {
+        assert_eq!(held(h), all, "{:?}", h.scopes);
+        h.scopes == scopes && scopes.iter().all(|scope| h.lists.contains_key(*scope))
+    };
+    heard.until(&format!("{scopes:?}"), whole).await;
+    let listed = heard.listed;
+    heard.until("more lists", |h| whole(h) && h.listed > listed + scopes.len()).await;
+}
+
+fn in_group(fake: &FakeNacos, group: &str, name: &str) {
+    let service = FakeService { instances: vec![instance("10.0.0.2", 80)], ..Default::default() };
+    fake.model().services().insert(key("public", group, name), service);
+}
+
+#[tokio::test]
+async fn a_better_interface_is_found_later_and_no_service_is_missed_meanwhile() {
+    for (worse, better) in
+        [(Generation::V1, Generation::V2), (Generation::V2Plain, Generation::V2), (Generation::V3Plain, Generation::V3)]
+    {
+        let fake = FakeNacos::start(worse).await;
+        fake.model().put("orders", vec![instance("10.0.0.1", 8080)]);
+        in_group(&fake, "shop", "carts");
+        let groups = vec!["shop".into(), "DEFAULT_GROUP".into()];
+        let resync = Duration::from_secs(1);
+        let mut heard = read(Config { groups, resync, ..config(&[&fake]) });
+        heard.until("both groups", |h| h.lists.len() == 2).await;
+        fake.model().services();
+        fake.model().generation = better;
+        hand_over(&mut heard, &["public"], &["carts", "orders"]).await;
+        // And down again, as soon as it is refused.
+        fake.model().services();
+        fake.model().generation = worse;
+        hand_over(&mut heard, &["public/DEFAULT_GROUP", "public/shop"], &["carts", "orders"]).await;
+        assert_eq!(heard.removed, [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_better_interface_is_looked_for_seldom() {
+    let fake = FakeNacos::start(Generation::V3Plain).await;
+    let mut heard = read(Config { resync: Duration::from_millis(500), ..config(&[&fake]) });
+    let lists = 20;
+    heard.until("many lists", |h| h.listed > lists).await;
+    // After half a second, then each time twice as late.
+    let asked = fake.model().asked("/v3/admin/ns/service/list");
+    assert!((2..=8).contains(&asked), "{asked} looks in {} lists", heard.listed);
+    assert_eq!(heard.failed, 0);
+}
+
+#[tokio::test]
+async fn an_interface_that_is_better_for_one_namespace_and_bad_for_another_is_not_taken() {
+    let fake = FakeNacos::start(Generation::V3Plain).await;
+    fake.model().put("orders", vec![instance("10.0.0.1", 8080)]);
+    let namespaces = Namespaces::Named(vec!["public".into(), "public-2".into()]);
+    fake.model().faults.push(("core/namespace".into(), Fault::Status(403, "")));
+    let mut heard = read(Config { namespaces, resync: Duration::from_millis(500), ..config(&[&fake]) });
+    heard.until("both namespaces", |h| h.lists.len() == 2).await;
+    let list = "/v3/admin/ns/service/list?namespaceId=public&";
+    let page = r#"{"code":0,"data":{"totalCount":0,"pageItems":[]}}"#;
+    fake.model().faults.push((list.into(), Fault::Text(page)));
+    let asked = || fake.model().asked("/v3/admin/ns/service/list?namespaceId=public-2");
+    let before = asked();
+    heard.until("a look", |_| asked() > before).await;
+    let listed = heard.listed;
+    heard.until("more lists", |h| h.listed > listed + 2).await;
+    assert_eq!(heard.scopes, ["public-2/DEFAULT_GROUP", "public/DEFAULT_GROUP"]);
+    assert_eq!((heard.failed, held(&heard).len()), (0, 1), "{:?}", heard.errors);
+}
+
+#[tokio::test]
+async fn groups_that_a_worse_interface_cannot_read_stay_as_they_were() {
+    let fake = with_orders().await;
+    in_group(&fake, "shop", "carts");
+    let mut heard = read(config(&[&fake]));
+    heard.list().await;
+    fake.model().faults.push(("/v1/ns/catalog".into(), Fault::Status(403, "")));
+    fake.model().faults.push(("groupName=shop".into(), Fault::Status(403, "")));
+    let scopes = ["public", "public/DEFAULT_GROUP", "public/shop"];
+    heard.until("one group", |h| h.lists.contains_key("public/DEFAULT_GROUP")).await;
+    heard.until("the failure of the other", |h| h.errors.contains_key("public/shop")).await;
+    let listed = heard.listed;
+    heard.until("more lists", |h| h.listed > listed + 2).await;
+    assert_eq!(heard.scopes, scopes);
+    assert!(heard.errors["public"].contains("403"), "who stands in is as stale: {:?}", heard.errors);
+    assert_eq!(held(&heard), ["carts", "orders"].into());
+    fake.model().faults.truncate(1);
+    hand_over(&mut heard, &scopes[1..], &["carts", "orders"]).await;
+}
+
+#[tokio::test]
+async fn the_right_to_one_group_is_enough_where_it_is_named() {
+    for generation in [Generation::V1, Generation::V2Plain, Generation::V3Plain] {
+        let fake = FakeNacos::start(generation).await;
+        in_group(&fake, "shop", "carts");
+        fake.model().faults.push(("groupName=DEFAULT_GROUP".into(), Fault::Status(403, "")));
+        let mut heard = read(Config { groups: vec!["shop".into()], ..config(&[&fake]) });
+        heard.list().await;
+        assert_eq!((heard.scopes.clone(), heard.failed), (vec!["public/shop".to_owned()], 0), "{generation:?}");
+        assert_eq!(held(&heard), ["carts"].into());
+    }
+}
+
+#[tokio::test]
+async fn patterns_of_groups_are_no_empty_list_where_groups_cannot_be_listed() {
+    let fake = FakeNacos::start(Generation::V1).await;
+    in_group(&fake, "shop-eu", "carts");
+    let mut heard = read(Config { groups: vec!["shop-*".into()], ..config(&[&fake]) });
+    let failure = heard.failure().await;
+    assert!(failure.contains("name them in full"), "{failure}");
+    heard.failure().await;
+    assert_eq!(heard.listed, 0);
+}
+
+#[tokio::test]
+async fn a_namespace_named_by_its_name_keeps_its_services_when_it_cannot_be_found_any_more() {
+    for generation in [Generation::V2, Generation::V2Plain, Generation::V3] {
+        let fake = FakeNacos::start(generation).await;
+        fake.model().namespaces.push(("id-1".into(), "staging".into()));
+        let service = FakeService { instances: vec![instance("10.0.1.1", 80)], ..Default::default() };
+        fake.model().services().insert(key("id-1", "DEFAULT_GROUP", "staged"), service);
+        let namespaces = Namespaces::Named(vec!["staging".into()]);
+        let mut heard = read(Config { namespaces, ..config(&[&fake]) });
+        heard.list().await;
+        let scopes = heard.scopes.clone();
+        fake.model().services();
+        fake.model().namespaces.pop();
+        let failure = heard.failure().await;
+        assert!(failure.contains("namespace \"staging\" does not exist"), "{failure}");
+        heard.failure().await;
+        assert!(scopes.iter().all(|scope| heard.scopes.contains(scope)), "{scopes:?} {:?}", heard.scopes);
+        assert!(scopes.iter().all(|scope| heard.errors.contains_key(scope)), "{generation:?} {:?}", heard.errors);
+        assert_eq!(held(&heard), ["staged"].into());
+        fake.model().services();
+        fake.model().namespaces.push(("id-1".into(), "staging".into()));
+        let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
+        hand_over(&mut heard, &scopes, &["staged"]).await;
+        // The list is not for us any more: what the name meant is known.
+        for path in ["/v1/console/namespaces", "namespace/list"] {
+            fake.model().faults.push((path.into(), Fault::Status(403, "")));
+        }
+        let failed = heard.failed;
+        hand_over(&mut heard, &scopes, &["staged"]).await;
+        assert_eq!(heard.failed, failed, "{:?}", heard.errors);
     }
 }

@@ -26,6 +26,8 @@ pub enum Generation {
     V1,
     /// 2.x: with the bulk list of the console's interface.
     V2,
+    /// 2.x or 3.x where of the old interfaces v2 alone is there, for a user without the bulk list: names and instances.
+    V2Plain,
     /// 3.x for its administrator, without the old interfaces.
     V3,
     /// 3.x for a plain user: the admin interface is forbidden, the old one of clients is there.
@@ -214,7 +216,7 @@ impl Model {
         query: &HashMap<String, String>,
         moved: bool,
     ) -> Result<String, (u16, &'static str)> {
-        use Generation::{V1, V2, V3, V3Bare, V3Plain};
+        use Generation::{V1, V2, V2Plain, V3, V3Bare, V3Plain};
         let enveloped = |code: i64, data: Value| json!({"code": code, "message": "success", "data": data}).to_string();
         let forbidden = (403, r#"{"status":403,"message":"authorization failed!"}"#);
         match (path, self.generation) {
@@ -235,7 +237,20 @@ impl Model {
                 Ok(json!({"count": names.len(), "doms": paged(names, query)}).to_string())
             }
             ("/v1/ns/instance/list", V1 | V2 | V3Plain) => Ok(self.instances(query).to_string()),
-            (p, V3 | V3Bare) if p.starts_with("/v1/") => Err((410, r#"{"message":"API is gone"}"#)),
+            ("/v2/console/health/readiness", V2 | V2Plain) => Ok(enveloped(0, json!("ok"))),
+            ("/v2/console/namespace/list", V2 | V2Plain) => Ok(enveloped(0, self.namespaces(""))),
+            ("/v2/ns/service/list", V2 | V2Plain) => {
+                let names: Vec<String> = self.keys(query, true, moved).into_iter().map(|(_, _, name)| name).collect();
+                Ok(enveloped(0, json!({"count": names.len(), "services": paged(names, query)})))
+            }
+            ("/v2/ns/instance/list", V2 | V2Plain) => Ok(enveloped(0, self.instances(query))),
+            ("/v2/ns/service", V2 | V2Plain) => match self.settings(query) {
+                Some(settings) => Ok(enveloped(0, settings)),
+                None => Err((400, r#"{"code":21008,"message":"service not exist","data":"service not found"}"#)),
+            },
+            (p, V2Plain | V3 | V3Plain | V3Bare) if p.starts_with("/v1/") || p.starts_with("/v2/") => {
+                Err((410, r#"{"message":"API is gone"}"#))
+            }
             _ => Err((404, r#"{"status":404,"message":"No message available"}"#)),
         }
     }

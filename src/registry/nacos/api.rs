@@ -1,4 +1,14 @@
 //! Which of its interfaces a server answers, and which namespaces it has: found by asking, best first.
+//!
+//! **Measured** on 2.3.2 and 3.1.0, by settings and rights:
+//! - 2.3.2 answers all of v1 and v2. 3.1.0 answers v1's names and instances with
+//!   `nacos.core.api.compatibility.client.enabled`, those of v2 with `.admin.enabled`, v1's catalog with `.console.enabled`
+//!   (and then 500 as soon as there is a service); all others are 410. `v3/client` has no list of services, and a list of
+//!   instances of one cluster, `DEFAULT` unless `clusterName` names others: it is of no use here.
+//! - v2's lists are v1's in an envelope: no disabled instances, all healthy once a threshold is reached, an empty list for
+//!   a namespace or a service that does not exist. (`v2/ns/service` says 400 with code 21008 of the latter.)
+//! - A bulk list takes the right to read all of a namespace, `ID:*:*`, also in 3.x' admin interface; names and instances
+//!   take that to one group, `ID:GROUP:*`. The list of namespaces takes an administrator in 3.1.0, and nothing in 2.3.2.
 
 use super::{client::Client, error::Error, wire};
 use crate::model::Text;
@@ -12,7 +22,9 @@ pub(super) enum Api {
     AdminV3,
     /// 1.x and 2.x: bulk list of the console's interface.
     CatalogV1,
-    /// Names by group, then each service by itself: 1.x to 3.x, with no more than the right to read.
+    /// Names by group, then each service by itself: 2.2 and later, with the right to read a group.
+    EachV2,
+    /// The same, in 1.x to 3.x.
     EachV1,
 }
 
@@ -21,6 +33,7 @@ impl fmt::Display for Api {
         f.write_str(match self {
             Api::AdminV3 => "v3 admin, bulk",
             Api::CatalogV1 => "v1 catalog, bulk",
+            Api::EachV2 => "v2, service by service",
             Api::EachV1 => "v1, service by service",
         })
     }
@@ -28,7 +41,12 @@ impl fmt::Display for Api {
 
 impl Api {
     /// Best first.
-    const ALL: [Api; 3] = [Api::AdminV3, Api::CatalogV1, Api::EachV1];
+    const ALL: [Api; 4] = [Api::AdminV3, Api::CatalogV1, Api::EachV2, Api::EachV1];
+
+    /// Whether there is none to look for.
+    pub(super) fn is_best(self) -> bool {
+        self == Api::ALL[0]
+    }
 
     /// Whether one list shows all groups.
     pub(super) const fn is_bulk(self) -> bool {
@@ -40,25 +58,50 @@ impl Api {
         match self {
             Api::AdminV3 => "/v3/admin/ns/service/list",
             Api::CatalogV1 => "/v1/ns/catalog/services",
+            Api::EachV2 => "/v2/ns/service/list",
             Api::EachV1 => "/v1/ns/service/list",
+        }
+    }
+
+    /// Where the instances of one service are.
+    pub(super) const fn instances(self) -> &'static str {
+        match self {
+            Api::EachV2 => "/v2/ns/instance/list",
+            _ => "/v1/ns/instance/list",
         }
     }
 
     const fn readiness(self) -> &'static str {
         match self {
             Api::AdminV3 => "/v3/admin/core/state/readiness",
+            Api::EachV2 => "/v2/console/health/readiness",
             Api::CatalogV1 | Api::EachV1 => "/v1/console/health/readiness",
         }
     }
 
-    async fn probe(self, client: &Client, namespace: &str) -> Result<(), Error> {
-        let mut query = vec![("namespaceId", namespace), ("pageNo", "1"), ("pageSize", "1")];
-        query.push(if self.is_bulk() { ("withInstances", "true") } else { ("groupName", super::DEFAULT_GROUP) });
+    /// Whether it works in one place at least: all of a namespace, or one of the groups.
+    async fn probe(self, client: &Client, place: &Place) -> Result<(), Error> {
+        if self.is_bulk() {
+            return self.probe_list(client, &place.namespace, ("withInstances", "true")).await;
+        }
+        let mut outcome = Ok(());
+        for group in &place.groups {
+            outcome = self.probe_list(client, &place.namespace, ("groupName", group)).await;
+            // A right may be given for one group only.
+            if !outcome.as_ref().is_err_and(Error::is_denied) {
+                break;
+            }
+        }
+        outcome
+    }
+
+    async fn probe_list(self, client: &Client, namespace: &str, more: (&str, &str)) -> Result<(), Error> {
+        let query = [("namespaceId", namespace), ("pageNo", "1"), ("pageSize", "1"), more];
         let answer = client.get(self.list(), &query).await?;
         match self {
             Api::AdminV3 => wire::enveloped::<wire::Page<'_>>(&answer.url, &answer.body).map(drop),
             Api::CatalogV1 => wire::bare::<Vec<&serde_json::value::RawValue>>(&answer.url, &answer.body).map(drop),
-            Api::EachV1 => wire::bare::<wire::Names>(&answer.url, &answer.body).map(drop),
+            Api::EachV2 | Api::EachV1 => wire::listing::<wire::Names>(self, &answer.url, &answer.body).map(drop),
         }
     }
 
@@ -72,16 +115,29 @@ impl Api {
     }
 }
 
-/// The best interface that works for one of the namespaces: rights may be given for some only, and one may be broken. A
+/// Where an interface is tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) namespace: Text,
+    /// Those that are read where groups are read one by one; at least one.
+    pub(super) groups: Vec<Text>,
+}
+
+/// The best interface that works in one of the places: rights may be given for some only, and one may be broken. A
 /// server that fails outright is starting or gone, and is asked later, lest a worse interface be chosen for good.
-pub(super) async fn detect(client: &Client, namespaces: &[Text]) -> Result<Api, Error> {
+pub(super) async fn detect(client: &Client, places: &[Place]) -> Result<Api, Error> {
     let mut tried = Vec::new();
     for api in Api::ALL {
         let mut failure = None;
-        for namespace in namespaces {
-            match api.probe(client, namespace).await {
+        for place in places {
+            match api.probe(client, place).await {
                 Ok(()) => return api.ready(client).await.map(|()| api),
-                Err(error) if error.is_not_offered() => tried.push(chain(&error).to_string()),
+                Err(error) if error.is_not_offered() => {
+                    tried.push(chain(&error).to_string());
+                    if error.is_absent() {
+                        break;
+                    }
+                }
                 Err(error) if error.is_unreachable() => return Err(error),
                 Err(error) => failure = Some(error),
             }
@@ -91,6 +147,28 @@ pub(super) async fn detect(client: &Client, namespaces: &[Text]) -> Result<Api, 
         }
     }
     Err(Error::NoApi(tried.join("; ")))
+}
+
+/// A better interface than the one that is used: it works, and in every place where that one does.
+pub(super) async fn better(client: &Client, than: Api, places: &[Place]) -> Option<Api> {
+    for api in Api::ALL.into_iter().take_while(|api| *api != than) {
+        if replaces(client, api, than, places).await && api.ready(client).await.is_ok() {
+            return Some(api);
+        }
+    }
+    None
+}
+
+async fn replaces(client: &Client, api: Api, than: Api, places: &[Place]) -> bool {
+    let mut works = false;
+    for place in places {
+        match api.probe(client, place).await {
+            Ok(()) => works = true,
+            Err(error) if error.is_denied() && than.probe(client, place).await.is_err() => {}
+            Err(_) => return false,
+        }
+    }
+    works
 }
 
 /// A namespace of the server.

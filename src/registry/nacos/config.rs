@@ -44,7 +44,7 @@ pub struct Config {
     pub mode: Mode,
     /// From one list to the next; at least [`Config::MIN_PERIOD`]. With push, from one list of names to the next.
     pub period: Duration,
-    /// With push, from one whole list to the next.
+    /// With push, from one whole list to the next; in every mode, until a better interface is looked for.
     pub resync: Duration,
     /// Of all servers, for push; otherwise 1000 above that of HTTP.
     pub grpc_port: Option<u16>,

@@ -30,6 +30,7 @@ pub(super) struct Reading {
 /// Who is read, and of what.
 pub(super) struct Source<'a> {
     pub(super) client: &'a Client,
+    pub(super) api: Api,
     pub(super) registry: &'a Text,
     pub(super) namespace: &'a Text,
     pub(super) group: &'a Text,
@@ -96,7 +97,7 @@ impl Source<'_> {
             total = total.min(count);
         }
         if names.len() < total {
-            return Err(Error::Incomplete { path: Api::EachV1.list(), listed: names.len(), total });
+            return Err(Error::Incomplete { path: self.api.list(), listed: names.len(), total });
         }
         names.retain(|id| dubbo::serves(&id.name));
         Ok(names)
@@ -113,8 +114,8 @@ impl Source<'_> {
                 ("pageNo", &number),
                 ("pageSize", &size),
             ];
-            let Answer { url, body, .. } = self.client.get(Api::EachV1.list(), &query).await?;
-            let names: wire::Names = wire::bare(&url, &body)?;
+            let Answer { url, body, .. } = self.client.get(self.api.list(), &query).await?;
+            let names: wire::Names = wire::listing(self.api, &url, &body)?;
             let before = ids.len();
             shown += names.doms.len();
             ids.extend(names.doms.iter().map(|name| self.id(name)));
@@ -124,7 +125,7 @@ impl Source<'_> {
                 return Ok((ids, names.count, whole));
             }
         }
-        Err(Error::Endless { path: Api::EachV1.list(), pages: MAX_PAGES })
+        Err(Error::Endless { path: self.api.list(), pages: MAX_PAGES })
     }
 
     fn id(&self, name: &str) -> ServiceId {
@@ -135,8 +136,8 @@ impl Source<'_> {
     /// One service; the same `Arc` while its instances have the same bytes.
     async fn service(&self, id: &ServiceId, old: Option<&(u64, Arc<Service>)>) -> Result<(u64, Arc<Service>), Error> {
         let query = [("namespaceId", &*id.namespace), ("groupName", &*id.group), ("serviceName", &*id.name)];
-        let Answer { url, body, .. } = self.client.get("/v1/ns/instance/list", &query).await?;
-        let list: wire::Instances<'_> = wire::bare(&url, &body)?;
+        let Answer { url, body, .. } = self.client.get(self.api.instances(), &query).await?;
+        let list: wire::Instances<'_> = wire::listing(self.api, &url, &body)?;
         // The rest of the answer holds the time of day.
         let hash = xxh3_64(list.hosts.get().as_bytes()) ^ u64::from(list.reach_protection_threshold);
         if let Some((_, service)) = old.filter(|(known, _)| *known == hash) {

@@ -38,12 +38,17 @@ pub(super) enum Error {
     #[error("{url} wants a token, and no usable one came from the login; check the address")]
     NoToken { url: String },
     #[error(
-        "the server lists services in no way that is known. Nacos 3: give the user admin rights, or set \
+        "the server lists services in no way that is known. Give the user the right to read all groups (`NAMESPACE:*:*`), \
+         or name in `groups` those that it may read; for the latter Nacos 3 needs \
          nacos.core.api.compatibility.client.enabled=true. Tried: {0}"
     )]
     NoApi(String),
     #[error("namespace {name:?} does not exist; there are {known}")]
     NoNamespace { name: String, known: String },
+    #[error(
+        "no pattern of `groups` says which group to ask for, and the server lists no groups to this user: name them in full"
+    )]
+    NoGroups,
     #[error("the list of namespaces cannot be had, which `all` needs; name them instead. Tried: {0}")]
     NoNamespaceList(String),
     #[error("the list of namespaces is empty, though every server has a public one; is the server starting?")]
@@ -98,6 +103,11 @@ impl Error {
             Error::Refused { .. } | Error::Decode { .. } => true,
             _ => false,
         }
+    }
+
+    /// The server does not have it, whoever asks.
+    pub(super) fn is_absent(&self) -> bool {
+        self.status().is_some_and(|status| matches!(status.as_u16(), 404 | 405 | 410 | 501))
     }
 
     /// Our rights are at fault.

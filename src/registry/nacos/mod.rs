@@ -1,15 +1,15 @@
 //! Nacos 1.x, 2.x and 3.x, read by HTTP: by polling, or where the server pushes (`push`), when it says that something has
 //! changed. `registry::spawn` runs it.
 //!
-//! A round: the namespaces, the interface (asked for at first and after the server was lost), then each scope by itself:
+//! A round: the namespaces, the interface (`api`; asked for at first, after the server was lost, and from time to time
+//! lest a better one be missed), then each scope by itself:
 //! a namespace where the server has a bulk list, a namespace's group where it has none. A scope that fails says so and
 //! touches no other; nothing is ever sent for it but a whole list. Nothing but GETs is sent, a login's POST aside.
 //!
 //! **Health and protection, measured** on 2.3.2 and 3.1.0 with a threshold reached: the bulk lists (`v1/ns/catalog/services`,
 //! `v3/admin/ns/service/list`) show the true health, and threshold 0.0 whatever is set, so it is read apart (`threshold`)
-//! and the rule is the catalog's to apply. v1's `instance/list` shows every instance healthy and says
-//! `reachProtectionThreshold`; it leaves out disabled instances. 3.x's own `v3/client/ns/instance/list` is not used: it
-//! shows cluster `DEFAULT` only, and that interface has no list of services.
+//! and the rule is the catalog's to apply. v1's and v2's `instance/list` show every instance healthy and say
+//! `reachProtectionThreshold`; they leave out disabled instances.
 
 mod api;
 mod auth;

@@ -1,13 +1,16 @@
 //! One round after the other: what is to be read, and what of it is told.
 //!
-//! State: the interface (`None` until asked, and again after the server was lost or says 404 or 410, as after an upgrade),
-//! the scopes as last told, and what each scope remembers of its last reading.
+//! State: the interface (`None` until asked, and again after the server was lost or says 404 or 410, as after an upgrade)
+//! and when a better one is looked for (`search`), which scopes are told (`scopes`), and what each remembers of its last
+//! reading.
 
 mod follow;
+mod scopes;
+mod search;
 
 use super::{
     Config, DEFAULT_GROUP, Namespaces, PUBLIC,
-    api::{self, Api, Namespace},
+    api::{self, Api, Namespace, Place},
     bulk::{self, Listed},
     client::Client,
     config::Mode,
@@ -21,6 +24,8 @@ use crate::{
     registry::{Metrics, Scope, Update, chain},
 };
 use futures_util::{StreamExt, stream};
+use scopes::Scopes;
+use search::Search;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -32,8 +37,6 @@ use wildmatch::WildMatch;
 
 /// Scopes read at the same time; each has requests of its own in flight.
 const SCOPES_AT_ONCE: usize = 4;
-/// A server that offers no bulk list may do so later: to another version, or after rights were given.
-const LOOK_AGAIN: Duration = Duration::from_secs(300);
 
 /// Nobody listens any more.
 #[derive(Debug)]
@@ -71,6 +74,7 @@ struct Memory {
 }
 
 type Lists = (Vec<Arc<Service>>, Vec<(ServiceId, Text)>);
+type Outcome = (Target, Memory, Result<Lists, Error>);
 
 /// Reads one registry.
 #[derive(Debug)]
@@ -82,9 +86,11 @@ pub(super) struct Reader {
     push: Option<Push>,
     out: mpsc::Sender<Update>,
     api: Option<Api>,
-    /// When it was found out.
-    detected: Instant,
-    told: Vec<Scope>,
+    /// For a better one.
+    search: Search,
+    scopes: Scopes,
+    /// The ids that the configured names of namespaces have had: one that is removed is still known by its id.
+    named: HashMap<Text, Text>,
     /// The groups that bulk lists have shown, by namespace: where such a list is taken away, each is asked for by name, lest
     /// its services seem to have gone.
     groups_seen: HashMap<Text, BTreeSet<Text>>,
@@ -101,19 +107,9 @@ impl Reader {
         let client = Arc::new(Client::new(registry.clone(), &config, metrics.clone())?);
         let push =
             (config.mode != Mode::Poll).then(|| Push::start(registry.clone(), config.clone(), client.clone(), metrics));
-        let (told, groups_seen, memory) = Default::default();
-        Ok(Reader {
-            registry,
-            config,
-            client,
-            push,
-            out,
-            api: None,
-            detected: Instant::now(),
-            told,
-            groups_seen,
-            memory,
-        })
+        let search = Search::new(config.resync);
+        let (scopes, named, groups_seen, memory) = Default::default();
+        Ok(Reader { registry, config, client, push, out, api: None, search, scopes, named, groups_seen, memory })
     }
 
     /// Reads everything once and tells it.
@@ -122,8 +118,10 @@ impl Reader {
         let mut round = Round::default();
         match self.targets().await {
             Ok((api, targets)) => {
-                self.tell_scopes(&targets).await?;
+                self.scopes.read(targets.iter().map(|(target, _)| target));
+                self.tell_scopes().await?;
                 self.read(api, targets, &mut round).await?;
+                self.tell_scopes().await?;
             }
             Err(error) => {
                 round.asked_to_wait = error.retry_after().unwrap_or_default();
@@ -139,40 +137,61 @@ impl Reader {
     async fn targets(&mut self) -> Result<(Api, Vec<(Target, Option<Error>)>), Error> {
         self.client.find_servers().await?;
         let namespaces = self.namespaces().await?;
-        // Something better than the last resort may be back.
-        let look_again = self.api.is_some_and(|api| !api.is_bulk()) && self.detected.elapsed() >= LOOK_AGAIN;
-        let api = match self.api {
-            Some(api) if !look_again => api,
-            before => {
-                let ids: Vec<Text> =
-                    namespaces.iter().filter(|(_, wrong)| wrong.is_none()).map(|(id, _)| id.clone()).collect();
-                let ids = if ids.is_empty() { vec![PUBLIC.into()] } else { ids };
-                let api = match (api::detect(&self.client, &ids).await, before) {
-                    (Err(_), Some(before)) => before,
-                    (outcome, _) => outcome?,
-                };
-                self.detected = Instant::now();
-                if before != Some(api) {
-                    info!(registry = %self.registry, %api, "Found out how the Nacos server is read.");
-                }
-                *self.api.insert(api)
-            }
-        };
+        let api = self.interface(&namespaces).await?;
         let mut targets = Vec::new();
         for (namespace, wrong) in namespaces {
             if api.is_bulk() || wrong.is_some() {
                 targets.push((Target { namespace, group: None }, wrong));
-            } else {
-                let groups = self.groups(&namespace).into_iter();
-                targets.extend(groups.map(|g| (Target { namespace: namespace.clone(), group: Some(g) }, None)));
+                continue;
             }
+            let groups = self.groups(&namespace);
+            if groups.is_empty() {
+                targets.push((Target { namespace, group: None }, Some(Error::NoGroups)));
+                continue;
+            }
+            let of = |group| Target { namespace: namespace.clone(), group: Some(group) };
+            targets.extend(groups.into_iter().map(|group| (of(group), None)));
         }
         Ok((api, targets))
     }
 
+    /// The interface: the one that is used, or a better one if there is one by now.
+    async fn interface(&mut self, namespaces: &[(Text, Option<Error>)]) -> Result<Api, Error> {
+        let before = self.api;
+        if let Some(api) = before.filter(|api| api.is_best() || !self.search.is_due()) {
+            return Ok(api);
+        }
+        let there = namespaces.iter().filter(|(_, wrong)| wrong.is_none());
+        let mut places: Vec<Place> = there.map(|(namespace, _)| self.place(namespace)).collect();
+        if places.is_empty() {
+            places.push(self.place(&PUBLIC.into()));
+        }
+        let api = match before {
+            None => api::detect(&self.client, &places).await?,
+            Some(used) => match api::better(&self.client, used, &places).await {
+                Some(api) => api,
+                None => {
+                    self.search.missed();
+                    return Ok(used);
+                }
+            },
+        };
+        self.search.found();
+        info!(registry = %self.registry, %api, "Found out how the Nacos server is read.");
+        Ok(*self.api.insert(api))
+    }
+
+    fn place(&self, namespace: &Text) -> Place {
+        let mut groups = self.groups(namespace);
+        if groups.is_empty() {
+            groups.push(DEFAULT_GROUP.into());
+        }
+        Place { namespace: namespace.clone(), groups }
+    }
+
     /// The ids of the configured namespaces. The public one exists on every server, and the list of namespaces may be
     /// forbidden: then what is configured is taken for ids.
-    async fn namespaces(&self) -> Result<Vec<(Text, Option<Error>)>, Error> {
+    async fn namespaces(&mut self) -> Result<Vec<(Text, Option<Error>)>, Error> {
         let named = match &self.config.namespaces {
             Namespaces::All => {
                 return Ok(api::namespaces(&self.client).await?.into_iter().map(|n| (n.id, None)).collect());
@@ -187,16 +206,18 @@ impl Reader {
             Ok(listed) => listed,
             Err(error @ Error::NoNamespaceList(_)) if !named.iter().any(is_pattern) => {
                 debug!(registry = %self.registry, %error, "Taking the configured namespaces for ids.");
-                return Ok(named.iter().map(|name| (name.clone(), None)).collect());
+                let id = |name: &Text| self.named.get(name).unwrap_or(name).clone();
+                return Ok(named.iter().map(|name| (id(name), None)).collect());
             }
             Err(error) => return Err(error),
         };
-        let find = |name: &Text| match () {
+        let known = &mut self.named;
+        let mut find = |name: &Text| match () {
             () if public(name) => vec![(PUBLIC.into(), None)],
             () if is_pattern(name) => matching(name, &listed),
-            () => vec![resolve(name, &listed)],
+            () => vec![resolve(name, &listed, known)],
         };
-        let mut found: Vec<(Text, Option<Error>)> = named.iter().flat_map(find).collect();
+        let mut found: Vec<(Text, Option<Error>)> = named.iter().flat_map(&mut find).collect();
         found.sort_by(|(a, _), (b, _)| a.cmp(b));
         found.dedup_by(|(a, _), (b, _)| a == b);
         Ok(found)
@@ -225,7 +246,7 @@ impl Reader {
                 (target, remembered, wrong)
             })
             .collect();
-        let (mut ask_again, mut outcomes) = (false, Vec::new());
+        let mut outcomes = Vec::new();
         {
             let reader = &*self;
             let readings = work.into_iter().map(|(target, mut remembered, wrong)| async move {
@@ -240,7 +261,14 @@ impl Reader {
                 outcomes.push(outcome);
             }
         }
+        self.tell(outcomes, round).await
+    }
+
+    /// What has become of all targets.
+    async fn tell(&mut self, outcomes: Vec<Outcome>, round: &mut Round) -> Result<(), Closed> {
+        let (mut ask_again, mut failed) = (false, BTreeSet::new());
         for (target, mut remembered, outcome) in outcomes {
+            let namespace = target.namespace.clone();
             let scope = target.scope();
             if let (None, Ok((services, _))) = (&target.group, &outcome) {
                 self.see_groups(&target.namespace, services);
@@ -258,10 +286,14 @@ impl Reader {
                 Err(error) => {
                     ask_again |= error.is_server_lost() || error.is_not_offered();
                     round.asked_to_wait = round.asked_to_wait.max(error.retry_after().unwrap_or_default());
-                    self.tell_failure(Some(scope), &error).await?;
+                    for scope in self.scopes.leaving(&namespace).into_iter().chain([scope]) {
+                        self.tell_failure(Some(scope), &error).await?;
+                    }
+                    failed.insert(namespace);
                 }
             }
         }
+        self.scopes.replaced(&failed);
         // While any part can be read, the server is there, and the interface is right.
         if ask_again && !round.good {
             self.api = None;
@@ -294,7 +326,8 @@ impl Reader {
         let Reader { client, registry, config, .. } = self;
         let (namespace, group) = (&target.namespace, target.group.as_ref()?);
         let (page_size, concurrency) = (config.page_size, config.concurrency);
-        Some(each::Source { client, registry, namespace, group, page_size, concurrency })
+        let api = self.api.unwrap_or(Api::EachV1);
+        Some(each::Source { client, api, registry, namespace, group, page_size, concurrency })
     }
 
     fn wanted_groups(&self) -> Groups {
@@ -316,14 +349,11 @@ impl Reader {
         self.groups_seen.insert(namespace.clone(), seen);
     }
 
-    async fn tell_scopes(&mut self, targets: &[(Target, Option<Error>)]) -> Result<(), Closed> {
-        let mut scopes: Vec<Scope> = targets.iter().map(|(target, _)| target.scope()).collect();
-        scopes.sort();
-        if scopes != self.told {
-            self.told.clone_from(&scopes);
-            self.send(Update::Scopes(scopes)).await?;
+    async fn tell_scopes(&mut self) -> Result<(), Closed> {
+        match self.scopes.news() {
+            Some(scopes) => self.send(Update::Scopes(scopes)).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The catalog counts it, and logs what is new about it.
@@ -376,14 +406,18 @@ fn matching(pattern: &Text, listed: &[Namespace]) -> Vec<(Text, Option<Error>)> 
     listed.iter().filter(fits).map(|n| (n.id.clone(), None)).collect()
 }
 
-/// By id, then by name.
-fn resolve(name: &Text, listed: &[Namespace]) -> (Text, Option<Error>) {
+/// By id, then by name. One that is gone keeps the id that it had, under which its services are known.
+fn resolve(name: &Text, listed: &[Namespace], known: &mut HashMap<Text, Text>) -> (Text, Option<Error>) {
     let found = listed.iter().find(|n| n.id == *name).or_else(|| listed.iter().find(|n| n.name == *name));
     match found {
-        Some(namespace) => (namespace.id.clone(), None),
+        Some(namespace) => {
+            known.insert(name.clone(), namespace.id.clone());
+            (namespace.id.clone(), None)
+        }
         None => {
-            let known: Vec<String> = listed.iter().map(|n| format!("{} ({})", n.id, n.name)).collect();
-            (name.clone(), Some(Error::NoNamespace { name: name.to_string(), known: known.join(", ") }))
+            let there: Vec<String> = listed.iter().map(|n| format!("{} ({})", n.id, n.name)).collect();
+            let error = Error::NoNamespace { name: name.to_string(), known: there.join(", ") };
+            (known.get(name).unwrap_or(name).clone(), Some(error))
         }
     }
 }

@@ -3,7 +3,7 @@
 //! What makes a list a list is required (`pageItems`, `doms`, `hosts`): an error's JSON must never read as an empty list.
 //! Everything else is optional; `null` and absent are the same.
 
-use super::error::Error;
+use super::{api::Api, error::Error};
 use crate::util::secret::Secret;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
@@ -105,14 +105,15 @@ pub(super) struct Instance {
     pub(super) metadata: Option<BTreeMap<String, Value>>,
 }
 
-/// A page of v1's list of names.
+/// A page of v1's list of names, and of v2's.
 #[derive(Debug, Deserialize)]
 pub(super) struct Names {
     pub(super) count: usize,
+    #[serde(alias = "services")]
     pub(super) doms: Vec<String>,
 }
 
-/// v1's instances of one service.
+/// The instances of one service in v1 and v2.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Instances<'a> {
@@ -169,6 +170,11 @@ pub(super) fn enveloped<'a, T: Deserialize<'a>>(url: &str, body: &'a [u8]) -> Re
 /// Reads an answer without an envelope; if it is none, it may be an error with a code.
 pub(super) fn bare<'a, T: Deserialize<'a>>(url: &str, body: &'a [u8]) -> Result<T, Error> {
     decode(url, body).map_err(|error| refusal(url, body).unwrap_or(error))
+}
+
+/// Reads what lists of names and of instances give: bare in v1, in an envelope in v2.
+pub(super) fn listing<'a, T: Deserialize<'a>>(api: Api, url: &str, body: &'a [u8]) -> Result<T, Error> {
+    if api == Api::EachV2 { enveloped(url, body) } else { bare(url, body) }
 }
 
 /// Reads what a login gives, with or without an envelope as servers of different age write it. An error quotes nothing of
