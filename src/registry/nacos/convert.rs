@@ -17,13 +17,16 @@ const DEFAULT_CLUSTER: &str = "DEFAULT";
 /// Nacos' own default, to which weights are relative.
 const DEFAULT_WEIGHT: f64 = 1.0;
 
-/// The id of a service from its name, which may carry its group as `GROUP@@name`.
+/// The id of a service from its name, which may carry its group as `GROUP@@name`. Another prefix is part of the name:
+/// 3.1.0 lets `a@@b` be registered in any group, where 2.3.2 takes that for `b` in group `a` (measured).
 pub(super) fn id(registry: &Text, namespace: &Text, named: &Named<'_>) -> ServiceId {
-    let (prefix, name) = named.service_name.split_once("@@").unwrap_or(("", &named.service_name));
-    let group = match named.group_name.as_deref() {
-        Some(group) if !group.is_empty() => group,
-        _ if prefix.is_empty() => super::DEFAULT_GROUP,
-        _ => prefix,
+    let full = &*named.service_name;
+    let split = full.split_once("@@").filter(|(prefix, _)| !prefix.is_empty());
+    let (group, name) = match (named.group_name.as_deref().filter(|group| !group.is_empty()), split) {
+        (Some(group), Some((prefix, name))) if prefix == group => (group, name),
+        (Some(group), _) => (group, full),
+        (None, Some((prefix, name))) => (prefix, name),
+        (None, None) => (super::DEFAULT_GROUP, full),
     };
     ServiceId { registry: registry.clone(), namespace: namespace.clone(), group: group.into(), name: name.into() }
 }

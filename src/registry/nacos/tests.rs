@@ -66,6 +66,24 @@ fn a_service_keeps_everything_that_the_list_says() {
 }
 
 #[test]
+fn a_name_may_carry_its_group_and_no_other() {
+    for (group, name, expected) in [
+        (Some("g"), "orders", "g/orders"),
+        (Some("g"), "g@@orders", "g/orders"),
+        (Some("g"), "a@@b", "g/a@@b"),
+        (Some("g"), "g@@a@@b", "g/a@@b"),
+        (None, "g@@orders", "g/orders"),
+        (Some(""), "g@@a@@b", "g/a@@b"),
+        (None, "orders", "DEFAULT_GROUP/orders"),
+        (None, "@@b", "DEFAULT_GROUP/@@b"),
+    ] {
+        let named = wire::Named { service_name: name.into(), group_name: group.map(Into::into) };
+        let id = convert::id(&"r".into(), &"public".into(), &named);
+        assert_eq!(format!("{}/{}", id.group, id.name), expected, "{group:?} {name}");
+    }
+}
+
+#[test]
 fn the_cluster_is_the_zone_only_where_nothing_else_says_it() {
     for (instance, zone, cluster) in [
         (json!({"ip": "::1", "port": 1, "clusterName": "DEFAULT"}), "", "DEFAULT"),
