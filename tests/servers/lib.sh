@@ -3,16 +3,18 @@
 set -euo pipefail
 SERVERS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE=${PORTOLAN_SERVERS_CACHE:-$SERVERS/../../target/servers}
+mkdir -p "$CACHE"
+# npm takes a package behind a link for another one.
+CACHE=$(cd "$CACHE" && pwd -P)
 
 fail() { echo "$SERVER: $*" >&2; exit 1; }
 
 # must_make NAME FILE...: is true if what is made of NAME's files (paths from NAME) has not been made; then `made` is to
 # follow. FROM is NAME's folder, MADE the one for what is made; its name holds a digest, so that what was changed is made
-# anew. Two scripts may run at once.
+# anew. Nothing that is made may hold the path of the cache, so that it can be moved. Two scripts may run at once.
 must_make() {
     FROM=$SERVERS/$1
     MADE=$CACHE/${1##*/}-$(cd "$FROM" && cat "${@:2}" | sha256sum | cut -c1-12)
-    mkdir -p "$CACHE"
     exec 9>"$CACHE/lock"
     flock -w 900 9 || fail "another script has been fetching for 15 minutes"
     [ ! -e "$MADE/complete" ] || { exec 9>&-; return 1; }
@@ -36,21 +38,26 @@ fetch() {
 }
 
 # classpath NAME [SOURCE...]: fetches what NAME/pom.xml names, and compiles the sources, once; the class path is in CLASSPATH.
+# The file `jars` names each from the cache on, in a line of its own.
 classpath() {
     local sources=("${@:2}") tool
     for tool in java javac mvn curl; do command -v $tool >/dev/null || fail "$tool is missing (openjdk-17-jdk-headless, maven, curl)"; done
-    if must_make "$1" pom.xml "${sources[@]}"; then
+    if must_make "$1" pom.xml "${sources[@]}" "$SERVERS/lib.sh"; then
         mkdir -p "$MADE/classes"
         fetch "$MADE/mvn.log" mvn -q -B -f "$FROM/pom.xml" -Dmaven.repo.local="$CACHE/m2" dependency:build-classpath \
             -Dmdep.outputFile="$MADE/classpath"
+        tr : '\n' <"$MADE/classpath" | sed "s#^$CACHE/##" >"$MADE/jars"
+        rm "$MADE/classpath"
         if [ ${#sources[@]} != 0 ]; then
-            (cd "$FROM" && javac -nowarn -cp "$(cat "$MADE/classpath")" -d "$MADE/classes" "${sources[@]}") 2>"$MADE/javac.log" ||
+            (cd "$FROM" && javac -nowarn -cp "$(jars)" -d "$MADE/classes" "${sources[@]}") 2>"$MADE/javac.log" ||
                 fail "the sources of $1 do not compile; see $MADE/javac.log"
         fi
         made
     fi
-    CLASSPATH=$MADE/classes:$(cat "$MADE/classpath")
+    CLASSPATH=$MADE/classes:$(jars)
 }
+
+jars() { sed "s#^#$CACHE/#" "$MADE/jars" | paste -sd :; }
 
 # nacos_settings PORT AUTH: what both generations of Nacos are told.
 nacos_settings() {
