@@ -111,7 +111,7 @@ log: { ?: 1 }
 registries:
 - ?: 1
   name: a
-  nacos: { ?: 1, tls: { ?: 1 } }
+  nacos: { ?: 1, manifests: { ?: 1, group: g }, tls: { ?: 1 } }
   include: { ?: 1 }
   istio: { ?: 1 }
   publish: { ?: 1, ports: [{ ?: 1 }], relabel: [{ set: a, ?: 1 }, { rename: a, ?: 1 }] }

@@ -58,6 +58,8 @@ pub struct Config {
     pub login: Option<Login>,
     /// With what requests are signed.
     pub access_key: Option<AccessKey>,
+    /// Which manifests are read from its configuration; none by default.
+    pub manifests: Option<Manifests>,
 }
 
 /// How changes are heard of.
@@ -89,6 +91,17 @@ pub struct AccessKey {
     pub secret_key: Secret,
 }
 
+/// Which manifests are read from Nacos' configuration, in the same namespaces as the services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifests {
+    /// The group that they stand in.
+    pub group: Text,
+    /// Patterns with `*` and `?` for their dataIds; one that fits is enough.
+    pub data_ids: Vec<Text>,
+    /// Istio's namespace for resources that name none.
+    pub namespace: Text,
+}
+
 impl Mode {
     /// As they are written.
     const WORDS: [(&str, Mode); 3] = [("auto", Mode::Auto), ("push", Mode::Push), ("poll", Mode::Poll)];
@@ -115,6 +128,7 @@ impl Config {
             context_path: CONTEXT_PATH.into(),
             login: None,
             access_key: None,
+            manifests: None,
         }
     }
 
@@ -146,7 +160,7 @@ impl Config {
 
     /// Reads the section `nacos`: `servers` or `address_server`, `context_path`, `namespaces` (ids or names, or `"*"` for all), `groups`, `mode`, `period`,
     /// `resync`, `grpc_port`, `concurrency`, `page_size`, `username` and
-    /// `password`, `access_key` and `secret_key`, and the keys of a [`Connection`].
+    /// `password`, `access_key` and `secret_key`, `manifests`, and the keys of a [`Connection`].
     pub fn read(section: &mut Section<'_>) -> Option<Self> {
         let seconds = Duration::from_secs;
         let context_path = section.get("context_path", |v| v.parse(read_path)).unwrap_or(CONTEXT_PATH.into());
@@ -172,6 +186,7 @@ impl Config {
         let page_size = section.get("page_size", |v| v.integer(1..=10_000_i64));
         let login = Login::read(section);
         let access_key = read_access_key(section);
+        let manifests = section.section("manifests", Manifests::read);
         let connection = Connection::read(section);
         let defaults = Config::new(servers?);
         let texts = |list: Vec<String>| list.into_iter().map(Text::from).collect::<Vec<_>>();
@@ -193,8 +208,49 @@ impl Config {
             context_path,
             login: login?,
             access_key: access_key?,
+            manifests,
             servers: defaults.servers,
         })
+    }
+}
+
+impl Manifests {
+    /// Istio's namespace of resources that name none, where nothing else is said.
+    pub const NAMESPACE: &'static str = "portolan";
+
+    /// Reads the section `manifests`: `group`, `data_ids` and `namespace`.
+    fn read(section: &mut Section<'_>) -> Option<Self> {
+        let group = section.need("group", |v| v.parse(read_group));
+        let data_ids = section.get("data_ids", |v| v.one_or_each(Value::string)).unwrap_or_default();
+        let namespace = section.get("namespace", |v| v.parse(read_label)).unwrap_or(Self::NAMESPACE.into());
+        let data_ids = if data_ids.is_empty() { vec!["*".into()] } else { data_ids };
+        Some(Manifests { group: group?, data_ids: data_ids.into_iter().map(Text::from).collect(), namespace })
+    }
+}
+
+/// One group: lists are asked for by its name.
+fn read_group(group: &str) -> Result<Text, String> {
+    match group {
+        "" => Err("the group has no name".into()),
+        _ if group.contains(['*', '?']) => {
+            Err(format!("{group:?} is a pattern; manifests stand in one group, name it"))
+        }
+        _ => Ok(group.into()),
+    }
+}
+
+/// A DNS label, as every namespace of Kubernetes and Istio is.
+fn read_label(name: &str) -> Result<Text, String> {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    match name {
+        _ if (1..=63).contains(&name.len())
+            && name.chars().all(inner)
+            && !name.starts_with('-')
+            && !name.ends_with('-') =>
+        {
+            Ok(name.into())
+        }
+        _ => Err(format!("{name:?} is no namespace: it has 1 to 63 of a-z, 0-9 and `-`, the latter only inside")),
     }
 }
 

@@ -31,7 +31,7 @@ mod wire;
 mod tests;
 
 pub use super::http::Login;
-pub use config::{AccessKey, AddressError, Config, Mode, Namespaces};
+pub use config::{AccessKey, AddressError, Config, Manifests, Mode, Namespaces};
 
 use super::{
     Metrics, Update,

@@ -1,6 +1,6 @@
 //! Conversion and configuration, value by value.
 
-use super::{AccessKey, Config, Mode, Namespaces, convert, sign, wire};
+use super::{AccessKey, Config, Manifests, Mode, Namespaces, convert, sign, wire};
 use crate::{
     model::{
         Address, Endpoint, EndpointPort, Fraction, Health, Locality, Note, Port, Protocol, Reason, Service, ServiceId,
@@ -240,6 +240,17 @@ fn configuration_has_defaults_and_reads_every_key() {
     assert_eq!((other.servers.len(), &*other.context_path), (0, "/ctx"));
     assert_eq!(other.address_server.unwrap().as_str(), "http://a:8080/nacos/serverlist");
     assert_eq!(other.access_key, Some(AccessKey { access_key: "k".into(), secret_key: Secret::new("s") }));
+    assert_eq!(other.manifests, None);
+    let manifests = |text: &str| read(&format!("{{servers: 'http://a', manifests: {{{text}}}}}")).unwrap().manifests;
+    let expected = |data_ids: &[&str], namespace: &str| {
+        let data_ids = data_ids.iter().map(|id| (*id).into()).collect();
+        Some(Manifests { group: "ISTIO".into(), data_ids, namespace: namespace.into() })
+    };
+    assert_eq!(manifests("group: ISTIO"), expected(&["*"], "portolan"));
+    assert_eq!(
+        manifests("group: ISTIO, data_ids: ['*.yaml', a], namespace: mesh-1"),
+        expected(&["*.yaml", "a"], "mesh-1")
+    );
     assert_eq!(read("{servers: 'http://a:1', context_path: /}").unwrap().servers[0].path(), "/");
     assert_eq!(config.connection.headers, [("X-A".into(), Secret::new("b"))]);
 }
@@ -262,6 +273,10 @@ fn mistakes_in_configuration_are_all_named() {
         ("{servers: 'http://n', secret_key: p4ss}", "`access_key` and `secret_key` go together"),
         ("{servers: 'http://n', address_server: 'http://a'}", "at once; keep one of them"),
         ("{servers: 'http://n', context_path: nacos}", "is no path"),
+        ("{servers: 'http://n', manifests: {}}", "manifests: the key `group` is missing"),
+        ("{servers: 'http://n', manifests: {group: 'i*'}}", "manifests stand in one group, name it"),
+        ("{servers: 'http://n', manifests: {group: i, namespace: A}}", "\"A\" is no namespace"),
+        ("{servers: 'http://n', manifests: {group: i, data_id: a}}", "did you mean `data_ids`?"),
         ("{servers: 'http://n', perod: 1s}", "did you mean `period`?"),
     ] {
         let problems = read(text).unwrap_err();
