@@ -23,6 +23,7 @@ pub struct RegistryConfig {
 
 /// What a registry is, and how it is reached.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "one for each registry")]
 pub enum Kind {
     /// Nacos servers.
     Nacos(nacos::Config),

@@ -34,6 +34,7 @@ pub struct Registry {
 
 /// The kinds of registries.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "one for each registry")]
 pub enum Kind {
     /// Catalogue files.
     File(file::Config),

@@ -71,6 +71,14 @@ impl Api {
         }
     }
 
+    /// Where the settings of one service are.
+    pub(super) const fn settings(self) -> &'static str {
+        match self {
+            Api::AdminV3 => "/v3/admin/ns/service",
+            _ => "/v1/ns/service",
+        }
+    }
+
     const fn readiness(self) -> &'static str {
         match self {
             Api::AdminV3 => "/v3/admin/core/state/readiness",

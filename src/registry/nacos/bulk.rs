@@ -91,38 +91,12 @@ impl Source<'_> {
         Ok(reading)
     }
 
-    /// One service as the list shows it, if it does: the same list, narrowed down to names that hold this one.
-    pub(super) async fn one(&self, id: &ServiceId, memory: &mut Memory) -> Result<Option<Outcome>, Error> {
-        let narrow = [("serviceNameParam", &*id.name), ("groupNameParam", &*id.group)];
-        let mut shown = 0;
-        for number in 1..=MAX_PAGES {
-            let Answer { url, body, .. } = self.ask("true", number, &narrow).await?;
-            let (items, total) = self.items(&url, &body)?;
-            for item in &items {
-                let (hash, outcome) = self.entry(&url, item, memory)?;
-                let found = match &outcome {
-                    Ok(listed) => listed.service.id == *id,
-                    Err((other, _)) => other == id,
-                };
-                if found {
-                    memory.entries.insert(hash, outcome.clone());
-                    return Ok(Some(outcome));
-                }
-            }
-            shown += items.len();
-            if items.len() < self.page_size || total.is_some_and(|total| shown >= total) {
-                return Ok(None);
-            }
-        }
-        Err(Error::Endless { path: self.api.list(), pages: MAX_PAGES })
-    }
-
     /// What the services are called, and nothing else: a tenth of the whole list.
     pub(super) async fn names(&self) -> Result<BTreeSet<ServiceId>, Error> {
         let mut names = BTreeSet::new();
         let mut shown = 0;
         for number in 1..=MAX_PAGES {
-            let Answer { url, body, .. } = self.ask("false", number, &[]).await?;
+            let Answer { url, body, .. } = self.ask("false", number).await?;
             let (page, total) = match self.api {
                 Api::AdminV3 => {
                     let page = wire::enveloped::<wire::NamePage<'_>>(&url, &body)?;
@@ -170,7 +144,7 @@ impl Source<'_> {
 
     /// One page; one with known bytes is not even parsed.
     async fn page(&self, number: usize, old: &Memory, fresh: &mut Memory) -> Result<Page, Error> {
-        let Answer { url, body, hash } = self.ask("true", number, &[]).await?;
+        let Answer { url, body, hash } = self.ask("true", number).await?;
         if let Some(page) = old.pages.get(&hash).or_else(|| fresh.pages.get(&hash)) {
             let page = page.clone();
             fresh.entries.extend(page.0.iter().cloned());
@@ -185,15 +159,10 @@ impl Source<'_> {
         Ok(page)
     }
 
-    async fn ask(&self, instances: &str, page: usize, narrow: &[(&str, &str)]) -> Result<Answer, Error> {
+    async fn ask(&self, instances: &str, page: usize) -> Result<Answer, Error> {
         let (page, size) = (page.to_string(), self.page_size.to_string());
-        let mut query = vec![
-            ("namespaceId", &**self.namespace),
-            ("withInstances", instances),
-            ("pageNo", &page),
-            ("pageSize", &size),
-        ];
-        query.extend(narrow);
+        let query =
+            [("namespaceId", &**self.namespace), ("withInstances", instances), ("pageNo", &page), ("pageSize", &size)];
         self.client.get(self.api.list(), &query).await
     }
 

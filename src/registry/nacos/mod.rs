@@ -24,6 +24,7 @@ mod push;
 mod reader;
 mod servers;
 mod sign;
+mod single;
 mod threshold;
 mod wire;
 

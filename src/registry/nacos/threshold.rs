@@ -5,7 +5,10 @@
 //! are not. For all others it changes nothing that is served to them, and is read and renewed a few at a time.
 
 use super::{api::Api, bulk::Listed, client::Client, error::Error, wire};
-use crate::model::{Fraction, Service, ServiceId};
+use crate::{
+    model::{Fraction, Service, ServiceId},
+    registry::http::Answer,
+};
 use futures_util::{StreamExt, stream};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -72,6 +75,12 @@ impl Thresholds {
         self.with_threshold(&listed.service)
     }
 
+    /// One service with the threshold that it was read with.
+    pub(super) fn apply_known(&mut self, listed: &Listed, threshold: Fraction) -> Arc<Service> {
+        self.note(&listed.service.id, Ok(threshold));
+        self.with_threshold(&listed.service)
+    }
+
     /// Those that decide something, then the unknown, then the oldest.
     fn wanted<'a>(&self, source: &Source<'_>, listed: &'a BTreeMap<ServiceId, Listed>) -> Vec<&'a ServiceId> {
         let now = Instant::now();
@@ -133,14 +142,11 @@ impl Known {
 impl Source<'_> {
     async fn ask(&self, id: &ServiceId) -> Result<Fraction, Error> {
         let query = [("namespaceId", &*id.namespace), ("groupName", &*id.group), ("serviceName", &*id.name)];
-        let settings: wire::Settings = if self.api == Api::AdminV3 {
-            let answer = self.client.get("/v3/admin/ns/service", &query).await?;
-            wire::enveloped(&answer.url, &answer.body)?
-        } else {
-            let answer = self.client.get("/v1/ns/service", &query).await?;
-            wire::bare(&answer.url, &answer.body)?
+        let Answer { url, body, .. } = self.client.get(self.api.settings(), &query).await?;
+        let settings: wire::Settings = match self.api {
+            Api::AdminV3 => wire::enveloped(&url, &body)?,
+            _ => wire::bare(&url, &body)?,
         };
-        // Nacos does not check what people set: beyond 1 everything is protected, as at 1.
-        Ok(Fraction::new(settings.protect_threshold.clamp(0.0, 1.0)).unwrap_or(Fraction::ZERO))
+        Ok(wire::threshold(settings.protect_threshold))
     }
 }

@@ -4,8 +4,8 @@
 //! Everything else is optional; `null` and absent are the same.
 
 use super::{api::Api, error::Error};
-use crate::util::secret::Secret;
-use serde::Deserialize;
+use crate::{model::Fraction, util::secret::Secret};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, value::RawValue};
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -128,6 +128,53 @@ pub(super) struct Instances<'a> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Settings {
     pub(super) protect_threshold: f64,
+}
+
+/// The same, with all that a bulk list shows but the instances.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ClusteredSettings {
+    pub(super) protect_threshold: f64,
+    #[serde(alias = "clusterMap")]
+    pub(super) clusters: Clusters,
+    #[serde(default)]
+    pub(super) metadata: Option<BTreeMap<String, Value>>,
+}
+
+/// The clusters of a service: a list of 1.x and 2.x, a map of 3.x.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Clusters {
+    List(Vec<NamedCluster>),
+    Map(BTreeMap<String, IgnoredAny>),
+}
+
+/// A cluster in a list.
+#[derive(Debug, Deserialize)]
+pub(super) struct NamedCluster {
+    name: String,
+}
+
+impl Clusters {
+    pub(super) fn names(self) -> Vec<String> {
+        match self {
+            Clusters::List(list) => list.into_iter().map(|cluster| cluster.name).collect(),
+            Clusters::Map(map) => map.into_keys().collect(),
+        }
+    }
+}
+
+/// The instances of a cluster in 1.x and 2.x.
+#[derive(Debug, Deserialize)]
+pub(super) struct ClusterPage<'a> {
+    #[serde(borrow)]
+    pub(super) list: Vec<&'a RawValue>,
+    pub(super) count: usize,
+}
+
+/// Nacos does not check what people set: beyond 1 everything is protected, as at 1.
+pub(super) fn threshold(set: f64) -> Fraction {
+    Fraction::new(set.clamp(0.0, 1.0)).unwrap_or(Fraction::ZERO)
 }
 
 /// A namespace. 2.x writes the public one's id as "".

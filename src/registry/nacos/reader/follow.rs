@@ -5,7 +5,7 @@
 //! come early, and its list says so.
 
 use super::{
-    super::{api::Api, config::Mode, push::Push},
+    super::{api::Api, bulk::Listed, config::Mode, push::Push},
     Closed, Error, Memory, Reader, Round, Target,
 };
 use crate::{
@@ -122,23 +122,30 @@ impl Reader {
     ) -> Result<Found, Error> {
         let source = self.bulk(api, target);
         let mut found = Found::default();
-        let mut listed = Vec::new();
+        let mut told = |service: Arc<Service>, listed: Listed| {
+            found.services.push(service);
+            memory.listed.insert(listed.service.id.clone(), listed);
+        };
         if ids.len() > ONE_BY_ONE {
             let mut reading = source.read(&mut memory.bulk).await?;
-            listed.extend(ids.iter().filter_map(|id| reading.services.remove(id)));
+            let thresholds = self.thresholds(api);
+            for listed in ids.iter().filter_map(|id| reading.services.remove(id)) {
+                told(memory.thresholds.apply_to(&thresholds, &listed).await, listed);
+            }
         } else {
-            for id in ids {
-                if let Some(Ok(one)) = source.one(id, &mut memory.bulk).await? {
-                    listed.push(one);
+            let questions: Vec<_> = ids.iter().map(|id| source.one(id)).collect();
+            let mut answers = stream::iter(questions).buffered(self.config.concurrency);
+            while let Some(read) = answers.next().await {
+                match read {
+                    Ok((listed, threshold)) => told(memory.thresholds.apply_known(&listed, threshold), listed),
+                    // It may just have gone, and its neighbours have not.
+                    Err(error) => {
+                        debug!(registry = %self.registry, error = %chain(&error), "Cannot read what was pushed.")
+                    }
                 }
             }
         }
-        found.incomplete = listed.len() < ids.len();
-        let thresholds = self.thresholds(api);
-        for one in listed {
-            found.services.push(memory.thresholds.apply_to(&thresholds, &one).await);
-            memory.listed.insert(one.service.id.clone(), one);
-        }
+        found.incomplete = found.services.len() < ids.len();
         Ok(found)
     }
 

@@ -1,0 +1,75 @@
+//! One service of a namespace that is read in bulk, by itself: its settings, then the instances of each of its clusters.
+//!
+//! **Measured** on 2.3.2 and 3.1.0, with a threshold reached: these show what the bulk list shows, every instance with its
+//! true health, also those that are disabled, and the true threshold besides. The bulk list narrowed down to one name
+//! would be one request, for which the server searches all names by a pattern: 11 ms of 2,000 services, against 3 ms.
+
+use super::{
+    api::Api,
+    bulk::{Listed, Source},
+    convert,
+    error::Error,
+    wire::{self, Cluster, Detail},
+};
+use crate::{
+    model::{Fraction, ServiceId},
+    registry::http::Answer,
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::value::RawValue;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Clusters of one service that are asked for at once.
+const AT_ONCE: usize = 4;
+/// 1.x and 2.x give the instances of a cluster in pages of any size.
+const ALL: &str = "1000000";
+const CATALOG: &str = "/v1/ns/catalog/instances";
+
+impl Source<'_> {
+    /// The service as the bulk list shows it, and its threshold. One that is not there is an error.
+    pub(super) async fn one(&self, id: &ServiceId) -> Result<(Listed, Fraction), Error> {
+        let query = [("namespaceId", &*id.namespace), ("groupName", &*id.group), ("serviceName", &*id.name)];
+        let Answer { url, body, .. } = self.client.get(self.api.settings(), &query).await?;
+        let settings: wire::ClusteredSettings = match self.api {
+            Api::AdminV3 => wire::enveloped(&url, &body)?,
+            _ => wire::bare(&url, &body)?,
+        };
+        let names = settings.clusters.names();
+        let clusters = names.into_iter().map(|name| async move { self.cluster(id, &name).await.map(|a| (name, a)) });
+        let answers: Vec<(String, Answer)> = stream::iter(clusters).buffered(AT_ONCE).try_collect().await?;
+        let mut map = BTreeMap::new();
+        for (name, answer) in &answers {
+            map.insert(name.clone(), Some(Cluster { hosts: Some(self.hosts(answer)?) }));
+        }
+        let detail = Detail { cluster_map: Some(map), metadata: settings.metadata };
+        let service = Arc::new(convert::listed(id.clone(), detail));
+        let listed = Listed { mixed: convert::is_mixed(&service), service };
+        Ok((listed, wire::threshold(settings.protect_threshold)))
+    }
+
+    async fn cluster(&self, id: &ServiceId, cluster: &str) -> Result<Answer, Error> {
+        let name = format!("{}@@{}", id.group, id.name);
+        let mut query = vec![("namespaceId", &*id.namespace), ("clusterName", cluster)];
+        match self.api {
+            Api::AdminV3 => {
+                query.extend([("groupName", &*id.group), ("serviceName", &*id.name)]);
+                self.client.get("/v3/admin/ns/instance/list", &query).await
+            }
+            _ => {
+                query.extend([("serviceName", &*name), ("pageNo", "1"), ("pageSize", ALL)]);
+                self.client.get(CATALOG, &query).await
+            }
+        }
+    }
+
+    fn hosts<'a>(&self, answer: &'a Answer) -> Result<Vec<&'a RawValue>, Error> {
+        if self.api == Api::AdminV3 {
+            return wire::enveloped(&answer.url, &answer.body);
+        }
+        let wire::ClusterPage { list, count } = wire::bare(&answer.url, &answer.body)?;
+        match list.len() {
+            listed if listed < count => Err(Error::Incomplete { path: CATALOG, listed, total: count }),
+            _ => Ok(list),
+        }
+    }
+}
