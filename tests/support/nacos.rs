@@ -144,6 +144,30 @@ impl Nacos {
         self.api.send(Method::PUT, "/v1/ns/service", "/v3/admin/ns/service", &query).await.unwrap();
     }
 
+    /// Takes out a service that has no instances; otherwise the server does so by itself after a minute.
+    pub async fn remove_service(&self, service: &str) {
+        let query = format!("serviceName={service}&groupName=DEFAULT_GROUP");
+        self.api.send(Method::DELETE, "/v1/ns/service", "/v3/admin/ns/service", &query).await.unwrap();
+    }
+
+    /// Sends its clients by gRPC to another server, as an operator does who balances a cluster.
+    pub async fn send_away(&self, to: &Nacos) {
+        let shown: serde_json::Value = serde_json::from_str(&self.connections().await).unwrap();
+        let connections = shown.get("data").unwrap_or(&shown).as_object().unwrap();
+        for connection in connections.keys() {
+            let query = format!("connectionId={connection}&redirectAddress={}", to.http());
+            let (v2, v3) = ("/v2/core/loader/reloadClient", "/v3/admin/core/loader/reloadClient");
+            let method = if self.api.script == "nacos2" { Method::GET } else { Method::POST };
+            self.api.send(method, v2, v3, &query).await.unwrap();
+        }
+    }
+
+    /// Its clients by gRPC, as it shows them.
+    pub async fn connections(&self) -> String {
+        let (v2, v3) = ("/v2/core/loader/current", "/v3/admin/core/loader/current");
+        self.api.send(Method::GET, v2, v3, "").await.unwrap()
+    }
+
     /// Keeps ephemeral instances of a group alive, which nothing else does for those registered by HTTP.
     pub fn beats(&self, group: &str, instances: &[(&str, &str)]) -> Beats {
         let queries: Vec<String> = instances

@@ -1,4 +1,5 @@
-//! A TCP proxy before a server: cuts connections, swallows what they carry, and notes what is asked by HTTP.
+//! A TCP proxy before a server: cuts connections, swallows what they carry, and notes what is asked by HTTP and what kinds
+//! of messages are sent to a Nacos by gRPC.
 
 use std::{
     net::SocketAddr,
@@ -22,6 +23,15 @@ pub struct TcpProxy {
     task: JoinHandle<()>,
     state: watch::Sender<State>,
     asked: Arc<Mutex<Vec<String>>>,
+    messages: Arc<Mutex<Vec<String>>>,
+    said_at: Arc<Mutex<Option<Instant>>>,
+}
+
+/// What is noted.
+#[derive(Clone)]
+struct Log {
+    asked: Arc<Mutex<Vec<String>>>,
+    messages: Arc<Mutex<Vec<String>>>,
     said_at: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -46,7 +56,8 @@ impl TcpProxy {
         let accepted = state.clone();
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let said_at = Arc::<Mutex<Option<Instant>>>::default();
-        let (log, said) = (asked.clone(), said_at.clone());
+        let messages = Arc::<Mutex<Vec<String>>>::default();
+        let log = Log { asked: asked.clone(), messages: messages.clone(), said_at: said_at.clone() };
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let mut number = 0;
@@ -54,10 +65,10 @@ impl TcpProxy {
                     number = state.number;
                     state.number += 1;
                 });
-                tokio::spawn(connection(client, target, number, accepted.subscribe(), log.clone(), said.clone()));
+                tokio::spawn(connection(client, target, number, accepted.subscribe(), log.clone()));
             }
         });
-        TcpProxy { address, task, state, asked, said_at }
+        TcpProxy { address, task, state, asked, messages, said_at }
     }
 
     /// Closes all connections; new ones are taken.
@@ -84,6 +95,11 @@ impl TcpProxy {
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
+
+    /// The kinds of messages that were sent to a Nacos by gRPC, in turn.
+    pub fn messages(&self) -> Vec<String> {
+        self.messages.lock().unwrap().clone()
+    }
 }
 
 impl Drop for TcpProxy {
@@ -93,20 +109,18 @@ impl Drop for TcpProxy {
     }
 }
 
-async fn connection(
-    client: TcpStream,
-    target: SocketAddr,
-    number: u32,
-    mut state: watch::Receiver<State>,
-    log: Arc<Mutex<Vec<String>>>,
-    said_at: Arc<Mutex<Option<Instant>>>,
-) {
+async fn connection(client: TcpStream, target: SocketAddr, number: u32, mut state: watch::Receiver<State>, log: Log) {
     let Ok(server) = TcpStream::connect(target).await else { return };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
+    let mut kinds = Kinds::default();
+    let asked = |chunk: &[u8]| {
+        note(chunk, &log.asked);
+        kinds.note(chunk, &log.messages);
+    };
     tokio::select! {
-        () = pump(from_client, to_server, number, state.clone(), |chunk| note(chunk, &log)) => {}
-        () = pump(from_server, to_client, number, state.clone(), |_| *said_at.lock().unwrap() = Some(Instant::now())) => {}
+        () = pump(from_client, to_server, number, state.clone(), asked) => {}
+        () = pump(from_server, to_client, number, state.clone(), |_| *log.said_at.lock().unwrap() = Some(Instant::now())) => {}
         _ = state.wait_for(|state| number < state.cut) => {}
     }
 }
@@ -116,7 +130,7 @@ async fn pump(
     mut to: OwnedWriteHalf,
     number: u32,
     mut state: watch::Receiver<State>,
-    seen: impl Fn(&[u8]),
+    mut seen: impl FnMut(&[u8]),
 ) {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
@@ -135,5 +149,36 @@ fn note(chunk: &[u8], log: &Mutex<Vec<String>>) {
         && line.ends_with(" HTTP/1.1")
     {
         log.lock().unwrap().push(line.to_owned());
+    }
+}
+
+/// Finds the kinds of Nacos' messages in what is sent: each stands in the clear, as a word behind its length, in the head of
+/// an envelope. A chunk may end within one.
+#[derive(Default)]
+struct Kinds {
+    word: Vec<u8>,
+}
+
+impl Kinds {
+    fn note(&mut self, chunk: &[u8], log: &Mutex<Vec<String>>) {
+        for byte in chunk {
+            if byte.is_ascii_alphabetic() {
+                self.word.push(*byte);
+                continue;
+            }
+            let mut word = std::mem::take(&mut self.word);
+            // The mark of the next field, the client's address, is a letter.
+            if word.ends_with(b"tB") || word.ends_with(b"eB") {
+                word.pop();
+            }
+            let is_kind = |end: &&[u8]| word.ends_with(end) && word.len() > end.len() && word[0].is_ascii_uppercase();
+            if [&b"Request"[..], b"Response"].iter().any(is_kind) {
+                log.lock().unwrap().push(String::from_utf8(word).unwrap());
+            }
+        }
+        // Longer than any kind: a body of letters.
+        if self.word.len() > 1000 {
+            self.word.drain(..900);
+        }
     }
 }

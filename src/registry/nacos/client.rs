@@ -9,7 +9,7 @@ use super::{
     wire::{self, Token},
 };
 use crate::{
-    model::{ServiceId, Text},
+    model::Text,
     registry::{
         Cost, Metrics, chain,
         http::{Answer, Http},
@@ -112,6 +112,11 @@ impl Client {
         self.servers.in_turn()
     }
 
+    /// This server is asked first from now on.
+    pub(super) fn prefer(&self, server: &Url) {
+        self.servers.answered(server);
+    }
+
     /// What has been asked and received since the last call.
     pub(super) fn take_cost(&self, duration: Duration) -> Cost {
         self.http.take_cost(duration)
@@ -123,10 +128,14 @@ impl Client {
         auth.session(refused, || self.log_in(auth, server)).await.map(Some)
     }
 
-    /// What says who we are, for gRPC.
-    pub(super) fn identify(&self, session: Option<&Session>, id: &ServiceId) -> BTreeMap<String, String> {
+    /// What says who we are, for gRPC; where it is of one service, of that group and name.
+    pub(super) fn identify(
+        &self,
+        session: Option<&Session>,
+        service: Option<(&str, &str)>,
+    ) -> BTreeMap<String, String> {
         let token = session.map(|session| ("accessToken".to_owned(), session.token.expose().to_owned()));
-        let signed = self.signed(Some((&id.group, &id.name))).into_iter().map(|(key, value)| (key.to_owned(), value));
+        let signed = self.signed(service).into_iter().map(|(key, value)| (key.to_owned(), value));
         token.into_iter().chain(signed).collect()
     }
 

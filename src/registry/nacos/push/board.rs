@@ -1,8 +1,13 @@
-//! What the push connection tells the reader: which services may have changed, and whether it would tell of all.
+//! What the push connection tells the reader: which services may have changed or are new, and whether it would tell of
+//! all.
 //!
 //! Changes are a set: however many pushes come while the reader is busy, a service is read once. It is never larger than
-//! the set of services that are wanted.
+//! the set of services that are wanted, and the names that the server has sent ([`super::names`] bounds them).
 
+use super::{
+    Wanted,
+    names::{Answer, Change, Names, parts},
+};
 use crate::model::{ServiceId, Text};
 use std::{
     collections::BTreeSet,
@@ -16,15 +21,28 @@ pub(super) struct Board {
     registry: Text,
     state: Mutex<State>,
     changed: Notify,
+    /// Names have come, so that the server is to be asked whether it has room for more.
+    grown: Notify,
+}
+
+/// What may be other than it was.
+#[derive(Debug, Default)]
+pub(in crate::registry::nacos) struct Changes {
+    /// These are to be read; some may be new.
+    pub(in crate::registry::nacos) services: BTreeSet<ServiceId>,
+    /// A service is said to be gone: only a list shows that it is.
+    pub(in crate::registry::nacos) gone: bool,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    wanted: Wanted,
     /// What the connection has subscribed to; nothing while there is none.
     subscribed: BTreeSet<ServiceId>,
     /// Of those.
     namespaces: BTreeSet<Text>,
-    changed: BTreeSet<ServiceId>,
+    changed: Changes,
+    names: Names,
     /// Everything wanted is subscribed to.
     covers: bool,
     /// Why not.
@@ -33,14 +51,14 @@ struct State {
 
 impl Board {
     pub(super) fn new(registry: Text) -> Self {
-        Board { registry, state: Mutex::default(), changed: Notify::new() }
+        Board { registry, state: Mutex::default(), changed: Notify::new(), grown: Notify::new() }
     }
 
     /// Waits until something may have changed, and gives all of it.
-    pub(super) async fn changed(&self) -> BTreeSet<ServiceId> {
+    pub(super) async fn changed(&self) -> Changes {
         loop {
             let changed = std::mem::take(&mut self.state().changed);
-            if !changed.is_empty() {
+            if changed.gone || !changed.services.is_empty() {
                 return changed;
             }
             self.changed.notified().await;
@@ -57,9 +75,17 @@ impl Board {
         self.state().trouble.clone()
     }
 
+    /// Whether a new service would be told of at once.
+    pub(super) fn covers_names(&self) -> bool {
+        let state = self.state();
+        state.names.cover(&state.wanted.patterns)
+    }
+
     /// Something else is wanted now.
-    pub(super) fn wants_other(&self) {
-        self.state().covers = false;
+    pub(super) fn wants(&self, wanted: Wanted) {
+        let mut state = self.state();
+        state.covers &= state.wanted.services == wanted.services;
+        state.wanted = wanted;
     }
 
     /// What is subscribed to.
@@ -71,6 +97,7 @@ impl Board {
     pub(super) fn lost(&self, why: Text) {
         let mut state = self.state();
         state.subscribed.clear();
+        state.names = Names::default();
         (state.covers, state.trouble) = (false, Some(why));
     }
 
@@ -80,7 +107,7 @@ impl Board {
         for id in gone {
             state.subscribed.remove(id);
         }
-        state.changed.extend(new.iter().cloned());
+        state.changed.services.extend(new.iter().cloned());
         state.subscribed.extend(new);
         state.namespaces = state.subscribed.iter().map(|id| id.namespace.clone()).collect();
         (state.covers, state.trouble) = (trouble.is_none(), trouble);
@@ -98,11 +125,71 @@ impl Board {
         for namespace in namespaces {
             let id = ServiceId { registry: self.registry.clone(), namespace, group: group.into(), name: name.into() };
             if state.subscribed.contains(&id) {
-                state.changed.insert(id);
+                state.changed.services.insert(id);
             }
         }
         drop(state);
         self.changed.notify_one();
+    }
+
+    /// The server says that a service has come or gone, to a watch of one pattern or of any.
+    pub(super) fn name(&self, pattern: Option<&str>, key: &str, change: Change) {
+        let Some((namespace, group, name)) = parts(key) else { return };
+        let (registry, namespace) = (self.registry.clone(), namespace.into());
+        let id = ServiceId { registry, namespace, group: group.into(), name: name.into() };
+        let mut state = self.state();
+        state.names.hear(pattern, key, change);
+        let wanted = state.wanted.services.contains(&id);
+        match change {
+            Change::Added if !wanted => drop(state.changed.services.insert(id)),
+            Change::Deleted if wanted => state.changed.gone = true,
+            _ => return,
+        }
+        drop(state);
+        self.changed.notify_one();
+        self.grown.notify_one();
+    }
+
+    /// The server has sent all names that fit a pattern.
+    pub(super) fn complete(&self, pattern: &str) {
+        self.state().names.complete(pattern);
+        self.grown.notify_one();
+    }
+
+    /// The patterns that are watched and not wanted any more.
+    pub(super) fn unwanted(&self) -> Vec<Text> {
+        let state = self.state();
+        state.names.watched().filter(|pattern| !state.wanted.patterns.contains(*pattern)).cloned().collect()
+    }
+
+    /// The patterns that are wanted and not watched yet, or where the server is to be asked for its room.
+    pub(super) fn to_be_watched(&self) -> Vec<Text> {
+        let state = self.state();
+        let watched: BTreeSet<&Text> = state.names.watched().collect();
+        let due = |pattern: &&Text| !watched.contains(*pattern) || state.names.has_grown(pattern);
+        state.wanted.patterns.iter().filter(due).cloned().collect()
+    }
+
+    /// A pattern is about to be asked for; the names that have come for it so far.
+    pub(super) fn watch(&self, pattern: &Text) -> Vec<Text> {
+        let mut state = self.state();
+        state.names.ask(pattern);
+        state.names.keys(pattern)
+    }
+
+    /// The server has answered. `true`: otherwise than before.
+    pub(super) fn watched(&self, pattern: &Text, answer: Answer) -> bool {
+        self.state().names.answer(pattern, answer)
+    }
+
+    /// A pattern is not watched any more.
+    pub(super) fn unwatched(&self, pattern: &Text) {
+        self.state().names.leave(pattern);
+    }
+
+    /// Waits until names have come.
+    pub(super) async fn grown(&self) {
+        self.grown.notified().await;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -39,8 +39,8 @@ pub(in crate::registry::nacos) enum Error {
     Broken(#[source] Box<tonic::Status>),
     #[error("the server sends us to another")]
     Reset {
-        /// Its address, if it says one.
-        server: Option<String>,
+        /// Its host and its port for HTTP, if it says them.
+        server: Option<(String, Option<u16>)>,
     },
 }
 

@@ -5,28 +5,34 @@
 //! call: without disabled instances and the service's own metadata, and with every instance healthy once the protection
 //! threshold is reached. The bulk list has the truth, for one small request. So push and polling cannot differ: both end
 //! with the same reading. A push that is lost, or comes twice, costs nothing but time or a request.
+//!
+//! Nacos 3 also says which services come and go (`watching`). One that comes is read as if it had changed; one that goes makes
+//! the next list come early.
 
 mod board;
 mod connection;
 mod error;
+mod names;
+mod watching;
 mod wire;
 mod worker;
 
 pub(super) use error::Error;
+pub(super) use names::patterns;
 
 use super::{client::Client, config::Config};
 use crate::{
     model::{ServiceId, Text},
     registry::{Metrics, http::Tls},
 };
-use board::Board;
+use board::{Board, Changes};
 use reqwest::Url;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use tracing::Instrument;
-use worker::{Wanted, Worker};
+use worker::Worker;
 
 /// From one question whether the server is there to the next, and how long its answer may take. Together they are far
 /// below the half minute within which a cut connection is to be noticed.
@@ -34,6 +40,14 @@ const HEALTH_PERIOD: Duration = Duration::from_secs(5);
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Of the gRPC port above that of HTTP, in every Nacos.
 const PORT_OFFSET: u16 = 1000;
+
+/// What is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Wanted {
+    services: Arc<BTreeSet<ServiceId>>,
+    /// Of names, as [`patterns`] makes them.
+    patterns: Arc<BTreeSet<Text>>,
+}
 
 /// A push connection; it ends with the value.
 #[derive(Debug)]
@@ -53,20 +67,20 @@ impl Push {
         Push { wanted: sender, board, _task: AbortOnDropHandle::new(task) }
     }
 
-    /// These services are to be watched, and no others.
-    pub(super) fn want(&self, ids: BTreeSet<ServiceId>) {
+    /// Changes of these services are to be told, and names that fit these patterns; and no others.
+    pub(super) fn want(&self, services: BTreeSet<ServiceId>, patterns: BTreeSet<Text>) {
         self.wanted.send_if_modified(|wanted| {
-            let other = **wanted != ids;
+            let other = *wanted.services != services || *wanted.patterns != patterns;
             if other {
-                self.board.wants_other();
-                *wanted = Arc::new(ids);
+                *wanted = Wanted { services: Arc::new(services), patterns: Arc::new(patterns) };
+                self.board.wants(wanted.clone());
             }
             other
         });
     }
 
-    /// Waits until services may have changed, and gives all of them.
-    pub(super) async fn changed(&self) -> BTreeSet<ServiceId> {
+    /// Waits until services may have changed or are new or gone, and gives all of that.
+    pub(super) async fn changed(&self) -> Changes {
         self.board.changed().await
     }
 
@@ -75,7 +89,12 @@ impl Push {
         self.board.covers()
     }
 
-    /// Why not, if that is known.
+    /// Whether new services are told of at once.
+    pub(super) fn covers_names(&self) -> bool {
+        self.board.covers_names()
+    }
+
+    /// Why not every change is told, if that is known.
     pub(super) fn trouble(&self) -> Option<Text> {
         self.board.trouble()
     }

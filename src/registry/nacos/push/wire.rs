@@ -2,7 +2,7 @@
 //!
 //! Only what is needed is read: a push says which service has changed, never what it is now (see [`super`]).
 
-use super::Error;
+use super::{Error, names::Change};
 use crate::pb::nacos::{Body, Metadata, Payload};
 use bytes::{Buf, BufMut};
 use prost::Message;
@@ -20,6 +20,11 @@ pub(super) const SUCCESS: i64 = 200;
 pub(super) const UNREGISTERED: i64 = 301;
 /// Not logged in, or not allowed.
 pub(super) const NO_RIGHT: i64 = 403;
+
+/// So many patterns are watched that the server takes no more.
+pub(super) const TOO_MANY_PATTERNS: i64 = 50310;
+/// A pattern fits so many names that the server tells of no more.
+pub(super) const TOO_MANY_NAMES: i64 = 50311;
 
 /// Headers of a message: the token, or the signature.
 pub(super) type Headers = BTreeMap<String, String>;
@@ -82,12 +87,63 @@ pub(super) struct ServiceInfo<'a> {
     pub(super) group_name: Option<Cow<'a, str>>,
 }
 
-/// Where the server wants us to go.
+/// A service that has come or gone.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Name<'a> {
+    /// `NAMESPACE@@GROUP@@NAME`.
+    #[serde(borrow)]
+    pub(super) service_key: Cow<'a, str>,
+    #[serde(borrow)]
+    changed_type: Cow<'a, str>,
+}
+
+impl Name<'_> {
+    /// What has become of it, if that is known to us.
+    pub(super) fn change(&self) -> Option<Change> {
+        match &*self.changed_type {
+            "ADD_SERVICE" => Some(Change::Added),
+            "DELETE_SERVICE" => Some(Change::Deleted),
+            _ => None,
+        }
+    }
+}
+
+/// Names that fit a pattern: those that there are, or what we have missed.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Names<'a> {
+    #[serde(borrow)]
+    pub(super) group_key_pattern: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) contexts: Option<Vec<Name<'a>>>,
+    #[serde(borrow)]
+    sync_type: Cow<'a, str>,
+}
+
+impl Names<'_> {
+    /// All that there were have been sent.
+    pub(super) fn is_last(&self) -> bool {
+        self.sync_type == "FINISH_FUZZY_WATCH_INIT_NOTIFY"
+    }
+}
+
+/// Where the server wants us to go: a server's address and its port for HTTP, if it says one.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Reset {
     #[serde(default)]
-    pub(super) server_ip: Option<String>,
+    server_ip: Option<String>,
+    #[serde(default)]
+    server_port: Option<String>,
+}
+
+impl Reset {
+    /// Host and port.
+    pub(super) fn server(self) -> Option<(String, Option<u16>)> {
+        let host = self.server_ip.filter(|host| !host.is_empty())?;
+        Some((host, self.server_port.and_then(|port| port.parse().ok())))
+    }
 }
 
 /// Payloads of the protobuf library's version that the messages are of.

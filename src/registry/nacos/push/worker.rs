@@ -5,7 +5,7 @@
 //! what is to be subscribed to.
 
 use super::{
-    Error, HEALTH_PERIOD,
+    Error, HEALTH_PERIOD, Wanted,
     board::Board,
     connection::Connection,
     endpoint,
@@ -23,8 +23,8 @@ use crate::{
 };
 use futures_util::{Stream, StreamExt, stream};
 use reqwest::Url;
-use serde_json::json;
-use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
+use serde_json::{Value, json};
+use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     time::sleep,
@@ -38,9 +38,6 @@ const IN_FLIGHT: usize = 64;
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// Answers to the server that wait for the network. It asks one question at a time.
 const ANSWERS: usize = 64;
-
-/// What is wanted.
-pub(super) type Wanted = Arc<BTreeSet<ServiceId>>;
 
 /// Keeps the connection.
 pub(super) struct Worker {
@@ -58,18 +55,21 @@ impl Worker {
     /// Never ends.
     pub(super) async fn run(mut self) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
-        let mut go_to = None;
+        let mut first = None;
         loop {
-            let servers = self.client.servers();
-            for server in go_to.take().into_iter().chain(servers) {
+            let mut servers = self.client.servers();
+            let at = servers.iter().position(|server| Some(server) == first.as_ref()).unwrap_or_default();
+            servers.rotate_left(at);
+            for server in &servers {
                 let mut was_up = false;
-                let error = self.session(&server, &mut was_up).await;
-                self.note_lost(&server, was_up, &error);
+                let error = self.session(server, &mut was_up).await;
+                self.note_lost(server, was_up, &error);
                 if was_up {
                     backoff.reset();
                 }
-                if let Error::Reset { server: Some(host) } = error {
-                    go_to = self.client.servers().into_iter().find(|url| url.host_str() == Some(&host));
+                first = None;
+                if let Error::Reset { server: to } = error {
+                    first = sent_to(&servers, server, to);
                     break;
                 }
             }
@@ -125,7 +125,16 @@ impl Worker {
                 self.metrics.push(&self.registry);
                 self.board.push(namespace, group, name);
             }
-            "ConnectResetRequest" => reset = wire::read::<wire::Reset>(payload)?.server_ip.into(),
+            "NamingFuzzyWatchChangeNotifyRequest" => self.heard_name(None, &wire::read(payload)?),
+            "NamingFuzzyWatchSyncRequest" => {
+                let names: wire::Names<'_> = wire::read(payload)?;
+                let pattern = &*names.group_key_pattern;
+                names.contexts.iter().flatten().for_each(|name| self.heard_name(Some(pattern), name));
+                if names.is_last() {
+                    self.board.complete(pattern);
+                }
+            }
+            "ConnectResetRequest" => reset = Some(wire::read::<wire::Reset>(payload)?.server()),
             _ => debug!(registry = %self.registry, kind, "The server asks."),
         }
         let Some(subject) = kind.strip_suffix("Request") else { return Ok(()) };
@@ -136,6 +145,13 @@ impl Worker {
         match reset {
             Some(server) => Err(Error::Reset { server }),
             None => Ok(()),
+        }
+    }
+
+    fn heard_name(&self, pattern: Option<&str>, name: &wire::Name<'_>) {
+        debug!(registry = %self.registry, pattern, ?name, "The server names a service.");
+        if let Some(change) = name.change() {
+            self.board.name(pattern, &name.service_key, change);
         }
     }
 
@@ -152,15 +168,17 @@ impl Worker {
         }
         *was_up = true;
         self.note_connected(server);
+        let mut patterns = wanted.clone();
         tokio::select! {
             error = health(connection) => error,
+            error = self.watch(connection, server, &mut patterns) => error,
             error = self.subscribe(connection, server, wanted) => error,
         }
     }
 
     async fn subscribe(&self, connection: &Connection, server: &Url, wanted: &mut watch::Receiver<Wanted>) -> Error {
         loop {
-            let target = wanted.borrow_and_update().clone();
+            let target = wanted.borrow_and_update().services.clone();
             let before = self.board.subscribed();
             let new = target.difference(&before).map(|id| (id, true));
             let gone: Vec<ServiceId> = before.difference(&target).cloned().collect();
@@ -190,17 +208,29 @@ impl Worker {
         }
     }
 
-    /// Subscribes to one service or ends that; once more with a new token if ours is refused.
+    /// Subscribes to one service or ends that.
     async fn set(&self, connection: &Connection, server: &Url, id: &ServiceId, on: bool) -> Result<(), Error> {
         let body = json!({"namespace": &*id.namespace, "groupName": &*id.group, "serviceName": &*id.name,
             "subscribe": on, "clusters": "", "module": "naming"});
+        self.ask(connection, server, "SubscribeServiceRequest", Some((&id.group, &id.name)), &body).await
+    }
+
+    /// Asks with our credentials, which may be for one service; once more with a new token if ours is refused.
+    pub(super) async fn ask(
+        &self,
+        connection: &Connection,
+        server: &Url,
+        kind: &'static str,
+        service: Option<(&str, &str)>,
+        body: &Value,
+    ) -> Result<(), Error> {
         let credentials = |error| Error::Credentials(Box::new(error));
         let session = self.client.session(server, None).await.map_err(credentials)?;
-        let headers = |session: &Option<_>| self.client.identify(session.as_ref(), id);
-        match connection.naming("SubscribeServiceRequest", headers(&session), &body).await {
+        let headers = |session: &Option<_>| self.client.identify(session.as_ref(), service);
+        match connection.naming(kind, headers(&session), body).await {
             Err(error) if error.is_denied() && session.is_some() => {
                 let renewed = self.client.session(server, session.as_ref()).await.map_err(credentials)?;
-                connection.naming("SubscribeServiceRequest", headers(&renewed), &body).await
+                connection.naming(kind, headers(&renewed), body).await
             }
             outcome => outcome,
         }
@@ -209,6 +239,8 @@ impl Worker {
     /// Logs and counts of a connection's life.
     fn note_connected(&self, server: &Url) {
         self.metrics.push_connected(&self.registry, true);
+        // What one server pushes another may not know yet.
+        self.client.prefer(server);
         info!(registry = %self.registry, %server, "Nacos pushes what changes.");
     }
 
@@ -226,12 +258,27 @@ impl Worker {
         let why = chain(error);
         self.metrics.push_connected(&self.registry, false);
         self.board.lost(why.clone());
-        let missed = !self.wanted.borrow().is_empty() && self.told.as_ref() != Some(&why);
+        let missed = !self.wanted.borrow().services.is_empty() && self.told.as_ref() != Some(&why);
         if was_up || missed {
             self.told = Some(why.clone());
             warn!(registry = %self.registry, %server, error = %why, "No push from Nacos; its services are polled.");
         }
     }
+}
+
+/// The server to go to from one that sends us away: that which it names if it is one of ours, else the next.
+fn sent_to(servers: &[Url], from: &Url, to: Option<(String, Option<u16>)>) -> Option<Url> {
+    let named = to.and_then(|(host, port)| {
+        let fits = |url: &&Url| {
+            url.host_str() == Some(&host) && port.is_none_or(|port| url.port_or_known_default() == Some(port))
+        };
+        servers.iter().find(fits)
+    });
+    let next = || {
+        let at = servers.iter().position(|url| url == from)?;
+        servers.get((at + 1) % servers.len())
+    };
+    named.or_else(next).cloned()
 }
 
 /// Asks regularly whether the server is there: a connection that was cut without a word says nothing by itself, and
@@ -241,6 +288,28 @@ async fn health(connection: &Connection) -> Error {
         sleep(HEALTH_PERIOD).await;
         if let Err(error) = connection.healthy().await {
             return error;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_sent_away_goes_to_a_server_of_ours() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let servers = [url("http://a:8848/nacos"), url("http://b:8848/nacos"), url("http://b:8948/nacos")];
+        for (from, to, expected) in [
+            (0, Some(("b", Some(8948))), 2),
+            (0, Some(("b", None)), 1),
+            (1, Some(("b", Some(8848))), 1),
+            (1, Some(("c", Some(8848))), 2),
+            (0, Some(("b", Some(1))), 1),
+            (2, None, 0),
+        ] {
+            let to = to.map(|(host, port)| (host.to_owned(), port));
+            assert_eq!(sent_to(&servers, &servers[from], to.clone()), Some(servers[expected].clone()), "{from} {to:?}");
         }
     }
 }

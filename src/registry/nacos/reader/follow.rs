@@ -1,15 +1,20 @@
-//! Between two rounds: what is pushed is read and told; names and thresholds, which nobody pushes, are looked at with
-//! every period. Without push it is only a wait.
+//! Between two rounds: what is pushed is read and told; thresholds, which nobody pushes, are looked at with every period,
+//! and so are names, or more seldom where the server says who comes. Without push it is only a wait.
 //!
-//! Here nothing is ever told as gone: a service that is not found, or a list that names others, makes the next round
-//! come early, and its list says so.
+//! Here nothing is ever told as gone: a service that is not found or said to be gone, or a list that names others, makes
+//! the next round come early, and its list says so.
 
 use super::{
-    super::{api::Api, bulk::Listed, config::Mode, push::Push},
+    super::{
+        api::Api,
+        bulk::Listed,
+        config::Mode,
+        push::{Push, patterns},
+    },
     Closed, Error, Memory, Reader, Round, Target,
 };
 use crate::{
-    model::{Service, ServiceId},
+    model::{Service, ServiceId, Text},
     registry::{Update, backoff::jittered, chain},
 };
 use futures_util::{StreamExt, stream};
@@ -24,6 +29,11 @@ use tracing::debug;
 
 /// With more changes at once the whole list is the smaller question.
 const ONE_BY_ONE: usize = 16;
+/// Where the server says which services come and go, from one list of names to the next: it is what makes up for a word
+/// that was lost.
+const NAMES: Duration = Duration::from_secs(60);
+/// Within this time a list follows upon the word that a service is gone: not sooner, as there may be many such words.
+const SOON: Duration = Duration::from_secs(5);
 
 /// What has become of services that may have changed.
 #[derive(Default)]
@@ -48,25 +58,33 @@ impl Reader {
     async fn follow_push(&mut self, push: &Push, round: &Round, wait: Duration) -> Result<(), Closed> {
         let started = Instant::now();
         let mut again = !round.settled;
+        let mut named = started;
         let mut look = pin!(sleep(wait));
-        push.want(self.ids());
+        push.want(self.ids(), self.patterns());
         loop {
-            let changed = tokio::select! {
-                changed = push.changed() => Some(changed),
+            let changes = tokio::select! {
+                changes = push.changed() => Some(changes),
                 () = &mut look => None,
             };
-            if let Some(ids) = changed {
-                again |= !self.refresh(ids).await?;
-                push.want(self.ids());
+            if let Some(changes) = changes {
+                if !self.refresh(changes.services).await? || changes.gone {
+                    again = true;
+                    let soon = Instant::now() + jittered(self.config.period.min(SOON));
+                    let next = soon.min(look.deadline());
+                    look.as_mut().reset(next);
+                }
+                push.want(self.ids(), self.patterns());
                 continue;
             }
             if again || started.elapsed() >= self.config.resync {
                 return Ok(());
             }
             if push.covers() {
-                if !self.look().await? {
+                let names = !push.covers_names() || named.elapsed() >= NAMES;
+                if !self.look(names).await? {
                     return Ok(());
                 }
+                named = if names { Instant::now() } else { named };
             } else if self.config.mode == Mode::Push {
                 let error = Error::NoPush(push.trouble().unwrap_or_else(|| "it is being connected".into()));
                 self.tell_failure(None, &error).await?;
@@ -77,15 +95,31 @@ impl Reader {
         }
     }
 
+    /// Patterns that show the names of all that is read.
+    fn patterns(&self) -> BTreeSet<Text> {
+        let mut groups: BTreeMap<&Text, BTreeSet<Text>> = BTreeMap::new();
+        for target in self.memory.keys() {
+            let of_namespace = groups.entry(&target.namespace).or_default();
+            match &target.group {
+                Some(group) => drop(of_namespace.insert(group.clone())),
+                None => of_namespace.extend(self.config.groups.iter().cloned()),
+            }
+        }
+        groups.into_iter().flat_map(|(namespace, groups)| patterns(namespace, &groups)).collect()
+    }
+
     /// All services that are known, also those that could not be read.
     fn ids(&self) -> BTreeSet<ServiceId> {
         let ids = |memory: &Memory| memory.services.keys().chain(&memory.unreadable).cloned().collect::<Vec<_>>();
         self.memory.values().flat_map(ids).collect()
     }
 
-    /// Reads what may have changed and tells what has. `false`: not all could be read.
-    async fn refresh(&mut self, ids: BTreeSet<ServiceId>) -> Result<bool, Closed> {
+    /// Reads what may have changed and tells what has. `false`: not all could be read. Others than those that are wanted
+    /// may be named here, too.
+    async fn refresh(&mut self, mut ids: BTreeSet<ServiceId>) -> Result<bool, Closed> {
         let Some(api) = self.api else { return Ok(false) };
+        let wanted = self.wanted_groups();
+        ids.retain(|id| wanted.matches(id));
         let mut parts: BTreeMap<Target, Vec<ServiceId>> = BTreeMap::new();
         for id in ids {
             let group = (!api.is_bulk()).then(|| id.group.clone());
@@ -170,14 +204,15 @@ impl Reader {
         Ok(found)
     }
 
-    /// Looks at what is not pushed. `false`: there are other services now, or it could not be seen.
-    async fn look(&mut self) -> Result<bool, Closed> {
+    /// Looks at what is not pushed, with or without the names. `false`: there are other services now, or it could not be
+    /// seen.
+    async fn look(&mut self, names: bool) -> Result<bool, Closed> {
         let started = Instant::now();
         let Some(api) = self.api else { return Ok(false) };
         let targets: BTreeSet<Target> = self.memory.keys().cloned().collect();
         for target in targets {
             let Some(mut memory) = self.memory.remove(&target) else { continue };
-            let same = self.same_names(api, &target, &memory).await;
+            let same = if names { self.same_names(api, &target, &memory).await } else { Ok(true) };
             if let (Ok(true), None) = (&same, &target.group) {
                 let services = memory.thresholds.apply(&self.thresholds(api), &memory.listed).await;
                 self.tell_changed(&target, services, &mut memory).await?;

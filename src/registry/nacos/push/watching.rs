@@ -1,0 +1,112 @@
+//! Keeps the watches of names (`NamingFuzzyWatchRequest`, Nacos 3) as they are wanted, as long as the connection is.
+//!
+//! Nacos 2 does not know the question, and a server that has enough of patterns or names says so. Then new services come
+//! with the list of names, as everywhere, and nobody is bothered with more than one line.
+
+use super::{Error, connection::Connection, names::Answer, wire, worker::Worker};
+use crate::{model::Text, registry::chain};
+use reqwest::Url;
+use serde_json::json;
+use std::{collections::BTreeMap, time::Duration};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use tracing::{debug, info};
+
+/// Names that come within this time after the first make one question whether there is room for more.
+const GATHER: Duration = Duration::from_secs(2);
+/// A watch that was refused, or whose names are too many, is asked for again after this time.
+const ASK_AGAIN: Duration = Duration::from_secs(300);
+
+const KIND: &str = "NamingFuzzyWatchRequest";
+
+impl Worker {
+    /// Ends only with the connection.
+    pub(super) async fn watch(
+        &self,
+        connection: &Connection,
+        server: &Url,
+        wanted: &mut watch::Receiver<super::Wanted>,
+    ) -> Error {
+        let mut again = BTreeMap::new();
+        loop {
+            wanted.borrow_and_update();
+            if let Err(error) = self.set_watches(connection, server, &mut again).await {
+                return error;
+            }
+            let due = again.values().min().copied();
+            let wait = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = wanted.changed() => if changed.is_err() { return Error::Closed },
+                () = self.board.grown() => tokio::time::sleep(GATHER).await,
+                () = wait => {}
+            }
+        }
+    }
+
+    /// Leaves what is not wanted any more, and asks for what is: once, and where names were added or the time has come
+    /// again.
+    async fn set_watches(
+        &self,
+        connection: &Connection,
+        server: &Url,
+        again: &mut BTreeMap<Text, Instant>,
+    ) -> Result<(), Error> {
+        for pattern in self.board.unwanted() {
+            self.board.unwatched(&pattern);
+            again.remove(&pattern);
+            match self.ask(connection, server, KIND, None, &question(&pattern, "CANCEL_WATCH", &[], false)).await {
+                Err(error) if !error.is_refusal() => return Err(error),
+                _ => {}
+            }
+        }
+        let now = Instant::now();
+        let mut due = self.board.to_be_watched();
+        due.extend(again.iter().filter(|(_, at)| **at <= now).map(|(pattern, _)| pattern.clone()));
+        again.retain(|_, at| *at > now);
+        for pattern in due {
+            let answer = self.set_watch(connection, server, &pattern).await?;
+            if answer != Answer::Taken {
+                again.insert(pattern, Instant::now() + ASK_AGAIN);
+            }
+        }
+        Ok(())
+    }
+
+    async fn set_watch(&self, connection: &Connection, server: &Url, pattern: &Text) -> Result<Answer, Error> {
+        let known = self.board.watch(pattern);
+        let question = question(pattern, "WATCH", &known, known.is_empty());
+        let (answer, why) = match self.ask(connection, server, KIND, None, &question).await {
+            Ok(()) => (Answer::Taken, Text::default()),
+            Err(error) if !error.is_refusal() => return Err(error),
+            Err(error @ Error::Refused { code: wire::TOO_MANY_NAMES | wire::TOO_MANY_PATTERNS, .. }) => {
+                (Answer::Full, chain(&error))
+            }
+            Err(error) => (Answer::Refused, chain(&error)),
+        };
+        let (registry, news) = (&self.registry, self.board.watched(pattern, answer));
+        match answer {
+            Answer::Taken if news => debug!(%registry, %pattern, "Nacos says which services come and go."),
+            Answer::Full if news => {
+                info!(%registry, %pattern, %why, "Nacos tells of no more names; new services come with their list.");
+            }
+            Answer::Refused if news => debug!(%registry, %pattern, %why, "New services come with the list of names."),
+            _ => {}
+        }
+        Ok(answer)
+    }
+}
+
+/// `received` are the names that need not be sent again.
+fn question(pattern: &Text, watch: &str, received: &[Text], initializing: bool) -> serde_json::Value {
+    let namespace = pattern.split(">>").next().unwrap_or_default();
+    let received: Vec<&str> = received.iter().map(|key| &**key).collect();
+    json!({"namespace": namespace, "groupKeyPattern": &**pattern, "watchType": watch, "receivedGroupKeys": received,
+        "initializing": initializing, "module": "naming"})
+}

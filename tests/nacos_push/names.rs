@@ -1,0 +1,111 @@
+//! Which services there are: said by Nacos 3, and by lists where it does not say so.
+
+use super::NEVER;
+use crate::support::{heard::Heard, nacos::Nacos, tcp_proxy::TcpProxy, until};
+use portolan::registry::{
+    Kind,
+    nacos::{Config, Mode},
+};
+use std::time::Duration;
+
+/// Far below the period from one list of names to the next.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Names are listed once a minute, so that what comes sooner was pushed.
+fn settings(server: &Nacos) -> Config {
+    let servers = vec![Config::server(&server.url()).unwrap()];
+    Config { mode: Mode::Push, period: Duration::from_secs(60), resync: NEVER, ..Config::new(servers) }
+}
+
+fn has(name: &str) -> impl Fn(&Heard) -> bool {
+    let name = name.to_owned();
+    move |h| h.service(&name).is_some_and(|service| !service.endpoints.is_empty())
+}
+
+async fn comes(server: &Nacos, heard: &mut Heard, name: &str) {
+    server.register(name, "10.0.0.1:80", "ephemeral=false").await;
+    let took = heard.until(name, has(name)).await;
+    println!("{name} was told after {took:.1?}.");
+    assert!(took < SOON, "{name}: {took:?}");
+}
+
+#[tokio::test]
+async fn nacos_3_says_which_services_come_and_go() {
+    let Some(server) = Nacos::start("nacos3").await else { return };
+    server.register("first", "10.0.0.1:80", "ephemeral=false").await;
+    let proxy = TcpProxy::start(server.grpc()).await;
+    let mut heard = Heard::new(Kind::Nacos(Config {
+        grpc_port: Some(proxy.address.port()),
+        groups: vec!["DEFAULT_*".into(), "shop".into()],
+        ..settings(&server)
+    }));
+    heard.list().await;
+    // One that comes while the watch is being set up, and others behind it.
+    comes(&server, &mut heard, "second").await;
+    comes(&server, &mut heard, "third").await;
+    server.register("unwanted", "10.0.0.1:80", "groupName=elsewhere&ephemeral=false").await;
+    comes(&server, &mut heard, "fourth").await;
+    // What is new is pushed from then on.
+    server.register("fourth", "10.0.0.1:80", "ephemeral=false&weight=7").await;
+    let weight = |h: &Heard| h.service("fourth").and_then(|s| s.endpoints.first().map(|e| e.weight.get()));
+    heard.until("its weight", |h| weight(h) == Some(7.0)).await;
+    // And all of it again on the next connection, with what came when there was none.
+    proxy.silence(true);
+    proxy.cut();
+    server.register("fifth", "10.0.0.1:80", "ephemeral=false").await;
+    proxy.silence(false);
+    let took = heard.until("the one that came meanwhile", has("fifth")).await;
+    assert!(took < 2 * SOON, "{took:?}");
+    comes(&server, &mut heard, "sixth").await;
+    assert!(heard.service("unwanted").is_none());
+    // One that goes: the list that shows it does not wait for its period.
+    let listed = heard.listed;
+    server.deregister("third", "10.0.0.1:80", "ephemeral=false").await;
+    heard.until("it to be empty", |h| h.service("third").is_some_and(|s| s.endpoints.is_empty())).await;
+    server.remove_service("third").await;
+    let took = heard.until("it to be gone", |h| h.service("third").is_none()).await;
+    println!("A service that was removed was gone after {took:.1?}.");
+    assert!(took < 2 * SOON && heard.listed > listed && heard.removed.is_empty(), "{took:?}");
+    assert_eq!(heard.failed, 0, "{:?}", heard.errors);
+}
+
+/// Beyond the server's limit the names come with their list, and there is no storm of questions.
+#[tokio::test]
+async fn above_the_limit_of_names_services_come_with_the_list() {
+    let Some(server) = Nacos::start_with("nacos3", &[("NACOS_NAMES", "4")]).await else { return };
+    server.register("svc-0", "10.0.0.1:80", "ephemeral=false").await;
+    let proxy = TcpProxy::start(server.grpc()).await;
+    let config = Config { grpc_port: Some(proxy.address.port()), ..settings(&server) };
+    let mut heard = Heard::new(Kind::Nacos(Config { period: Duration::from_secs(2), ..config }));
+    heard.list().await;
+    for n in 1..8 {
+        comes(&server, &mut heard, &format!("svc-{n}")).await;
+    }
+    // The first question, and one after each name that was still told; then none for minutes.
+    let asked = proxy.messages().iter().filter(|kind| *kind == "NamingFuzzyWatchRequest").count();
+    assert!((2..=6).contains(&asked), "{asked} questions: {:?}", proxy.messages());
+    // A new connection hears at once that the limit is reached.
+    proxy.cut();
+    comes(&server, &mut heard, "last").await;
+    until("the next connection's question", SOON, || async {
+        let now = proxy.messages().iter().filter(|kind| *kind == "NamingFuzzyWatchRequest").count();
+        if now > asked { Ok(()) } else { Err(now) }
+    })
+    .await;
+    assert_eq!(heard.failed, 0, "{:?}", heard.errors);
+}
+
+/// Nacos 2 does not know the question: it is asked once for each connection.
+#[tokio::test]
+async fn nacos_2_is_asked_once_and_lists_names() {
+    let Some(server) = Nacos::start("nacos2").await else { return };
+    let proxy = TcpProxy::start(server.grpc()).await;
+    let config = Config { grpc_port: Some(proxy.address.port()), ..settings(&server) };
+    let mut heard = Heard::new(Kind::Nacos(Config { period: Duration::from_secs(2), ..config }));
+    heard.list().await;
+    for n in 0..3 {
+        comes(&server, &mut heard, &format!("svc-{n}")).await;
+    }
+    let asked = proxy.messages().iter().filter(|kind| *kind == "NamingFuzzyWatchRequest").count();
+    assert_eq!((asked, heard.failed), (1, 0), "{:?} {:?}", heard.errors, proxy.messages());
+}
