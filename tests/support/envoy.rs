@@ -51,6 +51,40 @@ impl Envoy {
         fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
     }
 
+    /// The sidecar with a listener that hands bytes to one cluster of Portolan's.
+    pub fn tcp(cluster: &str) -> String {
+        sidecar(&format!(
+            r#"envoy.filters.network.tcp_proxy
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+          stat_prefix: bytes
+          cluster: "{cluster}"
+"#
+        ))
+    }
+
+    /// The same for HTTP/2 without TLS.
+    pub fn http2(cluster: &str) -> String {
+        sidecar(&format!(
+            r#"envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: http2
+          codec_type: HTTP2
+          route_config:
+            validate_clusters: false
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes: [{{ match: {{ prefix: "/" }}, route: {{ cluster: "{cluster}", timeout: 0s }} }}]
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+"#
+        ))
+    }
+
     /// Starts on an example's text whose xDS server is at that address, on other ports for admin page and listener.
     /// `None`, where there is no Envoy and none is required: the test prints that and passes.
     pub async fn start(example: &str, xds: SocketAddr) -> Option<Envoy> {
@@ -183,6 +217,21 @@ pub async fn validate(bootstrap: &str) -> Option<Result<(), String>> {
         .unwrap();
     let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     Some(if output.status.success() && !text.contains("[warning]") { Ok(()) } else { Err(text) })
+}
+
+/// The example with one listener, which has one filter.
+fn sidecar(filter: &str) -> String {
+    let example = Envoy::example("sidecar.yaml");
+    let (head, _) = example.split_once("  listeners:\n").expect("the example has listeners");
+    format!(
+        r#"{head}  listeners:
+  - name: outbound
+    address:
+      socket_address: {{ address: 127.0.0.1, port_value: 10000 }}
+    filter_chains:
+    - filters:
+      - name: {filter}"#
+    )
 }
 
 fn listener_of(listeners: &str) -> Option<SocketAddr> {

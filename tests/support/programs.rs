@@ -22,6 +22,8 @@ use tokio::{
 const START: Duration = Duration::from_secs(90);
 /// Dubbo waits some seconds for calls that are under way.
 const STOP: Duration = Duration::from_secs(30);
+/// A registry has answered by then.
+const SOON: Duration = Duration::from_secs(20);
 /// Longer than a consumer waits for its answer.
 const CALL: Duration = Duration::from_secs(20);
 
@@ -48,10 +50,14 @@ impl Program {
 
     /// The same on a given port.
     pub async fn start_on(name: &str, port: u16, words: &[&str]) -> Program {
-        let program = Self::spawn(name, port, words, Stdio::null(), None);
-        until(name, START, async || match program.log() {
-            log if log.lines().any(|line| line.starts_with("READY")) => Ok(()),
-            log => Err(log),
+        let mut program = Self::spawn(name, port, words, Stdio::piped(), None);
+        until(name, START, || {
+            let log = program.log();
+            let ready = log.lines().any(|line| line.starts_with("READY"));
+            if let (false, Some(status)) = (ready, program.child.try_wait().unwrap()) {
+                panic!("{name} has ended before it was ready, {status}: {log}");
+            }
+            async move { if ready { Ok(()) } else { Err(log) } }
         })
         .await;
         program
@@ -72,6 +78,18 @@ impl Program {
         let url = format!("http://127.0.0.1:{}/status", self.port);
         let request = reqwest::Client::new().post(url).header("content-type", "text/plain").body(status);
         request.send().await.unwrap().error_for_status().unwrap();
+    }
+
+    /// Has `nacos-go` or `nacos-node` change what it has registered: `weight=2 enabled=false`.
+    pub async fn tell(&mut self, keys: &str) {
+        let input = self.child.stdin.as_mut().expect("it was started with one");
+        input.write_all(format!("{keys}\n").as_bytes()).await.unwrap();
+        let done = format!("DONE {keys}");
+        until(&done, SOON, async || match self.log() {
+            log if log.lines().any(|line| line == done) => Ok(()),
+            log => Err(log),
+        })
+        .await;
     }
 
     /// What a program prints that ends by itself.

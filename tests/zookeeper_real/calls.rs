@@ -20,57 +20,6 @@ const LIMIT: Duration = Duration::from_secs(60);
 const DUBBO: &str = "outbound|20880||shop.orders.dubbo";
 const TRIPLE: &str = "outbound|50051||shop.orders.dubbo";
 
-/// One listener that hands everything to one cluster of Portolan's.
-fn bootstrap(listener: &str) -> String {
-    let example = Envoy::example("sidecar.yaml");
-    let (head, _) = example.split_once("  listeners:\n").expect("the example has listeners");
-    format!("{head}{listener}")
-}
-
-fn tcp() -> String {
-    bootstrap(&format!(
-        r#"  listeners:
-  - name: dubbo
-    address:
-      socket_address: {{ address: 127.0.0.1, port_value: 10000 }}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.tcp_proxy
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
-          stat_prefix: dubbo
-          cluster: "{DUBBO}"
-"#
-    ))
-}
-
-fn http2() -> String {
-    bootstrap(&format!(
-        r#"  listeners:
-  - name: triple
-    address:
-      socket_address: {{ address: 127.0.0.1, port_value: 10000 }}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: triple
-          codec_type: HTTP2
-          route_config:
-            validate_clusters: false
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes: [{{ match: {{ prefix: "/" }}, route: {{ cluster: "{TRIPLE}", timeout: 0s }} }}]
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
-"#
-    ))
-}
-
 /// What an Envoy has of a cluster: ports with weights.
 async fn hosts(envoy: &Envoy, cluster: &str) -> BTreeMap<u64, u64> {
     let hosts = envoy.hosts(cluster).await;
@@ -120,7 +69,7 @@ async fn dubbo_calls_arrive_through_everything_that_happens_to_providers_and_reg
         return;
     }
     let (mut zookeeper, proxy, seen, portolan) = scene().await;
-    let Some(envoy) = Envoy::start(&tcp(), portolan.xds).await else { return };
+    let Some(envoy) = Envoy::start(&Envoy::tcp(DUBBO), portolan.xds).await else { return };
     let registry = registry(&zookeeper);
     let first = Program::dubbo_provider(2, &[&registry, "weight=50", "reply=first"]).await;
     until_hosts("a provider of 2.7", &envoy, DUBBO, &[(first.port, 50)]).await;
@@ -170,7 +119,7 @@ async fn triple_calls_arrive_over_http_2() {
         return;
     }
     let (mut zookeeper, _proxy, seen, portolan) = scene().await;
-    let Some(envoy) = Envoy::start(&http2(), portolan.xds).await else { return };
+    let Some(envoy) = Envoy::start(&Envoy::http2(TRIPLE), portolan.xds).await else { return };
     let registry = registry(&zookeeper);
     let port = free_port();
     let words = ["provider", &registry, "protocol=tri", "reply=first"];

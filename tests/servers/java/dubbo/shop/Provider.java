@@ -52,6 +52,8 @@ public final class Provider {
 
     private static <T> ServiceConfig<T> service(Settings settings, Class<T> type, T answers) {
         ServiceConfig<T> service = new ServiceConfig<>();
+        // Dubbo 2.7 takes two of one version and group for one that is said twice, unless they have names.
+        service.setId(type.getName());
         service.setInterface(type);
         service.setRef(answers);
         service.setGroup(settings.get("group", null));
