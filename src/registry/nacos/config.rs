@@ -44,7 +44,8 @@ pub struct Config {
     pub mode: Mode,
     /// From one list to the next; at least [`Config::MIN_PERIOD`]. With push, from one list of names to the next.
     pub period: Duration,
-    /// With push, from one whole list to the next; in every mode, until a better interface is looked for.
+    /// With push, from one whole list to the next. In every mode, until a better interface is looked for, if that is sooner
+    /// than a minute.
     pub resync: Duration,
     /// Of all servers, for push; otherwise 1000 above that of HTTP.
     pub grpc_port: Option<u16>,

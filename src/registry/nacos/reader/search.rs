@@ -1,12 +1,16 @@
-//! When a better interface is looked for: rights are given later, servers are upgraded.
+//! When a better interface is looked for: rights are given later, servers are upgraded, and one that is refused for a
+//! moment is there in the next.
 //!
-//! After `resync`, then later each time without success, up to [`LONGEST`]: it costs a request or two for each namespace.
+//! After [`FIRST`], or `resync` if that is shorter, then later each time without success, up to [`LONGEST`]: it costs a
+//! request or two for each namespace.
 
 use crate::registry::backoff::Backoff;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// From one look to the next, at most, unless `resync` is longer.
+/// From the choice of an interface to the first look for a better one.
+const FIRST: Duration = Duration::from_secs(60);
+/// From one look to the next, at most.
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// When the next look is due.
@@ -18,7 +22,7 @@ pub(super) struct Search {
 
 impl Search {
     pub(super) fn new(resync: Duration) -> Self {
-        Search { backoff: Backoff::new(resync, LONGEST.max(resync)), due: Instant::now() }
+        Search { backoff: Backoff::new(FIRST.min(resync), LONGEST), due: Instant::now() }
     }
 
     /// Whether it is time to look.
