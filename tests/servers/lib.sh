@@ -59,7 +59,7 @@ classpath() {
 
 jars() { sed "s#^#$CACHE/#" "$MADE/jars" | paste -sd :; }
 
-# nacos_settings PORT AUTH: what both generations of Nacos are told.
+# nacos_settings PORT AUTH: what both generations of Nacos are told. NACOS_TOKEN_KEY (base64, 32 bytes) signs tokens.
 nacos_settings() {
     cat <<SETTINGS
 server.address=127.0.0.1
@@ -70,7 +70,7 @@ nacos.core.auth.system.type=nacos
 nacos.core.auth.caching.enabled=false
 nacos.core.auth.server.identity.key=tests
 nacos.core.auth.server.identity.value=tests
-nacos.core.auth.plugin.nacos.token.secret.key=UG9ydG9sYW5Pbmx5Rm9yTG9jYWxUZXN0c19fX19fX19fX18=
+nacos.core.auth.plugin.nacos.token.secret.key=${NACOS_TOKEN_KEY:-UG9ydG9sYW5Pbmx5Rm9yTG9jYWxUZXN0c19fX19fX19fX18=}
 nacos.core.auth.plugin.nacos.token.expire.seconds=${NACOS_TOKEN_SECONDS:-18000}
 SETTINGS
 }

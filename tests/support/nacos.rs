@@ -22,6 +22,8 @@ use tokio::{
 
 /// Of Nacos: a fresh server on a busy machine may take most of it.
 const START: Duration = Duration::from_secs(120);
+/// How often it is started before that is a failure.
+const STARTS: usize = 3;
 /// An ephemeral instance counts as ill 15 s after its last beat.
 const BEAT: Duration = Duration::from_secs(3);
 
@@ -61,7 +63,7 @@ impl Nacos {
         let http = Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
         let api = Api { script, port, http, token: None };
         let child = api.spawn(folder.path(), environment);
-        let nacos = Nacos { child, folder, environment: environment.to_vec(), api };
+        let mut nacos = Nacos { child, folder, environment: environment.to_vec(), api };
         nacos.ready().await;
         Some(nacos)
     }
@@ -99,6 +101,12 @@ impl Nacos {
     pub async fn restart_empty(&mut self) {
         self.kill().await;
         self.folder = tempfile::tempdir().unwrap();
+        self.restart().await;
+    }
+
+    /// Starts it again, with its data, on its ports, with other variables that the script reads.
+    pub async fn restart_with(&mut self, environment: &[(&'static str, &'static str)]) {
+        self.environment = environment.to_vec();
         self.restart().await;
     }
 
@@ -195,6 +203,12 @@ impl Nacos {
         self.api.send(Method::POST, "/v1/console/namespaces", "/v3/admin/core/namespace", &query).await.unwrap();
     }
 
+    /// Removes a namespace, which leaves its services.
+    pub async fn delete_namespace(&self, id: &str) {
+        let query = format!("namespaceId={id}");
+        self.api.send(Method::DELETE, "/v1/console/namespaces", "/v3/admin/core/namespace", &query).await.unwrap();
+    }
+
     /// Makes the first user of a Nacos 3, and acts as it from then on.
     pub async fn create_admin(&mut self, password: &str) {
         let query = format!("password={password}");
@@ -205,28 +219,70 @@ impl Nacos {
         self.api.token = Some(answer["accessToken"].as_str().unwrap().to_owned());
     }
 
-    /// Makes a user of a Nacos 3 that may read one resource.
+    /// Makes a user that may read one resource.
     pub async fn create_user(&self, name: &str, password: &str, resource: &str) {
-        let send = async |path: &str, query: String| self.api.send(Method::POST, "", path, &query).await.unwrap();
-        send("/v3/auth/user", format!("username={name}&password={password}")).await;
-        send("/v3/auth/role", format!("username={name}&role={name}-role")).await;
-        send("/v3/auth/permission", format!("role={name}-role&resource={resource}&action=r")).await;
+        self.add_user(name, password).await;
+        let query = format!("username={name}&role={name}-role");
+        self.api.send(Method::POST, "/v1/auth/roles", "/v3/auth/role", &query).await.unwrap();
+        self.permit(name, resource).await;
     }
 
-    async fn ready(&self) {
+    /// Makes a user, with the rights of one of that name that was removed.
+    pub async fn add_user(&self, name: &str, password: &str) {
+        let query = format!("username={name}&password={password}");
+        self.api.send(Method::POST, "/v1/auth/users", "/v3/auth/user", &query).await.unwrap();
+    }
+
+    /// Removes a user; its role and the rights of that stay.
+    pub async fn delete_user(&self, name: &str) {
+        let query = format!("username={name}");
+        self.api.send(Method::DELETE, "/v1/auth/users", "/v3/auth/user", &query).await.unwrap();
+    }
+
+    /// Gives a user the right to read.
+    pub async fn permit(&self, user: &str, resource: &str) {
+        self.permission(Method::POST, user, resource).await;
+    }
+
+    /// Takes that right away.
+    pub async fn forbid(&self, user: &str, resource: &str) {
+        self.permission(Method::DELETE, user, resource).await;
+    }
+
+    async fn permission(&self, method: Method, user: &str, resource: &str) {
+        // 2.x calls the public namespace "".
+        let resource = match (self.api.script, resource.strip_prefix("public:")) {
+            ("nacos2", Some(rest)) => format!(":{rest}"),
+            _ => resource.to_owned(),
+        };
+        let query = format!("role={user}-role&resource={resource}&action=r");
+        self.api.send(method, "/v1/auth/permissions", "/v3/auth/permission", &query).await.unwrap();
+    }
+
+    /// Waits until it answers. On a busy machine its database may not be there in the time that it allows; then it ends by
+    /// itself, and is started again.
+    async fn ready(&mut self) {
         let (v1, v3) = ("/v1/console/health/readiness", "/v3/admin/core/state/readiness");
-        until(self.api.script, START, || async {
-            let answer = self.api.send(Method::GET, v1, v3, "").await;
-            answer.map_err(|why| format!("{why}\n{}", self.log()))
-        })
-        .await;
-    }
-
-    /// The end of what it has printed.
-    fn log(&self) -> String {
-        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(20)..].join("\n")
+        for starts_left in (0..STARTS).rev() {
+            let (api, log) = (&self.api, self.folder.path().join("log"));
+            let child = &mut self.child;
+            let answered = until(api.script, START, || {
+                let ended = matches!(child.try_wait(), Ok(Some(_))) && starts_left > 0;
+                let log = log.clone();
+                async move {
+                    match api.send(Method::GET, v1, v3, "").await {
+                        Ok(_) => Ok(true),
+                        Err(_) if ended => Ok(false),
+                        Err(why) => Err(format!("{why}\n{}", end_of(&log))),
+                    }
+                }
+            })
+            .await;
+            if answered {
+                return;
+            }
+            self.child = self.api.spawn(self.folder.path(), &self.environment);
+        }
     }
 }
 
@@ -274,7 +330,7 @@ impl Api {
         let mut url = Url::parse(&format!("{}/nacos{path}", self.url())).unwrap();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap();
-            url.query_pairs_mut().append_pair(key, value);
+            url.query_pairs_mut().append_pair(key, &value.replace("%26", "&").replace("%25", "%"));
         }
         // By what servers know one another: tokens of tests end as soon as those that are tested.
         let mut request = self.http.request(method, url.clone()).header("tests", "tests");
@@ -287,9 +343,21 @@ impl Api {
     }
 }
 
+/// The end of what it has printed.
+fn end_of(log: &Path) -> String {
+    let log = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
 fn instance(service: &str, address: &str, more: &str) -> String {
     let (ip, port) = address.rsplit_once(':').unwrap();
-    format!("serviceName={service}&ip={ip}&port={port}&{more}")
+    format!("serviceName={}&ip={ip}&port={port}&{more}", escaped(service))
+}
+
+/// A value of a query, which may hold `&`.
+pub fn escaped(value: &str) -> String {
+    value.replace('%', "%25").replace('&', "%26")
 }
 
 /// A port such that all four that Nacos takes are free, and no other server of this process has any of them. Below the

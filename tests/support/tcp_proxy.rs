@@ -50,7 +50,12 @@ struct State {
 impl TcpProxy {
     /// Passes everything on to that address.
     pub async fn start(target: SocketAddr) -> TcpProxy {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on(([127, 0, 0, 1], 0).into(), target).await
+    }
+
+    /// The same on a given address.
+    pub async fn start_on(address: SocketAddr, target: SocketAddr) -> TcpProxy {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = watch::Sender::new(State::default());
         let accepted = state.clone();
