@@ -114,7 +114,7 @@ impl App {
             });
         };
         for (place, registry) in registries.into_iter().enumerate() {
-            let task = registry::spawn(registry, writer.feed(place), registry_metrics.clone(), rest.clone());
+            let task = registry::spawn(registry, writer.feed(place), None, registry_metrics.clone(), rest.clone());
             spawn("registry", Box::pin(async move { drop(task.await) }));
         }
         spawn("catalog", Box::pin(writer.run(rest.clone())));

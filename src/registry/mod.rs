@@ -60,10 +60,12 @@ impl Kind {
 
 /// Starts reading a registry. Its updates go to `out`; when that is full, the reading waits, because the newest state is
 /// read again anyway. The task ends when `stop` is cancelled or `out` is closed, never by itself: after a panic or an
-/// early end it says [`Update::Failed`] of the whole registry and starts the reading anew, later each time.
+/// early end it says [`Update::Failed`] of the whole registry and starts the reading anew, later each time. What it
+/// hears of manifests goes to `manifests`, where that is given.
 pub fn spawn(
     registry: Registry,
     out: mpsc::Sender<Update>,
+    manifests: Option<mpsc::Sender<ManifestUpdate>>,
     metrics: Metrics,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
@@ -74,10 +76,11 @@ pub fn spawn(
         let name = name.clone();
         move || {
             let (name, kind, out, metrics) = (name.clone(), kind.clone(), updates.clone(), counted.clone());
+            let manifests = manifests.clone();
             async move {
                 match kind {
                     Kind::File(config) => file::run(name, config, out).await,
-                    Kind::Nacos(config) => nacos::run(name, config, out, metrics).await,
+                    Kind::Nacos(config) => nacos::run(name, config, out, manifests, metrics).await,
                     Kind::Eureka(config) => eureka::run(name, config, out, metrics).await,
                     Kind::Zookeeper(config) => zookeeper::run(name, config, out, metrics).await,
                 }

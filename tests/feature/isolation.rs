@@ -169,6 +169,7 @@ async fn a_reading_that_ends_and_starts_anew_delays_nobody_else() {
         registry::spawn(
             registry::Registry { name: name.into(), kind },
             writer.feed(place),
+            None,
             counted.clone(),
             stop.clone(),
         );

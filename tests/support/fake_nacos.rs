@@ -4,7 +4,10 @@
 
 pub use super::fault::Fault;
 
-use super::fault::{Answer, with_status};
+use super::{
+    fake_configs::Configs,
+    fault::{Answer, with_status},
+};
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -16,6 +19,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
+    time::{Duration, Instant},
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -63,6 +67,10 @@ pub struct Model {
     pub moves: usize,
     /// Path and query of every request.
     pub log: Vec<String>,
+    /// Its configuration.
+    pub configs: Configs,
+    /// Access key, time and signature of every request that had them in its headers, after its path and query.
+    pub signed: Vec<[String; 4]>,
     services: BTreeMap<Key, FakeService>,
     rendered: HashMap<String, Bytes>,
 }
@@ -122,6 +130,8 @@ impl FakeNacos {
             token: "token-0".into(),
             moves: 0,
             log: Vec::new(),
+            configs: Configs::default(),
+            signed: Vec::new(),
             services: BTreeMap::new(),
             rendered: HashMap::new(),
         }));
@@ -153,8 +163,21 @@ async fn handle(State(model): State<Arc<Mutex<Model>>>, request: Request) -> Ans
     let form = axum::body::to_bytes(body, 1 << 16).await.unwrap_or_default();
     let answer = model.lock().unwrap().answer(&head.method, &asked, &head.headers, &form);
     match answer {
+        Ok(answer) if asked.contains("/cs/configs/listener") && answer.status() == 200 => held(&model, &form).await,
         Ok(answer) => answer,
         Err(fault) => fault.answer().await,
+    }
+}
+
+/// Holds an answer back until something has changed, or for the 10 s that Nacos keeps at least.
+async fn held(model: &Mutex<Model>, form: &[u8]) -> Answer {
+    let (form, end) = (pairs(&String::from_utf8_lossy(form)), Instant::now() + Duration::from_secs(10));
+    loop {
+        let changed = model.lock().unwrap().configs.changed(&form);
+        if changed.is_some() || Instant::now() > end {
+            return Response::new(changed.unwrap_or_default().into());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -167,6 +190,15 @@ impl Model {
         form: &[u8],
     ) -> Result<Answer, Fault> {
         self.log.push(format!("{method} {asked}"));
+        let header = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        if let Some(signature) = header("Spas-Signature") {
+            self.signed.push([
+                asked.to_owned(),
+                header("Spas-AccessKey").unwrap(),
+                header("Timestamp").unwrap(),
+                signature,
+            ]);
+        }
         if let Some((_, fault)) = self.faults.iter().find(|(part, _)| asked.contains(part.as_str())) {
             return Err(fault.clone());
         }
@@ -179,6 +211,12 @@ impl Model {
             return Ok(with_status(403, r#"{"status":403,"message":"token invalid!"}"#));
         }
         let query: HashMap<String, String> = pairs(query);
+        if path.contains("/cs/configs/listener") && matches!(self.generation, Generation::V1 | Generation::V2) {
+            return Ok(Response::new(Body::empty()));
+        }
+        if path.contains("/cs/config") {
+            return Ok(self.configs.answer(self.generation, path, &query));
+        }
         let paging = query.contains_key("pageNo") && self.moves > 0;
         if paging && query["pageNo"] != "1" {
             // The last page of a moved reading is the last that moves.

@@ -46,7 +46,7 @@ impl Heard {
     pub fn new(kind: Kind) -> Heard {
         let (out, updates) = mpsc::channel(16);
         let stop = CancellationToken::new();
-        registry::spawn(Registry { name: "r".into(), kind }, out, Metrics::default(), stop.clone());
+        registry::spawn(Registry { name: "r".into(), kind }, out, None, Metrics::default(), stop.clone());
         let (scopes, lists, unreadable, errors, removed, cost) = Default::default();
         Heard { updates, stop, scopes, lists, unreadable, errors, removed, listed: 0, applied: 0, failed: 0, cost }
     }

@@ -3,6 +3,7 @@
 
 pub mod envoy;
 pub mod eureka;
+pub mod fake_configs;
 pub mod fake_eureka;
 pub mod fake_nacos;
 pub mod fault;

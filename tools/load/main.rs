@@ -7,6 +7,9 @@
 //! time and count.
 
 #[allow(dead_code)]
+#[path = "../../tests/support/fake_configs.rs"]
+mod fake_configs;
+#[allow(dead_code)]
 #[path = "../../tests/support/fake_nacos.rs"]
 mod fake_nacos;
 #[allow(dead_code)]

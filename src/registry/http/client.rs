@@ -93,7 +93,17 @@ impl Http {
 
     /// The answer to a request to that address; any status but 200 is an error.
     pub(in crate::registry) async fn send(&self, request: RequestBuilder, url: &Url) -> Result<Answer, Error> {
-        self.counted(async { self.decoded(url, self.receive(request, url).await?) }).await
+        self.send_held(request, url, Duration::ZERO).await
+    }
+
+    /// The same of one that the server may hold back for so long before it answers.
+    pub(in crate::registry) async fn send_held(
+        &self,
+        request: RequestBuilder,
+        url: &Url,
+        held: Duration,
+    ) -> Result<Answer, Error> {
+        self.counted(async { self.decoded(url, self.receive(request, url, held).await?) }).await
     }
 
     /// The same; `None` if what comes has this hash.
@@ -104,7 +114,7 @@ impl Http {
         url: &Url,
     ) -> Result<Option<Answer>, Error> {
         self.counted(async {
-            let received = self.receive(request, url).await?;
+            let received = self.receive(request, url, Duration::ZERO).await?;
             if known == Some(xxh3_64(&received.bytes)) {
                 return Ok(None);
             }
@@ -128,8 +138,8 @@ impl Http {
         outcome
     }
 
-    async fn receive(&self, request: RequestBuilder, url: &Url) -> Result<Received, Error> {
-        let response = match request.timeout(self.timeout).send().await {
+    async fn receive(&self, request: RequestBuilder, url: &Url, held: Duration) -> Result<Received, Error> {
+        let response = match request.timeout(self.timeout + held).send().await {
             Ok(response) => response,
             Err(source) => return Err(Error::Connect { url: url.to_string(), source: source.without_url() }),
         };

@@ -67,6 +67,14 @@ impl Error {
         }
     }
 
+    /// What a server said with this status, in short.
+    pub(in crate::registry) fn said_with(&self, code: u16) -> Option<&str> {
+        match self {
+            Error::Status { status, message, .. } if status.as_u16() == code => Some(message),
+            _ => None,
+        }
+    }
+
     /// How long the server asked to be left alone.
     pub(in crate::registry) fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -1,4 +1,5 @@
-//! HTTP to a cluster of Nacos servers: failover, and the token. Only GETs, a login's POST aside.
+//! HTTP to a cluster of Nacos servers: failover, and the token. Only GETs, but for the POSTs of a login and of waiting for
+//! a change of configuration, which write nothing.
 
 use super::{
     auth::{Auth, Session},
@@ -29,8 +30,22 @@ const ADDRESSES: Duration = Duration::from_secs(30);
 /// Of servers that an address server names without a port.
 const PORT: u16 = 8848;
 
+/// Says for how many milliseconds the server may keep a request that waits for a change.
+const HELD: &str = "Long-Pulling-Timeout";
+
 /// Where to log in: 3.x, then 2.x and 1.x.
 const LOGINS: [&str; 2] = ["/v3/auth/user/login", "/v1/auth/login"];
+
+/// One request, whichever server answers it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Question<'a> {
+    pub(super) path: &'a str,
+    pub(super) query: &'a [(&'a str, &'a str)],
+    /// The namespace and the group, where it is about configuration: that is signed in another way.
+    pub(super) config: Option<(&'a str, &'a str)>,
+    /// What is waited for: with a form, by POST, and so much longer than other answers take.
+    pub(super) wait: Option<(&'a [(&'a str, &'a str)], Duration)>,
+}
 
 /// A cluster of servers. Shared by all requests of one registry.
 #[derive(Debug)]
@@ -58,11 +73,16 @@ impl Client {
         })
     }
 
-    /// Asks the server that answered last, then the others in turn while servers fail.
+    /// Asks about services.
     pub(super) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, Error> {
+        self.ask(&Question { path, query, config: None, wait: None }).await
+    }
+
+    /// Asks the server that answered last, then the others in turn while servers fail.
+    pub(super) async fn ask(&self, question: &Question<'_>) -> Result<Answer, Error> {
         let mut lost = None;
         for (turn, server) in self.servers.in_turn().iter().enumerate() {
-            let outcome = self.get_from(server, path, query).await;
+            let outcome = self.ask_of(server, question).await;
             if outcome.as_ref().is_err_and(Error::is_server_lost) {
                 lost = outcome.err();
                 continue;
@@ -139,28 +159,36 @@ impl Client {
         token.into_iter().chain(signed).collect()
     }
 
+    /// The same of configuration.
+    pub(super) fn identify_config(
+        &self,
+        session: Option<&Session>,
+        tenant: &str,
+        group: &str,
+    ) -> BTreeMap<String, String> {
+        let token = session.map(|session| ("accessToken".to_owned(), session.token.expose().to_owned()));
+        let signed = self.signed_config(tenant, group).into_iter().map(|(key, value)| (key.to_owned(), value));
+        token.into_iter().chain(signed).collect()
+    }
+
     fn signed(&self, service: Option<(&str, &str)>) -> Vec<(&'static str, String)> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let key = self.access_key.iter();
-        key.flat_map(|key| sign::signed(key, service, now.as_millis())).collect()
+        key.flat_map(|key| sign::signed(key, service, millis())).collect()
+    }
+
+    fn signed_config(&self, tenant: &str, group: &str) -> Vec<(&'static str, String)> {
+        let key = self.access_key.iter();
+        key.flat_map(|key| sign::signed_config(key, tenant, group, millis())).collect()
     }
 
     /// One server, and once more with a new token if it refuses ours.
-    async fn get_from(&self, server: &Url, path: &str, query: &[(&str, &str)]) -> Result<Answer, Error> {
-        let url = url(server, path, query);
-        let of = |key: &str| query.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
-        let service = of("serviceName").map(|name| (of("groupName").unwrap_or_default(), name));
-        // Errors name the address without it.
-        let mut signed = url.clone();
-        if self.access_key.is_some() {
-            signed.query_pairs_mut().extend_pairs(self.signed(service));
-        }
-        let session = self.session(server, None).await?;
-        let Some(session) = session else { return Ok(self.http.send(self.http.get(&signed), &url).await?) };
-        match self.send_as(&session, &signed, &url).await {
+    async fn ask_of(&self, server: &Url, question: &Question<'_>) -> Result<Answer, Error> {
+        let url = url(server, question.path, question.query);
+        let Some(session) = self.session(server, None).await? else { return self.send_as(None, &url, question).await };
+        match self.send_as(Some(&session), &url, question).await {
             Err(error) if error.is_denied() => match self.session(server, Some(&session)).await? {
                 Some(renewed) if !Arc::ptr_eq(&renewed.token, &session.token) => {
-                    self.send_as(&renewed, &signed, &url).await
+                    self.send_as(Some(&renewed), &url, question).await
                 }
                 _ => Err(error),
             },
@@ -168,13 +196,27 @@ impl Client {
         }
     }
 
-    async fn send_as(&self, session: &Session, signed: &Url, url: &Url) -> Result<Answer, Error> {
-        // In a header and not in the query, because addresses stand in logs: ours, theirs and every proxy's.
-        let Ok(mut token) = HeaderValue::from_str(session.token.expose()) else {
-            return Err(Error::NoToken { url: url.to_string() });
+    async fn send_as(&self, session: Option<&Session>, url: &Url, question: &Question<'_>) -> Result<Answer, Error> {
+        // Errors name the address without it.
+        let mut signed = url.clone();
+        if self.access_key.is_some() && question.config.is_none() {
+            signed.query_pairs_mut().extend_pairs(self.signed(service(question.query)));
+        }
+        let (request, held) = match question.wait {
+            None => (self.http.get(&signed), Duration::ZERO),
+            Some((form, held)) => (self.http.post(&signed).form(form).header(HELD, held.as_millis().to_string()), held),
         };
-        token.set_sensitive(true);
-        Ok(self.http.send(self.http.get(signed).header("accessToken", token), url).await?)
+        let proof = question.config.map(|(tenant, group)| self.signed_config(tenant, group)).unwrap_or_default();
+        let mut request = proof.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+        if let Some(session) = session {
+            // In a header and not in the query, because addresses stand in logs: ours, theirs and every proxy's.
+            let Ok(mut token) = HeaderValue::from_str(session.token.expose()) else {
+                return Err(Error::NoToken { url: url.to_string() });
+            };
+            token.set_sensitive(true);
+            request = request.header("accessToken", token);
+        }
+        Ok(self.http.send_held(request, url, held).await?)
     }
 
     async fn log_in(&self, Auth { login, .. }: &Auth, server: &Url) -> Result<Token, Error> {
@@ -193,6 +235,17 @@ impl Client {
         }
         Err(last.expect("a login that gave no answer gave an error").into())
     }
+}
+
+/// The service that a query is about, with its group.
+fn service<'a>(query: &[(&str, &'a str)]) -> Option<(&'a str, &'a str)> {
+    let of = |key: &str| query.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
+    of("serviceName").map(|name| (of("groupName").unwrap_or_default(), name))
+}
+
+/// Since 1970, as signatures have it.
+fn millis() -> u128 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis()
 }
 
 /// A server as an address server writes it: `host`, `host:port`, or as in configuration.

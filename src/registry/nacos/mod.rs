@@ -20,6 +20,8 @@ mod convert;
 mod dubbo;
 mod each;
 mod error;
+mod manifests;
+mod namespaces;
 mod push;
 mod reader;
 mod servers;
@@ -35,7 +37,7 @@ pub use super::http::Login;
 pub use config::{AccessKey, AddressError, Config, Manifests, Mode, Namespaces};
 
 use super::{
-    Metrics, Update,
+    ManifestUpdate, Metrics, Update,
     backoff::{Backoff, jittered},
     chain,
 };
@@ -49,18 +51,35 @@ const PUBLIC: &str = "public";
 /// The group of services that name none.
 const DEFAULT_GROUP: &str = "DEFAULT_GROUP";
 
-/// Reads the registry until nobody listens.
+/// Reads the registry until nobody listens: its services, and its manifests where they are asked for. Neither waits for
+/// the other.
 pub(super) async fn run(
     registry: Text,
     config: Config,
     out: mpsc::Sender<Update>,
+    manifests: Option<mpsc::Sender<ManifestUpdate>>,
     metrics: Metrics,
 ) -> Result<(), Text> {
+    let services =
+        Reader::new(registry.clone(), config.clone(), out, metrics.clone()).map_err(|error| chain(&error))?;
+    let client = services.client();
     let period = config.period.max(Config::MIN_PERIOD);
+    let manifests = async move {
+        if let (Some(meant), Some(out)) = (config.manifests.clone(), manifests) {
+            manifests::run(registry, config, meant, client, out, metrics).await;
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        () = read_services(services, period) => Ok(()),
+        () = manifests => Ok(()),
+    }
+}
+
+async fn read_services(mut reader: Reader, period: Duration) {
     let mut backoff = Backoff::new(Duration::from_millis(500), period);
-    let mut reader = Reader::new(registry, config, out, metrics).map_err(|error| chain(&error))?;
     loop {
-        let Ok(round) = reader.round().await else { return Ok(()) };
+        let Ok(round) = reader.round().await else { return };
         let wait = if round.good {
             backoff.reset();
             jittered(period)
@@ -68,7 +87,7 @@ pub(super) async fn run(
             backoff.next()
         };
         if let Err(Closed) = reader.follow(&round, wait.max(round.asked_to_wait)).await {
-            return Ok(());
+            return;
         }
     }
 }

@@ -112,6 +112,11 @@ impl Reader {
         Ok(Reader { registry, config, client, push, out, api: None, search, scopes, named, groups_seen, memory })
     }
 
+    /// Who asks the servers.
+    pub(super) fn client(&self) -> Arc<Client> {
+        self.client.clone()
+    }
+
     /// Reads everything once and tells it.
     pub(super) async fn round(&mut self) -> Result<Round, Closed> {
         let started = Instant::now();

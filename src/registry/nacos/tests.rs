@@ -174,6 +174,20 @@ fn signatures_are_those_of_the_java_client() {
     assert_eq!((ak, data), (("ak", "my-key".into()), ("data", "1700000000000@@shop@@orders".into())));
     // From tests/servers/nacos-signature.
     assert_eq!(signature, ("signature", "XSSTbqtEqjBqZWoRQvo5nGcB46Q=".into()));
+    // From tests/servers/nacos-sign, which signs configuration, too.
+    let key =
+        |access_key: &str, secret: &str| AccessKey { access_key: access_key.into(), secret_key: Secret::new(secret) };
+    for (tenant, group, millis, expected) in [
+        ("", "ISTIO", 1_795_263_357_610, "n3BqeP3aLmysDbqq1BeSLdoTKXw="),
+        ("ns-1", "ISTIO", 1_795_263_358_236, "xZZF5LMHiKDvn2DKPoUBdOGhFLA="),
+        ("ns-1", "", 1_795_263_359_978, "O6gNw27Mgr+hzaSusTxjvQEESCs="),
+        ("", "", 1_795_263_358_513, "b/BAmD8WAkPX02MnX0MducGnZFI="),
+    ] {
+        let [who, when, signature] = sign::signed_config(&key("ak", "sk"), tenant, group, millis);
+        assert_eq!((who.1, when.1, &*signature.1), ("ak".into(), millis.to_string(), expected));
+        assert_eq!([who.0, when.0, signature.0], ["Spas-AccessKey", "Timestamp", "Spas-Signature"]);
+    }
+    let key = key("my-key", "s3cr3t");
     let [_, data, signature] = sign::signed(&key, None, 1_700_000_000_000);
     assert_eq!((&*data.1, &*signature.1), ("1700000000000", "+WDB082/7TjOgPQJHycrHCRerlQ="));
 }

@@ -102,6 +102,11 @@ impl Connection {
         self.ask(kind, headers, body, self.timeout).await.map(drop)
     }
 
+    /// A question about configuration, with our credentials, and its answer.
+    pub(super) async fn config(&self, kind: &'static str, headers: Headers, body: &Value) -> Result<Payload, Error> {
+        self.ask(kind, headers, body, self.timeout).await
+    }
+
     /// One question; its answer if that is a good one.
     async fn ask(&self, kind: &'static str, headers: Headers, body: &Value, limit: Duration) -> Result<Payload, Error> {
         let mut grpc = self.grpc();

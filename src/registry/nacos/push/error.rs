@@ -50,6 +50,11 @@ impl Error {
         matches!(self, Error::Refused { code: 401 | super::wire::NO_RIGHT, .. })
     }
 
+    /// Nobody speaks gRPC there, or not to us.
+    pub(in crate::registry::nacos) fn is_not_spoken(&self) -> bool {
+        matches!(self, Error::Address { .. } | Error::Connect { .. } | Error::Call { .. } | Error::Late { .. })
+    }
+
     /// Only what was asked for is refused; the connection is good.
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self, Error::Refused { code, .. } if *code != super::wire::UNREGISTERED)

@@ -10,6 +10,7 @@
 //! the next list come early.
 
 mod board;
+mod configs;
 mod connection;
 mod error;
 mod names;
@@ -17,6 +18,7 @@ mod watching;
 mod wire;
 mod worker;
 
+pub(super) use configs::{Listening, Texts, Watched};
 pub(super) use error::Error;
 pub(super) use names::patterns;
 

@@ -1,0 +1,210 @@
+//! What a server says of one group of one namespace: the list, whole, and one text by itself.
+
+use super::{
+    super::{
+        bulk::MAX_PAGES,
+        client::{Client, Question},
+        error,
+        namespaces::tenant,
+        wire as nacos,
+    },
+    error::Error,
+    wire,
+};
+use crate::{
+    model::Text,
+    registry::{chain, http::Answer},
+};
+use std::collections::BTreeMap;
+use wildmatch::WildMatch;
+
+/// 3.x: the text does not exist.
+const NOT_FOUND: i64 = 20004;
+/// 1.x and 2.x, with status 404, which alone may be anybody's.
+const NOT_EXIST: &str = "config data not exist";
+const NOT_FOUND_TEXT: &str = "resource not found";
+
+/// By which interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// 3.x: the list has md5s, and each text is asked for.
+    AdminV3,
+    /// 1.x and 2.x: the list has the texts.
+    ConfigsV1,
+}
+
+/// One text in a list: its md5 or its content.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Listed {
+    Md5(Option<Text>),
+    Text(Text),
+}
+
+/// A list, by dataId.
+pub(super) type List = BTreeMap<Text, Listed>;
+
+/// Who is asked, and about what.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) registry: &'a Text,
+    pub(super) client: &'a Client,
+    pub(super) namespace: &'a Text,
+    pub(super) group: &'a Text,
+    /// Those of dataIds.
+    pub(super) patterns: &'a [WildMatch],
+    pub(super) page_size: usize,
+    pub(super) concurrency: usize,
+}
+
+impl Way {
+    /// Best first.
+    const ALL: [Way; 2] = [Way::AdminV3, Way::ConfigsV1];
+
+    const fn list(self) -> &'static str {
+        match self {
+            Way::AdminV3 => "/v3/admin/cs/config/list",
+            Way::ConfigsV1 => "/v1/cs/configs",
+        }
+    }
+
+    const fn one(self) -> &'static str {
+        match self {
+            Way::AdminV3 => "/v3/client/cs/config",
+            Way::ConfigsV1 => "/v1/cs/configs",
+        }
+    }
+
+    /// What a namespace and a group are called.
+    const fn keys(self) -> (&'static str, &'static str) {
+        match self {
+            Way::AdminV3 => ("namespaceId", "groupName"),
+            Way::ConfigsV1 => ("tenant", "group"),
+        }
+    }
+
+    fn page<'a>(self, url: &str, body: &'a [u8]) -> Result<wire::Page<'a>, error::Error> {
+        match self {
+            Way::AdminV3 => nacos::enveloped(url, body),
+            Way::ConfigsV1 => nacos::bare(url, body),
+        }
+    }
+}
+
+impl Source<'_> {
+    /// All texts of the group, by the interface that worked last or else by the best that works.
+    pub(super) async fn list(&self, known: Option<Way>) -> Result<(Way, List), Error> {
+        let mut tried = Vec::new();
+        for way in known.map_or(Way::ALL.to_vec(), |way| vec![way]) {
+            match self.list_by(way).await {
+                Err(Error::Nacos(error)) if known.is_none() && error.is_not_offered() => {
+                    tried.push(chain(&error).to_string())
+                }
+                outcome => return outcome.map(|list| (way, list)),
+            }
+        }
+        Err(Error::NoWay { group: self.group.clone(), tried: tried.join("; ") })
+    }
+
+    /// One text, from a server whose list has none; `None` if it says that there is none.
+    pub(super) async fn text(&self, name: &Text) -> Result<Option<Text>, Error> {
+        let way = Way::AdminV3;
+        let read = |answer: Answer| {
+            nacos::enveloped::<wire::Content<'_>>(&answer.url, &answer.body).map(|found| found.content.into())
+        };
+        match self.ask(way, way.one(), &[("dataId", name)]).await.and_then(read) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if says_nothing_there(&error) => Ok(None),
+            Err(source) => Err(Error::One { name: name.clone(), source }),
+        }
+    }
+
+    /// Whether the server says, asked for it by itself, that there is no such text.
+    pub(super) async fn is_gone(&self, way: Way, name: &Text) -> Result<bool, Error> {
+        match self.ask(way, way.one(), &[("dataId", name)]).await {
+            // 3.x says it with status 200.
+            Ok(answer) if way == Way::AdminV3 => {
+                match nacos::enveloped::<wire::Content<'_>>(&answer.url, &answer.body) {
+                    Ok(_) => Ok(false),
+                    Err(error) if says_nothing_there(&error) => Ok(true),
+                    Err(source) => Err(Error::One { name: name.clone(), source }),
+                }
+            }
+            Ok(_) => Ok(false),
+            Err(error) if says_nothing_there(&error) => Ok(true),
+            Err(source) => Err(Error::One { name: name.clone(), source }),
+        }
+    }
+
+    /// Whole; read once more if it moved while paging.
+    async fn list_by(&self, way: Way) -> Result<List, Error> {
+        let (mut list, mut total, whole) = self.pages(way).await?;
+        if !whole {
+            let (again, count, _) = self.pages(way).await?;
+            list.extend(again);
+            total = total.min(count);
+        }
+        if list.len() < total {
+            return Err(Error::Incomplete { path: way.list(), listed: list.len(), total });
+        }
+        Ok(list)
+    }
+
+    /// All pages once, how many texts there are, and whether that fits together.
+    async fn pages(&self, way: Way) -> Result<(List, usize, bool), Error> {
+        let (mut list, mut shown, size) = (List::new(), 0, self.page_size.to_string());
+        for number in 1..=MAX_PAGES {
+            let number = number.to_string();
+            let query = [("dataId", ""), ("search", "accurate"), ("pageNo", &number), ("pageSize", &size)];
+            let answer = self.ask(way, way.list(), &query).await?;
+            let page = way.page(&answer.url, &answer.body)?;
+            let before = list.len();
+            shown += page.page_items.len();
+            for item in page.page_items.into_iter().filter(|item| item.group == **self.group) {
+                let (name, listed) = entry(way, item)?;
+                list.insert(name, listed);
+            }
+            // A page that brings nothing new is one that was there before: the server does not turn pages.
+            if shown >= page.total_count || list.len() == before {
+                return Ok((list, page.total_count, shown == page.total_count));
+            }
+        }
+        Err(Error::Endless { path: way.list(), pages: MAX_PAGES })
+    }
+
+    async fn ask(&self, way: Way, path: &str, more: &[(&str, &str)]) -> Result<Answer, error::Error> {
+        let (namespace_key, group_key) = way.keys();
+        let namespace = self.called(way);
+        let mut query = vec![(namespace_key, namespace), (group_key, &**self.group)];
+        query.extend(more);
+        let question = Question { path, query: &query, config: Some((namespace, self.group)), wait: None };
+        self.client.ask(&question).await
+    }
+
+    /// What the server calls the namespace there.
+    pub(super) fn called(&self, way: Way) -> &str {
+        match way {
+            Way::AdminV3 => self.namespace,
+            Way::ConfigsV1 => tenant(self.namespace),
+        }
+    }
+}
+
+fn entry(way: Way, item: wire::Item<'_>) -> Result<(Text, Listed), Error> {
+    let name: Text = item.data_id.into();
+    match (way, item.content) {
+        (Way::AdminV3, _) => Ok((name, Listed::Md5(item.md5.map(Text::from)))),
+        (Way::ConfigsV1, Some(text)) => Ok((name, Listed::Text(text.into()))),
+        (Way::ConfigsV1, None) => Err(Error::NoContent { path: way.list(), name }),
+    }
+}
+
+/// Only these words of Nacos' own mean that there is no such text; a bare 404 may be a gateway's.
+fn says_nothing_there(error: &error::Error) -> bool {
+    match error {
+        error::Error::Refused { code, .. } => *code == NOT_FOUND,
+        error::Error::Http(error) => {
+            error.said_with(404).is_some_and(|said| said.contains(NOT_EXIST) || said.contains(NOT_FOUND_TEXT))
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,234 @@
+//! Manifests: texts that are kept in Nacos' configuration for Istio, told as [`ManifestUpdate`]s. [`super::run`] runs it
+//! beside the reading of services, with the same client, where the section `manifests` is written.
+//!
+//! **A round**: the namespaces, and of each the list of one group, with what is new or other in it. It comes each `period`,
+//! and at once when the server says that something has changed: what it says is never looked at, only the list is read
+//! again. A namespace is told whole, or as failed.
+//!
+//! **A deletion is proved**: what a list lacks is asked for by itself, and only "does not exist" lets it go.
+//!
+//! **Measured** on 2.3.2 and 3.1.0:
+//! - 3.x lists by `v3/admin/cs/config/list` (names and md5, no content; the right to read the group is enough) and gives a
+//!   text by `v3/client/cs/config`; its old list (`v1/cs/configs?search=`) is gone (410), unless
+//!   `nacos.core.api.compatibility.console.enabled` is set. What does not exist is code 20004, with status 200 from the
+//!   client's interface and 404 from the administrator's.
+//! - 2.x (and 1.x) list by `v1/cs/configs?search=accurate`, with contents and without md5 (null), and say status 404 with
+//!   `config data not exist`. `v2/cs/config` has no list by group; `v1/cs/history/configs` lists names without md5.
+//! - The public namespace is `tenant=` on 2.x: its lists know another one of the id `public`, which its other requests take
+//!   for the public one. 3.x takes both words for the same. A namespace that does not exist has an empty list.
+//! - A list is sorted by the database's id; its `totalCount` is that of the group, and a page past the end is empty.
+
+mod error;
+mod list;
+mod listen;
+mod read;
+mod wire;
+
+use super::{
+    client::Client,
+    config::{Config, Manifests},
+    namespaces::Namespaces,
+};
+use crate::{
+    model::Text,
+    registry::{
+        ManifestUpdate, Metrics, Scope,
+        backoff::{Backoff, jittered},
+        chain,
+    },
+};
+use error::Error;
+use list::Source;
+use listen::Listener;
+use read::{Memory, Reading};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::{sync::mpsc, time::sleep};
+use wildmatch::WildMatch;
+
+/// After a failure it is tried again within this time, even where the period is long.
+const MAX_RETRY: Duration = Duration::from_secs(5);
+/// From one round to the next, at least; many changes at once are read together.
+const REST: Duration = Duration::from_millis(100);
+/// The same of a server that says again and again that something has changed, and nothing has.
+const MAX_REST: Duration = Duration::from_secs(2);
+/// What the server contradicts itself about is looked at again within this time.
+const UNSETTLED: Duration = Duration::from_millis(500);
+
+/// Nobody listens any more.
+#[derive(Debug)]
+struct Closed;
+
+/// How a round went.
+#[derive(Debug, Default)]
+struct Round {
+    /// Some namespace was read.
+    good: bool,
+    /// Nothing is left to be looked at again soon.
+    settled: bool,
+    /// Something is other than before.
+    changed: bool,
+    /// How long the server asked to be left alone.
+    asked_to_wait: Duration,
+}
+
+/// Reads the manifests of one registry.
+struct Reader {
+    registry: Text,
+    config: Config,
+    manifests: Manifests,
+    patterns: Vec<WildMatch>,
+    client: Arc<Client>,
+    out: mpsc::Sender<ManifestUpdate>,
+    namespaces: Namespaces,
+    told: Option<Vec<Scope>>,
+    memory: BTreeMap<Text, Memory>,
+}
+
+/// Reads them until nobody listens.
+pub(super) async fn run(
+    registry: Text,
+    config: Config,
+    manifests: Manifests,
+    client: Arc<Client>,
+    out: mpsc::Sender<ManifestUpdate>,
+    metrics: Metrics,
+) {
+    let (group, settings, asking) = (manifests.group.clone(), config.clone(), client.clone());
+    let listener = Listener::start(registry.clone(), group, settings, asking, metrics);
+    let mut pace = Pace::new(config.period.max(Config::MIN_PERIOD));
+    let patterns = manifests.data_ids.iter().map(|pattern| WildMatch::new(pattern)).collect();
+    let (namespaces, told, memory) = Default::default();
+    let mut reader = Reader { registry, config, manifests, patterns, client, out, namespaces, told, memory };
+    let mut called = false;
+    loop {
+        let Ok(round) = reader.round().await else { return };
+        listener.watch(reader.memory.iter().map(|(id, memory)| (id.clone(), memory.texts(id))).collect());
+        let (wait, rest) = pace.after(&round, called);
+        let word = async {
+            sleep(rest).await;
+            listener.changed().await;
+        };
+        called = tokio::select! {
+            () = sleep(wait) => false,
+            // A server that fails is left alone, whatever it says.
+            () = word, if round.good => true,
+            () = reader.out.closed() => return,
+        };
+    }
+}
+
+/// When to look again.
+struct Pace {
+    period: Duration,
+    failing: Backoff,
+    unsettled: Backoff,
+    /// After words that meant nothing.
+    vain: Backoff,
+}
+
+impl Pace {
+    fn new(period: Duration) -> Self {
+        let failing = Backoff::new(Duration::from_millis(500), period.min(MAX_RETRY));
+        Pace {
+            period,
+            failing,
+            unsettled: Backoff::new(UNSETTLED, period),
+            vain: Backoff::new(REST, MAX_REST.min(period)),
+        }
+    }
+
+    /// How long until the next round, and how long before that even if the server says that something has changed, as it
+    /// has said of this one (`called`) or has not.
+    fn after(&mut self, round: &Round, called: bool) -> (Duration, Duration) {
+        if !round.good {
+            return (self.failing.next().max(round.asked_to_wait), Duration::ZERO);
+        }
+        self.failing.reset();
+        let wait = if round.settled {
+            self.unsettled.reset();
+            jittered(self.period)
+        } else {
+            self.unsettled.next().min(self.period)
+        };
+        let rest = if called && !round.changed {
+            self.vain.next()
+        } else {
+            self.vain.reset();
+            REST
+        };
+        (wait.max(round.asked_to_wait), rest.max(round.asked_to_wait))
+    }
+}
+
+impl Reader {
+    /// Reads everything once and tells it.
+    async fn round(&mut self) -> Result<Round, Closed> {
+        let mut round = Round { settled: true, ..Round::default() };
+        let namespaces = match self.namespaces().await {
+            Ok(namespaces) => namespaces,
+            Err(error) => {
+                round.note(&error);
+                self.send(ManifestUpdate::Failed(None, chain(&error))).await?;
+                return Ok(round);
+            }
+        };
+        self.tell_scopes(&namespaces).await?;
+        for (namespace, wrong) in namespaces {
+            let mut memory = self.memory.remove(&namespace).unwrap_or_default();
+            let outcome = match wrong {
+                Some(error) => Err(error),
+                None => self.source(&namespace).read(&mut memory).await,
+            };
+            let scope = Scope(namespace.clone());
+            let update = match outcome {
+                Ok(Reading { settled, changed }) => {
+                    round.good = true;
+                    round.settled &= settled;
+                    round.changed |= changed;
+                    ManifestUpdate::Listed(scope, memory.manifests())
+                }
+                Err(error) => {
+                    round.note(&error);
+                    ManifestUpdate::Failed(Some(scope), chain(&error))
+                }
+            };
+            self.memory.insert(namespace, memory);
+            self.send(update).await?;
+        }
+        Ok(round)
+    }
+
+    async fn namespaces(&mut self) -> Result<Vec<(Text, Option<Error>)>, Error> {
+        self.client.find_servers().await?;
+        let found = self.namespaces.wanted(&self.config, &self.client).await?;
+        Ok(found.into_iter().map(|(id, wrong)| (id, wrong.map(Error::from))).collect())
+    }
+
+    fn source<'a>(&'a self, namespace: &'a Text) -> Source<'a> {
+        let Reader { registry, client, patterns, .. } = self;
+        let Config { page_size, concurrency, .. } = self.config;
+        Source { registry, client, namespace, group: &self.manifests.group, patterns, page_size, concurrency }
+    }
+
+    /// What was read of a namespace that is no longer meant is forgotten.
+    async fn tell_scopes(&mut self, namespaces: &[(Text, Option<Error>)]) -> Result<(), Closed> {
+        let mut scopes: Vec<Scope> = namespaces.iter().map(|(id, _)| Scope(id.clone())).collect();
+        scopes.sort();
+        self.memory.retain(|id, _| scopes.iter().any(|Scope(scope)| scope == id));
+        if self.told.as_ref() != Some(&scopes) {
+            self.told = Some(scopes.clone());
+            self.send(ManifestUpdate::Scopes(scopes)).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, update: ManifestUpdate) -> Result<(), Closed> {
+        self.out.send(update).await.map_err(|_| Closed)
+    }
+}
+
+impl Round {
+    fn note(&mut self, error: &Error) {
+        self.asked_to_wait = self.asked_to_wait.max(error.retry_after().unwrap_or_default());
+    }
+}

@@ -1,0 +1,185 @@
+//! One namespace: what is listed, what of it must be fetched, what is gone.
+//!
+//! What is told is always what the server gave for just that manifest; md5s only say what need not be fetched again. So a
+//! server that lags behind its own list, or whose md5s are of something else, delays a change and never loses one.
+
+use super::{
+    super::push::Texts,
+    error::Error,
+    list::{List, Listed, Source, Way},
+};
+use crate::model::{Manifest, ManifestId, Text};
+use futures_util::{StreamExt, stream};
+use std::{collections::BTreeMap, sync::Arc};
+use tracing::warn;
+
+/// Manifests of one registry's namespace.
+const MAX_MANIFESTS: usize = 10_000;
+/// A longer text is no manifest.
+const MAX_BYTES: usize = 1 << 20;
+/// What Nacos' clients encrypt has such a dataId: only they can read it.
+const ENCRYPTED: &str = "cipher-";
+
+/// What is remembered of a namespace.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    way: Option<Way>,
+    /// What the server called the namespace when it was last read.
+    tenant: Option<Text>,
+    held: BTreeMap<Text, Held>,
+    /// Why some are left out, as was logged, and their md5s in the list.
+    left_out: BTreeMap<Text, (&'static str, Option<Text>)>,
+}
+
+/// A manifest as the server gave it.
+#[derive(Debug, Clone)]
+struct Held {
+    manifest: Arc<Manifest>,
+    /// Of its text.
+    md5: Text,
+    /// As the list had it then.
+    listed: Option<Text>,
+}
+
+/// How it went.
+#[derive(Debug)]
+pub(super) struct Reading {
+    /// The server's list and its texts agree.
+    pub(super) settled: bool,
+    /// Something is other than before.
+    pub(super) changed: bool,
+}
+
+impl Memory {
+    /// As they are to be told.
+    pub(super) fn manifests(&self) -> Vec<Arc<Manifest>> {
+        self.held.values().map(|held| held.manifest.clone()).collect()
+    }
+
+    /// Whether what is listed with this md5 need not be fetched.
+    fn knows(&self, name: &Text, md5: &Option<Text>) -> bool {
+        let (held, left_out) = (self.held.get(name), self.left_out.get(name));
+        md5.is_some()
+            && (held.is_some_and(|held| held.listed == *md5) || left_out.is_some_and(|(_, listed)| listed == md5))
+    }
+
+    /// What is to be listened to.
+    pub(super) fn texts(&self, namespace: &Text) -> Texts {
+        Texts { tenant: self.tenant.as_ref().unwrap_or(namespace).clone(), md5s: self.md5s() }
+    }
+
+    /// By name, the md5 of what is held.
+    fn md5s(&self) -> BTreeMap<Text, Text> {
+        self.held.iter().map(|(name, held)| (name.clone(), held.md5.clone())).collect()
+    }
+}
+
+impl Source<'_> {
+    /// Everything that is meant in the namespace.
+    pub(super) async fn read(&self, memory: &mut Memory) -> Result<Reading, Error> {
+        let outcome = self.compare(memory).await;
+        if outcome.as_ref().is_err_and(Error::asks_again) {
+            memory.way = None;
+        }
+        outcome
+    }
+
+    async fn compare(&self, memory: &mut Memory) -> Result<Reading, Error> {
+        let before = memory.md5s();
+        let (way, list) = self.list(memory.way).await?;
+        memory.way = Some(way);
+        memory.tenant = Some(self.called(way).into());
+        let list = self.meant(list, memory)?;
+        let mut settled = true;
+        let mut fetch = Vec::new();
+        for (name, listed) in &list {
+            match listed {
+                Listed::Text(text) => self.hold(memory, name, text.clone(), None),
+                Listed::Md5(md5) => {
+                    if !memory.knows(name, md5) {
+                        fetch.push((name, md5));
+                    }
+                }
+            }
+        }
+        let fetched: Vec<_> =
+            fetch.into_iter().map(|(name, md5)| async move { (name, md5, self.text(name).await) }).collect();
+        let mut fetched = stream::iter(fetched).buffer_unordered(self.concurrency);
+        while let Some((name, md5, outcome)) = fetched.next().await {
+            match outcome? {
+                Some(text) => {
+                    // Of another text: the list is ahead of it, or behind.
+                    let agrees = md5.as_deref() == Some(&*md5_of(&text));
+                    settled &= agrees;
+                    self.hold(memory, name, text, md5.clone().filter(|_| agrees));
+                }
+                // New, and not everywhere yet; or just deleted.
+                None => settled = false,
+            }
+        }
+        drop(fetched);
+        settled &= self.let_go(way, &list, memory).await?;
+        Ok(Reading { settled, changed: memory.md5s() != before })
+    }
+
+    /// Those of the list that are manifests. Others are told in the log, once.
+    fn meant(&self, mut list: List, memory: &mut Memory) -> Result<List, Error> {
+        list.retain(|name, _| self.patterns.iter().any(|pattern| pattern.matches(name)));
+        if list.len() > MAX_MANIFESTS {
+            return Err(Error::TooMany { count: list.len(), max: MAX_MANIFESTS });
+        }
+        memory.left_out.retain(|name, _| list.contains_key(name));
+        list.retain(|name, _| {
+            let encrypted = name.starts_with(ENCRYPTED);
+            if encrypted {
+                self.leave_out(memory, name, "it is encrypted, and only Nacos' own clients can read it", None);
+            }
+            !encrypted
+        });
+        Ok(list)
+    }
+
+    /// The same `Arc` while the text is the same. One that is too long leaves what was there before.
+    fn hold(&self, memory: &mut Memory, name: &Text, text: Text, listed: Option<Text>) {
+        if text.len() > MAX_BYTES {
+            return self.leave_out(memory, name, "it is longer than 1 MiB", listed);
+        }
+        memory.left_out.remove(name);
+        if let Some(held) = memory.held.get_mut(name).filter(|held| held.manifest.text == text) {
+            held.listed = listed;
+            return;
+        }
+        let md5 = md5_of(&text);
+        let (registry, namespace, group) = (self.registry.clone(), self.namespace.clone(), self.group.clone());
+        let id = ManifestId { registry, namespace, group, name: name.clone() };
+        memory.held.insert(name.clone(), Held { manifest: Arc::new(Manifest { id, text }), md5, listed });
+    }
+
+    /// What the list lacks goes if the server says that it is gone; whether it says so of all.
+    async fn let_go(&self, way: Way, list: &List, memory: &mut Memory) -> Result<bool, Error> {
+        let lacking: Vec<Text> = memory.held.keys().filter(|name| !list.contains_key(*name)).cloned().collect();
+        let asked: Vec<_> = lacking.iter().map(|name| async move { (name, self.is_gone(way, name).await) }).collect();
+        let answers: Vec<_> = stream::iter(asked).buffer_unordered(self.concurrency).collect().await;
+        let mut gone = Vec::new();
+        for (name, outcome) in answers {
+            if outcome? {
+                gone.push(name);
+            }
+        }
+        gone.iter().for_each(|name| drop(memory.held.remove(*name)));
+        Ok(gone.len() == lacking.len())
+    }
+
+    fn leave_out(&self, memory: &mut Memory, name: &Text, why: &'static str, listed: Option<Text>) {
+        let before = memory.left_out.insert(name.clone(), (why, listed));
+        if before.is_none_or(|(before, _)| before != why) {
+            let Source { registry, namespace, group, .. } = self;
+            warn!(%registry, %namespace, %group, manifest = %name, why, "A manifest is not read.");
+        }
+    }
+}
+
+/// As Nacos counts it.
+fn md5_of(text: &str) -> Text {
+    format!("{:x}", md5::compute(text)).into()
+}

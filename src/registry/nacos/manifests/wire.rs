@@ -1,0 +1,37 @@
+//! The JSON of Nacos' configuration, as the servers write it.
+//!
+//! What makes a list a list, and a text a text, is required: an error's JSON must never read as an empty list.
+
+use serde::Deserialize;
+use std::borrow::Cow;
+
+/// A page of a list.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Page<'a> {
+    pub(super) total_count: usize,
+    #[serde(borrow)]
+    pub(super) page_items: Vec<Item<'a>>,
+}
+
+/// A text in a list. Servers up to 2.x write the content and no md5, 3.x the md5 and no content.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Item<'a> {
+    #[serde(borrow)]
+    pub(super) data_id: Cow<'a, str>,
+    #[serde(borrow, alias = "groupName")]
+    pub(super) group: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) md5: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) content: Option<Cow<'a, str>>,
+}
+
+/// A text, asked for by itself.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Content<'a> {
+    #[serde(borrow)]
+    pub(super) content: Cow<'a, str>,
+}

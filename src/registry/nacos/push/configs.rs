@@ -1,0 +1,263 @@
+//! Listening to Nacos' configuration by gRPC, for `manifests`: one connection to one server, from its beginning to its end.
+//!
+//! As with services, what the server says only means that something has changed. Each text is listened to with the md5 that
+//! is known, so that what has changed before is said at once. New and deleted texts are told by fuzzy watch where the server
+//! has that (3.x); elsewhere lists find the new ones. Nothing is asked here but to listen.
+
+use super::{
+    Error, HEALTH_PERIOD,
+    connection::Connection,
+    endpoint,
+    wire::{self, Headers},
+};
+use crate::{
+    model::Text,
+    pb::nacos::Payload,
+    registry::nacos::{client::Client, config::Config},
+};
+use futures_util::{Stream, StreamExt};
+use reqwest::Url;
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::{Value, json};
+use std::{borrow::Cow, collections::BTreeMap, pin::pin, sync::Arc};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
+use tonic::Status;
+use tracing::debug;
+
+/// Texts in one request.
+const AT_ONCE: usize = 1000;
+/// Answers to the server that wait for the network. It asks one question at a time.
+const ANSWERS: usize = 64;
+
+/// What is listened to, by namespace.
+pub(in crate::registry::nacos) type Watched = BTreeMap<Text, Texts>;
+
+/// The texts of a namespace.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::registry::nacos) struct Texts {
+    /// What the server calls the namespace: up to 2.x the public one has no name, and what one may read follows from it.
+    pub(in crate::registry::nacos) tenant: Text,
+    /// By name.
+    pub(in crate::registry::nacos) md5s: BTreeMap<Text, Text>,
+}
+
+/// Which of the texts that are listened to have changed: all that matters is whether there are any.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ChangedConfigs {
+    #[serde(default)]
+    changed_configs: Option<Vec<IgnoredAny>>,
+}
+
+/// Texts that a fuzzy watch matches.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FuzzySync<'a> {
+    #[serde(borrow, default)]
+    sync_type: Cow<'a, str>,
+}
+
+/// Who listens.
+pub(in crate::registry::nacos) struct Listening<'a> {
+    pub(in crate::registry::nacos) config: &'a Config,
+    pub(in crate::registry::nacos) client: &'a Client,
+    pub(in crate::registry::nacos) group: &'a Text,
+    pub(in crate::registry::nacos) watched: watch::Receiver<Arc<Watched>>,
+    /// The connection stands.
+    pub(in crate::registry::nacos) connected: &'a (dyn Fn() + Sync),
+    /// Something may have changed.
+    pub(in crate::registry::nacos) changed: &'a (dyn Fn() + Sync),
+}
+
+impl Listening<'_> {
+    /// Listens until the connection ends; why it did.
+    pub(in crate::registry::nacos) async fn session(&self, server: &Url) -> Error {
+        let opened = match endpoint(server, self.config) {
+            Ok(endpoint) => Connection::open(&endpoint, server.as_str(), &self.config.connection).await,
+            Err(error) => Err(error),
+        };
+        let connection = match opened {
+            Ok(connection) => connection,
+            Err(error) => return error,
+        };
+        let (answers, queue) = mpsc::channel(ANSWERS);
+        let said = connection.stream(queue);
+        tokio::select! {
+            error = self.hear(said, answers) => error,
+            outcome = self.stay(&connection, server) => match outcome {
+                Ok(()) => Error::Closed,
+                Err(error) => error,
+            },
+        }
+    }
+
+    /// What the server says, and our answers.
+    async fn hear(&self, said: impl Stream<Item = Result<Payload, Status>>, answers: mpsc::Sender<Payload>) -> Error {
+        let mut said = pin!(said);
+        while let Some(payload) = said.next().await {
+            let answered = match payload {
+                Ok(payload) => match self.heard(&payload) {
+                    Ok((answer, outcome)) => {
+                        let sent = match answer {
+                            Some(answer) => answers.send(answer).await.map_err(|_| Error::Closed),
+                            None => Ok(()),
+                        };
+                        sent.and(outcome)
+                    }
+                    Err(error) => Err(error),
+                },
+                Err(status) => Err(Error::Broken(Box::new(status))),
+            };
+            if let Err(error) = answered {
+                return error;
+            }
+        }
+        Error::Closed
+    }
+
+    /// One thing said: its answer, and whether the connection goes on.
+    fn heard(&self, payload: &Payload) -> Result<(Option<Payload>, Result<(), Error>), Error> {
+        let mut outcome = Ok(());
+        match wire::kind(payload) {
+            "ConfigChangeNotifyRequest" | "ConfigFuzzyWatchChangeNotifyRequest" => (self.changed)(),
+            // With the first ones the server tells what is there; later ones tell what was missed.
+            "ConfigFuzzyWatchSyncRequest" if wire::read::<FuzzySync<'_>>(payload)?.sync_type == MISSED => {
+                (self.changed)()
+            }
+            "ConnectResetRequest" => {
+                outcome = Err(Error::Reset { server: None });
+            }
+            _ => {}
+        }
+        Ok((answer(payload)?, outcome))
+    }
+
+    /// Listens to what is wanted, and looks whether the server is there, as long as it is.
+    async fn stay(&self, connection: &Connection, server: &Url) -> Result<(), Error> {
+        connection.until_known().await?;
+        tokio::select! {
+            error = health(connection) => Err(error),
+            outcome = self.follow(connection, server) => outcome,
+        }
+    }
+
+    /// Never ends well but by the end of who wants it.
+    async fn follow(&self, connection: &Connection, server: &Url) -> Result<(), Error> {
+        let (mut watched, mut before) = (self.watched.clone(), Arc::new(Watched::new()));
+        let mut first = true;
+        loop {
+            let target = watched.borrow_and_update().clone();
+            for (namespace, texts) in target.iter() {
+                let known = before.get(namespace).map(|texts| &texts.md5s);
+                let other = texts.md5s.iter().filter(|(name, md5)| known.and_then(|k| k.get(*name)) != Some(*md5));
+                self.listen(connection, server, &texts.tenant, other.collect(), true).await?;
+                if known.is_none() {
+                    self.watch(connection, server, namespace, texts).await?;
+                }
+            }
+            for (namespace, texts) in before.iter() {
+                let kept = target.get(namespace).map(|texts| &texts.md5s);
+                let gone = texts.md5s.iter().filter(|(name, _)| kept.is_none_or(|kept| !kept.contains_key(*name)));
+                self.listen(connection, server, &texts.tenant, gone.collect(), false).await?;
+            }
+            before = target;
+            if std::mem::take(&mut first) {
+                (self.connected)();
+            }
+            if watched.changed().await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Listens to texts of one namespace, or ends that.
+    async fn listen(
+        &self,
+        connection: &Connection,
+        server: &Url,
+        tenant: &str,
+        texts: Vec<(&Text, &Text)>,
+        listen: bool,
+    ) -> Result<(), Error> {
+        let group = &**self.group;
+        for some in texts.chunks(AT_ONCE) {
+            let context = |(name, md5): &(&Text, &Text)| json!({"tenant": tenant, "group": group, "dataId": ***name, "md5": ***md5});
+            let contexts: Vec<Value> = some.iter().map(context).collect();
+            // Who may listen is judged by the first one's tenant and the group beside them.
+            let body = json!({"listen": listen, "configListenContexts": contexts, "tenant": tenant, "group": group, "module": "config"});
+            let answer = self.ask(connection, server, tenant, "ConfigBatchListenRequest", &body).await?;
+            let changed = wire::read::<ChangedConfigs>(&answer)?.changed_configs.is_some_and(|c| !c.is_empty());
+            if listen && changed {
+                (self.changed)();
+            }
+        }
+        Ok(())
+    }
+
+    /// Has new and deleted texts told. A server that cannot do that, has too much of it or grants it to none but its
+    /// administrators says so, and lists find them.
+    async fn watch(&self, connection: &Connection, server: &Url, namespace: &Text, texts: &Texts) -> Result<(), Error> {
+        let received: Vec<String> = texts.md5s.keys().map(|name| group_key(name, self.group, namespace)).collect();
+        let pattern = format!("{namespace}>>{}>>*", self.group);
+        let body = json!({"groupKeyPattern": pattern, "receivedGroupKeys": received, "watchType": "WATCH",
+            "initializing": true, "module": "config"});
+        match self.ask(connection, server, &texts.tenant, "ConfigFuzzyWatchRequest", &body).await {
+            Err(error) if error.is_refusal() => {
+                debug!(%server, %namespace, %error, "No fuzzy watch; new manifests are found by lists.");
+                Ok(())
+            }
+            outcome => outcome.map(drop),
+        }
+    }
+
+    /// One question, once more with a new token if ours is refused.
+    async fn ask(
+        &self,
+        connection: &Connection,
+        server: &Url,
+        tenant: &str,
+        kind: &'static str,
+        body: &Value,
+    ) -> Result<Payload, Error> {
+        let credentials = |error| Error::Credentials(Box::new(error));
+        let headers = |session: Option<&_>| -> Headers { self.client.identify_config(session, tenant, self.group) };
+        let session = self.client.session(server, None).await.map_err(credentials)?;
+        match connection.config(kind, headers(session.as_ref()), body).await {
+            Err(error) if error.is_denied() && session.is_some() => {
+                let renewed = self.client.session(server, session.as_ref()).await.map_err(credentials)?;
+                connection.config(kind, headers(renewed.as_ref()), body).await
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+/// What fuzzy watch calls the list of what was missed.
+const MISSED: &str = "FUZZY_WATCH_DIFF_SYNC_NOTIFY";
+
+/// A text as fuzzy watch names it.
+fn group_key(name: &str, group: &str, namespace: &str) -> String {
+    let escaped = |part: &str| part.replace('%', "%25").replace('+', "%2B");
+    format!("{}+{}+{}", escaped(name), escaped(group), escaped(namespace))
+}
+
+/// The answer that the server waits for when it asks, whatever it is: one of the like name.
+fn answer(payload: &Payload) -> Result<Option<Payload>, Error> {
+    let Some(subject) = wire::kind(payload).strip_suffix("Request") else { return Ok(None) };
+    let asked: wire::Asked<'_> = wire::read(payload)?;
+    let body = json!({"resultCode": wire::SUCCESS, "errorCode": 0, "success": true, "requestId": asked.request_id});
+    Ok(Some(wire::payload(&format!("{subject}Response"), Headers::new(), "", &body)))
+}
+
+/// As [`super::worker`] does it.
+async fn health(connection: &Connection) -> Error {
+    loop {
+        sleep(HEALTH_PERIOD).await;
+        if let Err(error) = connection.healthy().await {
+            return error;
+        }
+    }
+}
