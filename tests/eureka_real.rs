@@ -20,12 +20,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
-use support::{
-    eureka::{Eureka, Recorder},
-    heard::Heard,
-    programs::Program,
-    servers::prepared,
-};
+use support::{eureka::Eureka, heard::Heard, programs::Program, servers::prepared, tcp_proxy::TcpProxy};
 use tokio::time::timeout;
 
 fn config(urls: &[&str]) -> Config {
@@ -46,7 +41,7 @@ fn health(heard: &Heard, app: &str) -> Vec<(Health, bool)> {
 async fn everything_that_happens_to_an_instance_is_followed_by_reading_only() {
     let Some(eureka) = Eureka::start().await else { return };
     for delta in [true, false] {
-        let recorder = Recorder::to(eureka.address()).await;
+        let recorder = TcpProxy::start(eureka.address()).await;
         let mut heard = read(Config { delta, ..config(&[&recorder.url()]) });
         heard.list().await;
         let changes = json!({"metadata": {"version": "v1", "zone": "z1", "weight": "2"}, "vipAddress": "shop,orders"});
@@ -85,9 +80,10 @@ async fn everything_that_happens_to_an_instance_is_followed_by_reading_only() {
         heard.until("all to be gone", |h| h.endpoints().is_empty()).await;
         assert_eq!(heard.removed.len(), if delta { 2 } else { 0 }, "{:?}", heard.removed);
         assert_eq!(heard.failed, 0, "{:?}", heard.errors);
-        let requests = recorder.requests();
-        let (lists, deltas): (Vec<_>, Vec<_>) = requests.iter().partition(|request| *request == "GET /eureka/apps");
-        assert!(deltas.iter().all(|request| *request == "GET /eureka/apps/delta"), "{deltas:?}");
+        let requests = recorder.asked();
+        let (lists, deltas): (Vec<_>, Vec<_>) =
+            requests.iter().partition(|request| *request == "GET /eureka/apps HTTP/1.1");
+        assert!(deltas.iter().all(|request| *request == "GET /eureka/apps/delta HTTP/1.1"), "{deltas:?}");
         assert_eq!(deltas.is_empty(), !delta);
         eprintln!("delta {delta}: {} lists, {} deltas", lists.len(), deltas.len());
     }
@@ -224,7 +220,7 @@ async fn changes_and_whole_lists_end_in_the_same_state() {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let recorder = Recorder::to(eureka.address()).await;
+    let recorder = TcpProxy::start(eureka.address()).await;
     let mut by_delta = read(config(&[&recorder.url()]));
     let mut whole = read(Config { delta: false, ..config(&[&eureka.url()]) });
     let (mut model, mut nudges) = (Model::new(), 0);
@@ -241,8 +237,8 @@ async fn changes_and_whole_lists_end_in_the_same_state() {
         assert_eq!(services(&by_delta), services(&whole), "after batch {batch}");
     }
     assert_eq!((by_delta.failed, whole.failed), (0, 0));
-    let requests = recorder.requests();
-    let lists = requests.iter().filter(|request| *request == "GET /eureka/apps").count();
+    let requests = recorder.asked();
+    let lists = requests.iter().filter(|request| *request == "GET /eureka/apps HTTP/1.1").count();
     let changes = BATCHES * CHANGES;
     eprintln!(
         "{changes} changes; {lists} lists among {} requests; {nudges} answers were kept too long",

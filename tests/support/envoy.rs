@@ -1,16 +1,14 @@
 //! A real Envoy 1.40, as a process of its own: started on a bootstrap with free ports, asked over its admin page, ended by
 //! its process id.
 
-use super::{servers::lacking, until};
+use super::{process::Process, servers::lacking, until};
 use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Stdio,
     time::Duration,
 };
-use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 /// The addresses in `envoy-examples/`.
 pub const XDS: Port = Port("127.0.0.1", 16_010);
@@ -35,8 +33,7 @@ impl Port {
 
 /// A running Envoy; killed when dropped.
 pub struct Envoy {
-    _child: Child,
-    folder: TempDir,
+    process: Process,
     client: reqwest::Client,
     /// Its admin page.
     pub admin: SocketAddr,
@@ -99,24 +96,18 @@ impl Envoy {
         let bootstrap = LISTENER.replaced(&ADMIN.replaced(bootstrap, any), any);
         let path = |name: &str| folder.path().join(name);
         fs::write(path("envoy.yaml"), bootstrap).unwrap();
-        let log = fs::File::create(path("log")).unwrap();
-        let child = Command::new(binary)
+        let mut command = Command::new(binary);
+        command
             .arg("-c")
             .arg(path("envoy.yaml"))
             .arg("--admin-address-path")
             .arg(path("admin"))
             .args(["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning"])
-            .args(["--component-log-level", "upstream:info,config:info"])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+            .args(["--component-log-level", "upstream:info,config:info"]);
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
-        let mut envoy = Envoy { _child: child, folder, client, admin: any, listener: any };
+        let mut envoy = Envoy { process: Process::start(folder, command), client, admin: any, listener: any };
         envoy.admin = until("Envoy to open its admin page", Duration::from_secs(30), async || {
-            let admin = fs::read_to_string(envoy.folder.path().join("admin")).unwrap_or_default();
+            let admin = fs::read_to_string(envoy.process.folder().join("admin")).unwrap_or_default();
             admin.trim().parse().map_err(|_| envoy.log())
         })
         .await;
@@ -197,9 +188,7 @@ impl Envoy {
 
     /// The end of its log.
     pub fn log(&self) -> String {
-        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(40)..].join("\n")
+        self.process.tail()
     }
 }
 

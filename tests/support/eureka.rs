@@ -2,37 +2,26 @@
 //! tell it, killed, started again with nothing in it. Its process ends with the value, also when a test panics.
 
 use super::{
-    servers::{free_port, prepared, script},
+    process::{self, Process},
+    servers::{free_port, prepared},
     until,
 };
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use std::{
-    fs,
     net::SocketAddr,
     path::Path,
-    process::Stdio,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
-use tempfile::TempDir;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy},
-    net::{TcpListener, TcpStream},
-    process::{Child, Command},
-    task::JoinHandle,
-};
+use tokio::process::Command;
 
 /// A server on a busy machine.
 const START: Duration = Duration::from_secs(120);
 
 /// A server; killed when dropped.
 pub struct Eureka {
-    child: Child,
-    folder: TempDir,
+    process: Process,
     environment: Vec<(&'static str, String)>,
     port: u16,
     http: Client,
@@ -75,9 +64,9 @@ impl Eureka {
     fn spawn(port: u16, environment: &[(&'static str, &str)]) -> Eureka {
         let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.to_string())).collect();
         let folder = tempfile::tempdir().unwrap();
-        let child = run(port, folder.path(), &environment);
+        let command = command(port, folder.path(), &environment);
         let http = Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
-        Eureka { child, folder, environment, port, http }
+        Eureka { process: Process::start(folder, command), environment, port, http }
     }
 
     /// Where it listens.
@@ -92,15 +81,13 @@ impl Eureka {
 
     /// Ends it at once, as a crash would.
     pub async fn kill(&mut self) {
-        if self.child.try_wait().unwrap().is_none() {
-            self.child.kill().await.unwrap();
-        }
+        self.process.kill().await;
     }
 
     /// Starts it again, on its port. It has forgotten everything.
     pub async fn restart(&mut self) {
-        self.kill().await;
-        self.child = run(self.port, self.folder.path(), &self.environment);
+        let command = command(self.port, self.process.folder(), &self.environment);
+        self.process.restart(command).await;
         self.ready().await;
     }
 
@@ -141,7 +128,7 @@ impl Eureka {
         until("Eureka to answer", START, || async {
             match self.send(Method::GET, "/apps", String::new()).await {
                 Ok(StatusCode::OK | StatusCode::UNAUTHORIZED) => Ok(()),
-                other => Err(format!("{other:?}\n{}", self.log())),
+                other => Err(format!("{other:?}\n{}", self.process.tail())),
             }
         })
         .await;
@@ -152,99 +139,12 @@ impl Eureka {
         let request = request.header("content-type", "application/json").body(body);
         request.send().await.map(|answer| answer.status()).map_err(|error| format!("{error:?}"))
     }
-
-    /// The end of what it has printed.
-    fn log(&self) -> String {
-        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(20)..].join("\n")
-    }
 }
 
-impl Drop for Eureka {
-    /// Waits for the end, so that the folder is removed from under nobody.
-    #[expect(clippy::disallowed_methods, reason = "nothing can be awaited here, and nothing else is to run meanwhile")]
-    fn drop(&mut self) {
-        let _ = self.child.start_kill();
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-/// A wire to a server that remembers what was asked on it.
-pub struct Recorder {
-    address: SocketAddr,
-    asked: Arc<Mutex<Vec<u8>>>,
-    accepting: JoinHandle<()>,
-}
-
-impl Recorder {
-    /// To that address.
-    pub async fn to(target: SocketAddr) -> Recorder {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let remembered = asked.clone();
-        let accepting = tokio::spawn(async move {
-            loop {
-                let (client, _) = listener.accept().await.unwrap();
-                tokio::spawn(carry(client, target, remembered.clone()));
-            }
-        });
-        Recorder { address, asked, accepting }
-    }
-
-    /// Its address as configuration has it.
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    /// The first line of each request.
-    pub fn requests(&self) -> Vec<String> {
-        let text = String::from_utf8_lossy(&self.asked.lock().unwrap()).into_owned();
-        text.lines().filter_map(|line| Some(line.strip_suffix(" HTTP/1.1")?.to_owned())).collect()
-    }
-}
-
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
-}
-
-async fn carry(mut client: TcpStream, target: SocketAddr, asked: Arc<Mutex<Vec<u8>>>) {
-    let Ok(mut server) = TcpStream::connect(target).await else { return };
-    let (mut from_client, mut to_client) = client.split();
-    let (mut from_server, mut to_server) = server.split();
-    let up = async {
-        let mut buffer = vec![0; 1 << 14];
-        while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
-            asked.lock().unwrap().extend_from_slice(&buffer[..length]);
-            if to_server.write_all(&buffer[..length]).await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::select! {
-        () = up => {}
-        _ = copy(&mut from_server, &mut to_client) => {}
-    }
-}
-
-fn run(port: u16, folder: &Path, environment: &[(&'static str, String)]) -> Child {
-    let log = fs::File::options().append(true).create(true).open(folder.join("log")).unwrap();
-    Command::new(script("eureka"))
-        .args(["run", &port.to_string()])
-        .arg(folder)
-        .envs(environment.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap()
+fn command(port: u16, folder: &Path, environment: &[(&'static str, String)]) -> Command {
+    let mut command = process::run("eureka", port, folder);
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    command
 }
 
 /// A registration counts only if it is not older than the one that is there.

@@ -1,19 +1,16 @@
 //! Istio's own client of config sources (`tests/istio-judge`), as a process of its own: what it holds after its own
 //! subscriptions, validation and rules of deletion is what an Istiod would hold.
 
-use super::until;
+use super::{process::Process, until};
 use serde::Deserialize;
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
-    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Stdio,
     time::Duration,
 };
-use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 /// The type that it asks for entries by.
 pub const ENTRIES: &str = "networking.istio.io/v1/ServiceEntry";
@@ -22,8 +19,7 @@ pub const TYPES: usize = 16;
 
 /// A running judge; killed when dropped.
 pub struct Judge {
-    _child: Child,
-    folder: TempDir,
+    process: Process,
     client: reqwest::Client,
     page: String,
 }
@@ -58,37 +54,28 @@ impl Judge {
 
     /// The same, of a revision.
     pub async fn of_revision(sources: &[SocketAddr], revision: &str) -> Option<Judge> {
-        let judge = Self::launch(sources, revision).await?;
-        let log = judge.folder.path().join("log");
-        let page = until("the judge to connect", Duration::from_secs(20), || async {
-            let log = fs::read_to_string(&log).unwrap_or_default();
+        let mut judge = Self::launch(sources, revision).await?;
+        judge.page = until("the judge to connect", Duration::from_secs(20), async || {
+            let log = judge.log();
             log.lines().find_map(|line| line.strip_prefix("judging on ")).map(str::to_owned).ok_or(log.clone())
         })
         .await;
-        Some(Judge { page, ..judge })
+        Some(judge)
     }
 
     /// Starts one that may fail.
     async fn launch(sources: &[SocketAddr], revision: &str) -> Option<Judge> {
         let binary = binary().await?;
-        let folder = tempfile::tempdir().unwrap();
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        let child = Command::new(binary)
-            .args(["--revision", revision])
-            .args(sources.iter().map(|source| format!("--source={source}")))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(binary);
+        command.args(["--revision", revision]).args(sources.iter().map(|source| format!("--source={source}")));
+        let process = Process::start(tempfile::tempdir().unwrap(), command);
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
-        Some(Judge { _child: child, folder, client, page: String::new() })
+        Some(Judge { process, client, page: String::new() })
     }
 
     /// What it has printed: refused entries stand here, as in Istiod's log.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap()
+        self.process.log()
     }
 
     /// Whether every type of every source was answered: then an Istiod opens its port.

@@ -2,23 +2,18 @@
 //! killed, started again with its data or without. Its process ends with the value, also when a test panics.
 
 use super::{
-    servers::{prepared, script},
+    process::{self, Process},
+    servers::prepared,
     until,
 };
 use reqwest::{Client, Method, Url};
 use std::{
-    fs,
     net::{SocketAddr, TcpListener},
     path::Path,
-    process::Stdio,
     sync::atomic::{AtomicU16, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tempfile::TempDir;
-use tokio::{
-    process::{Child, Command},
-    task::JoinHandle,
-};
+use tokio::{process::Command, task::JoinHandle};
 
 /// Of Nacos: a fresh server on a busy machine may take most of it.
 const START: Duration = Duration::from_secs(120);
@@ -29,8 +24,7 @@ const BEAT: Duration = Duration::from_secs(3);
 
 /// A server; killed when dropped.
 pub struct Nacos {
-    child: Child,
-    folder: TempDir,
+    process: Process,
     environment: Vec<(&'static str, &'static str)>,
     api: Api,
 }
@@ -62,8 +56,9 @@ impl Nacos {
         let (port, folder) = (free_ports(), tempfile::tempdir().unwrap());
         let http = Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
         let api = Api { script, port, http, token: None };
-        let child = api.spawn(folder.path(), environment);
-        let mut nacos = Nacos { child, folder, environment: environment.to_vec(), api };
+        let command = api.command(folder.path(), environment);
+        let process = Process::start(folder, command);
+        let mut nacos = Nacos { process, environment: environment.to_vec(), api };
         nacos.ready().await;
         Some(nacos)
     }
@@ -85,22 +80,19 @@ impl Nacos {
 
     /// Ends it at once, as a crash would.
     pub async fn kill(&mut self) {
-        if self.child.try_wait().unwrap().is_none() {
-            self.child.kill().await.unwrap();
-        }
+        self.process.kill().await;
     }
 
     /// Starts it again, with its data, on its ports.
     pub async fn restart(&mut self) {
-        self.kill().await;
-        self.child = self.api.spawn(self.folder.path(), &self.environment);
+        let command = self.api.command(self.process.folder(), &self.environment);
+        self.process.restart(command).await;
         self.ready().await;
     }
 
     /// Starts it again with nothing in it, on its ports.
     pub async fn restart_empty(&mut self) {
-        self.kill().await;
-        self.folder = tempfile::tempdir().unwrap();
+        self.process.empty().await;
         self.restart().await;
     }
 
@@ -264,16 +256,14 @@ impl Nacos {
     async fn ready(&mut self) {
         let (v1, v3) = ("/v1/console/health/readiness", "/v3/admin/core/state/readiness");
         for starts_left in (0..STARTS).rev() {
-            let (api, log) = (&self.api, self.folder.path().join("log"));
-            let child = &mut self.child;
+            let (api, process) = (&self.api, &mut self.process);
             let answered = until(api.script, START, || {
-                let ended = matches!(child.try_wait(), Ok(Some(_))) && starts_left > 0;
-                let log = log.clone();
+                let (ended, tail) = (process.ended().is_some() && starts_left > 0, process.tail());
                 async move {
                     match api.send(Method::GET, v1, v3, "").await {
                         Ok(_) => Ok(true),
                         Err(_) if ended => Ok(false),
-                        Err(why) => Err(format!("{why}\n{}", end_of(&log))),
+                        Err(why) => Err(format!("{why}\n{tail}")),
                     }
                 }
             })
@@ -281,19 +271,8 @@ impl Nacos {
             if answered {
                 return;
             }
-            self.child = self.api.spawn(self.folder.path(), &self.environment);
-        }
-    }
-}
-
-impl Drop for Nacos {
-    /// Waits for the end, so that the folder is removed from under nobody.
-    #[expect(clippy::disallowed_methods, reason = "nothing can be awaited here, and nothing else is to run meanwhile")]
-    fn drop(&mut self) {
-        let _ = self.child.start_kill();
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
+            let command = self.api.command(self.process.folder(), &self.environment);
+            self.process.restart(command).await;
         }
     }
 }
@@ -309,19 +288,11 @@ impl Api {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The process, with its data in a folder.
-    fn spawn(&self, folder: &Path, environment: &[(&'static str, &'static str)]) -> Child {
-        let log = fs::File::options().append(true).create(true).open(folder.join("log")).unwrap();
-        Command::new(script(self.script))
-            .args(["run", &self.port.to_string()])
-            .arg(folder)
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap()
+    /// What runs it, with its data in a folder.
+    fn command(&self, folder: &Path, environment: &[(&'static str, &'static str)]) -> Command {
+        let mut command = process::run(self.script, self.port, folder);
+        command.envs(environment.iter().copied());
+        command
     }
 
     /// One request, at the path of the server's generation. Its body, or why it was refused.
@@ -341,13 +312,6 @@ impl Api {
         let (status, body) = (answer.status(), answer.text().await.map_err(|error| format!("{error:?}"))?);
         if status.is_success() { Ok(body) } else { Err(format!("{url}: {status} {body}")) }
     }
-}
-
-/// The end of what it has printed.
-fn end_of(log: &Path) -> String {
-    let log = fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(20)..].join("\n")
 }
 
 fn instance(service: &str, address: &str, more: &str) -> String {

@@ -1,20 +1,18 @@
 //! The product itself, as a process of its own: started on free ports, asked over HTTP, ended by its process id.
 
-use super::until;
+use super::{process::Process, until};
 use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Stdio,
     time::Duration,
 };
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 /// A running `portolan serve`; killed when dropped.
 pub struct Portolan {
-    child: Child,
-    folder: TempDir,
+    process: Process,
     /// Where Envoys connect.
     pub xds: SocketAddr,
     /// Where people ask.
@@ -42,44 +40,33 @@ impl Portolan {
     }
 
     async fn spawn(folder: TempDir, args: &[&str]) -> Portolan {
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_portolan"))
-            .args(args)
-            .env("PORTOLAN_LOG", "debug")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let path = folder.path().join("log");
-        let (xds, admin) = until("Portolan to print its addresses", Duration::from_secs(20), || {
-            let path = path.clone();
-            async move {
-                let log = fs::read_to_string(&path).unwrap_or_default();
-                match (address_after(&log, "xDS on "), address_after(&log, "Admin on http://")) {
-                    (Some(xds), Some(admin)) => Ok((xds, admin)),
-                    _ => Err(log),
-                }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
+        command.args(args).env("PORTOLAN_LOG", "debug");
+        let process = Process::start(folder, command);
+        let (xds, admin) = until("Portolan to print its addresses", Duration::from_secs(20), async || {
+            let log = process.log();
+            match (address_after(&log, "xDS on "), address_after(&log, "Admin on http://")) {
+                (Some(xds), Some(admin)) => Ok((xds, admin)),
+                _ => Err(log),
             }
         })
         .await;
-        Portolan { child, folder, xds, admin }
+        Portolan { process, xds, admin }
     }
 
     /// Everything that it has printed so far.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap()
+        self.process.log()
     }
 
     /// A folder that lives as long as the process.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.process.folder()
     }
 
     /// The path of its configuration.
     pub fn config(&self) -> PathBuf {
-        self.folder.path().join("portolan.yaml")
+        self.process.folder().join("portolan.yaml")
     }
 
     /// The body of an admin page, with its status.
@@ -109,19 +96,17 @@ impl Portolan {
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.child.id().expect("it still runs")
+        self.process.pid()
     }
 
     /// Asks it politely to end, and waits for that.
     pub async fn terminate(mut self) -> std::process::ExitStatus {
-        let pid = self.pid().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
-        tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await.expect("it ends in time").unwrap()
+        self.process.terminate(Duration::from_secs(20)).await
     }
 
     /// Ends it at once, as a crash would.
     pub async fn kill(mut self) {
-        self.child.kill().await.unwrap();
+        self.process.kill().await;
     }
 }
 

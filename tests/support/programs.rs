@@ -3,18 +3,14 @@
 //! [`servers::prepared`](super::servers::prepared) or [`netns::inside`](super::netns::inside).
 
 use super::{
-    servers::{free_port, script},
+    process::{self, Process},
+    servers::free_port,
     until,
 };
-use std::{
-    fs,
-    process::{ExitStatus, Stdio},
-    time::Duration,
-};
-use tempfile::TempDir;
+use std::{process::ExitStatus, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
-    process::{Child, ChildStdin, ChildStdout, Command},
+    process::{ChildStdin, ChildStdout},
     time::{Instant, timeout},
 };
 
@@ -29,8 +25,7 @@ const CALL: Duration = Duration::from_secs(20);
 
 /// A running program; killed when dropped.
 pub struct Program {
-    child: Child,
-    folder: TempDir,
+    process: Process,
     /// Where it listens.
     pub port: u16,
 }
@@ -50,11 +45,11 @@ impl Program {
 
     /// The same on a given port.
     pub async fn start_on(name: &str, port: u16, words: &[&str]) -> Program {
-        let mut program = Self::spawn(name, port, words, Stdio::piped(), None);
+        let mut program = Self::spawn(name, port, words, false);
         until(name, START, || {
             let log = program.log();
             let ready = log.lines().any(|line| line.starts_with("READY"));
-            if let (false, Some(status)) = (ready, program.child.try_wait().unwrap()) {
+            if let (false, Some(status)) = (ready, program.process.ended()) {
                 panic!("{name} has ended before it was ready, {status}: {log}");
             }
             async move { if ready { Ok(()) } else { Err(log) } }
@@ -82,7 +77,7 @@ impl Program {
 
     /// Has `nacos-go` or `nacos-node` change what it has registered: `weight=2 enabled=false`.
     pub async fn tell(&mut self, keys: &str) {
-        let input = self.child.stdin.as_mut().expect("it was started with one");
+        let input = self.process.input().as_mut().expect("it was started with one");
         input.write_all(format!("{keys}\n").as_bytes()).await.unwrap();
         let done = format!("DONE {keys}");
         until(&done, SOON, async || match self.log() {
@@ -94,46 +89,32 @@ impl Program {
 
     /// What a program prints that ends by itself.
     pub async fn output(name: &str, words: &[&str]) -> String {
-        let mut program = Self::spawn(name, 0, words, Stdio::null(), None);
-        let status = timeout(START, program.child.wait()).await.expect("it ends in time").unwrap();
+        let mut program = Self::spawn(name, 0, words, false);
+        let status = program.process.end(START).await;
         assert!(status.success(), "{name}: {}", program.log());
         program.log()
     }
 
     /// Everything that it has printed; a consumer's answers excepted.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        self.process.log()
     }
 
     /// Asks it politely to end, so that it takes itself out of its registry, and waits for that.
     pub async fn stop(mut self) -> ExitStatus {
-        let pid = self.child.id().expect("it still runs").to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
-        match timeout(STOP, self.child.wait()).await {
-            Ok(status) => status.unwrap(),
-            Err(_) => panic!("it did not end within {STOP:?}:\n{}", self.log()),
-        }
+        self.process.terminate(STOP).await
     }
 
     /// Ends it at once, as a crash would: what it has registered stays until its registry notices.
     pub async fn kill(mut self) {
-        self.child.kill().await.unwrap();
+        self.process.kill().await;
     }
 
-    fn spawn(name: &str, port: u16, words: &[&str], input: Stdio, output: Option<Stdio>) -> Program {
+    fn spawn(name: &str, port: u16, words: &[&str], read: bool) -> Program {
         let folder = tempfile::tempdir().unwrap();
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        let child = Command::new(script(name))
-            .args(["run", &port.to_string()])
-            .arg(folder.path())
-            .args(words)
-            .stdin(input)
-            .stdout(output.unwrap_or_else(|| log.try_clone().unwrap().into()))
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        Program { child, folder, port }
+        let mut command = process::run(name, port, folder.path());
+        command.args(words);
+        Program { process: Process::start_with_input(folder, command, read), port }
     }
 }
 
@@ -141,9 +122,9 @@ impl Consumer {
     /// A Dubbo consumer that calls what listens on that port of 127.0.0.1, and is ready.
     pub async fn start(line: u8, port: u16, keys: &[&str]) -> Consumer {
         let words = [&["consumer"], keys].concat();
-        let mut program = Program::spawn(&format!("dubbo{line}"), port, &words, Stdio::piped(), Some(Stdio::piped()));
-        let orders = program.child.stdin.take().unwrap();
-        let answers = BufReader::new(program.child.stdout.take().unwrap()).lines();
+        let mut program = Program::spawn(&format!("dubbo{line}"), port, &words, true);
+        let orders = program.process.input().take().unwrap();
+        let answers = BufReader::new(program.process.take_output().unwrap()).lines();
         let mut consumer = Consumer { program, orders, answers };
         let ready = consumer.line(START).await;
         assert!(ready.starts_with("READY"), "{ready}");

@@ -1,5 +1,5 @@
-//! A TCP proxy before a server: cuts connections, swallows what they carry, and notes what is asked by HTTP and what kinds
-//! of messages are sent to a Nacos by gRPC.
+//! A TCP proxy before a server: cuts connections, lets none through, swallows what they carry, and notes what is asked by
+//! HTTP and what kinds of messages are sent to a Nacos by gRPC.
 
 use std::{
     net::SocketAddr,
@@ -39,6 +39,8 @@ struct Log {
 struct State {
     /// Nothing passes, and nobody is told.
     silent: bool,
+    /// Every connection is closed, new ones too.
+    severed: bool,
     /// Connections of an earlier number are closed.
     cut: u32,
     /// Through connections of an earlier number nothing passes any more.
@@ -65,6 +67,9 @@ impl TcpProxy {
         let log = Log { asked: asked.clone(), messages: messages.clone(), said_at: said_at.clone() };
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                if accepted.borrow().severed {
+                    continue;
+                }
                 let mut number = 0;
                 accepted.send_modify(|state| {
                     number = state.number;
@@ -79,6 +84,21 @@ impl TcpProxy {
     /// Closes all connections; new ones are taken.
     pub fn cut(&self) {
         self.state.send_modify(|state| state.cut = state.number);
+    }
+
+    /// Its address as configuration has it.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Closes all connections, and every new one.
+    pub fn sever(&self) {
+        self.state.send_modify(|state| state.severed = true);
+    }
+
+    /// Takes new connections again.
+    pub fn heal(&self) {
+        self.state.send_modify(|state| state.severed = false);
     }
 
     /// From now on nothing passes through the connections that there are, and nobody is told; new ones are good.
@@ -126,7 +146,7 @@ async fn connection(client: TcpStream, target: SocketAddr, number: u32, mut stat
     tokio::select! {
         () = pump(from_client, to_server, number, state.clone(), asked) => {}
         () = pump(from_server, to_client, number, state.clone(), |_| *log.said_at.lock().unwrap() = Some(Instant::now())) => {}
-        _ = state.wait_for(|state| number < state.cut) => {}
+        _ = state.wait_for(|state| state.severed || number < state.cut) => {}
     }
 }
 

@@ -2,18 +2,12 @@
 //! while, started again with its data or without. Its process ends with the value, also when a test panics.
 
 use super::{
-    servers::{free_port, prepared, script},
+    process::{self, Process},
+    servers::{free_port, prepared},
     until,
 };
-use std::{
-    fs,
-    net::SocketAddr,
-    path::Path,
-    process::Stdio,
-    time::{Duration, Instant},
-};
-use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use std::{net::SocketAddr, path::Path, time::Duration};
+use tokio::process::Command;
 use zookeeper_client::{Acls, Client, CreateMode, CreateOptions, Error};
 
 /// Of a server on a busy machine.
@@ -21,8 +15,7 @@ const START: Duration = Duration::from_secs(60);
 
 /// A server; killed when dropped.
 pub struct ZooKeeper {
-    child: Child,
-    folder: TempDir,
+    process: Process,
     name: &'static str,
     settings: String,
     port: u16,
@@ -41,8 +34,9 @@ impl ZooKeeper {
             return None;
         }
         let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
-        let child = spawn(name, settings, port, folder.path());
-        let server = ZooKeeper { child, folder, name, settings: settings.into(), port };
+        let command = command(name, settings, port, folder.path());
+        let process = Process::start(folder, command);
+        let server = ZooKeeper { process, name, settings: settings.into(), port };
         server.writer().await;
         Some(server)
     }
@@ -54,30 +48,25 @@ impl ZooKeeper {
 
     /// Ends it at once, as a crash would.
     pub async fn kill(&mut self) {
-        if self.child.try_wait().unwrap().is_none() {
-            self.child.kill().await.unwrap();
-        }
+        self.process.kill().await;
     }
 
     /// Starts it again, with its data, on its port.
     pub async fn restart(&mut self) {
-        self.kill().await;
-        self.child = spawn(self.name, &self.settings, self.port, self.folder.path());
+        let command = command(self.name, &self.settings, self.port, self.process.folder());
+        self.process.restart(command).await;
         self.writer().await;
     }
 
     /// Starts it again with nothing in it, on its port.
     pub async fn restart_empty(&mut self) {
-        self.kill().await;
-        self.folder = tempfile::tempdir().unwrap();
+        self.process.empty().await;
         self.restart().await;
     }
 
     /// Lets it sleep (`STOP`), or wakes it (`CONT`).
     pub async fn signal(&self, signal: &str) {
-        let pid = self.child.id().unwrap().to_string();
-        let status = Command::new("kill").args([&format!("-{signal}"), &pid]).status().await.unwrap();
-        assert!(status.success());
+        self.process.signal(signal).await;
     }
 
     /// What it says of itself by one of its words of four letters.
@@ -106,28 +95,9 @@ impl ZooKeeper {
                 connector = connector.with_auth("digest", user.as_bytes());
             }
             let session = connector.connect(&self.address().to_string()).await;
-            session.map(Writer).map_err(|error| format!("{error}\n{}", self.log()))
+            session.map(Writer).map_err(|error| format!("{error}\n{}", self.process.tail()))
         })
         .await
-    }
-
-    /// The end of what it has printed.
-    fn log(&self) -> String {
-        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(20)..].join("\n")
-    }
-}
-
-impl Drop for ZooKeeper {
-    /// Waits for the end, so that the folder is removed from under nobody.
-    #[expect(clippy::disallowed_methods, reason = "nothing can be awaited here, and nothing else is to run meanwhile")]
-    fn drop(&mut self) {
-        let _ = self.child.start_kill();
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
     }
 }
 
@@ -198,16 +168,8 @@ pub fn encoded(text: &str) -> String {
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
-fn spawn(name: &str, settings: &str, port: u16, folder: &Path) -> Child {
-    let log = fs::File::options().append(true).create(true).open(folder.join("log")).unwrap();
-    Command::new(script(name))
-        .args(["run", &port.to_string()])
-        .arg(folder)
-        .env("ZOOKEEPER_SETTINGS", settings)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap()
+fn command(name: &str, settings: &str, port: u16, folder: &Path) -> Command {
+    let mut command = process::run(name, port, folder);
+    command.env("ZOOKEEPER_SETTINGS", settings);
+    command
 }

@@ -9,8 +9,8 @@ use super::{
         netns,
         portolan::Portolan,
         programs::{Consumer, Program},
-        proxy::Proxy,
         servers::free_port,
+        tcp_proxy::TcpProxy,
         zookeeper::ZooKeeper,
     },
 };
@@ -42,12 +42,12 @@ async fn until_hosts(what: &str, envoy: &Envoy, cluster: &str, expected: &[(u16,
 }
 
 /// ZooKeeper, a wire to it that notes what is asked, and a Portolan at its end. Drops are followed at once: half of two providers is no disaster.
-async fn scene() -> (ZooKeeper, Proxy, Seen, Portolan) {
+async fn scene() -> (ZooKeeper, TcpProxy, Seen, Portolan) {
     // Dubbo asks for sessions of a minute; they are to end soon after a crash.
     let zookeeper = ZooKeeper::start_with("zookeeper", "maxSessionTimeout=4000").await.expect("it was prepared");
     let (noted, seen) = listen(zookeeper.address()).await;
-    let proxy = Proxy::to(noted).await;
-    let address = proxy.address();
+    let proxy = TcpProxy::start(noted).await;
+    let address = proxy.address;
     let portolan = Portolan::start(&format!(
         "registries:\n- name: dubbo\n  zookeeper: {{ servers: ['{address}'], session_timeout: 4s, dubbo: {{}} }}\n  \
          publish: {{ hold: 0s }}\n"
@@ -99,7 +99,7 @@ async fn dubbo_calls_arrive_through_everything_that_happens_to_providers_and_reg
     assert_eq!(hosts(&envoy, DUBBO).await.len(), 1);
     zookeeper.restart().await;
     // Changes behind a cut wire.
-    proxy.cut();
+    proxy.sever();
     let third = Program::dubbo_provider(3, &[&registry, "weight=150", "reply=third"]).await;
     first.stop().await;
     assert_eq!(hosts(&envoy, DUBBO).await, BTreeMap::from([(u64::from(first_port), 200)]));

@@ -4,7 +4,7 @@ use super::{
     config, demo, listed, read,
     support::{
         heard::Heard,
-        proxy::Proxy,
+        tcp_proxy::TcpProxy,
         until,
         zookeeper::{Writer, ZooKeeper},
     },
@@ -82,12 +82,12 @@ async fn a_server_that_sleeps_longer_than_the_session_is_noticed_and_read_anew()
 #[tokio::test]
 async fn a_session_that_ends_while_nothing_can_connect_is_followed_by_another() {
     let Some(server) = ZooKeeper::start("zookeeper").await else { return };
-    let (writer, proxy) = (server.writer().await, Proxy::to(server.address()).await);
+    let (writer, proxy) = (server.writer().await, TcpProxy::start(server.address()).await);
     let first = provide(&writer, "192.0.2.1:20880").await;
     let session_timeout = Duration::from_secs(1);
-    let mut heard = read(Config { session_timeout, ..config(proxy.address(), Layout::Dubbo) });
+    let mut heard = read(Config { session_timeout, ..config(proxy.address, Layout::Dubbo) });
     until_listed(&mut heard, "the first", &[(DEMO, &[FIRST])]).await;
-    proxy.cut();
+    proxy.sever();
     until_lost(&mut heard, "").await;
     writer.delete(&first).await;
     provide(&writer, "192.0.2.2:20880").await;
@@ -107,12 +107,12 @@ async fn a_session_that_ends_while_nothing_can_connect_is_followed_by_another() 
 #[tokio::test]
 async fn a_flapping_connection_costs_few_sessions_and_ends_in_the_right_state() {
     let Some(server) = ZooKeeper::start("zookeeper").await else { return };
-    let (writer, proxy) = (server.writer().await, Proxy::to(server.address()).await);
-    let mut heard = read(config(proxy.address(), Layout::Dubbo));
+    let (writer, proxy) = (server.writer().await, TcpProxy::start(server.address()).await);
+    let mut heard = read(config(proxy.address, Layout::Dubbo));
     heard.list().await;
     for round in 0..20 {
         provide(&writer, &format!("192.0.2.{round}:20880")).await;
-        proxy.cut();
+        proxy.sever();
         tokio::time::sleep(Duration::from_millis(100)).await;
         proxy.heal();
         tokio::time::sleep(Duration::from_millis(150)).await;

@@ -5,7 +5,7 @@ use super::{
     config, listed, polling, read,
     support::{
         heard::Heard,
-        proxy::Proxy,
+        tcp_proxy::TcpProxy,
         zookeeper::{Writer, ZooKeeper, provider},
     },
 };
@@ -143,15 +143,15 @@ async fn agree(layout: Layout) {
     };
     let mut random = Random(seed());
     let writers = [new.writer().await, old.writer().await];
-    let mut readers: Vec<(&str, Proxy, Heard)> = Vec::new();
+    let mut readers: Vec<(&str, TcpProxy, Heard)> = Vec::new();
     for (name, server, polls) in [
         ("recursive", &new, false),
         ("polling", &new, true),
         ("one-shot", &old, false),
         ("polling the old", &old, true),
     ] {
-        let proxy = Proxy::to(server.address()).await;
-        let config = Config { session_timeout: SESSION, ..config(proxy.address(), layout) };
+        let proxy = TcpProxy::start(server.address()).await;
+        let config = Config { session_timeout: SESSION, ..config(proxy.address, layout) };
         let heard = read(if polls { polling(config) } else { config });
         readers.push((name, proxy, heard));
     }
@@ -161,13 +161,13 @@ async fn agree(layout: Layout) {
             // Each wire by itself: cut for a moment, or for longer than a session lives.
             for (_, proxy, _) in &readers {
                 match random.below(40) {
-                    0 => proxy.cut(),
+                    0 => proxy.sever(),
                     1..=4 => proxy.heal(),
                     _ => {}
                 }
             }
             if round % 5 == 4 && at == ROUND / 2 {
-                readers.iter().for_each(|(_, proxy, _)| proxy.cut());
+                readers.iter().for_each(|(_, proxy, _)| proxy.sever());
                 tokio::time::sleep(SESSION * 2).await;
             }
             change(layout, &mut random, &mut model, &writers).await;

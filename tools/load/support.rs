@@ -1,6 +1,8 @@
 //! What the tests start and write to, too.
 #![allow(dead_code)]
 
+#[path = "../../tests/support/process.rs"]
+pub mod process;
 #[path = "../../tests/support/servers.rs"]
 pub mod servers;
 #[path = "../../tests/support/until.rs"]
