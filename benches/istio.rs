@@ -2,68 +2,26 @@
 //!
 //!     cargo bench --bench istio
 
+mod services;
+
 use bytes::Bytes;
 use divan::{Bencher, black_box, counter::ItemsCount};
 use portolan::{
-    catalog::{Catalog, Sync},
-    model::*,
+    catalog::Catalog,
+    model::Protocol,
     resource::{Kind, Variant, ViewGeneration},
     translate::istio::{Options, translate},
     views::{Builder, Istio, Metrics},
 };
-use std::{net::Ipv4Addr, sync::Arc};
+use services::{SERVICES, catalog, service};
+use std::sync::Arc;
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const SERVICES: u32 = 10_000;
-const ENDPOINTS: u32 = 10;
-
 fn main() {
     divan::main();
-}
-
-fn service(number: u32, protocol: Protocol, weight: f64) -> PublishedService {
-    let host = Hostname::new(&format!("service-{number}.default-group.public.nacos")).unwrap();
-    let name = Text::from(protocol.name());
-    let endpoint = |n: u32| PublishedEndpoint {
-        address: Address::Ip(Ipv4Addr::from(0x0a00_0000 + number * 16 + n).into()),
-        ports: vec![(name.clone(), Port::new(8080).unwrap())],
-        weight: Weight::relative(if n == 0 { weight } else { 1.0 }, 1.0).unwrap(),
-        health: Health::Healthy,
-        locality: Locality::parse("cn-hangzhou/cn-hangzhou-h"),
-        labels: [("version", "v1"), ("preserved.register.source", "SPRING_CLOUD")]
-            .map(|(key, value)| (key.into(), value.into()))
-            .into(),
-        secure: false,
-        priority: 0,
-    };
-    let id = format!("service-{number}").into();
-    let id = ServiceId { registry: "nacos".into(), namespace: "public".into(), group: "g".into(), name: id };
-    PublishedService {
-        aliases: Vec::new(),
-        sources: vec![id],
-        ports: vec![ServicePort { name: name.clone(), number: Port::new(80).unwrap(), protocol, host: host.clone() }],
-        endpoints: (0..ENDPOINTS).map(endpoint).collect(),
-        labels: Labels::new(),
-        protected: false,
-        protect_threshold: None,
-        dns: false,
-        notes: Vec::new(),
-        host,
-    }
-}
-
-fn catalog(protocol: Protocol) -> Catalog {
-    let services = (0..SERVICES).map(|number| service(number, protocol, 1.0));
-    Catalog {
-        number: 1,
-        services: services.map(|s| (s.host.clone(), Arc::new(s))).collect(),
-        records: Default::default(),
-        registries: Arc::new([]),
-        sync: Sync::Complete,
-    }
 }
 
 fn builder() -> Builder<Istio> {

@@ -3,7 +3,7 @@ use crate::{
     catalog::{HoldStatus, Record, RegistryStatus, ScopeStatus, State, Sync},
     model::{
         Address, Endpoint, Health, Hostname, Labels, Locality, Note, Port, Protocol, PublishedEndpoint,
-        PublishedService, Reason, Service, ServiceId, ServicePort, Weight,
+        PublishedService, Reason, Service, ServiceId, ServicePort,
     },
     registry::{Cost, Scope},
     resource::{Kind, Readiness},
@@ -90,36 +90,25 @@ fn id(registry: &str, name: &str) -> ServiceId {
 }
 
 fn endpoint(last: u8, health: Health) -> PublishedEndpoint {
+    let ports = vec![("http".into(), Port::new(8080).unwrap())];
     PublishedEndpoint {
-        address: Address::Ip([10, 0, 0, last].into()),
-        ports: vec![("http".into(), Port::new(8080).unwrap())],
-        weight: Weight::DEFAULT,
         health,
         locality: Locality::parse("r/z"),
         labels: Labels::from([("version".into(), "v1".into())]),
-        secure: false,
-        priority: 0,
+        ..PublishedEndpoint::new(Address::Ip([10, 0, 0, last].into()), ports)
     }
 }
 
 fn published(name: &str, endpoints: Vec<PublishedEndpoint>) -> PublishedService {
     let host = host(&format!("{name}.example"));
+    let (number, protocol) = (Port::new(80).unwrap(), Protocol::Grpc);
+    let ports = vec![ServicePort { name: "http".into(), number, protocol, host: host.clone() }];
     PublishedService {
         aliases: vec![Hostname::new(name).unwrap()],
         sources: vec![id("held", name)],
-        ports: vec![ServicePort {
-            name: "http".into(),
-            number: Port::new(80).unwrap(),
-            protocol: Protocol::Grpc,
-            host: host.clone(),
-        }],
-        host,
-        endpoints,
         labels: Labels::from([("team".into(), "shop".into())]),
-        protected: false,
-        protect_threshold: None,
-        dns: false,
         notes: vec![Note::new(Reason::Disabled, "10.0.0.9:8080", "")],
+        ..PublishedService::new(host, ports, endpoints)
     }
 }
 

@@ -33,16 +33,12 @@ pub(super) fn merge(host: &Hostname, mut parts: Vec<Part>, taken: &dyn Fn(&Hostn
     let ports = service_ports(host, union_ports(&parts, &mut notes), taken, &mut notes);
     let several = parts.len() > 1;
     let mut published = PublishedService {
-        host: host.clone(),
-        aliases: Vec::new(),
         sources: parts.iter().map(|part| part.service.id.clone()).collect(),
-        ports,
-        endpoints: Vec::new(),
         labels: union_labels(&parts),
         protected: parts.iter().any(|part| part.contribution.protected),
         protect_threshold: parts.iter().find_map(|part| part.service.protect_threshold),
         dns: parts.iter().any(|part| part.rules.policy.hostnames == Hostnames::Dns),
-        notes: Vec::new(),
+        ..PublishedService::new(host.clone(), ports, Vec::new())
     };
     for part in parts {
         published.endpoints.extend(part.contribution.endpoints);

@@ -38,6 +38,20 @@ pub struct PublishedEndpoint {
 }
 
 impl PublishedEndpoint {
+    /// A healthy endpoint of weight 1 of which nothing else is known.
+    pub fn new(address: Address, ports: Vec<(Text, Port)>) -> Self {
+        PublishedEndpoint {
+            address,
+            ports,
+            weight: Weight::DEFAULT,
+            health: Health::Healthy,
+            locality: Locality::default(),
+            labels: Labels::new(),
+            secure: false,
+            priority: 0,
+        }
+    }
+
     /// Its port for the service port of that name.
     pub fn port(&self, name: &str) -> Option<Port> {
         self.ports.iter().find(|(n, _)| &**n == name).map(|(_, port)| *port)
@@ -67,4 +81,22 @@ pub struct PublishedService {
     pub dns: bool,
     /// What was left out, renamed or held, and why.
     pub notes: Vec<Note>,
+}
+
+impl PublishedService {
+    /// A service with these ports and endpoints of which nothing else is known.
+    pub fn new(host: Hostname, ports: Vec<ServicePort>, endpoints: Vec<PublishedEndpoint>) -> Self {
+        PublishedService {
+            host,
+            aliases: Vec::new(),
+            sources: Vec::new(),
+            ports,
+            endpoints,
+            labels: Labels::new(),
+            protected: false,
+            protect_threshold: None,
+            dns: false,
+            notes: Vec::new(),
+        }
+    }
 }

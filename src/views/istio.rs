@@ -93,7 +93,7 @@ mod tests {
     use super::*;
     use crate::{
         catalog::{Catalog, Sync},
-        model::{Labels, Port, Protocol, ServiceId, ServicePort},
+        model::{Port, Protocol, ServiceId, ServicePort},
         resource::Name,
         views::Builder,
     };
@@ -106,17 +106,11 @@ mod tests {
     fn service(host: &str, owner: u8, protocol: Protocol) -> PublishedService {
         let (name, host) = (format!("{owner}-{host}").into(), Hostname::new(host).unwrap());
         let (port, number) = (protocol.name().into(), Port::new(20880).unwrap());
+        let ports = vec![ServicePort { name: port, number, protocol, host: host.clone() }];
         PublishedService {
             aliases: vec![Hostname::new(&format!("{host}.alias")).unwrap()],
             sources: vec![ServiceId { registry: "zk".into(), namespace: "".into(), group: "".into(), name }],
-            ports: vec![ServicePort { name: port, number, protocol, host: host.clone() }],
-            endpoints: Vec::new(),
-            labels: Labels::new(),
-            protected: false,
-            protect_threshold: None,
-            dns: false,
-            notes: Vec::new(),
-            host,
+            ..PublishedService::new(host, ports, Vec::new())
         }
     }
 

@@ -27,27 +27,14 @@ fn service(name: &str, aliases: &[&str], endpoints: i64) -> PublishedService {
         protocol: Protocol::Http,
         host,
     };
-    let endpoint = |number| PublishedEndpoint {
-        address: Address::parse("10.0.0.1").unwrap(),
-        ports: vec![("http".into(), Port::new(number).unwrap())],
-        weight: Weight::DEFAULT,
-        health: Health::Healthy,
-        locality: Locality::default(),
-        labels: Labels::new(),
-        secure: false,
-        priority: 0,
+    let endpoint = |number| {
+        let ports = vec![("http".into(), Port::new(number).unwrap())];
+        PublishedEndpoint::new(Address::parse("10.0.0.1").unwrap(), ports)
     };
+    let ports = vec![port("http", 80, host(name)), port("p", 81, host(&format!("p.{name}")))];
     PublishedService {
-        host: host(name),
         aliases: aliases.iter().map(|alias| host(alias)).collect(),
-        sources: Vec::new(),
-        ports: vec![port("http", 80, host(name)), port("p", 81, host(&format!("p.{name}")))],
-        endpoints: (1..=endpoints).map(endpoint).collect(),
-        labels: Labels::new(),
-        protected: false,
-        protect_threshold: None,
-        dns: false,
-        notes: Vec::new(),
+        ..PublishedService::new(host(name), ports, (1..=endpoints).map(endpoint).collect())
     }
 }
 

@@ -83,32 +83,26 @@ impl Input {
             protocol: Protocol::parse(&port.protocol).unwrap(),
             host: port.host.as_ref().map_or_else(|| host.clone(), |h| Hostname::new(h).unwrap()),
         };
+        let ports = self.ports.iter().map(port).collect();
+        let endpoints = self.endpoints.iter().map(InputEndpoint::endpoint).collect();
         PublishedService {
             aliases: self.aliases.iter().map(|alias| Hostname::new(alias).unwrap()).collect(),
-            sources: Vec::new(),
-            ports: self.ports.iter().map(port).collect(),
-            endpoints: self.endpoints.iter().map(InputEndpoint::endpoint).collect(),
-            labels: Labels::new(),
-            protected: false,
-            protect_threshold: None,
             dns: self.dns,
-            notes: Vec::new(),
-            host,
+            ..PublishedService::new(host, ports, endpoints)
         }
     }
 }
 
 impl InputEndpoint {
     fn endpoint(&self) -> PublishedEndpoint {
+        let ports = self.ports.iter().map(|(n, p)| (n.as_str().into(), Port::new(*p).unwrap())).collect();
         PublishedEndpoint {
-            address: Address::parse(&self.address).unwrap(),
-            ports: self.ports.iter().map(|(n, p)| (n.as_str().into(), Port::new(*p).unwrap())).collect(),
             weight: self.weight.map_or(Weight::DEFAULT, |w| Weight::relative(w, 1.0).unwrap()),
             health: self.health.as_ref().map_or(Health::Healthy, |h| Health::parse(h).unwrap()),
             locality: Locality::parse(&self.locality),
             labels: self.labels.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect(),
-            secure: false,
             priority: self.priority,
+            ..PublishedEndpoint::new(Address::parse(&self.address).unwrap(), ports)
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    model::{Address, Health, Hostname, Labels, Locality, Port, Protocol, PublishedEndpoint, Text, Weight},
+    model::{Address, Health, Hostname, Locality, Port, Protocol, PublishedEndpoint, Text, Weight},
     pb::envoy::config::{cluster::v3::Cluster, core::v3::address},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -18,30 +18,15 @@ fn port(name: &str, number: i64) -> ServicePort {
 }
 
 fn endpoint(address: &str, ports: &[(&str, i64)]) -> PublishedEndpoint {
-    PublishedEndpoint {
-        address: Address::parse(address).unwrap(),
-        ports: ports.iter().map(|(name, port)| (Text::from(*name), Port::new(*port).unwrap())).collect(),
-        weight: Weight::DEFAULT,
-        health: Health::Healthy,
-        locality: Locality::default(),
-        labels: Labels::new(),
-        secure: false,
-        priority: 0,
-    }
+    let ports = ports.iter().map(|(name, port)| (Text::from(*name), Port::new(*port).unwrap())).collect();
+    PublishedEndpoint::new(Address::parse(address).unwrap(), ports)
 }
 
 fn service(endpoints: Vec<PublishedEndpoint>) -> PublishedService {
+    let ports = vec![port("http", 80), port("admin", 8081)];
     PublishedService {
-        host: host("orders.example"),
         aliases: vec![host("orders"), host("shop")],
-        sources: Vec::new(),
-        ports: vec![port("http", 80), port("admin", 8081)],
-        endpoints,
-        labels: Labels::new(),
-        protected: false,
-        protect_threshold: None,
-        dns: false,
-        notes: Vec::new(),
+        ..PublishedService::new(host("orders.example"), ports, endpoints)
     }
 }
 

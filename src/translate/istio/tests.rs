@@ -20,21 +20,13 @@ fn port(name: &str, number: i64, protocol: Protocol) -> ServicePort {
 }
 
 fn endpoint(address: &str, ports: &[(&str, i64)]) -> PublishedEndpoint {
-    PublishedEndpoint {
-        address: Address::parse(address).unwrap(),
-        ports: ports.iter().map(|(name, port)| (Text::from(*name), Port::new(*port).unwrap())).collect(),
-        weight: Weight::DEFAULT,
-        health: Health::Healthy,
-        locality: Locality::default(),
-        labels: Labels::new(),
-        secure: false,
-        priority: 0,
-    }
+    let ports = ports.iter().map(|(name, port)| (Text::from(*name), Port::new(*port).unwrap())).collect();
+    PublishedEndpoint::new(Address::parse(address).unwrap(), ports)
 }
 
 fn service(endpoints: Vec<PublishedEndpoint>) -> PublishedService {
+    let ports = vec![port("http", 80, Protocol::Http), port("rpc", 20880, Protocol::Dubbo)];
     PublishedService {
-        host: host("orders.example"),
         aliases: vec![host("orders")],
         sources: vec![ServiceId {
             registry: "r".into(),
@@ -42,13 +34,7 @@ fn service(endpoints: Vec<PublishedEndpoint>) -> PublishedService {
             group: "g".into(),
             name: "Orders".into(),
         }],
-        ports: vec![port("http", 80, Protocol::Http), port("rpc", 20880, Protocol::Dubbo)],
-        endpoints,
-        labels: Labels::new(),
-        protected: false,
-        protect_threshold: None,
-        dns: false,
-        notes: Vec::new(),
+        ..PublishedService::new(host("orders.example"), ports, endpoints)
     }
 }
 
