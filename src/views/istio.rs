@@ -114,20 +114,21 @@ mod tests {
         }
     }
 
+    fn catalog(services: impl Iterator<Item = PublishedService>) -> Catalog {
+        Catalog {
+            number: 1,
+            services: services.map(|service| (service.host.clone(), Arc::new(service))).collect(),
+            records: Default::default(),
+            registries: Arc::new([]),
+            sync: Sync::Complete,
+        }
+    }
+
     fn any_catalog() -> impl Strategy<Value = Catalog> {
         let detail = (0..3_u8, prop::sample::select(vec![Protocol::Dubbo, Protocol::Tcp, Protocol::Http]));
         (subsequence(HOSTS.to_vec(), 0..HOSTS.len()), vec(detail, HOSTS.len())).prop_map(|(hosts, details)| {
-            let services = hosts.into_iter().zip(details).map(|(host, (owner, protocol))| {
-                let service = service(host, owner, protocol);
-                (service.host.clone(), Arc::new(service))
-            });
-            Catalog {
-                number: 1,
-                services: services.collect(),
-                records: Default::default(),
-                registries: Arc::new([]),
-                sync: Sync::Complete,
-            }
+            let services = hosts.into_iter().zip(details);
+            catalog(services.map(|(host, (owner, protocol))| service(host, owner, protocol)))
         })
     }
 
@@ -152,14 +153,7 @@ mod tests {
     /// The services of these numbers, each with an alias.
     fn numbered(numbers: impl Iterator<Item = usize>) -> Catalog {
         let service = |n: usize| service(&format!("s{n}.dubbo"), (n % 3) as u8, Protocol::Dubbo);
-        let services = numbers.map(service).map(|service| (service.host.clone(), Arc::new(service)));
-        Catalog {
-            number: 1,
-            services: services.collect(),
-            records: Default::default(),
-            registries: Arc::new([]),
-            sync: Sync::Complete,
-        }
+        catalog(numbers.map(service))
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! A TCP proxy before a server: cuts connections, lets none through, swallows what they carry, and notes what is asked by
-//! HTTP and what kinds of messages are sent to a Nacos by gRPC.
+//! A TCP proxy before a server: cuts connections, takes none, swallows what they carry, and notes what is asked by HTTP and
+//! what kinds of messages are sent to a Nacos by gRPC.
 
 use std::{
     net::SocketAddr,
