@@ -1,6 +1,7 @@
 //! Push from real Nacos servers: it comes, it survives cuts, and it ends where polling ends.
 
 mod figures;
+mod grpc;
 mod names;
 mod property;
 mod reset;

@@ -129,6 +129,13 @@ impl Http {
         Cost { requests: taken(&self.requests), bytes: taken(&self.bytes), duration }
     }
 
+    /// Counts a question that went another way than by HTTP.
+    pub(in crate::registry) fn asked(&self, outcome: &'static str, bytes: usize, took: Duration) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.metrics.request(&self.registry, outcome, took);
+    }
+
     async fn counted<T>(&self, asking: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let started = Instant::now();
         let outcome = asking.await;

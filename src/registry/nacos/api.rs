@@ -10,9 +10,9 @@
 //! - A bulk list takes the right to read all of a namespace, `ID:*:*`, also in 3.x' admin interface; names and instances
 //!   take that to one group, `ID:GROUP:*`. The list of namespaces takes an administrator in 3.1.0, and nothing in 2.3.2.
 
-use super::{client::Client, error::Error, wire};
+use super::{client::Client, error::Error, grpc, wire};
 use crate::model::Text;
-use crate::registry::chain;
+use crate::registry::{chain, http::Answer};
 use std::fmt;
 
 /// How services are read.
@@ -26,6 +26,8 @@ pub(super) enum Api {
     EachV2,
     /// The same, in 1.x to 3.x.
     EachV1,
+    /// The same by gRPC, in 2.x and 3.x: nothing switches it off.
+    EachGrpc,
 }
 
 impl fmt::Display for Api {
@@ -35,13 +37,14 @@ impl fmt::Display for Api {
             Api::CatalogV1 => "v1 catalog, bulk",
             Api::EachV2 => "v2, service by service",
             Api::EachV1 => "v1, service by service",
+            Api::EachGrpc => "gRPC, service by service",
         })
     }
 }
 
 impl Api {
     /// Best first.
-    const ALL: [Api; 4] = [Api::AdminV3, Api::CatalogV1, Api::EachV2, Api::EachV1];
+    const ALL: [Api; 5] = [Api::AdminV3, Api::CatalogV1, Api::EachV2, Api::EachV1, Api::EachGrpc];
 
     /// Whether there is none to look for.
     pub(super) fn is_best(self) -> bool {
@@ -60,6 +63,7 @@ impl Api {
             Api::CatalogV1 => "/v1/ns/catalog/services",
             Api::EachV2 => "/v2/ns/service/list",
             Api::EachV1 => "/v1/ns/service/list",
+            Api::EachGrpc => grpc::LIST,
         }
     }
 
@@ -67,6 +71,7 @@ impl Api {
     pub(super) const fn instances(self) -> &'static str {
         match self {
             Api::EachV2 => "/v2/ns/instance/list",
+            Api::EachGrpc => grpc::INSTANCES,
             _ => "/v1/ns/instance/list",
         }
     }
@@ -79,12 +84,24 @@ impl Api {
         }
     }
 
-    const fn readiness(self) -> &'static str {
-        match self {
+    /// None where a connection says it.
+    const fn readiness(self) -> Option<&'static str> {
+        Some(match self {
             Api::AdminV3 => "/v3/admin/core/state/readiness",
             Api::EachV2 => "/v2/console/health/readiness",
             Api::CatalogV1 | Api::EachV1 => "/v1/console/health/readiness",
-        }
+            Api::EachGrpc => return None,
+        })
+    }
+
+    /// Asks what [`Api::list`] or [`Api::instances`] names.
+    pub(super) async fn get(
+        self,
+        client: &Client,
+        what: &'static str,
+        query: &[(&str, &str)],
+    ) -> Result<Answer, Error> {
+        if self == Api::EachGrpc { grpc::ask(client, what, query).await } else { client.get(what, query).await }
     }
 
     /// Whether it works in one place at least: all of a namespace, or one of the groups.
@@ -105,17 +122,20 @@ impl Api {
 
     async fn probe_list(self, client: &Client, namespace: &str, more: (&str, &str)) -> Result<(), Error> {
         let query = [("namespaceId", namespace), ("pageNo", "1"), ("pageSize", "1"), more];
-        let answer = client.get(self.list(), &query).await?;
+        let answer = self.get(client, self.list(), &query).await?;
         match self {
             Api::AdminV3 => wire::enveloped::<wire::Page<'_>>(&answer.url, &answer.body).map(drop),
             Api::CatalogV1 => wire::bare::<Vec<&serde_json::value::RawValue>>(&answer.url, &answer.body).map(drop),
-            Api::EachV2 | Api::EachV1 => wire::listing::<wire::Names>(self, &answer.url, &answer.body).map(drop),
+            Api::EachV2 | Api::EachV1 | Api::EachGrpc => {
+                wire::listing::<wire::Names>(self, &answer.url, &answer.body).map(drop)
+            }
         }
     }
 
     /// A server that is starting may answer lists before it has its data.
     async fn ready(self, client: &Client) -> Result<(), Error> {
-        match client.get(self.readiness(), &[]).await {
+        let Some(path) = self.readiness() else { return Ok(()) };
+        match client.get(path, &[]).await {
             Err(error) if !error.is_not_offered() => Err(error),
             // Not offered, or not for us: then nothing is known, and the list itself has answered.
             _ => Ok(()),

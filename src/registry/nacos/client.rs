@@ -5,6 +5,7 @@ use super::{
     auth::{Auth, Session},
     config::{AccessKey, Config},
     error::{Error, REMEDIES},
+    push::Asker,
     servers::Servers,
     sign,
     wire::{self, Token},
@@ -17,6 +18,7 @@ use crate::{
     },
 };
 use reqwest::{StatusCode, Url, header::HeaderValue};
+use serde_json::Value;
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -56,6 +58,8 @@ pub(super) struct Client {
     access_key: Option<AccessKey>,
     address_server: Option<Url>,
     context_path: Text,
+    /// For what is asked by gRPC.
+    asker: Asker,
     /// When the address server was last asked with success.
     addressed: Mutex<Option<Instant>>,
 }
@@ -69,6 +73,7 @@ impl Client {
             access_key: config.access_key.clone(),
             address_server: config.address_server.clone(),
             context_path: config.context_path.clone(),
+            asker: Asker::new(config.clone()),
             addressed: Mutex::default(),
         })
     }
@@ -93,6 +98,21 @@ impl Client {
             return outcome;
         }
         Err(lost.unwrap_or(Error::NoServers))
+    }
+
+    /// Asks by gRPC; for one service, of that group and name. The body of the answer.
+    pub(super) async fn call(
+        &self,
+        kind: &'static str,
+        service: Option<(&str, &str)>,
+        body: &Value,
+    ) -> Result<Vec<u8>, Error> {
+        let started = Instant::now();
+        let outcome = self.asker.ask(self, kind, service, body).await;
+        let answer = outcome.map(|payload| payload.body.map(|body| body.value).unwrap_or_default());
+        let (word, bytes) = answer.as_ref().map_or(("error", 0), |answer| ("ok", answer.len()));
+        self.http.asked(word, bytes, started.elapsed());
+        Ok(answer?.to_vec())
     }
 
     /// Asks the address server, where there is one, who the servers are; not more often than it is worth. While it does

@@ -114,7 +114,7 @@ impl Source<'_> {
                 ("pageNo", &number),
                 ("pageSize", &size),
             ];
-            let Answer { url, body, .. } = self.client.get(self.api.list(), &query).await?;
+            let Answer { url, body, .. } = self.api.get(self.client, self.api.list(), &query).await?;
             let names: wire::Names = wire::listing(self.api, &url, &body)?;
             let before = ids.len();
             shown += names.doms.len();
@@ -136,7 +136,7 @@ impl Source<'_> {
     /// One service; the same `Arc` while its instances have the same bytes.
     async fn service(&self, id: &ServiceId, old: Option<&(u64, Arc<Service>)>) -> Result<(u64, Arc<Service>), Error> {
         let query = [("namespaceId", &*id.namespace), ("groupName", &*id.group), ("serviceName", &*id.name)];
-        let Answer { url, body, .. } = self.client.get(self.api.instances(), &query).await?;
+        let Answer { url, body, .. } = self.api.get(self.client, self.api.instances(), &query).await?;
         let list: wire::Instances<'_> = wire::listing(self.api, &url, &body)?;
         // The rest of the answer holds the time of day.
         let hash = xxh3_64(list.hosts.get().as_bytes()) ^ u64::from(list.reach_protection_threshold);

@@ -1,5 +1,6 @@
 //! Why something could not be had from Nacos: which step, of which address, and what to do.
 
+use super::push;
 use crate::{
     model::Text,
     registry::http::{self, Remedies},
@@ -15,6 +16,8 @@ pub(super) const REMEDIES: Remedies = Remedies { too_large: "raise `max_body`, o
 pub(super) enum Error {
     #[error(transparent)]
     Http(#[from] http::Error),
+    #[error("nothing can be had by gRPC")]
+    Grpc(#[source] push::Error),
     #[error("{url} answered code {code}: {message}")]
     Refused { url: String, code: i64, message: String },
     #[error(
@@ -39,7 +42,7 @@ pub(super) enum Error {
     NoToken { url: String },
     #[error(
         "the server lists services in no way that is known. Give the user the right to read all groups (`NAMESPACE:*:*`), \
-         or name in `groups` those that it may read; for the latter Nacos 3 needs \
+         or name in `groups` those that it may read; for the latter Nacos 3 needs gRPC within reach (`grpc_port`), or \
          nacos.core.api.compatibility.client.enabled=true. Tried: {0}"
     )]
     NoApi(String),
@@ -76,6 +79,7 @@ impl Error {
     pub(super) fn is_server_lost(&self) -> bool {
         match self {
             Error::Http(error) => error.is_server_lost(),
+            Error::Grpc(error) => !error.is_refusal(),
             // Not any server error: 3.x answers 500 to a wrong password.
             Error::Login { source, .. } => match source.status() {
                 Some(status) => matches!(status.as_u16(), 502..=504),
@@ -89,6 +93,7 @@ impl Error {
     pub(super) fn is_unreachable(&self) -> bool {
         match self {
             Error::Http(error) => error.is_unreachable(),
+            Error::Grpc(error) => !error.is_refusal(),
             Error::Login { source, .. } => source.is_unreachable(),
             _ => false,
         }
@@ -100,6 +105,7 @@ impl Error {
             Error::Http(error) => error
                 .status()
                 .is_some_and(|status| matches!(status.as_u16(), 300..=399 | 400 | 401 | 403 | 404 | 405 | 410 | 501)),
+            Error::Grpc(error) => error.is_refusal() || error.is_absent(),
             Error::Refused { .. } | Error::Decode { .. } => true,
             _ => false,
         }
@@ -107,12 +113,19 @@ impl Error {
 
     /// The server does not have it, whoever asks.
     pub(super) fn is_absent(&self) -> bool {
-        self.status().is_some_and(|status| matches!(status.as_u16(), 404 | 405 | 410 | 501))
+        match self {
+            Error::Grpc(error) => error.is_absent(),
+            _ => self.status().is_some_and(|status| matches!(status.as_u16(), 404 | 405 | 410 | 501)),
+        }
     }
 
     /// Our rights are at fault.
     pub(super) fn is_denied(&self) -> bool {
-        matches!(self, Error::Http(error) if error.is_denied())
+        match self {
+            Error::Http(error) => error.is_denied(),
+            Error::Grpc(error) => error.is_denied(),
+            _ => false,
+        }
     }
 
     /// How long the server asked to be left alone.

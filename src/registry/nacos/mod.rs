@@ -1,5 +1,5 @@
-//! Nacos 1.x, 2.x and 3.x, read by HTTP: by polling, or where the server pushes (`push`), when it says that something has
-//! changed. `registry::spawn` runs it.
+//! Nacos 1.x, 2.x and 3.x, read by HTTP, or where that lists nothing by gRPC (`grpc`): by polling, or where the server pushes
+//! (`push`), when it says that something has changed. `registry::spawn` runs it.
 //!
 //! A round: the namespaces, the interface (`api`; asked for at first, after the server was lost, and from time to time
 //! lest a better one be missed), then each scope by itself:
@@ -20,6 +20,7 @@ mod convert;
 mod dubbo;
 mod each;
 mod error;
+mod grpc;
 mod manifests;
 mod namespaces;
 mod push;

@@ -109,7 +109,7 @@ pub(super) struct Instance {
 #[derive(Debug, Deserialize)]
 pub(super) struct Names {
     pub(super) count: usize,
-    #[serde(alias = "services")]
+    #[serde(alias = "services", alias = "serviceNames")]
     pub(super) doms: Vec<String>,
 }
 

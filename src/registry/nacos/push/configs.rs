@@ -132,7 +132,7 @@ impl Listening<'_> {
             }
             _ => {}
         }
-        Ok((answer(payload)?, outcome))
+        Ok((wire::answer(payload)?, outcome))
     }
 
     /// Listens to what is wanted, and looks whether the server is there, as long as it is.
@@ -242,14 +242,6 @@ const MISSED: &str = "FUZZY_WATCH_DIFF_SYNC_NOTIFY";
 fn group_key(name: &str, group: &str, namespace: &str) -> String {
     let escaped = |part: &str| part.replace('%', "%25").replace('+', "%2B");
     format!("{}+{}+{}", escaped(name), escaped(group), escaped(namespace))
-}
-
-/// The answer that the server waits for when it asks, whatever it is: one of the like name.
-fn answer(payload: &Payload) -> Result<Option<Payload>, Error> {
-    let Some(subject) = wire::kind(payload).strip_suffix("Request") else { return Ok(None) };
-    let asked: wire::Asked<'_> = wire::read(payload)?;
-    let body = json!({"resultCode": wire::SUCCESS, "errorCode": 0, "success": true, "requestId": asked.request_id});
-    Ok(Some(wire::payload(&format!("{subject}Response"), Headers::new(), "", &body)))
 }
 
 /// As [`super::worker`] does it.

@@ -98,8 +98,8 @@ impl Connection {
     }
 
     /// A question about services, with our credentials.
-    pub(super) async fn naming(&self, kind: &'static str, headers: Headers, body: &Value) -> Result<(), Error> {
-        self.ask(kind, headers, body, self.timeout).await.map(drop)
+    pub(super) async fn naming(&self, kind: &'static str, headers: Headers, body: &Value) -> Result<Payload, Error> {
+        self.ask(kind, headers, body, self.timeout).await
     }
 
     /// A question about configuration, with our credentials, and its answer.

@@ -39,14 +39,14 @@ pub(in crate::registry::nacos) enum Error {
     Broken(#[source] Box<tonic::Status>),
     #[error("the server sends us to another")]
     Reset {
-        /// Its host and its port for HTTP, if it says them.
-        server: Option<(String, Option<u16>)>,
+        /// Where, if it says so.
+        server: Option<super::wire::Place>,
     },
 }
 
 impl Error {
     /// Our rights are at fault, or the token.
-    pub(super) fn is_denied(&self) -> bool {
+    pub(in crate::registry::nacos) fn is_denied(&self) -> bool {
         matches!(self, Error::Refused { code: 401 | super::wire::NO_RIGHT, .. })
     }
 
@@ -55,8 +55,13 @@ impl Error {
         matches!(self, Error::Address { .. } | Error::Connect { .. } | Error::Call { .. } | Error::Late { .. })
     }
 
+    /// Nothing answers there.
+    pub(in crate::registry::nacos) fn is_absent(&self) -> bool {
+        matches!(self, Error::Address { .. } | Error::Connect { .. })
+    }
+
     /// Only what was asked for is refused; the connection is good.
-    pub(super) fn is_refusal(&self) -> bool {
+    pub(in crate::registry::nacos) fn is_refusal(&self) -> bool {
         matches!(self, Error::Refused { code, .. } if *code != super::wire::UNREGISTERED)
     }
 }

@@ -9,6 +9,7 @@
 //! Nacos 3 also says which services come and go (`watching`). One that comes is read as if it had changed; one that goes makes
 //! the next list come early.
 
+mod asker;
 mod board;
 mod configs;
 mod connection;
@@ -18,6 +19,7 @@ mod watching;
 mod wire;
 mod worker;
 
+pub(super) use asker::Asker;
 pub(super) use configs::{Listening, Texts, Watched};
 pub(super) use error::Error;
 pub(super) use names::patterns;

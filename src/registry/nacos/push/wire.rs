@@ -7,7 +7,7 @@ use crate::pb::nacos::{Body, Metadata, Payload};
 use bytes::{Buf, BufMut};
 use prost::Message;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{borrow::Cow, collections::BTreeMap};
 use tonic::{
     Status,
@@ -47,6 +47,14 @@ pub(super) fn read<'a, T: Deserialize<'a>>(payload: &'a Payload) -> Result<T, Er
     serde_json::from_slice(body).map_err(|source| Error::Decode { kind: kind(payload).into(), source })
 }
 
+/// What is answered to a question of the server; nothing to what is none.
+pub(super) fn answer(payload: &Payload) -> Result<Option<Payload>, Error> {
+    let Some(subject) = kind(payload).strip_suffix("Request") else { return Ok(None) };
+    let asked: Asked<'_> = read(payload)?;
+    let body = json!({"resultCode": SUCCESS, "errorCode": 0, "success": true, "requestId": asked.request_id});
+    Ok(Some(self::payload(&format!("{subject}Response"), Headers::new(), "", &body)))
+}
+
 /// What every answer has.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -62,9 +70,9 @@ pub(super) struct Reply {
 /// What every question of the server has.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Asked<'a> {
+struct Asked<'a> {
     #[serde(borrow, default)]
-    pub(super) request_id: Option<Cow<'a, str>>,
+    request_id: Option<Cow<'a, str>>,
 }
 
 /// A push: of a service of one of the namespaces, which it does not always name.
@@ -128,6 +136,9 @@ impl Names<'_> {
     }
 }
 
+/// A host and its port for HTTP, if that is known.
+pub(super) type Place = (String, Option<u16>);
+
 /// Where the server wants us to go: a server's address and its port for HTTP, if it says one.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -140,7 +151,7 @@ pub(super) struct Reset {
 
 impl Reset {
     /// Host and port.
-    pub(super) fn server(self) -> Option<(String, Option<u16>)> {
+    pub(super) fn server(self) -> Option<Place> {
         let host = self.server_ip.filter(|host| !host.is_empty())?;
         Some((host, self.server_port.and_then(|port| port.parse().ok())))
     }

@@ -4,13 +4,7 @@
 //! A session is three loops that run together until one of them ends: what the server says, whether it is still there,
 //! what is to be subscribed to.
 
-use super::{
-    Error, HEALTH_PERIOD, Wanted,
-    board::Board,
-    connection::Connection,
-    endpoint,
-    wire::{self, Headers},
-};
+use super::{Error, HEALTH_PERIOD, Wanted, asker, board::Board, connection::Connection, endpoint, wire};
 use crate::{
     model::{ServiceId, Text},
     pb::nacos::Payload,
@@ -137,11 +131,9 @@ impl Worker {
             "ConnectResetRequest" => reset = Some(wire::read::<wire::Reset>(payload)?.server()),
             _ => debug!(registry = %self.registry, kind, "The server asks."),
         }
-        let Some(subject) = kind.strip_suffix("Request") else { return Ok(()) };
-        let asked: wire::Asked<'_> = wire::read(payload)?;
-        let body = json!({"resultCode": wire::SUCCESS, "errorCode": 0, "success": true, "requestId": asked.request_id});
-        let answer = wire::payload(&format!("{subject}Response"), Headers::new(), "", &body);
-        answers.send(answer).await.map_err(|_| Error::Closed)?;
+        if let Some(answer) = wire::answer(payload)? {
+            answers.send(answer).await.map_err(|_| Error::Closed)?;
+        }
         match reset {
             Some(server) => Err(Error::Reset { server }),
             None => Ok(()),
@@ -215,7 +207,7 @@ impl Worker {
         self.ask(connection, server, "SubscribeServiceRequest", Some((&id.group, &id.name)), &body).await
     }
 
-    /// Asks with our credentials, which may be for one service; once more with a new token if ours is refused.
+    /// Asks with our credentials, which may be for one service.
     pub(super) async fn ask(
         &self,
         connection: &Connection,
@@ -224,16 +216,7 @@ impl Worker {
         service: Option<(&str, &str)>,
         body: &Value,
     ) -> Result<(), Error> {
-        let credentials = |error| Error::Credentials(Box::new(error));
-        let session = self.client.session(server, None).await.map_err(credentials)?;
-        let headers = |session: &Option<_>| self.client.identify(session.as_ref(), service);
-        match connection.naming(kind, headers(&session), body).await {
-            Err(error) if error.is_denied() && session.is_some() => {
-                let renewed = self.client.session(server, session.as_ref()).await.map_err(credentials)?;
-                connection.naming(kind, headers(&renewed), body).await
-            }
-            outcome => outcome,
-        }
+        asker::ask(&self.client, connection, server, kind, service, body).await.map(drop)
     }
 
     /// Logs and counts of a connection's life.
@@ -267,7 +250,7 @@ impl Worker {
 }
 
 /// The server to go to from one that sends us away: that which it names if it is one of ours, else the next.
-fn sent_to(servers: &[Url], from: &Url, to: Option<(String, Option<u16>)>) -> Option<Url> {
+pub(super) fn sent_to(servers: &[Url], from: &Url, to: Option<wire::Place>) -> Option<Url> {
     let named = to.and_then(|(host, port)| {
         let fits = |url: &&Url| {
             url.host_str() == Some(&host) && port.is_none_or(|port| url.port_or_known_default() == Some(port))

@@ -1,0 +1,147 @@
+//! Questions by gRPC whose answers are read: for servers that list services in no other way. A connection of its own, made
+//! when it is first needed, kept, and made anew after it was lost.
+
+use super::{Error, connection::Connection, endpoint, wire, worker::sent_to};
+use crate::{
+    pb::nacos::Payload,
+    registry::nacos::{client::Client, config::Config},
+};
+use futures_util::{Stream, StreamExt};
+use reqwest::Url;
+use serde_json::Value;
+use std::{
+    pin::pin,
+    sync::{Arc, OnceLock},
+};
+use tokio::sync::{Mutex, mpsc};
+use tokio_util::task::AbortOnDropHandle;
+use tonic::Status;
+
+/// Answers to the server that wait for the network. It asks one question at a time.
+const ANSWERS: usize = 16;
+
+/// Asks the servers of one registry.
+#[derive(Debug)]
+pub(in crate::registry::nacos) struct Asker {
+    config: Config,
+    // Held while connecting on purpose: it is what makes connections one at a time.
+    open: Mutex<Option<Arc<Open>>>,
+}
+
+/// A connection that is good until its task ends.
+#[derive(Debug)]
+struct Open {
+    connection: Connection,
+    server: Url,
+    /// Where the server has sent us to, if it did.
+    sent: Arc<OnceLock<Option<wire::Place>>>,
+    /// Answers what the server asks.
+    task: AbortOnDropHandle<()>,
+}
+
+impl Asker {
+    pub(in crate::registry::nacos) fn new(config: Config) -> Self {
+        Asker { config, open: Mutex::default() }
+    }
+
+    /// The answer; `service` are a group and a name. After a lost connection it is asked once more on another.
+    pub(in crate::registry::nacos) async fn ask(
+        &self,
+        client: &Client,
+        kind: &'static str,
+        service: Option<(&str, &str)>,
+        body: &Value,
+    ) -> Result<Payload, Error> {
+        let (open, is_new) = self.open(client, None).await?;
+        match ask(client, &open.connection, &open.server, kind, service, body).await {
+            Err(error) if !error.is_refusal() && !is_new => {
+                let (open, _) = self.open(client, Some(&open)).await?;
+                ask(client, &open.connection, &open.server, kind, service, body).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// A connection other than the one that failed, and whether it was made now.
+    async fn open(&self, client: &Client, failed: Option<&Arc<Open>>) -> Result<(Arc<Open>, bool), Error> {
+        let mut open = self.open.lock().await;
+        if let Some(open) = &*open
+            && !open.task.is_finished()
+            && failed.is_none_or(|failed| !Arc::ptr_eq(failed, open))
+        {
+            return Ok((open.clone(), false));
+        }
+        if let Some(lost) = open.take()
+            && let Some(to) = lost.sent.get()
+            && let Some(server) = sent_to(&client.servers(), &lost.server, to.clone())
+        {
+            client.prefer(&server);
+        }
+        let mut last = Error::Closed;
+        for server in client.servers() {
+            match self.connect(&server).await {
+                Ok(made) => {
+                    client.prefer(&server);
+                    let made = Arc::new(made);
+                    *open = Some(made.clone());
+                    return Ok((made, true));
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn connect(&self, server: &Url) -> Result<Open, Error> {
+        let endpoint = endpoint(server, &self.config)?;
+        let connection = Connection::open(&endpoint, server.as_str(), &self.config.connection).await?;
+        let (answers, queue) = mpsc::channel(ANSWERS);
+        let sent = Arc::<OnceLock<_>>::default();
+        let task = AbortOnDropHandle::new(tokio::spawn(answer(connection.stream(queue), answers, sent.clone())));
+        connection.until_known().await?;
+        Ok(Open { connection, server: server.clone(), sent, task })
+    }
+}
+
+/// Answers what the server asks, until the connection is lost or the server sends us away.
+async fn answer(
+    said: impl Stream<Item = Result<Payload, Status>>,
+    answers: mpsc::Sender<Payload>,
+    sent: Arc<OnceLock<Option<wire::Place>>>,
+) {
+    let mut said = pin!(said);
+    while let Some(Ok(payload)) = said.next().await {
+        if wire::kind(&payload) == "ConnectResetRequest"
+            && let Ok(reset) = wire::read::<wire::Reset>(&payload)
+        {
+            sent.get_or_init(|| reset.server());
+            return;
+        }
+        if let Ok(Some(answer)) = wire::answer(&payload)
+            && answers.send(answer).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// Asks with our credentials, which may be for one service; once more with a new token if ours is refused.
+pub(super) async fn ask(
+    client: &Client,
+    connection: &Connection,
+    server: &Url,
+    kind: &'static str,
+    service: Option<(&str, &str)>,
+    body: &Value,
+) -> Result<Payload, Error> {
+    let credentials = |error| Error::Credentials(Box::new(error));
+    let session = client.session(server, None).await.map_err(credentials)?;
+    let headers = |session: &Option<_>| client.identify(session.as_ref(), service);
+    match connection.naming(kind, headers(&session), body).await {
+        Err(error) if error.is_denied() && session.is_some() => {
+            let renewed = client.session(server, session.as_ref()).await.map_err(credentials)?;
+            connection.naming(kind, headers(&renewed), body).await
+        }
+        outcome => outcome,
+    }
+}
