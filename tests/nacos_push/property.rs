@@ -14,7 +14,23 @@ use tokio::net::TcpListener;
 
 const BATCHES: usize = 21;
 const CHANGES: usize = 50;
+/// After this one the server is started again.
+const RESTART: usize = 10;
 const LIMIT: Duration = Duration::from_secs(45);
+/// All that Portolan says to a Nacos by gRPC, none of which writes: who it is, whether the server is there, what it wants
+/// to hear of, and that it has heard.
+const READING: [&str; 10] = [
+    "ServerCheckRequest",
+    "ConnectionSetupRequest",
+    "HealthCheckRequest",
+    "SubscribeServiceRequest",
+    "NamingFuzzyWatchRequest",
+    "NotifySubscriberResponse",
+    "NamingFuzzyWatchSyncResponse",
+    "NamingFuzzyWatchChangeNotifyResponse",
+    "ClientDetectionResponse",
+    "SetupAckResponse",
+];
 /// Services of each kind: looked after by the server, or by beats that nobody sends, so that their instances fall ill
 /// and go by themselves.
 const SERVICES: u64 = 6;
@@ -57,11 +73,15 @@ struct Scene {
 
 impl Scene {
     async fn start(script: &'static str) -> Option<Scene> {
-        let nacos = Nacos::start(script).await?;
+        let mut nacos = Nacos::start_with(script, &[("NACOS_AUTH", "on"), ("NACOS_TOKEN_SECONDS", "20")]).await?;
+        if script == "nacos3" {
+            nacos.create_admin("nacos").await;
+        }
         let (http, grpc) = (TcpProxy::start(nacos.http()).await, TcpProxy::start(nacos.grpc()).await);
+        let login = "username: nacos, password: nacos";
         let publish = "publish: { linger: 0s, hold: 0s, host: '{service}.example' }";
         let config = |url: &str, how: &str| {
-            format!("registries:\n- name: nacos\n  nacos: {{ servers: ['{url}'], {how} }}\n  {publish}\n")
+            format!("registries:\n- name: nacos\n  nacos: {{ servers: ['{url}'], {how}, {login} }}\n  {publish}\n")
         };
         let push = format!("mode: auto, period: 1s, resync: 1h, grpc_port: {}", grpc.address.port());
         let pushed = Portolan::start(&config(&format!("http://{}", http.address), &push)).await;
@@ -131,7 +151,7 @@ impl Scene {
             }
         });
         stream::iter(work).buffer_unordered(4).collect::<Vec<_>>().await;
-        self.nacos.register("marker", "10.0.0.1:80", &format!("metadata={{\"batch\":\"{number}\"}}")).await;
+        self.nacos.register("marker", "10.0.0.1:80", &marker(number)).await;
     }
 
     /// Everything that is published, by host; with what it says of protection, health, weight and labels. A threshold
@@ -192,6 +212,11 @@ impl Scene {
     }
 }
 
+/// What shows that a batch has been seen.
+fn marker(batch: usize) -> String {
+    format!("metadata={{\"batch\":\"{batch}\"}}")
+}
+
 /// An instance never changes its cluster: for Nacos it would be another.
 fn cluster_of(address: &str) -> &'static str {
     if address.len().is_multiple_of(2) { "DEFAULT" } else { "hz" }
@@ -203,13 +228,19 @@ async fn check(script: &'static str) {
         .and_then(|seed| seed.parse().ok())
         .unwrap_or_else(|| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64);
     println!("{script}: SEED={seed}");
-    let Some(scene) = Scene::start(script).await else { return };
+    let Some(mut scene) = Scene::start(script).await else { return };
     scene.pushed.ready().await;
     scene.polled.ready().await;
     let (mut dice, mut there, mut protected) = (Dice(seed), BTreeSet::new(), 0);
     for batch in 0..BATCHES {
         let started = Instant::now();
         tokio::join!(scene.batch(batch, &mut dice, &mut there), scene.trouble(batch));
+        if batch == RESTART {
+            scene.nacos.restart().await;
+            // What nobody sends beats for is gone with the server.
+            there.retain(|(service, _)| service.starts_with("kept"));
+            scene.nacos.register_patiently("marker", "10.0.0.1:80", &marker(batch)).await;
+        }
         let made = started.elapsed();
         protected += scene.agree(batch).await;
         println!("{script}: batch {batch} made in {made:.1?}, the same after {:.1?}", started.elapsed());
@@ -220,7 +251,13 @@ async fn check(script: &'static str) {
     assert!(protected > 0, "no threshold was ever reached");
     let asked = scene.http.asked();
     let writes: Vec<&String> = asked.iter().filter(|line| !line.starts_with("GET ")).collect();
+    let (logins, writes): (Vec<&String>, Vec<&String>) = writes.into_iter().partition(|line| line.contains("/login "));
     assert_eq!(writes, [""; 0], "Portolan only reads");
+    assert!(logins.len() > 1, "no token has ended");
+    let kinds: BTreeSet<String> = scene.grpc.messages().into_iter().collect();
+    let unknown: Vec<&String> = kinds.iter().filter(|kind| !READING.contains(&kind.as_str())).collect();
+    assert_eq!(unknown, [""; 0], "by gRPC, too");
+    assert!(kinds.contains("SubscribeServiceRequest"), "{kinds:?}");
     println!(
         "{script}: {} changes, {connects} connections, {protected} times protected, {} requests",
         BATCHES * CHANGES,
