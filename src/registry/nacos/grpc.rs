@@ -3,7 +3,8 @@
 //!
 //! **Measured** on 3.1.0: the answers show what v1's lists show. Disabled instances are left out; once the protection
 //! threshold is reached all are shown as healthy, with `reachProtectionThreshold`; nothing is said of the service's own
-//! metadata. A namespace or a service that does not exist has an empty list, a right that is missing is code 403.
+//! metadata. A right that is missing is code 403. (By its sources, a namespace or a service that does not exist has an
+//! empty list, as in v1.)
 
 use super::{client::Client, error::Error, push, wire};
 use crate::registry::http::Answer;

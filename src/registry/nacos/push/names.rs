@@ -5,8 +5,9 @@
 //! has room for more. It stops without a word at its limit (500 names for each pattern, by default), and says so only when
 //! it is asked: so it is asked again after names were added.
 //!
-//! Measured on 3.1.0: a pattern is `NAMESPACE>>GROUP>>NAME` with `*` at the begin or the end of a part; 20 patterns are
-//! taken of all clients together, and equal ones count once. Names come in tens, 50 ms to 1 s after they were asked for.
+//! In 3.1.0 a pattern is `NAMESPACE>>GROUP>>NAME` with `*` at the beginning or the end of a part. By its sources 20 patterns
+//! are taken of all clients together, and equal ones count once; names come in tens. Measured: a new service is named, read
+//! and told 70 ms to 1.2 s after it was registered.
 
 use crate::model::Text;
 use std::collections::{BTreeMap, BTreeSet};
