@@ -17,6 +17,12 @@
 //! - The public namespace is `tenant=` on 2.x: its lists know another one of the id `public`, which its other requests take
 //!   for the public one. 3.x takes both words for the same. A namespace that does not exist has an empty list.
 //! - A list is sorted by the database's id; its `totalCount` is that of the group, and a page past the end is empty.
+//! - By gRPC the server judges who may listen by the first text's `tenant` and by the `group` of the request itself: without
+//!   that a user who may read one group only is refused. `labels.module` of the connection makes no difference. A change is
+//!   said within 0.2 s, a deletion as well, and fuzzy watch (3.x) tells a new text as fast.
+//! - `v1/cs/configs/listener` holds a request for 10 s at least (asked for 1 s: 10.0 s; for 15 s: 14.5 s). It judges by
+//!   `tenant` and `group` of the query. 3.x has it while `nacos.core.api.compatibility.client.enabled` is set.
+//! - Without the plugin that encrypts them, texts of `cipher-` dataIds are kept as they are; lists of 2.x never tell which.
 
 mod error;
 mod list;
