@@ -27,7 +27,7 @@ mod section;
 mod tests;
 mod value;
 
-pub use node::{Node, Place};
+pub use node::{Key, Node, Place, Shape};
 pub use parse::Limits;
 pub use problem::{Problem, Problems};
 pub use resolve::{ResolveError, Resolver};
@@ -68,7 +68,21 @@ impl Document {
     /// Parses a text; `file` is its name for people. The problem is one of syntax or size.
     pub fn parse(file: &str, text: &[u8], limits: &Limits) -> Result<Self, Problem> {
         let file: Arc<str> = file.into();
-        parse::parse(&file, text, limits).map(|root| Document { file, root })
+        let roots = parse::parse(&file, text, limits, 1)?;
+        Ok(Document { file, root: roots.into_iter().next().unwrap_or_else(Node::nothing) })
+    }
+
+    /// The same, of a text of several documents with `---` between them; those with nothing in them are left out.
+    pub fn parse_all(file: &str, text: &[u8], limits: &Limits, most: usize) -> Result<Vec<Self>, Problem> {
+        let file: Arc<str> = file.into();
+        let roots = parse::parse(&file, text, limits, most)?;
+        let documents = roots.into_iter().map(|root| Document { file: file.clone(), root });
+        Ok(documents.filter(|document| !matches!(document.root.shape(), Shape::Null)).collect())
+    }
+
+    /// Its tree, for those who walk it themselves.
+    pub fn root(&self) -> &Node {
+        &self.root
     }
 
     /// Reads the tree from its root. With a resolver, `${env:NAME}` and `${file:PATH}` are replaced in scalars.

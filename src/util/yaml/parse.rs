@@ -12,11 +12,15 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc};
 pub struct Limits {
     /// Bytes of the text. 64 MiB by default.
     pub bytes: usize,
-    /// Values in the tree, those behind aliases counted each time. 4 million by default.
+    /// Values in the tree, those behind aliases counted each time, and long ones once more for each 64 bytes. 4 million
+    /// by default.
     pub nodes: usize,
     /// Lists and mappings in each other. 64 by default.
     pub depth: usize,
 }
+
+/// What an alias repeats is bounded by this, too: a long text behind many of them.
+const BYTES_PER_NODE: usize = 64;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -24,7 +28,8 @@ impl Default for Limits {
     }
 }
 
-pub(super) fn parse(file: &Arc<str>, text: &[u8], limits: &Limits) -> Result<Node, Problem> {
+/// The trees of all documents, of which there may be so many.
+pub(super) fn parse(file: &Arc<str>, text: &[u8], limits: &Limits, most: usize) -> Result<Vec<Node>, Problem> {
     let fail = |place, text| Problem { file: file.clone(), place, path: String::new(), text };
     let start = Place { line: 1, column: 1 };
     if text.len() > limits.bytes {
@@ -38,13 +43,14 @@ pub(super) fn parse(file: &Arc<str>, text: &[u8], limits: &Limits) -> Result<Nod
     })?;
     let mut options = Options::default();
     options.emit_comments = false;
-    let mut tree = Tree { limits, open: Vec::new(), root: None, anchors: HashMap::new(), nodes: 0, documents: 0 };
+    let mut tree =
+        Tree { limits, open: Vec::new(), roots: Vec::new(), anchors: HashMap::new(), nodes: 0, documents: 0, most };
     for event in Parser::new_from_str_with_options(text, options) {
         let (event, span) =
             event.map_err(|error| fail(place(error.marker()), format!("not YAML: {}", error.kind())))?;
         tree.event(event, place(&span.start)).map_err(|text| fail(place(&span.start), text))?;
     }
-    Ok(tree.root.unwrap_or(Node { place: start, content: Content::Null }))
+    Ok(tree.roots)
 }
 
 fn place(marker: &Marker) -> Place {
@@ -55,11 +61,12 @@ fn place(marker: &Marker) -> Place {
 struct Tree<'a> {
     limits: &'a Limits,
     open: Vec<Open>,
-    root: Option<Node>,
+    roots: Vec<Node>,
     /// What anchors stand for, and how many nodes that is.
     anchors: HashMap<usize, (Content, usize)>,
     nodes: usize,
     documents: usize,
+    most: usize,
 }
 
 struct Open {
@@ -80,17 +87,27 @@ impl Tree<'_> {
         match event {
             Event::DocumentStart(..) => {
                 self.documents += 1;
-                if self.documents > 1 {
-                    return Err("a second document; write one document into one file".into());
+                if self.documents > self.most {
+                    return Err(match self.most {
+                        1 => "a second document; write one document into one file".into(),
+                        most => format!("more than {most} documents"),
+                    });
                 }
+                // An alias means something of its own document.
+                self.anchors.clear();
             }
             Event::Scalar(text, style, anchor, tag) => {
                 check_tag(tag)?;
-                self.count(1)?;
+                let weight = 1 + text.len() / BYTES_PER_NODE;
+                self.count(weight)?;
                 let null = style == ScalarStyle::Plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
                 // A key is text whatever it looks like.
-                let content = if null && !self.wants_key() { Content::Null } else { Content::Scalar(text.into()) };
-                self.remember(anchor, &content, 1);
+                let content = match style {
+                    _ if null && !self.wants_key() => Content::Null,
+                    ScalarStyle::Plain => Content::Scalar(text.into()),
+                    _ => Content::Quoted(text.into()),
+                };
+                self.remember(anchor, &content, weight);
                 self.add(Node { place, content })?;
             }
             Event::Alias(id) => {
@@ -157,11 +174,13 @@ impl Tree<'_> {
 
     fn add(&mut self, node: Node) -> Result<(), String> {
         match self.open.last_mut().map(|open| &mut open.content) {
-            None => self.root = Some(node),
+            None => self.roots.push(node),
             Some(Children::List(items)) => items.push(node),
             Some(Children::Map(entries, key)) => match (key.take(), node) {
                 (Some(key), node) => entries.push((key, node)),
-                (None, Node { place, content: Content::Scalar(text) }) => *key = Some(Key { place, text }),
+                (None, Node { place, content: Content::Scalar(text) | Content::Quoted(text) }) => {
+                    *key = Some(Key { place, text })
+                }
                 (None, _) => return Err("a key that is no text".into()),
             },
         }

@@ -299,3 +299,29 @@ fn a_hundred_thousand_mappings_are_read_in_linear_time() {
     // An order of magnitude above what an unoptimised build needs: what is caught is growth by the square.
     assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 }
+
+#[test]
+fn several_documents_are_several_trees_and_quotes_are_seen() {
+    let text = b"a: 1\n---\n# nothing\n---\n'b'\n";
+    let documents = Document::parse_all("f", text, &Limits::default(), 3).unwrap();
+    let [first, second] = &documents[..] else { panic!("{documents:?}") };
+    let Shape::Map([(key, value)]) = first.root().shape() else { panic!("{first:?}") };
+    assert_eq!(
+        (key.text(), key.place(), value.place()),
+        ("a", Place { line: 1, column: 1 }, Place { line: 1, column: 4 })
+    );
+    assert!(matches!((value.shape(), second.root().shape()), (Shape::Plain("1"), Shape::Quoted("b"))));
+    assert_eq!(second.root().place().line, 5);
+    let error = Document::parse_all("f", text, &Limits::default(), 2).unwrap_err();
+    assert_eq!(error.to_string(), "f:4:1: more than 2 documents");
+    let other = Document::parse_all("f", b"a: &x 1\n---\nb: *x\n", &Limits::default(), 2);
+    assert!(other.is_err(), "an anchor is its document's");
+}
+
+#[test]
+fn a_long_text_behind_many_aliases_counts_as_much_as_it_is_long() {
+    let text = format!("[&a {}{}]", "x".repeat(64_000), ", *a".repeat(1_000));
+    let limits = Limits { nodes: 100_000, ..Limits::default() };
+    assert!(Document::parse("f", text.as_bytes(), &limits).is_err());
+    assert!(Document::parse("f", text.as_bytes(), &Limits::default()).is_ok());
+}

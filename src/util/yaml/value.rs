@@ -94,7 +94,7 @@ impl<'a> Value<'a> {
 
     /// Any single value as text; may be empty.
     pub fn text(&self) -> Option<Cow<'a, str>> {
-        let Content::Scalar(raw) = self.node.content() else {
+        let (Content::Scalar(raw) | Content::Quoted(raw)) = self.node.content() else {
             return self.problem(format!("must be a single value, but is {}", self.node.kind()));
         };
         match self.reader.resolver {
@@ -273,7 +273,10 @@ impl<'a> Value<'a> {
 
     /// Errors quote what they refuse. What a reference stands for may be a secret, so the reference is quoted instead.
     fn hide(&self, error: String) -> String {
-        let (Content::Scalar(raw), Some(resolver)) = (self.node.content(), self.reader.resolver) else { return error };
+        let (Content::Scalar(raw) | Content::Quoted(raw), Some(resolver)) = (self.node.content(), self.reader.resolver)
+        else {
+            return error;
+        };
         match resolver.fill(raw) {
             Ok(Cow::Owned(filled)) if !filled.is_empty() => {
                 let escaped = format!("{filled:?}");
