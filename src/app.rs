@@ -12,7 +12,7 @@ mod sources;
 use crate::{
     admin, catalog,
     config::{self, Config, RegistryConfig},
-    registry, resolver,
+    manifests, registry, resolver,
     resource::ViewGeneration,
     telemetry,
     translate::envoy,
@@ -35,6 +35,7 @@ pub struct App {
     catalog: catalog::Handle,
     envoys: views::Follower<envoy::Options>,
     istiods: views::Follower<views::Istio>,
+    manifests: manifests::Keeper,
     registries: Vec<registry::Registry>,
     registry_metrics: registry::Metrics,
     xds: xds::Server,
@@ -68,25 +69,31 @@ impl App {
         let registry_metrics = registry::Metrics::default();
         let view_metrics = views::Metrics::default();
         let xds_metrics = xds::Metrics::default();
+        let manifest_metrics = manifests::Metrics::default();
         catalog_metrics.register(&mut metrics);
         registry_metrics.register(&mut metrics);
         view_metrics.register(&mut metrics);
         xds_metrics.register(&mut metrics);
+        manifest_metrics.register(&mut metrics);
 
         let policies = config.registries.iter().map(|registry| registry.policy.clone()).collect();
         let (writer, catalog) = catalog::Writer::new(policies, config.catalog, catalog_metrics);
         let (envoys, envoy) = views::Follower::new(config.envoy, catalog.clone(), view_metrics.clone());
+        let sources = config.registries.iter().filter_map(manifests_of).collect();
+        let (manifests, kept) = manifests::Keeper::new(sources, config.istio.create_time, manifest_metrics);
         let entries = views::Istio::new(config.istio, view_metrics.clone());
         let (istiods, istio) = views::Follower::new(entries, catalog.clone(), view_metrics);
+        let istiods = istiods.with_manifests(kept.clone());
         let views = Views { envoy, istio };
         let xds = xds::Server::bind(xds_options(&config.xds), Arc::new(views.clone()), xds_metrics.clone())?;
         let stopping = Arc::new(AtomicBool::new(false));
         let (clients, stopping_too) = (xds.clients(), stopping.clone());
-        let handles = Handles { catalog: catalog.clone(), views, clients, xds_metrics, stopping: stopping_too };
+        let handles =
+            Handles { catalog: catalog.clone(), views, manifests: kept, clients, xds_metrics, stopping: stopping_too };
         let admin = admin::Server::bind(config.admin.listen, Arc::new(handles), Arc::new(metrics)).await?;
         let address = admin.local_addr();
         let registries = config.registries.into_iter().map(|registry| to_be_read(registry, address)).collect();
-        Ok(App { writer, catalog, envoys, istiods, registries, registry_metrics, xds, admin, stopping })
+        Ok(App { writer, catalog, envoys, istiods, manifests, registries, registry_metrics, xds, admin, stopping })
     }
 
     /// Where clients connect.
@@ -104,7 +111,8 @@ impl App {
     /// # Errors
     /// If a part ends before it is told to.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let App { writer, catalog, envoys, istiods, registries, registry_metrics, xds, admin, stopping } = self;
+        let App { writer, catalog, envoys, istiods, manifests, registries, registry_metrics, xds, admin, stopping } =
+            self;
         let rest = CancellationToken::new();
         let mut parts: JoinSet<&'static str> = JoinSet::new();
         let mut spawn = |name, part: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
@@ -114,12 +122,14 @@ impl App {
             });
         };
         for (place, registry) in registries.into_iter().enumerate() {
-            let task = registry::spawn(registry, writer.feed(place), None, registry_metrics.clone(), rest.clone());
+            let kept = manifests.feed(&registry.name);
+            let task = registry::spawn(registry, writer.feed(place), kept, registry_metrics.clone(), rest.clone());
             spawn("registry", Box::pin(async move { drop(task.await) }));
         }
         spawn("catalog", Box::pin(writer.run(rest.clone())));
         spawn("resolver", Box::pin(resolver::run(resolver::System::new(), catalog, rest.clone())));
         spawn("the view of Envoys", Box::pin(envoys.run(rest.clone())));
+        spawn("manifests", Box::pin(manifests.run(rest.clone())));
         spawn("the view of Istiods", Box::pin(istiods.run(rest.clone())));
         spawn("admin", Box::pin(admin.run(rest.clone())));
 
@@ -155,6 +165,13 @@ impl xds::Views for Views {
             xds::Dialect::Istio => self.istio.subscribe(),
         }
     }
+}
+
+/// The manifests that it keeps, if it keeps any.
+fn manifests_of(config: &RegistryConfig) -> Option<manifests::Source> {
+    let config::Kind::Nacos(nacos) = &config.kind else { return None };
+    let namespace = nacos.manifests.as_ref()?.namespace.clone();
+    Some(manifests::Source { registry: config.name.clone(), namespace })
 }
 
 fn to_be_read(config: RegistryConfig, admin: SocketAddr) -> registry::Registry {

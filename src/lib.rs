@@ -11,6 +11,7 @@ pub mod app;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod manifests;
 pub mod model;
 pub mod pb;
 pub mod registry;

@@ -7,5 +7,6 @@
 #[allow(missing_docs, clippy::all, clippy::pedantic)]
 #[rustfmt::skip]
 mod generated;
+pub mod kinds;
 
 pub use generated::{envoy, google, istio, nacos};

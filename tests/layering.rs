@@ -69,13 +69,18 @@ fn rules() -> Vec<Rule> {
         rule("resolver", &["resolver", "catalog", "model", "util", "telemetry"], &["prost::", "xds_api::", "tonic::"]),
         rule(
             "translate",
-            &["translate", "model", "resource", "pb"],
+            &["translate", "model", "resource", "pb", "util"],
             &["tokio::", "reqwest::", "std::env", "std::fs", "Instant", "SystemTime"],
+        ),
+        rule(
+            "manifests",
+            &["manifests", "model", "registry", "translate", "resource", "util", "telemetry"],
+            &["std::net::Tcp", "tokio::net", "reqwest::", "registry::nacos"],
         ),
         rule("resource", &["resource"], &["tokio::", "tonic::", "axum::", "Instant", "SystemTime"]),
         rule(
             "views",
-            &["views", "model", "catalog", "translate", "resource", "util", "telemetry"],
+            &["views", "model", "catalog", "manifests", "translate", "resource", "util", "telemetry"],
             &["std::net::Tcp", "std::net::Udp", "tokio::net", "reqwest::"],
         ),
         rule("xds", &["xds", "resource", "pb", "util", "telemetry"], &["reqwest::"]),

@@ -40,6 +40,11 @@ pub trait Sources: Send + Sync + 'static {
     /// What is published and still not sent, because clients would refuse it.
     fn rejected(&self) -> Vec<Rejected>;
 
+    /// How each manifest fares, by registry and name.
+    fn manifests(&self) -> Vec<Manifest> {
+        Vec::new()
+    }
+
     /// Follows a registry's held-back drop at once. `false` if there is none.
     fn release(&self, registry: &str) -> bool;
 
@@ -47,6 +52,25 @@ pub trait Sources: Send + Sync + 'static {
     fn stopping(&self) -> bool {
         false
     }
+}
+
+/// A manifest: a text in a registry that holds resources of Istio.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Manifest {
+    /// The registry's name.
+    pub registry: String,
+    /// The registry's namespace.
+    pub namespace: String,
+    /// Group.
+    pub group: String,
+    /// Its name there.
+    pub name: String,
+    /// `good`, `conflicting`, `held` or `wrong`.
+    pub state: &'static str,
+    /// What of it is served: `<kind>/<namespace>/<name>`.
+    pub resources: Vec<String>,
+    /// What is wrong, and what to do about it; a problem in each line.
+    pub error: Option<String>,
 }
 
 /// Something of a published service that is not sent.

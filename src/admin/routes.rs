@@ -37,6 +37,7 @@ pub(super) fn router(sources: Arc<dyn Sources>, metrics: Arc<Registry>) -> Route
         .route("/api/v1/services", get(services))
         .route("/api/v1/services/{*name}", get(one_service))
         .route("/api/v1/rejected", get(rejected))
+        .route("/api/v1/manifests", get(manifests))
         .route("/api/v1/clients", get(clients))
         .route("/api/v1/resources/{kind}", get(resources))
         .route("/api/v1/digests", get(digests))
@@ -86,6 +87,10 @@ async fn rejected(State(shared): State<Shared>) -> Response {
     Json(shared.sources.rejected()).into_response()
 }
 
+async fn manifests(State(shared): State<Shared>) -> Response {
+    large(move || encoded(&shared.sources.manifests())).await
+}
+
 async fn clients(State(shared): State<Shared>) -> Response {
     Json(shared.sources.clients()).into_response()
 }
@@ -100,10 +105,7 @@ async fn resources(
         return Err(refusal(StatusCode::NOT_FOUND, &format!("no resources {kind:?}; there are {known}")));
     };
     let Query(query) = query.map_err(bad_query)?;
-    let view = match kind {
-        Kind::ServiceEntry => shared.sources.entries(),
-        _ => shared.sources.view(),
-    };
+    let view = if kind.is_istio() { shared.sources.entries() } else { shared.sources.view() };
     Ok(large(move || encoded(&resource::list(&view, kind, &query))).await)
 }
 

@@ -4,18 +4,23 @@ use super::Views;
 use crate::{
     admin::{self, Acknowledged, Client, Refused, Sent, Subscription},
     catalog::{self, Catalog},
-    resource::{Kind, Variant, ViewGeneration, version_text},
+    manifests,
+    resource::{Kind, Name, Variant, ViewGeneration, version_text},
     xds,
 };
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// The read handles.
 pub(super) struct Handles {
     pub(super) catalog: catalog::Handle,
     pub(super) views: Views,
+    pub(super) manifests: manifests::Handle,
     pub(super) clients: Arc<xds::Clients>,
     pub(super) xds_metrics: xds::Metrics,
     pub(super) stopping: Arc<AtomicBool>,
@@ -55,12 +60,40 @@ impl admin::Sources for Handles {
         envoy.chain(istio.iter().map(|rejected| shown("istio", rejected))).collect()
     }
 
+    fn manifests(&self) -> Vec<admin::Manifest> {
+        let (snapshot, taken) = (self.manifests.load(), self.views.istio.taken());
+        snapshot.manifests.iter().map(|status| manifest(status, &taken)).collect()
+    }
+
     fn release(&self, registry: &str) -> bool {
         self.catalog.release(registry)
     }
 
     fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+}
+
+/// A manifest, whose ServiceEntries may have names that services' have.
+fn manifest(status: &manifests::Status, taken: &BTreeSet<Name>) -> admin::Manifest {
+    let lost = |(kind, name): &&(Kind, Name)| *kind == Kind::ServiceEntry && taken.contains(name);
+    let mut state = status.state;
+    let mut errors = Vec::from_iter(status.error.as_ref().map(ToString::to_string));
+    for (_, name) in status.resources.iter().filter(lost) {
+        state = state.max(manifests::State::Conflicting);
+        errors.push(format!(
+            "ServiceEntry {name} is a service's already; rename one, or let `istio: name` tell them apart"
+        ));
+    }
+    let text = |(kind, name): &(Kind, Name)| format!("{}/{name}", kind.name());
+    admin::Manifest {
+        registry: status.id.registry.to_string(),
+        namespace: status.id.namespace.to_string(),
+        group: status.id.group.to_string(),
+        name: status.id.name.to_string(),
+        state: state.name(),
+        resources: status.resources.iter().filter(|key| !lost(key)).map(text).collect(),
+        error: (!errors.is_empty()).then(|| errors.join("\n")),
     }
 }
 

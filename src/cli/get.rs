@@ -35,6 +35,8 @@ enum What {
     Registries,
     /// Clients, and what they took and refused
     Clients,
+    /// Manifests: what of each is served, and what is wrong with it
+    Manifests,
     /// Digests of everything, to compare replicas
     Digests,
 }
@@ -81,7 +83,7 @@ pub(super) enum Error {
 pub(super) fn run(arguments: &Arguments) -> Result<String, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
     let mut answer = runtime.block_on(ask(url(arguments)))?;
-    if let (What::Registries | What::Clients, Some(name), Value::Array(items)) =
+    if let (What::Registries | What::Clients | What::Manifests, Some(name), Value::Array(items)) =
         (arguments.what, &arguments.name, &mut answer)
     {
         items.retain(|item| [&item["name"], &item["node"]["id"]].iter().any(|n| text(n).contains(name)));
@@ -97,6 +99,7 @@ fn url(Arguments { what, name, admin, .. }: &Arguments) -> Url {
         What::Clusters => "api/v1/resources/clusters",
         What::Registries => "api/v1/registries",
         What::Clients => "api/v1/clients",
+        What::Manifests => "api/v1/manifests",
         What::Digests => "api/v1/digests",
     };
     let base = admin.path().trim_end_matches('/');
@@ -137,6 +140,7 @@ fn show(arguments: &Arguments, answer: &Value) -> Result<String, Error> {
             What::Clusters => clusters(answer),
             What::Registries => registries(answer),
             What::Clients => clients(answer),
+            What::Manifests => manifests(answer),
             What::Digests => digests(answer),
         }),
     }
@@ -189,6 +193,25 @@ fn registries(answer: &Value) -> String {
             text(&registry["endpoints"]),
             text(&registry["hold"]["endpoints"]),
             text(&registry["last_error"]["text"]),
+        ]);
+    }
+    table.to_string()
+}
+
+/// Of several problems the first; the others are in the other forms of the answer.
+fn manifests(answer: &Value) -> String {
+    let mut table = Table::new(["REGISTRY", "NAMESPACE", "NAME", "STATE", "SERVED", "ERROR"]);
+    for manifest in items(answer) {
+        let error = text(&manifest["error"]);
+        let (first, more) = error.split_once('\n').map_or((&*error, 0), |(first, rest)| (first, rest.lines().count()));
+        let error = if more > 0 { format!("{first} (and {more} more)") } else { first.to_owned() };
+        table.row([
+            text(&manifest["registry"]),
+            text(&manifest["namespace"]),
+            text(&manifest["name"]),
+            text(&manifest["state"]),
+            items(&manifest["resources"]).len().to_string(),
+            error,
         ]);
     }
     table.to_string()

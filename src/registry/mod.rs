@@ -73,7 +73,7 @@ pub fn spawn(
     let updates = out.clone();
     let counted = metrics.clone();
     let reading = {
-        let name = name.clone();
+        let (name, manifests) = (name.clone(), manifests.clone());
         move || {
             let (name, kind, out, metrics) = (name.clone(), kind.clone(), updates.clone(), counted.clone());
             let manifests = manifests.clone();
@@ -87,7 +87,7 @@ pub fn spawn(
             }
         }
     };
-    tokio::spawn(supervise::supervise(name, out, metrics, stop, reading))
+    tokio::spawn(supervise::supervise(name, out, manifests, metrics, stop, reading))
 }
 
 /// An error with all its causes, for people.

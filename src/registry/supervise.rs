@@ -1,7 +1,7 @@
 //! Keeps one registry's reading alive. [`super::spawn`] runs it; the reading is a task of its own, so that its panic is
 //! seen here and nowhere else.
 
-use super::{Metrics, Update, backoff::Backoff};
+use super::{ManifestUpdate, Metrics, Update, backoff::Backoff};
 use crate::model::Text;
 use std::{future::Future, time::Duration};
 use tokio::{
@@ -19,6 +19,7 @@ const SETTLED: Duration = Duration::from_secs(60);
 pub(super) async fn supervise<F>(
     name: Text,
     out: mpsc::Sender<Update>,
+    manifests: Option<mpsc::Sender<ManifestUpdate>>,
     metrics: Metrics,
     stop: CancellationToken,
     mut reading: impl FnMut() -> F,
@@ -40,6 +41,11 @@ pub(super) async fn supervise<F>(
             }
             let reason = why(ended);
             note_restart(&name, &reason, &metrics);
+            if let Some(manifests) = &manifests
+                && manifests.send(ManifestUpdate::Failed(None, reason.clone())).await.is_err()
+            {
+                return;
+            }
             if out.send(Update::Failed { scope: None, error: reason }).await.is_err() {
                 return;
             }
@@ -91,7 +97,7 @@ mod tests {
         let runs = Arc::new(AtomicUsize::new(0));
         let (count, started) = (runs.clone(), Arc::new(tokio::sync::Notify::new()));
         let signal = started.clone();
-        let task = tokio::spawn(supervise("r".into(), out, Metrics::default(), stop.clone(), move || {
+        let task = tokio::spawn(supervise("r".into(), out, None, Metrics::default(), stop.clone(), move || {
             let run = count.fetch_add(1, Ordering::SeqCst);
             let signal = signal.clone();
             async move {
@@ -126,7 +132,8 @@ mod tests {
     async fn a_hanging_reading_stops_when_told() {
         let (out, _updates) = mpsc::channel(1);
         let stop = CancellationToken::new();
-        let task = tokio::spawn(supervise("r".into(), out, Metrics::default(), stop.clone(), std::future::pending));
+        let task =
+            tokio::spawn(supervise("r".into(), out, None, Metrics::default(), stop.clone(), std::future::pending));
         stop.cancel();
         task.await.unwrap();
     }

@@ -109,6 +109,16 @@ impl<T: Translation> Builder<T> {
         self.served[kind as usize].len()
     }
 
+    /// How far what is absent is known to be absent.
+    pub(super) fn readiness(&self) -> Readiness {
+        self.readiness
+    }
+
+    /// Whether some service's resource has this name.
+    pub(super) fn serves(&self, kind: Kind, name: &Name) -> bool {
+        self.served[kind as usize].contains_key(name)
+    }
+
     fn translate(&self, host: &Hostname) -> (Vec<(Kind, Resource)>, Vec<Rejected>) {
         self.services.get(host).map(|service| self.translation.translate(service)).unwrap_or_default()
     }

@@ -1,14 +1,19 @@
 //! The task that keeps a view up with the catalog, and the handle through which others read it. A reader that is slow
 //! misses generations in between, never the last one.
 
-use super::{Builder, Metrics, Translation};
+use super::{Builder, Metrics, Translation, manifests::Manifests};
 use crate::{
     catalog::{Catalog, Handle},
-    resource::ViewGeneration,
+    manifests,
+    resource::{Heard, Kind, Name, Resource, ViewGeneration},
     translate::{Rejected, Why},
 };
 use arc_swap::ArcSwap;
-use std::{collections::HashSet, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+    time::Instant,
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -20,6 +25,8 @@ pub struct Follower<T> {
     catalog: Handle,
     generations: watch::Sender<Arc<ViewGeneration>>,
     rejected: Arc<ArcSwap<Vec<Rejected>>>,
+    manifests: Option<Manifests>,
+    taken: Arc<ArcSwap<BTreeSet<Name>>>,
     metrics: Metrics,
 }
 
@@ -28,6 +35,7 @@ pub struct Follower<T> {
 pub struct View {
     generations: watch::Receiver<Arc<ViewGeneration>>,
     rejected: Arc<ArcSwap<Vec<Rejected>>>,
+    taken: Arc<ArcSwap<BTreeSet<Name>>>,
 }
 
 impl<T: Translation> Follower<T> {
@@ -35,9 +43,21 @@ impl<T: Translation> Follower<T> {
     pub fn new(translation: T, catalog: Handle, metrics: Metrics) -> (Self, View) {
         let generations = watch::Sender::new(Arc::new(ViewGeneration::empty()));
         let rejected: Arc<ArcSwap<Vec<Rejected>>> = Arc::default();
-        let view = View { generations: generations.subscribe(), rejected: rejected.clone() };
+        let taken: Arc<ArcSwap<BTreeSet<Name>>> = Arc::default();
+        let view = View { generations: generations.subscribe(), rejected: rejected.clone(), taken: taken.clone() };
         metrics.rejected(T::VIEW, &[]);
-        (Follower { builder: Builder::new(translation), catalog, generations, rejected, metrics }, view)
+        let builder = Builder::new(translation);
+        (Follower { builder, catalog, generations, rejected, manifests: None, taken, metrics }, view)
+    }
+
+    /// Also shows what manifests give. Before it runs, so that nobody takes them for nothing.
+    pub fn with_manifests(self, manifests: manifests::Handle) -> Self {
+        let heard = manifests.load().heard;
+        if heard.is_none() {
+            return self;
+        }
+        self.generations.send_replace(Arc::new(ViewGeneration::empty().with_manifests(heard)));
+        Follower { manifests: Some(Manifests::new(manifests)), ..self }
     }
 
     /// Follows until told to stop, or until the catalog has no writer any more.
@@ -46,11 +66,15 @@ impl<T: Translation> Follower<T> {
         loop {
             // Before the catalog is loaded: a change in between is signalled again.
             changed.mark_unchanged();
+            if let Some(manifests) = &mut self.manifests {
+                manifests.load();
+            }
             self.follow(&self.catalog.load());
             // Both may be dropped at any moment: neither holds anything.
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 signal = changed.changed() => if signal.is_err() { return },
+                signal = manifests_changed(self.manifests.as_mut()) => if signal.is_err() { return },
             }
         }
     }
@@ -60,13 +84,29 @@ impl<T: Translation> Follower<T> {
         let start = Instant::now();
         let changes = self.builder.update(catalog);
         self.report_rejected();
-        let Some(changes) = changes else { return };
-        let kinds: Vec<_> = changes.resources.iter().map(|(kind, _, _)| *kind).collect();
-        let next = self.generations.borrow().next(changes.readiness, changes.resources);
+        let mut resources = changes.map(|changes| changes.resources).unwrap_or_default();
+        let heard = self.merge(&mut resources);
+        let kinds: Vec<_> = resources.iter().map(|(kind, _, _)| *kind).collect();
+        let next = self.generations.borrow().next_heard(self.builder.readiness(), heard, resources);
         let Some(next) = next else { return };
         debug!(generation = next.number(), catalog = catalog.number, changes = kinds.len(), "Made a generation.");
+        self.metrics.made::<T>(&kinds, &next, start.elapsed());
         self.generations.send_replace(Arc::new(next));
-        self.metrics.made(&kinds, &self.builder, start.elapsed());
+    }
+
+    /// Adds what differs of manifests to what differs of services, whose names go first.
+    fn merge(&mut self, changes: &mut Vec<(Kind, Name, Option<Resource>)>) -> Option<Heard> {
+        let manifests = self.manifests.as_mut()?;
+        let services_changed = changes.iter().any(|(kind, _, _)| kind.is_istio());
+        changes.extend(manifests.update(services_changed, |kind, name| self.builder.serves(kind, name)));
+        let before = self.taken.load();
+        if **before != *manifests.taken() {
+            for name in manifests.taken().difference(&before) {
+                warn!(%name, "Left a ServiceEntry of a manifest out: a service's has its name.");
+            }
+            self.taken.store(Arc::new(manifests.taken().clone()));
+        }
+        manifests.heard()
     }
 
     /// Logs each rejection once: when it appears. Labels cost nothing but themselves, and there may be thousands.
@@ -99,8 +139,21 @@ impl View {
         self.generations.borrow().clone()
     }
 
+    /// The names of manifests' ServiceEntries that services' have.
+    pub fn taken(&self) -> Arc<BTreeSet<Name>> {
+        self.taken.load_full()
+    }
+
     /// What is not served, and why.
     pub fn rejected(&self) -> Arc<Vec<Rejected>> {
         self.rejected.load_full()
+    }
+}
+
+/// Waits for ever where there are none.
+async fn manifests_changed(manifests: Option<&mut Manifests>) -> Result<(), watch::error::RecvError> {
+    match manifests {
+        Some(manifests) => manifests.changed().await,
+        None => std::future::pending().await,
     }
 }

@@ -1,8 +1,8 @@
 //! What views count.
 
-use super::{Builder, Translation};
+use super::Translation;
 use crate::{
-    resource::Kind,
+    resource::{Kind, ViewGeneration},
     translate::{Rejected, Why},
 };
 use prometheus_client::{
@@ -72,14 +72,15 @@ impl Metrics {
     }
 
     /// A generation was made: with so many changes of each kind, in that time.
-    pub(super) fn made<T: Translation>(&self, changes: &[Kind], builder: &Builder<T>, took: Duration) {
+    pub(super) fn made<T: Translation>(&self, changes: &[Kind], made: &ViewGeneration, took: Duration) {
         self.generations.inc();
         self.update.observe(took.as_secs_f64());
         for kind in changes {
             self.changes.get_or_create(&OfKind { kind: kind.name() }).inc();
         }
-        for kind in T::KINDS {
-            let count = i64::try_from(builder.count(*kind)).unwrap_or(i64::MAX);
+        let others = Kind::istio().filter(|_| made.manifests().is_some());
+        for kind in T::KINDS.iter().copied().chain(others) {
+            let count = i64::try_from(made.get(kind).len()).unwrap_or(i64::MAX);
             self.resources.get_or_create(&OfKind { kind: kind.name() }).set(count);
         }
     }

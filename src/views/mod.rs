@@ -8,6 +8,7 @@ mod builder;
 mod claims;
 mod follow;
 mod istio;
+mod manifests;
 mod metrics;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 //! own, touched only when something happens on that stream.
 
 use super::{event::Event, node::Node};
-use crate::resource::{KINDS, Kind, Variant};
+use crate::resource::{Kind, Variant};
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -213,7 +213,7 @@ impl Entry {
             variant: self.variant,
             connected: self.connected,
             node: record.node.clone(),
-            types: record.types.iter().flatten().map(|t| (**t).clone()).collect(),
+            types: record.types.clone(),
         }
     }
 
@@ -226,7 +226,8 @@ impl Entry {
 #[derive(Debug, Default)]
 struct Record {
     node: Node,
-    types: [Option<Box<ClientType>>; KINDS],
+    /// In the order of their kinds. An Envoy has two of the many.
+    types: Vec<ClientType>,
 }
 
 impl Record {
@@ -255,20 +256,30 @@ impl Record {
     }
 
     fn of(&mut self, kind: Kind) -> &mut ClientType {
-        self.types[kind as usize].get_or_insert_with(|| {
-            Box::new(ClientType {
-                kind,
-                type_url: kind.type_url().into(),
-                wildcard: false,
-                names: 0,
-                sent: None,
-                acknowledged: None,
-                refused: None,
-                answers: 0,
-                resources: 0,
-                bytes: 0,
-            })
-        })
+        let place = self.types.binary_search_by_key(&kind, |of| of.kind).unwrap_or_else(|place| {
+            self.types.reserve_exact(1);
+            self.types.insert(place, ClientType::new(kind));
+            place
+        });
+        &mut self.types[place]
+    }
+}
+
+impl ClientType {
+    /// Nothing happened yet.
+    fn new(kind: Kind) -> Self {
+        ClientType {
+            kind,
+            type_url: kind.type_url().into(),
+            wildcard: false,
+            names: 0,
+            sent: None,
+            acknowledged: None,
+            refused: None,
+            answers: 0,
+            resources: 0,
+            bytes: 0,
+        }
     }
 }
 

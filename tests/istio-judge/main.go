@@ -9,6 +9,8 @@
 //	/answers   every answer as it came: source, type, resources, bytes, nonce, and when
 //	/events    every change of a ServiceEntry: what, its name and version, and whether its endpoints alone differ
 //
+// With the word `kinds`, `schema` or `read` it does something else and ends: see offline.go.
+//
 // What Istio refuses stands in its log, which goes to standard error.
 package main
 
@@ -176,6 +178,9 @@ func run() error {
 	revision := flag.String("revision", "", "the revision that this Istiod has")
 	pod := flag.String("pod", "istiod-judge", "the name of its pod")
 	flag.Parse()
+	if done, err := offline(flag.Arg(0)); done {
+		return err
+	}
 	j := &judge{started: time.Now()}
 	var stores []model.ConfigStoreController
 	for _, source := range from {

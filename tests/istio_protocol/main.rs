@@ -11,6 +11,7 @@ mod check;
 #[allow(dead_code)]
 mod client;
 mod istiod;
+mod manifests;
 mod misbehaviour;
 mod pace;
 mod revisions;

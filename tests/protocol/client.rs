@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BufMut};
 use portolan::{
-    resource::{Kind, Name, Readiness, Resource, ViewGeneration},
+    resource::{Heard, Kind, Name, Readiness, Resource, ViewGeneration},
     xds::{Clients, Dialect, Metrics, Node, Options, Server, Views},
 };
 use prometheus_client::{encoding::text::encode, registry::Registry};
@@ -99,6 +99,13 @@ impl World {
     pub fn become_ready(&self, readiness: Readiness, changes: impl IntoIterator<Item = Change>) {
         let next = self.view.borrow().next(readiness, changes).expect("a test's change changes something");
         self.view.send_replace(Arc::new(next));
+    }
+
+    /// So much is heard of manifests.
+    pub fn has_heard(&self, heard: Heard, changes: impl IntoIterator<Item = Change>) {
+        let before = self.view.borrow().clone();
+        let next = before.next_heard(before.readiness(), Some(heard), changes);
+        self.view.send_replace(Arc::new(next.expect("a test's change changes something")));
     }
 
     pub fn view(&self) -> Arc<ViewGeneration> {
@@ -203,7 +210,7 @@ fn state(kind: Kind, body: &[u8]) -> (String, String) {
         }),
         Kind::Listener => Listener::decode(body).map(|l| (l.name, l.stat_prefix)),
         Kind::Route => RouteConfiguration::decode(body).map(|r| (r.name, r.internal_only_headers.concat())),
-        Kind::ServiceEntry => panic!("Envoys have no such type"),
+        kind => panic!("Envoys have no {}", kind.name()),
     }
     .unwrap()
 }

@@ -8,9 +8,10 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
+    process::Stdio,
     time::Duration,
 };
-use tokio::process::Command;
+use tokio::{io::AsyncWriteExt, process::Command};
 
 /// The type that it asks for entries by.
 pub const ENTRIES: &str = "networking.istio.io/v1/ServiceEntry";
@@ -143,6 +144,33 @@ impl Judge {
         let answer = self.client.get(format!("{}{path}", self.page)).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
+}
+
+/// What it prints when it is asked without any server (see `offline.go`), with that on its standard input; it must succeed.
+pub async fn says(words: &[&str], input: &str) -> Option<Vec<u8>> {
+    let (success, output) = judges(words, input).await?;
+    assert!(success, "{words:?}: {}", String::from_utf8_lossy(&output));
+    Some(output)
+}
+
+/// The same, and whether it succeeded; if not, what it complains of.
+pub async fn judges(words: &[&str], input: &str) -> Option<(bool, Vec<u8>)> {
+    let mut child = Command::new(binary().await?)
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    // It may end without having read everything.
+    let writing = tokio::spawn(async move { drop(stdin.write_all(input.as_bytes()).await) });
+    let output = child.wait_with_output().await.unwrap();
+    writing.await.unwrap();
+    let success = output.status.success();
+    Some((success, if success { output.stdout } else { output.stderr }))
 }
 
 async fn binary() -> Option<PathBuf> {

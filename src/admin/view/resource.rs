@@ -80,10 +80,11 @@ pub(in crate::admin) fn list(view: &ViewGeneration, kind: Kind, query: &Query) -
 /// By kind.
 pub(in crate::admin) fn digests(envoy: &ViewGeneration, istio: &ViewGeneration) -> BTreeMap<&'static str, Digest> {
     let digest = |kind: Kind| {
-        let generation = if kind == Kind::ServiceEntry { istio.get(kind) } else { envoy.get(kind) };
+        let generation = if kind.is_istio() { istio.get(kind) } else { envoy.get(kind) };
         Digest { count: generation.len(), digest: version_text(generation.digest()) }
     };
-    Kind::ALL.into_iter().map(|kind| (kind.name(), digest(kind))).collect()
+    let sent = |kind: &Kind| !kind.is_istio() || istio.readiness_of(*kind).is_some();
+    Kind::ALL.into_iter().filter(sent).map(|kind| (kind.name(), digest(kind))).collect()
 }
 
 fn decoded(kind: Kind, body: &[u8]) -> Value {
@@ -91,7 +92,7 @@ fn decoded(kind: Kind, body: &[u8]) -> Value {
         Kind::Cluster => Cluster::decode(body).map(|c| cluster_view(&c)),
         Kind::Endpoint => ClusterLoadAssignment::decode(body).map(|a| assignment(&a)),
         Kind::ServiceEntry => Envelope::decode(body).and_then(|e| service_entry::envelope(&e)),
-        Kind::Listener | Kind::Route => return json!({ "bytes": body.len() }),
+        _ => return json!({ "bytes": body.len() }),
     };
     decoded.unwrap_or_else(|error| json!({ "undecodable": error.to_string() }))
 }

@@ -2,14 +2,13 @@
 
 use super::super::table::Table;
 use crate::{
+    resource::Kind,
     translate::istio::{Verdict, verdict},
     xds::{PROBED_TYPES, ProbeError, Probed, probe},
 };
 use clap::Args;
 use serde_json::Value;
 use std::{collections::BTreeMap, fs, io, net::SocketAddr, path::PathBuf, time::Duration};
-
-const ENTRIES: &str = "networking.istio.io/v1/ServiceEntry";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -48,12 +47,12 @@ pub(in crate::cli) enum Error {
     },
     #[error("{text}\n{types} of {} types were not answered within {seconds} s: an Istiod that starts waits for them, one that runs keeps what it has; /ready of the admin address says why", PROBED_TYPES.len())]
     Waits { text: String, types: usize, seconds: u64 },
-    #[error("{text}\nan Istiod would not take {count} of the entries")]
+    #[error("{text}\nan Istiod would not take {count} of the resources")]
     Bad { text: String, count: usize },
 }
 
-/// Versions by name.
-type Held = BTreeMap<String, String>;
+/// Versions by kind and name.
+type Held = BTreeMap<(Kind, String), String>;
 
 /// Connects, asks, and gives what is to be printed.
 pub(super) fn run(arguments: &Arguments, configured: SocketAddr) -> Result<String, Error> {
@@ -70,9 +69,16 @@ fn read(path: &PathBuf) -> Result<Held, Error> {
     let all: Vec<Value> =
         serde_json::from_slice(&text).map_err(|source| Error::Format { path: path.clone(), source })?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let entries = all.iter().filter(|object| object["kind"] == "ServiceEntry").map(|object| &object["metadata"]);
-    let entry = |m: &Value| (format!("{}/{}", text(&m["namespace"]), text(&m["name"])), text(&m["resourceVersion"]));
-    Ok(entries.map(entry).collect())
+    let resource = |object: &Value| {
+        let (version, word, m) = (text(&object["apiVersion"]), text(&object["kind"]), &object["metadata"]);
+        let kind = match version.split_once('/') {
+            Some((group, _)) => Kind::of_istio(group, &word)?,
+            // What was written down by hand may lack it.
+            None => Kind::istio().find(|kind| kind.group_and_word().is_some_and(|(_, known)| known == word))?,
+        };
+        Some(((kind, format!("{}/{}", text(&m["namespace"]), text(&m["name"]))), text(&m["resourceVersion"])))
+    };
+    Ok(all.iter().filter_map(resource).collect())
 }
 
 fn report(answers: &[Probed], held: Option<&Held>, seconds: u64) -> Result<String, Error> {
@@ -84,9 +90,17 @@ fn report(answers: &[Probed], held: Option<&Held>, seconds: u64) -> Result<Strin
         types.row([asked.into(), after, cell(&|a| a.resources.len().to_string()), cell(&|a| a.bytes.to_string())]);
     }
     let mut text = types.to_string();
-    let list = answers.iter().find(|answer| answer.type_url == ENTRIES);
-    let (entries, bad) = list.map_or_else(|| (waiting(held), 0), |list| judged(list, held));
-    text += &format!("\n{entries}");
+    let (mut resources, mut bad) = (table(), 0);
+    let held = held.cloned().unwrap_or_default();
+    for (asked, kind) in PROBED_TYPES.iter().filter_map(|asked| Some((asked, Kind::of(asked)?))) {
+        let own =
+            held.iter().filter(|((of, _), _)| *of == kind).map(|((_, name), version)| (name.clone(), version.clone()));
+        match answers.iter().find(|answer| answer.type_url == *asked) {
+            Some(list) => bad += judged(&mut resources, kind, list, own.collect()),
+            None => waiting(&mut resources, kind, own.collect()),
+        }
+    }
+    text += &format!("\n{resources}");
     let missing = PROBED_TYPES.iter().filter(|asked| !answers.iter().any(|a| a.type_url == **asked)).count();
     match (missing, bad) {
         (0, 0) => Ok(text),
@@ -99,21 +113,26 @@ fn table() -> Table<4> {
     Table::new(["ENTRY", "VERSION", "ISTIOD", "WHY"])
 }
 
-/// Without a list nothing changes.
-fn waiting(held: Option<&Held>) -> Table<4> {
-    let mut table = table();
-    for (name, version) in held.into_iter().flatten() {
-        table.row([name.clone(), version.clone(), "keeps it".into(), "no list was sent".into()]);
+/// Entries are called by their name alone: they are what most lists have.
+fn called(kind: Kind, name: &str) -> String {
+    match kind.group_and_word() {
+        Some((_, word)) if kind != Kind::ServiceEntry => format!("{word} {name}"),
+        _ => name.to_owned(),
     }
-    table
 }
 
-/// What an Istiod makes of each item, and how many it does not take.
-fn judged(list: &Probed, held: Option<&Held>) -> (Table<4>, usize) {
-    let (mut table, mut bad) = (table(), 0);
-    let mut gone = held.cloned().unwrap_or_default();
+/// Without a list nothing changes.
+fn waiting(table: &mut Table<4>, kind: Kind, held: BTreeMap<String, String>) {
+    for (name, version) in held {
+        table.row([called(kind, &name), version, "keeps it".into(), "no list was sent".into()]);
+    }
+}
+
+/// What an Istiod makes of each item. Returns how many it does not take.
+fn judged(table: &mut Table<4>, kind: Kind, list: &Probed, held: BTreeMap<String, String>) -> usize {
+    let (mut gone, mut bad) = (held, 0);
     for (type_url, bytes) in &list.resources {
-        let (name, version, does, why) = match verdict(type_url, bytes) {
+        let (name, version, does, why) = match verdict(kind, type_url, bytes) {
             Verdict::Taken { name, version } => {
                 let does = match gone.remove(&name) {
                     Some(known) if known == version => "has it",
@@ -132,12 +151,12 @@ fn judged(list: &Probed, held: Option<&Held>) -> (Table<4>, usize) {
                 (String::new(), String::new(), "deletes what it had", why.to_owned())
             }
         };
-        table.row([name, version, does.into(), why]);
+        table.row([called(kind, &name), version, does.into(), why]);
     }
     for (name, version) in gone {
-        table.row([name, version, "deletes it".into(), "the list lacks it".into()]);
+        table.row([called(kind, &name), version, "deletes it".into(), "the list lacks it".into()]);
     }
-    (table, bad)
+    bad
 }
 
 #[cfg(test)]
@@ -156,15 +175,15 @@ mod tests {
 
     #[test]
     fn with_all_types_answered_what_is_held_and_not_listed_is_deleted() {
-        let held = Held::from([("ns/a".into(), "v".into())]);
+        let held = Held::from([((Kind::ServiceEntry, "ns/a".into()), "v".into())]);
         let text = report(&answered(&PROBED_TYPES), Some(&held), 5).unwrap();
         assert!(text.contains("ns/a   v        deletes it  the list lacks it"), "{text}");
     }
 
     #[test]
     fn without_a_list_everything_is_kept_and_the_check_fails() {
-        let held = Held::from([("ns/a".into(), "v".into())]);
-        let others: Vec<&str> = PROBED_TYPES.into_iter().filter(|t| *t != ENTRIES).collect();
+        let held = Held::from([((Kind::ServiceEntry, "ns/a".into()), "v".into())]);
+        let others: Vec<&str> = PROBED_TYPES.into_iter().filter(|t| Kind::of(t) != Some(Kind::ServiceEntry)).collect();
         let error = report(&answered(&others), Some(&held), 5).unwrap_err().to_string();
         assert!(error.contains("keeps it") && error.contains("1 of 16 types were not answered within 5 s"), "{error}");
     }
@@ -172,9 +191,9 @@ mod tests {
     #[test]
     fn an_item_that_is_refused_keeps_and_one_that_is_unreadable_deletes() {
         let mut answers = answered(&PROBED_TYPES);
-        let list = answers.iter_mut().find(|a| a.type_url == ENTRIES).unwrap();
+        let list = answers.iter_mut().find(|a| Kind::of(&a.type_url) == Some(Kind::ServiceEntry)).unwrap();
         list.resources.push(("something".into(), bytes::Bytes::new()));
         let error = report(&answers, None, 5).unwrap_err().to_string();
-        assert!(error.contains("deletes what it had") && error.contains("not take 1 of the entries"), "{error}");
+        assert!(error.contains("deletes what it had") && error.contains("not take 1 of the resources"), "{error}");
     }
 }

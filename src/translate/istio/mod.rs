@@ -8,6 +8,7 @@
 
 mod endpoint;
 mod label;
+pub mod manifest;
 mod options;
 mod slime;
 mod subject;
@@ -173,17 +174,20 @@ fn port_name(port: &ServicePort) -> String {
     if label::is_dns_label(&port.name) { port.name.to_string() } else { port.protocol.name().to_owned() }
 }
 
-/// The version is in the envelope, so it is that of the envelope without it.
 fn encoded(metadata: Metadata, spec: &ServiceEntry) -> (Kind, Resource) {
+    let body = Any { type_url: ServiceEntry::type_url(), value: spec.encode_to_vec().into() };
+    (Kind::ServiceEntry, enveloped(Kind::ServiceEntry, metadata, body))
+}
+
+/// The version is in the envelope, so it is that of the envelope without it.
+fn enveloped(kind: Kind, metadata: Metadata, body: Any) -> Resource {
     let name = Name::from(&*metadata.name);
     let revision = metadata.labels.get("istio.io/rev").map(|revision| Name::from(&**revision));
-    let body = Any { type_url: ServiceEntry::type_url(), value: spec.encode_to_vec().into() };
     let mut envelope = Envelope { metadata: Some(metadata), body: Some(body) };
     let version = content_version(&envelope.encode_to_vec());
     if let Some(metadata) = &mut envelope.metadata {
         metadata.version = version_text(version);
     }
     let body = envelope.encode_to_vec();
-    let resource = Resource::versioned(Kind::ServiceEntry, name, version, &body, None);
-    (Kind::ServiceEntry, resource.for_revision(revision))
+    Resource::versioned(kind, name, version, &body, None).for_revision(revision)
 }

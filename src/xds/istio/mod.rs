@@ -3,10 +3,10 @@
 //!
 //! Istiod speaks state of the world with a dialect of its own:
 //!
-//! - it asks for all its types at once and starts only when each was answered; so each is, with nothing in it but for the
-//!   one that we have;
-//! - what a list lacks it deletes; so the first list waits until all sources were heard, and an Istiod that holds entries
-//!   keeps them meanwhile;
+//! - it asks for all its types at once and starts only when each was answered; so each is, with nothing in it where nothing
+//!   feeds it;
+//! - what a list lacks it deletes; so a type's first list waits until all its sources were heard, and an Istiod that holds
+//!   resources of it keeps them meanwhile;
 //! - its first requests carry a nonce that nobody gave it; so a type's first request subscribes, whatever its nonce;
 //! - it never refuses, and decodes every list whole; so lists go at a [`Pace`], and none when nothing changed;
 //! - the version in a type URL changed with its releases while the messages did not; so a type is known by group and
@@ -61,12 +61,13 @@ pub struct Session {
 enum Subscription {
     /// Nothing feeds it: it was answered, and never will be again.
     Empty,
-    /// It has the entries.
-    Entries(Entries),
+    /// It has what there is.
+    List(List),
 }
 
-#[derive(Debug, Default)]
-struct Entries {
+#[derive(Debug)]
+struct List {
+    kind: Kind,
     pace: Pace,
     /// The digest of the generation that was looked at last, to see cheaply that nothing changed.
     seen: Option<u64>,
@@ -87,8 +88,8 @@ impl Session {
         let raw = Raw::of(Variant::Sotw, message, [].iter());
         let request = Request::read(Variant::Sotw, &raw)?;
         match self.types.get_mut(request.type_url) {
-            Some(Subscription::Entries(entries)) => {
-                if let Some(event) = entries.on_answered(&request, now) {
+            Some(Subscription::List(list)) => {
+                if let Some(event) = list.on_answered(&request, now) {
                     self.events.push(event);
                 }
             }
@@ -106,7 +107,7 @@ impl Session {
 
     /// When what is held back goes out, though the client says nothing.
     pub fn due(&self) -> Option<Instant> {
-        self.types.values().filter_map(|subscription| subscription.entries()?.pace.due()).min()
+        self.types.values().filter_map(|subscription| subscription.list()?.pace.due()).min()
     }
 
     /// The next frame for the transport.
@@ -127,15 +128,16 @@ impl Session {
             return Err(SessionError::Types { limit: MOST_TYPES, longest: LONGEST_TYPE });
         }
         let type_url: Arc<str> = type_url.into();
-        let subscription = match Kind::of(&type_url) {
-            Some(kind @ Kind::ServiceEntry) => {
+        let fed = Kind::of(&type_url).filter(|kind| kind.is_istio());
+        let subscription = match fed.and_then(|kind| Some((kind, view.readiness_of(kind)?))) {
+            Some((kind, readiness)) => {
                 self.events.push(Event::Subscribed { kind, type_url: type_url.clone(), wildcard: true, names: 0 });
-                if view.readiness() != Readiness::Complete {
+                if readiness != Readiness::Complete {
                     self.events.push(Event::Waits { kind });
                 }
-                Subscription::Entries(Entries::default())
+                Subscription::List(List { kind, pace: Pace::default(), seen: None, sent: None, nonce: 0 })
             }
-            _ => {
+            None => {
                 self.answer_empty(&type_url);
                 Subscription::Empty
             }
@@ -155,38 +157,37 @@ impl Session {
 
     /// Sends the lists that differ and may go.
     fn catch_up(&mut self, view: &ViewGeneration, now: Instant) {
-        let generation = view.get(Kind::ServiceEntry);
         let mut due = Vec::new();
         for (type_url, subscription) in &mut self.types {
-            if let Subscription::Entries(entries) = subscription
-                && entries.is_due(generation, view.readiness(), now)
+            if let Subscription::List(list) = subscription
+                && list.is_due(view, now)
             {
-                due.push(type_url.clone());
+                due.push((type_url.clone(), list.kind));
             }
         }
-        for type_url in due {
-            self.send(&type_url, generation, now);
+        for (type_url, kind) in due {
+            self.send(&type_url, kind, view.get(kind), now);
         }
     }
 
     /// Sends a list, if what this revision sees of it differs.
-    fn send(&mut self, type_url: &Arc<str>, generation: &Generation, now: Instant) {
+    fn send(&mut self, type_url: &Arc<str>, kind: Kind, generation: &Generation, now: Instant) {
         let (version, contents) = self.list(generation);
         let nonce = self.last_nonce + 1;
-        let Some(Subscription::Entries(entries)) = self.types.get_mut(type_url) else { return };
-        entries.seen = Some(generation.digest());
-        if entries.sent == Some(version) {
-            entries.pace.unchanged();
+        let Some(Subscription::List(list)) = self.types.get_mut(type_url) else { return };
+        list.seen = Some(generation.digest());
+        if list.sent == Some(version) {
+            list.pace.unchanged();
             return;
         }
-        entries.sent = Some(version);
-        entries.nonce = nonce;
-        entries.pace.sent(now);
+        list.sent = Some(version);
+        list.nonce = nonce;
+        list.pace.sent(now);
         self.last_nonce = nonce;
         for message in messages(contents, generation, Variant::Sotw, usize::MAX) {
             let (items, head) = (message.items, self.head(version, type_url, nonce));
             let bytes = self.out.push(&head, message);
-            self.events.push(Event::Sent { kind: Kind::ServiceEntry, version, nonce, items, bytes });
+            self.events.push(Event::Sent { kind, version, nonce, items, bytes });
         }
     }
 
@@ -216,28 +217,29 @@ impl Session {
 }
 
 impl Subscription {
-    fn entries(&self) -> Option<&Entries> {
+    fn list(&self) -> Option<&List> {
         match self {
-            Subscription::Entries(entries) => Some(entries),
+            Subscription::List(list) => Some(list),
             Subscription::Empty => None,
         }
     }
 }
 
-impl Entries {
+impl List {
     /// A further request: it answers the last list, or it is of no account.
     fn on_answered(&mut self, request: &Request<'_>, now: Instant) -> Option<Event> {
         let version = self.sent.filter(|_| request.nonce.parse() == Ok(self.nonce))?;
         self.pace.acknowledged(now);
-        let kind = Kind::ServiceEntry;
+        let kind = self.kind;
         Some(match request.error {
             Some(error) => Event::Refused { kind, version: Some(version), message: error_message(error) },
             None => Event::Acknowledged { kind, version },
         })
     }
 
-    fn is_due(&mut self, generation: &Generation, readiness: Readiness, now: Instant) -> bool {
-        if self.sent.is_none() && readiness != Readiness::Complete {
+    fn is_due(&mut self, view: &ViewGeneration, now: Instant) -> bool {
+        let generation = view.get(self.kind);
+        if self.sent.is_none() && view.readiness_of(self.kind) != Some(Readiness::Complete) {
             return false; // What the list lacks would be deleted, though it may only be late.
         }
         if self.seen == Some(generation.digest()) {

@@ -31,7 +31,7 @@ use super::{
     names::{Interner, Names, NamesError},
     request::{Listed, Raw, Request, RequestError, error_message},
 };
-use crate::resource::{KINDS, Kind, Name, Resource, Variant, ViewGeneration, version_text};
+use crate::resource::{ENVOY_KINDS, Kind, Name, Resource, Variant, ViewGeneration, version_text};
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
 use step::Step;
@@ -92,14 +92,14 @@ pub struct Session {
     rules: Arc<Rules>,
     variant: Variant,
     implied: Option<Kind>,
-    subscriptions: [Subscription; KINDS],
+    subscriptions: [Subscription; ENVOY_KINDS],
     last_nonce: u64,
     out: Outgoing,
     events: Vec<Event>,
 }
 
 /// What stops referring comes before what is referred to.
-const REMOVAL_ORDER: [Kind; KINDS] = [Kind::Listener, Kind::Route, Kind::Cluster, Kind::Endpoint, Kind::ServiceEntry];
+const REMOVAL_ORDER: [Kind; ENVOY_KINDS] = [Kind::Listener, Kind::Route, Kind::Cluster, Kind::Endpoint];
 
 impl Session {
     /// A stream on which nothing was said. `implied` is the type that its method serves; `None` for the aggregated one.
@@ -167,7 +167,7 @@ impl Session {
             Some(kind) => Err(SessionError::OtherType { asked: type_url.into(), served: kind.type_url() }),
             None if type_url.is_empty() => Err(SessionError::NoType),
             // Istio's are another dialect, which a stream speaks from its first request on.
-            None => Ok(Kind::of(type_url).filter(|kind| *kind != Kind::ServiceEntry)),
+            None => Ok(Kind::of(type_url).filter(|kind| !kind.is_istio())),
         }
     }
 
@@ -215,8 +215,8 @@ impl Session {
     /// Sends what the client should have and has not.
     fn catch_up(&mut self, view: &ViewGeneration, now: Instant) {
         // Clusters first: they decide which assignments go out again.
-        let mut steps = Kind::ALL.map(|kind| self.step(kind, view, now));
-        for (kind, step) in Kind::ALL.into_iter().zip(&mut steps) {
+        let mut steps = Kind::ENVOY.map(|kind| self.step(kind, view, now));
+        for (kind, step) in Kind::ENVOY.into_iter().zip(&mut steps) {
             let Some(step) = step else { continue };
             if let Some(contents) = step.contents.take() {
                 let limit = self.split_at(kind);

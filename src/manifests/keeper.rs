@@ -1,0 +1,120 @@
+//! The task that keeps manifests, and the handle through which others read what stands.
+
+use super::{Metrics, Snapshot, Source, core::Core};
+use crate::{model::Text, registry::ManifestUpdate};
+use std::{
+    future::{pending, poll_fn},
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+/// Updates that a registry may be ahead. A full channel makes its reading wait, as the newest state is read again anyway.
+const CHANNEL: usize = 16;
+
+/// The only one who decides what stands.
+#[derive(Debug)]
+pub struct Keeper {
+    core: Core,
+    feeds: Vec<(Text, mpsc::Sender<ManifestUpdate>)>,
+    inboxes: Vec<mpsc::Receiver<ManifestUpdate>>,
+    turn: usize,
+    out: watch::Sender<Arc<Snapshot>>,
+}
+
+/// Reads what stands. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+}
+
+impl Keeper {
+    /// For these registries. `create_time` is when Istio takes all resources to be created, in seconds since 1970.
+    pub fn new(sources: Vec<Source>, create_time: i64, metrics: Metrics) -> (Keeper, Handle) {
+        let names: Vec<Text> = sources.iter().map(|source| source.registry.clone()).collect();
+        let mut core = Core::new(sources, create_time, metrics, Instant::now());
+        let (feeds, inboxes): (Vec<_>, _) = names.iter().map(|_| mpsc::channel(CHANNEL)).unzip();
+        let out = watch::Sender::new(Arc::new(core.snapshot()));
+        let handle = Handle { snapshots: out.subscribe() };
+        (Keeper { core, feeds: names.into_iter().zip(feeds).collect(), inboxes, turn: 0, out }, handle)
+    }
+
+    /// Where the registry of that name tells of manifests, if it keeps any.
+    pub fn feed(&self, registry: &str) -> Option<mpsc::Sender<ManifestUpdate>> {
+        self.feeds.iter().find(|(name, _)| **name == *registry).map(|(_, feed)| feed.clone())
+    }
+
+    /// Keeps them until told to stop.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        loop {
+            let due = self.core.due();
+            // Receiving loses nothing when it is dropped, and the rest are timers, which come first.
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                () = until(due) => self.core.tick(Instant::now()),
+                (source, update) = next(&mut self.inboxes, &mut self.turn) => {
+                    self.core.apply(source, update, Instant::now());
+                }
+            }
+            self.publish();
+        }
+    }
+
+    /// Hands out what stands, if it differs.
+    fn publish(&mut self) {
+        let next = self.core.snapshot();
+        self.out.send_if_modified(|last| {
+            let same = Snapshot { number: last.number, ..next.clone() } == **last;
+            if !same {
+                *last = Arc::new(next);
+            }
+            !same
+        });
+    }
+}
+
+impl Handle {
+    /// What stands now.
+    pub fn load(&self) -> Arc<Snapshot> {
+        self.snapshots.borrow().clone()
+    }
+
+    /// Each snapshot as it comes.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshots.clone()
+    }
+}
+
+/// The next update, of the registry that has waited longest for its turn: one that floods delays no other.
+async fn next(inboxes: &mut [mpsc::Receiver<ManifestUpdate>], turn: &mut usize) -> (usize, ManifestUpdate) {
+    poll_fn(|context| poll_next(inboxes, turn, context)).await
+}
+
+fn poll_next(
+    inboxes: &mut [mpsc::Receiver<ManifestUpdate>],
+    turn: &mut usize,
+    context: &mut Context<'_>,
+) -> Poll<(usize, ManifestUpdate)> {
+    let number = inboxes.len();
+    for step in 0..number {
+        let source = (*turn + step) % number;
+        // A closed channel is never seen: the keeper has a sender of each.
+        if let Poll::Ready(Some(update)) = inboxes[source].poll_recv(context) {
+            *turn = (source + 1) % number;
+            return Poll::Ready((source, update));
+        }
+    }
+    Poll::Pending
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => pending().await,
+    }
+}
