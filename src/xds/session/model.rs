@@ -449,3 +449,17 @@ fn what_was_on_its_way_when_the_wildcard_was_left_is_told_as_gone() {
     ];
     run(Variant::Delta, ops).unwrap();
 }
+
+#[test]
+fn who_leaves_everything_before_its_answer_and_comes_back_is_sent_all() {
+    let ops = vec![
+        Op::Ready,
+        Op::Change(vec![(0, 0, Some(0))]),
+        Op::Subscribe(0, BTreeSet::new(), true),
+        Op::Read,
+        Op::Reconnect,
+        Op::Subscribe(0, BTreeSet::new(), false),
+        Op::Subscribe(0, BTreeSet::new(), true),
+    ];
+    run(Variant::Sotw, ops).unwrap();
+}

@@ -29,8 +29,13 @@ impl Session {
         subscription.named |= list.is_some();
         // Without any name ever, clusters and listeners mean all of them (S01); after one, an empty list means none (S13).
         subscription.everything = star || (!subscription.named && kind.wildcard_by_default());
+        let everything = subscription.everything;
         let before = subscription.replace_names(list);
         if subscription.state != State::Open {
+            // Whoever leaves everything before its answer has not all of its version any more, should it come back.
+            if let Some(resumed) = subscription.resumed.as_mut().filter(|_| !first && !everything) {
+                resumed.digest = None;
+            }
             return true;
         }
         if subscription.everything && !had_everything {
