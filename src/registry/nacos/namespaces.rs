@@ -9,12 +9,13 @@ use super::{
 };
 use crate::model::Text;
 use std::collections::HashMap;
+use tracing::debug;
 use wildmatch::WildMatch;
 
 /// A namespace's id, and why it cannot be read if it is named and not there.
 pub(super) type Found = (Text, Option<Error>);
 
-/// The ids that names had.
+/// The ids that the configured names have had: one that is removed is still known by its id.
 #[derive(Debug, Default)]
 pub(super) struct Namespaces(HashMap<Text, Text>);
 
@@ -34,11 +35,10 @@ impl Namespaces {
         }
         let listed = match api::namespaces(client).await {
             Ok(listed) => listed,
-            Err(Error::NoNamespaceList(_)) if !named.iter().any(is_pattern) => {
-                return Ok(named
-                    .iter()
-                    .map(|name| (if public(name) { PUBLIC.into() } else { name.clone() }, None))
-                    .collect());
+            Err(error @ Error::NoNamespaceList(_)) if !named.iter().any(is_pattern) => {
+                debug!(%error, "Taking the configured namespaces for ids.");
+                let id = |name: &Text| if public(name) { PUBLIC.into() } else { self.known(name) };
+                return Ok(named.iter().map(|name| (id(name), None)).collect());
             }
             Err(error) => return Err(error),
         };
@@ -62,9 +62,13 @@ impl Namespaces {
             self.0.insert(name.clone(), namespace.id.clone());
             return (namespace.id.clone(), None);
         }
-        let known: Vec<String> = listed.iter().map(|n| format!("{} ({})", n.id, n.name)).collect();
-        let error = Error::NoNamespace { name: name.to_string(), known: known.join(", ") };
-        (self.0.get(name).unwrap_or(name).clone(), Some(error))
+        let there: Vec<String> = listed.iter().map(|n| format!("{} ({})", n.id, n.name)).collect();
+        let error = Error::NoNamespace { name: name.to_string(), known: there.join(", ") };
+        (self.known(name), Some(error))
+    }
+
+    fn known(&self, name: &Text) -> Text {
+        self.0.get(name).unwrap_or(name).clone()
     }
 }
 

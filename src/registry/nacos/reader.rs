@@ -9,13 +9,14 @@ mod scopes;
 mod search;
 
 use super::{
-    Config, DEFAULT_GROUP, Namespaces, PUBLIC,
-    api::{self, Api, Namespace, Place},
+    Config, DEFAULT_GROUP, PUBLIC,
+    api::{self, Api, Place},
     bulk::{self, Listed},
     client::Client,
     config::Mode,
     dubbo, each,
     error::Error,
+    namespaces::Namespaces,
     push::Push,
     threshold::{self, Thresholds},
 };
@@ -32,7 +33,7 @@ use std::{
     time::Duration,
 };
 use tokio::{sync::mpsc, time::Instant};
-use tracing::{debug, info};
+use tracing::info;
 use wildmatch::WildMatch;
 
 /// Scopes read at the same time; each has requests of its own in flight.
@@ -89,8 +90,7 @@ pub(super) struct Reader {
     /// For a better one.
     search: Search,
     scopes: Scopes,
-    /// The ids that the configured names of namespaces have had: one that is removed is still known by its id.
-    named: HashMap<Text, Text>,
+    namespaces: Namespaces,
     /// The groups that bulk lists have shown, by namespace: where such a list is taken away, each is asked for by name, lest
     /// its services seem to have gone.
     groups_seen: HashMap<Text, BTreeSet<Text>>,
@@ -108,8 +108,8 @@ impl Reader {
         let push =
             (config.mode != Mode::Poll).then(|| Push::start(registry.clone(), config.clone(), client.clone(), metrics));
         let search = Search::new(config.resync);
-        let (scopes, named, groups_seen, memory) = Default::default();
-        Ok(Reader { registry, config, client, push, out, api: None, search, scopes, named, groups_seen, memory })
+        let (scopes, namespaces, groups_seen, memory) = Default::default();
+        Ok(Reader { registry, config, client, push, out, api: None, search, scopes, namespaces, groups_seen, memory })
     }
 
     /// Who asks the servers.
@@ -141,7 +141,7 @@ impl Reader {
     /// The interface, and what to read by it; a namespace that does not exist comes with its error.
     async fn targets(&mut self) -> Result<(Api, Vec<(Target, Option<Error>)>), Error> {
         self.client.find_servers().await?;
-        let namespaces = self.namespaces().await?;
+        let namespaces = self.namespaces.wanted(&self.config, &self.client).await?;
         let api = self.interface(&namespaces).await?;
         let mut targets = Vec::new();
         for (namespace, wrong) in namespaces {
@@ -192,40 +192,6 @@ impl Reader {
             groups.push(DEFAULT_GROUP.into());
         }
         Place { namespace: namespace.clone(), groups }
-    }
-
-    /// The ids of the configured namespaces. The public one exists on every server, and the list of namespaces may be
-    /// forbidden: then what is configured is taken for ids.
-    async fn namespaces(&mut self) -> Result<Vec<(Text, Option<Error>)>, Error> {
-        let named = match &self.config.namespaces {
-            Namespaces::All => {
-                return Ok(api::namespaces(&self.client).await?.into_iter().map(|n| (n.id, None)).collect());
-            }
-            Namespaces::Named(named) => named,
-        };
-        let public = |name: &Text| name.is_empty() || &**name == PUBLIC;
-        if named.iter().all(public) {
-            return Ok(vec![(PUBLIC.into(), None)]);
-        }
-        let listed = match api::namespaces(&self.client).await {
-            Ok(listed) => listed,
-            Err(error @ Error::NoNamespaceList(_)) if !named.iter().any(is_pattern) => {
-                debug!(registry = %self.registry, %error, "Taking the configured namespaces for ids.");
-                let id = |name: &Text| self.named.get(name).unwrap_or(name).clone();
-                return Ok(named.iter().map(|name| (id(name), None)).collect());
-            }
-            Err(error) => return Err(error),
-        };
-        let known = &mut self.named;
-        let mut find = |name: &Text| match () {
-            () if public(name) => vec![(PUBLIC.into(), None)],
-            () if is_pattern(name) => matching(name, &listed),
-            () => vec![resolve(name, &listed, known)],
-        };
-        let mut found: Vec<(Text, Option<Error>)> = named.iter().flat_map(&mut find).collect();
-        found.sort_by(|(a, _), (b, _)| a.cmp(b));
-        found.dedup_by(|(a, _), (b, _)| a == b);
-        Ok(found)
     }
 
     /// Groups to be asked for one by one. What a pattern may match cannot be listed there, unless it was seen before.
@@ -396,33 +362,6 @@ impl Target {
         match &self.group {
             Some(group) => Scope(format!("{}/{group}", self.namespace).into()),
             None => Scope(self.namespace.clone()),
-        }
-    }
-}
-
-fn is_pattern(name: &Text) -> bool {
-    name.contains(['*', '?'])
-}
-
-/// Those whose id or name fits. There may be none today and some tomorrow.
-fn matching(pattern: &Text, listed: &[Namespace]) -> Vec<(Text, Option<Error>)> {
-    let pattern = WildMatch::new(pattern);
-    let fits = |n: &&Namespace| pattern.matches(&n.id) || pattern.matches(&n.name);
-    listed.iter().filter(fits).map(|n| (n.id.clone(), None)).collect()
-}
-
-/// By id, then by name. One that is gone keeps the id that it had, under which its services are known.
-fn resolve(name: &Text, listed: &[Namespace], known: &mut HashMap<Text, Text>) -> (Text, Option<Error>) {
-    let found = listed.iter().find(|n| n.id == *name).or_else(|| listed.iter().find(|n| n.name == *name));
-    match found {
-        Some(namespace) => {
-            known.insert(name.clone(), namespace.id.clone());
-            (namespace.id.clone(), None)
-        }
-        None => {
-            let there: Vec<String> = listed.iter().map(|n| format!("{} ({})", n.id, n.name)).collect();
-            let error = Error::NoNamespace { name: name.to_string(), known: there.join(", ") };
-            (known.get(name).unwrap_or(name).clone(), Some(error))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! From a manifest's text to resources: a pure function.
 //!
 //! A manifest holds Istio's resources as people write them for `kubectl`: YAML documents, or JSON, which is YAML, too. Each
-//! has a kind and metadata, read here, and a spec, which [`walk`] checks against Istio's own messages and encodes, with
+//! has a kind and metadata, read here, and a spec, which `walk` checks against Istio's own messages and encodes, with
 //! every mistake at its line and column. One mistake makes the whole manifest wrong: half of it would be a state that
 //! nobody wanted.
 //!
