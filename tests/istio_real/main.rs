@@ -8,6 +8,7 @@
 mod changes;
 mod failures;
 mod hostile;
+mod manifests;
 #[path = "../support/mod.rs"]
 mod support;
 mod walk;

@@ -91,7 +91,7 @@ fn decoded(kind: Kind, body: &[u8]) -> Value {
     let decoded = match kind {
         Kind::Cluster => Cluster::decode(body).map(|c| cluster_view(&c)),
         Kind::Endpoint => ClusterLoadAssignment::decode(body).map(|a| assignment(&a)),
-        Kind::ServiceEntry => Envelope::decode(body).and_then(|e| service_entry::envelope(&e)),
+        kind if kind.is_istio() => Envelope::decode(body).and_then(|e| service_entry::envelope(&e)),
         _ => return json!({ "bytes": body.len() }),
     };
     decoded.unwrap_or_else(|error| json!({ "undecodable": error.to_string() }))

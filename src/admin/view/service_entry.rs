@@ -1,14 +1,17 @@
-//! Istio's entries in the form in which people write them, as `kubectl` shows them.
+//! Istio's objects in the form in which people write them, as `kubectl` shows them.
 
 use super::resource::object;
-use crate::pb::istio::{
-    mcp::v1alpha1::{Metadata, Resource as Envelope},
-    networking::v1alpha3::{
-        ServiceEntry, ServicePort, WorkloadEntry,
-        service_entry::{Location, Resolution},
+use crate::pb::{
+    istio::{
+        mcp::v1alpha1::{Metadata, Resource as Envelope},
+        networking::v1alpha3::{
+            ServiceEntry, ServicePort, WorkloadEntry,
+            service_entry::{Location, Resolution},
+        },
     },
+    kinds,
 };
-use prost::{DecodeError, Message};
+use prost::{DecodeError, Message, Name};
 use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
@@ -17,8 +20,11 @@ use std::{
 
 /// The object with its metadata.
 pub(super) fn envelope(envelope: &Envelope) -> Result<Value, DecodeError> {
-    let spec =
-        envelope.body.as_ref().map_or(Ok(Value::Null), |body| ServiceEntry::decode(&*body.value).map(|s| spec(&s)));
+    let spec = match &envelope.body {
+        None => Ok(Value::Null),
+        Some(body) if body.type_url == ServiceEntry::type_url() => ServiceEntry::decode(&*body.value).map(|s| spec(&s)),
+        Some(body) => kinds::shown(&body.type_url, &body.value).ok_or_else(|| DecodeError::new("no known kind")),
+    };
     Ok(object([("metadata", envelope.metadata.as_ref().map_or(Value::Null, metadata)), ("spec", spec?)]))
 }
 
