@@ -79,6 +79,12 @@ impl Keeper {
 }
 
 impl Handle {
+    /// Reads what a test hands out.
+    #[cfg(test)]
+    pub(crate) fn of(snapshots: watch::Receiver<Arc<Snapshot>>) -> Self {
+        Handle { snapshots }
+    }
+
     /// What stands now.
     pub fn load(&self) -> Arc<Snapshot> {
         self.snapshots.borrow().clone()

@@ -66,9 +66,7 @@ impl<T: Translation> Follower<T> {
         loop {
             // Before the catalog is loaded: a change in between is signalled again.
             changed.mark_unchanged();
-            if let Some(manifests) = &mut self.manifests {
-                manifests.load();
-            }
+            self.load_manifests();
             self.follow(&self.catalog.load());
             // Both may be dropped at any moment: neither holds anything.
             tokio::select! {
@@ -92,6 +90,13 @@ impl<T: Translation> Follower<T> {
         debug!(generation = next.number(), catalog = catalog.number, changes = kinds.len(), "Made a generation.");
         self.metrics.made::<T>(&kinds, &next, start.elapsed());
         self.generations.send_replace(Arc::new(next));
+    }
+
+    /// Takes the newest snapshot of manifests.
+    pub(super) fn load_manifests(&mut self) {
+        if let Some(manifests) = &mut self.manifests {
+            manifests.load();
+        }
     }
 
     /// Adds what differs of manifests to what differs of services, whose names go first.

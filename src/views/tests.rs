@@ -265,3 +265,55 @@ async fn the_task_follows_what_registries_tell_and_ends_on_demand() {
         tokio::time::timeout(limit, task).await.expect("it ends").unwrap();
     }
 }
+
+/// A resource of that kind from a manifest, of the entry `portolan/a` where it is one.
+fn manifest_of(kind: &str, name: &str, spec: &str) -> ((Kind, Name), Resource) {
+    let text =
+        format!("{{apiVersion: networking.istio.io/v1, kind: {kind}, metadata: {{name: {name}}}, spec: {spec}}}");
+    let (kind, resource) =
+        crate::translate::istio::manifest::read("m", &text, &"portolan".into(), 7).unwrap().remove(0);
+    ((kind, resource.name().clone()), resource)
+}
+
+#[test]
+fn manifests_stand_beside_services_whose_names_go_first() {
+    use crate::{manifests::Snapshot, resource::Heard};
+    use tokio::sync::watch;
+
+    let entry = |host: &str| manifest_of("ServiceEntry", "a", &format!("{{hosts: [{host}], resolution: STATIC}}"));
+    let gateway = manifest_of("Gateway", "g", "{}");
+    let snapshot = |number, heard, resources: Vec<((Kind, Name), Resource)>| {
+        Arc::new(Snapshot { number, heard: Some(heard), resources: resources.into_iter().collect(), manifests: vec![] })
+    };
+    let feed = watch::Sender::new(snapshot(0, Heard::Waiting, Vec::new()));
+    let istio = Istio::new(Default::default(), Metrics::default());
+    let (follower, view) = Follower::new(istio, writer(&[]).1, Metrics::default());
+    let mut follower = follower.with_manifests(crate::manifests::Handle::of(feed.subscribe()));
+    assert_eq!(view.load().manifests(), Some(Heard::Waiting), "before anything runs");
+    let mut step = |services: &[&str]| {
+        follower.load_manifests();
+        follower.follow(&catalog(Sync::Complete, services.iter().map(|name| service(name, &[], 1))));
+        let now = view.load();
+        let entry = now.get(Kind::ServiceEntry).get("portolan/a").map(|r| r.version());
+        (entry, now.get(Kind::Gateway).len(), view.taken().len())
+    };
+    let name: Name = "portolan/a".into();
+    let mut own = Builder::new(Istio::new(Default::default(), Metrics::default()));
+    let changes = own.update(&catalog(Sync::Complete, [service("a", &[], 1)])).unwrap().resources;
+    let of_service = changes.iter().find(|(_, n, _)| *n == name).and_then(|(_, _, r)| r.clone()).map(|r| r.version());
+    let of_manifest = |host: &str| Some(entry(host).1.version());
+
+    assert_eq!(step(&[]), (None, 0, 0));
+    feed.send_replace(snapshot(1, Heard::Complete, vec![entry("x.example"), gateway.clone()]));
+    assert_eq!(step(&[]), (of_manifest("x.example"), 1, 0));
+    assert_eq!(step(&["a"]), (of_service, 1, 1), "the service's goes first");
+    feed.send_replace(snapshot(2, Heard::Complete, vec![entry("y.example"), gateway.clone()]));
+    assert_eq!(step(&["a"]), (of_service, 1, 1));
+    assert_eq!(step(&[]), (of_manifest("y.example"), 1, 0), "and then the manifest's has its name back");
+    assert_eq!(step(&["a"]), (of_service, 1, 1));
+    feed.send_replace(snapshot(3, Heard::Complete, vec![gateway]));
+    assert_eq!(step(&["a"]), (of_service, 1, 0));
+    assert_eq!(step(&[]), (None, 1, 0));
+    feed.send_replace(snapshot(4, Heard::Complete, Vec::new()));
+    assert_eq!(step(&[]), (None, 0, 0));
+}

@@ -24,10 +24,15 @@ fn gateway(name: &str, port: u16, revision: &str) -> Change {
     (kind, resource.name().clone(), Some(resource.for_revision((!revision.is_empty()).then(|| revision.into()))))
 }
 
+/// So much is heard of manifests.
+fn hears(world: &World, heard: Heard, changes: impl IntoIterator<Item = Change>) {
+    world.replace(|before| before.next_heard(before.readiness(), Some(heard), changes));
+}
+
 /// One that serves manifests, of which so much was heard, and two entries of services.
 async fn of(heard: Heard, changes: impl IntoIterator<Item = Change>) -> World {
     let world = world(&[("ns/a", "1"), ("ns/b", "1")]).await;
-    world.has_heard(heard, changes);
+    hears(&world, heard, changes);
     world
 }
 
@@ -54,7 +59,7 @@ async fn each_type_waits_until_manifests_were_heard_and_is_then_whole() {
     let mut istiod = Istiod::connect(world.address).await;
     let answered = istiod.listen(Duration::from_millis(300)).await;
     assert_eq!(answered.iter().map(count).collect::<Vec<_>>(), [("core/v1alpha1/MeshConfig", 0)], "all others wait");
-    world.has_heard(Heard::Complete, [gateway("b", 1, "")]);
+    hears(&world, Heard::Complete, [gateway("b", 1, "")]);
     let mut counts = BTreeSet::new();
     while !istiod.is_synced() {
         let answer = istiod.next().await;
@@ -71,11 +76,11 @@ async fn entries_of_services_wait_for_those_of_manifests_but_not_for_ever() {
     let mut istiod = Istiod::connect(world.address).await;
     istiod.listen(Duration::from_millis(300)).await;
     assert!(istiod.waits_for().contains(&V1));
-    world.has_heard(Heard::Overdue, []);
+    hears(&world, Heard::Overdue, []);
     istiod.until(|store| store.len() == 2).await;
     istiod.listen(Duration::from_millis(300)).await;
     assert_eq!(istiod.waits_for().len(), TYPES.len() - 2, "the other kinds have no other source: they go on waiting");
-    world.has_heard(Heard::Complete, [entry("ns/c", "1")]);
+    hears(&world, Heard::Complete, [entry("ns/c", "1")]);
     istiod.synced().await;
     istiod.until(|store| store.len() == 3).await;
 }

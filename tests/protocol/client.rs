@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BufMut};
 use portolan::{
-    resource::{Heard, Kind, Name, Readiness, Resource, ViewGeneration},
+    resource::{Kind, Name, Readiness, Resource, ViewGeneration},
     xds::{Clients, Dialect, Metrics, Node, Options, Server, Views},
 };
 use prometheus_client::{encoding::text::encode, registry::Registry};
@@ -97,15 +97,12 @@ impl World {
     }
 
     pub fn become_ready(&self, readiness: Readiness, changes: impl IntoIterator<Item = Change>) {
-        let next = self.view.borrow().next(readiness, changes).expect("a test's change changes something");
-        self.view.send_replace(Arc::new(next));
+        self.replace(|before| before.next(readiness, changes));
     }
 
-    /// So much is heard of manifests.
-    pub fn has_heard(&self, heard: Heard, changes: impl IntoIterator<Item = Change>) {
-        let before = self.view.borrow().clone();
-        let next = before.next_heard(before.readiness(), Some(heard), changes);
-        self.view.send_replace(Arc::new(next.expect("a test's change changes something")));
+    pub fn replace(&self, next: impl FnOnce(&ViewGeneration) -> Option<ViewGeneration>) {
+        let next = next(&self.view.borrow()).expect("a test's change changes something");
+        self.view.send_replace(Arc::new(next));
     }
 
     pub fn view(&self) -> Arc<ViewGeneration> {
