@@ -5,6 +5,7 @@ use crate::{
     support::{
         fake_nacos::{FakeNacos, Generation},
         judge::Judge,
+        nacos::Nacos,
         portolan::Portolan,
         until,
     },
@@ -100,6 +101,49 @@ async fn what_is_changed_wrong_and_deleted_in_nacos_is_that_in_istios_store() {
     nacos.model().configs.texts.clear();
     states(&portolan, &[("a.yaml", "held"), ("new.yaml", "held")]).await;
     assert_eq!(judge.configz().await.len(), 2);
+}
+
+/// The lists come once an hour: what is told sooner the server has told.
+async fn walk(script: &'static str) {
+    let Some(nacos) = Nacos::start(script).await else { return };
+    let route = |name: &str, to: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: {name}}}\nspec:\n  \
+             hosts: [orders.example]\n  http:\n  - {to}: [{{destination: {{host: orders.example, subset: v1}}}}]\n"
+        )
+    };
+    nacos.put_config("public", "ISTIO", "orders.yaml", &route("orders", "route")).await;
+    nacos.put_config("public", "ISTIO", "notes.txt", "no manifest at all").await;
+    let portolan = Portolan::start(&format!(
+        "registries:\n- name: n\n  nacos: {{ servers: ['{}'], period: 1h, resync: 1h, \
+         manifests: {{ group: ISTIO, data_ids: '*.yaml' }} }}\n",
+        nacos.url()
+    ))
+    .await;
+    let Some(judge) = Judge::start(&[portolan.xds]).await else { return };
+    judge.in_sync().await;
+    holds(&judge, &["VirtualService portolan/orders"]).await;
+    nacos.put_config("public", "ISTIO", "orders.yaml", &route("parcels", "route")).await;
+    holds(&judge, &["VirtualService portolan/parcels"]).await;
+    nacos.put_config("public", "ISTIO", "orders.yaml", &route("orders", "rout")).await;
+    let manifests = states(&portolan, &[("orders.yaml", "wrong")]).await;
+    let error = manifests[0]["error"].as_str().unwrap();
+    assert!(error.contains("orders.yaml:7:5") && error.contains("route"), "{error}");
+    holds(&judge, &["VirtualService portolan/parcels"]).await;
+    nacos.put_config("public", "ISTIO", "orders.yaml", &route("orders", "route")).await;
+    holds(&judge, &["VirtualService portolan/orders"]).await;
+    nacos.remove_config("public", "ISTIO", "orders.yaml").await;
+    holds(&judge, &[]).await;
+}
+
+#[tokio::test]
+async fn a_manifest_goes_from_a_real_nacos_2_to_istios_store() {
+    walk("nacos2").await;
+}
+
+#[tokio::test]
+async fn a_manifest_goes_from_a_real_nacos_3_to_istios_store() {
+    walk("nacos3").await;
 }
 
 #[tokio::test]

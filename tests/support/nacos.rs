@@ -201,6 +201,31 @@ impl Nacos {
         self.api.send(Method::DELETE, "/v1/console/namespaces", "/v3/admin/core/namespace", &query).await.unwrap();
     }
 
+    /// Publishes a text of its configuration, again and again while the server refuses, as one does that has just started.
+    pub async fn put_config(&self, namespace: &str, group: &str, name: &str, text: &str) {
+        let query = format!("{}&content={}&type=yaml", self.config(namespace, group, name), escaped(text));
+        until("the server to take a text", START, || {
+            self.api.send(Method::POST, "/v1/cs/configs", "/v3/admin/cs/config", &query)
+        })
+        .await;
+    }
+
+    /// Deletes a text of its configuration.
+    pub async fn remove_config(&self, namespace: &str, group: &str, name: &str) {
+        let query = self.config(namespace, group, name);
+        self.api.send(Method::DELETE, "/v1/cs/configs", "/v3/admin/cs/config", &query).await.unwrap();
+    }
+
+    fn config(&self, namespace: &str, group: &str, name: &str) -> String {
+        let (group, name) = (escaped(group), escaped(name));
+        // 2.x calls the public namespace "".
+        match (self.api.script, namespace) {
+            ("nacos2", "public") => format!("tenant=&group={group}&dataId={name}"),
+            ("nacos2", _) => format!("tenant={namespace}&group={group}&dataId={name}"),
+            _ => format!("namespaceId={namespace}&groupName={group}&dataId={name}"),
+        }
+    }
+
     /// Makes the first user of a Nacos 3, and acts as it from then on.
     pub async fn create_admin(&mut self, password: &str) {
         let query = format!("password={password}");
