@@ -11,6 +11,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// Of anything, on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
 /// A registry named `r` that is being read.
 pub struct Heard {
     updates: mpsc::Receiver<Update>,
@@ -89,7 +92,7 @@ impl Heard {
     pub async fn until(&mut self, what: &str, holds: impl Fn(&Heard) -> bool) -> Duration {
         let started = Instant::now();
         while !holds(self) {
-            let left = Duration::from_secs(30).saturating_sub(started.elapsed());
+            let left = LIMIT.saturating_sub(started.elapsed());
             if timeout(left, self.next()).await.is_err() {
                 panic!("waited in vain for {what}; lists {:#?}, errors {:#?}", self.lists, self.errors);
             }
@@ -100,7 +103,7 @@ impl Heard {
     /// Waits until the next round or look has told its cost.
     pub async fn round(&mut self) {
         let wait = async { while !matches!(self.next().await, Update::Cost(_)) {} };
-        timeout(Duration::from_secs(30), wait).await.expect("rounds follow upon each other");
+        timeout(LIMIT, wait).await.expect("rounds follow upon each other");
     }
 
     /// Waits for the next list of any scope.

@@ -92,10 +92,10 @@ async fn a_registry_that_floods_or_dies_delays_no_other() {
         }
     });
     eventually(&handle, "the flood", |catalog| !catalog.services.is_empty()).await;
-    let start = std::time::Instant::now();
     feeds[1].send(listed(&[service("a", &["10.0.0.2:80"])])).await.unwrap();
+    // The flood never ends: whoever had to wait for it would never be heard.
     eventually(&handle, "the other's list", |catalog| catalog.services.len() == 2).await;
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(!flooding.is_finished());
     flooding.abort();
 }
 
