@@ -20,15 +20,19 @@ const DEFAULT_WEIGHT: f64 = 1.0;
 /// The id of a service from its name, which may carry its group as `GROUP@@name`. Another prefix is part of the name:
 /// 3.1.0 lets `a@@b` be registered in any group, where 2.3.2 takes that for `b` in group `a` (measured).
 pub(super) fn id(registry: &Text, namespace: &Text, named: &Named<'_>) -> ServiceId {
-    let full = &*named.service_name;
+    let (group, name) = group_and_name(&named.service_name, named.group_name.as_deref());
+    ServiceId { registry: registry.clone(), namespace: namespace.clone(), group: group.into(), name: name.into() }
+}
+
+/// The same without the rest.
+pub(super) fn group_and_name<'a>(full: &'a str, group: Option<&'a str>) -> (&'a str, &'a str) {
     let split = full.split_once("@@").filter(|(prefix, _)| !prefix.is_empty());
-    let (group, name) = match (named.group_name.as_deref().filter(|group| !group.is_empty()), split) {
+    match (group.filter(|group| !group.is_empty()), split) {
         (Some(group), Some((prefix, name))) if prefix == group => (group, name),
         (Some(group), _) => (group, full),
         (None, Some((prefix, name))) => (prefix, name),
         (None, None) => (super::DEFAULT_GROUP, full),
-    };
-    ServiceId { registry: registry.clone(), namespace: namespace.clone(), group: group.into(), name: name.into() }
+    }
 }
 
 /// A service of a bulk list, whose health is the true one. Its threshold is read elsewhere; until then it is Nacos'

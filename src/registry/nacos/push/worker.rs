@@ -12,7 +12,7 @@ use crate::{
         Metrics,
         backoff::Backoff,
         chain,
-        nacos::{PUBLIC, client::Client, config::Config},
+        nacos::{PUBLIC, client::Client, config::Config, convert::group_and_name},
     },
 };
 use futures_util::{Stream, StreamExt, stream};
@@ -113,8 +113,7 @@ impl Worker {
             "NotifySubscriberRequest" => {
                 let push: wire::Notify<'_> = wire::read(payload)?;
                 let info = push.service_info;
-                let (prefix, name) = info.name.split_once("@@").unwrap_or(("", &info.name));
-                let group = info.group_name.as_deref().filter(|group| !group.is_empty()).unwrap_or(prefix);
+                let (group, name) = group_and_name(&info.name, info.group_name.as_deref());
                 let namespace = push.namespace.as_deref().map(|id| if id.is_empty() { PUBLIC } else { id });
                 self.metrics.push(&self.registry);
                 self.board.push(namespace, group, name);
