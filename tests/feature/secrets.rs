@@ -32,7 +32,10 @@ async fn a_planted_secret_is_in_no_log_dump_metric_or_output() {
         "registries:\n{}{}{}",
         nacos("literal", PLANTED),
         nacos("referred", &format!("${{file:{}}}", file.display())),
-        good.replace("timeout:", &format!("headers: {{ x-key: '{PLANTED}' }}, timeout:"))
+        good.replace(
+            "timeout:",
+            &format!("headers: {{ x-key: '{PLANTED}' }}, manifests: {{ group: ISTIO }}, timeout:")
+        )
     );
     let portolan = Portolan::start(&config).await;
     portolan.ready().await;
@@ -49,6 +52,7 @@ async fn a_planted_secret_is_in_no_log_dump_metric_or_output() {
         "/metrics",
         "/api/v1/registries",
         "/api/v1/services",
+        "/api/v1/manifests",
         "/api/v1/clients",
         "/api/v1/digests",
         "/api/v1/resources/clusters",
@@ -65,6 +69,7 @@ async fn a_planted_secret_is_in_no_log_dump_metric_or_output() {
         vec!["check", "--config", config],
         vec!["get", "registries", "--admin", &admin],
         vec!["get", "services", "--admin", &admin],
+        vec!["get", "manifests", "--admin", &admin],
         vec!["--config", "/nowhere/portolan.yaml", "check"],
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_portolan")).args(&arguments).output().unwrap();

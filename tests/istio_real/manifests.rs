@@ -12,6 +12,7 @@ use crate::{
 };
 use serde_json::Value;
 use std::fs;
+use tokio::process::Command;
 
 fn registry(nacos: &FakeNacos) -> String {
     format!(
@@ -67,6 +68,15 @@ async fn states(portolan: &Portolan, expected: &[(&str, &str)]) -> Vec<Value> {
     .await
 }
 
+/// What the command line shows of them.
+async fn get_manifests(portolan: &Portolan) -> String {
+    let admin = format!("http://{}", portolan.admin);
+    let words = ["get", "manifests", "--admin", &admin];
+    let output = Command::new(env!("CARGO_BIN_EXE_portolan")).args(words).output().await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[tokio::test]
 async fn what_is_changed_wrong_and_deleted_in_nacos_is_that_in_istios_store() {
     let nacos = FakeNacos::start(Generation::V2).await;
@@ -88,6 +98,14 @@ async fn what_is_changed_wrong_and_deleted_in_nacos_is_that_in_istios_store() {
     let manifests = states(&portolan, &[("a.yaml", "good"), ("b.yaml", "wrong")]).await;
     let error = manifests[1]["error"].as_str().unwrap();
     assert!(error.contains("b.yaml:6:43: spec.servers[0].port.number: must be a whole number"), "{error}");
+    let (_, metrics) = portolan.get("/metrics").await;
+    for (state, count) in [("good", 1), ("wrong", 1), ("held", 0)] {
+        let series = format!("portolan_manifests{{registry=\"n\",state=\"{state}\"}} {count}\n");
+        assert!(metrics.contains(&series), "{series}{metrics}");
+    }
+    let shown = get_manifests(&portolan).await;
+    assert!(shown.lines().any(|line| line.contains("b.yaml") && line.contains("wrong")), "{shown}");
+
     nacos.model().configs.put("new.yaml", &gateway("new", "83"));
     holds(&judge, &["Gateway mesh/a", "Gateway mesh/b", "Gateway mesh/c", "Gateway mesh/new"]).await;
     nacos.model().configs.put("b.yaml", &gateway("b", "84"));
