@@ -1,24 +1,16 @@
 //! Questions by gRPC whose answers are read: for servers that list services in no other way. A connection of its own, made
 //! when it is first needed, kept, and made anew after it was lost.
 
-use super::{Error, connection::Connection, endpoint, wire, worker::sent_to};
+use super::{Error, connection::Connection, wire, worker::sent_to};
 use crate::{
     pb::nacos::Payload,
     registry::nacos::{client::Client, config::Config},
 };
-use futures_util::{Stream, StreamExt};
 use reqwest::Url;
 use serde_json::Value;
-use std::{
-    pin::pin,
-    sync::{Arc, OnceLock},
-};
-use tokio::sync::{Mutex, mpsc};
+use std::sync::{Arc, OnceLock};
+use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
-use tonic::Status;
-
-/// Answers to the server that wait for the network. It asks one question at a time.
-const ANSWERS: usize = 16;
 
 /// Asks the servers of one registry.
 #[derive(Debug)]
@@ -93,35 +85,16 @@ impl Asker {
     }
 
     async fn connect(&self, server: &Url) -> Result<Open, Error> {
-        let endpoint = endpoint(server, &self.config)?;
-        let connection = Connection::open(&endpoint, server.as_str(), &self.config.connection).await?;
-        let (answers, queue) = mpsc::channel(ANSWERS);
+        let connection = Connection::open(server, &self.config).await?;
         let sent = Arc::<OnceLock<_>>::default();
-        let task = AbortOnDropHandle::new(tokio::spawn(answer(connection.stream(queue), answers, sent.clone())));
+        let (conversation, told) = (connection.converse(|_| Ok(())), sent.clone());
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
+            if let Error::Reset { server } = conversation.await {
+                told.get_or_init(|| server);
+            }
+        }));
         connection.until_known().await?;
         Ok(Open { connection, server: server.clone(), sent, task })
-    }
-}
-
-/// Answers what the server asks, until the connection is lost or the server sends us away.
-async fn answer(
-    said: impl Stream<Item = Result<Payload, Status>>,
-    answers: mpsc::Sender<Payload>,
-    sent: Arc<OnceLock<Option<wire::Place>>>,
-) {
-    let mut said = pin!(said);
-    while let Some(Ok(payload)) = said.next().await {
-        if wire::kind(&payload) == "ConnectResetRequest"
-            && let Ok(reset) = wire::read::<wire::Reset>(&payload)
-        {
-            sent.get_or_init(|| reset.server());
-            return;
-        }
-        if let Ok(Some(answer)) = wire::answer(&payload)
-            && answers.send(answer).await.is_err()
-        {
-            return;
-        }
     }
 }
 
@@ -137,10 +110,10 @@ pub(super) async fn ask(
     let credentials = |error| Error::Credentials(Box::new(error));
     let session = client.session(server, None).await.map_err(credentials)?;
     let headers = |session: &Option<_>| client.identify(session.as_ref(), service);
-    match connection.naming(kind, headers(&session), body).await {
+    match connection.ask_as(headers(&session), kind, body).await {
         Err(error) if error.is_denied() && session.is_some() => {
             let renewed = client.session(server, session.as_ref()).await.map_err(credentials)?;
-            connection.naming(kind, headers(&renewed), body).await
+            connection.ask_as(headers(&renewed), kind, body).await
         }
         outcome => outcome,
     }

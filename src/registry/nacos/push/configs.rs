@@ -5,9 +5,8 @@
 //! has that (3.x); elsewhere lists find the new ones. Nothing is asked here but to listen.
 
 use super::{
-    Error, HEALTH_PERIOD,
+    Error,
     connection::Connection,
-    endpoint,
     wire::{self, Headers},
 };
 use crate::{
@@ -15,22 +14,15 @@ use crate::{
     pb::nacos::Payload,
     registry::nacos::{client::Client, config::Config},
 };
-use futures_util::{Stream, StreamExt};
 use reqwest::Url;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
-use std::{borrow::Cow, collections::BTreeMap, pin::pin, sync::Arc};
-use tokio::{
-    sync::{mpsc, watch},
-    time::sleep,
-};
-use tonic::Status;
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use tokio::sync::watch;
 use tracing::debug;
 
 /// Texts in one request.
 const AT_ONCE: usize = 1000;
-/// Answers to the server that wait for the network. It asks one question at a time.
-const ANSWERS: usize = 64;
 
 /// What is listened to, by namespace.
 pub(in crate::registry::nacos) type Watched = BTreeMap<Text, Texts>;
@@ -75,18 +67,12 @@ pub(in crate::registry::nacos) struct Listening<'a> {
 impl Listening<'_> {
     /// Listens until the connection ends; why it did.
     pub(in crate::registry::nacos) async fn session(&self, server: &Url) -> Error {
-        let opened = match endpoint(server, self.config) {
-            Ok(endpoint) => Connection::open(&endpoint, server.as_str(), &self.config.connection).await,
-            Err(error) => Err(error),
-        };
-        let connection = match opened {
+        let connection = match Connection::open(server, self.config).await {
             Ok(connection) => connection,
             Err(error) => return error,
         };
-        let (answers, queue) = mpsc::channel(ANSWERS);
-        let said = connection.stream(queue);
         tokio::select! {
-            error = self.hear(said, answers) => error,
+            error = connection.converse(|payload| self.heard(payload)) => error,
             outcome = self.stay(&connection, server) => match outcome {
                 Ok(()) => Error::Closed,
                 Err(error) => error,
@@ -94,52 +80,24 @@ impl Listening<'_> {
         }
     }
 
-    /// What the server says, and our answers.
-    async fn hear(&self, said: impl Stream<Item = Result<Payload, Status>>, answers: mpsc::Sender<Payload>) -> Error {
-        let mut said = pin!(said);
-        while let Some(payload) = said.next().await {
-            let answered = match payload {
-                Ok(payload) => match self.heard(&payload) {
-                    Ok((answer, outcome)) => {
-                        let sent = match answer {
-                            Some(answer) => answers.send(answer).await.map_err(|_| Error::Closed),
-                            None => Ok(()),
-                        };
-                        sent.and(outcome)
-                    }
-                    Err(error) => Err(error),
-                },
-                Err(status) => Err(Error::Broken(Box::new(status))),
-            };
-            if let Err(error) = answered {
-                return error;
-            }
-        }
-        Error::Closed
-    }
-
-    /// One thing said: its answer, and whether the connection goes on.
-    fn heard(&self, payload: &Payload) -> Result<(Option<Payload>, Result<(), Error>), Error> {
-        let mut outcome = Ok(());
+    /// One thing said.
+    fn heard(&self, payload: &Payload) -> Result<(), Error> {
         match wire::kind(payload) {
             "ConfigChangeNotifyRequest" | "ConfigFuzzyWatchChangeNotifyRequest" => (self.changed)(),
             // With the first ones the server tells what is there; later ones tell what was missed.
             "ConfigFuzzyWatchSyncRequest" if wire::read::<FuzzySync<'_>>(payload)?.sync_type == MISSED => {
                 (self.changed)()
             }
-            "ConnectResetRequest" => {
-                outcome = Err(Error::Reset { server: None });
-            }
             _ => {}
         }
-        Ok((wire::answer(payload)?, outcome))
+        Ok(())
     }
 
     /// Listens to what is wanted, and looks whether the server is there, as long as it is.
     async fn stay(&self, connection: &Connection, server: &Url) -> Result<(), Error> {
         connection.until_known().await?;
         tokio::select! {
-            error = health(connection) => Err(error),
+            error = connection.until_lost() => Err(error),
             outcome = self.follow(connection, server) => outcome,
         }
     }
@@ -225,10 +183,10 @@ impl Listening<'_> {
         let credentials = |error| Error::Credentials(Box::new(error));
         let headers = |session: Option<&_>| -> Headers { self.client.identify_config(session, tenant, self.group) };
         let session = self.client.session(server, None).await.map_err(credentials)?;
-        match connection.config(kind, headers(session.as_ref()), body).await {
+        match connection.ask_as(headers(session.as_ref()), kind, body).await {
             Err(error) if error.is_denied() && session.is_some() => {
                 let renewed = self.client.session(server, session.as_ref()).await.map_err(credentials)?;
-                connection.config(kind, headers(renewed.as_ref()), body).await
+                connection.ask_as(headers(renewed.as_ref()), kind, body).await
             }
             outcome => outcome,
         }
@@ -242,14 +200,4 @@ const MISSED: &str = "FUZZY_WATCH_DIFF_SYNC_NOTIFY";
 fn group_key(name: &str, group: &str, namespace: &str) -> String {
     let escaped = |part: &str| part.replace('%', "%25").replace('+', "%2B");
     format!("{}+{}+{}", escaped(name), escaped(group), escaped(namespace))
-}
-
-/// As [`super::worker`] does it.
-async fn health(connection: &Connection) -> Error {
-    loop {
-        sleep(HEALTH_PERIOD).await;
-        if let Err(error) = connection.healthy().await {
-            return error;
-        }
-    }
 }

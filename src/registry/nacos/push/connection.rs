@@ -3,14 +3,18 @@
 //! The server knows a client by its connection, so that everything goes over one; when it breaks, a new value is made.
 
 use super::{
-    Error,
+    Error, HEALTH_PERIOD, HEALTH_TIMEOUT, endpoint,
     wire::{self, Headers, Payloads, Reply},
 };
-use crate::{pb::nacos::Payload, registry::http};
+use crate::{
+    pb::nacos::Payload,
+    registry::{http, nacos::config::Config},
+};
 use ::http::{HeaderMap, HeaderName, HeaderValue, uri::PathAndQuery};
-use futures_util::{Stream, TryFutureExt, stream};
+use futures_util::{Stream, StreamExt, TryFutureExt, stream};
+use reqwest::Url;
 use serde_json::{Value, json};
-use std::{net::Ipv4Addr, time::Duration};
+use std::{net::Ipv4Addr, pin::pin, time::Duration};
 use tokio::{
     net::UdpSocket,
     sync::mpsc,
@@ -27,6 +31,8 @@ const ASK: &str = "/Request/request";
 const STREAM: &str = "/BiRequestStream/requestBiStream";
 /// Between two questions whether the server knows the connection.
 const KNOWN_YET: Duration = Duration::from_millis(20);
+/// Answers to the server that wait for the network. It asks one question at a time.
+const ANSWERS: usize = 64;
 
 /// A connection that a server has accepted.
 #[derive(Debug)]
@@ -42,10 +48,11 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Connects, and asks whether a Nacos is there that takes clients.
-    pub(super) async fn open(endpoint: &Endpoint, server: &str, settings: &http::Connection) -> Result<Self, Error> {
+    pub(super) async fn open(server: &Url, config: &Config) -> Result<Self, Error> {
+        let (endpoint, settings) = (endpoint(server, config)?, &config.connection);
         let connected = endpoint.connect().await;
-        let channel = connected.map_err(|source| Error::Connect { server: server.into(), source })?;
-        let client_ip = own_address(endpoint).await.unwrap_or_default();
+        let channel = connected.map_err(|source| Error::Connect { server: server.to_string(), source })?;
+        let client_ip = own_address(&endpoint).await.unwrap_or_default();
         let (timeout, max_bytes) = (settings.timeout, settings.max_body_bytes);
         let headers = metadata(settings);
         let connection = Connection { channel, timeout, max_bytes, client_ip, headers };
@@ -53,8 +60,34 @@ impl Connection {
         Ok(connection)
     }
 
+    /// Hears what the server says until the connection ends, and why it did. Whatever is said, the server waits for an
+    /// answer of the like name; it is given after `hear`.
+    pub(super) fn converse<H>(&self, mut hear: H) -> impl Future<Output = Error> + Send + use<H>
+    where
+        H: FnMut(&Payload) -> Result<(), Error> + Send,
+    {
+        let (answers, queue) = mpsc::channel(ANSWERS);
+        let said = self.stream(queue);
+        async move {
+            let mut said = pin!(said);
+            while let Some(payload) = said.next().await {
+                let outcome = match payload {
+                    Ok(payload) => match hear(&payload) {
+                        Ok(()) => answer(&payload, &answers).await,
+                        Err(error) => Err(error),
+                    },
+                    Err(status) => Err(Error::Broken(Box::new(status))),
+                };
+                if let Err(error) = outcome {
+                    return error;
+                }
+            }
+            Error::Closed
+        }
+    }
+
     /// The stream of what the server says. It is opened by being polled; `answers` go the other way.
-    pub(super) fn stream(
+    fn stream(
         &self,
         mut answers: mpsc::Receiver<Payload>,
     ) -> impl Stream<Item = Result<Payload, Status>> + Send + use<> {
@@ -92,18 +125,24 @@ impl Connection {
     }
 
     /// Whether the server is there and knows the connection.
-    pub(super) async fn healthy(&self) -> Result<(), Error> {
-        let limit = self.timeout.min(super::HEALTH_TIMEOUT);
+    async fn healthy(&self) -> Result<(), Error> {
+        let limit = self.timeout.min(HEALTH_TIMEOUT);
         self.ask("HealthCheckRequest", Headers::new(), &json!({"module": "internal"}), limit).await.map(drop)
     }
 
-    /// A question about services, with our credentials.
-    pub(super) async fn naming(&self, kind: &'static str, headers: Headers, body: &Value) -> Result<Payload, Error> {
-        self.ask(kind, headers, body, self.timeout).await
+    /// Asks regularly whether the server is there, until it is not: a connection that was cut without a word says nothing
+    /// by itself, and Nacos bans clients that send HTTP/2 pings more often than every five minutes.
+    pub(super) async fn until_lost(&self) -> Error {
+        loop {
+            sleep(HEALTH_PERIOD).await;
+            if let Err(error) = self.healthy().await {
+                return error;
+            }
+        }
     }
 
-    /// A question about configuration, with our credentials, and its answer.
-    pub(super) async fn config(&self, kind: &'static str, headers: Headers, body: &Value) -> Result<Payload, Error> {
+    /// A question with our credentials, and its answer.
+    pub(super) async fn ask_as(&self, headers: Headers, kind: &'static str, body: &Value) -> Result<Payload, Error> {
         self.ask(kind, headers, body, self.timeout).await
     }
 
@@ -137,6 +176,17 @@ impl Connection {
     fn grpc(&self) -> Grpc<Channel> {
         Grpc::new(self.channel.clone()).max_decoding_message_size(self.max_bytes)
     }
+}
+
+/// Answers the server, and follows it if it sends us away.
+async fn answer(payload: &Payload, answers: &mpsc::Sender<Payload>) -> Result<(), Error> {
+    if let Some(answer) = wire::answer(payload)? {
+        answers.send(answer).await.map_err(|_| Error::Closed)?;
+    }
+    if wire::kind(payload) == "ConnectResetRequest" {
+        return Err(Error::Reset { server: wire::read::<wire::Reset>(payload)?.server() });
+    }
+    Ok(())
 }
 
 /// The configured headers. Their names and values were checked when they were read.

@@ -4,7 +4,7 @@
 //! A session is three loops that run together until one of them ends: what the server says, whether it is still there,
 //! what is to be subscribed to.
 
-use super::{Error, HEALTH_PERIOD, Wanted, asker, board::Board, connection::Connection, endpoint, wire};
+use super::{Error, Wanted, asker, board::Board, connection::Connection, wire};
 use crate::{
     model::{ServiceId, Text},
     pb::nacos::Payload,
@@ -15,23 +15,17 @@ use crate::{
         nacos::{PUBLIC, client::Client, config::Config, convert::group_and_name},
     },
 };
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{StreamExt, stream};
 use reqwest::Url;
 use serde_json::{Value, json};
-use std::{pin::pin, sync::Arc, time::Duration};
-use tokio::{
-    sync::{mpsc, watch},
-    time::sleep,
-};
-use tonic::Status;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::watch, time::sleep};
 use tracing::{debug, info, warn};
 
 /// Subscriptions on their way at the same time.
 const IN_FLIGHT: usize = 64;
 /// What a server has refused is asked for again after this time.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
-/// Answers to the server that wait for the network. It asks one question at a time.
-const ANSWERS: usize = 64;
 
 /// Keeps the connection.
 pub(super) struct Worker {
@@ -73,42 +67,20 @@ impl Worker {
 
     /// One connection, from its beginning to its end.
     async fn session(&mut self, server: &Url, was_up: &mut bool) -> Error {
-        let opened = match endpoint(server, &self.config) {
-            Ok(endpoint) => Connection::open(&endpoint, server.as_str(), &self.config.connection).await,
-            Err(error) => Err(error),
-        };
-        let connection = match opened {
+        let connection = match Connection::open(server, &self.config).await {
             Ok(connection) => connection,
             Err(error) => return error,
         };
-        let (answers, queue) = mpsc::channel(ANSWERS);
-        let said = connection.stream(queue);
         let mut wanted = self.wanted.clone();
         tokio::select! {
-            error = self.listen(said, answers) => error,
+            error = connection.converse(|payload| self.heard(payload)) => error,
             error = self.stay(&connection, server, &mut wanted, was_up) => error,
         }
     }
 
-    /// What the server says, and our answers.
-    async fn listen(&self, said: impl Stream<Item = Result<Payload, Status>>, answers: mpsc::Sender<Payload>) -> Error {
-        let mut said = pin!(said);
-        while let Some(payload) = said.next().await {
-            let outcome = match payload {
-                Ok(payload) => self.heard(&payload, &answers).await,
-                Err(status) => Err(Error::Broken(Box::new(status))),
-            };
-            if let Err(error) = outcome {
-                return error;
-            }
-        }
-        Error::Closed
-    }
-
-    /// One thing said. Whatever it is, the server waits for an answer of the like name.
-    async fn heard(&self, payload: &Payload, answers: &mpsc::Sender<Payload>) -> Result<(), Error> {
+    /// One thing said.
+    fn heard(&self, payload: &Payload) -> Result<(), Error> {
         let kind = wire::kind(payload);
-        let mut reset = None;
         match kind {
             "NotifySubscriberRequest" => {
                 let push: wire::Notify<'_> = wire::read(payload)?;
@@ -127,16 +99,9 @@ impl Worker {
                     self.board.complete(pattern);
                 }
             }
-            "ConnectResetRequest" => reset = Some(wire::read::<wire::Reset>(payload)?.server()),
             _ => debug!(registry = %self.registry, kind, "The server asks."),
         }
-        if let Some(answer) = wire::answer(payload)? {
-            answers.send(answer).await.map_err(|_| Error::Closed)?;
-        }
-        match reset {
-            Some(server) => Err(Error::Reset { server }),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     fn heard_name(&self, pattern: Option<&str>, name: &wire::Name<'_>) {
@@ -161,7 +126,7 @@ impl Worker {
         self.note_connected(server);
         let mut patterns = wanted.clone();
         tokio::select! {
-            error = health(connection) => error,
+            error = connection.until_lost() => error,
             error = self.watch(connection, server, &mut patterns) => error,
             error = self.subscribe(connection, server, wanted) => error,
         }
@@ -261,17 +226,6 @@ pub(super) fn sent_to(servers: &[Url], from: &Url, to: Option<wire::Place>) -> O
         servers.get((at + 1) % servers.len())
     };
     named.or_else(next).cloned()
-}
-
-/// Asks regularly whether the server is there: a connection that was cut without a word says nothing by itself, and
-/// Nacos bans clients that send HTTP/2 pings more often than every five minutes.
-async fn health(connection: &Connection) -> Error {
-    loop {
-        sleep(HEALTH_PERIOD).await;
-        if let Err(error) = connection.healthy().await {
-            return error;
-        }
-    }
 }
 
 #[cfg(test)]

@@ -86,8 +86,10 @@ impl Reader {
                 }
                 named = if names { Instant::now() } else { named };
             } else if self.config.mode == Mode::Push {
-                let error = Error::NoPush(push.trouble().unwrap_or_else(|| "it is being connected".into()));
-                self.tell_failure(None, &error).await?;
+                // Without trouble it is being connected, or subscribes to what is new.
+                if let Some(why) = push.trouble() {
+                    self.tell_failure(None, &Error::NoPush(why)).await?;
+                }
             } else {
                 return Ok(());
             }
