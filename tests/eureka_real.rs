@@ -102,7 +102,9 @@ async fn a_server_that_asks_who_we_are_is_told() {
 
 #[tokio::test]
 async fn a_stock_server_shows_a_change_after_its_cache() {
-    let Some(eureka) = Eureka::start_with(&[("EUREKA_CACHE_MS", "30000")]).await else { return };
+    let Some(eureka) = Eureka::start_with(&[("EUREKA_CACHE_MS", "30000"), ("EUREKA_CACHE_LIFE", "180")]).await else {
+        return;
+    };
     let mut heard = read(config(&[&eureka.url()]));
     heard.list().await;
     heard.round().await;
