@@ -5,19 +5,21 @@
 //! what follows within a short window goes together.
 
 use super::{Catalog, Core, Metrics, Now, Policy};
-use crate::{model::Text, registry::Update};
+use crate::{
+    model::Text,
+    registry::Update,
+    util::{inboxes::Inboxes, moment::until},
+};
 use arc_swap::ArcSwap;
 use std::{
     collections::BTreeSet,
-    future::{pending, poll_fn},
     net::IpAddr,
     sync::Arc,
-    task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -57,7 +59,7 @@ pub struct Writer {
     options: Options,
     metrics: Metrics,
     feeds: Vec<mpsc::Sender<Update>>,
-    inboxes: Inboxes,
+    inboxes: Inboxes<Update>,
     commands: mpsc::Receiver<Command>,
     shared: Arc<ArcSwap<Catalog>>,
     changed: watch::Sender<u64>,
@@ -106,7 +108,7 @@ impl Writer {
             options,
             metrics,
             feeds,
-            inboxes: Inboxes { inboxes, turn: 0 },
+            inboxes: Inboxes::new(inboxes),
             commands,
             shared,
             changed,
@@ -218,40 +220,6 @@ impl Handle {
     }
 }
 
-/// The registries' channels, read in turn.
-#[derive(Debug)]
-struct Inboxes {
-    inboxes: Vec<mpsc::Receiver<Update>>,
-    turn: usize,
-}
-
-impl Inboxes {
-    /// The next update, of the registry that has waited longest for its turn.
-    async fn next(&mut self) -> (usize, Update) {
-        poll_fn(|context| self.poll_next(context)).await
-    }
-
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<(usize, Update)> {
-        let number = self.inboxes.len();
-        for step in 0..number {
-            let registry = (self.turn + step) % number;
-            // A closed channel is never seen: the writer keeps a sender of each.
-            if let Poll::Ready(Some(update)) = self.inboxes[registry].poll_recv(context) {
-                self.turn = (registry + 1) % number;
-                return Poll::Ready((registry, update));
-            }
-        }
-        Poll::Pending
-    }
-}
-
 fn now() -> Now {
     Now { instant: Instant::now().into_std(), wall: SystemTime::now() }
-}
-
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => pending().await,
-    }
 }

@@ -1,15 +1,15 @@
 //! The task that keeps manifests, and the handle through which others read what stands.
 
 use super::{Metrics, Snapshot, Source, core::Core};
-use crate::{model::Text, registry::ManifestUpdate};
-use std::{
-    future::{pending, poll_fn},
-    sync::Arc,
-    task::{Context, Poll},
+use crate::{
+    model::Text,
+    registry::ManifestUpdate,
+    util::{inboxes::Inboxes, moment::until},
 };
+use std::sync::Arc;
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -21,8 +21,7 @@ const CHANNEL: usize = 16;
 pub struct Keeper {
     core: Core,
     feeds: Vec<(Text, mpsc::Sender<ManifestUpdate>)>,
-    inboxes: Vec<mpsc::Receiver<ManifestUpdate>>,
-    turn: usize,
+    inboxes: Inboxes<ManifestUpdate>,
     out: watch::Sender<Arc<Snapshot>>,
 }
 
@@ -40,7 +39,7 @@ impl Keeper {
         let (feeds, inboxes): (Vec<_>, _) = names.iter().map(|_| mpsc::channel(CHANNEL)).unzip();
         let out = watch::Sender::new(Arc::new(core.snapshot()));
         let handle = Handle { snapshots: out.subscribe() };
-        (Keeper { core, feeds: names.into_iter().zip(feeds).collect(), inboxes, turn: 0, out }, handle)
+        (Keeper { core, feeds: names.into_iter().zip(feeds).collect(), inboxes: Inboxes::new(inboxes), out }, handle)
     }
 
     /// Where the registry of that name tells of manifests, if it keeps any.
@@ -57,7 +56,7 @@ impl Keeper {
                 biased;
                 () = shutdown.cancelled() => return,
                 () = until(due) => self.core.tick(Instant::now()),
-                (source, update) = next(&mut self.inboxes, &mut self.turn) => {
+                (source, update) = self.inboxes.next() => {
                     self.core.apply(source, update, Instant::now());
                 }
             }
@@ -93,34 +92,5 @@ impl Handle {
     /// Each snapshot as it comes.
     pub fn subscribe(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.snapshots.clone()
-    }
-}
-
-/// The next update, of the registry that has waited longest for its turn: one that floods delays no other.
-async fn next(inboxes: &mut [mpsc::Receiver<ManifestUpdate>], turn: &mut usize) -> (usize, ManifestUpdate) {
-    poll_fn(|context| poll_next(inboxes, turn, context)).await
-}
-
-fn poll_next(
-    inboxes: &mut [mpsc::Receiver<ManifestUpdate>],
-    turn: &mut usize,
-    context: &mut Context<'_>,
-) -> Poll<(usize, ManifestUpdate)> {
-    let number = inboxes.len();
-    for step in 0..number {
-        let source = (*turn + step) % number;
-        // A closed channel is never seen: the keeper has a sender of each.
-        if let Poll::Ready(Some(update)) = inboxes[source].poll_recv(context) {
-            *turn = (source + 1) % number;
-            return Poll::Ready((source, update));
-        }
-    }
-    Poll::Pending
-}
-
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => pending().await,
     }
 }

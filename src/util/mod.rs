@@ -1,5 +1,7 @@
 //! Small things without an idea of their own that several parts need.
 
+pub mod inboxes;
+pub mod moment;
 pub mod secret;
 pub mod small;
 pub mod yaml;

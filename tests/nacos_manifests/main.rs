@@ -2,7 +2,6 @@
 
 mod fake;
 mod real;
-mod recorder;
 #[path = "../support/mod.rs"]
 mod support;
 mod told;

@@ -127,7 +127,7 @@ impl Api {
             Api::AdminV3 => wire::enveloped::<wire::Page<'_>>(&answer.url, &answer.body).map(drop),
             Api::CatalogV1 => wire::bare::<Vec<&serde_json::value::RawValue>>(&answer.url, &answer.body).map(drop),
             Api::EachV2 | Api::EachV1 | Api::EachGrpc => {
-                wire::listing::<wire::Names>(self, &answer.url, &answer.body).map(drop)
+                wire::answered::<wire::Names>(self, &answer.url, &answer.body).map(drop)
             }
         }
     }

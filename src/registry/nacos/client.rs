@@ -7,7 +7,7 @@ use super::{
     error::{Error, REMEDIES},
     push::Asker,
     servers::Servers,
-    sign,
+    sign::{self, Subject},
     wire::{self, Token},
 };
 use crate::{
@@ -168,37 +168,16 @@ impl Client {
         auth.session(refused, || self.log_in(auth, server)).await.map(Some)
     }
 
-    /// What says who we are, for gRPC; where it is of one service, of that group and name.
-    pub(super) fn identify(
-        &self,
-        session: Option<&Session>,
-        service: Option<(&str, &str)>,
-    ) -> BTreeMap<String, String> {
+    /// What says who we are, for gRPC.
+    pub(super) fn identify(&self, session: Option<&Session>, subject: Subject<'_>) -> BTreeMap<String, String> {
         let token = session.map(|session| ("accessToken".to_owned(), session.token.expose().to_owned()));
-        let signed = self.signed(service).into_iter().map(|(key, value)| (key.to_owned(), value));
+        let signed = self.signed(subject).into_iter().map(|(key, value)| (key.to_owned(), value));
         token.into_iter().chain(signed).collect()
     }
 
-    /// The same of configuration.
-    pub(super) fn identify_config(
-        &self,
-        session: Option<&Session>,
-        tenant: &str,
-        group: &str,
-    ) -> BTreeMap<String, String> {
-        let token = session.map(|session| ("accessToken".to_owned(), session.token.expose().to_owned()));
-        let signed = self.signed_config(tenant, group).into_iter().map(|(key, value)| (key.to_owned(), value));
-        token.into_iter().chain(signed).collect()
-    }
-
-    fn signed(&self, service: Option<(&str, &str)>) -> Vec<(&'static str, String)> {
+    fn signed(&self, subject: Subject<'_>) -> Vec<(&'static str, String)> {
         let key = self.access_key.iter();
-        key.flat_map(|key| sign::signed(key, service, millis())).collect()
-    }
-
-    fn signed_config(&self, tenant: &str, group: &str) -> Vec<(&'static str, String)> {
-        let key = self.access_key.iter();
-        key.flat_map(|key| sign::signed_config(key, tenant, group, millis())).collect()
+        key.flat_map(|key| sign::signed(key, subject, millis())).collect()
     }
 
     /// One server, and once more with a new token if it refuses ours.
@@ -220,13 +199,14 @@ impl Client {
         // Errors name the address without it.
         let mut signed = url.clone();
         if self.access_key.is_some() && question.config.is_none() {
-            signed.query_pairs_mut().extend_pairs(self.signed(service(question.query)));
+            signed.query_pairs_mut().extend_pairs(self.signed(Subject::Services(service(question.query))));
         }
         let (request, held) = match question.wait {
             None => (self.http.get(&signed), Duration::ZERO),
             Some((form, held)) => (self.http.post(&signed).form(form).header(HELD, held.as_millis().to_string()), held),
         };
-        let proof = question.config.map(|(tenant, group)| self.signed_config(tenant, group)).unwrap_or_default();
+        let proof =
+            question.config.map(|(tenant, group)| self.signed(Subject::Config(tenant, group))).unwrap_or_default();
         let mut request = proof.into_iter().fold(request, |request, (name, value)| request.header(name, value));
         if let Some(session) = session {
             // In a header and not in the query, because addresses stand in logs: ours, theirs and every proxy's.
@@ -258,7 +238,7 @@ impl Client {
 }
 
 /// The service that a query is about, with its group.
-fn service<'a>(query: &[(&str, &'a str)]) -> Option<(&'a str, &'a str)> {
+pub(super) fn service<'a>(query: &[(&str, &'a str)]) -> Option<(&'a str, &'a str)> {
     let of = |key: &str| query.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
     of("serviceName").map(|name| (of("groupName").unwrap_or_default(), name))
 }

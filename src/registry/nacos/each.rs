@@ -115,7 +115,7 @@ impl Source<'_> {
                 ("pageSize", &size),
             ];
             let Answer { url, body, .. } = self.api.get(self.client, self.api.list(), &query).await?;
-            let names: wire::Names = wire::listing(self.api, &url, &body)?;
+            let names: wire::Names = wire::answered(self.api, &url, &body)?;
             let before = ids.len();
             shown += names.doms.len();
             ids.extend(names.doms.iter().map(|name| self.id(name)));
@@ -137,7 +137,7 @@ impl Source<'_> {
     async fn service(&self, id: &ServiceId, old: Option<&(u64, Arc<Service>)>) -> Result<(u64, Arc<Service>), Error> {
         let query = [("namespaceId", &*id.namespace), ("groupName", &*id.group), ("serviceName", &*id.name)];
         let Answer { url, body, .. } = self.api.get(self.client, self.api.instances(), &query).await?;
-        let list: wire::Instances<'_> = wire::listing(self.api, &url, &body)?;
+        let list: wire::Instances<'_> = wire::answered(self.api, &url, &body)?;
         // The rest of the answer holds the time of day.
         let hash = xxh3_64(list.hosts.get().as_bytes()) ^ u64::from(list.reach_protection_threshold);
         if let Some((_, service)) = old.filter(|(known, _)| *known == hash) {

@@ -6,7 +6,11 @@
 //! metadata. A right that is missing is code 403. (By its sources, a namespace or a service that does not exist has an
 //! empty list, as in v1.)
 
-use super::{client::Client, error::Error, push, wire};
+use super::{
+    client::{Client, service},
+    error::Error,
+    push, wire,
+};
 use crate::registry::http::Answer;
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
@@ -27,9 +31,7 @@ struct Queried<'a> {
 
 /// Asks with the words that are HTTP's query; the answer is as bare as v1's.
 pub(super) async fn ask(client: &Client, kind: &'static str, query: &[(&str, &str)]) -> Result<Answer, Error> {
-    let of = |key: &str| query.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
-    let service = of("serviceName").map(|name| (of("groupName").unwrap_or_default(), name));
-    let answer = client.call(kind, service, &body(query)).await?;
+    let answer = client.call(kind, service(query), &body(query)).await?;
     let url = format!("gRPC {kind}");
     let body = if kind == INSTANCES {
         wire::bare::<Queried<'_>>(&url, &answer)?.service_info.get().as_bytes().to_vec()

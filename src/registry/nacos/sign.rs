@@ -8,8 +8,24 @@ use super::config::AccessKey;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ring::hmac;
 
-/// The three values that make a request about services known as ours.
-pub(super) fn signed(key: &AccessKey, service: Option<(&str, &str)>, millis: u128) -> [(&'static str, String); 3] {
+/// What a request is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Subject<'a> {
+    /// Services; a group and a name where it is about one.
+    Services(Option<(&'a str, &'a str)>),
+    /// The configuration of a namespace's group.
+    Config(&'a str, &'a str),
+}
+
+/// The three values that make a request known as ours.
+pub(super) fn signed(key: &AccessKey, subject: Subject<'_>, millis: u128) -> [(&'static str, String); 3] {
+    match subject {
+        Subject::Services(service) => signed_services(key, service, millis),
+        Subject::Config(tenant, group) => signed_config(key, tenant, group, millis),
+    }
+}
+
+fn signed_services(key: &AccessKey, service: Option<(&str, &str)>, millis: u128) -> [(&'static str, String); 3] {
     let data = match service {
         Some((group, name)) if !group.is_empty() => format!("{millis}@@{group}@@{name}"),
         Some((_, name)) => format!("{millis}@@{name}"),
@@ -19,9 +35,8 @@ pub(super) fn signed(key: &AccessKey, service: Option<(&str, &str)>, millis: u12
     [("ak", key.access_key.to_string()), ("data", data), ("signature", signature)]
 }
 
-/// The three headers that make a request about configuration known as ours: over namespace, group and milliseconds, of
-/// which the public namespace may be empty.
-pub(super) fn signed_config(key: &AccessKey, tenant: &str, group: &str, millis: u128) -> [(&'static str, String); 3] {
+/// Headers: over namespace, group and milliseconds, of which the public namespace may be empty.
+fn signed_config(key: &AccessKey, tenant: &str, group: &str, millis: u128) -> [(&'static str, String); 3] {
     let millis = millis.to_string();
     let parts: Vec<&str> = [tenant, group, &millis].into_iter().filter(|part| !part.is_empty()).collect();
     let signature = signature(key, &parts.join("+"));

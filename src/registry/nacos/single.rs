@@ -30,10 +30,7 @@ impl Source<'_> {
     pub(super) async fn one(&self, id: &ServiceId) -> Result<(Listed, Fraction), Error> {
         let query = [("namespaceId", &*id.namespace), ("groupName", &*id.group), ("serviceName", &*id.name)];
         let Answer { url, body, .. } = self.client.get(self.api.settings(), &query).await?;
-        let settings: wire::ClusteredSettings = match self.api {
-            Api::AdminV3 => wire::enveloped(&url, &body)?,
-            _ => wire::bare(&url, &body)?,
-        };
+        let settings: wire::ClusteredSettings = wire::answered(self.api, &url, &body)?;
         let names = settings.clusters.names();
         let clusters = names.into_iter().map(|name| async move { self.cluster(id, &name).await.map(|a| (name, a)) });
         let answers: Vec<(String, Answer)> = stream::iter(clusters).buffered(AT_ONCE).try_collect().await?;

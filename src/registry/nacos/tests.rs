@@ -1,6 +1,10 @@
 //! Conversion and configuration, value by value.
 
-use super::{AccessKey, Config, Manifests, Mode, Namespaces, convert, sign, wire};
+use super::{
+    AccessKey, Config, Manifests, Mode, Namespaces, convert,
+    sign::{self, Subject},
+    wire,
+};
 use crate::{
     model::{
         Address, Endpoint, EndpointPort, Fraction, Health, Locality, Note, Port, Protocol, Reason, Service, ServiceId,
@@ -170,7 +174,7 @@ fn what_a_gateway_has_registered_itself_is_left_out_and_named() {
 #[test]
 fn signatures_are_those_of_the_java_client() {
     let key = AccessKey { access_key: "my-key".into(), secret_key: Secret::new("s3cr3t") };
-    let [ak, data, signature] = sign::signed(&key, Some(("shop", "orders")), 1_700_000_000_000);
+    let [ak, data, signature] = sign::signed(&key, Subject::Services(Some(("shop", "orders"))), 1_700_000_000_000);
     assert_eq!((ak, data), (("ak", "my-key".into()), ("data", "1700000000000@@shop@@orders".into())));
     // From tests/servers/nacos-signature.
     assert_eq!(signature, ("signature", "XSSTbqtEqjBqZWoRQvo5nGcB46Q=".into()));
@@ -183,12 +187,12 @@ fn signatures_are_those_of_the_java_client() {
         ("ns-1", "", 1_795_263_359_978, "O6gNw27Mgr+hzaSusTxjvQEESCs="),
         ("", "", 1_795_263_358_513, "b/BAmD8WAkPX02MnX0MducGnZFI="),
     ] {
-        let [who, when, signature] = sign::signed_config(&key("ak", "sk"), tenant, group, millis);
+        let [who, when, signature] = sign::signed(&key("ak", "sk"), Subject::Config(tenant, group), millis);
         assert_eq!((who.1, when.1, &*signature.1), ("ak".into(), millis.to_string(), expected));
         assert_eq!([who.0, when.0, signature.0], ["Spas-AccessKey", "Timestamp", "Spas-Signature"]);
     }
     let key = key("my-key", "s3cr3t");
-    let [_, data, signature] = sign::signed(&key, None, 1_700_000_000_000);
+    let [_, data, signature] = sign::signed(&key, Subject::Services(None), 1_700_000_000_000);
     assert_eq!((&*data.1, &*signature.1), ("1700000000000", "+WDB082/7TjOgPQJHycrHCRerlQ="));
 }
 

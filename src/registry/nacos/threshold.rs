@@ -143,10 +143,7 @@ impl Source<'_> {
     async fn ask(&self, id: &ServiceId) -> Result<Fraction, Error> {
         let query = [("namespaceId", &*id.namespace), ("groupName", &*id.group), ("serviceName", &*id.name)];
         let Answer { url, body, .. } = self.client.get(self.api.settings(), &query).await?;
-        let settings: wire::Settings = match self.api {
-            Api::AdminV3 => wire::enveloped(&url, &body)?,
-            _ => wire::bare(&url, &body)?,
-        };
+        let settings: wire::Settings = wire::answered(self.api, &url, &body)?;
         Ok(wire::threshold(settings.protect_threshold))
     }
 }

@@ -219,9 +219,9 @@ pub(super) fn bare<'a, T: Deserialize<'a>>(url: &str, body: &'a [u8]) -> Result<
     decode(url, body).map_err(|error| refusal(url, body).unwrap_or(error))
 }
 
-/// Reads what lists of names and of instances give: bare in v1, in an envelope in v2.
-pub(super) fn listing<'a, T: Deserialize<'a>>(api: Api, url: &str, body: &'a [u8]) -> Result<T, Error> {
-    if api == Api::EachV2 { enveloped(url, body) } else { bare(url, body) }
+/// Reads what an interface answers: in an envelope in v2 and v3, bare in v1 and by gRPC.
+pub(super) fn answered<'a, T: Deserialize<'a>>(api: Api, url: &str, body: &'a [u8]) -> Result<T, Error> {
+    if matches!(api, Api::AdminV3 | Api::EachV2) { enveloped(url, body) } else { bare(url, body) }
 }
 
 /// Reads what a login gives, with or without an envelope as servers of different age write it. An error quotes nothing of

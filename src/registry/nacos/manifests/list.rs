@@ -120,15 +120,10 @@ impl Source<'_> {
 
     /// Whether the server says, asked for it by itself, that there is no such text.
     pub(super) async fn is_gone(&self, way: Way, name: &Text) -> Result<bool, Error> {
+        if way == Way::AdminV3 {
+            return Ok(self.text(name).await?.is_none()); // said with status 200
+        }
         match self.ask(way, way.one(), &[("dataId", name)]).await {
-            // 3.x says it with status 200.
-            Ok(answer) if way == Way::AdminV3 => {
-                match nacos::enveloped::<wire::Content<'_>>(&answer.url, &answer.body) {
-                    Ok(_) => Ok(false),
-                    Err(error) if says_nothing_there(&error) => Ok(true),
-                    Err(source) => Err(Error::One { name: name.clone(), source }),
-                }
-            }
             Ok(_) => Ok(false),
             Err(error) if says_nothing_there(&error) => Ok(true),
             Err(source) => Err(Error::One { name: name.clone(), source }),

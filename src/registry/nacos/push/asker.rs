@@ -4,7 +4,7 @@
 use super::{Error, connection::Connection, wire, worker::sent_to};
 use crate::{
     pb::nacos::Payload,
-    registry::nacos::{client::Client, config::Config},
+    registry::nacos::{client::Client, config::Config, sign::Subject},
 };
 use reqwest::Url;
 use serde_json::Value;
@@ -44,11 +44,12 @@ impl Asker {
         service: Option<(&str, &str)>,
         body: &Value,
     ) -> Result<Payload, Error> {
+        let subject = Subject::Services(service);
         let (open, is_new) = self.open(client, None).await?;
-        match ask(client, &open.connection, &open.server, kind, service, body).await {
+        match ask(client, &open.connection, &open.server, kind, subject, body).await {
             Err(error) if !error.is_refusal() && !is_new => {
                 let (open, _) = self.open(client, Some(&open)).await?;
-                ask(client, &open.connection, &open.server, kind, service, body).await
+                ask(client, &open.connection, &open.server, kind, subject, body).await
             }
             outcome => outcome,
         }
@@ -98,18 +99,18 @@ impl Asker {
     }
 }
 
-/// Asks with our credentials, which may be for one service; once more with a new token if ours is refused.
+/// Asks with our credentials, which may be for one subject; once more with a new token if ours is refused.
 pub(super) async fn ask(
     client: &Client,
     connection: &Connection,
     server: &Url,
     kind: &'static str,
-    service: Option<(&str, &str)>,
+    subject: Subject<'_>,
     body: &Value,
 ) -> Result<Payload, Error> {
     let credentials = |error| Error::Credentials(Box::new(error));
     let session = client.session(server, None).await.map_err(credentials)?;
-    let headers = |session: &Option<_>| client.identify(session.as_ref(), service);
+    let headers = |session: &Option<_>| client.identify(session.as_ref(), subject);
     match connection.ask_as(headers(&session), kind, body).await {
         Err(error) if error.is_denied() && session.is_some() => {
             let renewed = client.session(server, session.as_ref()).await.map_err(credentials)?;

@@ -4,15 +4,11 @@
 //! is known, so that what has changed before is said at once. New and deleted texts are told by fuzzy watch where the server
 //! has that (3.x); elsewhere lists find the new ones. Nothing is asked here but to listen.
 
-use super::{
-    Error,
-    connection::Connection,
-    wire::{self, Headers},
-};
+use super::{Error, asker, connection::Connection, wire};
 use crate::{
     model::Text,
     pb::nacos::Payload,
-    registry::nacos::{client::Client, config::Config},
+    registry::nacos::{client::Client, config::Config, sign::Subject},
 };
 use reqwest::Url;
 use serde::{Deserialize, de::IgnoredAny};
@@ -171,7 +167,6 @@ impl Listening<'_> {
         }
     }
 
-    /// One question, once more with a new token if ours is refused.
     async fn ask(
         &self,
         connection: &Connection,
@@ -180,16 +175,7 @@ impl Listening<'_> {
         kind: &'static str,
         body: &Value,
     ) -> Result<Payload, Error> {
-        let credentials = |error| Error::Credentials(Box::new(error));
-        let headers = |session: Option<&_>| -> Headers { self.client.identify_config(session, tenant, self.group) };
-        let session = self.client.session(server, None).await.map_err(credentials)?;
-        match connection.ask_as(headers(session.as_ref()), kind, body).await {
-            Err(error) if error.is_denied() && session.is_some() => {
-                let renewed = self.client.session(server, session.as_ref()).await.map_err(credentials)?;
-                connection.ask_as(headers(renewed.as_ref()), kind, body).await
-            }
-            outcome => outcome,
-        }
+        asker::ask(self.client, connection, server, kind, Subject::Config(tenant, self.group), body).await
     }
 }
 

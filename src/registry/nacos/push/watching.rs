@@ -4,14 +4,11 @@
 //! with the list of names, as everywhere, and nobody is bothered with more than one line.
 
 use super::{Error, connection::Connection, names::Answer, wire, worker::Worker};
-use crate::{model::Text, registry::chain};
+use crate::{model::Text, registry::chain, util::moment::until};
 use reqwest::Url;
 use serde_json::json;
 use std::{collections::BTreeMap, time::Duration};
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until},
-};
+use tokio::{sync::watch, time::Instant};
 use tracing::{debug, info};
 
 /// Names that come within this time after the first make one question whether there is room for more.
@@ -36,16 +33,10 @@ impl Worker {
                 return error;
             }
             let due = again.values().min().copied();
-            let wait = async {
-                match due {
-                    Some(due) => sleep_until(due).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 changed = wanted.changed() => if changed.is_err() { return Error::Closed },
                 () = self.board.grown() => tokio::time::sleep(GATHER).await,
-                () = wait => {}
+                () = until(due) => {}
             }
         }
     }

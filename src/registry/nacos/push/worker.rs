@@ -12,7 +12,7 @@ use crate::{
         Metrics,
         backoff::Backoff,
         chain,
-        nacos::{PUBLIC, client::Client, config::Config, convert::group_and_name},
+        nacos::{PUBLIC, client::Client, config::Config, convert::group_and_name, sign::Subject},
     },
 };
 use futures_util::{StreamExt, stream};
@@ -180,7 +180,7 @@ impl Worker {
         service: Option<(&str, &str)>,
         body: &Value,
     ) -> Result<(), Error> {
-        asker::ask(&self.client, connection, server, kind, service, body).await.map(drop)
+        asker::ask(&self.client, connection, server, kind, Subject::Services(service), body).await.map(drop)
     }
 
     /// Logs and counts of a connection's life.
