@@ -241,6 +241,17 @@ async fn a_better_interface_is_found_later_and_no_service_is_missed_meanwhile() 
 }
 
 #[tokio::test]
+async fn an_interface_that_is_refused_for_a_moment_is_the_one_that_is_used() {
+    let fake = FakeNacos::start(Generation::V2).await;
+    fake.model().put("orders", vec![instance("10.0.0.1", 8080)]);
+    fake.model().faults.push(("/v1/ns/catalog/services".into(), Fault::Once(403)));
+    let mut heard = read(config(&[&fake]));
+    heard.list().await;
+    assert_eq!(heard.scopes, ["public"]);
+    assert_eq!((heard.failed, held(&heard).len()), (0, 1), "{:?}", heard.errors);
+}
+
+#[tokio::test]
 async fn a_better_interface_is_looked_for_seldom() {
     let fake = FakeNacos::start(Generation::V3Plain).await;
     let mut heard = read(Config { resync: Duration::from_millis(500), ..config(&[&fake]) });

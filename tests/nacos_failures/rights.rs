@@ -77,8 +77,8 @@ pub async fn that_are_given_later_lead_to_the_better_interface(nacos: &Nacos) {
     nacos.create_user("rising", "rises", "public:narrow:*").await;
     nacos.register(SERVICE, "10.0.0.1:80", "groupName=narrow&ephemeral=false").await;
     nacos.register(SERVICE, "10.0.0.2:80", "groupName=narrow&ephemeral=false&enabled=false").await;
-    let looking = |config| Config { groups: vec!["narrow".into()], resync: Duration::from_secs(1), ..config };
-    let mut readers = readers(nacos, ("rising", "rises"), looking).await;
+    let narrow = |config| Config { groups: vec!["narrow".into()], ..config };
+    let mut readers = readers(nacos, ("rising", "rises"), narrow).await;
     for (heard, _) in &mut readers {
         heard.until("the group", |h| h.service(SERVICE).is_some()).await;
         assert_eq!(heard.scopes, ["public/narrow"]);

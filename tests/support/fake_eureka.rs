@@ -1,7 +1,7 @@
 //! A Eureka server in this process, as far as a reader of it can tell: lists and deltas over one model that tests change,
 //! with faults on order. As with the real one, a delta repeats what has changed since the start, and lists show it too.
 
-use super::fault::{Answer, Fault, with_status};
+use super::fault::{self, Answer, Fault, with_status};
 use axum::{
     Router,
     body::Body,
@@ -106,8 +106,8 @@ impl Model {
     }
 
     fn answer(&mut self, asked: &str, headers: &HeaderMap) -> Result<Answer, Fault> {
-        if let Some((_, fault)) = self.faults.iter().find(|(part, _)| asked.contains(part.as_str())) {
-            return Err(fault.clone());
+        if let Some(fault) = fault::take(&mut self.faults, asked) {
+            return Err(fault);
         }
         let said = |name| headers.get(name).and_then(|value| value.to_str().ok());
         if self.authorization.is_some() && said(header::AUTHORIZATION) != self.authorization.as_deref() {

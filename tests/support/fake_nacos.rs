@@ -6,7 +6,7 @@ pub use super::fault::Fault;
 
 use super::{
     fake_configs::Configs,
-    fault::{Answer, with_status},
+    fault::{self, Answer, with_status},
 };
 use axum::{
     Router,
@@ -199,8 +199,8 @@ impl Model {
                 signature,
             ]);
         }
-        if let Some((_, fault)) = self.faults.iter().find(|(part, _)| asked.contains(part.as_str())) {
-            return Err(fault.clone());
+        if let Some(fault) = fault::take(&mut self.faults, asked) {
+            return Err(fault);
         }
         let (path, query) = asked.split_once('?').unwrap_or((asked, ""));
         let Some(path) = path.strip_prefix("/nacos") else { return Ok(with_status(404, "no such page")) };

@@ -16,6 +16,8 @@ pub type Answer = Response<Body>;
 pub enum Fault {
     /// A status with a body.
     Status(u16, &'static str),
+    /// A status without one, once; then the truth.
+    Once(u16),
     /// Status 429 with `Retry-After`.
     Busy(&'static str),
     /// Status 302 to somewhere else.
@@ -49,6 +51,7 @@ impl Fault {
         };
         match self {
             Fault::Status(status, text) => with_status(status, text),
+            Fault::Once(status) => with_status(status, ""),
             Fault::Busy(seconds) => {
                 let mut answer = with_status(429, "slow down");
                 answer.headers_mut().insert(header::RETRY_AFTER, seconds.parse().unwrap());
@@ -77,6 +80,16 @@ impl Fault {
             }
         }
     }
+}
+
+/// The first fault for a part of what is asked.
+pub fn take(faults: &mut Vec<(String, Fault)>, asked: &str) -> Option<Fault> {
+    let at = faults.iter().position(|(part, _)| asked.contains(part.as_str()))?;
+    let fault = faults[at].1.clone();
+    if matches!(fault, Fault::Once(_)) {
+        faults.remove(at);
+    }
+    Some(fault)
 }
 
 /// A status with a body.

@@ -58,7 +58,11 @@ impl Heard {
     pub async fn next(&mut self) -> Update {
         let update = self.updates.recv().await.expect("the reading goes on");
         match &update {
-            Update::Scopes(scopes) => self.scopes = scopes.iter().map(|Scope(s)| s.to_string()).collect(),
+            Update::Scopes(scopes) => {
+                self.scopes = scopes.iter().map(|Scope(s)| s.to_string()).collect();
+                // What is of no scope any more is gone.
+                self.lists.retain(|scope, _| self.scopes.contains(scope));
+            }
             Update::Listed { scope, services, unreadable } => {
                 self.listed += 1;
                 self.errors.remove("");

@@ -152,8 +152,15 @@ pub(super) struct Place {
 }
 
 /// The best interface that works in one of the places: rights may be given for some only, and one may be broken. A
-/// server that fails outright is starting or gone, and is asked later, lest a worse interface be chosen for good.
+/// server that fails outright is starting or gone, and is asked later, lest a worse interface be chosen for good. For the
+/// same reason those that were refused are asked once more at the end: meanwhile an old token may have been replaced, or the
+/// server has loaded our rights.
 pub(super) async fn detect(client: &Client, places: &[Place]) -> Result<Api, Error> {
+    let found = first_that_works(client, places).await?;
+    Ok(better(client, found, places).await.unwrap_or(found))
+}
+
+async fn first_that_works(client: &Client, places: &[Place]) -> Result<Api, Error> {
     let mut tried = Vec::new();
     for api in Api::ALL {
         let mut failure = None;

@@ -163,7 +163,7 @@ impl Reader {
     /// The interface: the one that is used, or a better one if there is one by now.
     async fn interface(&mut self, namespaces: &[(Text, Option<Error>)]) -> Result<Api, Error> {
         let before = self.api;
-        if let Some(api) = before.filter(|api| api.is_best() || !self.search.is_due()) {
+        if let Some(api) = before.filter(|_| !self.looks_for_a_better_interface()) {
             return Ok(api);
         }
         let there = namespaces.iter().filter(|(_, wrong)| wrong.is_none());
@@ -184,6 +184,11 @@ impl Reader {
         self.search.found();
         info!(registry = %self.registry, %api, "Found out how the Nacos server is read.");
         Ok(*self.api.insert(api))
+    }
+
+    /// Whether there may be a better interface than the one that is used, and it is time to look for it.
+    fn looks_for_a_better_interface(&self) -> bool {
+        self.api.is_some_and(|api| !api.is_best()) && self.search.is_due()
     }
 
     fn place(&self, namespace: &Text) -> Place {

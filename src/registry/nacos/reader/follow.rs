@@ -76,7 +76,7 @@ impl Reader {
                 push.want(self.ids(), self.patterns());
                 continue;
             }
-            if again || started.elapsed() >= self.config.resync {
+            if again || started.elapsed() >= self.config.resync || self.looks_for_a_better_interface() {
                 return Ok(());
             }
             if push.covers() {

@@ -2,14 +2,14 @@
 //! moment is there in the next.
 //!
 //! After [`FIRST`], or `resync` if that is shorter, then later each time without success, up to [`LONGEST`]: it costs a
-//! request or two for each namespace.
+//! request or two for each namespace. The first look is soon, as it is after a restart that rights come late.
 
 use crate::registry::backoff::Backoff;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// From the choice of an interface to the first look for a better one.
-const FIRST: Duration = Duration::from_secs(60);
+const FIRST: Duration = Duration::from_secs(5);
 /// From one look to the next, at most.
 const LONGEST: Duration = Duration::from_secs(600);
 
