@@ -9,8 +9,17 @@ use crate::{
     util::small::SmallSet,
 };
 
-/// What instances have taught: names of ports with what they speak.
-pub(super) type Learned = SmallSet<(Text, Protocol)>;
+/// What instances have taught: the ports that come first on some instance, then the others, each in order of name.
+pub(super) type Learned = SmallSet<Taught>;
+
+/// A port's name with what is spoken there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Taught {
+    /// No instance has it as its first.
+    beside: bool,
+    name: Text,
+    protocol: Protocol,
+}
 
 /// Gives each port of an instance its name among the service's ports.
 #[derive(Debug)]
@@ -41,18 +50,22 @@ impl<'a> Naming<'a> {
         }
     }
 
-    /// What instances with these ports teach.
-    pub(super) fn learn<'p>(&self, ports: impl Iterator<Item = &'p EndpointPort>) -> Learned {
+    /// What instances teach, each with these ports.
+    pub(super) fn learn<'p>(&self, instances: impl Iterator<Item = &'p [EndpointPort]>) -> Learned {
         let mut learned = Learned::default();
-        for port in ports {
+        for (place, port) in instances.flat_map(|ports| ports.iter().enumerate()) {
             let plain = port.name.is_none() && port.protocol.is_none();
             let own = self.declared.first().filter(|_| plain).map(|own| own.protocol);
             let protocol = own.or(port.protocol).unwrap_or(self.default);
-            let name = self.name(port);
+            let taught = Taught { beside: place > 0, name: self.name(port), protocol };
             // Most services have one port that all instances agree on.
-            if !learned.iter().any(|(n, p)| *n == name && *p == protocol) {
-                learned.insert((name, protocol));
+            let same = |other: &&Taught| other.name == taught.name && other.protocol == protocol;
+            match learned.iter().find(same).map(|other| other.beside) {
+                Some(beside) if beside <= taught.beside => continue,
+                Some(beside) => drop(learned.remove(&Taught { beside, ..taught.clone() })),
+                None => {}
             }
+            learned.insert(taught);
         }
         learned
     }
@@ -63,7 +76,7 @@ impl<'a> Naming<'a> {
         if wanted.is_empty() {
             wanted.push(self.own_port(learned));
         }
-        for (name, protocol) in learned {
+        for Taught { name, protocol, .. } in learned {
             match wanted.iter().find(|port| port.name == *name) {
                 None => wanted.push(standard(name.clone(), *protocol)),
                 Some(port) if port.protocol == *protocol => {}
@@ -86,12 +99,12 @@ impl<'a> Naming<'a> {
         ports
     }
 
-    /// The default protocol's port if some instance has it, or none has any; else the first learned in order of name.
+    /// The default protocol's port if some instance has it, or none has any; else the first learned.
     fn own_port(&self, learned: &Learned) -> DeclaredPort {
-        let named = learned.iter().find(|(name, protocol)| **name == *self.own && *protocol == self.default);
-        let spoken = || learned.iter().find(|(_, protocol)| *protocol == self.default);
+        let named = learned.iter().find(|taught| *taught.name == *self.own && taught.protocol == self.default);
+        let spoken = || learned.iter().find(|taught| taught.protocol == self.default);
         match named.or_else(spoken).or_else(|| learned.first()) {
-            Some((name, protocol)) => standard(name.clone(), *protocol),
+            Some(taught) => standard(taught.name.clone(), taught.protocol),
             None => standard(self.own.clone(), self.default),
         }
     }
@@ -114,11 +127,16 @@ mod tests {
         EndpointPort { number: Port::new(1234).unwrap(), protocol, name: name.map(Text::from) }
     }
 
-    /// Ports as `name:number:protocol`, and the subjects of the notes.
+    /// Ports as `name:number:protocol`, and the subjects of the notes, where each instance has one port.
     fn check(declared: &[DeclaredPort], instances: &[EndpointPort], ports: &[&str], contested: &[&str]) {
+        let instances: Vec<&[EndpointPort]> = instances.chunks(1).collect();
+        check_all(declared, &instances, ports, contested);
+    }
+
+    fn check_all(declared: &[DeclaredPort], instances: &[&[EndpointPort]], ports: &[&str], contested: &[&str]) {
         let naming = Naming::new(declared, Protocol::Http);
         let mut notes = Notes::default();
-        let plan = naming.plan(&naming.learn(instances.iter()), &mut notes);
+        let plan = naming.plan(&naming.learn(instances.iter().copied()), &mut notes);
         let text: Vec<String> = plan.iter().map(|p| format!("{}:{}:{}", p.name, p.number, p.protocol)).collect();
         assert_eq!(text, ports, "{declared:?} {instances:?}");
         let subjects: Vec<Text> = notes.finish().into_iter().map(|n| n.subject).collect();
@@ -139,6 +157,16 @@ mod tests {
             &[],
         );
         check(&[declared("web", 8080, Grpc)], &[], &["web:8080:grpc"], &[]);
+    }
+
+    #[test]
+    fn own_port_is_the_first_of_an_instance_before_others() {
+        use Protocol::*;
+        let (web, rpc) = (port(None, Some(Https)), port(Some("grpc"), Some(Grpc)));
+        let both = [web.clone(), rpc.clone()];
+        check_all(&[], &[&both], &["https:443:https", "grpc:9090:grpc"], &[]);
+        check_all(&[], &[&both, &[rpc.clone(), web.clone()]], &["grpc:9090:grpc", "https:443:https"], &[]);
+        check_all(&[], &[&both, &[rpc]], &["grpc:9090:grpc", "https:443:https"], &[]);
     }
 
     #[test]

@@ -210,7 +210,7 @@ impl<'a> Publisher<'a> {
         let naming = Naming::new(declared, policy.protocol);
         let learned = match instances {
             [] => before.map(|remembered| remembered.learned.clone()).unwrap_or_default(),
-            _ => naming.learn(instances.iter().flat_map(|instance| &instance.endpoint.ports)),
+            _ => naming.learn(instances.iter().map(|instance| &instance.endpoint.ports[..])),
         };
         let mut notes = Notes::default();
         let ports = naming.plan(&learned, &mut notes);
