@@ -10,11 +10,16 @@ async fn a_change_after_a_quiet_time_goes_at_once() {
     let world = world(&[("ns/a", "1")]).await;
     let mut istiod = Istiod::connect(world.address).await;
     istiod.synced().await;
-    istiod.listen(MS(300)).await;
-    let changed = Instant::now();
-    world.change([entry("ns/a", "2")]);
-    istiod.next().await;
-    assert!(changed.elapsed() < MS(90), "{:?}", changed.elapsed());
+    let mut took = Vec::new();
+    for value in ["2", "3", "4", "5", "6"] {
+        istiod.listen(MS(300)).await;
+        let changed = Instant::now();
+        world.change([entry("ns/a", value)]);
+        istiod.next().await;
+        took.push(changed.elapsed());
+    }
+    // A busy machine delays this one or that; a pause before a list would delay all.
+    assert!(took.iter().min().is_some_and(|fastest| *fastest < MS(90)), "{took:?}");
 }
 
 #[tokio::test]
@@ -51,14 +56,14 @@ async fn a_slow_istiod_gets_as_many_lists_as_it_can_take() {
     let mut istiod = Istiod::connect(world.address).await;
     istiod.synced().await;
     istiod.listen(MS(200)).await;
+    let changed = Instant::now();
     world.change([entry("ns/a", "1")]);
-    let sent = Instant::now();
     let list = istiod.receive().await;
     tokio::time::sleep(MS(120)).await;
     world.change([entry("ns/a", "2")]);
     istiod.accept(&list).await;
     istiod.next().await;
-    assert!(sent.elapsed() >= MS(590), "five times what the acknowledgement took: {:?}", sent.elapsed());
+    assert!(changed.elapsed() >= MS(600), "five times what the acknowledgement took: {:?}", changed.elapsed());
     assert_eq!(values(&istiod), [("ns/a", "2")]);
 }
 
