@@ -15,8 +15,8 @@ pub(super) struct Arguments {
     what: What,
     /// Only this one: a host, alias or id for services, a part of the name for all others
     name: Option<String>,
-    /// The admin address of a running Portolan
-    #[arg(long, env = "PORTOLAN_ADMIN", default_value = "http://127.0.0.1:8081", value_name = "URL")]
+    /// The admin address of a running Portolan: a URL, or a host with a port
+    #[arg(long, env = "PORTOLAN_ADMIN", default_value = "http://127.0.0.1:8081", value_name = "URL", value_parser = address)]
     admin: Url,
     /// How the answer is shown
     #[arg(short, long, default_value = "table")]
@@ -89,6 +89,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<String, Error> {
         items.retain(|item| [&item["name"], &item["node"]["id"]].iter().any(|n| text(n).contains(name)));
     }
     show(arguments, &answer)
+}
+
+fn address(text: &str) -> Result<Url, String> {
+    let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("http://{text}")) };
+    url.map_err(|error| format!("{error}; write it as http://127.0.0.1:8081"))
 }
 
 fn url(Arguments { what, name, admin, .. }: &Arguments) -> Url {
@@ -365,6 +370,15 @@ mod tests {
         let yaml = get(&admin.url, "services orders.example").await.unwrap();
         assert!(yaml.contains("host: orders.example\n") && yaml.contains("instances:\n"), "{yaml}");
         assert_eq!(yaml, get(&admin.url, "services orders -o yaml").await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn the_address_may_be_a_host_with_a_port() {
+        let admin = Running::good().await;
+        let bare = admin.url.trim_start_matches("http://");
+        assert_eq!(get(bare, "digests").await.unwrap(), get(&admin.url, "digests").await.unwrap());
+        let refused = get("http://", "digests").await.unwrap_err();
+        assert!(refused.contains("write it as http://127.0.0.1:8081"), "{refused}");
     }
 
     #[tokio::test]

@@ -27,12 +27,15 @@ impl Session {
         let open = subscription.state == State::Open;
         for name in &request.unsubscribe {
             if *name == "*" {
-                if std::mem::take(&mut subscription.everything) && open {
-                    subscription.left = Some(subscription.sent.clone());
+                if std::mem::take(&mut subscription.everything) {
+                    subscription.leave_all();
                 }
-            } else if subscription.remove_name(name) && subscription.everything && open {
-                // Covered by the wildcard, too, the name is still wanted: the protocol wants it told again (D12).
-                subscription.resend.insert(Name::from(*name));
+            } else if subscription.remove_name(name) && open {
+                match subscription.everything {
+                    // Covered by the wildcard, too, the name is still wanted: the protocol wants it told again (D12).
+                    true => drop(subscription.resend.insert(Name::from(*name))),
+                    false => subscription.leave(name),
+                }
             }
         }
         let star = list.as_ref().is_some_and(|l| l.star);

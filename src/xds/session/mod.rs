@@ -178,7 +178,7 @@ impl Session {
         let version = subscription.version_of(nonce);
         let last = nonce != 0 && nonce == subscription.last_nonce();
         if last {
-            subscription.in_flight = None;
+            subscription.read();
         }
         if let Some(error) = request.error {
             self.events.push(Event::Refused { kind, version, message: error_message(error) });

@@ -177,12 +177,7 @@ impl Subscription {
             difference.whole = true;
             difference.changed.clear();
             difference.missing.extend(self.missing(generation));
-            // What was on its way when everything was left has arrived since, or will.
-            let left = self.left.take().unwrap_or_default();
-            difference.removed.extend(left.diff(generation.versions()).filter_map(|item| match item {
-                DiffItem::Remove(name, _) => Some(name.clone()),
-                _ => None,
-            }));
+            difference.removed.extend(self.left_and_gone(generation));
         } else {
             for resource in &difference.changed {
                 resend.remove(resource.name());

@@ -47,8 +47,8 @@ pub(super) struct Subscription {
     pub(super) resumed: Option<Resumed>,
     /// Version of each resource as the client has it, of those it wants.
     pub(super) sent: OrdMap<Name, u64>,
-    /// As `sent` was when the client left the wildcard: it may come back before it has read all of that.
-    pub(super) left: Option<OrdMap<Name, u64>>,
+    /// What was left while an answer was on its way: the client may be back for everything before it has read that.
+    left: OrdMap<Name, u64>,
     /// All that is wanted must be sent, whatever the client has.
     pub(super) whole: bool,
     /// These must be sent, whatever the client has: they were asked for, or their cluster was sent.
@@ -127,6 +127,34 @@ impl Subscription {
             self.names_digest = self.names_digest.wrapping_sub(name_hash(name.as_bytes()));
         }
         found
+    }
+
+    /// A name is not wanted any more.
+    pub(super) fn leave(&mut self, name: &str) {
+        if self.in_flight.is_some()
+            && let Some((name, version)) = self.sent.get_key_value(name)
+        {
+            self.left.insert(name.clone(), *version);
+        }
+    }
+
+    /// Not everything is wanted any more.
+    pub(super) fn leave_all(&mut self) {
+        if self.in_flight.is_some() {
+            self.left = std::mem::take(&mut self.left).union(self.sent.clone());
+        }
+    }
+
+    /// What was left and is no more: of it the client, back for everything, must hear.
+    pub(super) fn left_and_gone(&mut self, generation: &Generation) -> impl Iterator<Item = Name> {
+        let left = std::mem::take(&mut self.left);
+        left.into_iter().map(|(name, _)| name).filter(|name| generation.get(name).is_none())
+    }
+
+    /// The client has read all that was sent.
+    pub(super) fn read(&mut self) {
+        self.in_flight = None;
+        self.left = OrdMap::new();
     }
 
     /// Keeps names that are missing until absence is certain; only those that are still wanted, lest a client that goes

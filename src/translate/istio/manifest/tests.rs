@@ -464,7 +464,7 @@ fn any_resource() -> impl Strategy<Value = (Kind, Value)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(300)))]
 
     #[test]
     fn what_is_written_is_what_another_reader_of_the_same_schema_reads((kind, spec) in any_resource()) {
