@@ -11,8 +11,11 @@
 //!   take that to one group, `ID:GROUP:*`. The list of namespaces takes an administrator in 3.1.0, and nothing in 2.3.2.
 
 use super::{client::Client, error::Error, grpc, wire};
-use crate::model::Text;
-use crate::registry::{chain, http::Answer};
+use crate::{
+    model::{ServiceId, Text},
+    registry::{chain, http::Answer},
+};
+use serde::de::DeserializeOwned;
 use std::fmt;
 
 /// How services are read.
@@ -77,7 +80,7 @@ impl Api {
     }
 
     /// Where the settings of one service are.
-    pub(super) const fn settings(self) -> &'static str {
+    const fn settings_path(self) -> &'static str {
         match self {
             Api::AdminV3 => "/v3/admin/ns/service",
             _ => "/v1/ns/service",
@@ -102,6 +105,12 @@ impl Api {
         query: &[(&str, &str)],
     ) -> Result<Answer, Error> {
         if self == Api::EachGrpc { grpc::ask(client, what, query).await } else { client.get(what, query).await }
+    }
+
+    /// The settings of one service, as much of them as `T` has.
+    pub(super) async fn settings<T: DeserializeOwned>(self, client: &Client, id: &ServiceId) -> Result<T, Error> {
+        let Answer { url, body, .. } = client.get(self.settings_path(), &named(id)).await?;
+        wire::answered(self, &url, &body)
     }
 
     /// Whether it works in one place at least: all of a namespace, or one of the groups.
@@ -141,6 +150,11 @@ impl Api {
             _ => Ok(()),
         }
     }
+}
+
+/// A service as a query names it.
+pub(super) fn named(id: &ServiceId) -> [(&'static str, &str); 3] {
+    [("namespaceId", &id.namespace), ("groupName", &id.group), ("serviceName", &id.name)]
 }
 
 /// Where an interface is tried.
@@ -223,7 +237,7 @@ pub(super) async fn namespaces(client: &Client) -> Result<Vec<Namespace>, Error>
         };
         match listed {
             Ok(list) if list.is_empty() => return Err(Error::NoNamespaces),
-            Ok(list) => return Ok(list.into_iter().map(named).collect()),
+            Ok(list) => return Ok(list.into_iter().map(shown).collect()),
             Err(error) if error.is_not_offered() => tried.push(chain(&error).to_string()),
             Err(error) => return Err(error),
         }
@@ -231,7 +245,7 @@ pub(super) async fn namespaces(client: &Client) -> Result<Vec<Namespace>, Error>
     Err(Error::NoNamespaceList(tried.join("; ")))
 }
 
-fn named(listed: wire::Namespace) -> Namespace {
+fn shown(listed: wire::Namespace) -> Namespace {
     let id: Text = match listed.namespace.as_deref() {
         None | Some("") => super::PUBLIC.into(),
         Some(id) => id.into(),

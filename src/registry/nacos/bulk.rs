@@ -4,10 +4,16 @@
 //! unread; in a page that has changed, a service with the same bytes gives the same `Arc`. Nothing is kept of what the
 //! last round has not shown.
 //!
-//! Paging is no snapshot: a service may move to a page that was read already. Then the count disagrees, or a service
-//! stands twice; all is read once more and the two readings are put together.
+//! Paging is no snapshot: what moves is treated as in [`paged`], but here the server may not say how many there are.
 
-use super::{api::Api, client::Client, convert, error::Error, wire};
+use super::{
+    api::Api,
+    client::Client,
+    convert,
+    error::Error,
+    paged::{self, MAX_PAGES},
+    wire,
+};
 use crate::{
     model::{Service, ServiceId, Text},
     registry::http::Answer,
@@ -18,9 +24,6 @@ use std::{
     sync::Arc,
 };
 use xxhash_rust::xxh3::xxh3_64;
-
-/// More pages than this is a server that never ends.
-pub(super) const MAX_PAGES: usize = 10_000;
 
 /// A service as its list shows it.
 #[derive(Debug, Clone)]
@@ -82,7 +85,7 @@ impl Source<'_> {
             reading.unreadable.extend(again.unreadable);
         }
         if let Some(total) = reading.total.filter(|total| *total > reading.len()) {
-            return Err(Error::Incomplete { path: self.api.list(), listed: reading.len(), total });
+            return Err(Error::Incomplete { what: "services", path: self.api.list(), listed: reading.len(), total });
         }
         // What was readable at least once is.
         let Reading { services, unreadable, .. } = &mut reading;
@@ -93,28 +96,25 @@ impl Source<'_> {
 
     /// What the services are called, and nothing else: a tenth of the whole list.
     pub(super) async fn names(&self) -> Result<BTreeSet<ServiceId>, Error> {
-        let mut names = BTreeSet::new();
-        let mut shown = 0;
-        for number in 1..=MAX_PAGES {
-            let Answer { url, body, .. } = self.ask("false", number).await?;
-            let (page, total) = match self.api {
-                Api::AdminV3 => {
-                    let page = wire::enveloped::<wire::NamePage<'_>>(&url, &body)?;
-                    (page.page_items, page.total_count)
-                }
-                _ => {
-                    let page = wire::bare::<wire::OldNamePage<'_>>(&url, &body)?;
-                    (page.service_list, page.count)
-                }
-            };
-            let before = names.len();
-            shown += page.len();
-            names.extend(page.into_iter().map(|short| convert::id(self.registry, self.namespace, &short.into())));
-            if shown >= total || names.len() == before {
-                return Ok(names);
+        let names = paged::once(self.api.list(), |number| self.name_page(number)).await?;
+        Ok(names.into_keys().collect())
+    }
+
+    async fn name_page(&self, number: usize) -> Result<paged::Page<ServiceId, ()>, Error> {
+        let Answer { url, body, .. } = self.ask("false", number).await?;
+        let (names, total) = match self.api {
+            Api::AdminV3 => {
+                let page = wire::enveloped::<wire::NamePage<'_>>(&url, &body)?;
+                (page.page_items, page.total_count)
             }
-        }
-        Err(Error::Endless { path: self.api.list(), pages: MAX_PAGES })
+            _ => {
+                let page = wire::bare::<wire::OldNamePage<'_>>(&url, &body)?;
+                (page.service_list, page.count)
+            }
+        };
+        let (shown, id) = (names.len(), |short: wire::Named<'_>| convert::id(self.registry, self.namespace, &short));
+        let entries = names.into_iter().map(|short| (id(short.into()), ())).collect();
+        Ok(paged::Page { entries, shown, total })
     }
 
     /// All pages once, and whether they fit together.

@@ -1,7 +1,14 @@
 //! Names of a group's services, then each service by itself: for servers without a bulk list, and users without the right
 //! to one. Such lists show no disabled instances and no thresholds; the server applies those itself, and says so.
 
-use super::{api::Api, bulk::MAX_PAGES, client::Client, convert, dubbo, error::Error, wire};
+use super::{
+    api::{Api, named},
+    client::Client,
+    convert, dubbo,
+    error::Error,
+    paged::{self, Page},
+    wire,
+};
 use crate::{
     model::{Service, ServiceId, Text},
     registry::{chain, http::Answer},
@@ -90,42 +97,22 @@ impl Source<'_> {
 
     /// All names, each once; read once more if they moved while paging.
     pub(super) async fn names(&self) -> Result<BTreeSet<ServiceId>, Error> {
-        let (mut names, mut total, whole) = self.name_pages().await?;
-        if !whole {
-            let (again, count, _) = self.name_pages().await?;
-            names.extend(again);
-            total = total.min(count);
-        }
-        if names.len() < total {
-            return Err(Error::Incomplete { path: self.api.list(), listed: names.len(), total });
-        }
-        names.retain(|id| dubbo::serves(&id.name));
-        Ok(names)
+        let names = paged::whole("services", self.api.list(), |number| self.name_page(number)).await?;
+        Ok(names.into_keys().filter(|id| dubbo::serves(&id.name)).collect())
     }
 
-    /// All pages once, how many names there are, and whether that fits together.
-    async fn name_pages(&self) -> Result<(BTreeSet<ServiceId>, usize, bool), Error> {
-        let (mut ids, mut shown, size) = (BTreeSet::new(), 0, self.page_size.to_string());
-        for number in 1..=MAX_PAGES {
-            let number = number.to_string();
-            let query = [
-                ("namespaceId", &**self.namespace),
-                ("groupName", &**self.group),
-                ("pageNo", &number),
-                ("pageSize", &size),
-            ];
-            let Answer { url, body, .. } = self.api.get(self.client, self.api.list(), &query).await?;
-            let names: wire::Names = wire::answered(self.api, &url, &body)?;
-            let before = ids.len();
-            shown += names.doms.len();
-            ids.extend(names.doms.iter().map(|name| self.id(name)));
-            // A page that brings nothing new is one that was there before: the server does not turn pages.
-            if shown >= names.count || ids.len() == before {
-                let whole = ids.len() == names.count && shown == names.count;
-                return Ok((ids, names.count, whole));
-            }
-        }
-        Err(Error::Endless { path: self.api.list(), pages: MAX_PAGES })
+    async fn name_page(&self, number: usize) -> Result<Page<ServiceId, ()>, Error> {
+        let (number, size) = (number.to_string(), self.page_size.to_string());
+        let query = [
+            ("namespaceId", &**self.namespace),
+            ("groupName", &**self.group),
+            ("pageNo", &number),
+            ("pageSize", &size),
+        ];
+        let Answer { url, body, .. } = self.api.get(self.client, self.api.list(), &query).await?;
+        let names: wire::Names = wire::answered(self.api, &url, &body)?;
+        let entries = names.doms.iter().map(|name| (self.id(name), ())).collect();
+        Ok(Page { entries, shown: names.doms.len(), total: names.count })
     }
 
     fn id(&self, name: &str) -> ServiceId {
@@ -135,8 +122,7 @@ impl Source<'_> {
 
     /// One service; the same `Arc` while its instances have the same bytes.
     async fn service(&self, id: &ServiceId, old: Option<&(u64, Arc<Service>)>) -> Result<(u64, Arc<Service>), Error> {
-        let query = [("namespaceId", &*id.namespace), ("groupName", &*id.group), ("serviceName", &*id.name)];
-        let Answer { url, body, .. } = self.api.get(self.client, self.api.instances(), &query).await?;
+        let Answer { url, body, .. } = self.api.get(self.client, self.api.instances(), &named(id)).await?;
         let list: wire::Instances<'_> = wire::answered(self.api, &url, &body)?;
         // The rest of the answer holds the time of day.
         let hash = xxh3_64(list.hosts.get().as_bytes()) ^ u64::from(list.reach_protection_threshold);

@@ -56,8 +56,8 @@ pub(super) enum Error {
     NoNamespaceList(String),
     #[error("the list of namespaces is empty, though every server has a public one; is the server starting?")]
     NoNamespaces,
-    #[error("the list of {path} shows {listed} services where it counts {total}: it is not whole")]
-    Incomplete { path: &'static str, listed: usize, total: usize },
+    #[error("the list of {path} shows {listed} {what} where it counts {total}: it is not whole")]
+    Incomplete { what: &'static str, path: &'static str, listed: usize, total: usize },
     #[error("the list of {path} does not end within {pages} pages")]
     Endless { path: &'static str, pages: usize },
     #[error("no server is known")]

@@ -23,6 +23,7 @@ mod error;
 mod grpc;
 mod manifests;
 mod namespaces;
+mod paged;
 mod push;
 mod reader;
 mod servers;

@@ -28,9 +28,7 @@ const CATALOG: &str = "/v1/ns/catalog/instances";
 impl Source<'_> {
     /// The service as the bulk list shows it, and its threshold. One that is not there is an error.
     pub(super) async fn one(&self, id: &ServiceId) -> Result<(Listed, Fraction), Error> {
-        let query = [("namespaceId", &*id.namespace), ("groupName", &*id.group), ("serviceName", &*id.name)];
-        let Answer { url, body, .. } = self.client.get(self.api.settings(), &query).await?;
-        let settings: wire::ClusteredSettings = wire::answered(self.api, &url, &body)?;
+        let settings: wire::ClusteredSettings = self.api.settings(self.client, id).await?;
         let names = settings.clusters.names();
         let clusters = names.into_iter().map(|name| async move { self.cluster(id, &name).await.map(|a| (name, a)) });
         let answers: Vec<(String, Answer)> = stream::iter(clusters).buffered(AT_ONCE).try_collect().await?;
@@ -65,7 +63,9 @@ impl Source<'_> {
         }
         let wire::ClusterPage { list, count } = wire::bare(&answer.url, &answer.body)?;
         match list.len() {
-            listed if listed < count => Err(Error::Incomplete { path: CATALOG, listed, total: count }),
+            listed if listed < count => {
+                Err(Error::Incomplete { what: "services", path: CATALOG, listed, total: count })
+            }
             _ => Ok(list),
         }
     }

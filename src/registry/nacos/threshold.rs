@@ -5,10 +5,7 @@
 //! are not. For all others it changes nothing that is served to them, and is read and renewed a few at a time.
 
 use super::{api::Api, bulk::Listed, client::Client, error::Error, wire};
-use crate::{
-    model::{Fraction, Service, ServiceId},
-    registry::http::Answer,
-};
+use crate::model::{Fraction, Service, ServiceId};
 use futures_util::{StreamExt, stream};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -141,9 +138,7 @@ impl Known {
 
 impl Source<'_> {
     async fn ask(&self, id: &ServiceId) -> Result<Fraction, Error> {
-        let query = [("namespaceId", &*id.namespace), ("groupName", &*id.group), ("serviceName", &*id.name)];
-        let Answer { url, body, .. } = self.client.get(self.api.settings(), &query).await?;
-        let settings: wire::Settings = wire::answered(self.api, &url, &body)?;
+        let settings: wire::Settings = self.api.settings(self.client, id).await?;
         Ok(wire::threshold(settings.protect_threshold))
     }
 }

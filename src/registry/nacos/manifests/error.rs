@@ -20,12 +20,8 @@ pub(super) enum Error {
         #[source]
         source: error::Error,
     },
-    #[error("the list of {path} shows {listed} texts where it counts {total}: it is not whole")]
-    Incomplete { path: &'static str, listed: usize, total: usize },
     #[error("the list of {path} shows {name} without its content")]
     NoContent { path: &'static str, name: Text },
-    #[error("the list of {path} does not end within {pages} pages")]
-    Endless { path: &'static str, pages: usize },
     #[error("{count} manifests are meant, and no more than {max} are read; narrow `data_ids`")]
     TooMany { count: usize, max: usize },
 }

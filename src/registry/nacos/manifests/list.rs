@@ -2,10 +2,10 @@
 
 use super::{
     super::{
-        bulk::MAX_PAGES,
         client::{Client, Question},
         error,
         namespaces::tenant,
+        paged::{self, Page},
         wire as nacos,
     },
     error::Error,
@@ -130,40 +130,19 @@ impl Source<'_> {
         }
     }
 
-    /// Whole; read once more if it moved while paging.
     async fn list_by(&self, way: Way) -> Result<List, Error> {
-        let (mut list, mut total, whole) = self.pages(way).await?;
-        if !whole {
-            let (again, count, _) = self.pages(way).await?;
-            list.extend(again);
-            total = total.min(count);
-        }
-        if list.len() < total {
-            return Err(Error::Incomplete { path: way.list(), listed: list.len(), total });
-        }
-        Ok(list)
+        paged::whole("texts", way.list(), |number| self.page(way, number)).await
     }
 
-    /// All pages once, how many texts there are, and whether that fits together.
-    async fn pages(&self, way: Way) -> Result<(List, usize, bool), Error> {
-        let (mut list, mut shown, size) = (List::new(), 0, self.page_size.to_string());
-        for number in 1..=MAX_PAGES {
-            let number = number.to_string();
-            let query = [("dataId", ""), ("search", "accurate"), ("pageNo", &number), ("pageSize", &size)];
-            let answer = self.ask(way, way.list(), &query).await?;
-            let page = way.page(&answer.url, &answer.body)?;
-            let before = list.len();
-            shown += page.page_items.len();
-            for item in page.page_items.into_iter().filter(|item| item.group == **self.group) {
-                let (name, listed) = entry(way, item)?;
-                list.insert(name, listed);
-            }
-            // A page that brings nothing new is one that was there before: the server does not turn pages.
-            if shown >= page.total_count || list.len() == before {
-                return Ok((list, page.total_count, shown == page.total_count));
-            }
-        }
-        Err(Error::Endless { path: way.list(), pages: MAX_PAGES })
+    async fn page(&self, way: Way, number: usize) -> Result<Page<Text, Listed>, Error> {
+        let (number, size) = (number.to_string(), self.page_size.to_string());
+        let query = [("dataId", ""), ("search", "accurate"), ("pageNo", &number), ("pageSize", &size)];
+        let answer = self.ask(way, way.list(), &query).await?;
+        let wire::Page { total_count: total, page_items: items } = way.page(&answer.url, &answer.body)?;
+        let shown = items.len();
+        let own = items.into_iter().filter(|item| item.group == **self.group);
+        let entries = own.map(|item| entry(way, item)).collect::<Result<_, _>>()?;
+        Ok(Page { entries, shown, total })
     }
 
     async fn ask(&self, way: Way, path: &str, more: &[(&str, &str)]) -> Result<Answer, error::Error> {

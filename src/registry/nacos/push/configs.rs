@@ -67,13 +67,8 @@ impl Listening<'_> {
             Ok(connection) => connection,
             Err(error) => return error,
         };
-        tokio::select! {
-            error = connection.converse(|payload| self.heard(payload)) => error,
-            outcome = self.stay(&connection, server) => match outcome {
-                Ok(()) => Error::Closed,
-                Err(error) => error,
-            },
-        }
+        let work = async { self.follow(&connection, server).await.err().unwrap_or(Error::Closed) };
+        connection.hold(|payload| self.heard(payload), work).await
     }
 
     /// One thing said.
@@ -89,16 +84,7 @@ impl Listening<'_> {
         Ok(())
     }
 
-    /// Listens to what is wanted, and looks whether the server is there, as long as it is.
-    async fn stay(&self, connection: &Connection, server: &Url) -> Result<(), Error> {
-        connection.until_known().await?;
-        tokio::select! {
-            error = connection.until_lost() => Err(error),
-            outcome = self.follow(connection, server) => outcome,
-        }
-    }
-
-    /// Never ends well but by the end of who wants it.
+    /// Listens to what is wanted. Never ends well but by the end of who wants it.
     async fn follow(&self, connection: &Connection, server: &Url) -> Result<(), Error> {
         let (mut watched, mut before) = (self.watched.clone(), Arc::new(Watched::new()));
         let mut first = true;

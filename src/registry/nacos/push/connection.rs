@@ -60,6 +60,27 @@ impl Connection {
         Ok(connection)
     }
 
+    /// Hears what the server says, and does `work` once the server knows the connection, until that ends or the connection
+    /// does; why it did.
+    pub(super) async fn hold<H>(&self, hear: H, work: impl Future<Output = Error>) -> Error
+    where
+        H: FnMut(&Payload) -> Result<(), Error> + Send,
+    {
+        let stay = async {
+            if let Err(error) = self.until_known().await {
+                return error;
+            }
+            tokio::select! {
+                error = self.until_lost() => error,
+                error = work => error,
+            }
+        };
+        tokio::select! {
+            error = self.converse(hear) => error,
+            error = stay => error,
+        }
+    }
+
     /// Hears what the server says until the connection ends, and why it did. Whatever is said, the server waits for an
     /// answer of the like name; it is given after `hear`.
     pub(super) fn converse<H>(&self, mut hear: H) -> impl Future<Output = Error> + Send + use<H>
@@ -132,7 +153,7 @@ impl Connection {
 
     /// Asks regularly whether the server is there, until it is not: a connection that was cut without a word says nothing
     /// by itself, and Nacos bans clients that send HTTP/2 pings more often than every five minutes.
-    pub(super) async fn until_lost(&self) -> Error {
+    async fn until_lost(&self) -> Error {
         loop {
             sleep(HEALTH_PERIOD).await;
             if let Err(error) = self.healthy().await {

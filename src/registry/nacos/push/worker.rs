@@ -1,8 +1,8 @@
 //! Keeps one connection, with everything wanted subscribed to: connects, subscribes, answers the server, notices when it
 //! is gone, and begins anew with the next server.
 //!
-//! A session is three loops that run together until one of them ends: what the server says, whether it is still there,
-//! what is to be subscribed to.
+//! A session is loops that run together until one of them ends: what the server says, whether it is still there
+//! ([`Connection::hold`]), which names there are, what is to be subscribed to.
 
 use super::{Error, Wanted, asker, board::Board, connection::Connection, wire};
 use crate::{
@@ -71,11 +71,16 @@ impl Worker {
             Ok(connection) => connection,
             Err(error) => return error,
         };
-        let mut wanted = self.wanted.clone();
-        tokio::select! {
-            error = connection.converse(|payload| self.heard(payload)) => error,
-            error = self.stay(&connection, server, &mut wanted, was_up) => error,
-        }
+        let (mut wanted, mut patterns) = (self.wanted.clone(), self.wanted.clone());
+        let work = async {
+            *was_up = true;
+            self.note_connected(server);
+            tokio::select! {
+                error = self.watch(&connection, server, &mut patterns) => error,
+                error = self.subscribe(&connection, server, &mut wanted) => error,
+            }
+        };
+        connection.hold(|payload| self.heard(payload), work).await
     }
 
     /// One thing said.
@@ -111,27 +116,7 @@ impl Worker {
         }
     }
 
-    /// Subscribes to what is wanted, and looks whether the server is there, as long as it is.
-    async fn stay(
-        &self,
-        connection: &Connection,
-        server: &Url,
-        wanted: &mut watch::Receiver<Wanted>,
-        was_up: &mut bool,
-    ) -> Error {
-        if let Err(error) = connection.until_known().await {
-            return error;
-        }
-        *was_up = true;
-        self.note_connected(server);
-        let mut patterns = wanted.clone();
-        tokio::select! {
-            error = connection.until_lost() => error,
-            error = self.watch(connection, server, &mut patterns) => error,
-            error = self.subscribe(connection, server, wanted) => error,
-        }
-    }
-
+    /// Subscribes to what is wanted.
     async fn subscribe(&self, connection: &Connection, server: &Url, wanted: &mut watch::Receiver<Wanted>) -> Error {
         loop {
             let target = wanted.borrow_and_update().services.clone();
