@@ -3,7 +3,10 @@
 use crate::{
     model::{Template, Text},
     translate::istio::{Location, Options, Ports, Rules},
-    util::yaml::{Section, Value},
+    util::{
+        label::is_label,
+        yaml::{Section, Value},
+    },
 };
 use ipnet::{IpNet, Ipv4Net};
 use std::{collections::BTreeMap, net::Ipv4Addr, time::UNIX_EPOCH};
@@ -70,14 +73,10 @@ fn export_to(value: &Value<'_>) -> Option<Vec<Text>> {
     let several = items.len() > 1;
     for item in items {
         let who = item.string()?;
-        let namespace = who.len() <= 63
-            && who.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-            && !who.starts_with('-')
-            && !who.ends_with('-');
         match &*who {
             "*" | "~" if several => item.problem(format!("{who:?} and others exclude each other; write it alone")),
             "*" | "~" | "." => Some(()),
-            _ if namespace => Some(()),
+            _ if is_label(&who) => Some(()),
             _ => item.problem(format!("{who:?} is no namespace, `.` (the entry's own), `*` (all) or `~` (none)")),
         }?;
         if all.iter().any(|other| **other == *who) {

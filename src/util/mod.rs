@@ -1,7 +1,9 @@
 //! Small things without an idea of their own that several parts need.
 
 pub mod inboxes;
+pub mod label;
 pub mod moment;
+pub mod nearest;
 pub mod secret;
 pub mod small;
 pub mod yaml;

@@ -4,6 +4,7 @@ use crate::{
     model::Text,
     registry::http::{Connection, Login},
     util::{
+        label::is_label,
         secret::Secret,
         yaml::{Section, Value},
     },
@@ -242,15 +243,8 @@ fn read_group(group: &str) -> Result<Text, String> {
 
 /// A DNS label, as every namespace of Kubernetes and Istio is.
 fn read_label(name: &str) -> Result<Text, String> {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     match name {
-        _ if (1..=63).contains(&name.len())
-            && name.chars().all(inner)
-            && !name.starts_with('-')
-            && !name.ends_with('-') =>
-        {
-            Ok(name.into())
-        }
+        _ if is_label(name) => Ok(name.into()),
         _ => Err(format!("{name:?} is no namespace: it has 1 to 63 of a-z, 0-9 and `-`, the latter only inside")),
     }
 }

@@ -5,6 +5,7 @@ use super::{
     node::{Content, Key, Node},
     value::Path,
 };
+use crate::util::nearest::nearest;
 use std::{collections::HashMap, rc::Rc};
 
 /// A mapping whose keys are words of ours. Remembers what was asked for, so that all other keys can be reported.
@@ -81,7 +82,7 @@ impl<'a> Section<'a> {
             if self.known.contains(&&*key.text) {
                 continue;
             }
-            let remedy = match nearest(&key.text, &self.known) {
+            let remedy = match nearest(&key.text, self.known.iter().copied()) {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("known here: {}", self.known.join(", ")),
             };
@@ -103,25 +104,4 @@ pub(super) fn report_duplicates(value: &Value<'_>, entries: &[(Key, Node)]) {
             value.report(key.place, format!("the key `{}` is there twice, first on line {}", key.text, line.line));
         }
     }
-}
-
-/// The known word that was most likely meant.
-fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    let near = |k: &&str| distance(word, k) <= k.len().max(word.len()).div_ceil(3);
-    known.iter().copied().filter(near).min_by_key(|k| distance(word, k))
-}
-
-/// How many letters must be put in, taken out or replaced.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().take(64).enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

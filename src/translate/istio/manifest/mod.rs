@@ -23,12 +23,15 @@ use crate::{
         kinds,
     },
     resource::{Kind, Name, Resource},
-    util::yaml::{Document, Limits, Node, Problems, Shape},
+    util::{
+        label::{MAX_LABEL, is_label},
+        yaml::{Document, Limits, Node, Problems, Shape},
+    },
 };
 use prost::Message;
 use prost_reflect::MessageDescriptor;
 use std::collections::{BTreeMap, BTreeSet};
-use walk::{Walk, nearest};
+use walk::{Walk, hint};
 
 /// More documents are refused.
 const MAX_DOCUMENTS: usize = 1_000;
@@ -36,8 +39,7 @@ const MAX_DOCUMENTS: usize = 1_000;
 /// What a text may have at most. Istio's own messages are some ten deep; an `EnvoyFilter` holds any of Envoy's.
 const LIMITS: Limits = Limits { bytes: 1 << 20, nodes: 200_000, depth: 64 };
 
-/// Of a namespace and of a name; what Kubernetes takes.
-const MAX_LABEL: usize = 63;
+/// Of a name; what Kubernetes takes.
 const MAX_SUBDOMAIN: usize = 253;
 
 /// The keys of an object, and what Kubernetes adds to its metadata and nobody means.
@@ -118,7 +120,7 @@ fn kind(walk: &mut Walk, root: &Node, fields: &BTreeMap<&str, &Node>) -> Option<
     }
     let words = Kind::istio().filter_map(Kind::group_and_word).map(|(_, word)| word);
     let text = match groups.contains(group) {
-        true => format!("Istio has no kind {word:?}{}", nearest(&word, words)),
+        true => format!("Istio has no kind {word:?}{}", hint(&word, words)),
         false => format!("{word:?} of {version:?} is none of Istio's kinds; only those are served"),
     };
     walk.within("kind", |walk| walk.problem(kind_node.place(), text))
@@ -161,9 +163,8 @@ fn texts(
 ) -> BTreeMap<String, String> {
     let Some(node) = fields.get(key) else { return BTreeMap::new() };
     walk.within(key, |walk| {
-        let entries = walk.entries(node, key).into_iter();
         let mut read = BTreeMap::new();
-        for (name, node) in entries {
+        for (name, node) in walk.entries(node, key).into_iter().flatten() {
             let Some(value) = walk.within(name.text(), |walk| walk.text(node)) else { continue };
             if let Some(text) = wrong(name.text(), &value) {
                 walk.problem::<()>(name.place(), format!("{:?} {text}", name.text()));
@@ -182,18 +183,14 @@ fn known_fields<'a>(
     known: &[&'static str],
     ignored: &[&str],
 ) -> Option<BTreeMap<&'a str, &'a Node>> {
-    if !matches!(node.shape(), Shape::Map(_)) {
-        return walk
-            .problem(node.place(), format!("{what} must be a mapping of keys to values, but is {}", node.kind()));
-    }
     let mut fields = BTreeMap::new();
-    for (key, value) in walk.entries(node, what) {
+    for (key, value) in walk.entries(node, what)? {
         if known.contains(&key.text()) {
             if !matches!(value.shape(), Shape::Null) {
                 fields.insert(key.text(), value);
             }
         } else if !ignored.contains(&key.text()) {
-            let near = nearest(key.text(), known.iter().copied());
+            let near = hint(key.text(), known.iter().copied());
             walk.problem::<()>(key.place(), format!("{what} has no key {:?}{near}", key.text()));
         }
     }
@@ -212,11 +209,6 @@ fn service_entry(walk: &mut Walk, root: &Node, name: &str, spec: &[u8]) {
     if let Some(why) = refusal(name, &entry) {
         walk.problem::<()>(root.place(), format!("Istio would refuse the ServiceEntry {name}: {why}"));
     }
-}
-
-fn is_label(text: &str) -> bool {
-    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=MAX_LABEL).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 fn is_subdomain(text: &str) -> bool {

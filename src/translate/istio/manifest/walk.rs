@@ -7,7 +7,10 @@
 use super::{duration, number, scalar::Scalar};
 use crate::{
     resource::{put_field, put_varint},
-    util::yaml::{Key, Node, Place, Problem, Problems, Shape},
+    util::{
+        nearest::nearest,
+        yaml::{Key, Node, Place, Problem, Problems, Shape},
+    },
 };
 use base64::{Engine, engine::general_purpose};
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
@@ -21,12 +24,6 @@ const MOST_PROBLEMS: usize = 100;
 
 /// Texts of problems that quote something longer are cut; they go to logs and pages.
 const LONGEST_TEXT: usize = 500;
-
-/// No field has a longer name.
-const LONGEST_NAME: usize = 64;
-
-/// A name that is so much like another was meant to be it.
-const ALIKE: f64 = 0.65;
 
 /// The ways in which a value stands on the wire.
 const VARINT: u64 = 0;
@@ -87,12 +84,11 @@ impl Walk {
         value
     }
 
-    /// The entries of a mapping, each key once.
-    pub(super) fn entries<'a>(&mut self, node: &'a Node, what: &str) -> Vec<(&'a Key, &'a Node)> {
+    /// The entries of a mapping, each key once; `None` if it is none.
+    pub(super) fn entries<'a>(&mut self, node: &'a Node, what: &str) -> Option<Vec<(&'a Key, &'a Node)>> {
         let Shape::Map(entries) = node.shape() else {
             let text = format!("{what} must be a mapping of keys to values, but is {}", node.kind());
-            self.problem::<()>(node.place(), text);
-            return Vec::new();
+            return self.problem(node.place(), text);
         };
         let (mut known, mut kept) = (BTreeSet::new(), Vec::with_capacity(entries.len()));
         for (key, value) in entries {
@@ -101,7 +97,7 @@ impl Walk {
                 false => drop(self.problem::<()>(key.place(), format!("{:?} is there twice", key.text()))),
             }
         }
-        kept
+        Some(kept)
     }
 
     /// A text.
@@ -128,7 +124,7 @@ impl Walk {
         }
         let mut fields: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
         let mut chosen: BTreeMap<String, String> = BTreeMap::new();
-        for (key, value) in self.entries(node, message.name()) {
+        for (key, value) in self.entries(node, message.name()).into_iter().flatten() {
             let name = key.text();
             let Some(field) = message.get_field_by_json_name(name).or_else(|| message.get_field_by_name(name)) else {
                 self.unknown(key, message);
@@ -157,7 +153,7 @@ impl Walk {
             return;
         }
         let fields: Vec<FieldDescriptor> = message.fields().collect();
-        let near = nearest(key.text(), fields.iter().map(FieldDescriptor::json_name));
+        let near = hint(key.text(), fields.iter().map(FieldDescriptor::json_name));
         let (owner, name) = (self.owner(message), key.text());
         self.within(name, |walk| {
             walk.problem::<()>(key.place(), format!("{owner} has no field {name:?}{near}"));
@@ -209,7 +205,7 @@ impl Walk {
         let Kind::Message(entry) = field.kind() else { return Vec::new() };
         let (key_kind, value_kind) = (entry.map_entry_key_field().kind(), entry.map_entry_value_field().kind());
         let mut entries = BTreeMap::new();
-        for (key, value) in self.entries(node, field.json_name()) {
+        for (key, value) in self.entries(node, field.json_name()).into_iter().flatten() {
             let bytes = self.within(key.text(), |walk| match value.shape() {
                 Shape::Null => walk.problem(value.place(), "a value must not be empty").unwrap_or_default(),
                 _ => walk.value(value, &value_kind),
@@ -356,8 +352,7 @@ impl Walk {
         let mut out = Vec::new();
         for (number, part) in [(1, nanoseconds / 1_000_000_000), (2, nanoseconds % 1_000_000_000)] {
             if part != 0 {
-                put_varint(&mut out, number << 3 | VARINT);
-                put_varint(&mut out, part as u64);
+                out.extend(tagged(number, &Kind::Int64, &varint(part as u64)));
             }
         }
         Some(out)
@@ -365,7 +360,7 @@ impl Walk {
 
     fn structure(&mut self, node: &Node) -> Vec<u8> {
         let mut fields = BTreeMap::new();
-        for (key, value) in self.entries(node, "it") {
+        for (key, value) in self.entries(node, "it").into_iter().flatten() {
             let bytes = self.within(key.text(), |walk| walk.any_value(value));
             fields.insert(key.text(), bytes.unwrap_or_default());
         }
@@ -449,11 +444,6 @@ fn is_optional(field: &FieldDescriptor) -> bool {
 }
 
 /// A hint at the name that was meant, if one of these is much like it.
-pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    if name.len() > LONGEST_NAME {
-        return String::new();
-    }
-    let near = |known: &'a str| (strsim::normalized_damerau_levenshtein(name, known), known);
-    let best = known.map(near).filter(|(alike, _)| *alike >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0));
-    best.map(|(_, known)| format!("; did you mean {known:?}?")).unwrap_or_default()
+pub(super) fn hint<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    nearest(name, known).map(|known| format!("; did you mean {known:?}?")).unwrap_or_default()
 }

@@ -1,0 +1,11 @@
+//! Labels of DNS, as Kubernetes and Istio have them.
+
+/// Bytes of one.
+pub const MAX_LABEL: usize = 63;
+
+/// Whether it is a label of DNS in small letters, as every namespace is: 1 to 63 of `a-z`, `0-9` and `-`, the latter only
+/// inside.
+pub fn is_label(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=MAX_LABEL).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+}
