@@ -33,7 +33,6 @@ pub(super) struct Core {
     /// Until when services' entries wait.
     patience: Instant,
     overdue: bool,
-    number: u64,
     conflicts: BTreeSet<(ManifestId, Text)>,
 }
 
@@ -73,7 +72,6 @@ impl Core {
             metrics,
             patience: now + HOLD,
             overdue: false,
-            number: 0,
             conflicts: BTreeSet::new(),
         }
     }
@@ -133,9 +131,8 @@ impl Core {
         }
     }
 
-    /// What stands now.
+    /// What stands now. Whoever hands it out numbers it.
     pub(super) fn snapshot(&mut self) -> Snapshot {
-        self.number += 1;
         let listings = self.sources.iter().flat_map(|heads| heads.scopes.values());
         let all = listings.flat_map(|listing| listing.manifests.iter().map(move |kept| (kept, listing)));
         let all: BTreeMap<&ManifestId, (&Kept, &Listing)> = all.map(|((id, kept), l)| (id, (kept, l))).collect();
@@ -171,7 +168,7 @@ impl Core {
         self.conflicts = conflicts;
         let registries: Vec<&Text> = self.sources.iter().map(|heads| &heads.source.registry).collect();
         self.metrics.stands(&registries, &manifests);
-        Snapshot { number: self.number, heard: self.heard(), resources, manifests }
+        Snapshot { number: 0, heard: self.heard(), resources, manifests }
     }
 
     fn heard(&self) -> Option<Heard> {

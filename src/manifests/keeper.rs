@@ -68,11 +68,12 @@ impl Keeper {
     fn publish(&mut self) {
         let next = self.core.snapshot();
         self.out.send_if_modified(|last| {
-            let same = Snapshot { number: last.number, ..next.clone() } == **last;
-            if !same {
-                *last = Arc::new(next);
+            let next = Snapshot { number: last.number, ..next };
+            if next == **last {
+                return false;
             }
-            !same
+            *last = Arc::new(Snapshot { number: next.number + 1, ..next });
+            true
         });
     }
 }
