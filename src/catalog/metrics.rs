@@ -1,7 +1,10 @@
 //! What the catalog measures of itself. One function per event writes the log and counts.
 
 use super::{Catalog, Event, HoldEvent, RegistryStatus, State, Sync};
-use crate::model::{Reason, Text};
+use crate::{
+    model::{Reason, Text},
+    registry::RegistryLabel,
+};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{
@@ -30,11 +33,6 @@ pub struct Metrics {
     number: Gauge,
     published: Gauge,
     sync: Family<SyncLabel, Gauge>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RegistryLabel {
-    registry: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -94,14 +92,14 @@ impl Metrics {
 
     /// An update was heard.
     pub(super) fn heard(&self, registry: &Text) {
-        self.updates.get_or_create(&label(registry)).inc();
+        self.updates.get_or_create(&RegistryLabel::of(registry)).inc();
     }
 
     /// Something happened that people should hear of.
     pub(super) fn happened(&self, event: &Event) {
         match event {
             Event::Failed { registry, scope, error, first } => {
-                self.failures.get_or_create(&label(registry)).inc();
+                self.failures.get_or_create(&RegistryLabel::of(registry)).inc();
                 let scope = scope.as_ref().map_or("all", |scope| &scope.0);
                 if *first {
                     warn!(%registry, scope, %error, "Cannot read the registry; its last services are served on.");
@@ -135,7 +133,7 @@ impl Metrics {
     fn hold(&self, registry: &Text, event: HoldEvent) {
         match event {
             HoldEvent::Began { missing, of } => {
-                self.holds.get_or_create(&label(registry)).inc();
+                self.holds.get_or_create(&RegistryLabel::of(registry)).inc();
                 warn!(%registry, missing, of, "Many endpoints vanished at once; they are served on until that is certain.");
             }
             HoldEvent::Recovered => info!(%registry, "The vanished endpoints are back; following the registry again."),
@@ -145,7 +143,7 @@ impl Metrics {
     }
 
     fn status(&self, status: &RegistryStatus) {
-        let label = label(&status.name);
+        let label = RegistryLabel::of(&status.name);
         self.services.get_or_create(&label).set(status.services as i64);
         self.endpoints.get_or_create(&label).set(status.endpoints as i64);
         let held = status.hold.as_ref().map_or(0, |hold| hold.endpoints);
@@ -155,10 +153,6 @@ impl Metrics {
             self.state.get_or_create(&labels).set(i64::from(state == status.state));
         }
     }
-}
-
-fn label(registry: &Text) -> RegistryLabel {
-    RegistryLabel { registry: registry.to_string() }
 }
 
 fn count(number: u64) -> i64 {

@@ -3,7 +3,7 @@
 use super::{State, Status};
 use crate::{
     model::{ManifestId, Text},
-    registry::Scope,
+    registry::{RegistryLabel, Scope},
 };
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -17,25 +17,14 @@ use tracing::{debug, info, warn};
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
     manifests: Family<Of, Gauge>,
-    failures: Family<Name, Counter>,
-    holds: Family<Name, Counter>,
+    failures: Family<RegistryLabel, Counter>,
+    holds: Family<RegistryLabel, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Of {
     registry: String,
     state: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Name {
-    registry: String,
-}
-
-impl Name {
-    fn of(registry: &Text) -> Self {
-        Name { registry: registry.to_string() }
-    }
 }
 
 impl Metrics {
@@ -78,14 +67,14 @@ impl Metrics {
 
     /// A list could not be had.
     pub(super) fn failed(&self, registry: &Text, scope: Option<&Scope>, error: &Text) {
-        self.failures.get_or_create(&Name::of(registry)).inc();
+        self.failures.get_or_create(&RegistryLabel::of(registry)).inc();
         let scope = scope.map(ToString::to_string).unwrap_or_default();
         warn!(%registry, scope, %error, "Cannot read manifests; the last ones stay.");
     }
 
     /// Everything of a scope is gone at once.
     pub(super) fn held(&self, registry: &Text, scope: &Scope, manifests: usize) {
-        self.holds.get_or_create(&Name::of(registry)).inc();
+        self.holds.get_or_create(&RegistryLabel::of(registry)).inc();
         warn!(%registry, %scope, manifests, "All manifests are gone at once; they stay until that has lasted for 60 s.");
     }
 

@@ -15,10 +15,10 @@ const BUCKETS: [f64; 8] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0];
 #[derive(Debug, Clone)]
 pub struct Metrics {
     requests: Family<Outcome, Counter>,
-    durations: Family<Name, Histogram>,
-    restarts: Family<Name, Counter>,
-    pushes: Family<Name, Counter>,
-    push_connected: Family<Name, Gauge>,
+    durations: Family<RegistryLabel, Histogram>,
+    restarts: Family<RegistryLabel, Counter>,
+    pushes: Family<RegistryLabel, Counter>,
+    push_connected: Family<RegistryLabel, Gauge>,
     reads: Family<How, Counter>,
 }
 
@@ -34,9 +34,17 @@ struct Outcome {
     outcome: &'static str,
 }
 
+/// The name of a registry, where it is all that tells figures apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Name {
+pub struct RegistryLabel {
     registry: String,
+}
+
+impl RegistryLabel {
+    /// Of the registry of that name.
+    pub fn of(registry: &Text) -> Self {
+        RegistryLabel { registry: registry.to_string() }
+    }
 }
 
 impl Default for Metrics {
@@ -82,22 +90,22 @@ impl Metrics {
     /// One request is over.
     pub(super) fn request(&self, registry: &Text, outcome: &'static str, took: Duration) {
         self.requests.get_or_create(&Outcome { registry: registry.to_string(), outcome }).inc();
-        self.durations.get_or_create(&Name { registry: registry.to_string() }).observe(took.as_secs_f64());
+        self.durations.get_or_create(&RegistryLabel::of(registry)).observe(took.as_secs_f64());
     }
 
     /// The reading of a registry starts anew.
     pub(super) fn restart(&self, registry: &Text) {
-        self.restarts.get_or_create(&Name { registry: registry.to_string() }).inc();
+        self.restarts.get_or_create(&RegistryLabel::of(registry)).inc();
     }
 
     /// A registry has pushed something.
     pub(super) fn push(&self, registry: &Text) {
-        self.pushes.get_or_create(&Name { registry: registry.to_string() }).inc();
+        self.pushes.get_or_create(&RegistryLabel::of(registry)).inc();
     }
 
     /// The connection on which a registry pushes stands, or does not.
     pub(super) fn push_connected(&self, registry: &Text, stands: bool) {
-        self.push_connected.get_or_create(&Name { registry: registry.to_string() }).set(stands.into());
+        self.push_connected.get_or_create(&RegistryLabel::of(registry)).set(stands.into());
     }
 
     /// A registry that tells changes was read in this way.

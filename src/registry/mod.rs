@@ -15,7 +15,7 @@ mod supervise;
 mod update;
 pub mod zookeeper;
 
-pub use metrics::Metrics;
+pub use metrics::{Metrics, RegistryLabel};
 pub use update::{Cost, ManifestUpdate, Scope, Update};
 
 use crate::model::Text;
