@@ -51,21 +51,19 @@ impl<'a> Naming<'a> {
     }
 
     /// What instances teach, each with these ports.
-    pub(super) fn learn<'p>(&self, instances: impl Iterator<Item = &'p [EndpointPort]>) -> Learned {
+    pub(super) fn learn<'p>(&self, instances: impl Iterator<Item = &'p [EndpointPort]> + Clone) -> Learned {
+        let firsts = instances.clone().filter_map(|ports| ports.first()).map(|port| (false, port));
+        let others = instances.flat_map(|ports| ports.iter().skip(1)).map(|port| (true, port));
         let mut learned = Learned::default();
-        for (place, port) in instances.flat_map(|ports| ports.iter().enumerate()) {
+        for (beside, port) in firsts.chain(others) {
             let plain = port.name.is_none() && port.protocol.is_none();
             let own = self.declared.first().filter(|_| plain).map(|own| own.protocol);
             let protocol = own.or(port.protocol).unwrap_or(self.default);
-            let taught = Taught { beside: place > 0, name: self.name(port), protocol };
+            let name = self.name(port);
             // Most services have one port that all instances agree on.
-            let same = |other: &&Taught| other.name == taught.name && other.protocol == protocol;
-            match learned.iter().find(same).map(|other| other.beside) {
-                Some(beside) if beside <= taught.beside => continue,
-                Some(beside) => drop(learned.remove(&Taught { beside, ..taught.clone() })),
-                None => {}
+            if !learned.iter().any(|taught| taught.name == name && taught.protocol == protocol) {
+                learned.insert(Taught { beside, name, protocol });
             }
-            learned.insert(taught);
         }
         learned
     }
