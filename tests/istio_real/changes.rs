@@ -89,7 +89,7 @@ async fn a_burst_of_200_changes_is_no_more_lists_than_the_pace_allows_and_the_la
             ports.any(|ports| ports.as_object().is_some_and(|ports| ports.values().any(|port| *port == 8200)))
         })
         .await;
-    eprintln!("the last change came after {:?}", last.elapsed());
+    assert!(last.elapsed() < Duration::from_secs(2), "{:?}", last.elapsed());
     let (count, allowed) = (judge.lists().await.len() - lists, started.elapsed().as_millis() / 100 + 1);
     eprintln!("200 changes in {:?}: {count} lists", started.elapsed());
     assert!(count as u128 <= allowed, "{count} lists, {allowed} are allowed");

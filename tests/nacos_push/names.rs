@@ -22,6 +22,11 @@ fn has(name: &str) -> impl Fn(&Heard) -> bool {
     move |h| h.service(&name).is_some_and(|service| !service.endpoints.is_empty())
 }
 
+/// How often names were asked for.
+fn questions(proxy: &TcpProxy) -> usize {
+    proxy.messages().iter().filter(|kind| *kind == "NamingFuzzyWatchRequest").count()
+}
+
 async fn comes(server: &Nacos, heard: &mut Heard, name: &str) {
     server.register(name, "10.0.0.1:80", "ephemeral=false").await;
     let took = heard.until(name, has(name)).await;
@@ -82,13 +87,13 @@ async fn above_the_limit_of_names_services_come_with_the_list() {
         comes(&server, &mut heard, &format!("svc-{n}")).await;
     }
     // The first question, and one after each name that was still told; then none for minutes.
-    let asked = proxy.messages().iter().filter(|kind| *kind == "NamingFuzzyWatchRequest").count();
+    let asked = questions(&proxy);
     assert!((2..=6).contains(&asked), "{asked} questions: {:?}", proxy.messages());
     // A new connection hears at once that the limit is reached.
     proxy.cut();
     comes(&server, &mut heard, "last").await;
     until("the next connection's question", SOON, || async {
-        let now = proxy.messages().iter().filter(|kind| *kind == "NamingFuzzyWatchRequest").count();
+        let now = questions(&proxy);
         if now > asked { Ok(()) } else { Err(now) }
     })
     .await;
@@ -106,6 +111,6 @@ async fn nacos_2_is_asked_once_and_lists_names() {
     for n in 0..3 {
         comes(&server, &mut heard, &format!("svc-{n}")).await;
     }
-    let asked = proxy.messages().iter().filter(|kind| *kind == "NamingFuzzyWatchRequest").count();
+    let asked = questions(&proxy);
     assert_eq!((asked, heard.failed), (1, 0), "{:?} {:?}", heard.errors, proxy.messages());
 }

@@ -101,7 +101,7 @@ impl Scene<'_> {
         let took = since.elapsed();
         eprintln!("{name}: {count} instances were held for {took:.1?}");
         // It had begun a little before it was seen.
-        assert!(took > HOLD - Duration::from_millis(500) && took < 2 * HOLD, "{took:?}");
+        assert!(took > HOLD - Duration::from_millis(500) && took < HOLD + Duration::from_secs(3), "{took:?}");
     }
 
     async fn registers_again(&self, steady: impl Iterator<Item = Traffic>) {
