@@ -14,6 +14,7 @@ pub mod config;
 pub mod manifests;
 pub mod model;
 pub mod pb;
+pub mod probe;
 pub mod registry;
 pub mod resolver;
 pub mod resource;

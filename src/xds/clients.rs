@@ -1,4 +1,4 @@
-//! Who is connected, and what each was sent, took and refused: the table that admin reads and the sweeper walks.
+//! Who is connected, and what each was sent, acknowledged and refused: the table that admin shows and `stalled` walks.
 //!
 //! A stream enters itself when it opens and leaves when it is dropped. Its entry is one small record behind a mutex of its
 //! own, touched only when something happens on that stream.
@@ -28,7 +28,7 @@ pub struct Client {
     pub variant: Variant,
     /// When the stream was opened.
     pub connected: SystemTime,
-    /// Who it says it is; empty until its first request.
+    /// Its node as it sent it; empty until its first request.
     pub node: Node,
     /// The types that it asked for.
     pub types: Vec<ClientType>,
@@ -47,7 +47,7 @@ pub struct ClientType {
     pub names: usize,
     /// The last answer.
     pub sent: Option<Answer>,
-    /// The last version that it took.
+    /// The last version that it acknowledged.
     pub acknowledged: Option<(u64, SystemTime)>,
     /// The last time it refused one.
     pub refused: Option<Refusal>,
@@ -73,7 +73,7 @@ pub struct Answer {
 /// A refused answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// What the client says.
+    /// The client's error message.
     pub message: String,
     /// The version of the set, if it is known.
     pub version: Option<u64>,
@@ -179,7 +179,7 @@ impl Registration {
         }
     }
 
-    /// The transport took a frame; the stream's next call tells that it took that, too.
+    /// A frame is handed to the transport; the stream's next call shows that the transport took it.
     pub(super) fn sending(&self) {
         let since = self.entry.started.elapsed().as_millis() as u64 + 1;
         self.entry.sending_since.store(since, Ordering::Relaxed);

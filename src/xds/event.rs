@@ -30,7 +30,7 @@ pub enum Event {
         /// How long it is.
         bytes: usize,
     },
-    /// The client has the last answer, and took it.
+    /// The client acknowledged the last answer.
     Acknowledged {
         /// Of what.
         kind: Kind,
@@ -43,10 +43,10 @@ pub enum Event {
         kind: Kind,
         /// The version of the set, if it was the last answer.
         version: Option<u64>,
-        /// What the client says.
+        /// The client's error message.
         message: String,
     },
-    /// Its first answer waits until all sources were heard.
+    /// Its first answer waits until all sources were read.
     Waits {
         /// Of what.
         kind: Kind,

@@ -71,7 +71,7 @@ impl Metrics {
         registry.register("xds_requests", "Requests read", m.requests.clone());
         registry.register("xds_answers", "Answers sent", m.answers.clone());
         registry.register("xds_answers_bytes", "Bytes of the answers sent", m.answer_bytes.clone());
-        registry.register("xds_acknowledged", "Answers that clients took", m.acknowledged.clone());
+        registry.register("xds_acknowledged", "Answers that clients acknowledged", m.acknowledged.clone());
         registry.register("xds_refused", "Answers that clients refused", m.refused.clone());
         registry.register("xds_unknown_types", "Requests for a type that is not served", m.unknown_types.clone());
         registry.register(
@@ -81,7 +81,7 @@ impl Metrics {
         );
         registry.register(
             "xds_waits",
-            "Lists that an Istiod was not given before all registries were heard",
+            "Lists that an Istiod was not sent before all registries were read",
             m.waits.clone(),
         );
     }

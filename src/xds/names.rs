@@ -1,6 +1,6 @@
 //! Sets of names and versions as clients send them, shared by all streams that sent the same.
 //!
-//! Thousands of streams subscribe to the same thousands of names, and say so again with every acknowledgement. The
+//! Thousands of streams subscribe to the same thousands of names, and repeat them with every acknowledgement. The
 //! [`Interner`] keeps one set for all of them. It holds them weakly: a set lives as long as a subscription does that has it.
 
 use super::fields::{Fields, Malformed};

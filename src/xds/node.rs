@@ -1,4 +1,4 @@
-//! Who a client says it is: the node of a stream's first request.
+//! The node in a stream's first request: who the client claims to be.
 
 use super::fields::Malformed;
 use crate::resource::Variant;

@@ -6,7 +6,7 @@
 
 use super::{
     fields::{Fields, Malformed},
-    frames::Message,
+    grpc_messages::Message,
     names::Names,
 };
 use crate::resource::Variant;
@@ -37,7 +37,7 @@ pub enum Listed<'a> {
 /// A request. Everything but the node, which only the first one has: `node` finds it.
 #[derive(Debug)]
 pub struct Request<'a> {
-    /// What is asked for; empty where the method says it.
+    /// What is asked for; empty where the method implies it.
     pub type_url: &'a str,
     /// The answer that it answers; empty in the first.
     pub nonce: &'a str,

@@ -1,20 +1,20 @@
 //! The server: its own accept loop, so that a single connection can be limited, aged, drained and cut from outside.
 //!
-//! Every connection is one task in a set that `run` owns. It ends when its client goes, when the sweeper closes it, when
+//! Every connection is one task in a set that `run` owns. It ends when its client goes, when it stalls and is closed, when
 //! nothing is asked of it, or when it retires: at its age, or at a random moment of the drain. Retiring means that its
 //! streams end with UNAVAILABLE and GOAWAY is sent; what has not ended shortly after that is cut.
 
 use super::{
     Options, Views,
-    ahead::Ahead,
     clients::Clients,
-    dialog::Dialect,
     metrics::Metrics,
     names::Interner,
     node::Node,
+    protocol::Dialect,
+    read_ahead::ReadAhead,
     service::{Connection, Health, Shared},
     session::Rules,
-    sweeper::sweep,
+    stalled::close_stalled,
 };
 use crate::resource::Readiness;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
@@ -60,7 +60,7 @@ pub enum ServerError {
     InUse {
         /// Where.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -69,7 +69,7 @@ pub enum ServerError {
     Bind {
         /// Where.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -119,7 +119,7 @@ impl Server {
             interner: Interner::default(),
         };
         let mut helpers = JoinSet::new();
-        helpers.spawn(sweep(clients.clone(), options.stall_timeout));
+        helpers.spawn(close_stalled(clients.clone(), options.stall_timeout));
         helpers.spawn(report_health(reporter, views.clone()));
         info!(%address, "Serving xDS.");
         let shared = Arc::new(Shared { options, rules: Arc::new(rules), views, clients, metrics, health });
@@ -148,7 +148,7 @@ fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
 
 async fn accept<H: Health>(listener: TcpListener, shared: Arc<Shared<H>>, shutdown: &CancellationToken) -> JoinSet<()> {
     let mut connections = JoinSet::new();
-    // Trouble is told when it begins, not for each client that comes again and again: the metric counts those.
+    // Trouble is logged when it begins, not for each client that comes again and again: the metric counts those.
     let mut trouble = false;
     loop {
         let accepted = tokio::select! {
@@ -201,7 +201,7 @@ async fn serve<H: Health>(socket: TcpStream, peer: SocketAddr, shared: Arc<Share
         used: Arc::new(AtomicBool::new(false)),
     };
     let (retire, close, used) = (service.retire.clone(), service.close.clone(), service.used.clone());
-    let mut connection = pin!(http(&options).serve_connection(TokioIo::new(Ahead::new(socket)), service));
+    let mut connection = pin!(http(&options).serve_connection(TokioIo::new(ReadAhead::new(socket)), service));
     // Looked at only when one of them was woken, however busy the connection is.
     let mut signals = FuturesUnordered::<Pin<Box<dyn Future<Output = Signal> + Send + '_>>>::new();
     signals.push(Box::pin(close.cancelled().map(|()| Signal::Close)));
@@ -239,7 +239,7 @@ async fn serve<H: Health>(socket: TcpStream, peer: SocketAddr, shared: Arc<Share
 
 /// What happens to a connection from our side.
 enum Signal {
-    /// The sweeper closes it.
+    /// One of its streams stalled.
     Close,
     /// It is to end, its streams first.
     Retire,

@@ -3,9 +3,9 @@
 use super::{
     Options, Views,
     clients::Clients,
-    dialog::Method,
-    frames::Requests,
+    grpc_messages::Requests,
     metrics::Metrics,
+    protocol::Method,
     session::Rules,
     stream::{Parts, Stream},
 };
@@ -134,7 +134,7 @@ fn refuse_headers(headers: &HeaderMap) -> Option<Response<Body>> {
     }
 }
 
-/// What the path of a method says.
+/// The method of a path.
 fn method(path: &str) -> Option<Method> {
     let (service, method) = path.strip_prefix("/envoy.service.")?.split_once('/')?;
     let (implied, name) = match service {

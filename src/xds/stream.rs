@@ -1,16 +1,16 @@
 //! One stream: a session driven by its own response body. There is no task and no queue per stream; whoever polls the body
 //! for its next frame thereby reads requests, looks for new generations and waits for what is due.
 //!
-//! While the client takes nothing the body is not polled, so nothing here runs: the sweeper ends such streams.
+//! While the client takes nothing the body is not polled, so nothing here runs: `stalled` ends such streams.
 
 use super::{
     Views,
     clients::Registration,
-    dialog::{Dialog, Method},
     event::Event,
-    frames::{FrameError, Message, Requests},
+    grpc_messages::{Message, MessageError, Requests},
     metrics::Metrics,
     node::{Node, NodeError},
+    protocol::{Method, Protocol},
     session::{Rules, SessionError},
 };
 use crate::resource::{ViewGeneration, version_text};
@@ -55,7 +55,7 @@ impl Ended {
 #[derive(Debug, thiserror::Error)]
 enum StreamError {
     #[error(transparent)]
-    Frame(#[from] FrameError),
+    Frame(#[from] MessageError),
     #[error(transparent)]
     Node(#[from] NodeError),
     #[error(transparent)]
@@ -68,9 +68,9 @@ impl StreamError {
     fn status(&self) -> Status {
         let text = self.to_string();
         match self {
-            StreamError::Frame(FrameError::Compressed) => Status::unimplemented(text),
-            StreamError::Frame(FrameError::Long { .. }) => Status::resource_exhausted(text),
-            StreamError::Frame(FrameError::Gone) => Status::cancelled(text),
+            StreamError::Frame(MessageError::Compressed) => Status::unimplemented(text),
+            StreamError::Frame(MessageError::Long { .. }) => Status::resource_exhausted(text),
+            StreamError::Frame(MessageError::Gone) => Status::cancelled(text),
             StreamError::Session(SessionError::Names(super::names::NamesError::TooMany { .. })) => {
                 Status::resource_exhausted(text)
             }
@@ -82,7 +82,7 @@ impl StreamError {
 
     fn ended(&self) -> Ended {
         match self {
-            StreamError::Frame(FrameError::Gone) => Ended::Client,
+            StreamError::Frame(MessageError::Gone) => Ended::Client,
             StreamError::Retired => Ended::Retired,
             _ => Ended::Refused,
         }
@@ -107,7 +107,7 @@ pub(super) struct Stream<B> {
 
 /// What the first request decides: how the client speaks, and what it sees.
 struct Exchange {
-    dialog: Dialog,
+    protocol: Protocol,
     generations: watch::Receiver<Arc<ViewGeneration>>,
     now: Arc<ViewGeneration>,
 }
@@ -147,7 +147,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
             return None;
         }
         loop {
-            if let Some(bytes) = self.exchange.as_mut().and_then(|exchange| exchange.dialog.next_frame()) {
+            if let Some(bytes) = self.exchange.as_mut().and_then(|exchange| exchange.protocol.next_frame()) {
                 self.registration.sending();
                 return Some((Ok(Frame::data(bytes)), self));
             }
@@ -164,7 +164,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
 
     /// Takes one event; `false` when the client has finished. Every branch may be cancelled: none holds anything.
     async fn step(&mut self) -> Result<bool, StreamError> {
-        let due = self.exchange.as_ref().and_then(|exchange| exchange.dialog.due());
+        let due = self.exchange.as_ref().and_then(|exchange| exchange.protocol.due());
         set_timer(&mut self.timer, due);
         tokio::select! {
             biased;
@@ -191,19 +191,19 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
         if exchange.generations.has_changed().unwrap_or(false) {
             exchange.now = exchange.generations.borrow_and_update().clone();
         }
-        Ok(exchange.dialog.on_request(message, &exchange.now, Instant::now())?)
+        Ok(exchange.protocol.on_request(message, &exchange.now, Instant::now())?)
     }
 
     fn on_generation(&mut self) {
         if let Some(exchange) = &mut self.exchange {
-            exchange.dialog.on_generation(&exchange.now, Instant::now());
+            exchange.protocol.on_generation(&exchange.now, Instant::now());
         }
     }
 
     /// Counts, logs and records what happened.
     fn note(&mut self) {
         let Some(exchange) = &mut self.exchange else { return };
-        let events: Vec<Event> = exchange.dialog.take_events().collect();
+        let events: Vec<Event> = exchange.protocol.take_events().collect();
         self.registration.note(&events);
         for event in &events {
             self.metrics.count(event);
@@ -221,7 +221,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
                 Event::Waits { kind } => info!(
                     stream,
                     kind = kind.name(),
-                    "An Istiod waits: it would delete what a list lacks, and not all registries were heard yet."
+                    "An Istiod waits: it would delete what a list lacks, and not all registries were read yet."
                 ),
                 Event::Sent { kind, version, nonce, items, bytes } => {
                     debug!(stream, kind = kind.name(), version = version_text(*version), nonce, items, bytes, "Sent.");
@@ -269,16 +269,16 @@ fn begin(
     registration: &Registration,
 ) -> Result<Exchange, StreamError> {
     let node = Node::of_request(method.variant, &message.whole())?;
-    let dialog = Dialog::new(method, &node, message, rules.clone())?;
+    let protocol = Protocol::new(method, &node, message, rules.clone())?;
     debug!(
-        stream = registration.id(), node = %node.id, cluster = %node.cluster, dialect = dialog.dialect().name(),
+        stream = registration.id(), node = %node.id, cluster = %node.cluster, dialect = protocol.dialect().name(),
         agent = %node.user_agent, version = %node.user_agent_version, variant = method.variant.name(),
         "A client subscribed."
     );
-    let mut generations = views.subscribe(&node, dialog.dialect());
+    let mut generations = views.subscribe(&node, protocol.dialect());
     registration.set_node(node);
     let now = generations.borrow_and_update().clone();
-    Ok(Exchange { dialog, generations, now })
+    Ok(Exchange { protocol, generations, now })
 }
 
 fn set_timer(timer: &mut Option<Pin<Box<Sleep>>>, due: Option<Instant>) {

@@ -67,7 +67,7 @@ pub struct Istiod {
     pub store: BTreeMap<String, Stored>,
     /// How often each type was answered.
     pub answered: BTreeMap<String, usize>,
-    /// What its store was told to do, other than to keep things as they are.
+    /// What its store was received to do, other than to keep things as they are.
     pub writes: Vec<String>,
 }
 

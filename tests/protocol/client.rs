@@ -173,9 +173,9 @@ pub fn gone(kind: Kind, name: &str) -> Change {
     (kind, name.into(), None)
 }
 
-/// An answer: the names in it with what tells their state, and the names it removes. An empty assignment is `-`.
+/// An answer: the names in it with a value that shows their state, and the names it removes. An empty assignment is `-`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Told {
+pub struct Received {
     pub kind: Kind,
     pub has: BTreeMap<String, String>,
     pub removed: Vec<String>,
@@ -185,7 +185,7 @@ pub struct Told {
     pub bytes: usize,
 }
 
-impl Told {
+impl Received {
     /// What most tests look at.
     #[track_caller]
     pub fn is(&self, kind: Kind, has: &[(&str, &str)], removed: &[&str]) {
@@ -212,24 +212,24 @@ fn state(kind: Kind, body: &[u8]) -> (String, String) {
     .unwrap()
 }
 
-/// An answer that can be read as [`Told`].
+/// An answer that can be read as [`Received`].
 pub trait Answer: Message + Default + 'static {
-    fn told(self) -> Told;
+    fn received(self) -> Received;
 }
 
 impl Answer for DiscoveryResponse {
-    fn told(self) -> Told {
+    fn received(self) -> Received {
         let (bytes, kind) = (self.encoded_len(), Kind::of(&self.type_url).expect("a known type URL"));
         let count = self.resources.len();
         let has: BTreeMap<_, _> = self.resources.iter().map(|any| state(kind, &any.value)).collect();
         assert_eq!(has.len(), count, "G5: no name twice");
         let identifier = self.control_plane.map(|c| c.identifier);
-        Told { kind, has, removed: vec![], version: self.version_info, nonce: self.nonce, identifier, bytes }
+        Received { kind, has, removed: vec![], version: self.version_info, nonce: self.nonce, identifier, bytes }
     }
 }
 
 impl Answer for DeltaDiscoveryResponse {
-    fn told(self) -> Told {
+    fn received(self) -> Received {
         let (bytes, kind) = (self.encoded_len(), Kind::of(&self.type_url).expect("a known type URL"));
         let count = self.resources.len();
         let named = |r: &xds_api::pb::envoy::service::discovery::v3::Resource| {
@@ -240,7 +240,7 @@ impl Answer for DeltaDiscoveryResponse {
         let has: BTreeMap<_, _> = self.resources.iter().map(named).collect();
         assert_eq!(has.len(), count, "G5: no name twice");
         let (version, identifier) = (self.system_version_info, self.control_plane.map(|c| c.identifier));
-        Told { kind, has, removed: self.removed_resources, version, nonce: self.nonce, identifier, bytes }
+        Received { kind, has, removed: self.removed_resources, version, nonce: self.nonce, identifier, bytes }
     }
 }
 
@@ -280,8 +280,8 @@ impl<Q: Message + 'static, A: Answer> Stream<Q, A> {
         self.requests.send(request).await.unwrap();
     }
 
-    pub async fn next(&mut self) -> Told {
-        self.result().await.unwrap().expect("the stream has ended").told()
+    pub async fn next(&mut self) -> Received {
+        self.result().await.unwrap().expect("the stream has ended").received()
     }
 
     /// The next answer, the end, or the status that the stream ends with.
@@ -328,13 +328,14 @@ impl Sotw {
         self.request(sotw_request(kind, names, version, nonce)).await;
     }
 
-    pub async fn ack(&self, told: &Told, names: &[&str]) {
-        self.ask_as(told.kind, names, &told.version, &told.nonce).await;
+    pub async fn ack(&self, received: &Received, names: &[&str]) {
+        self.ask_as(received.kind, names, &received.version, &received.nonce).await;
     }
 
-    pub async fn nack(&self, told: &Told, names: &[&str], message: &str) {
+    pub async fn nack(&self, received: &Received, names: &[&str], message: &str) {
         let error_detail = Some(RpcStatus { code: 3, message: message.into(), ..Default::default() });
-        self.request(DiscoveryRequest { error_detail, ..sotw_request(told.kind, names, "", &told.nonce) }).await;
+        self.request(DiscoveryRequest { error_detail, ..sotw_request(received.kind, names, "", &received.nonce) })
+            .await;
     }
 
     /// Nothing but what was seen has come: the answer to a further question is the next.
@@ -377,15 +378,15 @@ impl Delta {
         self.request(DeltaDiscoveryRequest { initial_resource_versions, ..delta_request(kind, subscribe, &[]) }).await;
     }
 
-    pub async fn ack(&self, told: &Told) {
-        let response_nonce = told.nonce.clone();
-        self.request(DeltaDiscoveryRequest { response_nonce, ..delta_request(told.kind, &[], &[]) }).await;
+    pub async fn ack(&self, received: &Received) {
+        let response_nonce = received.nonce.clone();
+        self.request(DeltaDiscoveryRequest { response_nonce, ..delta_request(received.kind, &[], &[]) }).await;
     }
 
-    pub async fn nack(&self, told: &Told, message: &str) {
+    pub async fn nack(&self, received: &Received, message: &str) {
         let error_detail = Some(RpcStatus { code: 3, message: message.into(), ..Default::default() });
-        let response_nonce = told.nonce.clone();
-        let request = delta_request(told.kind, &[], &[]);
+        let response_nonce = received.nonce.clone();
+        let request = delta_request(received.kind, &[], &[]);
         self.request(DeltaDiscoveryRequest { error_detail, response_nonce, ..request }).await;
     }
 
@@ -486,7 +487,7 @@ struct HealthResponse {
 }
 
 impl Answer for HealthResponse {
-    fn told(self) -> Told {
+    fn received(self) -> Received {
         unreachable!("it is no discovery response")
     }
 }

@@ -17,13 +17,13 @@ async fn d01_d15_no_names_first_means_all_and_stays_when_names_are_added() {
     let world = two().await;
     let mut stream = world.delta().await;
     stream.ask(Cluster, &[], &[]).await;
-    let told = stream.next().await;
-    told.is(Cluster, &[("a", "1"), ("b", "1")], &[]);
-    stream.ack(&told).await;
+    let received = stream.next().await;
+    received.is(Cluster, &[("a", "1"), ("b", "1")], &[]);
+    stream.ack(&received).await;
     stream.ask(Cluster, &["a"], &[]).await;
-    let told = stream.next().await;
-    told.is(Cluster, &[("a", "1")], &[]);
-    stream.ack(&told).await;
+    let received = stream.next().await;
+    received.is(Cluster, &[("a", "1")], &[]);
+    stream.ack(&received).await;
     world.change([cluster("c", "1")]);
     stream.next().await.is(Cluster, &[("c", "1")], &[]);
 }
@@ -33,9 +33,9 @@ async fn d02_dropping_the_star_keeps_the_names() {
     let world = two().await;
     let mut stream = world.delta().await;
     stream.ask(Cluster, &["*", "a"], &[]).await;
-    let told = stream.next().await;
-    told.is(Cluster, &[("a", "1"), ("b", "1")], &[]);
-    stream.ack(&told).await;
+    let received = stream.next().await;
+    received.is(Cluster, &[("a", "1"), ("b", "1")], &[]);
+    stream.ack(&received).await;
     stream.ask(Cluster, &[], &["*"]).await;
     stream.nothing_more().await;
     world.change([cluster("b", "2")]);
@@ -49,8 +49,8 @@ async fn d03_d20_nothing_answers_an_acknowledgement_or_equal_content() {
     let world = two().await;
     let mut stream = world.delta().await;
     stream.ask(Cluster, &[], &[]).await;
-    let told = stream.next().await;
-    stream.ack(&told).await;
+    let received = stream.next().await;
+    stream.ack(&received).await;
     stream.nothing_more().await;
     assert!(world.view().next(Readiness::Complete, [cluster("a", "1")]).is_none());
 }
@@ -60,16 +60,16 @@ async fn d04_d05_changes_and_removals_and_what_comes_back() {
     let world = two().await;
     let mut stream = world.delta().await;
     stream.ask(Cluster, &[], &[]).await;
-    let told = stream.next().await;
-    stream.ack(&told).await;
+    let received = stream.next().await;
+    stream.ack(&received).await;
     world.change([cluster("a", "2")]);
-    let told = stream.next().await;
-    told.is(Cluster, &[("a", "2")], &[]);
-    stream.ack(&told).await;
+    let received = stream.next().await;
+    received.is(Cluster, &[("a", "2")], &[]);
+    stream.ack(&received).await;
     world.change([gone(Cluster, "a")]);
-    let told = stream.next().await;
-    told.is(Cluster, &[], &["a"]);
-    stream.ack(&told).await;
+    let received = stream.next().await;
+    received.is(Cluster, &[], &["a"]);
+    stream.ack(&received).await;
     world.change([cluster("a", "2")]);
     stream.next().await.is(Cluster, &[("a", "2")], &[]);
 }
@@ -80,9 +80,9 @@ async fn d06_d07_a_missing_name_is_told_as_removed_and_sent_when_it_appears() {
     let mut stream = world.delta().await;
     stream.ask(Endpoint, &["a", "later"], &[]).await;
     stream.next().await.is(Endpoint, &[("a", "1")], &[]);
-    let told = stream.next().await;
-    told.is(Endpoint, &[], &["later"]);
-    stream.ack(&told).await;
+    let received = stream.next().await;
+    received.is(Endpoint, &[], &["later"]);
+    stream.ack(&received).await;
     world.change([assignment("later", 1)]);
     stream.next().await.is(Endpoint, &[("later", "1")], &[]);
 }
@@ -163,8 +163,8 @@ async fn d14_g2_a_refusal_is_not_answered_but_the_next_change_is() {
     let world = two().await;
     let mut stream = world.delta().await;
     stream.ask(Cluster, &[], &[]).await;
-    let told = stream.next().await;
-    stream.nack(&told, "no").await;
+    let received = stream.next().await;
+    stream.nack(&received, "no").await;
     stream.nothing_more().await;
     world.change([cluster("a", "2")]);
     stream.next().await.is(Cluster, &[("a", "2")], &[]);
@@ -175,8 +175,8 @@ async fn d16_changed_cluster_gets_its_assignment_again_without_any_request() {
     let world = two().await;
     let mut stream = world.delta().await;
     stream.ask(Cluster, &[], &[]).await;
-    let told = stream.next().await;
-    stream.ack(&told).await;
+    let received = stream.next().await;
+    stream.ack(&received).await;
     stream.ask(Endpoint, &["a", "b"], &[]).await;
     stream.next().await; // not acknowledged
     world.change([cluster("a", "2")]);
@@ -204,8 +204,8 @@ async fn d17_endpoints_do_not_wait_for_the_acknowledgement_of_clusters() {
     stream.ask(Cluster, &[], &[]).await;
     stream.next().await; // not acknowledged
     stream.ask(Endpoint, &["a"], &[]).await;
-    let told = stream.next().await;
-    stream.ack(&told).await;
+    let received = stream.next().await;
+    stream.ack(&received).await;
     world.change([assignment("a", 2)]);
     stream.next().await.is(Endpoint, &[("a", "2")], &[]);
 }
@@ -227,9 +227,9 @@ async fn what_a_client_has_and_we_lack_is_removed_only_once_absence_is_certain()
     let world = World::with(|_| {}, Readiness::Partial, vec![cluster("a", "1")]).await;
     let mut stream = world.delta().await;
     stream.resume(Cluster, &[], &[("a", "old"), ("b", "old")]).await;
-    let told = stream.next().await;
-    told.is(Cluster, &[("a", "1")], &[]);
-    stream.ack(&told).await;
+    let received = stream.next().await;
+    received.is(Cluster, &[("a", "1")], &[]);
+    stream.ack(&received).await;
     world.become_ready(Readiness::Complete, []);
     stream.next().await.is(Cluster, &[], &["b"]);
 }

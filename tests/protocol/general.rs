@@ -33,13 +33,13 @@ async fn g3_a_first_message_that_is_an_acknowledgement_or_a_refusal_subscribes()
     let world = two().await;
     let mut stream = world.sotw().await;
     stream.ask_as(Cluster, &[], "foreign", "2026-11-20 17:25:59 m=+0.45").await;
-    let told = stream.next().await;
-    told.is(Cluster, &[("a", "1"), ("b", "1")], &[]);
+    let received = stream.next().await;
+    received.is(Cluster, &[("a", "1"), ("b", "1")], &[]);
     let mut stream = world.sotw().await;
-    stream.nack(&told, &[], "refused before").await;
+    stream.nack(&received, &[], "refused before").await;
     stream.next().await.is(Cluster, &[("a", "1"), ("b", "1")], &[]);
     let mut stream = world.delta().await;
-    stream.nack(&told, "refused before").await;
+    stream.nack(&received, "refused before").await;
     stream.next().await.is(Cluster, &[("a", "1"), ("b", "1")], &[]);
 }
 
@@ -83,11 +83,11 @@ async fn g6_additions_come_before_what_refers_to_them_and_removals_last() {
     let mut sotw = world.sotw().await;
     for kind in [Cluster, Endpoint, Listener, Route] {
         delta.ask(kind, &["*"], &[]).await;
-        let told = delta.next().await;
-        delta.ack(&told).await;
+        let received = delta.next().await;
+        delta.ack(&received).await;
         sotw.ask(kind, &["*"]).await;
-        let told = sotw.next().await;
-        sotw.ack(&told, &["*"]).await;
+        let received = sotw.next().await;
+        sotw.ack(&received, &["*"]).await;
     }
     let settled = |c: &portolan::xds::Client| c.types.iter().filter(|t| t.acknowledged.is_some()).count() == 4;
     world.eventually(|list| list.iter().all(settled)).await;
@@ -100,20 +100,20 @@ async fn g6_additions_come_before_what_refers_to_them_and_removals_last() {
     delta.next().await.is(Route, &[("r", "new")], &[]);
     delta.next().await.is(Cluster, &[], &["old"]);
     delta.next().await.is(Endpoint, &[], &["old"]);
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     for _ in 0..5 {
         let answer = sotw.next().await;
-        told.push((answer.kind, answer.has.into_keys().collect::<Vec<_>>().join(" ")));
+        received.push((answer.kind, answer.has.into_keys().collect::<Vec<_>>().join(" ")));
         sotw.ask_as(answer.kind, &["*"], &answer.version, &answer.nonce).await;
     }
     let named = |kind, names: &str| (kind, names.to_string());
     let all = [(Cluster, "new"), (Endpoint, "new"), (Listener, "l"), (Route, "r"), (Endpoint, "old")];
-    assert_eq!(told, all.map(|(kind, names)| named(kind, names)));
-    let taken = |t: &portolan::xds::ClientType| {
+    assert_eq!(received, all.map(|(kind, names)| named(kind, names)));
+    let acknowledged = |t: &portolan::xds::ClientType| {
         t.acknowledged.as_ref().map(|(version, _)| version) == t.sent.as_ref().map(|sent| &sent.version)
     };
     let sotw_only = |c: &&portolan::xds::Client| c.variant == portolan::resource::Variant::Sotw;
-    world.eventually(|list| list.iter().filter(sotw_only).all(|c| c.types.iter().all(taken))).await;
+    world.eventually(|list| list.iter().filter(sotw_only).all(|c| c.types.iter().all(acknowledged))).await;
     // A removal alone goes behind the change of what referred to it.
     world.change([gone(Cluster, "new"), gone(Endpoint, "new"), route("r", "none")]);
     let mut kinds = Vec::new();
@@ -196,8 +196,8 @@ async fn the_table_of_clients_says_what_each_has() {
     let world = two().await;
     let mut stream = world.delta().await;
     stream.ask(Cluster, &[], &[]).await;
-    let told = stream.next().await;
-    stream.ack(&told).await;
+    let received = stream.next().await;
+    stream.ack(&received).await;
     stream.ask(Endpoint, &["a", "b"], &[]).await;
     let refused = stream.next().await;
     stream.nack(&refused, "bad").await;
@@ -216,7 +216,7 @@ async fn the_table_of_clients_says_what_each_has() {
         .collect();
     let bad = Some(("bad".to_string(), Some(refused.version.clone())));
     let expected = [
-        (Cluster, true, 0, 2, Some(told.version.clone()), Some(told.version), None),
+        (Cluster, true, 0, 2, Some(received.version.clone()), Some(received.version), None),
         (Endpoint, false, 2, 2, Some(refused.version), None, bad),
     ];
     assert_eq!(seen, expected);
@@ -247,10 +247,10 @@ async fn m1_answers_are_split_where_the_protocol_allows_it() {
                 if full {
                     continue;
                 }
-                let told = if i == 0 { sotw.next().await } else { delta.next().await };
-                assert!(told.bytes < 8_300, "an answer of {} bytes", told.bytes);
-                seen[i].extend(told.has.keys().cloned());
-                last.push(told);
+                let received = if i == 0 { sotw.next().await } else { delta.next().await };
+                assert!(received.bytes < 8_300, "an answer of {} bytes", received.bytes);
+                seen[i].extend(received.has.keys().cloned());
+                last.push(received);
             }
         }
         assert!(last.len() > 10);
@@ -259,8 +259,8 @@ async fn m1_answers_are_split_where_the_protocol_allows_it() {
     }
     let mut sotw = world.sotw().await;
     sotw.ask(Cluster, &[]).await;
-    let told = sotw.next().await;
-    assert!(told.bytes > 20_000 && told.has.len() == 500, "clusters cannot be split");
+    let received = sotw.next().await;
+    assert!(received.bytes > 20_000 && received.has.len() == 500, "clusters cannot be split");
     let mut delta = world.delta().await;
     delta.ask(Cluster, &[], &[]).await;
     assert!(delta.next().await.bytes < 8_300);
@@ -273,10 +273,10 @@ async fn m2_m3_thousands_of_names_are_asked_for_and_acknowledged() {
     let names: Vec<&str> = names.iter().map(|n| &**n).collect();
     let mut stream = world.sotw().await;
     stream.ask(Endpoint, &names).await;
-    let told = stream.next().await;
-    assert_eq!(told.has.len(), 5_000);
+    let received = stream.next().await;
+    assert_eq!(received.has.len(), 5_000);
     for round in 2..12 {
-        stream.ask_as(Endpoint, &names, "v", &told.nonce).await;
+        stream.ask_as(Endpoint, &names, "v", &received.nonce).await;
         world.change([assignment(names[77], round)]);
         stream.next().await.is(Endpoint, &[(names[77], &round.to_string())], &[]);
     }

@@ -21,8 +21,8 @@ impl Witness {
     async fn of(world: &World) -> Witness {
         let mut stream = world.sotw().await;
         stream.ask(Cluster, &[]).await;
-        let told = stream.next().await;
-        stream.ack(&told, &[]).await;
+        let received = stream.next().await;
+        stream.ack(&received, &[]).await;
         Witness(stream)
     }
 

@@ -25,9 +25,9 @@ async fn what_clients_ask_take_and_refuse_is_counted() {
     check(&world, &[]).await;
     let mut sotw = world.sotw().await;
     sotw.ask(Cluster, &[]).await;
-    let told = sotw.next().await;
-    let mut bytes = told.bytes as u64;
-    sotw.ack(&told, &[]).await;
+    let received = sotw.next().await;
+    let mut bytes = received.bytes as u64;
+    sotw.ack(&received, &[]).await;
     let mut delta = world.delta().await;
     delta.ask(Endpoint, &["a", "b"], &[]).await;
     // What there is, and what there is not.
@@ -35,9 +35,9 @@ async fn what_clients_ask_take_and_refuse_is_counted() {
     let endpoint_bytes = (first.bytes + second.bytes) as u64;
     delta.ack(&second).await;
     world.change([cluster("a", "2")]);
-    let told = sotw.next().await;
-    bytes += told.bytes as u64;
-    sotw.nack(&told, &[], "no").await;
+    let received = sotw.next().await;
+    bytes += received.bytes as u64;
+    sotw.nack(&received, &[], "no").await;
     let mut unknown = sotw_request(Cluster, &[], "", "");
     unknown.type_url = "type.googleapis.com/nobody.knows.This".into();
     sotw.request(unknown).await;

@@ -34,8 +34,8 @@ async fn s03_an_acknowledgement_is_not_answered_and_needs_no_node() {
     let world = two().await;
     let mut stream = world.sotw().await;
     stream.ask(Cluster, &[]).await;
-    let told = stream.next().await;
-    let mut ack = sotw_request(Cluster, &[], &told.version, &told.nonce);
+    let received = stream.next().await;
+    let mut ack = sotw_request(Cluster, &[], &received.version, &received.nonce);
     ack.node = None;
     stream.request(ack).await;
     stream.nothing_more().await;
@@ -56,8 +56,8 @@ async fn s05_only_changed_assignments_are_sent() {
     let world = two().await;
     let mut stream = world.sotw().await;
     stream.ask(Endpoint, &["a", "b"]).await;
-    let told = stream.next().await;
-    stream.ack(&told, &["a", "b"]).await;
+    let received = stream.next().await;
+    stream.ack(&received, &["a", "b"]).await;
     world.change([assignment("b", 2)]);
     stream.next().await.is(Endpoint, &[("b", "2")], &[]);
 }
@@ -67,16 +67,16 @@ async fn s06_s21_clusters_are_sent_whole_and_what_is_absent_has_gone() {
     let world = two().await;
     let mut stream = world.sotw().await;
     stream.ask(Cluster, &[]).await;
-    let told = stream.next().await;
-    stream.ack(&told, &[]).await;
+    let received = stream.next().await;
+    stream.ack(&received, &[]).await;
     world.change([cluster("b", "2")]);
-    let told = stream.next().await;
-    told.is(Cluster, &[("a", "1"), ("b", "2")], &[]);
-    stream.ack(&told, &[]).await;
+    let received = stream.next().await;
+    received.is(Cluster, &[("a", "1"), ("b", "2")], &[]);
+    stream.ack(&received, &[]).await;
     world.change([gone(Cluster, "a")]);
-    let told = stream.next().await;
-    told.is(Cluster, &[("b", "2")], &[]);
-    stream.ack(&told, &[]).await;
+    let received = stream.next().await;
+    received.is(Cluster, &[("b", "2")], &[]);
+    stream.ack(&received, &[]).await;
     world.change([gone(Cluster, "b")]);
     stream.next().await.is(Cluster, &[], &[]);
 }
@@ -86,11 +86,11 @@ async fn s07_g2_a_refusal_is_not_answered_but_the_next_change_is() {
     let world = two().await;
     let mut stream = world.sotw().await;
     stream.ask(Cluster, &[]).await;
-    let told = stream.next().await;
-    stream.nack(&told, &[], "bad cluster a").await;
+    let received = stream.next().await;
+    stream.nack(&received, &[], "bad cluster a").await;
     stream.nothing_more().await;
     let refused = world.clients.list()[0].types[0].refused.clone().unwrap();
-    assert_eq!((&*refused.message, refused.version.map(version_text)), ("bad cluster a", Some(told.version)));
+    assert_eq!((&*refused.message, refused.version.map(version_text)), ("bad cluster a", Some(received.version)));
     world.change([cluster("a", "2")]);
     stream.next().await.is(Cluster, &[("a", "2"), ("b", "1")], &[]);
 }
@@ -100,9 +100,9 @@ async fn s08_added_names_are_answered_though_nothing_changed() {
     let world = two().await;
     let mut stream = world.sotw().await;
     stream.ask(Endpoint, &["a"]).await;
-    let told = stream.next().await;
-    stream.ack(&told, &["a"]).await;
-    stream.ask_as(Endpoint, &["a", "b"], &told.version, &told.nonce).await;
+    let received = stream.next().await;
+    stream.ack(&received, &["a"]).await;
+    stream.ask_as(Endpoint, &["a", "b"], &received.version, &received.nonce).await;
     stream.next().await.is(Endpoint, &[("b", "1")], &[]);
 }
 
@@ -111,9 +111,9 @@ async fn s09_what_was_dropped_and_is_wanted_again_is_sent_again() {
     let world = two().await;
     let mut stream = world.sotw().await;
     stream.ask(Endpoint, &["a", "b"]).await;
-    let told = stream.next().await;
-    stream.ack(&told, &["b"]).await;
-    stream.ack(&told, &["a", "b"]).await;
+    let received = stream.next().await;
+    stream.ack(&received, &["b"]).await;
+    stream.ack(&received, &["a", "b"]).await;
     stream.next().await.is(Endpoint, &[("a", "1")], &[]);
 }
 
@@ -122,8 +122,8 @@ async fn s10_what_was_dropped_is_not_sent() {
     let world = two().await;
     let mut stream = world.sotw().await;
     stream.ask(Endpoint, &["a", "b"]).await;
-    let told = stream.next().await;
-    stream.ack(&told, &["b"]).await;
+    let received = stream.next().await;
+    stream.ack(&received, &["b"]).await;
     stream.nothing_more().await;
     world.change([assignment("a", 2)]);
     stream.nothing_more().await;
@@ -136,9 +136,9 @@ async fn s11_a_missing_assignment_is_answered_empty_and_sent_when_it_appears() {
     let world = two().await;
     let mut stream = world.sotw().await;
     stream.ask(Endpoint, &["later"]).await;
-    let told = stream.next().await;
-    told.is(Endpoint, &[("later", "-")], &[]);
-    stream.ack(&told, &["later"]).await;
+    let received = stream.next().await;
+    received.is(Endpoint, &[("later", "-")], &[]);
+    stream.ack(&received, &["later"]).await;
     world.change([assignment("later", 7)]);
     stream.next().await.is(Endpoint, &[("later", "7")], &[]);
 }
@@ -148,8 +148,8 @@ async fn s11_an_assignment_that_goes_is_sent_empty() {
     let world = two().await;
     let mut stream = world.sotw().await;
     stream.ask(Endpoint, &["a", "b"]).await;
-    let told = stream.next().await;
-    stream.ack(&told, &["a", "b"]).await;
+    let received = stream.next().await;
+    stream.ack(&received, &["a", "b"]).await;
     world.change([gone(Endpoint, "a")]);
     stream.next().await.is(Endpoint, &[("a", "-")], &[]);
 }
@@ -159,9 +159,9 @@ async fn s11_a_missing_assignment_is_answered_only_once_absence_is_certain() {
     let world = World::with(|_| {}, Readiness::Partial, vec![assignment("a", 1)]).await;
     let mut stream = world.sotw().await;
     stream.ask(Endpoint, &["a", "b"]).await;
-    let told = stream.next().await;
-    told.is(Endpoint, &[("a", "1")], &[]);
-    stream.ack(&told, &["a", "b"]).await;
+    let received = stream.next().await;
+    received.is(Endpoint, &[("a", "1")], &[]);
+    stream.ack(&received, &["a", "b"]).await;
     world.become_ready(Readiness::Complete, []);
     stream.next().await.is(Endpoint, &[("b", "-")], &[]);
 }
@@ -186,9 +186,9 @@ async fn s13_no_names_after_some_means_none() {
     let world = two().await;
     let mut stream = world.sotw().await;
     stream.ask(Cluster, &["a"]).await;
-    let told = stream.next().await;
-    told.is(Cluster, &[("a", "1")], &[]);
-    stream.ack(&told, &[]).await;
+    let received = stream.next().await;
+    received.is(Cluster, &[("a", "1")], &[]);
+    stream.ack(&received, &[]).await;
     stream.nothing_more().await;
     world.change([cluster("a", "2"), cluster("b", "2")]);
     stream.nothing_more().await;
@@ -235,8 +235,8 @@ async fn s15_clusters_and_endpoints_do_not_wait_for_each_other() {
     stream.ask(Cluster, &[]).await;
     stream.next().await; // not acknowledged
     stream.ask(Endpoint, &["a"]).await;
-    let told = stream.next().await;
-    stream.ack(&told, &["a"]).await;
+    let received = stream.next().await;
+    stream.ack(&received, &["a"]).await;
     world.change([assignment("a", 2)]);
     stream.next().await.is(Endpoint, &[("a", "2")], &[]);
 }
@@ -261,12 +261,12 @@ async fn s19_g7_changes_that_come_while_an_answer_is_in_flight_go_together() {
     let world = World::with(|o| o.ack_patience = DEADLINE * 9, Readiness::Complete, vec![cluster("a", "1")]).await;
     let mut stream = world.sotw().await;
     stream.ask(Cluster, &[]).await;
-    let told = stream.next().await;
+    let received = stream.next().await;
     for value in ["2", "3", "4"] {
         world.change([cluster("a", value)]);
         stream.nothing_more().await;
     }
-    stream.ack(&told, &[]).await;
+    stream.ack(&received, &[]).await;
     stream.next().await.is(Cluster, &[("a", "4")], &[]);
     stream.nothing_more().await;
 }

@@ -2,9 +2,8 @@
 
 use super::super::table::Table;
 use crate::{
+    probe::{Answer, ProbeError, TYPES, Verdict, probe, verdict},
     resource::Kind,
-    translate::istio::{Verdict, verdict},
-    xds::{PROBED_TYPES, ProbeError, Probed, probe},
 };
 use clap::Args;
 use serde_json::Value;
@@ -45,7 +44,7 @@ pub(in crate::cli) enum Error {
         #[source]
         source: serde_json::Error,
     },
-    #[error("{text}\n{types} of {} types were not answered within {seconds} s: an Istiod that starts waits for them, one that runs keeps what it has; /ready of the admin address says why", PROBED_TYPES.len())]
+    #[error("{text}\n{types} of {} types were not answered within {seconds} s: an Istiod that starts waits for them, one that runs keeps what it has; /ready of the admin address says why", TYPES.len())]
     Waits { text: String, types: usize, seconds: u64 },
     #[error("{text}\nan Istiod would not take {count} of the resources")]
     Bad { text: String, count: usize },
@@ -81,18 +80,18 @@ fn read(path: &PathBuf) -> Result<Held, Error> {
     Ok(all.iter().filter_map(resource).collect())
 }
 
-fn report(answers: &[Probed], held: Option<&Held>, seconds: u64) -> Result<String, Error> {
+fn report(answers: &[Answer], held: Option<&Held>, seconds: u64) -> Result<String, Error> {
     let mut types = Table::new(["TYPE", "ANSWERED AFTER", "RESOURCES", "BYTES"]);
-    for asked in PROBED_TYPES {
+    for asked in TYPES {
         let answer = answers.iter().find(|answer| answer.type_url == asked);
-        let cell = |show: &dyn Fn(&Probed) -> String| answer.map(show).unwrap_or_default();
+        let cell = |show: &dyn Fn(&Answer) -> String| answer.map(show).unwrap_or_default();
         let after = answer.map_or("not at all".into(), |a| format!("{} ms", a.after.as_millis()));
         types.row([asked.into(), after, cell(&|a| a.resources.len().to_string()), cell(&|a| a.bytes.to_string())]);
     }
     let mut text = types.to_string();
     let (mut resources, mut bad) = (table(), 0);
     let held = held.cloned().unwrap_or_default();
-    for (asked, kind) in PROBED_TYPES.iter().filter_map(|asked| Some((asked, Kind::of(asked)?))) {
+    for (asked, kind) in TYPES.iter().filter_map(|asked| Some((asked, Kind::of(asked)?))) {
         let own =
             held.iter().filter(|((of, _), _)| *of == kind).map(|((_, name), version)| (name.clone(), version.clone()));
         match answers.iter().find(|answer| answer.type_url == *asked) {
@@ -101,7 +100,7 @@ fn report(answers: &[Probed], held: Option<&Held>, seconds: u64) -> Result<Strin
         }
     }
     text += &format!("\n{resources}");
-    let missing = PROBED_TYPES.iter().filter(|asked| !answers.iter().any(|a| a.type_url == **asked)).count();
+    let missing = TYPES.iter().filter(|asked| !answers.iter().any(|a| a.type_url == **asked)).count();
     match (missing, bad) {
         (0, 0) => Ok(text),
         (0, count) => Err(Error::Bad { text, count }),
@@ -129,11 +128,11 @@ fn waiting(table: &mut Table<4>, kind: Kind, held: BTreeMap<String, String>) {
 }
 
 /// What an Istiod makes of each item. Returns how many it does not take.
-fn judged(table: &mut Table<4>, kind: Kind, list: &Probed, held: BTreeMap<String, String>) -> usize {
+fn judged(table: &mut Table<4>, kind: Kind, list: &Answer, held: BTreeMap<String, String>) -> usize {
     let (mut gone, mut bad) = (held, 0);
     for (type_url, bytes) in &list.resources {
         let (name, version, does, why) = match verdict(kind, type_url, bytes) {
-            Verdict::Taken { name, version } => {
+            Verdict::Accepted { name, version } => {
                 let does = match gone.remove(&name) {
                     Some(known) if known == version => "has it",
                     Some(_) => "changes it",
@@ -163,8 +162,8 @@ fn judged(table: &mut Table<4>, kind: Kind, list: &Probed, held: BTreeMap<String
 mod tests {
     use super::*;
 
-    fn answered(types: &[&str]) -> Vec<Probed> {
-        let answer = |type_url: &&str| Probed {
+    fn answered(types: &[&str]) -> Vec<Answer> {
+        let answer = |type_url: &&str| Answer {
             type_url: type_url.to_string(),
             resources: Vec::new(),
             bytes: 60,
@@ -176,21 +175,21 @@ mod tests {
     #[test]
     fn with_all_types_answered_what_is_held_and_not_listed_is_deleted() {
         let held = Held::from([((Kind::ServiceEntry, "ns/a".into()), "v".into())]);
-        let text = report(&answered(&PROBED_TYPES), Some(&held), 5).unwrap();
+        let text = report(&answered(&TYPES), Some(&held), 5).unwrap();
         assert!(text.contains("ns/a   v        deletes it  the list lacks it"), "{text}");
     }
 
     #[test]
     fn without_a_list_everything_is_kept_and_the_check_fails() {
         let held = Held::from([((Kind::ServiceEntry, "ns/a".into()), "v".into())]);
-        let others: Vec<&str> = PROBED_TYPES.into_iter().filter(|t| Kind::of(t) != Some(Kind::ServiceEntry)).collect();
+        let others: Vec<&str> = TYPES.into_iter().filter(|t| Kind::of(t) != Some(Kind::ServiceEntry)).collect();
         let error = report(&answered(&others), Some(&held), 5).unwrap_err().to_string();
         assert!(error.contains("keeps it") && error.contains("1 of 16 types were not answered within 5 s"), "{error}");
     }
 
     #[test]
     fn an_item_that_is_refused_keeps_and_one_that_is_unreadable_deletes() {
-        let mut answers = answered(&PROBED_TYPES);
+        let mut answers = answered(&TYPES);
         let list = answers.iter_mut().find(|a| Kind::of(&a.type_url) == Some(Kind::ServiceEntry)).unwrap();
         list.resources.push(("something".into(), bytes::Bytes::new()));
         let error = report(&answers, None, 5).unwrap_err().to_string();

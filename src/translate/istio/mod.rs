@@ -15,11 +15,9 @@ mod subject;
 #[cfg(test)]
 mod tests;
 mod validate;
-mod verdict;
 
 pub use options::{EndpointLabels, Location, Options, Ports, Rules};
 pub use validate::{Refusal, refusal};
-pub use verdict::{Verdict, verdict};
 
 use super::{Rejected, Why};
 use crate::{

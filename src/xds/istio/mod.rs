@@ -5,7 +5,7 @@
 //!
 //! - it asks for all its types at once and starts only when each was answered; so each is, with nothing in it where nothing
 //!   feeds it;
-//! - what a list lacks it deletes; so a type's first list waits until all its sources were heard, and an Istiod that holds
+//! - what a list lacks it deletes; so a type's first list waits until all its sources were read, and an Istiod that holds
 //!   resources of it keeps them meanwhile;
 //! - its first requests carry a nonce that nobody gave it; so a type's first request subscribes, whatever its nonce;
 //! - it never refuses, and decodes every list whole; so lists go at a [`Pace`], and none when nothing changed;
@@ -20,11 +20,11 @@ mod pace;
 mod tests;
 
 use super::{
-    answer::{Contents, Outgoing, head, messages},
     event::Event,
-    frames::Message,
+    grpc_messages::Message,
     node::Node,
     request::{Raw, Request, error_message},
+    response::{Contents, Outgoing, head, messages},
     session::{Rules, SessionError},
 };
 use crate::resource::{Generation, Kind, Readiness, Resource, Variant, ViewGeneration, version_hash, version_text};
@@ -38,7 +38,7 @@ const MOST_TYPES: usize = 64;
 /// Istiod's longest has 45.
 const LONGEST_TYPE: usize = 256;
 
-/// Whether a stream is an Istiod's, by its first request: it says so itself, or asks for a type in Istio's way, which is
+/// Whether a stream is an Istiod's, by its first request: its node has `GENERATOR: api`, or it asks for a type in Istio's way, which is
 /// `group/version/Kind`; all others' types have one slash.
 pub fn speaks(node: &Node, type_url: &str) -> bool {
     let says_so = node.metadata.get("GENERATOR").is_some_and(|generator| generator == "api");
@@ -77,7 +77,7 @@ struct List {
 }
 
 impl Session {
-    /// A stream of that node, on which nothing was said.
+    /// A stream of that node, without any request yet.
     pub fn new(node: &Node, rules: Arc<Rules>) -> Self {
         let revision = node.metadata.get("ISTIO_REVISION").filter(|revision| !revision.is_empty()).cloned();
         Session { rules, revision, types: BTreeMap::new(), last_nonce: 0, out: Outgoing::default(), events: Vec::new() }
@@ -105,7 +105,7 @@ impl Session {
         self.catch_up(view, now);
     }
 
-    /// When what is held back goes out, though the client says nothing.
+    /// When what is held back goes out, though the client sends nothing.
     pub fn due(&self) -> Option<Instant> {
         self.types.values().filter_map(|subscription| subscription.list()?.pace.due()).min()
     }

@@ -76,19 +76,20 @@ fn what_happens_is_told() {
     session.on_request(&request(V1, "a time"), &waiting, now).unwrap();
     session.on_request(&request("core/v1alpha1/MeshConfig", "a time"), &waiting, now).unwrap();
     let kind = Kind::ServiceEntry;
-    let told: Vec<Event> = session.take_events().collect();
+    let received: Vec<Event> = session.take_events().collect();
     let subscribed = Event::Subscribed { kind, type_url: V1.into(), wildcard: true, names: 0 };
     let empty = Event::Empty { type_url: "core/v1alpha1/MeshConfig".into() };
-    assert_eq!(told, [subscribed, Event::Waits { kind }, empty]);
+    assert_eq!(received, [subscribed, Event::Waits { kind }, empty]);
 
     let view = waiting.next(Readiness::Complete, [change("ns/a", Some(1), None)]).unwrap();
     session.on_generation(&view, now);
     session.on_request(&request(V1, "2"), &view, now).unwrap();
-    let told: Vec<Event> = session.take_events().collect();
+    let received: Vec<Event> = session.take_events().collect();
     let version = view.get(kind).digest();
-    let [Event::Sent { items: 1, nonce: 2, bytes, .. }, Event::Acknowledged { version: acknowledged, .. }] = told[..]
+    let [Event::Sent { items: 1, nonce: 2, bytes, .. }, Event::Acknowledged { version: acknowledged, .. }] =
+        received[..]
     else {
-        panic!("{told:?}")
+        panic!("{received:?}")
     };
     assert_eq!((acknowledged, bytes > 20), (version, true));
 }
@@ -97,13 +98,13 @@ fn what_happens_is_told() {
 enum Happening {
     /// An entry appears, changes or goes.
     Changes(u8, Option<u8>, Option<&'static str>),
-    /// All sources were heard.
+    /// All sources were read.
     Complete,
     /// So many milliseconds pass.
     Time(u64),
     /// The Istiod acknowledges what it read last.
     Acknowledges,
-    /// It says something that acknowledges nothing.
+    /// It sends a request that acknowledges nothing.
     Babbles,
 }
 
@@ -190,7 +191,7 @@ impl Play {
         let mut wanted = self.wanted();
         wanted.sort();
         for list in read(&mut self.session) {
-            prop_assert_eq!(self.view.readiness(), Readiness::Complete, "a list before all sources were heard");
+            prop_assert_eq!(self.view.readiness(), Readiness::Complete, "a list before all sources were read");
             let mut has: Vec<Vec<u8>> = list.resources.iter().map(|any| any.value.to_vec()).collect();
             has.sort();
             prop_assert_eq!(&has, &wanted, "a list is the newest, and whole");

@@ -32,7 +32,7 @@ impl Session {
                 }
             } else if subscription.remove_name(name) && open {
                 match subscription.everything {
-                    // Covered by the wildcard, too, the name is still wanted: the protocol wants it told again (D12).
+                    // Covered by the wildcard, too, the name is still wanted: the protocol wants it sent again (D12).
                     true => drop(subscription.resend.insert(Name::from(*name))),
                     false => subscription.leave(name),
                 }
@@ -54,7 +54,7 @@ impl Session {
         Ok(first || list.is_some() || !request.unsubscribe.is_empty())
     }
 
-    /// Remembers what a reconnecting client has. Mostly that is just what there is, which a sum tells without a look-up.
+    /// Remembers what a reconnecting client has. Mostly that is just what there is, which a sum shows without a look-up.
     fn resume(&mut self, kind: Kind, has: &[(&[u8], &[u8])], view: &ViewGeneration) -> Result<(), SessionError> {
         let limit = self.rules.names;
         if has.len() > limit {

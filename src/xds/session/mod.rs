@@ -9,7 +9,7 @@
 //! - what is wanted and differs goes out, unless an answer of the type is in flight: then it waits for the acknowledgement,
 //!   at most for the patience. What is asked for goes out at once;
 //! - a cluster that was sent makes its assignment, where subscribed to, go out behind it (Envoy warms until it comes);
-//! - what must be told is sent in the order clusters, endpoints, listeners, routes, and removals last, in the order
+//! - what must be sent goes in the order clusters, endpoints, listeners, routes, and removals last, in the order
 //!   listeners, routes, clusters, endpoints.
 //!
 //! Invariant: for every name that is wanted, `sent` has the version that the client has once all frames are read.
@@ -20,16 +20,14 @@ mod step;
 mod subscription;
 
 #[cfg(test)]
-mod model;
-#[cfg(test)]
 mod tests;
 
 use super::{
-    answer::{Outgoing, head, messages, removals},
     event::Event,
-    frames::Message,
+    grpc_messages::Message,
     names::{Interner, Names, NamesError},
     request::{Listed, Raw, Request, RequestError, error_message},
+    response::{Outgoing, head, messages, removals},
 };
 use crate::resource::{ENVOY_KINDS, Kind, Name, Resource, Variant, ViewGeneration, version_text};
 use bytes::Bytes;
@@ -102,7 +100,7 @@ pub struct Session {
 const REMOVAL_ORDER: [Kind; ENVOY_KINDS] = [Kind::Listener, Kind::Route, Kind::Cluster, Kind::Endpoint];
 
 impl Session {
-    /// A stream on which nothing was said. `implied` is the type that its method serves; `None` for the aggregated one.
+    /// A stream without any request yet. `implied` is the type that its method serves; `None` for the aggregated one.
     pub fn new(variant: Variant, implied: Option<Kind>, rules: Arc<Rules>) -> Self {
         Session {
             rules,
@@ -144,7 +142,7 @@ impl Session {
         self.catch_up(view, now);
     }
 
-    /// When what is held back goes out, though the client says nothing.
+    /// When what is held back goes out, though the client sends nothing.
     pub fn due(&self) -> Option<Instant> {
         let held = self.subscriptions.iter().filter(|s| s.held_back);
         held.filter_map(|s| s.in_flight).min().map(|since| since + self.rules.ack_patience)
@@ -171,7 +169,7 @@ impl Session {
         }
     }
 
-    /// The nonce decides only this: whether the request answers our last answer. Refusals are told by the error alone (G2).
+    /// The nonce decides only this: whether the request answers our last answer. A refusal is known by its error alone (G2).
     fn acknowledge(&mut self, kind: Kind, request: &Request<'_>) {
         let subscription = &mut self.subscriptions[kind as usize];
         let nonce = request.nonce.parse().unwrap_or(0);
@@ -236,19 +234,19 @@ impl Session {
         }
     }
 
-    /// State of the world tells a removal by an empty assignment: a missing one would not drain (fact 0.4).
+    /// State of the world sends a removal as an empty assignment: a missing one would not drain (fact 0.4).
     fn removals<'a>(
         &self,
         removed: impl Iterator<Item = &'a Name>,
         view: &ViewGeneration,
         kind: Kind,
-    ) -> Vec<super::answer::Message> {
+    ) -> Vec<super::response::Message> {
         let limit = self.split_at(kind);
         match self.variant {
             Variant::Delta => removals(removed, limit),
             Variant::Sotw => {
                 let absent = removed.map(|name| Arc::new(Resource::absent_assignment(name))).collect();
-                messages(super::answer::Contents::Some(absent), view.get(kind), self.variant, limit)
+                messages(super::response::Contents::Some(absent), view.get(kind), self.variant, limit)
             }
         }
     }
@@ -260,7 +258,7 @@ impl Session {
         }
     }
 
-    fn send(&mut self, kind: Kind, view: &ViewGeneration, messages: Vec<super::answer::Message>, now: Instant) {
+    fn send(&mut self, kind: Kind, view: &ViewGeneration, messages: Vec<super::response::Message>, now: Instant) {
         let subscription = &mut self.subscriptions[kind as usize];
         let version = subscription.set_version(kind, self.variant, view.get(kind));
         let text = version_text(version);

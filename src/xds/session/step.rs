@@ -2,11 +2,11 @@
 
 use super::{
     Session, State,
-    subscription::{Subscription, tells_missing},
+    subscription::{Subscription, reports_missing},
 };
 use crate::{
     resource::{Generation, Kind, Name, Readiness, Resource, Variant, ViewGeneration},
-    xds::answer::Contents,
+    xds::response::Contents,
 };
 use imbl::ordmap::DiffItem;
 use std::{collections::BTreeSet, sync::Arc};
@@ -19,7 +19,7 @@ pub(super) struct Step {
     pub(super) contents: Option<Contents>,
     /// A whole answer that only lacks what was removed: goes out with the removals.
     pub(super) late: Option<Contents>,
-    /// Names to tell as removed.
+    /// Names to send as removed.
     pub(super) removed: BTreeSet<Name>,
 }
 
@@ -44,8 +44,8 @@ impl Session {
         let clusters = &self.subscriptions[Kind::Cluster as usize];
         let clusters_came_whole = clusters.state == State::Open && clusters.resumed.is_none();
         let subscription = &mut self.subscriptions[kind as usize];
-        let tell = complete && !subscription.untold.is_empty();
-        if !(first || tell || subscription.whole || !subscription.resend.is_empty()) {
+        let report = complete && !subscription.unreported.is_empty();
+        if !(first || report || subscription.whole || !subscription.resend.is_empty()) {
             if subscription.sent.ptr_eq(generation.versions()) {
                 return None;
             }
@@ -62,15 +62,15 @@ impl Session {
             true => subscription.first_difference(kind, self.variant, generation, complete)?,
             false => subscription.difference(generation),
         };
-        subscription.add_asked(&mut difference, generation, tell);
+        subscription.add_asked(&mut difference, generation, report);
         subscription.sent = generation.versions().clone();
-        if tells_missing(self.variant, kind) {
+        if reports_missing(self.variant, kind) {
             match complete {
                 true => difference.removed.extend(difference.missing.drain(..)),
-                false => subscription.tell_later(difference.missing.drain(..)),
+                false => subscription.report_later(difference.missing.drain(..)),
             }
         } else {
-            // What is absent from a whole answer is thereby told as missing.
+            // What is absent from a whole answer is thereby reported as missing.
             difference.expected |= kind.whole_state() && !difference.missing.is_empty();
         }
         if kind == Kind::Cluster {
@@ -104,7 +104,7 @@ impl Session {
     fn warm(&mut self, difference: &Difference, generation: &Generation) {
         let resumed = self.subscriptions[Kind::Cluster as usize].resumed.is_some();
         let endpoints = &mut self.subscriptions[Kind::Endpoint as usize];
-        // A reconnecting client that is about to say which assignments it has will need those of changed clusters again.
+        // A reconnecting client that is about to list the assignments that it has will need those of changed clusters again.
         let coming = endpoints.state != State::Open && resumed && self.variant == Variant::Delta;
         if endpoints.state != State::Open && !coming {
             return;
@@ -171,7 +171,7 @@ impl Subscription {
     }
 
     /// Adds what must be sent whatever the client has.
-    fn add_asked(&mut self, difference: &mut Difference, generation: &Generation, tell: bool) {
+    fn add_asked(&mut self, difference: &mut Difference, generation: &Generation, report: bool) {
         let mut resend = std::mem::take(&mut self.resend);
         if std::mem::take(&mut self.whole) {
             difference.whole = true;
@@ -189,9 +189,9 @@ impl Subscription {
                 }
             }
         }
-        if tell {
-            let untold = std::mem::take(&mut self.untold);
-            let gone = untold.into_iter().filter(|name| self.wants(name) && generation.get(name).is_none());
+        if report {
+            let unreported = std::mem::take(&mut self.unreported);
+            let gone = unreported.into_iter().filter(|name| self.wants(name) && generation.get(name).is_none());
             difference.missing.extend(gone);
         }
     }
@@ -209,7 +209,7 @@ impl Difference {
     fn into_step(self, kind: Kind, variant: Variant, subscription: &Subscription, generation: &Generation) -> Step {
         let Difference { whole, changed, removed, expected, .. } = self;
         if variant == Variant::Sotw && kind.whole_state() {
-            // Removals are told by absence: alone they can go last, together with additions they go with them.
+            // Removals show by absence: alone they can go last, together with additions they go with them.
             let now = whole || expected || !changed.is_empty();
             let contents = || Some(subscription.contents(generation));
             return match (now, removed.is_empty()) {
@@ -218,7 +218,7 @@ impl Difference {
                 (false, true) => Step::default(),
             };
         }
-        let removed = if tells_missing(variant, kind) { removed } else { BTreeSet::new() };
+        let removed = if reports_missing(variant, kind) { removed } else { BTreeSet::new() };
         let all = whole || (!changed.is_empty() && changed.len() == generation.len());
         let contents = if all { subscription.contents(generation) } else { Contents::Some(changed) };
         let wanted = !contents.is_empty(generation) || (expected && removed.is_empty());

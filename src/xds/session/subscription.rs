@@ -21,7 +21,7 @@ pub(super) enum State {
     Open,
 }
 
-/// What a reconnecting client said it has.
+/// What a reconnecting client has, by its own word.
 #[derive(Debug)]
 pub(super) struct Resumed {
     /// The digest of that; `None` if it is not one of ours.
@@ -54,7 +54,7 @@ pub(super) struct Subscription {
     /// These must be sent, whatever the client has: they were asked for, or their cluster was sent.
     pub(super) resend: BTreeSet<Name>,
     /// Asked for and missing, but absence proves nothing yet.
-    pub(super) untold: BTreeSet<Name>,
+    pub(super) unreported: BTreeSet<Name>,
     /// An answer was sent at that time and is not acknowledged.
     pub(super) in_flight: Option<Instant>,
     /// Something may have changed that waits for the answer in flight.
@@ -157,12 +157,12 @@ impl Subscription {
         self.left = OrdMap::new();
     }
 
-    /// Keeps names that are missing until absence is certain; only those that are still wanted, lest a client that goes
-    /// from name to name fills the memory.
-    pub(super) fn tell_later(&mut self, missing: impl ExactSizeIterator<Item = Name>) {
+    /// Keeps names that are missing until absence is certain; only those that are still wanted, so that a client that goes
+    /// from name to name does not fill the memory.
+    pub(super) fn report_later(&mut self, missing: impl ExactSizeIterator<Item = Name>) {
         if missing.len() > 0 {
-            let known = std::mem::take(&mut self.untold);
-            self.untold = known.into_iter().chain(missing).filter(|name| self.wants(name)).collect();
+            let known = std::mem::take(&mut self.unreported);
+            self.unreported = known.into_iter().chain(missing).filter(|name| self.wants(name)).collect();
         }
     }
 
@@ -213,8 +213,8 @@ impl Subscription {
     }
 }
 
-/// Whether names that are asked for and missing are told to the client: incremental as removed, state of the world as an
-/// assignment without endpoints. Other types of the latter have no way to say it but a whole answer, or none.
-pub(super) fn tells_missing(variant: Variant, kind: Kind) -> bool {
+/// Whether names that are asked for and missing are reported to the client: incremental as removed, state of the
+/// world as an assignment without endpoints. Other types of the latter have no way for it but a whole answer, or none.
+pub(super) fn reports_missing(variant: Variant, kind: Kind) -> bool {
     variant == Variant::Delta || kind == Kind::Endpoint
 }

@@ -2,7 +2,7 @@
 
 use super::{
     event::Event,
-    frames::Message,
+    grpc_messages::Message,
     istio,
     node::Node,
     request::{Raw, Request},
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use std::{sync::Arc, vec::Drain};
 use tokio::time::Instant;
 
-/// What a stream's method says of it.
+/// What a stream's gRPC method fixes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Method {
     pub(super) variant: Variant,
@@ -42,37 +42,37 @@ impl Dialect {
 
 /// The state of one stream.
 #[derive(Debug)]
-pub(super) enum Dialog {
+pub(super) enum Protocol {
     /// Clusters, assignments, listeners, routes.
     Envoy(Box<session::Session>),
     /// Istio's objects.
     Istio(istio::Session),
 }
 
-impl Dialog {
+impl Protocol {
     /// By the stream's method and its first request.
     pub(super) fn new(
         method: Method,
         node: &Node,
         message: &Message,
         rules: Arc<Rules>,
-    ) -> Result<Dialog, SessionError> {
+    ) -> Result<Protocol, SessionError> {
         let Method { variant, implied } = method;
         let raw = Raw::of(variant, message, [].iter());
         let first = Request::read(variant, &raw)?;
         if implied.is_some() || !istio::speaks(node, first.type_url) {
-            return Ok(Dialog::Envoy(Box::new(session::Session::new(variant, implied, rules))));
+            return Ok(Protocol::Envoy(Box::new(session::Session::new(variant, implied, rules))));
         }
         match variant {
-            Variant::Sotw => Ok(Dialog::Istio(istio::Session::new(node, rules))),
+            Variant::Sotw => Ok(Protocol::Istio(istio::Session::new(node, rules))),
             Variant::Delta => Err(SessionError::IstioByDelta),
         }
     }
 
     pub(super) fn dialect(&self) -> Dialect {
         match self {
-            Dialog::Envoy(_) => Dialect::Envoy,
-            Dialog::Istio(_) => Dialect::Istio,
+            Protocol::Envoy(_) => Dialect::Envoy,
+            Protocol::Istio(_) => Dialect::Istio,
         }
     }
 
@@ -83,36 +83,36 @@ impl Dialog {
         now: Instant,
     ) -> Result<(), SessionError> {
         match self {
-            Dialog::Envoy(session) => session.on_request(message, view, now),
-            Dialog::Istio(session) => session.on_request(message, view, now),
+            Protocol::Envoy(session) => session.on_request(message, view, now),
+            Protocol::Istio(session) => session.on_request(message, view, now),
         }
     }
 
     pub(super) fn on_generation(&mut self, view: &ViewGeneration, now: Instant) {
         match self {
-            Dialog::Envoy(session) => session.on_generation(view, now),
-            Dialog::Istio(session) => session.on_generation(view, now),
+            Protocol::Envoy(session) => session.on_generation(view, now),
+            Protocol::Istio(session) => session.on_generation(view, now),
         }
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
         match self {
-            Dialog::Envoy(session) => session.due(),
-            Dialog::Istio(session) => session.due(),
+            Protocol::Envoy(session) => session.due(),
+            Protocol::Istio(session) => session.due(),
         }
     }
 
     pub(super) fn next_frame(&mut self) -> Option<Bytes> {
         match self {
-            Dialog::Envoy(session) => session.next_frame(),
-            Dialog::Istio(session) => session.next_frame(),
+            Protocol::Envoy(session) => session.next_frame(),
+            Protocol::Istio(session) => session.next_frame(),
         }
     }
 
     pub(super) fn take_events(&mut self) -> Drain<'_, Event> {
         match self {
-            Dialog::Envoy(session) => session.take_events(),
-            Dialog::Istio(session) => session.take_events(),
+            Protocol::Envoy(session) => session.take_events(),
+            Protocol::Istio(session) => session.take_events(),
         }
     }
 }

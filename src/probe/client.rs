@@ -1,7 +1,7 @@
-//! Asks a server of config sources what an Istiod would ask, as a client: for `portolan istio check`.
+//! Asks a server of config sources what an Istiod would ask, as a client.
 //!
 //! It sends the first requests of a current Istiod, all at once, and takes answers until each type has one or the time is
-//! over. It holds nothing and refuses nothing; what to make of the answers is the caller's to say.
+//! over. It holds nothing and refuses nothing; the caller judges the answers.
 
 use bytes::{Buf, BufMut, Bytes};
 use http::uri::PathAndQuery;
@@ -67,7 +67,7 @@ pub enum ProbeError {
     Connect {
         /// Where.
         address: String,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: tonic::transport::Error,
     },
@@ -76,7 +76,7 @@ pub enum ProbeError {
     Stream {
         /// Where.
         address: String,
-        /// What it says.
+        /// Its answer.
         #[source]
         source: Box<Status>,
     },
@@ -92,7 +92,7 @@ pub async fn probe(address: &str, revision: &str, limit: Duration) -> Result<Vec
 
     let requests = TYPES.into_iter().enumerate().map(|(place, t)| request(t, (place == 0).then(|| node(revision))));
     let first: Vec<DiscoveryRequest> = requests.collect();
-    // The stream stays open behind the requests: its end would be taken for ours.
+    // The stream stays open behind the requests: the server would take its end for ours.
     let body = futures_util::StreamExt::chain(futures_util::stream::iter(first), futures_util::stream::pending());
     let refused = |source: Status| ProbeError::Stream { address: address.to_owned(), source: Box::new(source) };
     let opened = timeout(limit, grpc.streaming(tonic::Request::new(body), PathAndQuery::from_static(PATH), Discovery));

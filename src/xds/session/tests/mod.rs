@@ -1,11 +1,11 @@
 //! Rules that need a clock or a look inside: no sockets.
 
-use super::{
-    model::{Told, answers, resource, rules},
-    *,
-};
+mod reference;
+
+use super::*;
 use crate::resource::Readiness;
 use prost::Message;
+use reference::{Received, answers, resource, rules};
 use xds_api::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 
 /// A session on a complete view, and a clock.
@@ -22,18 +22,18 @@ impl Fixture {
         Fixture { session: Session::new(variant, None, rules(usize::MAX)), view, now: Instant::now() }
     }
 
-    fn change(&mut self, kind: Kind, name: &str, value: u8) -> Vec<Told> {
+    fn change(&mut self, kind: Kind, name: &str, value: u8) -> Vec<Received> {
         let change = (kind, Name::from(name), Some(resource(kind, name, value)));
         self.view = self.view.next(Readiness::Complete, [change]).unwrap();
         self.wake()
     }
 
-    fn wake(&mut self) -> Vec<Told> {
+    fn wake(&mut self) -> Vec<Received> {
         self.session.on_generation(&self.view, self.now);
         answers(&mut self.session)
     }
 
-    fn sotw(&mut self, kind: Kind, names: &[&str], nonce: &str) -> Vec<Told> {
+    fn sotw(&mut self, kind: Kind, names: &[&str], nonce: &str) -> Vec<Received> {
         let raw = DiscoveryRequest {
             type_url: kind.type_url().into(),
             resource_names: names.iter().map(|n| n.to_string()).collect(),
@@ -44,7 +44,7 @@ impl Fixture {
         answers(&mut self.session)
     }
 
-    fn delta(&mut self, kind: Kind, subscribe: &[&str], nonce: &str) -> Vec<Told> {
+    fn delta(&mut self, kind: Kind, subscribe: &[&str], nonce: &str) -> Vec<Received> {
         let raw = DeltaDiscoveryRequest {
             type_url: kind.type_url().into(),
             resource_names_subscribe: subscribe.iter().map(|n| n.to_string()).collect(),
@@ -68,9 +68,9 @@ fn g8_an_answer_in_flight_holds_the_next_back_for_the_patience_and_no_longer() {
     fixture.now += patience - Duration::from_millis(1);
     assert_eq!(fixture.wake(), []);
     fixture.now += Duration::from_millis(1);
-    let told = fixture.wake();
-    assert_eq!(told.len(), 1, "both changes go together");
-    assert_eq!(told[0].resources["aa"], resource(Kind::Cluster, "aa", 3).version());
+    let received = fixture.wake();
+    assert_eq!(received.len(), 1, "both changes go together");
+    assert_eq!(received[0].resources["aa"], resource(Kind::Cluster, "aa", 3).version());
     assert_eq!(fixture.session.due(), None);
 }
 
@@ -111,9 +111,9 @@ fn s14_a_new_cluster_that_shares_an_assignment_gets_it() {
     fixture.delta(Kind::Cluster, &[], "");
     fixture.delta(Kind::Endpoint, &["a"], "");
     fixture.now += Duration::from_secs(1);
-    let told: Vec<_> =
+    let received: Vec<_> =
         fixture.change(Kind::Cluster, "ba", 1).into_iter().flat_map(|t| t.resources.into_keys()).collect();
-    assert_eq!(told, ["ba", "a"]);
+    assert_eq!(received, ["ba", "a"]);
 }
 
 #[test]
@@ -157,8 +157,8 @@ fn a_client_that_goes_from_name_to_name_fills_no_memory() {
             };
             fixture.session.on_request(&raw.into(), &fixture.view, fixture.now).unwrap();
         }
-        let untold = &fixture.session.subscriptions[Kind::Endpoint as usize].untold;
-        assert_eq!(untold.iter().map(|n| &**n).collect::<Vec<_>>(), ["n99"], "{variant:?}");
+        let unreported = &fixture.session.subscriptions[Kind::Endpoint as usize].unreported;
+        assert_eq!(unreported.iter().map(|n| &**n).collect::<Vec<_>>(), ["n99"], "{variant:?}");
     }
 }
 
@@ -166,8 +166,8 @@ fn a_client_that_goes_from_name_to_name_fills_no_memory() {
 fn a_stream_holds_no_bodies_of_what_it_was_sent() {
     let mut fixture = Fixture::of(Variant::Delta, &[(Kind::Endpoint, "a")]);
     let old = Arc::downgrade(fixture.view.get(Kind::Endpoint).get("a").unwrap());
-    let told = fixture.delta(Kind::Endpoint, &["a"], "");
-    fixture.delta(Kind::Endpoint, &[], &told[0].nonce);
+    let received = fixture.delta(Kind::Endpoint, &["a"], "");
+    fixture.delta(Kind::Endpoint, &[], &received[0].nonce);
     fixture.change(Kind::Endpoint, "a", 2);
     assert!(old.upgrade().is_none());
 }
@@ -175,14 +175,16 @@ fn a_stream_holds_no_bodies_of_what_it_was_sent() {
 #[test]
 fn events_tell_what_was_sent_taken_and_refused() {
     let mut fixture = Fixture::of(Variant::Sotw, &[(Kind::Cluster, "aa")]);
-    let told = fixture.sotw(Kind::Cluster, &[], "");
-    fixture.sotw(Kind::Cluster, &[], &told[0].nonce);
-    fixture.sotw(Kind::Cluster, &[], &told[0].nonce);
+    let received = fixture.sotw(Kind::Cluster, &[], "");
+    fixture.sotw(Kind::Cluster, &[], &received[0].nonce);
+    fixture.sotw(Kind::Cluster, &[], &received[0].nonce);
     let kind = Kind::Cluster;
     let version = fixture.view.get(kind).digest();
     let events: Vec<_> = fixture.session.take_events().collect();
-    let [Event::Subscribed { wildcard: true, names: 0, .. }, sent, taken] = &events[..] else { panic!("{events:?}") };
+    let [Event::Subscribed { wildcard: true, names: 0, .. }, sent, acknowledged] = &events[..] else {
+        panic!("{events:?}")
+    };
     let Event::Sent { bytes, .. } = sent else { panic!("{sent:?}") };
     assert_eq!(*sent, Event::Sent { kind, version, nonce: 1, items: 1, bytes: *bytes });
-    assert_eq!(*taken, Event::Acknowledged { kind, version }, "once, though it came twice");
+    assert_eq!(*acknowledged, Event::Acknowledged { kind, version }, "once, though it came twice");
 }

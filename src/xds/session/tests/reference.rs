@@ -1,10 +1,10 @@
-//! A client, as simple as it can be: what it wants, what it was told, and what it must hold in the end.
+//! A client, as simple as it can be: what it wants, what it received, and what it must hold in the end.
 //!
 //! The property test drives a session and this client through random changes, subscriptions, acknowledgements, refusals
 //! and reconnects. Once all is quiet the client must hold exactly what the view has of what it wants, no cluster may be
 //! waiting for its assignment, and nothing more may be sent.
 
-use super::*;
+use super::super::*;
 use crate::{
     resource::{Readiness, put_field},
     xds::fields::Fields,
@@ -19,7 +19,7 @@ use xds_api::pb::{
     google::rpc::Status,
 };
 
-/// A resource whose body says its name and a value; a cluster refers to the assignment of that name without its first
+/// A resource whose body holds its name and a value; a cluster refers to the assignment of that name without its first
 /// letter, so that several can share one.
 pub(super) fn resource(kind: Kind, name: &str, value: u8) -> Resource {
     let mut body = Vec::new();
@@ -39,24 +39,24 @@ pub(super) fn rules(answer_bytes: usize) -> Arc<Rules> {
 }
 
 /// The messages in a session's frames, read.
-pub(super) fn answers(session: &mut Session) -> Vec<Told> {
+pub(super) fn answers(session: &mut Session) -> Vec<Received> {
     let mut all = Vec::new();
     while let Some(frame) = session.next_frame() {
         all.extend_from_slice(&frame);
     }
-    let (mut rest, mut told) = (&all[..], Vec::new());
+    let (mut rest, mut received) = (&all[..], Vec::new());
     while let [0, a, b, c, d, more @ ..] = rest {
         let (message, behind) = more.split_at(u32::from_be_bytes([*a, *b, *c, *d]) as usize);
-        told.push(Told::read(session.variant, message));
+        received.push(Received::read(session.variant, message));
         rest = behind;
     }
     assert!(rest.is_empty());
-    told
+    received
 }
 
 /// An answer of either variant: the version of each resource, as its body has it.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Told {
+pub(super) struct Received {
     pub(super) kind: Kind,
     pub(super) nonce: String,
     pub(super) version: String,
@@ -64,8 +64,8 @@ pub(super) struct Told {
     pub(super) removed: BTreeSet<String>,
 }
 
-impl Told {
-    fn read(variant: Variant, raw: &[u8]) -> Told {
+impl Received {
+    fn read(variant: Variant, raw: &[u8]) -> Received {
         let (type_url, nonce, version, bodies, removed) = match variant {
             Variant::Sotw => {
                 let answer = DiscoveryResponse::decode(raw).unwrap();
@@ -86,7 +86,7 @@ impl Told {
         let resources: BTreeMap<_, _> = bodies.iter().map(|any| read(&any.value)).collect();
         let removed: BTreeSet<_> = removed.into_iter().collect();
         assert_eq!((resources.len(), removed.len()), count, "a name twice (G5)");
-        Told { kind, nonce, version, resources, removed }
+        Received { kind, nonce, version, resources, removed }
     }
 }
 
@@ -99,7 +99,7 @@ struct Held {
     named: bool,
     names: BTreeSet<String>,
     resources: BTreeMap<String, u64>,
-    /// Told as removed since it was subscribed to.
+    /// Received as removed since it was subscribed to.
     missing: BTreeSet<String>,
     version: String,
     unacknowledged: Vec<String>,
@@ -222,25 +222,25 @@ impl World {
 
     /// Reads what was sent.
     fn read(&mut self) -> usize {
-        let told = answers(&mut self.session);
-        for told in &told {
-            self.apply(told);
+        let received = answers(&mut self.session);
+        for received in &received {
+            self.apply(received);
         }
-        told.len()
+        received.len()
     }
 
-    fn apply(&mut self, told: &Told) {
-        let kind = told.kind;
+    fn apply(&mut self, received: &Received) {
+        let kind = received.kind;
         let endpoints: BTreeSet<String> = self.held[&Kind::Endpoint].names.clone();
         let all_endpoints = self.held[&Kind::Endpoint].everything(Kind::Endpoint);
         let held = self.held.get_mut(&kind).unwrap();
-        held.unacknowledged.push(told.nonce.clone());
+        held.unacknowledged.push(received.nonce.clone());
         let whole = self.variant == Variant::Sotw && kind.whole_state();
-        let mut resources = told.resources.clone();
+        let mut resources = received.resources.clone();
         resources.retain(|name, _| held.wants(kind, name));
-        // Of an answer to a wider request it has not all that its version says.
-        let all = resources.len() == told.resources.len();
-        held.version = if all { told.version.clone() } else { String::new() };
+        // Of an answer to a wider request it keeps only a part of what that version has.
+        let all = resources.len() == received.resources.len();
+        held.version = if all { received.version.clone() } else { String::new() };
         for (name, version) in &resources {
             let differs = held.resources.get(name) != Some(version);
             if kind == Kind::Cluster && differs && (all_endpoints || endpoints.contains(&name[1..])) {
@@ -255,7 +255,7 @@ impl World {
             true => held.resources = resources,
             false => held.resources.extend(resources),
         }
-        for name in &told.removed {
+        for name in &received.removed {
             held.resources.remove(name);
             if held.names.contains(name) {
                 held.missing.insert(name.clone());
@@ -293,7 +293,7 @@ impl World {
     }
 
     /// Lets everything come to rest, then checks.
-    fn settle(&mut self) -> Result<(), TestCaseError> {
+    fn come_to_rest(&mut self) -> Result<(), TestCaseError> {
         self.change(Readiness::Complete, vec![]);
         for round in 0.. {
             let mut busy = self.read();
@@ -331,14 +331,14 @@ impl World {
                 let empty = |n: &String| (n.clone(), Resource::absent_assignment(&(&**n).into()).version());
                 expected.extend(absent.iter().map(empty));
                 if held.everything(kind) {
-                    // What went between two streams cannot be told: nobody named it.
+                    // What was removed between two streams cannot be sent: nobody named it.
                     let got = held.resources.iter().filter(|(name, _)| expected.contains_key(*name));
                     let got: BTreeMap<_, _> = got.map(|(n, v)| (n.clone(), *v)).collect();
                     prop_assert_eq!(&got, &expected);
                     return Ok(());
                 }
             }
-            // There is no way to tell that a route has gone.
+            // There is no way to send that a route was removed.
             (Variant::Sotw, Kind::Route) => {
                 for (name, version) in &expected {
                     prop_assert_eq!(held.resources.get(name), Some(version));
@@ -363,7 +363,7 @@ enum Op {
     Wait(u64),
     Reconnect,
     Ready,
-    Settle,
+    Rest,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -377,7 +377,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0u64..700).prop_map(Op::Wait),
         1 => Just(Op::Reconnect),
         1 => Just(Op::Ready),
-        1 => Just(Op::Settle),
+        1 => Just(Op::Rest),
     ]
 }
 
@@ -414,14 +414,14 @@ fn run(variant: Variant, ops: Vec<Op>) -> Result<(), TestCaseError> {
             }
             Op::Reconnect => world.reconnect(),
             Op::Ready if readiness == Readiness::Waiting => {
-                prop_assert_eq!(world.read(), 0, "an answer before the sources were heard");
+                prop_assert_eq!(world.read(), 0, "an answer before the sources were read");
                 world.change(Readiness::Partial, vec![]);
             }
             Op::Ready => world.change(Readiness::Complete, vec![]),
-            Op::Settle => world.settle()?,
+            Op::Rest => world.come_to_rest()?,
         }
     }
-    world.settle()
+    world.come_to_rest()
 }
 
 proptest! {

@@ -1,6 +1,5 @@
 //! What an Istiod makes of one item of a list: for those who look at what a server sends.
 
-use super::validate::{Refusal, refusal};
 use crate::{
     pb::{
         google::protobuf::Any,
@@ -11,6 +10,7 @@ use crate::{
         kinds,
     },
     resource::Kind,
+    translate::istio::{Refusal, refusal},
 };
 use prost::{Message, Name};
 use prost_reflect::DynamicMessage;
@@ -18,11 +18,11 @@ use prost_reflect::DynamicMessage;
 /// What an Istiod makes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It takes it, if it has not this version already.
-    Taken {
+    /// It stores it, if it has not this version already.
+    Accepted {
         /// `<namespace>/<name>`.
         name: String,
-        /// Empty: it is taken again with every list.
+        /// Empty: it is accepted again with every list.
         version: String,
     },
     /// It keeps what it had under this name; if that is nothing, it makes nothing.
@@ -53,7 +53,7 @@ pub fn verdict(kind: Kind, type_url: &str, bytes: &[u8]) -> Verdict {
         Err(why) => return Verdict::Unreadable { why },
     };
     match refusal {
-        None => Verdict::Taken { name: metadata.name, version: metadata.version },
+        None => Verdict::Accepted { name: metadata.name, version: metadata.version },
         Some(Refusal::Name(_)) => Verdict::Unreadable { why: "its name is not a namespace, one slash and a name" },
         Some(why) => Verdict::Refused { name: metadata.name, why },
     }
@@ -104,8 +104,8 @@ mod tests {
     #[test]
     fn items_are_taken_refused_or_unreadable() {
         let (envelope, entry) = (Envelope::type_url(), ServiceEntry::type_url());
-        let taken = Verdict::Taken { name: "ns/a".into(), version: "v".into() };
-        assert_eq!(verdict(Kind::ServiceEntry, &envelope, &item("ns/a", "a.example", &entry)), taken);
+        let accepted = Verdict::Accepted { name: "ns/a".into(), version: "v".into() };
+        assert_eq!(verdict(Kind::ServiceEntry, &envelope, &item("ns/a", "a.example", &entry)), accepted);
         let why = Refusal::Host("a_b".into());
         let refused = Verdict::Refused { name: "ns/a".into(), why };
         assert_eq!(verdict(Kind::ServiceEntry, &envelope, &item("ns/a", "a_b", &entry)), refused);
@@ -124,7 +124,7 @@ mod tests {
     fn an_item_of_another_kind_is_judged_by_its_form() {
         let envelope = Envelope::type_url();
         let gateway = "type.googleapis.com/istio.networking.v1alpha3.Gateway";
-        let taken = Verdict::Taken { name: "ns/a".into(), version: "v".into() };
+        let accepted = Verdict::Accepted { name: "ns/a".into(), version: "v".into() };
         assert_eq!(
             verdict(Kind::VirtualService, &envelope, &item("ns/a", "", gateway)),
             Verdict::Unreadable { why: "its body is of another kind" }
@@ -134,7 +134,7 @@ mod tests {
             let body = Any { type_url: gateway.into(), value: value.into() };
             Envelope { metadata: Some(metadata), body: Some(body) }.encode_to_vec()
         };
-        assert_eq!(verdict(Kind::Gateway, &envelope, &body(b"")), taken);
+        assert_eq!(verdict(Kind::Gateway, &envelope, &body(b"")), accepted);
         let why = "its body cannot be decoded";
         assert_eq!(verdict(Kind::Gateway, &envelope, &body(b"\x0b")), Verdict::Unreadable { why });
     }

@@ -14,29 +14,29 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
-/// Bytes taken in one call.
+/// Bytes read in one call.
 const SCRATCH: usize = 128 << 10;
 
 thread_local! {
-    /// Room for the next call. What was taken is split off and shares its memory; when all of that is gone, it is used
+    /// Room for the next call. What was read is split off and shares its memory; when all of that is gone, it is used
     /// again.
     static ROOM: RefCell<BytesMut> = RefCell::new(BytesMut::new());
 }
 
 /// A connection that is read ahead. Writing goes straight through.
 #[derive(Debug)]
-pub(super) struct Ahead<S> {
+pub(super) struct ReadAhead<S> {
     inner: S,
     kept: BytesMut,
 }
 
-impl<S> Ahead<S> {
+impl<S> ReadAhead<S> {
     pub(super) fn new(inner: S) -> Self {
-        Ahead { inner, kept: BytesMut::new() }
+        ReadAhead { inner, kept: BytesMut::new() }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Ahead<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.kept.is_empty() {
             let size = self.kept.len().min(out.remaining());
@@ -56,19 +56,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Ahead<S> {
                 room.reserve(SCRATCH);
             }
             let size = ready!(poll_read_buf(Pin::new(&mut self.inner), context, room))?;
-            let mut taken = room.split_to(size);
+            let mut bytes = room.split_to(size);
             let now = size.min(out.remaining());
-            out.put_slice(&taken[..now]);
-            taken.advance(now);
-            if !taken.is_empty() {
-                self.kept = taken;
+            out.put_slice(&bytes[..now]);
+            bytes.advance(now);
+            if !bytes.is_empty() {
+                self.kept = bytes;
             }
             Poll::Ready(Ok(()))
         })
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Ahead<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ReadAhead<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(context, data)
     }
@@ -106,7 +106,7 @@ mod tests {
             let (mut here, there) = duplex(200_000);
             let data = sent.clone();
             let writer = tokio::spawn(async move { here.write_all(&data).await });
-            let mut ahead = Ahead::new(there);
+            let mut ahead = ReadAhead::new(there);
             let (mut read, mut part) = (Vec::new(), vec![0; size]);
             loop {
                 match ahead.read(&mut part).await.unwrap() {

@@ -7,13 +7,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::warn;
 
 /// Looks for stalled streams for ever, and closes their connections.
-pub(super) async fn sweep(clients: Arc<Clients>, limit: Duration) {
+pub(super) async fn close_stalled(clients: Arc<Clients>, limit: Duration) {
     let mut ticks = interval((limit / 4).max(Duration::from_millis(10)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         for (stream, peer) in clients.close_stalled(Instant::now(), limit) {
-            warn!(stream, %peer, seconds = limit.as_secs_f64(), "A client takes nothing; its connection is closed.");
+            warn!(stream, %peer, seconds = limit.as_secs_f64(), "A client reads nothing; its connection is closed.");
         }
     }
 }

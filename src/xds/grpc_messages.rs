@@ -46,7 +46,7 @@ impl From<Vec<u8>> for Message {
 
 /// Why no message can be read.
 #[derive(Debug, thiserror::Error)]
-pub enum FrameError {
+pub enum MessageError {
     /// The message is compressed.
     #[error("compressed messages are not accepted; switch compression off in the client")]
     Compressed,
@@ -83,13 +83,13 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
     }
 
     /// The next message; `None` when the client has finished. Cancelling it loses nothing: what has come is held here.
-    pub async fn next(&mut self) -> Result<Option<Message>, FrameError> {
+    pub async fn next(&mut self) -> Result<Option<Message>, MessageError> {
         loop {
             if let Some(message) = self.take()? {
                 return Ok(Some(message));
             }
             let Some(frame) = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await else { return Ok(None) };
-            if let Ok(data) = frame.map_err(|_| FrameError::Gone)?.into_data() {
+            if let Ok(data) = frame.map_err(|_| MessageError::Gone)?.into_data() {
                 self.hold(data);
             }
         }
@@ -112,14 +112,14 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
         }
     }
 
-    fn take(&mut self) -> Result<Option<Message>, FrameError> {
+    fn take(&mut self) -> Result<Option<Message>, MessageError> {
         let Some([compressed, a, b, c, d]) = self.header() else { return Ok(None) };
         if compressed != 0 {
-            return Err(FrameError::Compressed);
+            return Err(MessageError::Compressed);
         }
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
         if length > self.limit {
-            return Err(FrameError::Long { length, limit: self.limit });
+            return Err(MessageError::Long { length, limit: self.limit });
         }
         if self.held < HEADER + length {
             return Ok(None);
@@ -145,7 +145,7 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
     /// Takes the first bytes, of which there must be as many.
     fn split(&mut self, mut length: usize) -> Vec<Bytes> {
         self.held -= length;
-        let mut taken = Vec::new();
+        let mut split = Vec::new();
         while length > 0 {
             let Some(mut part) = self.parts.pop_front() else { break };
             let rest = part.split_off(length.min(part.len()));
@@ -153,9 +153,9 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
                 self.parts.push_front(rest);
             }
             length -= part.len();
-            taken.push(part);
+            split.push(part);
         }
-        taken
+        split
     }
 }
 
@@ -168,7 +168,7 @@ mod tests {
         [&[0][..], &(bytes.len() as u32).to_be_bytes(), bytes].concat()
     }
 
-    async fn read(parts: Vec<Vec<u8>>, limit: usize) -> Result<Vec<Vec<u8>>, FrameError> {
+    async fn read(parts: Vec<Vec<u8>>, limit: usize) -> Result<Vec<Vec<u8>>, MessageError> {
         let frames = parts.into_iter().map(|p| Ok::<_, std::convert::Infallible>(http_body::Frame::data(p.into())));
         let mut requests = Requests::new(StreamBody::new(futures_util::stream::iter(frames)), limit);
         let mut all = Vec::new();
@@ -206,8 +206,8 @@ mod tests {
 
     #[tokio::test]
     async fn long_and_compressed_messages_are_refused() {
-        assert!(matches!(read(vec![message(b"four")], 3).await, Err(FrameError::Long { length: 4, limit: 3 })));
-        assert!(matches!(read(vec![b"\x01\0\0\0\0".to_vec()], 3).await, Err(FrameError::Compressed)));
+        assert!(matches!(read(vec![message(b"four")], 3).await, Err(MessageError::Long { length: 4, limit: 3 })));
+        assert!(matches!(read(vec![b"\x01\0\0\0\0".to_vec()], 3).await, Err(MessageError::Compressed)));
     }
 
     #[tokio::test]

@@ -66,7 +66,7 @@ pub(super) fn messages(contents: Contents, generation: &Generation, variant: Var
     packer.finish()
 }
 
-/// The messages that tell names as removed (field 6, incremental only).
+/// The messages that list removed names (field 6, incremental only).
 pub(super) fn removals<'a>(names: impl IntoIterator<Item = &'a Name>, limit: usize) -> Vec<Message> {
     let (mut done, mut open, mut items) = (Vec::new(), BytesMut::new(), 0);
     let close = |open: &mut BytesMut, items: &mut usize| {
@@ -281,8 +281,8 @@ mod tests {
     fn removed_names_are_split_as_well() {
         let all: Vec<Name> = (0..100).map(|i| format!("name-{i}").into()).collect();
         let parts = sent(removals(&all, 200));
-        let told = parts.iter().flat_map(|m| DeltaDiscoveryResponse::decode(&**m).unwrap().removed_resources);
-        assert_eq!(told.map(Name::from).collect::<Vec<_>>(), all);
+        let names = parts.iter().flat_map(|m| DeltaDiscoveryResponse::decode(&**m).unwrap().removed_resources);
+        assert_eq!(names.map(Name::from).collect::<Vec<_>>(), all);
         assert!(parts.len() > 4 && parts.iter().all(|m| m.len() <= 200));
     }
 
