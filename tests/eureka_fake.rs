@@ -7,7 +7,7 @@ use portolan::{
     registry::{
         Kind,
         eureka::{AddressOf, Config, Server},
-        http::Connection,
+        transport::Connection,
     },
     util::secret::Secret,
 };

@@ -6,8 +6,8 @@ use portolan::{
     model::{Health, Note, Reason, Service},
     registry::{
         Kind,
-        http::Connection,
         nacos::{Config, Login, Mode, Namespaces},
+        transport::Connection,
     },
     util::secret::Secret,
 };

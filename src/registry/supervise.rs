@@ -1,8 +1,8 @@
 //! Keeps one registry's reading alive. [`super::spawn`] runs it; the reading is a task of its own, so that its panic is
 //! seen here and nowhere else.
 
-use super::{ManifestUpdate, Metrics, Update, backoff::Backoff};
-use crate::model::Text;
+use super::{ManifestUpdate, Metrics, Update};
+use crate::{model::Text, util::backoff::Backoff};
 use std::{future::Future, time::Duration};
 use tokio::{
     sync::mpsc,

@@ -1,5 +1,7 @@
 //! Small things without an idea of their own that several parts need.
 
+pub mod backoff;
+pub mod error;
 pub mod inboxes;
 pub mod label;
 pub mod moment;

@@ -3,7 +3,7 @@
 use crate::support::{portolan::Portolan, until};
 use portolan::{
     catalog::{self, Policy, Template},
-    registry::{self, Kind, file, http::Connection, nacos},
+    registry::{self, Kind, file, nacos, transport::Connection},
     util::secret::Secret,
 };
 use prometheus_client::{encoding::text::encode, registry::Registry};

@@ -13,8 +13,8 @@ mod support;
 use portolan::{
     registry::{
         Kind,
-        http::Connection,
         nacos::{Config, Login, Mode},
+        transport::Connection,
     },
     util::secret::Secret,
 };

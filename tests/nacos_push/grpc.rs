@@ -5,8 +5,8 @@ use crate::support::{heard::Heard, nacos::Nacos, tcp_proxy::TcpProxy};
 use portolan::{
     registry::{
         Kind,
-        http::Connection,
         nacos::{Config, Login, Mode, Namespaces},
+        transport::Connection,
     },
     util::secret::Secret,
 };

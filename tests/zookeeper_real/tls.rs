@@ -6,7 +6,7 @@ use super::{
     until_listed,
 };
 use portolan::registry::{
-    http::{Identity, Tls},
+    transport::{Identity, Tls},
     zookeeper::{Config, Layout},
 };
 use std::fs;

@@ -8,7 +8,7 @@ use crate::{
     model::Text,
     registry::{
         Cost, Metrics,
-        http::{Answer, Http, Login},
+        transport::{Answer, Http, Login},
     },
     util::secret::Secret,
 };

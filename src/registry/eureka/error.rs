@@ -1,6 +1,6 @@
 //! Why something could not be had from Eureka: which step, of which address, and what to do.
 
-use crate::registry::http::{self, Remedies};
+use crate::registry::transport::{self, Remedies};
 use reqwest::StatusCode;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ pub(super) const REMEDIES: Remedies = Remedies { too_large: "raise `max_body`", 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error(transparent)]
-    Http(#[from] http::Error),
+    Http(#[from] transport::Error),
     #[error(
         "the answer of {url} is not what Eureka answers; it begins with {start:?}. Is the address that of Eureka's API?"
     )]

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     model::{Address, Endpoint, EndpointPort, Health, Locality, Port, Protocol, Service, ServiceId, Weight},
-    registry::http::Login,
+    registry::transport::Login,
     util::{
         secret::Secret,
         yaml::{Document, Limits},

@@ -13,7 +13,7 @@
 use super::{client::Client, error::Error, grpc, wire};
 use crate::{
     model::{ServiceId, Text},
-    registry::{chain, http::Answer},
+    registry::{chain, transport::Answer},
 };
 use serde::de::DeserializeOwned;
 use std::fmt;

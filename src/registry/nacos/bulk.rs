@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     model::{Service, ServiceId, Text},
-    registry::http::Answer,
+    registry::transport::Answer,
 };
 use serde_json::value::RawValue;
 use std::{

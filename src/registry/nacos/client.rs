@@ -14,7 +14,7 @@ use crate::{
     model::Text,
     registry::{
         Cost, Metrics, chain,
-        http::{Answer, Http},
+        transport::{Answer, Http},
     },
 };
 use reqwest::{StatusCode, Url, header::HeaderValue};

@@ -2,7 +2,7 @@
 
 use crate::{
     model::Text,
-    registry::http::{Connection, Login},
+    registry::transport::{Connection, Login},
     util::{
         label::is_label,
         secret::Secret,

@@ -3,7 +3,7 @@
 use super::push;
 use crate::{
     model::Text,
-    registry::http::{self, Remedies},
+    registry::transport::{self, Remedies},
 };
 use reqwest::StatusCode;
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub(super) const REMEDIES: Remedies = Remedies { too_large: "raise `max_body`, o
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error(transparent)]
-    Http(#[from] http::Error),
+    Http(#[from] transport::Error),
     #[error("nothing can be had by gRPC")]
     Grpc(#[source] push::Error),
     #[error("{url} answered code {code}: {message}")]

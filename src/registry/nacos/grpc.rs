@@ -11,7 +11,7 @@ use super::{
     error::Error,
     push, wire,
 };
-use crate::registry::http::Answer;
+use crate::registry::transport::Answer;
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 use xxhash_rust::xxh3::xxh3_64;

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::{Fraction, ServiceId},
-    registry::http::Answer,
+    registry::transport::Answer,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::value::RawValue;

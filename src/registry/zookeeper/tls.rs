@@ -4,7 +4,7 @@
 //! before the first use the one that everything else here uses is made the program's own.
 
 use super::error::Error;
-use crate::registry::http::Tls;
+use crate::registry::transport::Tls;
 use zookeeper_client::TlsOptions;
 
 /// What a connection is made with.

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::Text,
-    registry::{chain, http::Answer},
+    registry::{chain, transport::Answer},
 };
 use std::collections::BTreeMap;
 use wildmatch::WildMatch;

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     pb::nacos::Payload,
-    registry::{http, nacos::config::Config},
+    registry::{nacos::config::Config, transport},
 };
 use ::http::{HeaderMap, HeaderName, HeaderValue, uri::PathAndQuery};
 use futures_util::{Stream, StreamExt, TryFutureExt, stream};
@@ -211,7 +211,7 @@ async fn answer(payload: &Payload, answers: &mpsc::Sender<Payload>) -> Result<()
 }
 
 /// The configured headers. Their names and values were checked when they were read.
-fn metadata(settings: &http::Connection) -> MetadataMap {
+fn metadata(settings: &transport::Connection) -> MetadataMap {
     let mut headers = HeaderMap::new();
     for (name, value) in &settings.headers {
         let (name, value) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value.expose()));

@@ -27,7 +27,7 @@ pub(super) use names::patterns;
 use super::{client::Client, config::Config};
 use crate::{
     model::{ServiceId, Text},
-    registry::{Metrics, http::Tls},
+    registry::{Metrics, transport::Tls},
 };
 use board::{Board, Changes};
 use reqwest::Url;

@@ -1,48 +1,51 @@
-//! How long to wait before the next attempt: longer each time, never the same for two who failed together.
+//! How long to wait before the next attempt, with jitter.
 //!
-//! Used by everything here that tries again. The invariant: a wait is between half of and the whole of the present step,
-//! and no step passes the cap.
+//! Everything that retries or polls takes its waits from here. The invariant: a wait is between half of the present step
+//! and the whole of it, and no step is longer than the cap.
 
 use std::{
     hash::{BuildHasher, RandomState},
     time::Duration,
 };
 
-/// Doubling steps with jitter.
+/// Exponential backoff: each wait is up to twice as long as the one before.
 #[derive(Debug, Clone)]
-pub(super) struct Backoff {
+pub struct Backoff {
     base: Duration,
     cap: Duration,
     step: Duration,
 }
 
 impl Backoff {
-    /// Starts at `base` and grows to `cap`.
-    pub(super) fn new(base: Duration, cap: Duration) -> Self {
+    /// The first step is `base`, the longest `cap`.
+    pub fn new(base: Duration, cap: Duration) -> Self {
         let base = base.min(cap);
         Backoff { base, cap, step: base }
     }
 
-    /// The next wait.
-    pub(super) fn next(&mut self) -> Duration {
+    /// The wait after one more failure.
+    #[must_use]
+    pub(crate) fn next(&mut self) -> Duration {
         let step = self.step;
         self.step = (step * 2).min(self.cap);
         step.mul_f64(0.5 + random() / 2.0)
     }
 
-    /// After a success: the next failure waits little again.
-    pub(super) fn reset(&mut self) {
+    /// Begins again at `base`, after a success.
+    pub fn reset(&mut self) {
         self.step = self.base;
     }
 }
 
-/// `period`, up to a tenth shorter or longer, so that many who poll do not poll together.
-pub(super) fn jittered(period: Duration) -> Duration {
+/// `period`, up to a tenth shorter or longer, so that many replicas do not poll at the same moment.
+#[must_use]
+pub fn jittered(period: Duration) -> Duration {
     period.mul_f64(0.9 + random() / 5.0)
 }
 
-/// From 0 up to 1. Each `RandomState` has keys of its own, which is random enough to spread load.
-fn random() -> f64 {
+/// A number from 0 to below 1, good enough to spread load: each `RandomState` has keys of its own.
+#[must_use]
+pub fn random() -> f64 {
     (RandomState::new().hash_one(0u8) >> 11) as f64 / (1u64 << 53) as f64
 }
 
