@@ -18,20 +18,26 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use super::http::Login;
+pub use super::transport::Login;
 pub use config::{AddressError, AddressOf, Config, Server};
 
 use super::{
-    Metrics, Update,
-    backoff::{Backoff, jittered},
-    chain,
+    Metrics, Update, chain,
+    outbox::Outbox,
+    rounds::{self, Pace},
 };
 use crate::model::Text;
-use reader::{Closed, Reader};
+use reader::Reader;
 use std::time::Duration;
-use tokio::{sync::mpsc, time::sleep};
+use tokio::sync::mpsc;
 
-/// Reads the registry until nobody listens.
+/// The first retry of a round that failed comes after this time at most.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+
+/// Reads the registry until nobody receives its updates.
+///
+/// # Errors
+/// If no HTTP client can be made of the settings.
 pub(super) async fn run(
     registry: Text,
     config: Config,
@@ -39,17 +45,7 @@ pub(super) async fn run(
     metrics: Metrics,
 ) -> Result<(), Text> {
     let period = config.period.max(Config::MIN_PERIOD);
-    let mut backoff = Backoff::new(Duration::from_millis(500), period);
-    let mut reader = Reader::new(registry, config, out, metrics).map_err(|error| chain(&error))?;
-    loop {
-        let wait = match reader.round().await {
-            Ok(round) if round.good => {
-                backoff.reset();
-                jittered(period).max(round.asked_to_wait)
-            }
-            Ok(round) => backoff.next().max(round.asked_to_wait),
-            Err(Closed) => return Ok(()),
-        };
-        sleep(wait).await;
-    }
+    let mut reader = Reader::new(registry, config, Outbox::new(out), metrics).map_err(|error| chain(&error))?;
+    rounds::run(&mut reader, Pace::new(period, FIRST_RETRY, period)).await;
+    Ok(())
 }

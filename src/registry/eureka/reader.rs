@@ -15,27 +15,18 @@ use super::{
 };
 use crate::{
     model::Text,
-    registry::{Metrics, Scope, Update, chain},
+    registry::{
+        Metrics, Scope, Update, chain,
+        outbox::{Closed, Outbox},
+        rounds::{Round, Rounds},
+    },
 };
 use std::time::Duration;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::time::Instant;
 use tracing::{debug, info};
 
 /// Half of the time for which a stock server repeats a change.
 const MISSED: Duration = Duration::from_secs(90);
-
-/// Nobody listens any more.
-#[derive(Debug)]
-pub(super) struct Closed;
-
-/// How a round went.
-#[derive(Debug, Default)]
-pub(super) struct Round {
-    /// Everything was read.
-    pub(super) good: bool,
-    /// How long the server asked to be left alone.
-    pub(super) asked_to_wait: Duration,
-}
 
 /// What is known of one server.
 #[derive(Debug)]
@@ -73,45 +64,36 @@ pub(super) struct Reader {
     config: Config,
     client: Client,
     metrics: Metrics,
-    out: mpsc::Sender<Update>,
+    outbox: Outbox<Update>,
     session: Option<Session>,
-    named: bool,
+}
+
+impl Rounds for Reader {
+    async fn round(&mut self) -> Result<Round, Closed> {
+        self.outbox.scopes(vec![scope()]).await?;
+        let started = Instant::now();
+        let before = self.session.as_ref().map(|session| session.apps.clone()).unwrap_or_default();
+        let round = match self.read().await {
+            Ok(read) => {
+                self.metrics.read(&self.source.registry, read.name());
+                self.report(read, &before).await?;
+                Round::GOOD
+            }
+            Err(error) => {
+                self.outbox.failed(Some(scope()), &error).await?;
+                Round { retry_after: error.retry_after().unwrap_or_default(), ..Round::FAILED }
+            }
+        };
+        self.outbox.send(Update::Cost(self.client.take_cost(started.elapsed()))).await?;
+        Ok(round)
+    }
 }
 
 impl Reader {
-    pub(super) fn new(
-        registry: Text,
-        config: Config,
-        out: mpsc::Sender<Update>,
-        metrics: Metrics,
-    ) -> Result<Self, Error> {
+    pub(super) fn new(registry: Text, config: Config, outbox: Outbox<Update>, metrics: Metrics) -> Result<Self, Error> {
         let client = Client::new(registry.clone(), &config, metrics.clone())?;
         let rules = Rules { address: config.address, region: config.region.clone() };
-        Ok(Reader { source: Source { registry, rules }, config, client, metrics, out, session: None, named: false })
-    }
-
-    /// Reads everything once and tells it.
-    pub(super) async fn round(&mut self) -> Result<Round, Closed> {
-        if !self.named {
-            self.send(Update::Scopes(vec![scope()])).await?;
-            self.named = true;
-        }
-        let started = Instant::now();
-        let before = self.session.as_ref().map(|session| session.apps.clone()).unwrap_or_default();
-        let mut round = Round::default();
-        match self.read().await {
-            Ok(read) => {
-                round.good = true;
-                self.metrics.read(&self.source.registry, read.name());
-                self.tell(read, &before).await?;
-            }
-            Err(error) => {
-                round.asked_to_wait = error.retry_after().unwrap_or_default();
-                self.send(Update::Failed { scope: Some(scope()), error: chain(&error) }).await?;
-            }
-        }
-        self.send(Update::Cost(self.client.take_cost(started.elapsed()))).await?;
-        Ok(round)
+        Ok(Reader { source: Source { registry, rules }, config, client, metrics, outbox, session: None })
     }
 
     /// The state as it is now, in the session.
@@ -192,20 +174,16 @@ impl Reader {
         Ok(Read::Full)
     }
 
-    async fn tell(&self, read: Read, before: &Apps) -> Result<(), Closed> {
+    async fn report(&self, read: Read, before: &Apps) -> Result<(), Closed> {
         let Some(session) = &self.session else { return Ok(()) };
         if read == Read::Delta {
             // Each of its instances was said to be gone. What only a list lacks is for the catalog to judge.
             for id in before.gone(&session.apps) {
-                self.send(Update::Removed(scope(), id.clone())).await?;
+                self.outbox.send(Update::Removed(scope(), id.clone())).await?;
             }
         }
         let services = session.apps.services();
-        self.send(Update::Listed { scope: scope(), services, unreadable: Vec::new() }).await
-    }
-
-    async fn send(&self, update: Update) -> Result<(), Closed> {
-        self.out.send(update).await.map_err(|_| Closed)
+        self.outbox.send(Update::Listed { scope: scope(), services, unreadable: Vec::new() }).await
     }
 }
 

@@ -8,35 +8,44 @@
 
 mod client;
 mod config;
-mod convert;
-mod curator;
-mod dubbo;
 mod error;
+mod layout;
 mod read;
 mod reader;
 #[cfg(feature = "zk-tls")]
 mod tls;
 mod tree;
-mod url;
 mod watch;
 
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, Layout, Login, Mode};
+pub use config::{Config, Login, Mode};
+pub use layout::Layout;
 
-use super::{Metrics, Update};
+use super::{
+    Metrics, Update,
+    outbox::Outbox,
+    rounds::{self, Pace},
+};
 use crate::model::Text;
-use reader::{Closed, Reader};
+use reader::Reader;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Reads the registry until nobody listens.
+/// From the loss of a session that lasted to the next one; and, of one that failed early, to the first retry.
+const RETRY: Duration = Duration::from_millis(200);
+/// From one session that failed early to the next, at most.
+const LAST_RETRY: Duration = Duration::from_secs(5);
+
+/// Reads the registry until nobody receives its updates.
 pub(super) async fn run(
     registry: Text,
     config: Config,
     out: mpsc::Sender<Update>,
     metrics: Metrics,
 ) -> Result<(), Text> {
-    let Closed = Reader::new(registry, config, out, metrics).run().await;
+    let mut reader = Reader::new(registry, config, Outbox::new(out), metrics);
+    rounds::run(&mut reader, Pace::new(RETRY, RETRY, LAST_RETRY)).await;
     Ok(())
 }

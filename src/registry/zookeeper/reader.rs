@@ -17,26 +17,20 @@ use crate::{
     model::Text,
     registry::{
         Metrics, Update,
-        backoff::{Backoff, jittered},
-        chain,
+        outbox::{Closed, Outbox},
+        rounds::{Round, Rounds},
     },
+    util::backoff::jittered,
 };
 use std::{
     collections::BTreeSet,
     time::{Duration, SystemTime},
 };
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep, sleep_until},
-};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info};
 
 /// A session that lasted this long had succeeded: losing it is a new failure.
 const SETTLED: Duration = Duration::from_secs(10);
-
-/// Nobody listens any more.
-#[derive(Debug)]
-pub(super) struct Closed;
 
 /// Why a session's reading ends.
 enum End {
@@ -74,30 +68,20 @@ pub(super) struct Reader {
     registry: Text,
     config: Config,
     metrics: Metrics,
-    out: mpsc::Sender<Update>,
+    outbox: Outbox<Update>,
     trees: Vec<Tree>,
     /// The servers are older than 3.6, as far as is known.
     old: bool,
 }
 
-impl Reader {
-    pub(super) fn new(registry: Text, config: Config, out: mpsc::Sender<Update>, metrics: Metrics) -> Self {
-        let tree = |root: &Text| Tree::new(registry.clone(), config.layout, root.clone());
-        let trees = config.roots.iter().map(tree).collect();
-        Reader { registry, config, metrics, out, trees, old: false }
-    }
-
-    /// Reads until nobody listens.
-    pub(super) async fn run(mut self) -> Closed {
-        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-        let scopes = self.trees.iter().map(Tree::scope).collect();
-        if self.send(Update::Scopes(scopes)).await.is_err() {
-            return Closed;
-        }
+impl Rounds for Reader {
+    /// A round is a session, from its beginning to its loss.
+    async fn round(&mut self) -> Result<Round, Closed> {
+        self.outbox.scopes(self.trees.iter().map(Tree::scope).collect()).await?;
         loop {
             let started = Instant::now();
             let error = match self.session().await {
-                End::Closed => return Closed,
+                End::Closed => return Err(Closed),
                 // Not a failure: the next session asks for nothing that such a server does not know.
                 End::Lost(Error::Old) if !self.old => {
                     self.old = true;
@@ -105,18 +89,22 @@ impl Reader {
                 }
                 End::Lost(error) => error,
             };
-            if started.elapsed() >= SETTLED {
-                backoff.reset();
-                // The next server may be a newer one.
-                self.old = false;
+            self.outbox.failed(None, &error).await?;
+            if started.elapsed() < SETTLED {
+                return Ok(Round::FAILED);
             }
-            let update = Update::Failed { scope: None, error: chain(&error) };
-            tokio::select! {
-                sent = self.send(update) => if sent.is_err() { return Closed },
-                () = self.out.closed() => return Closed,
-            }
-            sleep(backoff.next()).await;
+            // The next server may be a newer one.
+            self.old = false;
+            return Ok(Round::GOOD);
         }
+    }
+}
+
+impl Reader {
+    pub(super) fn new(registry: Text, config: Config, outbox: Outbox<Update>, metrics: Metrics) -> Self {
+        let tree = |root: &Text| Tree::new(registry.clone(), config.layout, root.clone());
+        let trees = config.roots.iter().map(tree).collect();
+        Reader { registry, config, metrics, outbox, trees, old: false }
     }
 
     /// One session, from its beginning to its loss.
@@ -219,7 +207,7 @@ impl Reader {
                 *looks = Looks::ALL;
             } else {
                 looks.nodes.extend(tree.unreadable().cloned());
-                self.send(tree.list()).await?;
+                self.outbox.send(tree.list()).await?;
             }
         }
         Ok(())
@@ -230,7 +218,7 @@ impl Reader {
         for index in 0..self.trees.len() {
             self.look(client, watches, index, Looks::ALL).await?;
         }
-        self.send(Update::Cost(client.take_cost(started.elapsed()))).await?;
+        self.outbox.send(Update::Cost(client.take_cost(started.elapsed()))).await?;
         Ok(())
     }
 
@@ -256,8 +244,8 @@ impl Reader {
                 Err(error) if error.is_lost() => return Err(End::Lost(error)),
                 Err(error) => {
                     tree.failed = true;
-                    let failed = Update::Failed { scope: Some(tree.scope()), error: chain(&error) };
-                    return Ok(self.send(failed).await?);
+                    let scope = tree.scope();
+                    return Ok(self.outbox.failed(Some(scope), &error).await?);
                 }
             };
             if names.is_none() {
@@ -267,7 +255,7 @@ impl Reader {
             let names: BTreeSet<String> = names.into_iter().flatten().collect();
             let gone: Vec<String> = tree.names().filter(|name| !names.contains(*name)).cloned().collect();
             for name in gone {
-                watches.disarm(&source.folder(&name));
+                watches.disarm(&layout.folder(&root, &name));
                 let removed = tree.forget(&name);
                 // A list tells it by not having it.
                 if !looks.whole {
@@ -295,14 +283,10 @@ impl Reader {
                 continue;
             }
             if let Some(update) = tree.update(change) {
-                self.send(update).await?;
+                self.outbox.send(update).await?;
             }
         }
-        if listed { self.send(tree.list()).await } else { Ok(()) }
-    }
-
-    async fn send(&self, update: Update) -> Result<(), Closed> {
-        self.out.send(update).await.map_err(|_| Closed)
+        if listed { self.outbox.send(tree.list()).await } else { Ok(()) }
     }
 }
 
