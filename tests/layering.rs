@@ -35,9 +35,19 @@ fn rules() -> Vec<Rule> {
             &["registry::file", "registry::eureka", "super::super::file", "pb::envoy", "pb::google"],
         ),
         rule(
-            "registry/http",
+            "registry/transport",
             &["registry", "model", "util", "telemetry"],
             &["registry::nacos", "registry::eureka", "registry::file", "super::super::nacos", "super::super::file"],
+        ),
+        rule(
+            "registry/catalogue",
+            &["registry", "model", "util"],
+            &["tokio::", "std::fs", "registry::nacos", "registry::eureka", "registry::zookeeper", "registry::file"],
+        ),
+        rule(
+            "registry/dubbo",
+            &["registry", "model", "util"],
+            &["tokio::", "std::fs", "registry::nacos", "registry::eureka", "registry::zookeeper", "registry::file"],
         ),
         rule(
             "registry/eureka",

@@ -4,21 +4,27 @@
 //! too; they never remove anything. `app` starts each with [`spawn`]: a task of its own with a channel of its own, so
 //! that one that hangs, panics or floods delays nobody else.
 
-mod backoff;
+mod catalogue;
+mod dubbo;
 pub mod eureka;
 pub mod file;
-pub mod http;
 mod metadata;
 mod metrics;
 pub mod nacos;
+mod outbox;
+mod rounds;
 mod supervise;
+pub mod transport;
 mod update;
 pub mod zookeeper;
 
 pub use metrics::{Metrics, RegistryLabel};
 pub use update::{Cost, ManifestUpdate, Scope, Update};
 
-use crate::model::Text;
+use crate::{
+    model::Text,
+    util::{backoff, error},
+};
 use std::error::Error;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -92,15 +98,5 @@ pub fn spawn(
 
 /// An error with all its causes, for people.
 fn chain(error: &dyn Error) -> Text {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        // Some errors print their cause themselves.
-        if !text.ends_with(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text.into()
+    error::chain(error).into()
 }

@@ -3,10 +3,12 @@
 //! Per file: the stamp of what was read, its last good services, its last error. A file that fails keeps its services; a
 //! file that is gone is no longer named among the scopes, and the catalog's rules of absence hold.
 
-use super::catalogue::{self, Catalogue};
 use crate::{
     model::{Service, ServiceId, Text},
-    registry::{Cost, Scope, Update},
+    registry::{
+        Cost, Scope, Update,
+        catalogue::{self, Catalogue},
+    },
     util::yaml::Problems,
 };
 use std::{

@@ -1,15 +1,12 @@
 //! Nacos' services to the model. Pure; one bad instance is left out with a note, and its neighbours serve.
 
-use super::{
-    dubbo,
-    wire::{Detail, Instance, Named},
-};
+use super::wire::{Detail, Instance, Named};
 use crate::{
     model::{
         Address, Endpoint, EndpointPort, Fraction, Health, Locality, Note, Port, Protocol, Reason, Service, ServiceId,
         Text, Weight,
     },
-    registry::metadata,
+    registry::{dubbo, metadata},
 };
 use serde_json::value::RawValue;
 
@@ -99,7 +96,9 @@ impl Parts {
     }
 
     fn service(mut self, id: ServiceId) -> Service {
-        let labels = dubbo::labels(&id.name);
+        let first = self.endpoints.first().map(|endpoint| endpoint.labels.clone()).unwrap_or_default();
+        let provided = dubbo::Identity::of_name(&id.name, dubbo::in_metadata(&first));
+        let labels = provided.map(|identity| identity.labels()).unwrap_or_default();
         if !labels.is_empty() {
             self.endpoints.iter_mut().for_each(as_provider);
         }
@@ -125,9 +124,9 @@ fn skip_mark(instance: &Instance) -> Option<(&'static str, &'static str)> {
 
 /// What Dubbo's own parameters say of an instance, beyond what Nacos says.
 fn as_provider(endpoint: &mut Endpoint) {
-    let weight = endpoint.weight.get() * dubbo::weight(&endpoint.labels);
+    let weight = endpoint.weight.get() * dubbo::weight(dubbo::in_metadata(&endpoint.labels)).0.get();
     endpoint.weight = Weight::relative(weight, DEFAULT_WEIGHT).unwrap_or(endpoint.weight);
-    endpoint.enabled &= !dubbo::is_disabled(&endpoint.labels);
+    endpoint.enabled &= !dubbo::is_disabled(dubbo::in_metadata(&endpoint.labels));
 }
 
 /// An endpoint, with what had to be left out of it.

@@ -4,14 +4,14 @@
 use super::{
     api::{Api, named},
     client::Client,
-    convert, dubbo,
+    convert,
     error::Error,
     paged::{self, Page},
     wire,
 };
 use crate::{
     model::{Service, ServiceId, Text},
-    registry::{chain, http::Answer},
+    registry::{chain, dubbo, transport::Answer},
 };
 use futures_util::{StreamExt, stream};
 use serde_json::value::RawValue;

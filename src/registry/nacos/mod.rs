@@ -17,7 +17,6 @@ mod bulk;
 mod client;
 mod config;
 mod convert;
-mod dubbo;
 mod each;
 mod error;
 mod grpc;
@@ -35,7 +34,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use super::http::Login;
+pub use super::transport::Login;
 pub use config::{AccessKey, AddressError, Config, Manifests, Mode, Namespaces};
 
 use super::{

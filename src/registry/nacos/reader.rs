@@ -14,7 +14,7 @@ use super::{
     bulk::{self, Listed},
     client::Client,
     config::Mode,
-    dubbo, each,
+    each,
     error::Error,
     namespaces::Namespaces,
     push::Push,
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     model::{Service, ServiceId, Text},
-    registry::{Metrics, Scope, Update, chain},
+    registry::{Metrics, Scope, Update, chain, dubbo},
 };
 use futures_util::{StreamExt, stream};
 use scopes::Scopes;

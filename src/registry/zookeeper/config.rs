@@ -1,8 +1,9 @@
 //! How a ZooKeeper registry is reached and read. Plain values with defaults; whoever reads configuration fills them.
 
+use super::layout::Layout;
 use crate::{
     model::Text,
-    registry::http::Tls,
+    registry::transport::Tls,
     util::{
         secret::Secret,
         yaml::{Section, Value},
@@ -41,15 +42,6 @@ pub struct Config {
     pub roots: Vec<Text>,
 }
 
-/// What is written below a root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// `<root>/<interface>/providers/<URL>`, as Dubbo and SOFARPC write it.
-    Dubbo,
-    /// `<root>/<service>/<instance>` with JSON in it, as Curator and with it Spring Cloud write it.
-    Spring,
-}
-
 /// How changes are noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -66,24 +58,6 @@ pub struct Login {
     pub username: Text,
     /// The password.
     pub password: Secret,
-}
-
-impl Layout {
-    /// The key of the configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Layout::Dubbo => "dubbo",
-            Layout::Spring => "spring",
-        }
-    }
-
-    /// Where its writers begin by default.
-    const fn default_root(self) -> &'static str {
-        match self {
-            Layout::Dubbo => "/dubbo",
-            Layout::Spring => "/services",
-        }
-    }
 }
 
 impl Config {

@@ -1,11 +1,10 @@
 //! Reading a root: the list of its nodes, then the nodes, many at a time.
 
 use super::{
-    Layout,
     client::{Answer, Client, Found, OneshotWatcher, What},
-    convert::Entry,
     error::Error,
-    watch::{Armed, Watches, is_service},
+    layout::{Entry, Layout},
+    watch::{Armed, Watches},
 };
 use futures_util::{StreamExt, stream};
 
@@ -39,25 +38,12 @@ impl Source<'_> {
         } else {
             self.client.read(What::Children, self.root).await?
         };
-        Ok(found.map(|found| found.children.into_iter().filter(|name| is_service(self.layout, name)).collect()))
+        Ok(found.map(|found| found.children.into_iter().filter(|name| self.layout.is_service(name)).collect()))
     }
 
     /// The nodes of these names. Only the loss of the session is an error.
     pub(super) async fn nodes(&self, names: Vec<String>, watches: &mut Watches) -> Result<Vec<Read>, Error> {
         if watches.fires_once() { self.watched(names, watches).await } else { self.plain(names).await }
-    }
-
-    /// Below which its entries stand.
-    pub(super) fn folder(&self, name: &str) -> String {
-        match self.layout {
-            Layout::Dubbo => format!("{}/{name}/providers", self.root),
-            Layout::Spring => format!("{}/{name}", self.root),
-        }
-    }
-
-    /// Dubbo says all in the names of entries, Curator in their data.
-    fn reads_data(&self) -> bool {
-        self.layout == Layout::Spring
     }
 
     async fn plain(&self, names: Vec<String>) -> Result<Vec<Read>, Error> {
@@ -71,12 +57,12 @@ impl Source<'_> {
     }
 
     async fn batch(&self, names: Vec<String>) -> Result<Vec<Read>, Error> {
-        let folders: Vec<String> = names.iter().map(|name| self.folder(name)).collect();
+        let folders: Vec<String> = names.iter().map(|name| self.layout.folder(self.root, name)).collect();
         let answers = self.client.read_many(What::Children, &folders).await?;
         let mut read = Vec::with_capacity(names.len());
         for ((name, folder), answer) in names.into_iter().zip(folders).zip(answers) {
             let entries = match answer {
-                Ok(Some(found)) if self.reads_data() => self.data(&folder, found.children).await?,
+                Ok(Some(found)) if self.layout.reads_data() => self.data(&folder, found.children).await?,
                 answer => answer.map(|found| found.map(bare)),
             };
             read.push((name, entries));
@@ -126,9 +112,9 @@ impl Source<'_> {
     }
 
     async fn entries(&self, name: &str, armed: &Armed, fresh: &mut Vec<Watch>) -> Entries {
-        let folder = self.folder(name);
+        let folder = self.layout.folder(self.root, name);
         let Some(found) = self.arm(What::Children, folder.clone(), armed, fresh).await? else { return Ok(None) };
-        if !self.reads_data() {
+        if !self.layout.reads_data() {
             return Ok(Some(bare(found)));
         }
         let mut entries = Vec::with_capacity(found.children.len());

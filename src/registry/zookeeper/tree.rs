@@ -2,9 +2,8 @@
 //! handed in.
 
 use super::{
-    Layout,
-    convert::{self, Converted, Entry, Place},
     error::Error,
+    layout::{Converted, Entry, Layout, Place},
 };
 use crate::{
     model::{Service, ServiceId, Text},
@@ -112,7 +111,7 @@ impl Tree {
         if node.hash == Some(hash) && node.until.is_none_or(|until| now < until) {
             return changes;
         }
-        let Converted { services, until } = convert::services(self.layout, place, &entries, now);
+        let Converted { services, until } = self.layout.services(place, &entries, now);
         let old = std::mem::take(&mut node.services);
         for service in services {
             match old.iter().find(|known| ***known == service) {

@@ -6,9 +6,8 @@
 //! again. A path is armed at most once, because the server tells a change to each watch.
 
 use super::{
-    Layout,
     client::{OneshotWatcher, PersistentWatcher},
-    dubbo::RESERVED,
+    layout::Layout,
 };
 use crate::model::Text;
 use futures_util::{
@@ -136,19 +135,6 @@ impl Watches {
         let (index, rest) = self.roots.iter().enumerate().find_map(|(i, root)| Some((i, below(root)?)))?;
         let mut names = rest.split('/').skip(1);
         let Some(node) = names.next() else { return Some(Touched::Root(index)) };
-        is_concerned(self.layout, node, names.next()).then(|| Touched::Node(index, node.into()))
+        self.layout.concerns(node, names.next()).then(|| Touched::Node(index, node.into()))
     }
-}
-
-/// Whether anything that is read stands there.
-fn is_concerned(layout: Layout, node: &str, below: Option<&str>) -> bool {
-    match layout {
-        Layout::Dubbo => is_service(layout, node) && below.is_none_or(|folder| folder == "providers"),
-        Layout::Spring => true,
-    }
-}
-
-/// Whether a root's child is a service's node.
-pub(super) fn is_service(layout: Layout, node: &str) -> bool {
-    layout != Layout::Dubbo || !RESERVED.contains(&node)
 }

@@ -1,7 +1,6 @@
-//! What stands below a node to services of the model. Pure; one bad entry is left out with a note, and its neighbours
-//! serve.
+//! The entries below a service's node, and what both layouts make of them: services, and notes about entries that are
+//! left out while their neighbours serve.
 
-use super::{Layout, curator, dubbo};
 use crate::model::{Endpoint, Labels, Note, Reason, Service, ServiceId, Text};
 use std::{collections::HashSet, time::SystemTime};
 
@@ -10,30 +9,30 @@ const SHOWN: usize = 80;
 
 /// One child of a service's node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Entry {
+pub(in super::super) struct Entry {
     /// Its name, as it is in the tree.
-    pub(super) name: String,
+    pub(in super::super) name: String,
     /// What it holds, where that matters.
-    pub(super) data: Vec<u8>,
+    pub(in super::super) data: Vec<u8>,
 }
 
 /// Where entries stand.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
-    pub(super) registry: &'a Text,
+pub(in super::super) struct Place<'a> {
+    pub(in super::super) registry: &'a Text,
     /// The root, without its first slash.
-    pub(super) namespace: &'a Text,
+    pub(in super::super) namespace: &'a Text,
     /// The name of the service's node, as it is in the tree.
-    pub(super) node: &'a str,
+    pub(in super::super) node: &'a str,
 }
 
 /// What entries amount to.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Converted {
+pub(in super::super) struct Converted {
     /// By id.
-    pub(super) services: Vec<Service>,
+    pub(in super::super) services: Vec<Service>,
     /// When they amount to something else though none of them changes.
-    pub(super) until: Option<SystemTime>,
+    pub(in super::super) until: Option<SystemTime>,
 }
 
 /// The texts of one node's entries, which repeat most of them; each is kept once.
@@ -51,18 +50,8 @@ impl Texts {
     }
 }
 
-/// The services of a node, whose entries are sorted.
-pub(super) fn services(layout: Layout, place: Place<'_>, entries: &[Entry], now: SystemTime) -> Converted {
-    match layout {
-        Layout::Dubbo => dubbo::services(place, entries, now),
-        Layout::Spring => {
-            Converted { services: curator::service_of(place, entries).into_iter().collect(), until: None }
-        }
-    }
-}
-
 impl Place<'_> {
-    pub(super) fn id(&self, group: &str, name: &str) -> ServiceId {
+    pub(in super::super) fn id(&self, group: &str, name: &str) -> ServiceId {
         ServiceId {
             registry: self.registry.clone(),
             namespace: self.namespace.clone(),

@@ -1,10 +1,10 @@
 //! What catalogue files may say, and what is said of their mistakes.
 
-use super::{catalogue, example};
 use crate::model::{
     Address, DeclaredPort, Endpoint, EndpointPort, Fraction, Health, Hostname, Locality, Port, Protocol, Service,
     ServiceId, Weight,
 };
+use crate::registry::catalogue;
 
 fn parse(text: &str) -> Result<catalogue::Catalogue, String> {
     catalogue::parse(&"r".into(), "a.yaml", text.as_bytes(), 1 << 20).map_err(|problems| problems.to_string())
@@ -144,14 +144,6 @@ fn a_service_that_is_there_twice_says_so() {
         (service.endpoints.len(), &*service.notes[0].detail),
         (0, "there once more on line 3; that one is left out")
     );
-}
-
-#[test]
-fn the_example_is_valid_and_holds_the_admin_page() {
-    let catalogue = parse(&example("[::1]:8081".parse().unwrap())).unwrap();
-    assert_eq!((catalogue.services.len(), catalogue.unreadable.len()), (4, 0));
-    let product = catalogue.services.values().find(|s| s.id.name.starts_with("product-service")).unwrap();
-    assert_eq!(product.endpoints, [Endpoint::new(Address::parse("::1").unwrap(), port(8081))]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Curator's service discovery, which Spring Cloud uses: `<service>/<instance>` with JSON in it. Dubbo 3 writes instances
 //! of applications into the same folder by default; they are told apart by their payload and are not read here.
 
-use super::convert::{Entry, Place, Texts, invalid, service};
+use super::entry::{Entry, Place, Texts, invalid, service};
 use crate::{
     model::{Address, Endpoint, EndpointPort, Health, Labels, Locality, Port, Protocol, Service, Text, Weight},
     registry::metadata,

@@ -1,8 +1,11 @@
-//! A catalogue file's text to services. Pure.
+//! The catalogue: Portolan's own form of a list of services, in YAML or JSON. Pure; `file` reads it from files.
 //!
-//! A mistake in one service costs that service only: it is told apart with where and what, and keeps its last good value.
-//! A mistake in what holds the services, or in a service's name, costs the whole file's reading, because then nobody
-//! could say what is absent.
+//! A mistake in one service costs that service only: it is reported with its place, and keeps its last good value. A
+//! mistake in what holds the services, or in a service's name, costs the whole text, because then nobody could say what
+//! is absent.
+
+#[cfg(test)]
+mod tests;
 
 use crate::{
     model::{
@@ -13,16 +16,19 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// What a file says.
+/// What a catalogue says.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Catalogue {
     /// By id, each once.
     pub(super) services: BTreeMap<ServiceId, Service>,
-    /// Named, but mistaken.
+    /// Services whose name can be read and whose rest cannot, with the reason.
     pub(super) unreadable: BTreeMap<ServiceId, Text>,
 }
 
-/// Reads a file's text; `file` is its name for people.
+/// Reads the text of a catalogue of at most `max_bytes`; `file` is its name in problems.
+///
+/// # Errors
+/// If the text is no YAML, has no list of services, or has a service without a name.
 pub(super) fn parse(registry: &Text, file: &str, text: &[u8], max_bytes: usize) -> Result<Catalogue, Problems> {
     let limits = Limits { bytes: max_bytes, ..Limits::default() };
     let document = Document::parse(file, text, &limits)?;

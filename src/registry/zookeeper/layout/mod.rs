@@ -1,0 +1,77 @@
+//! What is written below a root, and by whom. All that differs between Dubbo and Curator is here; `read`, `watch` and
+//! `tree` are the same for both. Pure.
+
+mod curator;
+mod dubbo;
+mod entry;
+mod url;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use entry::{Converted, Entry, Place};
+
+use std::time::SystemTime;
+
+/// A convention for the nodes below a root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// `<root>/<interface>/providers/<URL>`, as Dubbo and SOFARPC write it.
+    Dubbo,
+    /// `<root>/<service>/<instance>` with JSON in it, as Curator and with it Spring Cloud write it.
+    Spring,
+}
+
+impl Layout {
+    /// The key of the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Layout::Dubbo => "dubbo",
+            Layout::Spring => "spring",
+        }
+    }
+
+    /// Where its writers begin by default.
+    pub(super) const fn default_root(self) -> &'static str {
+        match self {
+            Layout::Dubbo => "/dubbo",
+            Layout::Spring => "/services",
+        }
+    }
+
+    /// The node whose children are the entries of a service's node.
+    pub(super) fn folder(self, root: &str, node: &str) -> String {
+        match self {
+            Layout::Dubbo => format!("{root}/{node}/providers"),
+            Layout::Spring => format!("{root}/{node}"),
+        }
+    }
+
+    /// Whether entries hold data that matters. Dubbo says everything in their names, Curator in their data.
+    pub(super) const fn reads_data(self) -> bool {
+        matches!(self, Layout::Spring)
+    }
+
+    /// Whether a child of a root is the node of a service.
+    pub(super) fn is_service(self, node: &str) -> bool {
+        self != Layout::Dubbo || !dubbo::RESERVED.contains(&node)
+    }
+
+    /// Whether a change at `<root>/<node>`, or at `<root>/<node>/<below>`, is one of a service's entries.
+    pub(super) fn concerns(self, node: &str, below: Option<&str>) -> bool {
+        match self {
+            Layout::Dubbo => self.is_service(node) && below.is_none_or(|folder| folder == "providers"),
+            Layout::Spring => true,
+        }
+    }
+
+    /// The services of a node, whose entries are sorted.
+    pub(super) fn services(self, place: Place<'_>, entries: &[Entry], now: SystemTime) -> Converted {
+        match self {
+            Layout::Dubbo => dubbo::services(place, entries, now),
+            Layout::Spring => {
+                Converted { services: curator::service_of(place, entries).into_iter().collect(), until: None }
+            }
+        }
+    }
+}
