@@ -9,7 +9,7 @@ use divan::{Bencher, black_box, counter::ItemsCount};
 use portolan::{
     catalog::Catalog,
     model::Protocol,
-    resource::{Kind, Variant, ViewGeneration},
+    resource::{Kind, KindReadiness, Variant, ViewGeneration},
     translate::istio::{Options, translate},
     views::{Builder, Istio, Metrics},
 };
@@ -30,7 +30,7 @@ fn builder() -> Builder<Istio> {
 
 fn view(builder: &mut Builder<Istio>, catalog: &Catalog, before: &ViewGeneration) -> ViewGeneration {
     let changes = builder.update(catalog).expect("it differs");
-    before.next(changes.readiness, changes.resources).expect("it differs")
+    before.next(KindReadiness::of([Kind::ServiceEntry], changes.readiness), changes.resources).expect("it differs")
 }
 
 /// A whole list, as a stream takes it.

@@ -1,9 +1,6 @@
 //! What benches translate: services as a large Nacos has them.
 
-use portolan::{
-    catalog::{Catalog, Sync},
-    model::*,
-};
+use portolan::{catalog::Catalog, model::*};
 use std::{net::Ipv4Addr, sync::Arc};
 
 pub const SERVICES: u32 = 10_000;
@@ -39,6 +36,6 @@ pub fn catalog(protocol: Protocol) -> Catalog {
         services: services.map(|s| (s.host.clone(), Arc::new(s))).collect(),
         records: Default::default(),
         registries: Arc::new([]),
-        sync: Sync::Complete,
+        sync: Readiness::Complete,
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     admin, catalog,
     config::{self, Config, RegistryConfig},
     manifests, registry, resolver,
-    resource::ViewGeneration,
+    resource::Readiness,
     telemetry,
     translate::envoy,
     views, xds,
@@ -159,11 +159,16 @@ struct Views {
 }
 
 impl xds::Views for Views {
-    fn subscribe(&self, _node: &xds::Node, dialect: xds::Dialect) -> watch::Receiver<Arc<ViewGeneration>> {
-        match dialect {
+    fn subscribe(&self, client: &xds::Subscriber<'_>) -> Result<xds::Subscription, xds::Refused> {
+        let generations = match client.dialect {
             xds::Dialect::Envoy => self.envoy.subscribe(),
             xds::Dialect::Istio => self.istio.subscribe(),
-        }
+        };
+        Ok(xds::Subscription { view: client.dialect.name().into(), generations })
+    }
+
+    fn readiness(&self) -> watch::Receiver<Readiness> {
+        self.envoy.readiness()
     }
 }
 

@@ -87,7 +87,8 @@ fn rules() -> Vec<Rule> {
             &["manifests", "model", "registry", "translate", "resource", "util", "telemetry"],
             &["std::net::Tcp", "tokio::net", "reqwest::", "registry::nacos"],
         ),
-        rule("resource", &["resource"], &["tokio::", "tonic::", "axum::", "Instant", "SystemTime"]),
+        // `Readiness` is one idea from registries to the protocol, and stands with the model.
+        rule("resource", &["resource", "model"], &["tokio::", "tonic::", "axum::", "Instant", "SystemTime"]),
         rule(
             "views",
             &["views", "model", "catalog", "manifests", "translate", "resource", "util", "telemetry"],

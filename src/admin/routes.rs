@@ -49,7 +49,7 @@ pub(super) fn router(sources: Arc<dyn Sources>, metrics: Arc<Registry>) -> Route
 
 async fn ready(State(shared): State<Shared>) -> Response {
     let Shared { sources, .. } = shared;
-    let ready = registry::ready(&sources.catalog(), sources.view().readiness(), sources.stopping());
+    let ready = registry::ready(&sources.catalog(), sources.view().readiness_of(Kind::Cluster), sources.stopping());
     let status = if ready.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(ready)).into_response()
 }
@@ -100,7 +100,7 @@ async fn resources(
     Path(kind): Path<String>,
     query: Result<Query<resource::Query>, QueryRejection>,
 ) -> Result<Response, Response> {
-    let Some(kind) = Kind::ALL.into_iter().find(|k| k.name() == kind) else {
+    let Some(kind) = Kind::named(&kind) else {
         let known = Kind::ALL.map(Kind::name).join(", ");
         return Err(refusal(StatusCode::NOT_FOUND, &format!("no resources {kind:?}; there are {known}")));
     };

@@ -1,12 +1,12 @@
 use super::*;
 use crate::{
-    catalog::{HoldStatus, Record, RegistryStatus, ScopeStatus, State, Sync},
+    catalog::{HoldStatus, Record, RegistryStatus, ScopeStatus, State},
     model::{
         Address, Endpoint, Health, Hostname, Labels, Locality, Note, Port, Protocol, PublishedEndpoint,
         PublishedService, Reason, Service, ServiceId, ServicePort,
     },
     registry::{Cost, Scope},
-    resource::{Kind, Readiness},
+    resource::{Kind, KindReadiness, Readiness},
     telemetry,
     translate::{envoy, istio},
 };
@@ -136,7 +136,7 @@ fn registry(name: &str, state: State) -> Arc<RegistryStatus> {
     })
 }
 
-fn catalog(sync: Sync, registries: Vec<Arc<RegistryStatus>>, services: Vec<PublishedService>) -> Catalog {
+fn catalog(sync: Readiness, registries: Vec<Arc<RegistryStatus>>, services: Vec<PublishedService>) -> Catalog {
     let excluded = Record {
         service: Arc::new(Service::new(
             id("other", "secret-svc"),
@@ -163,8 +163,9 @@ fn view(catalog: &Catalog) -> ViewGeneration {
     let translated = catalog.services.values().flat_map(|s| envoy::translate(s, &envoy::Options::default()).0);
     let entries =
         catalog.services.values().flat_map(|s| istio::translate(s, &istio::Options::default(), &|_| vec![]).0);
+    let readiness = KindReadiness::of(Kind::ENVOY.into_iter().chain([Kind::ServiceEntry]), Readiness::Complete);
     let resources = translated.chain(entries).map(|(kind, resource)| (kind, resource.name().clone(), Some(resource)));
-    ViewGeneration::empty().next(Readiness::Complete, resources).unwrap()
+    ViewGeneration::empty().next(readiness, resources).unwrap()
 }
 
 /// Admin on a port of its own, over a catalog that never changes.
@@ -201,7 +202,7 @@ impl Running {
             published("orders", vec![endpoint(1, Health::Healthy), endpoint(2, Health::Unhealthy)]),
             published("users", Vec::new()),
         ];
-        Running::start(catalog(Sync::Complete, vec![registry("held", State::Synced)], services)).await
+        Running::start(catalog(Readiness::Complete, vec![registry("held", State::Synced)], services)).await
     }
 
     async fn get(&self, path: &str) -> (StatusCode, String) {
@@ -241,7 +242,7 @@ async fn readiness_says_for_whom_it_waits() {
         ("optional", State::Connecting),
     ];
     let registries = states.map(|(name, state)| registry(name, state)).to_vec();
-    let admin = Running::start(catalog(Sync::Waiting, registries, vec![published("a", Vec::new())])).await;
+    let admin = Running::start(catalog(Readiness::Waiting, registries, vec![published("a", Vec::new())])).await;
     let (status, body) = admin.get("/ready").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(
@@ -264,7 +265,7 @@ async fn readiness_says_for_whom_it_waits() {
 
 #[tokio::test]
 async fn what_was_listed_is_not_ready_before_it_is_served() {
-    for sync in [Sync::Partial, Sync::Complete] {
+    for sync in [Readiness::Partial, Readiness::Complete] {
         let admin = Running::start_with(catalog(sync, Vec::new(), Vec::new()), ViewGeneration::empty()).await;
         let (status, body) = admin.get("/ready").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
@@ -422,7 +423,7 @@ async fn digests_are_equal_for_equal_content_only() {
     let digests = one.json("/api/v1/digests").await;
     assert_eq!(digests, other.json("/api/v1/digests").await);
     assert_eq!(digests["clusters"]["count"], 4);
-    let less = Running::start(catalog(Sync::Complete, Vec::new(), vec![published("orders", Vec::new())])).await;
+    let less = Running::start(catalog(Readiness::Complete, Vec::new(), vec![published("orders", Vec::new())])).await;
     assert_ne!(digests["endpoints"], less.json("/api/v1/digests").await["endpoints"]);
 }
 
@@ -470,7 +471,7 @@ async fn it_ends_when_it_is_told_to_though_a_connection_is_open() {
 async fn ten_thousand_services_are_listed_at_once() {
     let endpoints: Vec<PublishedEndpoint> = (0..10).map(|i| endpoint(i, Health::Healthy)).collect();
     let services = (0..10_000).map(|i| published(&format!("svc-{i}"), endpoints.clone())).collect();
-    let admin = Running::start(catalog(Sync::Complete, Vec::new(), services)).await;
+    let admin = Running::start(catalog(Readiness::Complete, Vec::new(), services)).await;
     for path in ["/api/v1/services", "/api/v1/resources/clusters", "/api/v1/resources/endpoints", "/metrics"] {
         let started = Instant::now();
         let (status, body) = admin.get(path).await;
@@ -537,7 +538,7 @@ async fn the_pages_of_slime_show_registries_clients_and_readiness() {
     assert_eq!((&client["ConnId"], client["PushStatus"].is_object()), (&json!(id), true), "{clients}");
 
     assert_eq!(admin.get("/meshregistry/ready").await, (StatusCode::OK, String::new()));
-    let late = catalog(Sync::Waiting, vec![registry("late", State::Connecting)], vec![published("a", Vec::new())]);
+    let late = catalog(Readiness::Waiting, vec![registry("late", State::Connecting)], vec![published("a", Vec::new())]);
     let admin = Running::start(late).await;
     let (status, text) = admin.get("/meshregistry/ready").await;
     assert_eq!((status, &*text), (StatusCode::SERVICE_UNAVAILABLE, "xds not ready source not ready late"));
@@ -551,7 +552,7 @@ async fn the_pages_of_slime_show_what_eureka_and_zookeeper_feed() {
         Arc::get_mut(&mut status).expect("it is new").kind = kind;
         let mut orders = published("orders", vec![endpoint(1, Health::Healthy)]);
         orders.sources = vec![id("held", "com.foo.Orders:1.0")];
-        Running::start(catalog(Sync::Complete, vec![status], vec![orders])).await
+        Running::start(catalog(Readiness::Complete, vec![status], vec![orders])).await
     };
     let eureka = of_kind("eureka").await;
     let entries = eureka.json("/meshregistry/eureka").await;

@@ -8,7 +8,7 @@
 //! how the updates of different registries were interleaved.
 
 use super::{
-    Catalog, HoldEvent, Policy, Record, Sync,
+    Catalog, HoldEvent, Policy, Record,
     claims::Claims,
     endpoints::Answers,
     guard::Guard,
@@ -19,7 +19,7 @@ use super::{
     status::{Account, Facts},
 };
 use crate::{
-    model::{Hostname, Note, PublishedService, Reason, ServiceId, Text},
+    model::{Hostname, Note, PublishedService, Readiness, Reason, ServiceId, Text},
     registry::{Scope, Update},
     util::small::SmallMap,
 };
@@ -52,7 +52,7 @@ pub struct Core {
     pub(super) restated: bool,
     wanted_changed: bool,
     grace_until: Instant,
-    sync: Sync,
+    sync: Readiness,
     events: Vec<Event>,
     last: Arc<Catalog>,
 }
@@ -115,7 +115,7 @@ impl Core {
             services: OrdMap::new(),
             records: OrdMap::new(),
             registries: sources.iter().map(|source| source.account.status()).collect(),
-            sync: Sync::Waiting,
+            sync: Readiness::Waiting,
         });
         let mut core = Core {
             sources,
@@ -131,7 +131,7 @@ impl Core {
             restated: false,
             wanted_changed: false,
             grace_until: now.instant + grace,
-            sync: Sync::Waiting,
+            sync: Readiness::Waiting,
             events: Vec::new(),
             last,
         };
@@ -180,7 +180,7 @@ impl Core {
 
     /// The next moment at which [`Core::tick`] has something to do.
     pub fn due(&self) -> Option<Instant> {
-        let grace = (self.sync == Sync::Waiting).then_some(self.grace_until);
+        let grace = (self.sync == Readiness::Waiting).then_some(self.grace_until);
         let sources = self.sources.iter().flat_map(|source| [source.heard.due(), source.guard.due()]);
         let timer = self.timers.first().map(|(at, ..)| *at);
         sources.chain([grace, timer]).flatten().min()
@@ -299,9 +299,9 @@ impl Core {
     fn judge_sync(&mut self, now: Now) {
         let waiting = self.sources.iter().any(|source| source.rules.policy.required && !source.synced);
         let sync = match waiting {
-            false => Sync::Complete,
-            true if now.instant < self.grace_until => Sync::Waiting,
-            true => Sync::Partial,
+            false => Readiness::Complete,
+            true if now.instant < self.grace_until => Readiness::Waiting,
+            true => Readiness::Partial,
         };
         self.changed |= sync != self.sync;
         self.sync = sync;

@@ -1,8 +1,8 @@
 //! What the catalog measures of itself. One function per event writes the log and counts.
 
-use super::{Catalog, Event, HoldEvent, RegistryStatus, State, Sync};
+use super::{Catalog, Event, HoldEvent, RegistryStatus, State};
 use crate::{
-    model::{Reason, Text},
+    model::{Readiness, Reason, Text},
     registry::RegistryLabel,
 };
 use prometheus_client::{
@@ -116,7 +116,7 @@ impl Metrics {
     pub(super) fn swapped(&self, catalog: &Catalog, notes: impl Iterator<Item = (Reason, usize)>) {
         self.number.set(count(catalog.number));
         self.published.set(catalog.services.len() as i64);
-        for sync in [Sync::Waiting, Sync::Partial, Sync::Complete] {
+        for sync in Readiness::ALL {
             self.sync.get_or_create(&SyncLabel { sync: sync.name() }).set(i64::from(sync == catalog.sync));
         }
         catalog.registries.iter().for_each(|status| self.status(status));

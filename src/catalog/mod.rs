@@ -30,33 +30,11 @@ pub use policy::{Empty, Hostnames, Matcher, Merge, Policy, Relabel, Select};
 pub use writer::{Handle, Options, Writer};
 
 use crate::{
-    model::{Hostname, Note, PublishedService, Service, ServiceId, Text},
+    model::{Hostname, Note, PublishedService, Readiness, Service, ServiceId, Text},
     registry::{Cost, Scope},
 };
 use imbl::OrdMap;
 use std::{sync::Arc, time::SystemTime};
-
-/// How far the sources of what is published can be trusted to be there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sync {
-    /// Some required registry has not been listed yet, and its grace is not over: "unknown" is not "empty".
-    Waiting,
-    /// The grace is over for those that are missing: what there is may be served, but absence proves nothing.
-    Partial,
-    /// Every registry was listed once.
-    Complete,
-}
-
-impl Sync {
-    /// The word for people and formats.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Sync::Waiting => "waiting",
-            Sync::Partial => "partial",
-            Sync::Complete => "complete",
-        }
-    }
-}
 
 /// Everything known and published at one moment.
 #[derive(Debug, Clone)]
@@ -70,7 +48,7 @@ pub struct Catalog {
     /// In the order of the configuration.
     pub registries: Arc<[Arc<RegistryStatus>]>,
     /// How complete all this is.
-    pub sync: Sync,
+    pub sync: Readiness,
 }
 
 /// What became of one service of a registry.

@@ -8,7 +8,7 @@ use super::{Metrics, Snapshot, Source, State, Status};
 use crate::{
     model::{Manifest, ManifestId, Text},
     registry::{ManifestUpdate, Scope},
-    resource::{Heard, Kind, Name, Resource},
+    resource::{Kind, Name, Readiness, Resource},
     translate::istio::manifest,
 };
 use std::{
@@ -168,15 +168,15 @@ impl Core {
         self.conflicts = conflicts;
         let registries: Vec<&Text> = self.sources.iter().map(|heads| &heads.source.registry).collect();
         self.metrics.stands(&registries, &manifests);
-        Snapshot { number: 0, heard: self.heard(), resources, manifests }
+        Snapshot { number: 0, readiness: self.readiness(), resources, manifests }
     }
 
-    fn heard(&self) -> Option<Heard> {
+    fn readiness(&self) -> Option<Readiness> {
         match (self.sources.is_empty(), self.is_heard()) {
             (true, _) => None,
-            (_, true) => Some(Heard::Complete),
-            _ if self.overdue => Some(Heard::Overdue),
-            _ => Some(Heard::Waiting),
+            (_, true) => Some(Readiness::Complete),
+            _ if self.overdue => Some(Readiness::Partial),
+            _ => Some(Readiness::Waiting),
         }
     }
 

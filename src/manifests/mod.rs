@@ -16,7 +16,7 @@ pub use metrics::Metrics;
 
 use crate::{
     model::{ManifestId, Text},
-    resource::{Heard, Kind, Name, Resource},
+    resource::{Kind, Name, Readiness, Resource},
 };
 use std::collections::BTreeMap;
 
@@ -34,8 +34,9 @@ pub struct Source {
 pub struct Snapshot {
     /// Counts up with each.
     pub number: u64,
-    /// How much was heard; `None`: no registry keeps manifests.
-    pub heard: Option<Heard>,
+    /// How far the registries have reported; partial: not all, for so long that services' entries wait no longer for
+    /// those of manifests. `None`: no registry keeps manifests.
+    pub readiness: Option<Readiness>,
     /// What is to be served, each name once.
     pub resources: BTreeMap<(Kind, Name), Resource>,
     /// How each manifest fares, by id.

@@ -91,7 +91,7 @@ fn two() -> Vec<(&'static str, String)> {
 fn a_list_is_followed_and_what_it_lacks_goes_at_once() {
     let mut world = World::with(&two());
     let first = world.core.snapshot();
-    assert_eq!((names(&first), first.heard), (vec!["portolan/x", "portolan/z2"], Some(Heard::Complete)));
+    assert_eq!((names(&first), first.readiness), (vec!["portolan/x", "portolan/z2"], Some(Readiness::Complete)));
     let next = world.hears(listed(&[("z2", gateway("z2", 2)), ("zz", gateway("zz", 1))]));
     assert_eq!(names(&next), ["portolan/z2", "portolan/zz"]);
     assert_ne!(
@@ -162,11 +162,11 @@ fn a_loss_of_everything_is_held_until_it_has_lasted() {
 fn a_scope_that_is_no_longer_named_is_lost_as_a_whole() {
     let mut world = World::with(&two());
     let held = world.hears(ManifestUpdate::Scopes(vec![scope("other")]));
-    assert_eq!((names(&held).len(), held.heard), (2, Some(Heard::Waiting)));
+    assert_eq!((names(&held).len(), held.readiness), (2, Some(Readiness::Waiting)));
     world.hears(ManifestUpdate::Listed(scope("other"), Vec::new()));
     world.hears(ManifestUpdate::Failed(None, "down".into()));
     let gone = world.after(60);
-    assert_eq!((names(&gone).len(), gone.heard), (0, Some(Heard::Complete)));
+    assert_eq!((names(&gone).len(), gone.readiness), (0, Some(Readiness::Complete)));
 
     let mut world = World::with(&two()[..1]);
     assert!(names(&world.hears(ManifestUpdate::Scopes(Vec::new()))).is_empty());
@@ -189,16 +189,16 @@ fn of_two_with_one_name_the_first_by_id_has_it() {
 #[test]
 fn all_is_heard_when_every_registry_has_listed_every_scope_and_overdue_after_a_minute() {
     let mut world = World::of(&["a", "b"]);
-    assert_eq!(world.core.snapshot().heard, Some(Heard::Waiting));
+    assert_eq!(world.core.snapshot().readiness, Some(Readiness::Waiting));
     world.hears(ManifestUpdate::Scopes(vec![scope("s"), scope("t")]));
     world.hears(listed(&two()));
     world.hears(ManifestUpdate::Failed(Some(scope("t")), "denied".into()));
     world.core.apply(1, ManifestUpdate::Scopes(Vec::new()), world.now);
-    assert_eq!(world.after(59).heard, Some(Heard::Waiting));
-    assert_eq!(world.after(1).heard, Some(Heard::Overdue));
+    assert_eq!(world.after(59).readiness, Some(Readiness::Waiting));
+    assert_eq!(world.after(1).readiness, Some(Readiness::Partial));
     let all = world.hears(ManifestUpdate::Listed(scope("t"), Vec::new()));
-    assert_eq!((all.heard, world.core.due()), (Some(Heard::Complete), None));
-    assert_eq!(World::of(&[]).core.snapshot().heard, None);
+    assert_eq!((all.readiness, world.core.due()), (Some(Readiness::Complete), None));
+    assert_eq!(World::of(&[]).core.snapshot().readiness, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -26,6 +26,14 @@ pub struct Generation {
 impl Generation {
     /// The next generation, or `None` if the changes change nothing. Of several changes of one name the last counts.
     pub fn next(&self, changes: impl IntoIterator<Item = (Name, Option<Resource>)>) -> Option<Generation> {
+        self.next_shared(changes.into_iter().map(|(name, change)| (name, change.map(Arc::new))))
+    }
+
+    /// The same, of resources that others hold, too.
+    pub(super) fn next_shared(
+        &self,
+        changes: impl IntoIterator<Item = (Name, Option<Arc<Resource>>)>,
+    ) -> Option<Generation> {
         let mut next = self.clone();
         let mut changed = Vec::new();
         for (name, change) in changes {
@@ -39,9 +47,9 @@ impl Generation {
         Some(next)
     }
 
-    fn replace(&mut self, name: &Name, change: Option<Resource>) -> bool {
+    fn replace(&mut self, name: &Name, change: Option<Arc<Resource>>) -> bool {
         let old = self.versions.get(name).copied();
-        if old == change.as_ref().map(Resource::version) {
+        if old == change.as_ref().map(|resource| resource.version()) {
             return false;
         }
         if let Some(old) = old {
@@ -53,7 +61,7 @@ impl Generation {
                 self.digest = self.digest.wrapping_add(version_hash(name.as_bytes(), resource.version()));
                 self.names_digest = self.names_digest.wrapping_add(name_hash(name.as_bytes()));
                 self.versions.insert(name.clone(), resource.version());
-                self.resources.insert(name.clone(), Arc::new(resource));
+                self.resources.insert(name.clone(), resource);
             }
             None => {
                 self.versions.remove(name);

@@ -1,12 +1,16 @@
-//! The types of resources.
+//! The types of resources: one table with what distinguishes them.
 
-/// How many there are.
+/// How many types there are.
 pub const KINDS: usize = 19;
 
-/// How many of them are Envoys'. They come first, so that a stream of an Envoy needs room for no others.
+/// How many of them are Envoy's.
 pub const ENVOY_KINDS: usize = 4;
 
-/// A type of resource, in the order in which changes are sent: what is referred to comes before what refers to it.
+/// A type of resource.
+///
+/// The order is that in which additions and changes are sent, as the xDS specification recommends it: clusters (CDS) before
+/// their assignments (EDS), and after both listeners (LDS) before their routes (RDS), so that nothing is routed to what a
+/// client does not have yet. Among Istio's types it has no meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// `Cluster`.
@@ -49,71 +53,128 @@ pub enum Kind {
     WorkloadGroup,
 }
 
+/// Whose messages a type belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// Envoy's own types, which gRPC programs take, too.
+    Envoy,
+    /// Istio's configuration objects, which Istiod takes by MCP over xDS.
+    Istio,
+}
+
+impl Family {
+    /// Every family.
+    pub const ALL: [Family; 2] = [Family::Envoy, Family::Istio];
+
+    /// The word for people, metrics and formats.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Family::Envoy => "envoy",
+            Family::Istio => "istio",
+        }
+    }
+}
+
+/// What a state-of-the-world answer means to its client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// It is the whole state: what it lacks is removed.
+    Whole,
+    /// It is what was asked for by name, or a part of that: what it lacks stays.
+    Named,
+}
+
+/// What distinguishes a type.
+struct Row {
+    kind: Kind,
+    /// The word for people, metrics and formats.
+    name: &'static str,
+    family: Family,
+    type_url: &'static str,
+    answer: Answer,
+}
+
+const fn row(kind: Kind, name: &'static str, family: Family, type_url: &'static str, answer: Answer) -> Row {
+    Row { kind, name, family, type_url, answer }
+}
+
+/// One row for each type, in the order of [`Kind`].
+#[rustfmt::skip]
+const TABLE: [Row; KINDS] = {
+    use {Answer::{Named, Whole}, Family::{Envoy, Istio}, Kind::*};
+    [
+        row(Cluster, "clusters", Envoy, "type.googleapis.com/envoy.config.cluster.v3.Cluster", Whole),
+        row(Endpoint, "endpoints", Envoy, "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment", Named),
+        row(Listener, "listeners", Envoy, "type.googleapis.com/envoy.config.listener.v3.Listener", Whole),
+        row(Route, "routes", Envoy, "type.googleapis.com/envoy.config.route.v3.RouteConfiguration", Named),
+        row(ServiceEntry, "serviceentries", Istio, "networking.istio.io/v1/ServiceEntry", Whole),
+        row(AuthorizationPolicy, "authorizationpolicies", Istio, "security.istio.io/v1/AuthorizationPolicy", Whole),
+        row(DestinationRule, "destinationrules", Istio, "networking.istio.io/v1/DestinationRule", Whole),
+        row(EnvoyFilter, "envoyfilters", Istio, "networking.istio.io/v1alpha3/EnvoyFilter", Whole),
+        row(Gateway, "gateways", Istio, "networking.istio.io/v1/Gateway", Whole),
+        row(PeerAuthentication, "peerauthentications", Istio, "security.istio.io/v1/PeerAuthentication", Whole),
+        row(ProxyConfig, "proxyconfigs", Istio, "networking.istio.io/v1beta1/ProxyConfig", Whole),
+        row(RequestAuthentication, "requestauthentications", Istio, "security.istio.io/v1/RequestAuthentication", Whole),
+        row(Sidecar, "sidecars", Istio, "networking.istio.io/v1/Sidecar", Whole),
+        row(Telemetry, "telemetries", Istio, "telemetry.istio.io/v1/Telemetry", Whole),
+        row(TrafficExtension, "trafficextensions", Istio, "extensions.istio.io/v1alpha1/TrafficExtension", Whole),
+        row(VirtualService, "virtualservices", Istio, "networking.istio.io/v1/VirtualService", Whole),
+        row(WasmPlugin, "wasmplugins", Istio, "extensions.istio.io/v1alpha1/WasmPlugin", Whole),
+        row(WorkloadEntry, "workloadentries", Istio, "networking.istio.io/v1/WorkloadEntry", Whole),
+        row(WorkloadGroup, "workloadgroups", Istio, "networking.istio.io/v1/WorkloadGroup", Whole),
+    ]
+};
+
 impl Kind {
     /// All of them, in sending order.
-    pub const ALL: [Kind; KINDS] = [
-        Kind::Cluster,
-        Kind::Endpoint,
-        Kind::Listener,
-        Kind::Route,
-        Kind::ServiceEntry,
-        Kind::AuthorizationPolicy,
-        Kind::DestinationRule,
-        Kind::EnvoyFilter,
-        Kind::Gateway,
-        Kind::PeerAuthentication,
-        Kind::ProxyConfig,
-        Kind::RequestAuthentication,
-        Kind::Sidecar,
-        Kind::Telemetry,
-        Kind::TrafficExtension,
-        Kind::VirtualService,
-        Kind::WasmPlugin,
-        Kind::WorkloadEntry,
-        Kind::WorkloadGroup,
-    ];
+    pub const ALL: [Kind; KINDS] = {
+        let mut all = [Kind::Cluster; KINDS];
+        let mut place = 0;
+        while place < KINDS {
+            all[place] = TABLE[place].kind;
+            place += 1;
+        }
+        all
+    };
 
-    /// Envoys', in sending order.
+    /// Envoy's, in sending order.
     pub const ENVOY: [Kind; ENVOY_KINDS] = [Kind::Cluster, Kind::Endpoint, Kind::Listener, Kind::Route];
+
+    const fn row(self) -> &'static Row {
+        &TABLE[self as usize]
+    }
+
+    /// Those of a family, in sending order.
+    pub fn of_family(family: Family) -> impl Iterator<Item = Kind> {
+        Kind::ALL.into_iter().filter(move |kind| kind.family() == family)
+    }
 
     /// Istio's.
     pub fn istio() -> impl Iterator<Item = Kind> {
-        Kind::ALL.into_iter().skip(ENVOY_KINDS)
+        Kind::of_family(Family::Istio)
+    }
+
+    /// Whose it is.
+    pub const fn family(self) -> Family {
+        self.row().family
     }
 
     /// Whether it is one of Istio's.
     pub const fn is_istio(self) -> bool {
-        self as usize >= ENVOY_KINDS
+        matches!(self.family(), Family::Istio)
     }
 
     /// The type URL by which it is asked for. Istiod's differs between its releases: see [`Kind::of`].
     pub const fn type_url(self) -> &'static str {
-        match self {
-            Kind::Cluster => "type.googleapis.com/envoy.config.cluster.v3.Cluster",
-            Kind::Endpoint => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
-            Kind::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
-            Kind::Route => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
-            Kind::ServiceEntry => "networking.istio.io/v1/ServiceEntry",
-            Kind::AuthorizationPolicy => "security.istio.io/v1/AuthorizationPolicy",
-            Kind::DestinationRule => "networking.istio.io/v1/DestinationRule",
-            Kind::EnvoyFilter => "networking.istio.io/v1alpha3/EnvoyFilter",
-            Kind::Gateway => "networking.istio.io/v1/Gateway",
-            Kind::PeerAuthentication => "security.istio.io/v1/PeerAuthentication",
-            Kind::ProxyConfig => "networking.istio.io/v1beta1/ProxyConfig",
-            Kind::RequestAuthentication => "security.istio.io/v1/RequestAuthentication",
-            Kind::Sidecar => "networking.istio.io/v1/Sidecar",
-            Kind::Telemetry => "telemetry.istio.io/v1/Telemetry",
-            Kind::TrafficExtension => "extensions.istio.io/v1alpha1/TrafficExtension",
-            Kind::VirtualService => "networking.istio.io/v1/VirtualService",
-            Kind::WasmPlugin => "extensions.istio.io/v1alpha1/WasmPlugin",
-            Kind::WorkloadEntry => "networking.istio.io/v1/WorkloadEntry",
-            Kind::WorkloadGroup => "networking.istio.io/v1/WorkloadGroup",
-        }
+        self.row().type_url
     }
 
     /// The type of the `Any` that holds it in an answer: Istio's objects come in an envelope, all others as they are.
     pub const fn entry_url(self) -> &'static str {
-        if self.is_istio() { "type.googleapis.com/istio.mcp.v1alpha1.Resource" } else { self.type_url() }
+        match self.family() {
+            Family::Istio => "type.googleapis.com/istio.mcp.v1alpha1.Resource",
+            Family::Envoy => self.type_url(),
+        }
     }
 
     /// The kind with that type URL. Istio's mean the same in each API version (`v1`, `v1alpha3`, ...): releases before
@@ -123,6 +184,11 @@ impl Kind {
             Some((group, word)) => Kind::of_istio(group, word),
             None => Kind::ENVOY.into_iter().find(|kind| kind.type_url() == type_url),
         }
+    }
+
+    /// The kind with that [`Kind::name`].
+    pub fn named(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
     /// Istio's kind of that group and word, such as `networking.istio.io` and `Gateway`.
@@ -138,39 +204,26 @@ impl Kind {
 
     /// The word for people, metrics and formats.
     pub const fn name(self) -> &'static str {
-        match self {
-            Kind::Cluster => "clusters",
-            Kind::Endpoint => "endpoints",
-            Kind::Listener => "listeners",
-            Kind::Route => "routes",
-            Kind::ServiceEntry => "serviceentries",
-            Kind::AuthorizationPolicy => "authorizationpolicies",
-            Kind::DestinationRule => "destinationrules",
-            Kind::EnvoyFilter => "envoyfilters",
-            Kind::Gateway => "gateways",
-            Kind::PeerAuthentication => "peerauthentications",
-            Kind::ProxyConfig => "proxyconfigs",
-            Kind::RequestAuthentication => "requestauthentications",
-            Kind::Sidecar => "sidecars",
-            Kind::Telemetry => "telemetries",
-            Kind::TrafficExtension => "trafficextensions",
-            Kind::VirtualService => "virtualservices",
-            Kind::WasmPlugin => "wasmplugins",
-            Kind::WorkloadEntry => "workloadentries",
-            Kind::WorkloadGroup => "workloadgroups",
-        }
+        self.row().name
     }
 
-    /// In state of the world, what is absent from an answer of this kind is removed, so every answer is whole.
+    /// Whether a state-of-the-world answer of this kind is always whole, because clients remove what it lacks. The
+    /// protocol also has it that a first request for such a kind without names means all of it, and for no other.
     pub const fn whole_state(self) -> bool {
-        self.is_istio() || matches!(self, Kind::Cluster | Kind::Listener)
-    }
-
-    /// A first request without names means all of them: so the protocol has it for these, and no others.
-    pub const fn wildcard_by_default(self) -> bool {
-        self.is_istio() || matches!(self, Kind::Cluster | Kind::Listener)
+        matches!(self.row().answer, Answer::Whole)
     }
 }
+
+// A stream of an Envoy keeps one place for each of Envoy's kinds and none for the others.
+const _: () = {
+    let mut place = 0;
+    while place < KINDS {
+        assert!(TABLE[place].kind as usize == place, "the table is in the order of the kinds");
+        assert!(place >= ENVOY_KINDS || Kind::ENVOY[place] as usize == place, "Envoy's kinds have the first numbers");
+        assert!(TABLE[place].kind.is_istio() == (place >= ENVOY_KINDS), "Envoy's kinds are those in `Kind::ENVOY`");
+        place += 1;
+    }
+};
 
 #[cfg(test)]
 mod tests {
@@ -178,9 +231,8 @@ mod tests {
 
     #[test]
     fn every_kind_is_known_by_its_url_and_istios_in_any_version() {
-        for (place, kind) in Kind::ALL.into_iter().enumerate() {
-            assert_eq!((kind as usize, Kind::of(kind.type_url())), (place, Some(kind)));
-            assert_eq!(kind.is_istio(), !Kind::ENVOY.contains(&kind));
+        for kind in Kind::ALL {
+            assert_eq!((Kind::of(kind.type_url()), Kind::named(kind.name())), (Some(kind), Some(kind)));
         }
         for (type_url, kind) in [
             ("networking.istio.io/v1alpha3/VirtualService", Some(Kind::VirtualService)),

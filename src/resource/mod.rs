@@ -17,32 +17,12 @@ mod tests;
 pub use encode::{field_size, put_field, put_varint};
 pub use entry::{Resource, Variant, content_version, name_hash, parse_version, version_hash, version_text};
 pub use generation::Generation;
-pub use kind::{ENVOY_KINDS, KINDS, Kind};
-pub use view::ViewGeneration;
+pub use kind::{ENVOY_KINDS, Family, KINDS, Kind};
+pub use view::{KindReadiness, ViewGeneration};
+
+pub use crate::model::Readiness;
 
 use std::sync::Arc;
 
 /// A resource's name; opaque.
 pub type Name = Arc<str>;
-
-/// Whether the sources of Istio's manifests have been heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
-    /// Not all.
-    Waiting,
-    /// Not all, for so long that services' entries wait no longer for those of manifests.
-    Overdue,
-    /// All.
-    Complete,
-}
-
-/// Whether the sources of a view have been heard. See `catalog::Sync`, from which it comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Readiness {
-    /// Nothing may be answered: "unknown" is not "empty".
-    Waiting,
-    /// What there is may be sent, but absence proves nothing.
-    Partial,
-    /// Absence is absence.
-    Complete,
-}

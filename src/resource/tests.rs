@@ -47,20 +47,35 @@ fn an_absent_assignment_has_a_name_and_no_endpoints() {
     assert_eq!(absent, resource("a", &expected.encode_to_vec()));
 }
 
+/// All of Envoy's kinds alike.
+fn ready(readiness: Readiness) -> KindReadiness {
+    KindReadiness::of(Kind::ENVOY, readiness)
+}
+
 #[test]
 fn a_view_moves_on_only_when_something_changes() {
     let empty = ViewGeneration::empty();
-    assert_eq!(empty.readiness(), Readiness::Waiting);
-    assert!(empty.next(Readiness::Waiting, []).is_none());
+    assert_eq!((empty.readiness_of(Kind::Cluster), empty.built().number()), (None, 1));
+    assert!(empty.next(KindReadiness::default(), []).is_none());
     let put = |body: &[u8]| [(Kind::Endpoint, Name::from("a"), Some(resource("a", body)))];
-    let one = empty.next(Readiness::Complete, put(b"1")).unwrap();
-    assert!(one.next(Readiness::Complete, put(b"1")).is_none());
-    assert!(one.next(Readiness::Complete, [(Kind::Cluster, "a".into(), None)]).is_none());
+    let one = empty.next(ready(Readiness::Complete), put(b"1")).unwrap();
+    assert!(one.next(ready(Readiness::Complete), put(b"1")).is_none());
+    assert!(one.next(ready(Readiness::Complete), [(Kind::Cluster, "a".into(), None)]).is_none());
     let there_and_back = put(b"2").into_iter().chain(put(b"1"));
-    assert!(one.next(Readiness::Complete, there_and_back).is_none());
-    let two = one.next(Readiness::Complete, put(b"2")).unwrap();
+    assert!(one.next(ready(Readiness::Complete), there_and_back).is_none());
+    let two = one.next(ready(Readiness::Complete), put(b"2")).unwrap();
     assert_eq!((two.number(), two.get(Kind::Endpoint).len()), (2, 1));
     assert!(Arc::ptr_eq(two.get(Kind::Cluster), one.get(Kind::Cluster)));
+}
+
+#[test]
+fn a_kind_is_as_ready_as_the_least_ready_of_its_sources() {
+    use Readiness::{Complete, Partial, Waiting};
+    let services = KindReadiness::of([Kind::ServiceEntry], Complete);
+    let both = services.and(Kind::ServiceEntry, Partial).and(Kind::Gateway, Waiting);
+    assert_eq!((both.get(Kind::ServiceEntry), both.get(Kind::Gateway)), (Some(Partial), Some(Waiting)));
+    assert_eq!((both.get(Kind::Sidecar), both.get(Kind::Cluster)), (None, None));
+    assert_eq!((both.least(Family::Istio), services.least(Family::Istio)), (Waiting, Complete));
 }
 
 #[test]

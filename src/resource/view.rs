@@ -1,47 +1,85 @@
 //! What a group of clients sees at one moment: a generation of each kind, changed together.
 
-use super::{Generation, Heard, KINDS, Kind, Name, Readiness, Resource};
+use super::{Family, Generation, KINDS, Kind, Name, Readiness, Resource};
 use std::sync::Arc;
 
-/// A generation of each kind, and whether their sources have been heard. Immutable.
+/// How far the sources of each kind have reported. Who makes the resources of a kind decides it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KindReadiness([Option<Readiness>; KINDS]);
+
+impl KindReadiness {
+    /// These kinds, all alike; nothing makes the others.
+    pub fn of(kinds: impl IntoIterator<Item = Kind>, readiness: Readiness) -> Self {
+        kinds.into_iter().fold(Self::default(), |all, kind| all.and(kind, readiness))
+    }
+
+    /// The same with one source more for that kind: a kind is as ready as the least ready of its sources.
+    #[must_use]
+    pub fn and(mut self, kind: Kind, readiness: Readiness) -> Self {
+        let of_kind = &mut self.0[kind as usize];
+        *of_kind = Some(of_kind.map_or(readiness, |before| before.min(readiness)));
+        self
+    }
+
+    /// How far the sources of that kind have reported; `None`: nothing makes it, and nothing ever will.
+    pub fn get(&self, kind: Kind) -> Option<Readiness> {
+        self.0[kind as usize]
+    }
+
+    /// The same kinds, all waiting.
+    #[must_use]
+    pub fn waiting(self) -> Self {
+        KindReadiness(self.0.map(|of_kind| of_kind.map(|_| Readiness::Waiting)))
+    }
+
+    /// The least of a family's kinds that something makes; complete where nothing makes any.
+    pub fn least(&self, family: Family) -> Readiness {
+        Kind::of_family(family).filter_map(|kind| self.get(kind)).min().unwrap_or(Readiness::Complete)
+    }
+}
+
+/// A generation of each kind, and how far their sources have reported. Immutable.
 #[derive(Debug, Clone)]
 pub struct ViewGeneration {
     number: u64,
-    readiness: Readiness,
-    manifests: Option<Heard>,
+    readiness: KindReadiness,
     kinds: [Arc<Generation>; KINDS],
 }
 
 impl ViewGeneration {
-    /// Nothing is known yet.
+    /// Nothing is known yet, and nothing of it is made.
     pub fn empty() -> Self {
-        ViewGeneration { number: 0, readiness: Readiness::Waiting, manifests: None, kinds: Default::default() }
+        ViewGeneration::unbuilt(KindReadiness::default())
+    }
+
+    /// Nothing is known yet; these kinds will be made.
+    pub fn unbuilt(readiness: KindReadiness) -> Self {
+        ViewGeneration { number: 0, readiness, kinds: Default::default() }
     }
 
     /// The next one, or `None` if nothing changes.
     pub fn next(
         &self,
-        readiness: Readiness,
+        readiness: KindReadiness,
         changes: impl IntoIterator<Item = (Kind, Name, Option<Resource>)>,
     ) -> Option<ViewGeneration> {
-        self.next_heard(readiness, self.manifests, changes)
+        self.next_shared(readiness, changes.into_iter().map(|(kind, name, change)| (kind, name, change.map(Arc::new))))
     }
 
-    /// The next one, after so much was heard of manifests; `None` if nothing changes.
-    pub fn next_heard(
+    /// The same, of resources that others hold, too.
+    pub fn next_shared(
         &self,
-        readiness: Readiness,
-        manifests: Option<Heard>,
-        changes: impl IntoIterator<Item = (Kind, Name, Option<Resource>)>,
+        readiness: KindReadiness,
+        changes: impl IntoIterator<Item = (Kind, Name, Option<Arc<Resource>>)>,
     ) -> Option<ViewGeneration> {
-        let mut by_kind: [Vec<(Name, Option<Resource>)>; KINDS] = Default::default();
+        let mut by_kind: [Vec<(Name, Option<Arc<Resource>>)>; KINDS] = Default::default();
         for (kind, name, change) in changes {
             by_kind[kind as usize].push((name, change));
         }
-        let mut next = ViewGeneration { number: self.number + 1, readiness, manifests, kinds: self.kinds.clone() };
-        let mut changed = (readiness, manifests) != (self.readiness, self.manifests);
+        let mut next = ViewGeneration { number: self.number + 1, readiness, kinds: self.kinds.clone() };
+        let mut changed = readiness != self.readiness;
         for (generation, changes) in next.kinds.iter_mut().zip(by_kind) {
-            if let Some(new) = generation.next(changes) {
+            if let Some(new) = generation.next_shared(changes) {
                 *generation = Arc::new(new);
                 changed = true;
             }
@@ -49,39 +87,26 @@ impl ViewGeneration {
         changed.then_some(next)
     }
 
-    /// The same, with manifests of which so much was heard; `None`: there are none, and never will be.
-    pub fn with_manifests(self, manifests: Option<Heard>) -> Self {
-        ViewGeneration { manifests, ..self }
+    /// The same content under the next number, for a view that was built and has nothing in it.
+    #[must_use]
+    pub fn built(&self) -> ViewGeneration {
+        ViewGeneration { number: self.number + 1, ..self.clone() }
     }
 
-    /// How much was heard of manifests.
-    pub fn manifests(&self) -> Option<Heard> {
-        self.manifests
-    }
-
-    /// Whether the sources of a kind have been heard; `None`: it has none, and never will have.
-    ///
-    /// A list that lacks a manifest's entry deletes it, so entries of services wait for manifests, but not for ever: a
-    /// source of manifests that never answers must not keep the mesh from changes of instances.
-    pub fn readiness_of(&self, kind: Kind) -> Option<Readiness> {
-        match (kind, self.manifests) {
-            (Kind::ServiceEntry, Some(Heard::Waiting)) => Some(Readiness::Waiting),
-            (kind, _) if kind == Kind::ServiceEntry || !kind.is_istio() => Some(self.readiness),
-            (_, manifests) => manifests.map(|heard| match heard {
-                Heard::Complete => Readiness::Complete,
-                Heard::Waiting | Heard::Overdue => Readiness::Waiting,
-            }),
-        }
-    }
-
-    /// Counts up with each change. Only for people: two views of equal content may have different numbers.
+    /// Counts up with each change; 0: it was not built yet. Only for people: two views of equal content may have
+    /// different numbers.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// Whether its sources have been heard.
-    pub fn readiness(&self) -> Readiness {
+    /// How far the sources of each kind have reported.
+    pub fn readiness(&self) -> KindReadiness {
         self.readiness
+    }
+
+    /// How far the sources of that kind have reported; `None`: nothing makes it, and nothing ever will.
+    pub fn readiness_of(&self, kind: Kind) -> Option<Readiness> {
+        self.readiness.get(kind)
     }
 
     /// The resources of a kind.

@@ -6,7 +6,7 @@
 
 use super::{Translation, claims::Claims};
 use crate::{
-    catalog::{Catalog, Sync},
+    catalog::Catalog,
     model::{Hostname, PublishedService},
     resource::{KINDS, Kind, Name, Readiness, Resource},
     translate::{Rejected, Why},
@@ -66,7 +66,7 @@ impl<T: Translation> Builder<T> {
     /// What differs with this catalog; `None` if nothing does.
     pub fn update(&mut self, catalog: &Catalog) -> Option<Changes> {
         self.rejected_differs = false;
-        let readiness = readiness(catalog.sync);
+        let readiness = catalog.sync;
         let ready = std::mem::replace(&mut self.readiness, readiness) != readiness;
         let before = std::mem::replace(&mut self.services, catalog.services.clone());
         let mut changed: BTreeSet<Hostname> = before.diff(&self.services).map(host_of).collect();
@@ -192,14 +192,6 @@ impl<T: Translation> Builder<T> {
 /// An assignment has the name of its cluster.
 fn claims_its_name(kind: Kind) -> bool {
     kind != Kind::Endpoint
-}
-
-fn readiness(sync: Sync) -> Readiness {
-    match sync {
-        Sync::Waiting => Readiness::Waiting,
-        Sync::Partial => Readiness::Partial,
-        Sync::Complete => Readiness::Complete,
-    }
 }
 
 fn host_of(item: DiffItem<'_, '_, Hostname, Arc<PublishedService>>) -> Hostname {

@@ -5,7 +5,7 @@ use super::{Builder, Metrics, Translation, manifests::Manifests};
 use crate::{
     catalog::{Catalog, Handle},
     manifests,
-    resource::{Heard, Kind, Name, Resource, ViewGeneration},
+    resource::{Kind, KindReadiness, Name, Readiness, Resource, ViewGeneration},
     translate::{Rejected, Why},
 };
 use arc_swap::ArcSwap;
@@ -24,6 +24,7 @@ pub struct Follower<T> {
     builder: Builder<T>,
     catalog: Handle,
     generations: watch::Sender<Arc<ViewGeneration>>,
+    readiness: watch::Sender<Readiness>,
     rejected: Arc<ArcSwap<Vec<Rejected>>>,
     manifests: Option<Manifests>,
     taken: Arc<ArcSwap<BTreeSet<Name>>>,
@@ -34,6 +35,7 @@ pub struct Follower<T> {
 #[derive(Debug, Clone)]
 pub struct View {
     generations: watch::Receiver<Arc<ViewGeneration>>,
+    readiness: watch::Receiver<Readiness>,
     rejected: Arc<ArcSwap<Vec<Rejected>>>,
     taken: Arc<ArcSwap<BTreeSet<Name>>>,
 }
@@ -41,23 +43,31 @@ pub struct View {
 impl<T: Translation> Follower<T> {
     /// Nothing is seen before it runs.
     pub fn new(translation: T, catalog: Handle, metrics: Metrics) -> (Self, View) {
-        let generations = watch::Sender::new(Arc::new(ViewGeneration::empty()));
+        let unbuilt = ViewGeneration::unbuilt(KindReadiness::of(T::KINDS.iter().copied(), Readiness::Waiting));
+        let generations = watch::Sender::new(Arc::new(unbuilt));
+        let readiness = watch::Sender::new(Readiness::Waiting);
         let rejected: Arc<ArcSwap<Vec<Rejected>>> = Arc::default();
         let taken: Arc<ArcSwap<BTreeSet<Name>>> = Arc::default();
-        let view = View { generations: generations.subscribe(), rejected: rejected.clone(), taken: taken.clone() };
+        let view = View {
+            generations: generations.subscribe(),
+            readiness: readiness.subscribe(),
+            rejected: rejected.clone(),
+            taken: taken.clone(),
+        };
         metrics.rejected(T::VIEW, &[]);
         let builder = Builder::new(translation);
-        (Follower { builder, catalog, generations, rejected, manifests: None, taken, metrics }, view)
+        (Follower { builder, catalog, generations, readiness, rejected, manifests: None, taken, metrics }, view)
     }
 
     /// Also shows what manifests give. Before it runs, so that nobody takes them for nothing.
     pub fn with_manifests(self, manifests: manifests::Handle) -> Self {
-        let heard = manifests.load().heard;
-        if heard.is_none() {
+        if manifests.load().readiness.is_none() {
             return self;
         }
-        self.generations.send_replace(Arc::new(ViewGeneration::empty().with_manifests(heard)));
-        Follower { manifests: Some(Manifests::new(manifests)), ..self }
+        let manifests = Manifests::new(manifests);
+        let readiness = manifests.readiness(self.generations.borrow().readiness());
+        self.generations.send_replace(Arc::new(ViewGeneration::unbuilt(readiness)));
+        Follower { manifests: Some(manifests), ..self }
     }
 
     /// Follows until told to stop, or until the catalog has no writer any more.
@@ -83,13 +93,16 @@ impl<T: Translation> Follower<T> {
         let changes = self.builder.update(catalog);
         self.report_rejected();
         let mut resources = changes.map(|changes| changes.resources).unwrap_or_default();
-        let heard = self.merge(&mut resources);
+        self.merge(&mut resources);
+        let services = KindReadiness::of(T::KINDS.iter().copied(), self.builder.readiness());
+        let readiness = self.manifests.as_ref().map_or(services, |manifests| manifests.readiness(services));
         let kinds: Vec<_> = resources.iter().map(|(kind, _, _)| *kind).collect();
-        let next = self.generations.borrow().next_heard(self.builder.readiness(), heard, resources);
+        let next = self.generations.borrow().next(readiness, resources);
         let Some(next) = next else { return };
         debug!(generation = next.number(), catalog = catalog.number, changes = kinds.len(), "Made a generation.");
-        self.metrics.made::<T>(&kinds, &next, start.elapsed());
+        self.metrics.made(&kinds, &next, start.elapsed());
         self.generations.send_replace(Arc::new(next));
+        self.readiness.send_replace(self.builder.readiness());
     }
 
     /// Takes the newest snapshot of manifests.
@@ -100,8 +113,8 @@ impl<T: Translation> Follower<T> {
     }
 
     /// Adds what differs of manifests to what differs of services, whose names go first.
-    fn merge(&mut self, changes: &mut Vec<(Kind, Name, Option<Resource>)>) -> Option<Heard> {
-        let manifests = self.manifests.as_mut()?;
+    fn merge(&mut self, changes: &mut Vec<(Kind, Name, Option<Resource>)>) {
+        let Some(manifests) = &mut self.manifests else { return };
         let services_changed = changes.iter().any(|(kind, _, _)| kind.is_istio());
         changes.extend(manifests.update(services_changed, |kind, name| self.builder.serves(kind, name)));
         let before = self.taken.load();
@@ -111,7 +124,6 @@ impl<T: Translation> Follower<T> {
             }
             self.taken.store(Arc::new(manifests.taken().clone()));
         }
-        manifests.heard()
     }
 
     /// Logs each rejection once: when it appears. Labels cost nothing but themselves, and there may be thousands.
@@ -137,6 +149,11 @@ impl View {
     /// Each generation as it comes.
     pub fn subscribe(&self) -> watch::Receiver<Arc<ViewGeneration>> {
         self.generations.clone()
+    }
+
+    /// How far the registries have reported.
+    pub fn readiness(&self) -> watch::Receiver<Readiness> {
+        self.readiness.clone()
     }
 
     /// The newest generation.

@@ -92,8 +92,8 @@ fn report(metrics: &Metrics, Moved { claimant, from, to }: Moved) -> Hostname {
 mod tests {
     use super::*;
     use crate::{
-        catalog::{Catalog, Sync},
-        model::{Port, Protocol, ServiceId, ServicePort},
+        catalog::Catalog,
+        model::{Port, Protocol, Readiness, ServiceId, ServicePort},
         resource::Name,
         views::Builder,
     };
@@ -120,7 +120,7 @@ mod tests {
             services: services.map(|service| (service.host.clone(), Arc::new(service))).collect(),
             records: Default::default(),
             registries: Arc::new([]),
-            sync: Sync::Complete,
+            sync: Readiness::Complete,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     manifests::{Handle, Snapshot},
-    resource::{Heard, Kind, Name, Resource},
+    resource::{Kind, KindReadiness, Name, Readiness, Resource},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,9 +38,15 @@ impl Manifests {
         self.snapshots.changed().await
     }
 
-    /// How much was heard of them.
-    pub(super) fn heard(&self) -> Option<Heard> {
-        self.loaded.heard
+    /// How far their sources have reported, with what is known of services.
+    ///
+    /// A list that lacks a manifest's entry deletes it, so entries of services wait for manifests, but not for ever: a
+    /// source of manifests that never answers must not keep the mesh from changes of instances.
+    pub(super) fn readiness(&self, services: KindReadiness) -> KindReadiness {
+        let Some(readiness) = self.loaded.readiness else { return services };
+        let of_entries = if readiness == Readiness::Waiting { readiness } else { Readiness::Complete };
+        let of = |kind| if kind == Kind::ServiceEntry { of_entries } else { readiness };
+        Kind::istio().fold(services, |all, kind| all.and(kind, of(kind)))
     }
 
     /// The names that services have.

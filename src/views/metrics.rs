@@ -1,6 +1,5 @@
 //! What views count.
 
-use super::Translation;
 use crate::{
     resource::{Kind, ViewGeneration},
     translate::{Rejected, Why},
@@ -72,14 +71,13 @@ impl Metrics {
     }
 
     /// A generation was made: with so many changes of each kind, in that time.
-    pub(super) fn made<T: Translation>(&self, changes: &[Kind], made: &ViewGeneration, took: Duration) {
+    pub(super) fn made(&self, changes: &[Kind], made: &ViewGeneration, took: Duration) {
         self.generations.inc();
         self.update.observe(took.as_secs_f64());
         for kind in changes {
             self.changes.get_or_create(&OfKind { kind: kind.name() }).inc();
         }
-        let others = Kind::istio().filter(|_| made.manifests().is_some());
-        for kind in T::KINDS.iter().copied().chain(others) {
+        for kind in Kind::ALL.into_iter().filter(|kind| made.readiness_of(*kind).is_some()) {
             let count = i64::try_from(made.get(kind).len()).unwrap_or(i64::MAX);
             self.resources.get_or_create(&OfKind { kind: kind.name() }).set(count);
         }

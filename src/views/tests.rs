@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    catalog::{Catalog, Handle, Policy, Sync, Template, Writer},
+    catalog::{Catalog, Handle, Policy, Template, Writer},
     model::*,
     registry::{Scope, Update},
     resource::{Kind, Name, Readiness, Resource, ViewGeneration},
@@ -38,7 +38,7 @@ fn service(name: &str, aliases: &[&str], endpoints: i64) -> PublishedService {
     }
 }
 
-fn catalog(sync: Sync, services: impl IntoIterator<Item = PublishedService>) -> Catalog {
+fn catalog(sync: Readiness, services: impl IntoIterator<Item = PublishedService>) -> Catalog {
     Catalog {
         number: 1,
         services: services.into_iter().map(|s| (s.host.clone(), Arc::new(s))).collect(),
@@ -63,20 +63,20 @@ fn names(changes: Option<Changes>) -> Vec<String> {
 fn only_what_differs_is_told() {
     let mut builder = Builder::new(by_host());
     assert_eq!(
-        names(builder.update(&catalog(Sync::Complete, [service("a", &["x"], 1)]))),
+        names(builder.update(&catalog(Readiness::Complete, [service("a", &["x"], 1)]))),
         ["+clusters a", "+clusters p.a", "+clusters p.x", "+clusters x", "+endpoints a", "+endpoints p.a"],
     );
-    let two = catalog(Sync::Complete, [service("a", &["x"], 1), service("b", &[], 0)]);
+    let two = catalog(Readiness::Complete, [service("a", &["x"], 1), service("b", &[], 0)]);
     assert_eq!(names(builder.update(&two)), ["+clusters b", "+clusters p.b", "+endpoints b", "+endpoints p.b"]);
     assert_eq!(builder.update(&two), None);
 
-    let more = catalog(Sync::Complete, [service("a", &["x"], 2), service("b", &[], 0)]);
+    let more = catalog(Readiness::Complete, [service("a", &["x"], 2), service("b", &[], 0)]);
     assert_eq!(names(builder.update(&more)), ["+endpoints a"]);
 
     let noted = PublishedService { protected: true, ..service("b", &[], 0) };
-    assert_eq!(builder.update(&catalog(Sync::Complete, [service("a", &["x"], 2), noted])), None);
+    assert_eq!(builder.update(&catalog(Readiness::Complete, [service("a", &["x"], 2), noted])), None);
 
-    let left = catalog(Sync::Complete, [service("b", &[], 0)]);
+    let left = catalog(Readiness::Complete, [service("b", &[], 0)]);
     assert_eq!(
         names(builder.update(&left)),
         ["-clusters a", "-clusters p.a", "-clusters p.x", "-clusters x", "-endpoints a", "-endpoints p.a"],
@@ -87,15 +87,11 @@ fn only_what_differs_is_told() {
 #[test]
 fn readiness_follows_the_catalog_even_if_nothing_else_does() {
     let mut builder = Builder::new(by_host());
-    assert_eq!(builder.update(&catalog(Sync::Waiting, [])), None);
-    for (sync, readiness) in [
-        (Sync::Partial, Readiness::Partial),
-        (Sync::Complete, Readiness::Complete),
-        (Sync::Waiting, Readiness::Waiting),
-    ] {
-        let changes = builder.update(&catalog(sync, []));
+    assert_eq!(builder.update(&catalog(Readiness::Waiting, [])), None);
+    for readiness in [Readiness::Partial, Readiness::Complete, Readiness::Waiting] {
+        let changes = builder.update(&catalog(readiness, []));
         assert_eq!(changes, Some(Changes { readiness, resources: Vec::new() }));
-        assert_eq!(builder.update(&catalog(sync, [])), None);
+        assert_eq!(builder.update(&catalog(readiness, [])), None);
     }
 }
 
@@ -106,15 +102,15 @@ fn the_smaller_host_has_a_contested_name_whoever_came_first() {
         builder.rejected().map(|r| format!("{} {}: {}", r.host, r.subject, r.why.code())).collect()
     };
     let mut builder = Builder::new(by_host());
-    builder.update(&catalog(Sync::Complete, [large.clone()]));
-    let won = names(builder.update(&catalog(Sync::Complete, [small, large.clone()])));
+    builder.update(&catalog(Readiness::Complete, [large.clone()]));
+    let won = names(builder.update(&catalog(Readiness::Complete, [small, large.clone()])));
     // `p.d` was a port of `d` with an assignment; now it is another name of `b`, whose assignment it shares.
     let expected =
         ["+clusters b", "+clusters p.b", "+clusters p.d", "+clusters p.p.d", "+endpoints b", "+endpoints p.b"];
     assert_eq!(won, [&expected[..], &["-endpoints p.d"]].concat());
     assert_eq!(taken(&builder), ["d p.d: name_taken"]);
 
-    let back = names(builder.update(&catalog(Sync::Complete, [large])));
+    let back = names(builder.update(&catalog(Readiness::Complete, [large])));
     let expected =
         ["-clusters b", "-clusters p.b", "+clusters p.d", "-clusters p.p.d", "-endpoints b", "-endpoints p.b"];
     assert_eq!(back, [&expected[..], &["+endpoints p.d"]].concat());
@@ -146,7 +142,7 @@ fn from_scratch(catalog: &Catalog, options: &Options) -> Resources {
 fn any_catalog() -> impl Strategy<Value = Catalog> {
     let alias = || subsequence(vec!["b", "p.b", "p.c", "x", "y"], 0..3);
     let some = subsequence(vec!["a", "c", "d", "p.d", "p.p.d", "z"], 0..6);
-    let sync = prop_oneof![Just(Sync::Waiting), Just(Sync::Partial), Just(Sync::Complete)];
+    let sync = prop_oneof![Just(Readiness::Waiting), Just(Readiness::Partial), Just(Readiness::Complete)];
     (sync, some, vec((alias(), 0..3_i64, any::<bool>()), 6)).prop_map(|(sync, hosts, details)| {
         let services = hosts
             .into_iter()
@@ -196,14 +192,14 @@ fn generations_follow_the_catalog_and_nothing_is_told_when_nothing_changes() {
     let metrics = Metrics::default();
     let (mut follower, views) = Follower::new(by_host(), writer(&[]).1, metrics.clone());
     let mut seen = views.subscribe();
-    follower.follow(&catalog(Sync::Waiting, []));
+    follower.follow(&catalog(Readiness::Waiting, []));
     assert!(!seen.has_changed().unwrap());
 
-    let both = catalog(Sync::Complete, [service("b", &["p.d"], 1), service("d", &[], 1)]);
+    let both = catalog(Readiness::Complete, [service("b", &["p.d"], 1), service("d", &[], 1)]);
     follower.follow(&both);
     assert!(seen.has_changed().unwrap());
     let generation = seen.borrow_and_update().clone();
-    assert_eq!((generation.number(), generation.readiness()), (1, Readiness::Complete));
+    assert_eq!((generation.number(), generation.readiness_of(Kind::Cluster)), (1, Some(Readiness::Complete)));
     assert_eq!(views.load().number(), 1);
     let rejected: Vec<String> =
         views.rejected().iter().map(|r| format!("{} {} {}", r.host, r.subject, r.why)).collect();
@@ -215,7 +211,10 @@ fn generations_follow_the_catalog_and_nothing_is_told_when_nothing_changes() {
     assert_eq!(shown(&metrics, "views_generations_total"), ["views_generations_total 1"]);
     assert_eq!(
         shown(&metrics, "views_resources{"),
-        ["views_resources{kind=\"clusters\"} 5", "views_resources{kind=\"endpoints\"} 3",]
+        ["clusters", "endpoints", "listeners", "routes"].map(|kind| format!(
+            "views_resources{{kind=\"{kind}\"}} {}",
+            generation.get(Kind::named(kind).unwrap()).len()
+        ))
     );
     let rejected = shown(&metrics, "views_rejected{");
     let codes: Vec<&str> = rejected.iter().filter_map(|line| line.split('"').nth(3)).collect();
@@ -252,8 +251,9 @@ async fn the_task_follows_what_registries_tell_and_ends_on_demand() {
     let name: Name = "outbound|80||a.example".into();
     let mut seen = view.subscribe();
     let limit = Duration::from_secs(5);
-    let has =
-        |g: &Arc<ViewGeneration>| g.readiness() == Readiness::Complete && g.get(Kind::Endpoint).get(&name).is_some();
+    let has = |g: &Arc<ViewGeneration>| {
+        g.readiness_of(Kind::Endpoint) == Some(Readiness::Complete) && g.get(Kind::Endpoint).get(&name).is_some()
+    };
     let first = tokio::time::timeout(limit, seen.wait_for(has)).await.expect("the first list").unwrap().clone();
     let before = first.get(Kind::Endpoint).get(&name).cloned();
     feed.send(Update::Applied(scope, service(1))).await.unwrap();
@@ -277,43 +277,48 @@ fn manifest_of(kind: &str, name: &str, spec: &str) -> ((Kind, Name), Resource) {
 
 #[test]
 fn manifests_stand_beside_services_whose_names_go_first() {
-    use crate::{manifests::Snapshot, resource::Heard};
+    use crate::manifests::Snapshot;
     use tokio::sync::watch;
 
     let entry = |host: &str| manifest_of("ServiceEntry", "a", &format!("{{hosts: [{host}], resolution: STATIC}}"));
     let gateway = manifest_of("Gateway", "g", "{}");
     let snapshot = |number, heard, resources: Vec<((Kind, Name), Resource)>| {
-        Arc::new(Snapshot { number, heard: Some(heard), resources: resources.into_iter().collect(), manifests: vec![] })
+        Arc::new(Snapshot {
+            number,
+            readiness: Some(heard),
+            resources: resources.into_iter().collect(),
+            manifests: vec![],
+        })
     };
-    let feed = watch::Sender::new(snapshot(0, Heard::Waiting, Vec::new()));
+    let feed = watch::Sender::new(snapshot(0, Readiness::Waiting, Vec::new()));
     let istio = Istio::new(Default::default(), Metrics::default());
     let (follower, view) = Follower::new(istio, writer(&[]).1, Metrics::default());
     let mut follower = follower.with_manifests(crate::manifests::Handle::of(feed.subscribe()));
-    assert_eq!(view.load().manifests(), Some(Heard::Waiting), "before anything runs");
+    assert_eq!(view.load().readiness_of(Kind::Gateway), Some(Readiness::Waiting), "before anything runs");
     let mut step = |services: &[&str]| {
         follower.load_manifests();
-        follower.follow(&catalog(Sync::Complete, services.iter().map(|name| service(name, &[], 1))));
+        follower.follow(&catalog(Readiness::Complete, services.iter().map(|name| service(name, &[], 1))));
         let now = view.load();
         let entry = now.get(Kind::ServiceEntry).get("portolan/a").map(|r| r.version());
         (entry, now.get(Kind::Gateway).len(), view.taken().len())
     };
     let name: Name = "portolan/a".into();
     let mut own = Builder::new(Istio::new(Default::default(), Metrics::default()));
-    let changes = own.update(&catalog(Sync::Complete, [service("a", &[], 1)])).unwrap().resources;
+    let changes = own.update(&catalog(Readiness::Complete, [service("a", &[], 1)])).unwrap().resources;
     let of_service = changes.iter().find(|(_, n, _)| *n == name).and_then(|(_, _, r)| r.clone()).map(|r| r.version());
     let of_manifest = |host: &str| Some(entry(host).1.version());
 
     assert_eq!(step(&[]), (None, 0, 0));
-    feed.send_replace(snapshot(1, Heard::Complete, vec![entry("x.example"), gateway.clone()]));
+    feed.send_replace(snapshot(1, Readiness::Complete, vec![entry("x.example"), gateway.clone()]));
     assert_eq!(step(&[]), (of_manifest("x.example"), 1, 0));
     assert_eq!(step(&["a"]), (of_service, 1, 1), "the service's goes first");
-    feed.send_replace(snapshot(2, Heard::Complete, vec![entry("y.example"), gateway.clone()]));
+    feed.send_replace(snapshot(2, Readiness::Complete, vec![entry("y.example"), gateway.clone()]));
     assert_eq!(step(&["a"]), (of_service, 1, 1));
     assert_eq!(step(&[]), (of_manifest("y.example"), 1, 0), "and then the manifest's has its name back");
     assert_eq!(step(&["a"]), (of_service, 1, 1));
-    feed.send_replace(snapshot(3, Heard::Complete, vec![gateway]));
+    feed.send_replace(snapshot(3, Readiness::Complete, vec![gateway]));
     assert_eq!(step(&["a"]), (of_service, 1, 0));
     assert_eq!(step(&[]), (None, 1, 0));
-    feed.send_replace(snapshot(4, Heard::Complete, Vec::new()));
+    feed.send_replace(snapshot(4, Readiness::Complete, Vec::new()));
     assert_eq!(step(&[]), (None, 0, 0));
 }

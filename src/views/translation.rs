@@ -13,7 +13,7 @@ pub trait Translation: Send {
     /// The view's name, for metrics.
     const VIEW: &'static str;
 
-    /// What it makes.
+    /// What it makes, and answers for.
     const KINDS: &'static [Kind];
 
     /// Takes notice that these services have come, changed or gone; returns others whose resources differ for that.
@@ -31,7 +31,7 @@ pub trait Translation: Send {
 
 impl Translation for envoy::Options {
     const VIEW: &'static str = "envoy";
-    const KINDS: &'static [Kind] = &[Kind::Cluster, Kind::Endpoint];
+    const KINDS: &'static [Kind] = &Kind::ENVOY;
 
     fn translate(&self, service: &PublishedService) -> (Vec<(Kind, Resource)>, Vec<Rejected>) {
         envoy::translate(service, self)

@@ -30,6 +30,8 @@ pub struct Client {
     pub connected: SystemTime,
     /// Its node as it sent it; empty until its first request.
     pub node: Node,
+    /// The key of the view that it sees; `None` until its first request.
+    pub view: Option<Arc<str>>,
     /// The types that it asked for.
     pub types: Vec<ClientType>,
 }
@@ -168,8 +170,14 @@ impl Registration {
         self.id
     }
 
-    pub(super) fn set_node(&self, node: Node) {
-        lock(&self.entry.record).node = node;
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.entry.peer
+    }
+
+    /// Who the client says it is, and the key of the view that it sees, if it may see any.
+    pub(super) fn set_client(&self, node: Node, view: Option<Arc<str>>) {
+        let mut record = lock(&self.entry.record);
+        (record.node, record.view) = (node, view);
     }
 
     pub(super) fn note(&self, events: &[Event]) {
@@ -213,6 +221,7 @@ impl Entry {
             variant: self.variant,
             connected: self.connected,
             node: record.node.clone(),
+            view: record.view.clone(),
             types: record.types.clone(),
         }
     }
@@ -226,6 +235,7 @@ impl Entry {
 #[derive(Debug, Default)]
 struct Record {
     node: Node,
+    view: Option<Arc<str>>,
     /// In the order of their kinds. An Envoy has two of the many.
     types: Vec<ClientType>,
 }
@@ -300,7 +310,7 @@ mod tests {
         let (clients, peer) = table(1);
         let one = clients.enter(peer, Variant::Delta, CancellationToken::new()).unwrap();
         assert!(clients.enter(peer, Variant::Delta, CancellationToken::new()).is_none());
-        one.set_node(Node { id: "n".into(), ..Node::default() });
+        one.set_client(Node { id: "n".into(), ..Node::default() }, Some("envoy".into()));
         one.note(&[
             Event::Sent { kind: Kind::Cluster, version: 1, nonce: 3, items: 2, bytes: 50 },
             Event::Acknowledged { kind: Kind::Cluster, version: 1 },
@@ -309,7 +319,7 @@ mod tests {
         let entry = &client.types[0];
         assert_eq!((&*client.node.id, entry.answers, entry.resources, entry.bytes), ("n", 1, 2, 50));
         assert_eq!(entry.acknowledged.as_ref().unwrap().0, 1);
-        assert_eq!((client.types.len(), entry.refused.clone()), (1, None));
+        assert_eq!((client.types.len(), entry.refused.clone(), client.view.as_deref()), (1, None, Some("envoy")));
         drop(one);
         assert_eq!(clients.list(), []);
         assert!(clients.enter(peer, Variant::Delta, CancellationToken::new()).is_some());

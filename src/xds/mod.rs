@@ -23,6 +23,7 @@ mod service;
 mod session;
 mod stalled;
 mod stream;
+mod views;
 
 pub use clients::{Answer, Client, ClientType, Clients, Refusal};
 pub use event::Event;
@@ -35,13 +36,4 @@ pub use protocol::Dialect;
 pub use request::{Listed, Raw, Request, RequestError};
 pub use server::{Server, ServerError};
 pub use session::{Rules, Session, SessionError};
-
-use crate::resource::ViewGeneration;
-use std::sync::Arc;
-use tokio::sync::watch;
-
-/// Where generations come from: a client's node and dialect decide what it sees.
-pub trait Views: Send + Sync + 'static {
-    /// What that client sees, now and from now on. Called at the first request of each stream.
-    fn subscribe(&self, node: &Node, dialect: Dialect) -> watch::Receiver<Arc<ViewGeneration>>;
-}
+pub use views::{Identity, Refused, Subscriber, Subscription, Views};

@@ -9,8 +9,6 @@ use super::{
     clients::Clients,
     metrics::Metrics,
     names::Interner,
-    node::Node,
-    protocol::Dialect,
     read_ahead::ReadAhead,
     service::{Connection, Health, Shared},
     session::Rules,
@@ -283,14 +281,14 @@ fn random() -> f64 {
 
 /// Healthy means that the first answer can be given.
 async fn report_health(reporter: HealthReporter, views: Arc<dyn Views>) {
-    let mut generations = views.subscribe(&Node::default(), Dialect::Envoy);
+    let mut readiness = views.readiness();
     loop {
-        let status = match generations.borrow_and_update().readiness() {
+        let status = match *readiness.borrow_and_update() {
             Readiness::Waiting => ServingStatus::NotServing,
             Readiness::Partial | Readiness::Complete => ServingStatus::Serving,
         };
         reporter.set_service_status("", status).await;
-        if generations.changed().await.is_err() {
+        if readiness.changed().await.is_err() {
             return;
         }
     }

@@ -4,7 +4,7 @@
 //! While the client takes nothing the body is not polled, so nothing here runs: `stalled` ends such streams.
 
 use super::{
-    Views,
+    Refused, Subscriber, Subscription, Views,
     clients::Registration,
     event::Event,
     grpc_messages::{Message, MessageError, Requests},
@@ -60,6 +60,8 @@ enum StreamError {
     Node(#[from] NodeError),
     #[error(transparent)]
     Session(#[from] SessionError),
+    #[error(transparent)]
+    Refused(#[from] Refused),
     #[error("this server is going away; connect again")]
     Retired,
 }
@@ -76,6 +78,9 @@ impl StreamError {
             }
             StreamError::Session(SessionError::IstioByDelta) => Status::unimplemented(text),
             StreamError::Node(_) | StreamError::Session(_) => Status::invalid_argument(text),
+            // The reason is for our log: a client must not learn what it may not see.
+            StreamError::Refused(Refused::NotAllowed(_)) => Status::permission_denied("this client may not subscribe"),
+            StreamError::Refused(Refused::NoRoom(_)) => Status::resource_exhausted("too many views are in use"),
             StreamError::Retired => Status::unavailable(text),
         }
     }
@@ -275,8 +280,10 @@ fn begin(
         agent = %node.user_agent, version = %node.user_agent_version, variant = method.variant.name(),
         "A client subscribed."
     );
-    let mut generations = views.subscribe(&node, protocol.dialect());
-    registration.set_node(node);
+    let client = Subscriber { node: &node, identity: None, peer: registration.peer(), dialect: protocol.dialect() };
+    let subscribed = views.subscribe(&client);
+    registration.set_client(node, subscribed.as_ref().ok().map(|subscription| subscription.view.clone()));
+    let Subscription { mut generations, .. } = subscribed?;
     let now = generations.borrow_and_update().clone();
     Ok(Exchange { protocol, generations, now })
 }

@@ -5,7 +5,7 @@ use crate::{
     istiod::{Istiod, TYPES, V1, entry, node, values, world},
 };
 use portolan::{
-    resource::{Heard, Kind, Readiness},
+    resource::{Kind, KindReadiness, Readiness},
     translate::istio::manifest,
 };
 use std::{collections::BTreeSet, time::Duration};
@@ -24,13 +24,20 @@ fn gateway(name: &str, port: u16, revision: &str) -> Change {
     (kind, resource.name().clone(), Some(resource.for_revision((!revision.is_empty()).then(|| revision.into()))))
 }
 
-/// So much is heard of manifests.
-fn hears(world: &World, heard: Heard, changes: impl IntoIterator<Item = Change>) {
-    world.replace(|before| before.next_heard(before.readiness(), Some(heard), changes));
+/// Services are complete, and the sources of manifests have reported so far. Entries do not wait for those that are only
+/// late, as the producer of manifests decides.
+fn ready(manifests: Readiness) -> KindReadiness {
+    let entries = if manifests == Readiness::Waiting { manifests } else { Readiness::Complete };
+    let others = Kind::istio().filter(|kind| *kind != Kind::ServiceEntry);
+    KindReadiness::of(others, manifests).and(Kind::ServiceEntry, entries)
+}
+
+fn hears(world: &World, manifests: Readiness, changes: impl IntoIterator<Item = Change>) {
+    world.replace(|before| before.next(ready(manifests), changes));
 }
 
 /// One that serves manifests, of which so much was heard, and two entries of services.
-async fn of(heard: Heard, changes: impl IntoIterator<Item = Change>) -> World {
+async fn of(heard: Readiness, changes: impl IntoIterator<Item = Change>) -> World {
     let world = world(&[("ns/a", "1"), ("ns/b", "1")]).await;
     hears(&world, heard, changes);
     world
@@ -55,11 +62,11 @@ async fn without_manifests_other_types_are_answered_empty_at_once_and_never_agai
 
 #[tokio::test]
 async fn each_type_waits_until_manifests_were_heard_and_is_then_whole() {
-    let world = of(Heard::Waiting, [gateway("a", 1, "")]).await;
+    let world = of(Readiness::Waiting, [gateway("a", 1, "")]).await;
     let mut istiod = Istiod::connect(world.address).await;
     let answered = istiod.listen(Duration::from_millis(300)).await;
     assert_eq!(answered.iter().map(count).collect::<Vec<_>>(), [("core/v1alpha1/MeshConfig", 0)], "all others wait");
-    hears(&world, Heard::Complete, [gateway("b", 1, "")]);
+    hears(&world, Readiness::Complete, [gateway("b", 1, "")]);
     let mut counts = BTreeSet::new();
     while !istiod.is_synced() {
         let answer = istiod.next().await;
@@ -72,22 +79,22 @@ async fn each_type_waits_until_manifests_were_heard_and_is_then_whole() {
 
 #[tokio::test]
 async fn entries_of_services_wait_for_those_of_manifests_but_not_for_ever() {
-    let world = of(Heard::Waiting, []).await;
+    let world = of(Readiness::Waiting, []).await;
     let mut istiod = Istiod::connect(world.address).await;
     istiod.listen(Duration::from_millis(300)).await;
     assert!(istiod.waits_for().contains(&V1));
-    hears(&world, Heard::Overdue, []);
+    hears(&world, Readiness::Partial, []);
     istiod.until(|store| store.len() == 2).await;
     istiod.listen(Duration::from_millis(300)).await;
     assert_eq!(istiod.waits_for().len(), TYPES.len() - 2, "the other kinds have no other source: they go on waiting");
-    hears(&world, Heard::Complete, [entry("ns/c", "1")]);
+    hears(&world, Readiness::Complete, [entry("ns/c", "1")]);
     istiod.synced().await;
     istiod.until(|store| store.len() == 3).await;
 }
 
 #[tokio::test]
 async fn a_kind_is_asked_for_in_any_version_and_answered_in_that() {
-    let world = of(Heard::Complete, [gateway("a", 1, "")]).await;
+    let world = of(Readiness::Complete, [gateway("a", 1, "")]).await;
     let mut bodies = BTreeSet::new();
     for type_url in [GATEWAYS, "networking.istio.io/v1alpha3/Gateway", "networking.istio.io/v1beta1/Gateway"] {
         let answer = asking(&world, type_url, None).await.receive().await;
@@ -100,7 +107,7 @@ async fn a_kind_is_asked_for_in_any_version_and_answered_in_that() {
 
 #[tokio::test]
 async fn a_change_of_one_kind_is_a_list_of_that_kind_alone_and_nothing_else_is_sent() {
-    let world = of(Heard::Complete, [gateway("a", 1, ""), gateway("b", 1, "")]).await;
+    let world = of(Readiness::Complete, [gateway("a", 1, ""), gateway("b", 1, "")]).await;
     let mut istiod = Istiod::connect(world.address).await;
     istiod.synced().await;
     assert_eq!(istiod.listen(Duration::from_millis(200)).await, []);
@@ -114,7 +121,7 @@ async fn a_change_of_one_kind_is_a_list_of_that_kind_alone_and_nothing_else_is_s
 
 #[tokio::test]
 async fn each_kind_has_a_pace_of_its_own() {
-    let world = of(Heard::Complete, [gateway("a", 1, "")]).await;
+    let world = of(Readiness::Complete, [gateway("a", 1, "")]).await;
     let mut istiod = Istiod::connect(world.address).await;
     istiod.synced().await;
     tokio::time::sleep(Duration::from_millis(150)).await;
@@ -134,7 +141,8 @@ async fn each_kind_has_a_pace_of_its_own() {
 #[tokio::test]
 async fn a_revision_gets_its_own_and_those_of_all() {
     let world =
-        of(Heard::Complete, [gateway("all", 1, ""), gateway("blue", 1, "blue"), gateway("green", 1, "green")]).await;
+        of(Readiness::Complete, [gateway("all", 1, ""), gateway("blue", 1, "blue"), gateway("green", 1, "green")])
+            .await;
     for (revision, expected) in [(Some("blue"), 2), (Some("other"), 1), (None, 3)] {
         let answer = asking(&world, GATEWAYS, revision).await.receive().await;
         assert_eq!(count(&answer), (GATEWAYS, expected), "{revision:?}");
@@ -147,7 +155,7 @@ async fn a_revision_gets_its_own_and_those_of_all() {
 
 #[tokio::test]
 async fn after_a_break_the_same_lists_come_with_the_same_versions() {
-    let world = of(Heard::Complete, [gateway("a", 1, "")]).await;
+    let world = of(Readiness::Complete, [gateway("a", 1, "")]).await;
     let mut versions = BTreeSet::new();
     for _ in 0..3 {
         let mut istiod = asking(&world, GATEWAYS, None).await;
@@ -159,7 +167,7 @@ async fn after_a_break_the_same_lists_come_with_the_same_versions() {
 
 #[tokio::test]
 async fn what_each_kind_was_sent_and_took_is_in_the_table_of_clients() {
-    let world = of(Heard::Complete, [gateway("a", 1, "")]).await;
+    let world = of(Readiness::Complete, [gateway("a", 1, "")]).await;
     let mut istiod = Istiod::connect(world.address).await;
     istiod.synced().await;
     let kinds = Kind::istio().count();

@@ -2,8 +2,8 @@
 
 use bytes::{Buf, BufMut};
 use portolan::{
-    resource::{Kind, Name, Readiness, Resource, ViewGeneration},
-    xds::{Clients, Dialect, Metrics, Node, Options, Server, Views},
+    resource::{Kind, KindReadiness, Name, Readiness, Resource, ViewGeneration},
+    xds::{Clients, Metrics, Options, Refused, Server, Subscriber, Subscription, Views},
 };
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use prost::Message;
@@ -49,12 +49,29 @@ pub const ADS_DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryServ
 /// How long anything may take.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-struct Fixed(watch::Sender<Arc<ViewGeneration>>);
+/// One view for everybody but a node called `nobody`.
+struct Fixed {
+    view: watch::Sender<Arc<ViewGeneration>>,
+    readiness: watch::Sender<Readiness>,
+}
 
 impl Views for Fixed {
-    fn subscribe(&self, _: &Node, _: Dialect) -> watch::Receiver<Arc<ViewGeneration>> {
-        self.0.subscribe()
+    fn subscribe(&self, client: &Subscriber<'_>) -> Result<Subscription, Refused> {
+        match &*client.node.id {
+            "nobody" => Err(Refused::NotAllowed("it is nobody".into())),
+            "one-too-many" => Err(Refused::NoRoom("there are 9 already".into())),
+            _ => Ok(Subscription { view: "fixed".into(), generations: self.view.subscribe() }),
+        }
     }
+
+    fn readiness(&self) -> watch::Receiver<Readiness> {
+        self.readiness.subscribe()
+    }
+}
+
+/// What services feed, all alike: Envoy's kinds, and entries.
+pub fn services(readiness: Readiness) -> KindReadiness {
+    KindReadiness::of(Kind::ENVOY.into_iter().chain([Kind::ServiceEntry]), readiness)
 }
 
 /// A change of a view.
@@ -67,6 +84,7 @@ pub struct World {
     pub shutdown: CancellationToken,
     pub running: JoinHandle<()>,
     view: watch::Sender<Arc<ViewGeneration>>,
+    readiness: watch::Sender<Readiness>,
     metrics: Registry,
 }
 
@@ -79,25 +97,28 @@ impl World {
     pub async fn with(set: impl FnOnce(&mut Options), readiness: Readiness, changes: Vec<Change>) -> World {
         let mut options = Options { address: ([127, 0, 0, 1], 0).into(), ..Options::default() };
         set(&mut options);
-        let empty = ViewGeneration::empty();
-        let view = watch::Sender::new(Arc::new(empty.next(readiness, changes).unwrap_or(empty)));
+        let empty = ViewGeneration::unbuilt(services(Readiness::Waiting));
+        let view = watch::Sender::new(Arc::new(empty.next(services(readiness), changes).unwrap_or(empty)));
+        let ready = watch::Sender::new(readiness);
 
         let (counted, mut metrics) = (Metrics::default(), Registry::default());
         counted.register(&mut metrics);
-        let server = Server::bind(options, Arc::new(Fixed(view.clone())), counted).unwrap();
+        let server =
+            Server::bind(options, Arc::new(Fixed { view: view.clone(), readiness: ready.clone() }), counted).unwrap();
         let (address, clients) = (server.local_addr(), server.clients());
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(server.run(shutdown.clone()));
-        World { address, clients, shutdown, running, view, metrics }
+        World { address, clients, shutdown, running, view, readiness: ready, metrics }
     }
 
     pub fn change(&self, changes: impl IntoIterator<Item = Change>) {
         let readiness = self.view.borrow().readiness();
-        self.become_ready(readiness, changes);
+        self.replace(|before| before.next(readiness, changes));
     }
 
     pub fn become_ready(&self, readiness: Readiness, changes: impl IntoIterator<Item = Change>) {
-        self.replace(|before| before.next(readiness, changes));
+        self.replace(|before| before.next(services(readiness), changes));
+        self.readiness.send_replace(readiness);
     }
 
     pub fn replace(&self, next: impl FnOnce(&ViewGeneration) -> Option<ViewGeneration>) {

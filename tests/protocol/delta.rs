@@ -52,7 +52,7 @@ async fn d03_d20_nothing_answers_an_acknowledgement_or_equal_content() {
     let received = stream.next().await;
     stream.ack(&received).await;
     stream.nothing_more().await;
-    assert!(world.view().next(Readiness::Complete, [cluster("a", "1")]).is_none());
+    assert!(world.view().next(services(Readiness::Complete), [cluster("a", "1")]).is_none());
 }
 
 #[tokio::test]

@@ -283,6 +283,24 @@ async fn m2_m3_thousands_of_names_are_asked_for_and_acknowledged() {
 }
 
 #[tokio::test]
+async fn who_may_see_nothing_is_refused_and_learns_no_reason() {
+    let world = two().await;
+    for (id, code) in [("nobody", Code::PermissionDenied), ("one-too-many", Code::ResourceExhausted)] {
+        let mut stream = world.sotw().await;
+        let mut request = sotw_request(Cluster, &[], "", "");
+        request.node.as_mut().unwrap().id = id.into();
+        stream.request(request).await;
+        let status = stream.end().await;
+        assert_eq!(status.code(), code, "{id}");
+        assert!(!status.message().contains("nobody") && !status.message().contains('9'), "{}", status.message());
+    }
+    let mut allowed = world.sotw().await;
+    allowed.ask(Cluster, &[]).await;
+    allowed.next().await.is(Cluster, &[("a", "1"), ("b", "1")], &[]);
+    world.eventually(|list| list.iter().any(|client| client.view.as_deref() == Some("fixed"))).await;
+}
+
+#[tokio::test]
 async fn health_follows_readiness() {
     let world = World::with(|_| {}, Readiness::Waiting, vec![]).await;
     let started = std::time::Instant::now();

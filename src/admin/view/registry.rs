@@ -2,7 +2,7 @@
 
 use super::time;
 use crate::{
-    catalog::{Catalog, HoldStatus, RegistryStatus, State, Sync},
+    catalog::{Catalog, HoldStatus, RegistryStatus, State},
     registry::Cost,
     resource::Readiness,
 };
@@ -117,7 +117,7 @@ struct Brief {
 }
 
 /// Whether clients may be sent here, and why not. What was listed is not served before there is a generation of it.
-pub(in crate::admin) fn ready(catalog: &Catalog, served: Readiness, stopping: bool) -> Ready {
+pub(in crate::admin) fn ready(catalog: &Catalog, served: Option<Readiness>, stopping: bool) -> Ready {
     let registries: Vec<Brief> = catalog
         .registries
         .iter()
@@ -141,10 +141,12 @@ pub(in crate::admin) fn ready(catalog: &Catalog, served: Readiness, stopping: bo
     };
     let (ready, reason) = match catalog.sync {
         _ if stopping => (false, "stopping".to_owned()),
-        Sync::Waiting => (false, waiting()),
-        _ if served == Readiness::Waiting => (false, "making the first generation of what was listed".to_owned()),
-        Sync::Partial => (true, "some registry is missing; what the others have is served".to_owned()),
-        Sync::Complete => (true, "every registry was listed".to_owned()),
+        Readiness::Waiting => (false, waiting()),
+        _ if served.is_none_or(|served| served == Readiness::Waiting) => {
+            (false, "making the first generation of what was listed".to_owned())
+        }
+        Readiness::Partial => (true, "some registry is missing; what the others have is served".to_owned()),
+        Readiness::Complete => (true, "every registry was listed".to_owned()),
     };
     Ready { ready, reason, sync: catalog.sync.name(), registries }
 }

@@ -3,10 +3,10 @@
 use super::service_entry;
 use crate::{
     admin::Client,
-    catalog::{Catalog, State, Sync},
+    catalog::{Catalog, State},
     model::{Address, Hostname, PublishedService},
     pb::istio::{mcp::v1alpha1::Resource as Envelope, networking::v1alpha3::ServiceEntry},
-    resource::{Kind, ViewGeneration},
+    resource::{Kind, Readiness, ViewGeneration},
 };
 use prost::Message;
 use serde_json::{Map, Value, json};
@@ -97,7 +97,7 @@ pub(in crate::admin) fn unready(catalog: &Catalog, stopping: bool) -> Option<Str
     if stopping {
         return Some("stopping".into());
     }
-    if catalog.sync != Sync::Waiting {
+    if catalog.sync != Readiness::Waiting {
         return None;
     }
     let waits = |r: &&std::sync::Arc<crate::catalog::RegistryStatus>| {

@@ -1,8 +1,8 @@
 //! Failing, absence, lingering; scopes; readiness; what counts as a change.
 
 use super::*;
-use crate::catalog::{State, Sync};
 use crate::registry::Cost;
+use crate::{catalog::State, model::Readiness};
 
 fn scope(name: &str) -> Scope {
     Scope(name.into())
@@ -132,15 +132,15 @@ fn each_scope_is_listed_fails_and_goes_by_itself() {
     world.hear(Update::Scopes(vec![scope("x"), scope("y")]));
     world.hear(listed_in("x", &[a()]));
     let state = |world: &mut World| (world.catalog().sync, world.catalog().registries[0].state);
-    assert_eq!(state(&mut world), (Sync::Waiting, State::Syncing));
+    assert_eq!(state(&mut world), (Readiness::Waiting, State::Syncing));
     world.hear(listed_in("y", &[b()]));
-    assert_eq!(state(&mut world), (Sync::Complete, State::Synced));
+    assert_eq!(state(&mut world), (Readiness::Complete, State::Synced));
     world.hear(Update::Failed { scope: Some(scope("x")), error: "forbidden".into() });
     world.hear(listed_in("y", &[]));
     world.hear(listed_in("y", &[]));
     world.check(&[A, "b.example http:80 | "]);
     world.check_notes(&id("r", "b"), &[(Reason::Lingering, "")]);
-    assert_eq!(state(&mut world), (Sync::Complete, State::Stale));
+    assert_eq!(state(&mut world), (Readiness::Complete, State::Stale));
 }
 
 #[test]
@@ -181,19 +181,19 @@ fn answers_wait_for_required_registries_at_most_for_the_grace() {
     let mut optional = policy("o");
     optional.required = false;
     let mut world = world(vec![policy("r"), optional]);
-    assert_eq!(world.catalog().sync, Sync::Waiting);
+    assert_eq!(world.catalog().sync, Readiness::Waiting);
     world.hear(Update::Failed { scope: None, error: "refused".into() });
     world.seconds(29);
-    assert_eq!(world.catalog().sync, Sync::Waiting);
+    assert_eq!(world.catalog().sync, Readiness::Waiting);
     world.seconds(1);
     let partial = world.catalog();
-    assert_eq!((partial.sync, partial.registries[0].state), (Sync::Partial, State::Connecting));
+    assert_eq!((partial.sync, partial.registries[0].state), (Readiness::Partial, State::Connecting));
     world.list(&[a()]);
     let complete = world.catalog();
-    assert_eq!(complete.sync, Sync::Complete);
+    assert_eq!(complete.sync, Readiness::Complete);
     assert!(complete.number > partial.number);
     world.hear(failed("refused"));
-    assert_eq!(world.catalog().sync, Sync::Complete, "once listed, what is known is whole");
+    assert_eq!(world.catalog().sync, Readiness::Complete, "once listed, what is known is whole");
 }
 
 #[test]

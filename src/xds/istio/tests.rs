@@ -1,7 +1,7 @@
 //! The session against what an Istiod holds, whatever happens in whatever order.
 
 use super::*;
-use crate::resource::{Name, put_field};
+use crate::resource::{KindReadiness, Name, put_field};
 use proptest::{collection::vec, prelude::*, test_runner::TestCaseError};
 use std::time::Duration;
 use xds_api::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
@@ -40,6 +40,11 @@ fn read(session: &mut Session) -> Vec<DiscoveryResponse> {
     found
 }
 
+/// Of services' entries; nothing makes the other kinds.
+fn ready(readiness: Readiness) -> KindReadiness {
+    KindReadiness::of([Kind::ServiceEntry], readiness)
+}
+
 type Change = (Kind, Name, Option<Resource>);
 
 fn change(name: &str, value: Option<u8>, revision: Option<&str>) -> Change {
@@ -72,7 +77,7 @@ fn an_istiod_is_known_by_its_generator_or_by_the_form_of_its_types() {
 fn what_happens_is_told() {
     let now = Instant::now();
     let mut session = Session::new(&node(&[]), rules());
-    let waiting = ViewGeneration::empty();
+    let waiting = ViewGeneration::unbuilt(ready(Readiness::Waiting));
     session.on_request(&request(V1, "a time"), &waiting, now).unwrap();
     session.on_request(&request("core/v1alpha1/MeshConfig", "a time"), &waiting, now).unwrap();
     let kind = Kind::ServiceEntry;
@@ -81,7 +86,7 @@ fn what_happens_is_told() {
     let empty = Event::Empty { type_url: "core/v1alpha1/MeshConfig".into() };
     assert_eq!(received, [subscribed, Event::Waits { kind }, empty]);
 
-    let view = waiting.next(Readiness::Complete, [change("ns/a", Some(1), None)]).unwrap();
+    let view = waiting.next(ready(Readiness::Complete), [change("ns/a", Some(1), None)]).unwrap();
     session.on_generation(&view, now);
     session.on_request(&request(V1, "2"), &view, now).unwrap();
     let received: Vec<Event> = session.take_events().collect();
@@ -141,7 +146,7 @@ impl Play {
             None => node(&[]),
         };
         let mut session = Session::new(&node, rules());
-        let (view, now) = (ViewGeneration::empty(), Instant::now());
+        let (view, now) = (ViewGeneration::unbuilt(ready(Readiness::Waiting)), Instant::now());
         session.on_request(&request(V1, "a time"), &view, now).unwrap();
         Play { session, view, now, revision, held: None, in_flight: None, last_sent: None, differs_since: None }
     }
@@ -162,7 +167,7 @@ impl Play {
                 self.session.on_generation(&self.view, self.now);
             }
             Happening::Complete => {
-                let Some(next) = self.view.next(Readiness::Complete, []) else { return Ok(()) };
+                let Some(next) = self.view.next(ready(Readiness::Complete), []) else { return Ok(()) };
                 self.view = next;
                 self.session.on_generation(&self.view, self.now);
             }
@@ -191,7 +196,7 @@ impl Play {
         let mut wanted = self.wanted();
         wanted.sort();
         for list in read(&mut self.session) {
-            prop_assert_eq!(self.view.readiness(), Readiness::Complete, "a list before all sources were read");
+            prop_assert_eq!(self.view.readiness(), ready(Readiness::Complete), "a list before all sources were read");
             let mut has: Vec<Vec<u8>> = list.resources.iter().map(|any| any.value.to_vec()).collect();
             has.sort();
             prop_assert_eq!(&has, &wanted, "a list is the newest, and whole");
@@ -205,7 +210,7 @@ impl Play {
             (self.in_flight, self.last_sent) = (Some(self.now), Some(self.now));
         }
         let same = self.held.as_ref().is_some_and(|(held, _)| *held == wanted);
-        if same || self.view.readiness() != Readiness::Complete {
+        if same || self.view.readiness() != ready(Readiness::Complete) {
             self.differs_since = None;
         } else {
             let since = *self.differs_since.get_or_insert(self.now);

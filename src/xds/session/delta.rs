@@ -39,7 +39,7 @@ impl Session {
             }
         }
         let star = list.as_ref().is_some_and(|l| l.star);
-        let legacy = first && list.is_none() && kind.wildcard_by_default();
+        let legacy = first && list.is_none() && kind.whole_state();
         if (star || legacy) && !subscription.everything {
             subscription.everything = true;
             subscription.whole |= open;

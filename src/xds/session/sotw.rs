@@ -28,7 +28,7 @@ impl Session {
         let star = list.as_ref().is_some_and(|l| l.star);
         subscription.named |= list.is_some();
         // Without any name ever, clusters and listeners mean all of them (S01); after one, an empty list means none (S13).
-        subscription.everything = star || (!subscription.named && kind.wildcard_by_default());
+        subscription.everything = star || (!subscription.named && kind.whole_state());
         let everything = subscription.everything;
         let before = subscription.replace_names(list);
         if subscription.state != State::Open {

@@ -39,8 +39,10 @@ impl Session {
     /// Works out what must be sent of a type and notes it as sent. `None`: nothing, or not now.
     pub(super) fn step(&mut self, kind: Kind, view: &ViewGeneration, now: Instant) -> Option<Step> {
         let generation = view.get(kind);
-        let complete = view.readiness() == Readiness::Complete;
-        let first = self.open(kind, view.readiness())?;
+        // What nothing makes is unknown, as what was not reported yet.
+        let readiness = view.readiness_of(kind).unwrap_or(Readiness::Waiting);
+        let complete = readiness == Readiness::Complete;
+        let first = self.open(kind, readiness)?;
         let clusters = &self.subscriptions[Kind::Cluster as usize];
         let clusters_came_whole = clusters.state == State::Open && clusters.resumed.is_none();
         let subscription = &mut self.subscriptions[kind as usize];

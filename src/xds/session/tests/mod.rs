@@ -3,10 +3,15 @@
 mod reference;
 
 use super::*;
-use crate::resource::Readiness;
+use crate::resource::{KindReadiness, Readiness};
 use prost::Message;
 use reference::{Received, answers, resource, rules};
 use xds_api::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
+
+/// All of Envoy's kinds alike.
+fn ready(readiness: Readiness) -> KindReadiness {
+    KindReadiness::of(Kind::ENVOY, readiness)
+}
 
 /// A session on a complete view, and a clock.
 struct Fixture {
@@ -18,13 +23,13 @@ struct Fixture {
 impl Fixture {
     fn of(variant: Variant, resources: &[(Kind, &str)]) -> Fixture {
         let put = |(kind, name): &(Kind, &str)| (*kind, Name::from(*name), Some(resource(*kind, name, 1)));
-        let view = ViewGeneration::empty().next(Readiness::Complete, resources.iter().map(put)).unwrap();
+        let view = ViewGeneration::empty().next(ready(Readiness::Complete), resources.iter().map(put)).unwrap();
         Fixture { session: Session::new(variant, None, rules(usize::MAX)), view, now: Instant::now() }
     }
 
     fn change(&mut self, kind: Kind, name: &str, value: u8) -> Vec<Received> {
         let change = (kind, Name::from(name), Some(resource(kind, name, value)));
-        self.view = self.view.next(Readiness::Complete, [change]).unwrap();
+        self.view = self.view.next(ready(Readiness::Complete), [change]).unwrap();
         self.wake()
     }
 
@@ -137,7 +142,7 @@ fn m3_streams_with_equal_names_share_one_set() {
 fn a_client_that_goes_from_name_to_name_fills_no_memory() {
     for variant in [Variant::Sotw, Variant::Delta] {
         let mut fixture = Fixture::of(variant, &[]);
-        fixture.view = ViewGeneration::empty().next(Readiness::Partial, []).unwrap();
+        fixture.view = ViewGeneration::empty().next(ready(Readiness::Partial), []).unwrap();
         for i in 0..100 {
             let name = |i: i32| format!("n{i}");
             let raw = match variant {

@@ -6,7 +6,7 @@
 
 use super::super::*;
 use crate::{
-    resource::{Readiness, put_field},
+    resource::{KindReadiness, Readiness, put_field},
     xds::fields::Fields,
 };
 use proptest::prelude::*;
@@ -107,7 +107,7 @@ struct Held {
 
 impl Held {
     fn everything(&self, kind: Kind) -> bool {
-        self.asked && (self.star || (!self.named && kind.wildcard_by_default()))
+        self.asked && (self.star || (!self.named && kind.whole_state()))
     }
 
     fn wants(&self, kind: Kind, name: &str) -> bool {
@@ -145,7 +145,7 @@ impl World {
     }
 
     fn change(&mut self, readiness: Readiness, changes: Vec<(Kind, Name, Option<Resource>)>) {
-        if let Some(next) = self.view.next(readiness, changes) {
+        if let Some(next) = self.view.next(KindReadiness::of(Kind::ENVOY, readiness), changes) {
             self.view = Arc::new(next);
             self.session.on_generation(&self.view, self.now);
         }
@@ -204,12 +204,12 @@ impl World {
         held.named |= !names.is_empty() || star || (variant == Variant::Delta && held.asked);
         (held.names, held.star) = (names, star);
         let forget: Vec<String> = held.resources.keys().chain(&held.missing).cloned().collect();
-        let legacy = variant == Variant::Delta && !held.asked && add.is_empty() && kind.wildcard_by_default();
+        let legacy = variant == Variant::Delta && !held.asked && add.is_empty() && kind.whole_state();
         if legacy {
             held.star = true; // stays when names are added (D01)
         }
         for name in forget {
-            let wanted = held.star || held.names.contains(&name) || (!held.named && kind.wildcard_by_default());
+            let wanted = held.star || held.names.contains(&name) || (!held.named && kind.whole_state());
             if !wanted {
                 held.resources.remove(&name);
             }
@@ -281,7 +281,7 @@ impl World {
                 continue;
             }
             let nothing = held.names.is_empty() && !held.star;
-            if nothing && (held.named || !kind.wildcard_by_default()) {
+            if nothing && (held.named || !kind.whole_state()) {
                 // It wants nothing any more: a new stream does not ask, and what it has is dropped.
                 *held = Held::default();
                 continue;
@@ -392,7 +392,7 @@ fn name(kind: Kind, i: u8) -> String {
 fn run(variant: Variant, ops: Vec<Op>) -> Result<(), TestCaseError> {
     let mut world = World::new(variant);
     for op in ops {
-        let readiness = world.view.readiness();
+        let readiness = world.view.readiness_of(Kind::Cluster).unwrap_or(Readiness::Waiting);
         match op {
             Op::Change(changes) => {
                 let change = |(kind, i, value): (usize, u8, Option<u8>)| {

@@ -1,0 +1,58 @@
+//! The joint with whoever makes resources: who subscribes, and what it gets to see.
+
+use super::{Dialect, Node};
+use crate::resource::{Readiness, ViewGeneration};
+use std::{net::SocketAddr, sync::Arc};
+use tokio::sync::watch;
+
+/// Where generations come from.
+pub trait Views: Send + Sync + 'static {
+    /// What that client sees, now and from now on. Called once for each stream, at its first request.
+    ///
+    /// # Errors
+    /// If the client may not see anything, or nothing more can be kept. The stream then ends.
+    fn subscribe(&self, client: &Subscriber<'_>) -> Result<Subscription, Refused>;
+
+    /// How far the sources of what Envoys get have reported: the health service follows it.
+    fn readiness(&self) -> watch::Receiver<Readiness>;
+}
+
+/// Who asks. Everything but `identity` and `peer` is the client's own word.
+#[derive(Debug, Clone, Copy)]
+pub struct Subscriber<'a> {
+    /// The node of its first request.
+    pub node: &'a Node,
+    /// Who it has proved to be; `None`: it was not asked to.
+    pub identity: Option<&'a Identity>,
+    /// The other side's address.
+    pub peer: SocketAddr,
+    /// How it speaks.
+    pub dialect: Dialect,
+}
+
+/// Who a client has proved to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The authenticated name, such as a SPIFFE URI.
+    pub name: Arc<str>,
+}
+
+/// A stream's share of a view. The view is kept at least for as long as somebody has one.
+#[derive(Debug)]
+pub struct Subscription {
+    /// The key of the view, for people.
+    pub view: Arc<str>,
+    /// Its generations.
+    pub generations: watch::Receiver<Arc<ViewGeneration>>,
+}
+
+/// Why a client gets no view. The text is for our log; the client gets the status alone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It may not see anything.
+    #[error("the client may not subscribe: {0}")]
+    NotAllowed(String),
+    /// Too many different views are in use.
+    #[error("no room for another view: {0}")]
+    NoRoom(String),
+}
