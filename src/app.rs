@@ -45,7 +45,7 @@ pub struct App {
 
 /// Serves until the process is told to end (SIGTERM, SIGINT).
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    let example = config.registries.iter().any(|r| matches!(r.kind, config::Kind::Example));
+    let example = config.registries.iter().any(|r| r.kind.is_example());
     let read: Vec<String> = config.registries.iter().map(|r| format!("{} ({})", r.name, r.kind.name())).collect();
     let app = App::bind(config).await?;
     // Nobody has to read it.
@@ -92,7 +92,9 @@ impl App {
             Handles { catalog: catalog.clone(), views, manifests: kept, clients, xds_metrics, stopping: stopping_too };
         let admin = admin::Server::bind(config.admin.listen, Arc::new(handles), Arc::new(metrics)).await?;
         let address = admin.local_addr();
-        let registries = config.registries.into_iter().map(|registry| to_be_read(registry, address)).collect();
+        let registries = config.registries.into_iter();
+        let registries = registries.map(|r| registry::Registry { name: r.name, kind: r.kind.with_admin(address) });
+        let registries = registries.collect();
         Ok(App { writer, catalog, envoys, istiods, manifests, registries, registry_metrics, xds, admin, stopping })
     }
 
@@ -174,22 +176,8 @@ impl xds::Views for Views {
 
 /// The manifests that it keeps, if it keeps any.
 fn manifests_of(config: &RegistryConfig) -> Option<manifests::Source> {
-    let config::Kind::Nacos(nacos) = &config.kind else { return None };
-    let namespace = nacos.manifests.as_ref()?.namespace.clone();
+    let namespace = config.kind.adapter().manifest_namespace()?;
     Some(manifests::Source { registry: config.name.clone(), namespace })
-}
-
-fn to_be_read(config: RegistryConfig, admin: SocketAddr) -> registry::Registry {
-    let kind = match config.kind {
-        config::Kind::Nacos(nacos) => registry::Kind::Nacos(nacos),
-        config::Kind::Eureka(eureka) => registry::Kind::Eureka(eureka),
-        config::Kind::Zookeeper(zookeeper) => registry::Kind::Zookeeper(zookeeper),
-        config::Kind::File(file) => registry::Kind::File(file),
-        config::Kind::Example => {
-            registry::Kind::File(registry::file::Config::new(registry::file::Source::Example(admin)))
-        }
-    };
-    registry::Registry { name: config.name, kind }
 }
 
 fn xds_options(config: &config::Xds) -> xds::Options {

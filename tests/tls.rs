@@ -3,11 +3,7 @@
 
 mod support;
 
-use portolan::{
-    config::{self, Kind as Configured},
-    registry::Kind,
-    util::yaml::Resolver,
-};
+use portolan::{config, util::yaml::Resolver};
 use std::path::Path;
 use support::{
     fake_eureka::{self, FakeEureka},
@@ -20,11 +16,7 @@ use support::{
 fn read(folder: &Path, section: &str) -> Heard {
     let text = format!("version: 1\nregistries:\n- {{ name: r, {section} }}\n");
     let loaded = config::parse("c.yaml", text.as_bytes(), &Resolver::new(folder)).unwrap();
-    match loaded.config.registries.into_iter().next().unwrap().kind {
-        Configured::Nacos(nacos) => Heard::new(Kind::Nacos(nacos)),
-        Configured::Eureka(eureka) => Heard::new(Kind::Eureka(eureka)),
-        other => panic!("not read over HTTP: {other:?}"),
-    }
+    Heard::new(loaded.config.registries.into_iter().next().unwrap().kind)
 }
 
 /// A server with one service, as a section without `tls`.

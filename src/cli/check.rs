@@ -1,11 +1,11 @@
 //! `check`: what a configuration means. (What is wrong with one, loading says.)
 
 use super::table::Table;
-use crate::config::{Kind, Loaded, RegistryConfig};
+use crate::config::{Loaded, RegistryConfig};
 use std::{fmt::Write, path::Path};
 
 /// The warnings and the essence of a good configuration. No secret is part of it.
-pub(super) fn summary(path: Option<&Path>, Loaded { config, warnings }: &Loaded) -> String {
+pub(super) fn summary(path: Option<&Path>, Loaded { config, warnings, .. }: &Loaded) -> String {
     let mut text = String::new();
     for warning in warnings.iter() {
         let _ = writeln!(text, "warning: {warning}");
@@ -18,21 +18,13 @@ pub(super) fn summary(path: Option<&Path>, Loaded { config, warnings }: &Loaded)
     for registry in &config.registries {
         let RegistryConfig { name, kind, policy } = registry;
         let aliases: Vec<String> = policy.aliases.iter().map(ToString::to_string).collect();
-        table.row([name.to_string(), kind.name().into(), reads(kind), policy.host.to_string(), aliases.join(" ")]);
+        table.row([
+            name.to_string(),
+            kind.name().into(),
+            kind.adapter().address(),
+            policy.host.to_string(),
+            aliases.join(" "),
+        ]);
     }
     text + &table.to_string()
-}
-
-fn reads(kind: &Kind) -> String {
-    match kind {
-        Kind::Nacos(nacos) => joined(nacos.servers.iter()),
-        Kind::Eureka(eureka) => joined(eureka.servers.iter().map(|server| &server.url)),
-        Kind::Zookeeper(zookeeper) => format!("{}{}", zookeeper.servers.join(","), zookeeper.chroot),
-        Kind::File(file) => file.source.to_string(),
-        Kind::Example => "the built-in catalogue".into(),
-    }
-}
-
-fn joined(texts: impl Iterator<Item = impl ToString>) -> String {
-    texts.map(|text| text.to_string()).collect::<Vec<_>>().join(" ")
 }

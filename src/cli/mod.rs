@@ -10,9 +10,10 @@ mod istio;
 mod serve;
 mod table;
 
-use crate::config::{self, Config, Loaded};
+use crate::config::Sources;
 use clap::{Parser, Subcommand};
 use std::{
+    env,
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
@@ -24,9 +25,12 @@ use std::{
 #[derive(Debug, Parser)]
 #[command(name = "portolan", version)]
 struct Arguments {
-    /// The configuration; without it, the built-in example.
+    /// The configuration: a file, or a folder whose files are one; without it, the built-in example.
     #[arg(long, global = true, env = "PORTOLAN_CONFIG", value_name = "PATH")]
     config: Option<PathBuf>,
+    /// Sets a key of the configuration, such as xds.listen=127.0.0.1:0; goes before variables, and these before files.
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -72,20 +76,23 @@ pub fn main() -> ExitCode {
 }
 
 /// Does what is asked, and gives what is to be printed.
-fn run(Arguments { config, command }: Arguments) -> anyhow::Result<String> {
+fn run(Arguments { config, set, command }: Arguments) -> anyhow::Result<String> {
     // A variable that is set to nothing is not set.
     let config = config.filter(|path| !path.as_os_str().is_empty());
-    let load = || match &config {
-        Some(path) => config::load(path),
-        None => Ok(Loaded { config: Config::default(), warnings: Default::default() }),
-    };
+    let variables = env::vars_os().map(|(name, value)| (lossy(name), lossy(value)));
+    let sources = Sources::new(config).with_variables(variables).with_settings(set);
+    let load = || sources.read().result;
     match command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run(load()?).map(|()| String::new()),
-        Command::Check => Ok(check::summary(config.as_deref(), &load()?)),
+        Command::Serve => serve::run(sources).map(|()| String::new()),
+        Command::Check => Ok(check::summary(sources.path(), &load()?)),
         Command::Get(arguments) => Ok(get::run(&arguments)?),
         Command::Istio(arguments) => Ok(istio::run(&arguments, &load()?.config)?),
         Command::Bootstrap(Client::Envoy(arguments)) => Ok(bootstrap::envoy(&arguments, &load()?.config)?),
     }
+}
+
+fn lossy(text: std::ffi::OsString) -> String {
+    text.to_string_lossy().into_owned()
 }
 
 /// A reader that has seen enough, such as `head`, is no error.

@@ -1,10 +1,15 @@
 //! `serve`: the product itself.
 
-use crate::{app, config::Loaded, telemetry};
+use crate::{
+    app,
+    config::{Loaded, Sources},
+    telemetry,
+};
 use anyhow::Context;
 
 /// Logs, then runs until a signal ends it.
-pub(super) fn run(Loaded { config, warnings }: Loaded) -> anyhow::Result<()> {
+pub(super) fn run(sources: Sources) -> anyhow::Result<()> {
+    let Loaded { config, warnings, .. } = sources.read().result?;
     telemetry::init(&config.log.level, config.log.format)?;
     for warning in warnings.iter() {
         tracing::warn!(file = %warning.file, line = warning.place.line, key = %warning.path, "{}", warning.text);

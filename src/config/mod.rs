@@ -1,8 +1,8 @@
 //! Configuration: one typed tree, checked whole.
 //!
-//! `cli` loads it and `app` builds everything from it. A file is read to its end whatever is wrong with it, so that
-//! *all* problems are told at once, each with file, line, column and key path; what comes out is valid as a whole. No
-//! file at all is a working default: the example catalogue on loopback addresses.
+//! `cli` loads it from its [`Sources`], and `app` builds everything from it. Each source is read to its end whatever is
+//! wrong with it, so that *all* problems are reported at once, each with file, line, column and key path; what comes out is
+//! valid as a whole. No file at all is a working default: the example catalogue on loopback addresses.
 
 mod envoy;
 mod istio;
@@ -12,22 +12,26 @@ mod publish;
 mod registry;
 mod select;
 mod server;
+mod sources;
+mod variables;
 
 pub use log::Log;
-pub use registry::{Kind, RegistryConfig};
+pub use registry::RegistryConfig;
 pub use server::{Admin, Limits, Xds};
+pub use sources::{Files, Reading, Sources};
 
 use crate::{
     catalog,
     translate::{envoy::Options, istio::Options as IstioOptions},
-    util::yaml::{self, Document, Problems, Resolver, Section, Value},
+    util::yaml::{self, Document, Problem, Problems, Resolver, Section, Value},
 };
 use std::{
-    fs, io,
+    io,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
+use xxhash_rust::xxh3::xxh3_64;
 
 /// The version of the format that is read.
 const VERSION: u32 = 1;
@@ -61,6 +65,10 @@ pub struct Loaded {
     pub config: Config,
     /// What is no mistake but may be none of the intention, by position.
     pub warnings: Problems,
+    /// Of the texts that it was read from: equal where these are. What references stand for is no part of it.
+    pub hash: u64,
+    /// The texts as one tree, which knows where each value stands.
+    pub document: Document,
 }
 
 /// Why there is no configuration.
@@ -75,24 +83,48 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A folder has nothing to read.
+    #[error("the folder {} holds no *.yaml, *.yml or *.json; put the configuration into it", .path.display())]
+    NoFiles {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A folder has too much to read.
+    #[error("the folder {} holds {files} files; this is no folder of configurations", .path.display())]
+    ManyFiles {
+        /// Which.
+        path: PathBuf,
+        /// How many it holds.
+        files: usize,
+    },
     /// It has mistakes.
     #[error("{0}")]
     Invalid(Problems),
 }
 
-/// Reads a file.
+/// Reads a file or a folder of files, with nothing over it.
+///
+/// # Errors
+/// If it cannot be read, or has mistakes.
 pub fn load(path: &Path) -> Result<Loaded, Error> {
-    let text = fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
-    let base = path.parent().unwrap_or(Path::new(""));
-    parse(&path.to_string_lossy(), &text, &Resolver::new(base)).map_err(Error::Invalid)
+    Sources::new(Some(path.into())).read().result
 }
 
 /// Reads a text; `file` is its name for people.
+///
+/// # Errors
+/// All mistakes that it has.
 pub fn parse(file: &str, text: &[u8], resolver: &Resolver) -> Result<Loaded, Problems> {
     let document = Document::parse(file, text, &yaml::Limits::default())?;
+    finish(document, resolver, xxh3_64(text), Vec::new())
+}
+
+/// Reads a tree. `problems` are those that it came with.
+fn finish(document: Document, resolver: &Resolver, hash: u64, problems: Vec<Problem>) -> Result<Loaded, Problems> {
     let mut reading = document.read(Some(resolver), |root| root.section(Config::read));
+    reading.problems.extend(problems);
     let warnings = std::mem::take(&mut reading.warnings);
-    reading.finish().map(|config| Loaded { config, warnings })
+    reading.finish().map(|config| Loaded { config, warnings, hash, document })
 }
 
 impl Default for Config {

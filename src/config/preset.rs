@@ -6,6 +6,7 @@
 use crate::{
     catalog::{Merge, Policy},
     model::{Protocol, Template, Text},
+    registry::Kind,
     translate::istio::{EndpointLabels, Location, Ports, Rules},
     util::yaml::Value,
 };
@@ -32,44 +33,37 @@ impl Preset {
         [("plain", Preset::Plain), ("slime", Preset::Slime), ("nacos", Preset::Nacos), ("higress", Preset::Higress)];
 
     /// Reads the word, and sets what it means for a registry of that kind.
-    pub(super) fn read(value: &Value<'_>, policy: &mut Policy, rules: &mut Rules) -> Option<()> {
-        let preset = value.word(&Preset::ALL)?;
-        let kinds: &[&str] = match preset {
-            Preset::Plain => return preset.plain(policy),
-            Preset::Slime => &["nacos", "eureka", "zookeeper"],
-            Preset::Nacos => &["nacos"],
-            Preset::Higress => &["nacos", "eureka", "zookeeper", "file"],
-        };
-        if !kinds.contains(&policy.kind) {
-            let text = format!("this preset is for {}, not for {}; leave it out", kinds.join(", "), policy.kind);
-            return value.problem(text);
-        }
+    pub(super) fn read(value: &Value<'_>, kind: &Kind, policy: &mut Policy, rules: &mut Rules) -> Option<()> {
         let dubbo = policy.protocol == Protocol::Dubbo;
-        match (preset, policy.kind) {
-            (Preset::Slime, "zookeeper") if !dubbo => return value.problem("Slime knows Dubbo only; leave it out"),
-            (Preset::Slime, "zookeeper") => slime_dubbo(policy, rules),
-            (Preset::Slime, _) => slime(policy, rules),
-            (Preset::Nacos, _) => nacos(policy, rules),
-            (_, kind) => higress(kind, dubbo, policy, rules),
+        match (value.word(&Preset::ALL)?, kind) {
+            (Preset::Plain, _) => policy.host = host("{service}"),
+            (Preset::Slime, Kind::Zookeeper(_)) if !dubbo => {
+                return value.problem("Slime knows Dubbo only; leave it out");
+            }
+            (Preset::Slime, Kind::Zookeeper(_)) => slime_dubbo(policy, rules),
+            (Preset::Slime, Kind::Nacos(_) | Kind::Eureka(_)) => slime(kind.name(), policy, rules),
+            (Preset::Nacos, Kind::Nacos(_)) => nacos(policy, rules),
+            (Preset::Higress, kind) => higress(kind, dubbo, policy, rules),
+            (Preset::Slime, Kind::File(_)) => return unfit(value, "nacos, eureka, zookeeper", kind),
+            (Preset::Nacos, _) => return unfit(value, "nacos", kind),
         }
-        Some(())
-    }
-
-    fn plain(self, policy: &mut Policy) -> Option<()> {
-        policy.host = host("{service}");
         Some(())
     }
 }
 
+fn unfit(value: &Value<'_>, kinds: &str, kind: &Kind) -> Option<()> {
+    value.problem(format!("this preset is for {kinds}, not for {}; leave it out", kind.name()))
+}
+
 /// Services of one name are one, whatever their group; instances name their namespace by `k8sNs`.
-fn slime(policy: &mut Policy, rules: &mut Rules) {
-    policy.host = host(&format!("{{service}}.{{label:k8sNs|{}}}{CLUSTER}", policy.kind));
+fn slime(kind: &str, policy: &mut Policy, rules: &mut Rules) {
+    policy.host = host(&format!("{{service}}.{{label:k8sNs|{kind}}}{CLUSTER}"));
     policy.merge = Merge::Host;
     policy.locality = Some(host("{label:istio-locality}"));
     *rules = Rules {
         namespace: of_host(&format!("{{last%{CLUSTER}}}")),
         name: of_host(&format!("{{host%{CLUSTER}}}")),
-        labels: texts(&[("app", "{label:app}"), ("registry", policy.kind)]),
+        labels: texts(&[("app", "{label:app}"), ("registry", kind)]),
         endpoint_labels: EndpointLabels::Slime,
         ..of_slime(rules)
     };
@@ -101,13 +95,13 @@ fn nacos(policy: &mut Policy, rules: &mut Rules) {
     rules.annotations = texts(&[("virtual", "1")]);
 }
 
-fn higress(kind: &str, dubbo: bool, policy: &mut Policy, rules: &mut Rules) {
+fn higress(kind: &Kind, dubbo: bool, policy: &mut Policy, rules: &mut Rules) {
     policy.host = host(match kind {
-        "nacos" => "{service}.{group}.{namespace}.nacos",
-        "eureka" => "{service}.eureka",
-        "file" => "{service}.static",
-        _ if dubbo => "providers-{label:interface|{service}}-{label:version|0.0.0}-{group}.zookeeper",
-        _ => "{service}.{namespace}.zookeeper",
+        Kind::Nacos(_) => "{service}.{group}.{namespace}.nacos",
+        Kind::Eureka(_) => "{service}.eureka",
+        Kind::File(_) => "{service}.static",
+        Kind::Zookeeper(_) if dubbo => "providers-{label:interface|{service}}-{label:version|0.0.0}-{group}.zookeeper",
+        Kind::Zookeeper(_) => "{service}.{namespace}.zookeeper",
     });
     rules.namespace = of_host("mcp");
 }

@@ -4,14 +4,15 @@ use super::{DAY, preset::Preset};
 use crate::{
     catalog::{Empty, Hostnames, Merge, Policy, Relabel, Template},
     model::{DeclaredPort, Fraction, Port, Protocol, Text, Weight},
+    registry::Kind,
     translate::istio::Rules,
     util::yaml::{Section, Value},
 };
 use std::time::Duration;
 
 /// Reads all keys over the defaults. A preset sets others, and those of entries, too.
-pub(super) fn read(section: &mut Section<'_>, policy: &mut Policy, rules: &mut Rules) -> Option<()> {
-    section.get("preset", |v| Preset::read(v, policy, rules));
+pub(super) fn read(section: &mut Section<'_>, kind: &Kind, policy: &mut Policy, rules: &mut Rules) -> Option<()> {
+    section.get("preset", |v| Preset::read(v, kind, policy, rules));
     read_names(section, policy);
     read_ports(section, policy);
     read_merging(section, policy);

@@ -3,10 +3,10 @@
 use super::{istio, publish, select};
 use crate::{
     catalog::{Policy, Template},
-    model::{Protocol, Text},
-    registry::{eureka, file, nacos, zookeeper},
+    model::Text,
+    registry::{KINDS, Kind, file},
     translate::istio::Rules,
-    util::yaml::{Place, Section, Value},
+    util::yaml::{Section, Value},
 };
 use std::collections::HashMap;
 
@@ -15,76 +15,17 @@ use std::collections::HashMap;
 pub struct RegistryConfig {
     /// Its name (`name`), in metrics, labels and reasons: 1 to 63 of letters, digits, `.`, `_` and `-`.
     pub name: Text,
-    /// What it is, and how it is reached (`nacos:`, `eureka:`, `zookeeper:`, `file:` or `example:`).
+    /// What it is, and how it is reached (by one of the keys in [`KINDS`]).
     pub kind: Kind,
     /// How its services are published (`publish:`, `include:`, `exclude:` and `required:`).
     pub policy: Policy,
 }
 
-/// What a registry is, and how it is reached.
-#[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "one for each registry")]
-pub enum Kind {
-    /// Nacos servers.
-    Nacos(nacos::Config),
-    /// Eureka servers.
-    Eureka(eureka::Config),
-    /// ZooKeeper servers.
-    Zookeeper(zookeeper::Config),
-    /// Catalogue files.
-    File(file::Config),
-    /// The built-in example catalogue.
-    Example,
-}
-
-impl Kind {
-    /// The word in configuration, logs and admin.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Kind::Nacos(_) => "nacos",
-            Kind::Eureka(_) => "eureka",
-            Kind::Zookeeper(_) => "zookeeper",
-            Kind::File(_) => "file",
-            Kind::Example => "example",
-        }
-    }
-
-    /// What hosts are called where `publish.host` does not say. Catalogue files mostly give hosts themselves; what they
-    /// give by name ends in `.file`. Empty parts vanish together with their dot.
-    fn default_host(&self) -> Template {
-        let host = match self {
-            Kind::Nacos(_) => "{service}.{group}.{namespace}.nacos",
-            Kind::Eureka(_) => "{service}.eureka",
-            Kind::Zookeeper(zookeeper::Config { layout: zookeeper::Layout::Dubbo, .. }) => {
-                "{label:interface}.{label:group}.{label:version}.dubbo"
-            }
-            Kind::Zookeeper(_) => "{service}.zookeeper",
-            Kind::File(_) | Kind::Example => "{service}.{namespace}.file",
-        };
-        Template::parse(host).expect("the default templates are valid")
-    }
-
-    /// What holds where `publish:` says nothing. A catalogue file is read whole or not at all, and ZooKeeper gives each list
-    /// whole, so what it lacks is gone at once; who asks for two lists gets the second from the next look.
-    fn default_policy(&self, registry: &str) -> Policy {
-        let absent_lists = match self {
-            Kind::Nacos(_) | Kind::Eureka(_) => 2,
-            Kind::Zookeeper(_) | Kind::File(_) | Kind::Example => 1,
-        };
-        let plain = Policy::new(registry, self.name(), self.default_host());
-        let protocol = match self {
-            Kind::Zookeeper(zookeeper::Config { layout: zookeeper::Layout::Dubbo, .. }) => Protocol::Dubbo,
-            _ => plain.protocol,
-        };
-        Policy { absent_lists, protocol, ..plain }
-    }
-}
-
 impl RegistryConfig {
     /// The built-in example catalogue.
     pub fn example() -> Self {
-        let kind = Kind::Example;
-        RegistryConfig { name: "example".into(), policy: kind.default_policy("example"), kind }
+        let kind = Kind::File(file::Config::example());
+        RegistryConfig { name: "example".into(), policy: default_policy(&kind, "example"), kind }
     }
 
     /// The registry, and how the entries of its services look.
@@ -95,13 +36,14 @@ impl RegistryConfig {
         let exclude = section.get("exclude", select::read_all).unwrap_or_default();
         let required = section.get("required", Value::bool).unwrap_or(true);
         // Without a name or kind there is no policy, but its mistakes are told all the same.
-        let shown = kind.as_ref().unwrap_or(&Kind::Example);
-        let mut policy = shown.default_policy(name.as_deref().unwrap_or_default());
+        let example = Kind::File(file::Config::example());
+        let shown = kind.as_ref().unwrap_or(&example);
+        let mut policy = default_policy(shown, name.as_deref().unwrap_or_default());
         policy.required = required;
         policy.select.include = include;
         policy.select.exclude = exclude;
         let mut rules = rules.clone();
-        section.section("publish", |s| publish::read(s, &mut policy, &mut rules));
+        section.section("publish", |s| publish::read(s, shown, &mut policy, &mut rules));
         let rules = section.section("istio", |s| Some(istio::read_rules(s, rules.clone()))).unwrap_or(rules);
         Some((RegistryConfig { name: name?, kind: kind?, policy }, rules))
     }
@@ -113,21 +55,30 @@ pub(super) fn read_all(list: &Value<'_>, rules: &Rules) -> Option<Vec<(RegistryC
     if items.is_empty() {
         return list.problem("no registry; name at least one, or leave the key out to serve the example");
     }
-    let mut first: HashMap<Text, Place> = HashMap::new();
-    let read = |item: &Value<'_>| {
-        item.section(|section| {
+    let mut first: HashMap<Text, Value<'_>> = HashMap::new();
+    let mut read = Vec::new();
+    for item in &items {
+        let registry = item.section(|section| {
             // Even of a registry with other mistakes the name counts.
             if let Some(name) = section.take("name")
                 && let Ok(text) = name.attempt(|name| Some(Text::from(name.text()?)))
-                && let Some(other) = first.insert(text.clone(), name.place())
             {
-                let twice = format!("the registry {:?} is there twice, first on line {}", &*text, other.line);
-                name.problem::<()>(format!("{twice}; give one of them another name"));
+                report_twice(&name, &*first.entry(text).or_insert(name.clone()));
             }
             RegistryConfig::read(section, rules)
-        })
-    };
-    Some(items.iter().filter_map(read).collect())
+        });
+        read.extend(registry);
+    }
+    Some(read)
+}
+
+/// Services, metrics and reasons tell registries apart by their names.
+fn report_twice(name: &Value<'_>, first: &Value<'_>) {
+    if !std::ptr::eq(name.node(), first.node()) {
+        let (text, other) = (first.text().unwrap_or_default(), name.whereabouts(first));
+        let twice = format!("the registry {text:?} is there twice, first {other}");
+        name.problem::<()>(format!("{twice}; give one of them another name"));
+    }
 }
 
 fn read_name(value: &Value<'_>) -> Option<Text> {
@@ -140,23 +91,32 @@ fn read_name(value: &Value<'_>) -> Option<Text> {
     })
 }
 
+/// What holds where `publish:` says nothing.
+fn default_policy(kind: &Kind, registry: &str) -> Policy {
+    let conventions = kind.adapter().conventions();
+    let host = Template::parse(conventions.host).expect("the default templates are valid");
+    let plain = Policy::new(registry, kind.name(), host);
+    Policy { absent_lists: conventions.absent_lists, protocol: conventions.protocol, ..plain }
+}
+
 /// Exactly one of the kinds' keys.
 fn read_kind(section: &mut Section<'_>) -> Option<Kind> {
-    let given = ["nacos", "eureka", "zookeeper", "file", "example"]
-        .into_iter()
-        .filter(|key| section.has(key))
-        .collect::<Vec<_>>();
-    let nacos = section.section("nacos", nacos::Config::read).map(Kind::Nacos);
-    let eureka = section.section("eureka", eureka::Config::read).map(Kind::Eureka);
-    let zookeeper = section.section("zookeeper", zookeeper::Config::read).map(Kind::Zookeeper);
-    let file = section.section("file", file::Config::read).map(Kind::File);
-    section.section("example", |_| Some(()));
-    match given.as_slice() {
-        [] => {
-            section.value().problem("not said what it is; add `nacos:`, `eureka:`, `zookeeper:`, `file:` or `example:`")
+    let mut given = Vec::new();
+    for (key, read) in KINDS {
+        let is_given = section.has(key);
+        // `example:` has nothing behind it, and is there all the same.
+        let kind = section.section(key, read).or((key == "example").then(|| Kind::File(file::Config::example())));
+        if is_given {
+            given.push((key, kind));
         }
-        ["example"] => Some(Kind::Example),
-        [_] => nacos.or(eureka).or(zookeeper).or(file),
-        several => section.value().problem(format!("{} at once; make a registry of each", several.join(" and "))),
+    }
+    let keys: Vec<&str> = given.iter().map(|(key, _)| *key).collect();
+    match given.len() {
+        1 => given.pop()?.1,
+        0 => {
+            let [keys @ .., last] = KINDS.map(|(key, _)| format!("`{key}:`"));
+            section.value().problem(format!("not said what it is; add {} or {last}", keys.join(", ")))
+        }
+        _ => section.value().problem(format!("{} at once; make a registry of each", keys.join(" and "))),
     }
 }

@@ -8,6 +8,7 @@ mod catalogue;
 mod dubbo;
 pub mod eureka;
 pub mod file;
+mod kind;
 mod metadata;
 mod metrics;
 pub mod nacos;
@@ -18,6 +19,7 @@ pub mod transport;
 mod update;
 pub mod zookeeper;
 
+pub use kind::{Adapter, Conventions, Feed, KINDS, Kind, ReadKind};
 pub use metrics::{Metrics, RegistryLabel};
 pub use update::{Cost, ManifestUpdate, Scope, Update};
 
@@ -38,32 +40,6 @@ pub struct Registry {
     pub kind: Kind,
 }
 
-/// The kinds of registries.
-#[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "one for each registry")]
-pub enum Kind {
-    /// Catalogue files.
-    File(file::Config),
-    /// Nacos servers.
-    Nacos(nacos::Config),
-    /// Eureka servers.
-    Eureka(eureka::Config),
-    /// ZooKeeper servers.
-    Zookeeper(zookeeper::Config),
-}
-
-impl Kind {
-    /// The word in configuration, logs and admin.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Kind::File(_) => "file",
-            Kind::Nacos(_) => "nacos",
-            Kind::Eureka(_) => "eureka",
-            Kind::Zookeeper(_) => "zookeeper",
-        }
-    }
-}
-
 /// Starts reading a registry. Its updates go to `out`; when that is full, the reading waits, because the newest state is
 /// read again anyway. The task ends when `stop` is cancelled or `out` is closed, never by itself: after a panic or an
 /// early end it says [`Update::Failed`] of the whole registry and starts the reading anew, later each time. What it
@@ -76,24 +52,9 @@ pub fn spawn(
     stop: CancellationToken,
 ) -> JoinHandle<()> {
     let Registry { name, kind } = registry;
-    let updates = out.clone();
-    let counted = metrics.clone();
-    let reading = {
-        let (name, manifests) = (name.clone(), manifests.clone());
-        move || {
-            let (name, kind, out, metrics) = (name.clone(), kind.clone(), updates.clone(), counted.clone());
-            let manifests = manifests.clone();
-            async move {
-                match kind {
-                    Kind::File(config) => file::run(name, config, out).await,
-                    Kind::Nacos(config) => nacos::run(name, config, out, manifests, metrics).await,
-                    Kind::Eureka(config) => eureka::run(name, config, out, metrics).await,
-                    Kind::Zookeeper(config) => zookeeper::run(name, config, out, metrics).await,
-                }
-            }
-        }
-    };
-    tokio::spawn(supervise::supervise(name, out, manifests, metrics, stop, reading))
+    let feed = Feed { registry: name, updates: out, manifests, metrics };
+    let given = feed.clone();
+    tokio::spawn(supervise::supervise(feed, stop, move || kind.adapter().read(given.clone())))
 }
 
 /// An error with all its causes, for people.

@@ -1,11 +1,10 @@
 //! Keeps one registry's reading alive. [`super::spawn`] runs it; the reading is a task of its own, so that its panic is
 //! seen here and nowhere else.
 
-use super::{ManifestUpdate, Metrics, Update};
+use super::{Feed, ManifestUpdate, Metrics, Update};
 use crate::{model::Text, util::backoff::Backoff};
 use std::{future::Future, time::Duration};
 use tokio::{
-    sync::mpsc,
     task::JoinError,
     time::{Instant, sleep},
 };
@@ -16,16 +15,11 @@ use tracing::{Instrument, error, info_span};
 const SETTLED: Duration = Duration::from_secs(60);
 
 /// Runs `reading` again and again until `stop` or the end of the receiver.
-pub(super) async fn supervise<F>(
-    name: Text,
-    out: mpsc::Sender<Update>,
-    manifests: Option<mpsc::Sender<ManifestUpdate>>,
-    metrics: Metrics,
-    stop: CancellationToken,
-    mut reading: impl FnMut() -> F,
-) where
+pub(super) async fn supervise<F>(feed: Feed, stop: CancellationToken, mut reading: impl FnMut() -> F)
+where
     F: Future<Output = Result<(), Text>> + Send + 'static,
 {
+    let Feed { registry: name, updates: out, manifests, metrics } = feed;
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
     let work = async {
         while !out.is_closed() {
@@ -89,6 +83,11 @@ mod tests {
         Arc,
         atomic::{AtomicUsize, Ordering},
     };
+    use tokio::sync::mpsc;
+
+    fn feed(updates: mpsc::Sender<Update>) -> Feed {
+        Feed { registry: "r".into(), updates, manifests: None, metrics: Metrics::default() }
+    }
 
     /// Runs a reading that fails in its own way the first time and hangs from the second time on.
     async fn first_update(first: fn() -> Result<(), Text>) -> (Update, usize) {
@@ -97,7 +96,7 @@ mod tests {
         let runs = Arc::new(AtomicUsize::new(0));
         let (count, started) = (runs.clone(), Arc::new(tokio::sync::Notify::new()));
         let signal = started.clone();
-        let task = tokio::spawn(supervise("r".into(), out, None, Metrics::default(), stop.clone(), move || {
+        let task = tokio::spawn(supervise(feed(out), stop.clone(), move || {
             let run = count.fetch_add(1, Ordering::SeqCst);
             let signal = signal.clone();
             async move {
@@ -132,8 +131,7 @@ mod tests {
     async fn a_hanging_reading_stops_when_told() {
         let (out, _updates) = mpsc::channel(1);
         let stop = CancellationToken::new();
-        let task =
-            tokio::spawn(supervise("r".into(), out, None, Metrics::default(), stop.clone(), std::future::pending));
+        let task = tokio::spawn(supervise(feed(out), stop.clone(), std::future::pending));
         stop.cancel();
         task.await.unwrap();
     }

@@ -1,6 +1,6 @@
 //! Logging: to standard error, so that standard output stays for answers.
 
-use std::{env, io, io::IsTerminal};
+use std::{env, fmt, io, io::IsTerminal, sync::Arc};
 use tracing_subscriber::{
     EnvFilter,
     filter::LevelFilter,
@@ -9,6 +9,9 @@ use tracing_subscriber::{
 
 /// What goes before the configured level, in this order.
 const VARIABLES: [&str; 2] = ["PORTOLAN_LOG", "RUST_LOG"];
+
+/// Where the filter comes from if none of these is set.
+const CONFIGURED: &str = "log.level";
 
 /// Libraries that log for each attempt what we say once. Who names one in the filter hears it.
 const SILENT: [&str; 1] = ["zookeeper_client"];
@@ -59,22 +62,63 @@ pub fn parse_filter(filter: &str) -> Result<EnvFilter, FilterError> {
         .try_fold(parsed, |parsed, directive| directive.map(|directive| parsed.add_directive(directive)))
 }
 
+/// Changes the level of a log that was started.
+#[derive(Clone)]
+pub struct LogLevel {
+    /// `None` where a variable decides.
+    reload: Option<Arc<dyn Fn(EnvFilter) + Send + Sync>>,
+}
+
+impl fmt::Debug for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogLevel").field("is_fixed", &self.reload.is_none()).finish()
+    }
+}
+
+impl LogLevel {
+    /// Logs by this filter from now on, unless a variable says otherwise.
+    ///
+    /// # Errors
+    /// If it is no filter.
+    pub fn set(&self, level: &str) -> Result<(), FilterError> {
+        let filter = parse_filter(level)?;
+        if let Some(reload) = &self.reload {
+            reload(filter);
+        }
+        Ok(())
+    }
+}
+
 /// Starts the log of this process. `level` is the configured filter; `PORTOLAN_LOG` and `RUST_LOG` go before it.
-pub fn init(level: &str, format: LogFormat) -> Result<(), InitError> {
+///
+/// # Errors
+/// If the filter is none, or something else logs already.
+pub fn init(level: &str, format: LogFormat) -> Result<LogLevel, InitError> {
     let (from, filter) = choose(level, |name| env::var(name).ok());
     let filter = parse_filter(&filter).map_err(|source| InitError::Filter { from, source })?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match format {
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).finish().try_init(),
-        LogFormat::Json => log.json().flatten_event(true).finish().try_init(),
-    }
-    .map_err(InitError::Taken)
+    // Fails only when nothing logs any more.
+    let reload: Arc<dyn Fn(EnvFilter) + Send + Sync> = match format {
+        LogFormat::Text => {
+            let log = log.with_ansi(io::stderr().is_terminal()).with_filter_reloading();
+            let handle = log.reload_handle();
+            log.finish().try_init().map_err(InitError::Taken)?;
+            Arc::new(move |filter| drop(handle.reload(filter)))
+        }
+        LogFormat::Json => {
+            let log = log.json().flatten_event(true).with_filter_reloading();
+            let handle = log.reload_handle();
+            log.finish().try_init().map_err(InitError::Taken)?;
+            Arc::new(move |filter| drop(handle.reload(filter)))
+        }
+    };
+    Ok(LogLevel { reload: (from == CONFIGURED).then_some(reload) })
 }
 
 /// Where the filter comes from, and what it is. A variable that is set to nothing is not set.
 fn choose(level: &str, variable: impl Fn(&str) -> Option<String>) -> (&'static str, String) {
     let set = |name: &'static str| variable(name).filter(|value| !value.is_empty()).map(|value| (name, value));
-    VARIABLES.into_iter().find_map(set).unwrap_or_else(|| ("log.level", level.to_owned()))
+    VARIABLES.into_iter().find_map(set).unwrap_or_else(|| (CONFIGURED, level.to_owned()))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ mod logging;
 mod metrics;
 mod process;
 
-pub use logging::{FilterError, InitError, LogFormat, init, parse_filter};
+pub use logging::{FilterError, InitError, LogFormat, LogLevel, init, parse_filter};
 pub use metrics::{CONTENT_TYPE, encode, encode_with, registry};
 pub use process::Process;
 

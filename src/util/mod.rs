@@ -8,4 +8,5 @@ pub mod moment;
 pub mod nearest;
 pub mod secret;
 pub mod small;
+pub mod watch;
 pub mod yaml;

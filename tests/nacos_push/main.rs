@@ -103,10 +103,7 @@ async fn follow_with_login_and_tls(server: &Nacos, password: &str) {
     };
     let start = |section: String| {
         let loaded = config::parse("c.yaml", section.as_bytes(), &Resolver::new(folder.path())).unwrap();
-        match loaded.config.registries.into_iter().next().unwrap().kind {
-            config::Kind::Nacos(nacos) => Heard::new(Kind::Nacos(nacos)),
-            other => panic!("{other:?}"),
-        }
+        Heard::new(loaded.config.registries.into_iter().next().unwrap().kind)
     };
     let mut heard = start(section(grpc.port(), tls));
     let persistent = |weight: &str| format!("ephemeral=false&weight={weight}");

@@ -13,7 +13,7 @@ use crate::{
         mcp::v1alpha1::Resource as Envelope,
         networking::v1alpha3::{ServiceEntry, WorkloadEntry, service_entry::Resolution},
     },
-    registry::{Scope, Update},
+    registry::{Scope, Update, eureka, file, nacos, zookeeper},
     translate::istio::{Options, translate},
     util::yaml::{Document, Limits},
 };
@@ -133,15 +133,20 @@ impl InputEndpoint {
 
 /// The policy and the options that a case's `publish` and `istio` give.
 fn settings(text: &str, kind: &str, protocol: Protocol) -> (Policy, Options) {
-    let kind = ["nacos", "eureka", "zookeeper", "file"].into_iter().find(|k| *k == kind).unwrap();
-    let mut policy = Policy::new("r", kind, Template::parse("{service}.{namespace}.example").unwrap());
+    let kind = match kind {
+        "nacos" => Kind::Nacos(nacos::Config::new(Vec::new())),
+        "eureka" => Kind::Eureka(eureka::Config::new(Vec::new())),
+        "zookeeper" => Kind::Zookeeper(zookeeper::Config::new(Vec::new(), zookeeper::Layout::Dubbo)),
+        _ => Kind::File(file::Config::example()),
+    };
+    let mut policy = Policy::new("r", kind.name(), Template::parse("{service}.{namespace}.example").unwrap());
     policy.protocol = protocol;
     let mut options = Options { vip: Vec::new(), ..Options::default() };
     let document = Document::parse("in.yaml", text.as_bytes(), &Limits::default()).unwrap();
     let reading = document.read(None, |root| {
         root.section(|section| {
             let _ = ["kind", "protocol", "services"].map(|key| section.take(key));
-            section.section("publish", |s| publish::read(s, &mut policy, &mut options.rules));
+            section.section("publish", |s| publish::read(s, &kind, &mut policy, &mut options.rules));
             let rules = options.rules.clone();
             section.section("istio", |s| {
                 options.rules = istio::read_rules(s, rules);

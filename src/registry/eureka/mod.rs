@@ -22,28 +22,42 @@ pub use super::transport::Login;
 pub use config::{AddressError, AddressOf, Config, Server};
 
 use super::{
-    Metrics, Update, chain,
+    Adapter, Conventions, Feed, chain,
     outbox::Outbox,
     rounds::{self, Pace},
 };
-use crate::model::Text;
+use crate::model::{Protocol, Text};
+use futures_util::future::BoxFuture;
 use reader::Reader;
 use std::time::Duration;
-use tokio::sync::mpsc;
 
 /// The first retry of a round that failed comes after this time at most.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
+
+impl Adapter for Config {
+    fn name(&self) -> &'static str {
+        "eureka"
+    }
+
+    fn conventions(&self) -> Conventions {
+        Conventions { host: "{service}.eureka", protocol: Protocol::Http, absent_lists: 2 }
+    }
+
+    fn address(&self) -> String {
+        self.servers.iter().map(|server| server.url.to_string()).collect::<Vec<_>>().join(" ")
+    }
+
+    fn read(&self, feed: Feed) -> BoxFuture<'static, Result<(), Text>> {
+        Box::pin(run(self.clone(), feed))
+    }
+}
 
 /// Reads the registry until nobody receives its updates.
 ///
 /// # Errors
 /// If no HTTP client can be made of the settings.
-pub(super) async fn run(
-    registry: Text,
-    config: Config,
-    out: mpsc::Sender<Update>,
-    metrics: Metrics,
-) -> Result<(), Text> {
+async fn run(config: Config, feed: Feed) -> Result<(), Text> {
+    let Feed { registry, updates: out, metrics, .. } = feed;
     let period = config.period.max(Config::MIN_PERIOD);
     let mut reader = Reader::new(registry, config, Outbox::new(out), metrics).map_err(|error| chain(&error))?;
     rounds::run(&mut reader, Pace::new(period, FIRST_RETRY, period)).await;

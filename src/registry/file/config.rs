@@ -1,7 +1,12 @@
 //! Where catalogue files are.
 
 use crate::util::yaml::{Section, Value};
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 /// Everything about one file registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +41,11 @@ impl Config {
     /// The defaults.
     pub fn new(source: Source) -> Self {
         Config { source, max_file_bytes: 64 << 20, poll: Duration::from_secs(2) }
+    }
+
+    /// The built-in example, with the address at which admin listens by default.
+    pub fn example() -> Self {
+        Config::new(Source::Example((Ipv4Addr::LOCALHOST, 8081).into()))
     }
 
     /// Reads the section `file`: `path`, `max_file` and `poll`.

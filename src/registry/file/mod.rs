@@ -5,16 +5,16 @@
 mod config;
 mod files;
 mod reader;
-mod watch;
 
 pub use config::{Config, Source};
 
 use super::{
-    Scope, Update, catalogue,
+    Adapter, Conventions, Feed, Scope, Update, catalogue,
     outbox::Outbox,
     rounds::{self, Pace},
 };
-use crate::model::Text;
+use crate::model::{Protocol, Text};
+use futures_util::future::BoxFuture;
 use reader::Reader;
 use std::{net::SocketAddr, sync::Arc};
 use tokio::sync::mpsc;
@@ -24,11 +24,31 @@ pub fn example(admin: SocketAddr) -> String {
     include_str!("example.yaml").replace("{admin}", &admin.to_string())
 }
 
+impl Adapter for Config {
+    fn name(&self) -> &'static str {
+        "file"
+    }
+
+    /// Catalogue files mostly give hosts themselves; what they give by name ends in `.file`. A file is read whole or not at
+    /// all, so what it lacks is gone at once; who asks for two lists gets the second from the next look.
+    fn conventions(&self) -> Conventions {
+        Conventions { host: "{service}.{namespace}.file", protocol: Protocol::Http, absent_lists: 1 }
+    }
+
+    fn address(&self) -> String {
+        self.source.to_string()
+    }
+
+    fn read(&self, feed: Feed) -> BoxFuture<'static, Result<(), Text>> {
+        Box::pin(run(feed.registry, self.clone(), feed.updates))
+    }
+}
+
 /// Reads the registry until nobody receives its updates.
 ///
 /// # Errors
 /// If the built-in catalogue is mistaken.
-pub(super) async fn run(registry: Text, config: Config, out: mpsc::Sender<Update>) -> Result<(), Text> {
+async fn run(registry: Text, config: Config, out: mpsc::Sender<Update>) -> Result<(), Text> {
     let outbox = Outbox::new(out);
     match config.source {
         Source::Example(admin) => {

@@ -1,6 +1,6 @@
 //! The reading of catalogue files in rounds: a look at all files, then a pause until something may have changed.
 
-use super::{files::Files, watch::Watch};
+use super::files::Files;
 use crate::{
     model::Text,
     registry::{
@@ -8,6 +8,7 @@ use crate::{
         outbox::{Closed, Outbox},
         rounds::{Round, Rounds},
     },
+    util::watch::Watch,
 };
 use std::{
     path::{Path, PathBuf},
@@ -33,7 +34,7 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn new(registry: Text, path: PathBuf, max_file_bytes: usize, outbox: Outbox<Update>) -> Self {
         let folder = if path.is_dir() { path.as_path() } else { parent(&path) };
-        let watch = Watch::new(folder);
+        let watch = Watch::new([folder]);
         Reader { files: Some(Files::new(registry, path, max_file_bytes)), watch, outbox }
     }
 }

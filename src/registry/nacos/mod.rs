@@ -38,29 +38,47 @@ pub use super::transport::Login;
 pub use config::{AccessKey, AddressError, Config, Manifests, Mode, Namespaces};
 
 use super::{
-    ManifestUpdate, Metrics, Update,
+    Adapter, Conventions, Feed,
     backoff::{Backoff, jittered},
     chain,
 };
-use crate::model::Text;
+use crate::model::{Protocol, Text};
+use futures_util::future::BoxFuture;
 use reader::{Closed, Reader};
 use std::time::Duration;
-use tokio::sync::mpsc;
 
 /// The id of the namespace that every server has.
 const PUBLIC: &str = "public";
 /// The group of services that name none.
 const DEFAULT_GROUP: &str = "DEFAULT_GROUP";
 
+impl Adapter for Config {
+    fn name(&self) -> &'static str {
+        "nacos"
+    }
+
+    fn conventions(&self) -> Conventions {
+        Conventions { host: "{service}.{group}.{namespace}.nacos", protocol: Protocol::Http, absent_lists: 2 }
+    }
+
+    fn address(&self) -> String {
+        let named = self.servers.iter().chain(&self.address_server).map(ToString::to_string);
+        named.collect::<Vec<_>>().join(" ")
+    }
+
+    fn manifest_namespace(&self) -> Option<Text> {
+        self.manifests.as_ref().map(|manifests| manifests.namespace.clone())
+    }
+
+    fn read(&self, feed: Feed) -> BoxFuture<'static, Result<(), Text>> {
+        Box::pin(run(self.clone(), feed))
+    }
+}
+
 /// Reads the registry until nobody listens: its services, and its manifests where they are asked for. Neither waits for
 /// the other.
-pub(super) async fn run(
-    registry: Text,
-    config: Config,
-    out: mpsc::Sender<Update>,
-    manifests: Option<mpsc::Sender<ManifestUpdate>>,
-    metrics: Metrics,
-) -> Result<(), Text> {
+async fn run(config: Config, feed: Feed) -> Result<(), Text> {
+    let Feed { registry, updates: out, manifests, metrics } = feed;
     let services =
         Reader::new(registry.clone(), config.clone(), out, metrics.clone()).map_err(|error| chain(&error))?;
     let client = services.client();

@@ -9,10 +9,6 @@ use crate::{
     },
 };
 use reqwest::ClientBuilder;
-use std::{
-    fs::File,
-    io::{self, Read},
-};
 
 /// What a file of certificates may have at most: ten times the bundle of a whole system.
 const MAX_FILE: u64 = 4 << 20;
@@ -89,18 +85,5 @@ fn identity(cert: &Value<'_>, key: &Value<'_>) -> Option<Identity> {
 
 /// The text of the file that a value names.
 fn pem(value: &Value<'_>) -> Option<String> {
-    let path = value.path()?;
-    let read = || {
-        let mut text = String::new();
-        match File::open(&path)?.take(MAX_FILE + 1).read_to_string(&mut text)? as u64 {
-            ..=MAX_FILE => Ok(text),
-            _ => Err(io::Error::other(format!("more than {MAX_FILE} bytes are too many"))),
-        }
-    };
-    match read() {
-        Ok(text) => Some(text),
-        Err(error) => {
-            value.problem(format!("cannot read {}: {error}; check the path and the permissions", path.display()))
-        }
-    }
+    value.file_text(MAX_FILE)
 }

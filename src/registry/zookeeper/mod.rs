@@ -24,28 +24,44 @@ pub use config::{Config, Login, Mode};
 pub use layout::Layout;
 
 use super::{
-    Metrics, Update,
+    Adapter, Conventions, Feed,
     outbox::Outbox,
     rounds::{self, Pace},
 };
-use crate::model::Text;
+use crate::model::{Protocol, Text};
+use futures_util::future::BoxFuture;
 use reader::Reader;
 use std::time::Duration;
-use tokio::sync::mpsc;
 
 /// From the loss of a session that lasted to the next one; and, of one that failed early, to the first retry.
 const RETRY: Duration = Duration::from_millis(200);
 /// From one session that failed early to the next, at most.
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
-/// Reads the registry until nobody receives its updates.
-pub(super) async fn run(
-    registry: Text,
-    config: Config,
-    out: mpsc::Sender<Update>,
-    metrics: Metrics,
-) -> Result<(), Text> {
-    let mut reader = Reader::new(registry, config, Outbox::new(out), metrics);
-    rounds::run(&mut reader, Pace::new(RETRY, RETRY, LAST_RETRY)).await;
-    Ok(())
+impl Adapter for Config {
+    fn name(&self) -> &'static str {
+        "zookeeper"
+    }
+
+    /// ZooKeeper gives each list whole.
+    fn conventions(&self) -> Conventions {
+        let (host, protocol) = match self.layout {
+            Layout::Dubbo => ("{label:interface}.{label:group}.{label:version}.dubbo", Protocol::Dubbo),
+            Layout::Spring => ("{service}.zookeeper", Protocol::Http),
+        };
+        Conventions { host, protocol, absent_lists: 1 }
+    }
+
+    fn address(&self) -> String {
+        format!("{}{}", self.servers.join(","), self.chroot)
+    }
+
+    fn read(&self, feed: Feed) -> BoxFuture<'static, Result<(), Text>> {
+        let Feed { registry, updates, metrics, .. } = feed;
+        let mut reader = Reader::new(registry, self.clone(), Outbox::new(updates), metrics);
+        Box::pin(async move {
+            rounds::run(&mut reader, Pace::new(RETRY, RETRY, LAST_RETRY)).await;
+            Ok(())
+        })
+    }
 }

@@ -18,6 +18,7 @@
 //! `?`, gives defaults with `unwrap_or`, and is called as `parent.section("key", Config::read)`. Where one bad entry must
 //! not cost the others (catalogue files), [`Value::attempt`] hands an entry's problems out.
 
+mod merge;
 mod node;
 mod parse;
 mod problem;
@@ -27,6 +28,7 @@ mod section;
 mod tests;
 mod value;
 
+pub use merge::{Merge, Step};
 pub use node::{Key, Node, Place, Shape};
 pub use parse::Limits;
 pub use problem::{Problem, Problems};

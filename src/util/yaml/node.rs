@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-/// Where something stands; both count from 1.
+/// Where something stands; both count from 1. The default, with line 0, is that of what stands in no file, such as a
+/// variable's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Place {
     /// The line.
@@ -27,8 +28,9 @@ pub(super) enum Content {
     Quoted(Box<str>),
     List(Vec<Node>),
     Map(Vec<(Key, Node)>),
-    /// An alias to something large is the thing itself, not a copy of it.
-    Shared(Arc<Content>),
+    /// What stands elsewhere: behind an alias, which is the thing itself and not a copy of it; or in another file, whose
+    /// name it has.
+    Shared(Option<Arc<str>>, Arc<Content>),
 }
 
 /// A key of a mapping: text, whatever it looks like.
@@ -74,7 +76,7 @@ impl Node {
     /// What it is.
     pub fn shape(&self) -> Shape<'_> {
         match self.content() {
-            Content::Null | Content::Shared(_) => Shape::Null,
+            Content::Null | Content::Shared(..) => Shape::Null,
             Content::Scalar(text) => Shape::Plain(text),
             Content::Quoted(text) => Shape::Quoted(text),
             Content::List(items) => Shape::List(items),
@@ -84,9 +86,35 @@ impl Node {
 
     pub(super) fn content(&self) -> &Content {
         match &self.content {
-            Content::Shared(content) => content,
+            Content::Shared(_, content) => content,
             content => content,
         }
+    }
+
+    /// The same, to be changed. What others share stays as it is for them.
+    pub(super) fn content_mut(&mut self) -> &mut Content {
+        match &mut self.content {
+            Content::Shared(_, content) => Arc::make_mut(content),
+            content => content,
+        }
+    }
+
+    /// The name of the file that it stands in, where that is another one than its parent's.
+    pub(super) fn file(&self) -> Option<&Arc<str>> {
+        match &self.content {
+            Content::Shared(file, _) => file.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The same value as a part of another file's tree.
+    pub(super) fn of_file(self, file: &Arc<str>) -> Node {
+        let Node { place, content } = self;
+        let content = match content {
+            Content::Shared(own, content) => Content::Shared(own.or_else(|| Some(file.clone())), content),
+            content => Content::Shared(Some(file.clone()), Arc::new(content)),
+        };
+        Node { place, content }
     }
 
     /// What an empty text is.
@@ -100,7 +128,7 @@ impl Node {
             Content::Null => "nothing",
             Content::Scalar(_) | Content::Quoted(_) => "a single value",
             Content::List(_) => "a list",
-            Content::Map(_) | Content::Shared(_) => "a mapping",
+            Content::Map(_) | Content::Shared(..) => "a mapping",
         }
     }
 }

@@ -148,7 +148,7 @@ impl Tree<'_> {
             Children::Map(entries, _) => Content::Map(entries),
         };
         if anchor != 0 {
-            content = Content::Shared(Arc::new(content));
+            content = Content::Shared(None, Arc::new(content));
             self.remember(anchor, &content, self.nodes - before + 1);
         }
         self.add(Node { place, content })

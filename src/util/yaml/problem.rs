@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 /// A mistake in a file: what, where, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// The file's name for people.
+    /// The file's name for people; a variable's or an argument's where the value stands in no file.
     pub file: Arc<str>,
     /// Where in it.
     pub place: Place,
@@ -19,7 +19,10 @@ pub struct Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Problem { file, place, path, text } = self;
-        write!(f, "{file}:{}:{}: ", place.line, place.column)?;
+        match place.line {
+            0 => write!(f, "{file}: ")?,
+            line => write!(f, "{file}:{line}:{}: ", place.column)?,
+        }
         if !path.is_empty() {
             write!(f, "{path}: ")?;
         }
@@ -44,6 +47,13 @@ impl Problems {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Adds others.
+    pub fn extend(&mut self, others: impl IntoIterator<Item = Problem>) {
+        let mut all = std::mem::take(&mut self.0);
+        all.extend(others);
+        *self = Problems::new(all);
     }
 
     /// Each, by position.
@@ -71,3 +81,12 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
+
+impl IntoIterator for Problems {
+    type Item = Problem;
+    type IntoIter = std::vec::IntoIter<Problem>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}

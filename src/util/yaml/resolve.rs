@@ -2,12 +2,14 @@
 
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     env, fmt,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
+use xxhash_rust::xxh3::xxh3_64;
 
 /// What a file that holds a secret may have at most.
 const MAX_FILE: u64 = 1 << 20;
@@ -47,6 +49,7 @@ type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 pub struct Resolver {
     variables: Variables,
     base: PathBuf,
+    files: Arc<Mutex<BTreeMap<PathBuf, Option<u64>>>>,
 }
 
 impl fmt::Debug for Resolver {
@@ -66,12 +69,37 @@ impl Resolver {
         base: impl Into<PathBuf>,
         variables: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
-        Resolver { variables: Arc::new(variables), base: base.into() }
+        Resolver { variables: Arc::new(variables), base: base.into(), files: Arc::default() }
     }
 
     /// Where relative paths start.
     pub fn base(&self) -> &Path {
         &self.base
+    }
+
+    /// The files that were read for values so far, each with a hash of what was in it; `None`: it could not be read. The
+    /// hash may be that of a secret, and is not shown.
+    pub fn files(&self) -> BTreeMap<PathBuf, Option<u64>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The text of a file, which counts among [`Resolver::files`]. `path` starts at the base, or at the root.
+    ///
+    /// # Errors
+    /// If it cannot be read, is longer than `most` bytes, or no UTF-8.
+    pub(super) fn read_file(&self, path: &Path, most: u64) -> io::Result<String> {
+        let read = || {
+            let mut text = String::new();
+            // Bounded while it is read: what is no regular file does not say how long it is.
+            match File::open(path)?.take(most + 1).read_to_string(&mut text)? as u64 {
+                length if length <= most => Ok(text),
+                _ => Err(io::Error::other(format!("more than {most} bytes are too many"))),
+            }
+        };
+        let text = read();
+        let hash = text.as_ref().ok().map(|text| xxh3_64(text.as_bytes()));
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).insert(path.into(), hash);
+        text
     }
 
     /// The text with its references replaced; what they stand for is not looked at again.
@@ -109,15 +137,8 @@ impl Resolver {
 
     fn read(&self, path: &str) -> Result<String, ResolveError> {
         let path = self.base.join(path);
-        let read = || {
-            let mut text = String::new();
-            // Bounded while it is read: what is no regular file does not say how long it is.
-            match File::open(&path)?.take(MAX_FILE + 1).read_to_string(&mut text)? as u64 {
-                ..=MAX_FILE => Ok(text),
-                _ => Err(io::Error::other(format!("more than {MAX_FILE} bytes are too many for a secret"))),
-            }
-        };
-        let mut text = read().map_err(|source| ResolveError::Read { path: path.clone(), source })?;
+        let read = self.read_file(&path, MAX_FILE);
+        let mut text = read.map_err(|source| ResolveError::Read { path: path.clone(), source })?;
         // Editors and `echo` end the last line; a second end of line is somebody's intention.
         if text.ends_with('\n') {
             text.pop();

@@ -3,7 +3,7 @@
 use super::{
     Value,
     node::{Content, Key, Node},
-    value::Path,
+    value::{Path, whereabouts},
 };
 use crate::util::nearest::nearest;
 use std::{collections::HashMap, rc::Rc};
@@ -44,7 +44,7 @@ impl<'a> Section<'a> {
             self.known.push(key);
         }
         let (name, node) = self.entries.iter().find(|(name, _)| &*name.text == key)?;
-        let value = Value { reader: self.value.reader, node, path: Path::Key(self.path.clone(), &name.text) };
+        let value = self.value.inner(node, Path::Key(self.path.clone(), &name.text));
         if value.is_null() { None } else { Some(value) }
     }
 
@@ -78,7 +78,7 @@ impl<'a> Section<'a> {
 
     /// Reports the keys that nobody asked for.
     pub(super) fn end(self) {
-        for (key, _) in self.entries {
+        for entry @ (key, _) in self.entries {
             if self.known.contains(&&*key.text) {
                 continue;
             }
@@ -86,22 +86,25 @@ impl<'a> Section<'a> {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("known here: {}", self.known.join(", ")),
             };
-            self.value.report(key.place, format!("unknown key `{}`; {remedy}", key.text));
+            self.value.report_key(entry, format!("unknown key `{}`; {remedy}", key.text));
         }
     }
 }
 
-pub(super) fn report_duplicates(value: &Value<'_>, entries: &[(Key, Node)]) {
+pub(super) fn report_duplicates<'a>(value: &Value<'a>, entries: &'a [(Key, Node)]) {
     // Nearly all mappings are small, and there are very many of them.
     let duplicate = |(i, (key, _)): (usize, &(Key, Node))| entries[..i].iter().any(|(k, _)| k.text == key.text);
     if entries.len() <= 16 && !entries.iter().enumerate().any(duplicate) {
         return;
     }
     let mut first = HashMap::with_capacity(entries.len());
-    for (key, _) in entries {
-        let line = *first.entry(&*key.text).or_insert(key.place);
-        if line != key.place {
-            value.report(key.place, format!("the key `{}` is there twice, first on line {}", key.text, line.line));
+    let file = |node: &'a Node| node.file().unwrap_or(value.file);
+    for entry @ (key, node) in entries {
+        let (other, at, count) = first.entry(&*key.text).or_insert((file(node), key.place, 0));
+        *count += 1;
+        if *count > 1 {
+            let other = whereabouts(file(node), other, *at);
+            value.report_key(entry, format!("the key `{}` is there twice, first {other}", key.text));
         }
     }
 }

@@ -184,9 +184,9 @@ fn a_secret_that_cannot_be_read_is_named_with_the_reason() {
         ("folder", "Is a directory"),
         ("loop", "symbolic links"),
         ("binary", "UTF-8"),
-        ("huge", "too many for a secret"),
+        ("huge", "are too many"),
         ("/proc/self/mem", "error"),
-        ("/dev/zero", "too many for a secret"),
+        ("/dev/zero", "are too many"),
     ] {
         let error = resolver.fill(&format!("${{file:{path}}}")).unwrap_err().to_string();
         let shown = folder.path().join(path).display().to_string();

@@ -1,12 +1,12 @@
 //! One value being read, with typed getters.
 
 use super::{
-    Place, Problem, Problems, Reader, Section,
-    node::{Content, Node},
+    Place, Problem, Problems, Reader, Resolver, Section,
+    node::{Content, Key, Node},
 };
 use crate::util::secret::Secret;
 use std::{
-    borrow::Cow, collections::BTreeMap, fmt, net::SocketAddr, ops::RangeInclusive, path::PathBuf, rc::Rc,
+    borrow::Cow, collections::BTreeMap, fmt, net::SocketAddr, ops::RangeInclusive, path::PathBuf, rc::Rc, sync::Arc,
     time::Duration,
 };
 
@@ -16,6 +16,8 @@ pub struct Value<'a> {
     pub(super) reader: &'a Reader<'a>,
     pub(super) node: &'a Node,
     pub(super) path: Path<'a>,
+    /// The file that it stands in.
+    pub(super) file: &'a Arc<str>,
 }
 
 /// The way to a value; written out only when there is something to report.
@@ -39,12 +41,27 @@ impl fmt::Display for Path<'_> {
 
 impl<'a> Value<'a> {
     pub(super) fn root(reader: &'a Reader<'a>, node: &'a Node) -> Self {
-        Value { reader, node, path: Path::Root }
+        Value { reader, node, path: Path::Root, file: node.file().unwrap_or(&reader.file) }
+    }
+
+    /// A value inside of this one.
+    pub(super) fn inner(&self, node: &'a Node, path: Path<'a>) -> Self {
+        Value { reader: self.reader, node, path, file: node.file().unwrap_or(self.file) }
+    }
+
+    /// It as it is written.
+    pub fn node(&self) -> &'a Node {
+        self.node
     }
 
     /// Where it stands.
     pub fn place(&self) -> Place {
         self.node.place
+    }
+
+    /// Where another value stands, for a problem that is reported here: `on line 3`, or `in a.yaml on line 3`.
+    pub fn whereabouts(&self, other: &Value<'_>) -> String {
+        whereabouts(self.file, other.file, other.node.place)
     }
 
     /// Reports a mistake here. `None`, so that getters can end with it.
@@ -205,6 +222,17 @@ impl<'a> Value<'a> {
         Some(self.reader.resolver.map_or(path.clone(), |resolver| resolver.base().join(path)))
     }
 
+    /// The text of the file that it names, which is followed as those of references are.
+    pub fn file_text(&self, most: u64) -> Option<String> {
+        let path = self.path()?;
+        let read = match self.reader.resolver {
+            Some(resolver) => resolver.read_file(&path, most),
+            None => Resolver::new("").read_file(&path, most),
+        };
+        let refused = |error| format!("cannot read {}: {error}; check the path and the permissions", path.display());
+        self.check(read.map_err(refused))
+    }
+
     /// One of some words.
     pub fn word<T: Clone>(&self, words: &[(&str, T)]) -> Option<T> {
         self.parse(|text| {
@@ -222,7 +250,7 @@ impl<'a> Value<'a> {
             return self.problem(format!("must be a list, but is {}", self.node.kind()));
         };
         let path = Rc::new(self.path.clone());
-        let item = |(i, node)| Value { reader: self.reader, node, path: Path::Index(path.clone(), i) };
+        let item = |(i, node)| self.inner(node, Path::Index(path.clone(), i));
         Some(items.iter().enumerate().map(item).collect())
     }
 
@@ -243,9 +271,7 @@ impl<'a> Value<'a> {
         };
         super::section::report_duplicates(self, entries);
         let path = Rc::new(self.path.clone());
-        let entry = |(key, node): &'a (super::node::Key, Node)| {
-            (&*key.text, Value { reader: self.reader, node, path: Path::Key(path.clone(), &key.text) })
-        };
+        let entry = |(key, node): &'a (Key, Node)| (&*key.text, self.inner(node, Path::Key(path.clone(), &key.text)));
         Some(entries.iter().map(entry).collect())
     }
 
@@ -263,12 +289,19 @@ impl<'a> Value<'a> {
         value
     }
 
-    pub(super) fn report(&self, place: Place, text: String) {
+    fn report(&self, place: Place, text: String) {
         self.reader.problems.borrow_mut().push(self.at(place, text));
     }
 
+    /// Reports a mistake in an entry of this mapping: its key.
+    pub(super) fn report_key(&self, (key, node): &(Key, Node), text: String) {
+        let file = node.file().unwrap_or(self.file);
+        let problem = Problem { file: file.clone(), ..self.at(key.place, text) };
+        self.reader.problems.borrow_mut().push(problem);
+    }
+
     fn at(&self, place: Place, text: String) -> Problem {
-        Problem { file: self.reader.file.clone(), place, path: self.path.to_string(), text }
+        Problem { file: self.file.clone(), place, path: self.path.to_string(), text }
     }
 
     /// Errors quote what they refuse. What a reference stands for may be a secret, so the reference is quoted instead.
@@ -284,5 +317,14 @@ impl<'a> Value<'a> {
             }
             _ => error,
         }
+    }
+}
+
+/// Where something stands, for a problem in `here`.
+pub(super) fn whereabouts(here: &Arc<str>, file: &Arc<str>, place: Place) -> String {
+    match (here == file, place.line) {
+        (_, 0) => format!("in {file}"),
+        (true, line) => format!("on line {line}"),
+        (false, line) => format!("in {file} on line {line}"),
     }
 }

@@ -1,0 +1,208 @@
+//! Where a configuration comes from: a file or a folder of files, variables over it, and `--set` over these.
+//!
+//! [`Sources::read`] reads all of it anew each time. Every value keeps the file and line, the variable or the argument that
+//! it was written in, so that problems name it.
+
+use super::{Error, Loaded, variables};
+use crate::util::yaml::{Document, Limits, Merge, Place, Problem, Resolver};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+/// The names of files in a folder that are read.
+const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// More files in a folder are a mistake.
+const MAX_FILES: usize = 1000;
+
+/// How the files of a folder become one.
+const MERGE: Merge = Merge { stated: &["version"], appended: &["registries"] };
+
+/// What a configuration is called that has no file.
+const NO_FILE: &str = "the built-in example";
+
+/// Where a configuration comes from.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    path: Option<PathBuf>,
+    variables: Vec<(String, String)>,
+    settings: Vec<String>,
+}
+
+/// One reading of all sources.
+#[derive(Debug)]
+pub struct Reading {
+    /// The configuration, or all that is wrong with it.
+    pub result: Result<Loaded, Error>,
+    /// What it depends on.
+    pub files: Files,
+}
+
+/// Each file that a configuration depends on, with a hash of its content (`None`: it cannot be read). A folder stands for
+/// the list of its files. These hashes cover secrets, and are not shown.
+pub type Files = BTreeMap<PathBuf, Option<u64>>;
+
+/// A text that was read.
+struct Text {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl Sources {
+    /// A file or a folder; without either, the built-in example.
+    pub fn new(path: Option<PathBuf>) -> Self {
+        Sources { path, ..Sources::default() }
+    }
+
+    /// With the variables that set keys, out of all of these.
+    #[must_use]
+    pub fn with_variables(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.variables = variables.into_iter().filter(|(name, value)| variables::is_meant(name, value)).collect();
+        self.variables.sort();
+        self
+    }
+
+    /// With `KEY=VALUE`s over all else; of two for one key the later counts.
+    #[must_use]
+    pub fn with_settings(mut self, settings: Vec<String>) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// The file or folder.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Each source, for people. Holds no value.
+    pub fn names(&self) -> Vec<String> {
+        let path = self.path.as_ref().map_or(NO_FILE.into(), |path| path.display().to_string());
+        let variables = self.variables.iter().map(|(name, _)| name.clone());
+        let settings = self.settings.iter().map(|setting| variables::name_of_setting(setting));
+        [path].into_iter().chain(variables).chain(settings).collect()
+    }
+
+    /// Reads everything as it is now.
+    pub fn read(&self) -> Reading {
+        let folder = self.path().filter(|path| path.is_dir());
+        let base = folder.or(self.path().and_then(Path::parent)).unwrap_or(Path::new(""));
+        let (resolver, mut files) = (Resolver::new(base), Files::new());
+        let result = self.read_with(folder, &resolver, &mut files);
+        files.extend(resolver.files());
+        Reading { result, files }
+    }
+
+    fn read_with(&self, folder: Option<&Path>, resolver: &Resolver, files: &mut Files) -> Result<Loaded, Error> {
+        let mut problems = Vec::new();
+        let texts = match (folder, &self.path) {
+            (Some(folder), _) => read_folder(folder, files, &mut problems)?,
+            (None, Some(path)) => {
+                let read = read_file(path, files);
+                vec![read.map_err(|source| Error::Read { path: path.clone(), source })?]
+            }
+            (None, None) => Vec::new(),
+        };
+        let mut document = match &self.path {
+            Some(_) => merged(&texts, &mut problems),
+            None => built_in(),
+        };
+        variables::apply(&mut document, &self.variables, &self.settings, &mut problems);
+        super::finish(document, resolver, self.hash(&texts), problems).map_err(Error::Invalid)
+    }
+
+    /// Of all texts as they are written: what references stand for is no part of it.
+    fn hash(&self, texts: &[Text]) -> u64 {
+        let mut hash = Xxh3::new();
+        let mut part = |bytes: &[u8]| {
+            hash.update(&bytes.len().to_le_bytes());
+            hash.update(bytes);
+        };
+        for Text { name, bytes } in texts {
+            part(Path::new(name).file_name().unwrap_or_default().as_encoded_bytes());
+            part(bytes);
+        }
+        for (name, value) in &self.variables {
+            part(name.as_bytes());
+            part(value.as_bytes());
+        }
+        self.settings.iter().for_each(|setting| part(setting.as_bytes()));
+        hash.digest()
+    }
+}
+
+/// What an empty file would be: everything at its default.
+fn built_in() -> Document {
+    Document::parse(NO_FILE, b"version: 1", &Limits::default()).expect("the built-in text is valid")
+}
+
+/// The files of a folder by name. Hidden ones are not ours: editors' and ConfigMaps' own.
+fn read_folder(folder: &Path, files: &mut Files, problems: &mut Vec<Problem>) -> Result<Vec<Text>, Error> {
+    let unreadable = |source| Error::Read { path: folder.into(), source };
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let is_ours = path.extension().and_then(|e| e.to_str()).is_some_and(|e| ENDINGS.contains(&e));
+        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if is_ours && !is_hidden && !path.is_dir() {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let names: Vec<u8> = paths.iter().flat_map(|path| [path.as_os_str().as_encoded_bytes(), b"\0"].concat()).collect();
+    files.insert(folder.into(), Some(xxh3_64(&names)));
+    if paths.is_empty() {
+        return Err(Error::NoFiles { path: folder.into() });
+    }
+    if paths.len() > MAX_FILES {
+        return Err(Error::ManyFiles { path: folder.into(), files: paths.len() });
+    }
+    let mut texts = Vec::new();
+    for path in paths {
+        match read_file(&path, files) {
+            Ok(text) => texts.push(text),
+            Err(error) => problems.push(Problem {
+                file: path.to_string_lossy().into(),
+                place: Place::default(),
+                path: String::new(),
+                text: format!("cannot read it: {error}; check the path and the permissions"),
+            }),
+        }
+    }
+    Ok(texts)
+}
+
+fn read_file(path: &Path, files: &mut Files) -> io::Result<Text> {
+    let mut bytes = Vec::new();
+    // A pipe that nobody writes to would never end.
+    let open = || match fs::metadata(path)?.is_file() {
+        true => File::open(path),
+        false => Err(io::Error::other("it is no regular file")),
+    };
+    // One byte more than is allowed, so that a longer file is refused as such.
+    let read = open().and_then(|file| file.take(Limits::default().bytes as u64 + 1).read_to_end(&mut bytes));
+    files.insert(path.into(), read.as_ref().ok().map(|_| xxh3_64(&bytes)));
+    read.map(|_| Text { name: path.to_string_lossy().into_owned(), bytes })
+}
+
+/// One document out of all files that can be read.
+fn merged(texts: &[Text], problems: &mut Vec<Problem>) -> Document {
+    let mut all: Option<Document> = None;
+    for Text { name, bytes } in texts {
+        match (Document::parse(name, bytes, &Limits::default()), &mut all) {
+            (Err(problem), _) => problems.push(problem),
+            (Ok(document), None) => all = Some(document),
+            (Ok(document), Some(all)) => {
+                if !document.has("version") {
+                    problems.push(document.problem("the key `version` is missing; each file states it"));
+                }
+                all.merge(document, &MERGE);
+            }
+        }
+    }
+    // Where no file can be read, that is the problem, and not what is missing.
+    all.unwrap_or_else(built_in)
+}
