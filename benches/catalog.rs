@@ -5,8 +5,7 @@
 use divan::{Bencher, black_box};
 use portolan::{
     catalog::{Core, Now, Policy, Template},
-    model::{Address, Endpoint, Port, Service, ServiceId, Weight},
-    registry::{Scope, Update},
+    model::{Address, Endpoint, Port, Scope, Service, ServiceId, Update, Weight},
 };
 use std::{
     sync::Arc,

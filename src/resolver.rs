@@ -223,8 +223,7 @@ mod tests {
     use super::*;
     use crate::{
         catalog::{Metrics, Options, Policy, Template, Writer},
-        model::{Address, Endpoint, Port, Service, ServiceId},
-        registry::{Scope, Update},
+        model::{Address, Endpoint, Port, Scope, Service, ServiceId, Update},
     };
     use std::sync::Mutex;
 

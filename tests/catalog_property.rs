@@ -3,8 +3,7 @@
 
 use portolan::{
     catalog::{Catalog, Core, Merge, Now, Policy, Template},
-    model::{Address, Endpoint, Hostname, Labels, Port, Protocol, PublishedService, Service, ServiceId},
-    registry::{Scope, Update},
+    model::{Address, Endpoint, Hostname, Labels, Port, Protocol, PublishedService, Scope, Service, ServiceId, Update},
 };
 use proptest::prelude::*;
 use std::{

@@ -73,7 +73,7 @@ fn rules() -> Vec<Rule> {
         ),
         rule(
             "catalog",
-            &["catalog", "model", "registry", "util", "telemetry"],
+            &["catalog", "model", "util", "telemetry"],
             &["std::net::Tcp", "tokio::net", "reqwest::", "hickory_resolver::", "prost::", "xds_api::", "tonic::"],
         ),
         rule("resolver", &["resolver", "catalog", "model", "util", "telemetry"], &["prost::", "xds_api::", "tonic::"]),
@@ -84,7 +84,7 @@ fn rules() -> Vec<Rule> {
         ),
         rule(
             "manifests",
-            &["manifests", "model", "registry", "translate", "resource", "util", "telemetry"],
+            &["manifests", "model", "translate", "resource", "util", "telemetry"],
             &["std::net::Tcp", "tokio::net", "reqwest::", "registry::nacos"],
         ),
         // `Readiness` is one idea from registries to the protocol, and stands with the model.

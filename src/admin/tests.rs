@@ -2,10 +2,9 @@ use super::*;
 use crate::{
     catalog::{HoldStatus, Record, RegistryStatus, ScopeStatus, State},
     model::{
-        Address, Endpoint, Health, Hostname, Labels, Locality, Note, Port, Protocol, PublishedEndpoint,
-        PublishedService, Reason, Service, ServiceId, ServicePort,
+        Address, Cost, Endpoint, Health, Hostname, Labels, Locality, Note, Port, Protocol, PublishedEndpoint,
+        PublishedService, Reason, Scope, Service, ServiceId, ServicePort,
     },
-    registry::{Cost, Scope},
     resource::{Kind, KindReadiness, Readiness},
     telemetry,
     translate::{envoy, istio},

@@ -19,8 +19,7 @@ use super::{
     status::{Account, Facts},
 };
 use crate::{
-    model::{Hostname, Note, PublishedService, Readiness, Reason, ServiceId, Text},
-    registry::{Scope, Update},
+    model::{Hostname, Note, PublishedService, Readiness, Reason, Scope, ServiceId, Text, Update},
     util::small::SmallMap,
 };
 use imbl::OrdMap;

@@ -7,10 +7,7 @@
 //! and the last difference is looked at.
 
 use super::now::Now;
-use crate::{
-    model::{Note, Reason, Service, ServiceId, Text},
-    registry::{Scope, Update},
-};
+use crate::model::{Note, Reason, Scope, Service, ServiceId, Text, Update};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,

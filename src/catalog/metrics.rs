@@ -3,7 +3,7 @@
 use super::{Catalog, Event, HoldEvent, RegistryStatus, State};
 use crate::{
     model::{Readiness, Reason, Text},
-    registry::RegistryLabel,
+    telemetry::RegistryLabel,
 };
 use prometheus_client::{
     encoding::EncodeLabelSet,

@@ -29,10 +29,7 @@ pub use now::Now;
 pub use policy::{Empty, Hostnames, Matcher, Merge, Policy, Relabel, Select};
 pub use writer::{Handle, Options, Writer};
 
-use crate::{
-    model::{Hostname, Note, PublishedService, Readiness, Service, ServiceId, Text},
-    registry::{Cost, Scope},
-};
+use crate::model::{Cost, Hostname, Note, PublishedService, Readiness, Scope, Service, ServiceId, Text};
 use imbl::OrdMap;
 use std::{sync::Arc, time::SystemTime};
 

@@ -1,7 +1,7 @@
 //! How a registry fares: what is kept for people beside the services themselves.
 
 use super::{HoldStatus, Policy, RegistryStatus, ScopeStatus, State, heard::Heard};
-use crate::registry::{Cost, Update};
+use crate::model::{Cost, Update};
 use std::{sync::Arc, time::SystemTime};
 
 /// The status in the making. What was handed out stays as it was.

@@ -6,8 +6,7 @@
 
 use super::{Catalog, Core, Metrics, Now, Policy};
 use crate::{
-    model::Text,
-    registry::Update,
+    model::{Text, Update},
     util::{inboxes::Inboxes, moment::until},
 };
 use arc_swap::ArcSwap;

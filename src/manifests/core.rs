@@ -6,8 +6,7 @@
 
 use super::{Metrics, Snapshot, Source, State, Status};
 use crate::{
-    model::{Manifest, ManifestId, Text},
-    registry::{ManifestUpdate, Scope},
+    model::{Manifest, ManifestId, ManifestUpdate, Scope, Text},
     resource::{Kind, Name, Readiness, Resource},
     translate::istio::manifest,
 };

@@ -2,8 +2,7 @@
 
 use super::{Metrics, Snapshot, Source, core::Core};
 use crate::{
-    model::Text,
-    registry::ManifestUpdate,
+    model::{ManifestUpdate, Text},
     util::{inboxes::Inboxes, moment::until},
 };
 use std::sync::Arc;

@@ -2,8 +2,8 @@
 
 use super::{State, Status};
 use crate::{
-    model::{ManifestId, Text},
-    registry::{RegistryLabel, Scope},
+    model::{ManifestId, Scope, Text},
+    telemetry::RegistryLabel,
 };
 use prometheus_client::{
     encoding::EncodeLabelSet,

@@ -1,6 +1,6 @@
 //! Manifests: Istio's resources that registries keep as texts, from what was heard to what is served.
 //!
-//! Registries tell [`ManifestUpdate`](crate::registry::ManifestUpdate)s, `translate::istio::manifest` reads the texts, and
+//! Registries tell [`ManifestUpdate`](crate::model::ManifestUpdate)s, `translate::istio::manifest` reads the texts, and
 //! [`Keeper`] is the one task that decides what stands: for each manifest the resources of its last good text. Views
 //! read [`Snapshot`]s. A failure changes nothing; a wrong text costs nothing but itself; a manifest that is deleted goes at
 //! once, unless everything goes at once.

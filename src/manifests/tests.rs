@@ -1,10 +1,7 @@
 //! What stands after what was heard.
 
 use super::{core::Core, *};
-use crate::{
-    model::Manifest,
-    registry::{ManifestUpdate, Scope},
-};
+use crate::model::{Manifest, ManifestUpdate, Scope};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;

@@ -14,6 +14,7 @@ mod readiness;
 mod reason;
 mod service;
 mod template;
+mod update;
 
 pub use endpoint::{Address, Endpoint, EndpointPort, Health, Locality};
 pub use labels::Labels;
@@ -25,6 +26,7 @@ pub use readiness::Readiness;
 pub use reason::{Note, Reason};
 pub use service::{DeclaredPort, Protocol, Service, ServiceId};
 pub use template::{Template, TemplateError};
+pub use update::{Cost, ManifestUpdate, Scope, Update};
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! What reading registries counts. `app` registers it once and hands it to every registry.
 
-use crate::model::Text;
+use crate::{model::Text, telemetry::RegistryLabel};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -32,19 +32,6 @@ struct How {
 struct Outcome {
     registry: String,
     outcome: &'static str,
-}
-
-/// The name of a registry, where it is all that tells figures apart.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RegistryLabel {
-    registry: String,
-}
-
-impl RegistryLabel {
-    /// Of the registry of that name.
-    pub fn of(registry: &Text) -> Self {
-        RegistryLabel { registry: registry.to_string() }
-    }
 }
 
 impl Default for Metrics {

@@ -16,12 +16,11 @@ mod outbox;
 mod rounds;
 mod supervise;
 pub mod transport;
-mod update;
 pub mod zookeeper;
 
+pub use crate::model::{Cost, ManifestUpdate, Scope, Update};
 pub use kind::{Adapter, Conventions, Feed, KINDS, Kind, ReadKind};
-pub use metrics::{Metrics, RegistryLabel};
-pub use update::{Cost, ManifestUpdate, Scope, Update};
+pub use metrics::Metrics;
 
 use crate::{
     model::Text,

@@ -1,10 +1,12 @@
 //! Logging and metrics: what an operator sees of the inside. `app` starts both; every part brings its own metrics and
 //! registers them in the one [`registry`].
 
+mod label;
 mod logging;
 mod metrics;
 mod process;
 
+pub use label::RegistryLabel;
 pub use logging::{FilterError, InitError, LogFormat, LogLevel, init, parse_filter};
 pub use metrics::{CONTENT_TYPE, encode, encode_with, registry};
 pub use process::Process;

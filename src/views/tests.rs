@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     catalog::{Catalog, Handle, Policy, Template, Writer},
     model::*,
-    registry::{Scope, Update},
+    model::{Scope, Update},
     resource::{Kind, Name, Readiness, Resource, ViewGeneration},
     translate::{
         Why,

@@ -1,8 +1,8 @@
 //! What a registry tells of its manifests, gathered as the store would, so that tests can wait for a state and compare it.
 
 use portolan::{
-    model::{Manifest, Text},
-    registry::{self, Kind, ManifestUpdate, Metrics, Registry, Scope, nacos},
+    model::{Manifest, ManifestUpdate, Scope, Text},
+    registry::{self, Kind, Metrics, Registry, nacos},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{

@@ -1,8 +1,8 @@
 //! What a registry's reading tells, gathered as the catalog would, so that tests can wait for a state and compare it.
 
 use portolan::{
-    model::{Service, ServiceId, Text},
-    registry::{self, Cost, Kind, Metrics, Registry, Scope, Update},
+    model::{Cost, Scope, Service, ServiceId, Text, Update},
+    registry::{self, Kind, Metrics, Registry},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{

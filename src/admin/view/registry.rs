@@ -3,7 +3,7 @@
 use super::time;
 use crate::{
     catalog::{Catalog, HoldStatus, RegistryStatus, State},
-    registry::Cost,
+    model::Cost,
     resource::Readiness,
 };
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! Failing, absence, lingering; scopes; readiness; what counts as a change.
 
 use super::*;
-use crate::registry::Cost;
+use crate::model::Cost;
 use crate::{catalog::State, model::Readiness};
 
 fn scope(name: &str) -> Scope {

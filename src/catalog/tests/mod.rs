@@ -8,12 +8,9 @@ mod merging;
 mod task;
 
 use super::{Catalog, Core, Now, Policy, Template};
-use crate::{
-    model::{
-        Address, Endpoint, Fraction, Health, Hostname, Labels, Note, Port, Protocol, PublishedEndpoint,
-        PublishedService, Reason, Service, ServiceId, Text, Weight,
-    },
-    registry::{Scope, Update},
+use crate::model::{
+    Address, Endpoint, Fraction, Health, Hostname, Labels, Note, Port, Protocol, PublishedEndpoint, PublishedService,
+    Reason, Scope, Service, ServiceId, Text, Update, Weight,
 };
 use std::{
     sync::Arc,

@@ -7,13 +7,14 @@ use crate::{
     catalog::{Core, Now},
     config::{istio, publish},
     model::{
-        Address, DeclaredPort, Endpoint, EndpointPort, Health, Labels, Locality, Port, Service, ServiceId, Weight,
+        Address, DeclaredPort, Endpoint, EndpointPort, Health, Labels, Locality, Port, Scope, Service, ServiceId,
+        Update, Weight,
     },
     pb::istio::{
         mcp::v1alpha1::Resource as Envelope,
         networking::v1alpha3::{ServiceEntry, WorkloadEntry, service_entry::Resolution},
     },
-    registry::{Scope, Update, eureka, file, nacos, zookeeper},
+    registry::{eureka, file, nacos, zookeeper},
     translate::istio::{Options, translate},
     util::yaml::{Document, Limits},
 };

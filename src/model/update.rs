@@ -1,6 +1,7 @@
-//! What a registry tells the catalog.
+//! What the reading of a registry reports: the joint between the registries, which send it, and the catalog and the
+//! manifests, which follow it. They know this and not one another.
 
-use crate::model::{Manifest, Service, ServiceId, Text};
+use super::{Manifest, Service, ServiceId, Text};
 use std::{fmt, sync::Arc, time::Duration};
 
 /// A part of a registry that is listed, fails and goes stale by itself: all of it, a namespace, a group, a file.
@@ -13,7 +14,7 @@ impl fmt::Display for Scope {
     }
 }
 
-/// One thing heard. The catalog applies them in the order in which one registry sends them.
+/// A report on the services of one registry. The catalog applies reports in the order in which that registry sends them.
 #[derive(Debug, Clone)]
 pub enum Update {
     /// The registry consists of these scopes and no others. It is synced when each of them was listed once. Sent first,
@@ -30,7 +31,7 @@ pub enum Update {
     },
     /// One service as it is now, between lists.
     Applied(Scope, Arc<Service>),
-    /// The registry says that this service is gone; not merely absent from a list.
+    /// The registry reports this service as deleted; it is not merely absent from a list.
     Removed(Scope, ServiceId),
     /// A scope could not be read. What is known of it stays.
     Failed {
@@ -43,10 +44,11 @@ pub enum Update {
     Cost(Cost),
 }
 
-/// One thing heard of the manifests that a registry keeps. Everything in order, as with [`Update`].
+/// A report on the manifests that a registry keeps, applied in order as [`Update`]s are. An enum of its own: manifests are
+/// never reported one by one, and one that cannot be read is still a whole text.
 #[derive(Debug, Clone)]
 pub enum ManifestUpdate {
-    /// The manifests stand in these scopes and no others. Sent first, and whenever the scopes change.
+    /// The manifests are in these scopes and no others. Sent first, and whenever the scopes change.
     Scopes(Vec<Scope>),
     /// Everything in one scope, each once and as it is now; never a part, and never instead of an error. A manifest that is
     /// no longer named is deleted: the registry was asked for it by itself and said so. Those equal to the ones before
