@@ -9,7 +9,7 @@ use portolan::{
     resource::{Kind, KindReadiness, Name, Readiness, Resource, Variant, ViewGeneration},
     xds::{Interner, Message, Rules, Session},
 };
-use prost::Message as _;
+use prost_of_xds_api::Message as _;
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use xds_api::pb::envoy::service::discovery::v3::DiscoveryRequest;

@@ -4,12 +4,9 @@
 //! bounds), and tells only good answers: a failure leaves the last one in force, and is tried again with backoff.
 //! The system's configuration and `/etc/hosts` are respected. Started by the app beside the catalog's writer.
 
+mod system;
+
 use crate::{catalog::Handle, model::Text};
-use hickory_resolver::{
-    ResolveError, TokioResolver,
-    config::{LookupIpStrategy, ResolverConfig},
-    name_server::TokioConnectionProvider,
-};
 use std::{
     collections::{BTreeSet, HashMap},
     future::Future,
@@ -25,6 +22,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+
+pub use system::System;
 
 /// An answer is good for at least so long, whatever its time to live: 0 is common, and would make a query per packet.
 const TTL_MIN: Duration = Duration::from_secs(5);
@@ -70,37 +69,6 @@ pub enum LookupError {
 pub trait Lookup: Send + Sync + 'static {
     /// All addresses of a name, of both families.
     fn lookup(&self, name: Text) -> impl Future<Output = Result<Answer, LookupError>> + Send;
-}
-
-/// The system's resolver.
-#[derive(Debug)]
-pub struct System(TokioResolver);
-
-impl System {
-    /// As the system is configured; without a configuration, only the hosts file answers.
-    pub fn new() -> Self {
-        let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|error| {
-            warn!(%error, "Cannot read the system's resolver configuration; only the hosts file answers.");
-            TokioResolver::builder_with_config(ResolverConfig::new(), TokioConnectionProvider::default())
-        });
-        builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        System(builder.build())
-    }
-}
-
-impl Default for System {
-    fn default() -> Self {
-        System::new()
-    }
-}
-
-impl Lookup for System {
-    async fn lookup(&self, name: Text) -> Result<Answer, LookupError> {
-        let failed = |source: ResolveError, name| LookupError::Query { name, source: Box::new(source) };
-        let found = self.0.lookup_ip(&*name).await.map_err(|error| failed(error, name))?;
-        let ttl = found.valid_until().saturating_duration_since(std::time::Instant::now());
-        Ok(Answer { addresses: found.iter().collect(), ttl })
-    }
 }
 
 /// Resolves what the catalog wants, until told to stop.
@@ -320,11 +288,5 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(served(&handle).len(), 100);
         assert_eq!(*fake.under_way.lock().unwrap(), (0, CONCURRENCY));
-    }
-
-    #[tokio::test]
-    async fn the_systems_hosts_file_answers() {
-        let answer = System::new().lookup("localhost".into()).await.unwrap();
-        assert!(answer.addresses.iter().all(IpAddr::is_loopback) && !answer.addresses.is_empty(), "{answer:?}");
     }
 }

@@ -9,7 +9,7 @@ use support::{
     fake_eureka::{self, FakeEureka},
     fake_nacos::{FakeNacos, Generation, instance},
     heard::Heard,
-    tls::{Authority, TlsFront},
+    tls::{ONE, OTHER, TlsFront},
 };
 
 /// The registry of this section; relative paths start in the folder.
@@ -32,9 +32,9 @@ fn section(front: &TlsFront, tls: &str) -> String {
 
 #[tokio::test]
 async fn servers_are_trusted_by_an_authority_of_ones_own() {
-    let (authority, folder, fake) = (Authority::new(), tempfile::tempdir().unwrap(), nacos().await);
-    authority.write(folder.path());
-    let front = TlsFront::start(&authority, None, fake.address).await;
+    let (folder, fake) = (tempfile::tempdir().unwrap(), nacos().await);
+    ONE.write(folder.path());
+    let front = TlsFront::start(&ONE, None, fake.address).await;
     let mut heard = read(folder.path(), &section(&front, "ca: ca.pem"));
     assert_eq!(heard.list().await.endpoints().len(), 1);
     let failure = read(folder.path(), &section(&front, "")).failure().await;
@@ -46,25 +46,25 @@ async fn servers_are_trusted_by_an_authority_of_ones_own() {
 
 #[tokio::test]
 async fn a_client_certificate_is_shown_to_servers_that_ask() {
-    let (authority, folder, fake) = (Authority::new(), tempfile::tempdir().unwrap(), nacos().await);
-    authority.write(folder.path());
-    let front = TlsFront::start(&authority, Some(&authority), fake.address).await;
+    let (folder, fake) = (tempfile::tempdir().unwrap(), nacos().await);
+    ONE.write(folder.path());
+    let front = TlsFront::start(&ONE, Some(&ONE), fake.address).await;
     let with = section(&front, "ca: ca.pem, cert: client.pem, key: client.key");
     assert_eq!(read(folder.path(), &with).list().await.endpoints().len(), 1);
     let failure = read(folder.path(), &section(&front, "ca: ca.pem")).failure().await;
     assert!(failure.contains("CertificateRequired"), "{failure}");
-    Authority::new().write(folder.path());
-    std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
+    OTHER.write(folder.path());
+    std::fs::write(folder.path().join("ca.pem"), ONE.pem).unwrap();
     let failure = read(folder.path(), &with).failure().await;
     assert!(failure.contains("cannot reach https://localhost"), "a certificate of somebody else: {failure}");
 }
 
 #[tokio::test]
 async fn eureka_is_read_so_as_well() {
-    let (authority, folder, fake) = (Authority::new(), tempfile::tempdir().unwrap(), FakeEureka::start().await);
+    let (folder, fake) = (tempfile::tempdir().unwrap(), FakeEureka::start().await);
     fake.model().put("ORDERS", fake_eureka::instance("10.0.0.1", 8080));
-    authority.write(folder.path());
-    let front = TlsFront::start(&authority, Some(&authority), fake.address).await;
+    ONE.write(folder.path());
+    let front = TlsFront::start(&ONE, Some(&ONE), fake.address).await;
     let with = section(&front, "ca: ca.pem, cert: client.pem, key: client.key").replace("nacos:", "eureka:");
     let mut heard = read(folder.path(), &with);
     assert_eq!(heard.list().await.endpoints().len(), 1);

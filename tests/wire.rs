@@ -4,19 +4,24 @@ use portolan::pb::{
     envoy::{
         config::{cluster::v3 as cluster, core::v3 as core, endpoint::v3 as endpoint},
         extensions::upstreams::http::v3::{HttpProtocolOptions, http_protocol_options::ExplicitHttpConfig},
-        r#type::v3::Percent,
+        service::discovery::v3 as discovery,
+        r#type::v3::{Percent, SemanticVersion},
     },
-    google::protobuf as google,
+    google::{protobuf as google, rpc},
 };
 use prost::{Message, Name};
+use prost_of_xds_api as reference;
 use std::fmt::Debug;
-use xds_api::pb::{envoy::config as theirs, google::protobuf as their_google};
+use xds_api::pb::{
+    envoy::{config as theirs, service::discovery::v3 as their_discovery},
+    google::{protobuf as their_google, rpc as their_rpc},
+};
 
 /// Both sides read what the other writes, and nothing is lost either way.
 fn check<O, T>(ours: O, theirs: T)
 where
     O: Message + Name + Default + PartialEq + Debug,
-    T: Message + Name + Default + PartialEq + Debug,
+    T: reference::Message + reference::Name + Default + PartialEq + Debug,
 {
     assert_eq!(T::decode(&*ours.encode_to_vec()).unwrap(), theirs);
     assert_eq!(O::decode(&*theirs.encode_to_vec()).unwrap(), ours);
@@ -135,6 +140,131 @@ fn clusters_mean_the_same_to_others() {
         ..Default::default()
     };
     check(ours, theirs);
+}
+
+fn our_node(version: core::node::UserAgentVersionType) -> core::Node {
+    let text = google::Value { string_value: Some("api".into()) };
+    core::Node {
+        id: "i".into(),
+        cluster: "c".into(),
+        metadata: Some(google::Struct { fields: [("GENERATOR".into(), text)].into() }),
+        locality: Some(core::Locality { region: "r".into(), zone: "z".into(), sub_zone: "s".into() }),
+        user_agent_name: "envoy".into(),
+        user_agent_version_type: Some(version),
+    }
+}
+
+fn their_node(version: theirs::core::v3::node::UserAgentVersionType) -> theirs::core::v3::Node {
+    let text = their_google::Value { kind: Some(their_google::value::Kind::StringValue("api".into())) };
+    theirs::core::v3::Node {
+        id: "i".into(),
+        cluster: "c".into(),
+        metadata: Some(their_google::Struct { fields: [("GENERATOR".into(), text)].into() }),
+        locality: Some(theirs::core::v3::Locality { region: "r".into(), zone: "z".into(), sub_zone: "s".into() }),
+        user_agent_name: "envoy".into(),
+        user_agent_version_type: Some(version),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn requests_mean_the_same_to_others() {
+    use core::node::UserAgentVersionType as Version;
+    use theirs::core::v3::node::UserAgentVersionType as TheirVersion;
+    let numbers = SemanticVersion { major_number: 1, minor_number: 40, patch: 2 };
+    let their_numbers = xds_api::pb::envoy::r#type::v3::SemanticVersion { major_number: 1, minor_number: 40, patch: 2 };
+    let build = theirs::core::v3::BuildVersion { version: Some(their_numbers), metadata: None };
+    check(
+        discovery::DiscoveryRequest {
+            version_info: "v".into(),
+            node: Some(our_node(Version::UserAgentBuildVersion(core::BuildVersion { version: Some(numbers) }))),
+            resource_names: vec!["a".into(), "b".into()],
+            type_url: "t".into(),
+            response_nonce: "n".into(),
+            error_detail: Some(rpc::Status { code: 3, message: "m".into() }),
+        },
+        their_discovery::DiscoveryRequest {
+            version_info: "v".into(),
+            node: Some(their_node(TheirVersion::UserAgentBuildVersion(build))),
+            resource_names: vec!["a".into(), "b".into()],
+            type_url: "t".into(),
+            response_nonce: "n".into(),
+            error_detail: Some(their_rpc::Status { code: 3, message: "m".into(), details: Vec::new() }),
+            ..Default::default()
+        },
+    );
+    check(
+        discovery::DeltaDiscoveryRequest {
+            node: Some(our_node(Version::UserAgentVersion("1.40".into()))),
+            type_url: "t".into(),
+            resource_names_subscribe: vec!["a".into()],
+            resource_names_unsubscribe: vec!["b".into()],
+            initial_resource_versions: [("c".into(), "1".into())].into(),
+            response_nonce: "n".into(),
+            error_detail: Some(rpc::Status { code: 3, message: "m".into() }),
+        },
+        their_discovery::DeltaDiscoveryRequest {
+            node: Some(their_node(TheirVersion::UserAgentVersion("1.40".into()))),
+            type_url: "t".into(),
+            resource_names_subscribe: vec!["a".into()],
+            resource_names_unsubscribe: vec!["b".into()],
+            initial_resource_versions: [("c".into(), "1".into())].into(),
+            response_nonce: "n".into(),
+            error_detail: Some(their_rpc::Status { code: 3, message: "m".into(), details: Vec::new() }),
+            ..Default::default()
+        },
+    );
+}
+
+#[test]
+fn responses_mean_the_same_to_others() {
+    let (any, their_any) = (
+        google::Any { type_url: "t".into(), value: "v".into() },
+        their_google::Any { type_url: "t".into(), value: "v".into() },
+    );
+    let control_plane = Some(core::ControlPlane { identifier: "p".into() });
+    let their_control_plane = Some(theirs::core::v3::ControlPlane { identifier: "p".into() });
+    check(
+        discovery::DiscoveryResponse {
+            version_info: "v".into(),
+            resources: vec![any.clone()],
+            type_url: "t".into(),
+            nonce: "n".into(),
+            control_plane: control_plane.clone(),
+        },
+        their_discovery::DiscoveryResponse {
+            version_info: "v".into(),
+            resources: vec![their_any.clone()],
+            type_url: "t".into(),
+            nonce: "n".into(),
+            control_plane: their_control_plane.clone(),
+            ..Default::default()
+        },
+    );
+    check(
+        discovery::DeltaDiscoveryResponse {
+            system_version_info: "v".into(),
+            resources: vec![discovery::Resource { version: "1".into(), resource: Some(any), name: "a".into() }],
+            type_url: "t".into(),
+            nonce: "n".into(),
+            removed_resources: vec!["b".into()],
+            control_plane,
+        },
+        their_discovery::DeltaDiscoveryResponse {
+            system_version_info: "v".into(),
+            resources: vec![their_discovery::Resource {
+                version: "1".into(),
+                resource: Some(their_any),
+                name: "a".into(),
+                ..Default::default()
+            }],
+            type_url: "t".into(),
+            nonce: "n".into(),
+            removed_resources: vec!["b".into()],
+            control_plane: their_control_plane,
+            ..Default::default()
+        },
+    );
 }
 
 /// xds-api lacks this message; the bytes are what Envoy's own definition gives: field 3, in it field 2, empty.

@@ -80,6 +80,10 @@ impl Sources for Fake {
     }
 }
 
+fn client() -> reqwest::Client {
+    crate::util::tls::http_client().build().unwrap()
+}
+
 fn host(name: &str) -> Hostname {
     Hostname::new(name).unwrap()
 }
@@ -205,7 +209,7 @@ impl Running {
     }
 
     async fn get(&self, path: &str) -> (StatusCode, String) {
-        let answer = reqwest::get(format!("{}{path}", self.url)).await.unwrap();
+        let answer = client().get(format!("{}{path}", self.url)).send().await.unwrap();
         (answer.status(), answer.text().await.unwrap())
     }
 
@@ -430,8 +434,7 @@ async fn digests_are_equal_for_equal_content_only() {
 async fn a_drop_is_released_only_by_a_request_that_means_it() {
     let admin = Running::good().await;
     let send = |method: Method, registry: &str, content_type: Option<&str>| {
-        let request =
-            reqwest::Client::new().request(method, format!("{}/api/v1/registries/{registry}/release", admin.url));
+        let request = client().request(method, format!("{}/api/v1/registries/{registry}/release", admin.url));
         let request = content_type.into_iter().fold(request, |r, t| r.header("content-type", t));
         async move { request.send().await.unwrap().status() }
     };

@@ -120,8 +120,7 @@ fn url(Arguments { what, name, admin, .. }: &Arguments) -> Url {
 
 async fn ask(url: Url) -> Result<Value, Error> {
     let failed = |source: reqwest::Error| Error::Ask { url: url.clone(), source: source.without_url() };
-    // Admin is near; a proxy that is meant for the world outside would look elsewhere.
-    let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build().map_err(failed)?;
+    let client = crate::util::tls::http_client().timeout(TIMEOUT).build().map_err(failed)?;
     let answer = client.get(url.clone()).send().await.map_err(failed)?;
     let status = answer.status();
     let body = answer.bytes().await.map_err(failed)?;

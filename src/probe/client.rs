@@ -3,24 +3,20 @@
 //! It sends the first requests of a current Istiod, all at once, and takes answers until each type has one or the time is
 //! over. It holds nothing and refuses nothing; the caller judges the answers.
 
-use bytes::{Buf, BufMut, Bytes};
-use http::uri::PathAndQuery;
-use prost::Message;
-use std::time::Duration;
-use tokio::time::{Instant, timeout, timeout_at};
-use tonic::{
-    Status,
-    client::Grpc,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    transport::Endpoint,
-};
-use xds_api::pb::{
+use crate::pb::{
     envoy::{
         config::core::v3::Node,
         service::discovery::v3::{DiscoveryRequest, DiscoveryResponse},
     },
-    google::protobuf::{Struct, Value, value},
+    google::protobuf::{Struct, Value},
 };
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use prost::Message;
+use std::time::Duration;
+use tokio::time::{Instant, timeout, timeout_at};
+use tonic::{Status, client::Grpc, transport::Endpoint};
+use tonic_prost::ProstCodec;
 
 /// What Istiod 1.30 and newer asks for, in its order. It does not wait for the first.
 pub const TYPES: [&str; 16] = [
@@ -95,7 +91,8 @@ pub async fn probe(address: &str, revision: &str, limit: Duration) -> Result<Vec
     // The stream stays open behind the requests: the server would take its end for ours.
     let body = futures_util::StreamExt::chain(futures_util::stream::iter(first), futures_util::stream::pending());
     let refused = |source: Status| ProbeError::Stream { address: address.to_owned(), source: Box::new(source) };
-    let opened = timeout(limit, grpc.streaming(tonic::Request::new(body), PathAndQuery::from_static(PATH), Discovery));
+    let codec = ProstCodec::<DiscoveryRequest, DiscoveryResponse>::default();
+    let opened = timeout(limit, grpc.streaming(tonic::Request::new(body), PathAndQuery::from_static(PATH), codec));
     let opened = opened.await.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")));
     let mut answers = opened.map_err(refused)?.into_inner();
 
@@ -106,7 +103,7 @@ pub async fn probe(address: &str, revision: &str, limit: Duration) -> Result<Vec
         all.push(Answer {
             bytes: message.encoded_len(),
             type_url: message.type_url,
-            resources: message.resources.into_iter().map(|any| (any.type_url, any.value.into())).collect(),
+            resources: message.resources.into_iter().map(|any| (any.type_url, any.value)).collect(),
             after: started.elapsed(),
         });
     }
@@ -120,7 +117,7 @@ fn request(type_url: &str, node: Option<Node>) -> DiscoveryRequest {
 }
 
 fn node(revision: &str) -> Node {
-    let text = |text: &str| Value { kind: Some(value::Kind::StringValue(text.into())) };
+    let text = |text: &str| Value { string_value: Some(text.into()) };
     let mut metadata = Struct::default();
     metadata.fields.insert("GENERATOR".into(), text("api"));
     if !revision.is_empty() {
@@ -128,43 +125,4 @@ fn node(revision: &str) -> Node {
     }
     let id = "sidecar~127.0.0.1~portolan-check.istio-system~istio-system.svc.cluster.local".to_owned();
     Node { id, metadata: Some(metadata), ..Node::default() }
-}
-
-/// A codec for messages of the protobuf library's version that the message types are of.
-#[derive(Debug, Clone, Copy)]
-struct Discovery;
-
-impl Codec for Discovery {
-    type Encode = DiscoveryRequest;
-    type Decode = DiscoveryResponse;
-    type Encoder = Discovery;
-    type Decoder = Discovery;
-
-    fn encoder(&mut self) -> Self::Encoder {
-        Discovery
-    }
-
-    fn decoder(&mut self) -> Self::Decoder {
-        Discovery
-    }
-}
-
-impl Encoder for Discovery {
-    type Item = DiscoveryRequest;
-    type Error = Status;
-
-    fn encode(&mut self, item: DiscoveryRequest, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.put_slice(&item.encode_to_vec());
-        Ok(())
-    }
-}
-
-impl Decoder for Discovery {
-    type Item = DiscoveryResponse;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<DiscoveryResponse>, Status> {
-        let bytes = from.copy_to_bytes(from.remaining());
-        DiscoveryResponse::decode(bytes).map(Some).map_err(|error| Status::internal(error.to_string()))
-    }
 }

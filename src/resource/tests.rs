@@ -2,7 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
-use prost::Message;
+use prost_of_xds_api::Message;
 use std::collections::BTreeMap;
 use xds_api::pb::envoy::{
     config::endpoint::v3::ClusterLoadAssignment,

@@ -8,5 +8,6 @@ pub mod moment;
 pub mod nearest;
 pub mod secret;
 pub mod small;
+pub mod tls;
 pub mod watch;
 pub mod yaml;

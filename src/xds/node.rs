@@ -1,13 +1,12 @@
 //! The node in a stream's first request: who the client claims to be.
 
 use super::fields::Malformed;
-use crate::resource::Variant;
+use crate::{
+    pb::envoy::config::core::v3::{Node as WireNode, node::UserAgentVersionType},
+    resource::Variant,
+};
 use prost::Message;
 use std::collections::BTreeMap;
-use xds_api::pb::{
-    envoy::config::core::v3::{Node as WireNode, node::UserAgentVersionType},
-    google::protobuf::value::Kind as ValueKind,
-};
 
 /// How much of each text is kept, so that a client cannot make us remember a book.
 const KEPT: usize = 512;
@@ -62,12 +61,11 @@ impl From<WireNode> for Node {
             }
             None => String::new(),
         };
-        let texts = wire.metadata.unwrap_or_default().fields.into_iter().filter_map(|(key, value)| match value.kind {
-            Some(ValueKind::StringValue(text)) => Some((cut(key), cut(text))),
-            _ => None,
+        let texts = wire.metadata.unwrap_or_default().fields.into_iter().filter_map(|(key, value)| {
+            let text = value.string_value?;
+            Some((cut(key), cut(text)))
         });
-        // All first, then the first few: which ones are kept must not depend on a hash map's order.
-        let metadata = texts.collect::<BTreeMap<_, _>>().into_iter().take(ENTRIES).collect();
+        let metadata = texts.take(ENTRIES).collect();
         Node {
             id: cut(wire.id),
             cluster: cut(wire.cluster),
@@ -92,13 +90,14 @@ fn cut(mut text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prost_of_xds_api::Message;
     use xds_api::pb::{
         envoy::{
-            config::core::v3::{BuildVersion, Locality},
+            config::core::v3::{BuildVersion, Locality, Node as WireNode, node::UserAgentVersionType},
             service::discovery::v3::DiscoveryRequest,
             r#type::v3::SemanticVersion,
         },
-        google::protobuf::{Struct, Value},
+        google::protobuf::{Struct, Value, value::Kind as ValueKind},
     };
 
     #[test]

@@ -233,7 +233,7 @@ fn entry(value: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
 mod tests {
     use super::{super::names::Interner, *};
     use bytes::Bytes;
-    use prost::Message as _;
+    use prost_of_xds_api::Message as _;
     use xds_api::pb::{
         envoy::{
             config::core::v3::Node,

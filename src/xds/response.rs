@@ -215,7 +215,7 @@ pub(super) fn head(variant: Variant, version: &str, type_url: &str, nonce: &str,
 mod tests {
     use super::*;
     use crate::resource::{Kind, version_text};
-    use prost::Message as _;
+    use prost_of_xds_api::Message as _;
     use xds_api::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse};
 
     fn generation(sizes: &[usize]) -> Generation {

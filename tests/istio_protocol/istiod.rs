@@ -3,7 +3,11 @@
 use crate::client::{ADS_SOTW, Change, DEADLINE, Sotw, World};
 use portolan::{
     pb::{
-        google::protobuf::Any,
+        envoy::{
+            config::core::v3::Node,
+            service::discovery::v3::{DiscoveryRequest, DiscoveryResponse},
+        },
+        google::protobuf::{Any, Struct, Value},
         istio::{
             mcp::v1alpha1::{Metadata, Resource as Envelope},
             networking::v1alpha3::ServiceEntry,
@@ -15,13 +19,6 @@ use prost::{Message, Name as _};
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use tokio::time::timeout;
 use tonic::transport::Endpoint;
-use xds_api::pb::{
-    envoy::{
-        config::core::v3::Node,
-        service::discovery::v3::{DiscoveryRequest, DiscoveryResponse},
-    },
-    google::protobuf::{Struct, Value, value},
-};
 
 /// What it asks for entries by, from 1.24 on.
 pub const V1: &str = "networking.istio.io/v1/ServiceEntry";
@@ -245,8 +242,8 @@ pub fn first_request(type_url: &str, node: Option<Node>) -> DiscoveryRequest {
 
 /// The node of an Istiod.
 pub fn node(generator: Option<&str>, revision: Option<&str>) -> Node {
-    let text = |text: &str| Value { kind: Some(value::Kind::StringValue(text.into())) };
-    let mut fields = std::collections::HashMap::from([("ISTIO_VERSION".to_owned(), text("65536.65536.65536"))]);
+    let text = |text: &str| Value { string_value: Some(text.into()) };
+    let mut fields = BTreeMap::from([("ISTIO_VERSION".to_owned(), text("65536.65536.65536"))]);
     fields.extend(generator.map(|generator| ("GENERATOR".to_owned(), text(generator))));
     fields.extend(revision.map(|revision| ("ISTIO_REVISION".to_owned(), text(revision))));
     Node {

@@ -5,11 +5,11 @@ use crate::{
     istiod::{Istiod, TYPES, V1, entry, node, values, world},
 };
 use portolan::{
+    pb::envoy::service::discovery::v3::DiscoveryResponse,
     resource::{Kind, KindReadiness, Readiness},
     translate::istio::manifest,
 };
 use std::{collections::BTreeSet, time::Duration};
-use xds_api::pb::envoy::service::discovery::v3::DiscoveryResponse;
 
 const GATEWAYS: &str = "networking.istio.io/v1/Gateway";
 const RULES: &str = "networking.istio.io/v1/DestinationRule";

@@ -4,9 +4,11 @@ use crate::{
     client::{ADS_DELTA, Delta, World, delta_request, gone},
     istiod::*,
 };
-use portolan::resource::{Kind, Readiness};
+use portolan::{
+    pb::google::rpc::Status,
+    resource::{Kind, Readiness},
+};
 use std::{collections::BTreeMap, time::Duration};
-use xds_api::pb::google::rpc::Status;
 
 const TWO: [(&str, &str); 2] = [("ns/a", "1"), ("ns/b", "1")];
 
@@ -125,7 +127,7 @@ async fn rule_08_a_refusal_is_noted_and_the_same_list_is_not_sent_again() {
     let list = istiod.receive().await;
     let mut refusal = first_request(V1, Some(node(Some("api"), None)));
     refusal.response_nonce = list.nonce.clone();
-    refusal.error_detail = Some(Status { code: 3, message: "I do not like it".into(), ..Default::default() });
+    refusal.error_detail = Some(Status { code: 3, message: "I do not like it".into() });
     istiod.say(refusal).await;
     world
         .eventually(|clients| {

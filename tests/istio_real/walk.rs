@@ -55,7 +55,7 @@ async fn what_is_registered_by_hand_is_seen_in_the_cache_and_held_by_istio() {
         .await;
     // Nacos itself keeps an empty service for a minute; an operator removes it at once.
     let service = format!("{}/nacos/v1/ns/service?serviceName=orders&groupName=walk", nacos.url());
-    let removed = reqwest::Client::new().delete(service).send().await.unwrap();
+    let removed = crate::support::http::client().delete(service).send().await.unwrap();
     assert!(removed.status().is_success(), "{removed:?}");
     wait_for_cache("the entry to be gone after its linger", &portolan, Option::is_none).await;
     judge.wait_for("Istio to let it go", LIMIT, |entries| !entries.contains_key(NAME)).await;

@@ -21,7 +21,7 @@ use support::{
     heard::Heard,
     nacos::Nacos,
     tcp_proxy::TcpProxy,
-    tls::{Authority, TlsFront},
+    tls::{ONE, TlsFront},
 };
 
 /// Longer than any of these tests: what is heard sooner was pushed.
@@ -88,10 +88,10 @@ async fn survive(server: &mut Nacos) {
 
 /// With a login whose tokens end soon, and over TLS: by HTTP and gRPC alike.
 async fn follow_with_login_and_tls(server: &Nacos, password: &str) {
-    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
-    authority.write(folder.path());
-    let http = TlsFront::start(&authority, Some(&authority), server.http()).await;
-    let grpc = TlsFront::start(&authority, Some(&authority), server.grpc()).await;
+    let folder = tempfile::tempdir().unwrap();
+    ONE.write(folder.path());
+    let http = TlsFront::start(&ONE, Some(&ONE), server.http()).await;
+    let grpc = TlsFront::start(&ONE, Some(&ONE), server.grpc()).await;
     let (login, tls) =
         (format!("username: nacos, password: {password}"), "ca: ca.pem, cert: client.pem, key: client.key");
     let section = |grpc_port: u16, tls: &str| {

@@ -2,14 +2,23 @@
 
 use bytes::{Buf, BufMut};
 use portolan::{
+    pb::{
+        envoy::{
+            config::core::v3::Node as WireNode,
+            service::discovery::v3::{
+                DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Resource as Item,
+            },
+        },
+        google::rpc::Status as RpcStatus,
+    },
     resource::{Kind, KindReadiness, Name, Readiness, Resource, ViewGeneration},
     xds::{Clients, Metrics, Options, Refused, Server, Subscriber, Subscription, Views},
 };
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use prost::Message;
+use prost_of_xds_api::Message as _;
 use std::{
     collections::BTreeMap,
-    marker::PhantomData,
     net::SocketAddr,
     sync::{
         Arc,
@@ -26,22 +35,18 @@ use tokio_util::sync::CancellationToken;
 use tonic::{
     Request, Status, Streaming,
     client::Grpc,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     metadata::MetadataValue,
     transport::{Channel, Endpoint},
 };
+use tonic_prost::ProstCodec;
 use xds_api::pb::{
-    envoy::{
-        config::{
-            cluster::v3::Cluster,
-            core::v3::Node as WireNode,
-            endpoint::v3::{ClusterLoadAssignment, cluster_load_assignment::Policy},
-            listener::v3::Listener,
-            route::v3::RouteConfiguration,
-        },
-        service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse},
+    envoy::config::{
+        cluster::v3::Cluster,
+        endpoint::v3::{ClusterLoadAssignment, cluster_load_assignment::Policy},
+        listener::v3::Listener,
+        route::v3::RouteConfiguration,
     },
-    google::{protobuf::UInt32Value, rpc::Status as RpcStatus},
+    google::protobuf::UInt32Value,
 };
 
 pub const ADS_SOTW: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
@@ -234,7 +239,7 @@ fn state(kind: Kind, body: &[u8]) -> (String, String) {
 }
 
 /// An answer that can be read as [`Received`].
-pub trait Answer: Message + Default + 'static {
+pub trait Answer: Message + Default + std::fmt::Debug + 'static {
     fn received(self) -> Received;
 }
 
@@ -253,7 +258,7 @@ impl Answer for DeltaDiscoveryResponse {
     fn received(self) -> Received {
         let (bytes, kind) = (self.encoded_len(), Kind::of(&self.type_url).expect("a known type URL"));
         let count = self.resources.len();
-        let named = |r: &xds_api::pb::envoy::service::discovery::v3::Resource| {
+        let named = |r: &Item| {
             let (name, value) = state(kind, &r.resource.as_ref().unwrap().value);
             assert_eq!(name, r.name);
             (name, value)
@@ -293,7 +298,7 @@ impl<Q: Message + 'static, A: Answer> Stream<Q, A> {
         if let Some(encoding) = encoding {
             request.metadata_mut().insert("grpc-encoding", MetadataValue::from_static(encoding));
         }
-        let answers = timeout(DEADLINE, grpc.streaming(request, path, Prost(PhantomData))).await.expect("no answer");
+        let answers = timeout(DEADLINE, grpc.streaming(request, path, ProstCodec::default())).await.expect("no answer");
         Ok(Stream { requests, answers: answers?.into_inner() })
     }
 
@@ -354,7 +359,7 @@ impl Sotw {
     }
 
     pub async fn nack(&self, received: &Received, names: &[&str], message: &str) {
-        let error_detail = Some(RpcStatus { code: 3, message: message.into(), ..Default::default() });
+        let error_detail = Some(RpcStatus { code: 3, message: message.into() });
         self.request(DiscoveryRequest { error_detail, ..sotw_request(received.kind, names, "", &received.nonce) })
             .await;
     }
@@ -405,7 +410,7 @@ impl Delta {
     }
 
     pub async fn nack(&self, received: &Received, message: &str) {
-        let error_detail = Some(RpcStatus { code: 3, message: message.into(), ..Default::default() });
+        let error_detail = Some(RpcStatus { code: 3, message: message.into() });
         let response_nonce = received.nonce.clone();
         let request = delta_request(received.kind, &[], &[]);
         self.request(DeltaDiscoveryRequest { error_detail, response_nonce, ..request }).await;
@@ -416,43 +421,6 @@ impl Delta {
         let name = fence();
         self.ask(Kind::Listener, &[&name], &[]).await;
         self.next().await.is(Kind::Listener, &[], &[&name]);
-    }
-}
-
-/// A codec for messages of the protobuf library's version that the message types are of.
-struct Prost<Q, A>(PhantomData<(Q, A)>);
-
-impl<Q: Message + 'static, A: Answer> Codec for Prost<Q, A> {
-    type Encode = Q;
-    type Decode = A;
-    type Encoder = Prost<Q, A>;
-    type Decoder = Prost<Q, A>;
-
-    fn encoder(&mut self) -> Self::Encoder {
-        Prost(PhantomData)
-    }
-
-    fn decoder(&mut self) -> Self::Decoder {
-        Prost(PhantomData)
-    }
-}
-
-impl<Q: Message, A> Encoder for Prost<Q, A> {
-    type Item = Q;
-    type Error = Status;
-
-    fn encode(&mut self, item: Q, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.put_slice(&item.encode_to_vec());
-        Ok(())
-    }
-}
-
-impl<Q, A: Answer> Decoder for Prost<Q, A> {
-    type Item = A;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<A>, Status> {
-        A::decode(from.copy_to_bytes(from.remaining())).map(Some).map_err(|e| Status::internal(e.to_string()))
     }
 }
 
@@ -517,6 +485,6 @@ pub async fn health(world: &World) -> i32 {
     let mut grpc = Grpc::new(world.channel().await);
     grpc.ready().await.unwrap();
     let path = http::uri::PathAndQuery::from_static("/grpc.health.v1.Health/Check");
-    let codec: Prost<RawMessage, HealthResponse> = Prost(PhantomData);
+    let codec = ProstCodec::<RawMessage, HealthResponse>::default();
     grpc.unary(Request::new(RawMessage::default()), path, codec).await.unwrap().into_inner().status
 }

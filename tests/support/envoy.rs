@@ -104,7 +104,7 @@ impl Envoy {
             .arg(path("admin"))
             .args(["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning"])
             .args(["--component-log-level", "upstream:info,config:info"]);
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
+        let client = super::http::client();
         let mut envoy = Envoy { process: Process::start(folder, command), client, admin: any, listener: any };
         envoy.admin = until("Envoy to open its admin page", Duration::from_secs(30), async || {
             let admin = fs::read_to_string(envoy.process.folder().join("admin")).unwrap_or_default();

@@ -65,7 +65,7 @@ impl Eureka {
         let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.to_string())).collect();
         let folder = tempfile::tempdir().unwrap();
         let command = command(port, folder.path(), &environment);
-        let http = Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
+        let http = super::http::client();
         Eureka { process: Process::start(folder, command), environment, port, http }
     }
 

@@ -70,7 +70,7 @@ impl Judge {
         let mut command = Command::new(binary);
         command.args(["--revision", revision]).args(sources.iter().map(|source| format!("--source={source}")));
         let process = Process::start(tempfile::tempdir().unwrap(), command);
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
+        let client = super::http::client();
         Some(Judge { process, client, page: String::new() })
     }
 

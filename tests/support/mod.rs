@@ -8,6 +8,7 @@ pub mod fake_eureka;
 pub mod fake_nacos;
 pub mod fault;
 pub mod heard;
+pub mod http;
 pub mod judge;
 pub mod nacos;
 pub mod netns;

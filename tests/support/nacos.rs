@@ -54,7 +54,7 @@ impl Nacos {
             return None;
         }
         let (port, folder) = (free_ports(), tempfile::tempdir().unwrap());
-        let http = Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
+        let http = super::http::client();
         let api = Api { script, port, http, token: None };
         let command = api.command(folder.path(), environment);
         let process = Process::start(folder, command);

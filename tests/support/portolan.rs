@@ -71,7 +71,7 @@ impl Portolan {
 
     /// The body of an admin page, with its status.
     pub async fn get(&self, path: &str) -> (u16, String) {
-        let answer = reqwest::get(format!("http://{}{path}", self.admin)).await.unwrap();
+        let answer = super::http::client().get(format!("http://{}{path}", self.admin)).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 

@@ -71,7 +71,7 @@ impl Program {
     /// Has a Spring application set its status in its registry.
     pub async fn set_status(&self, status: &'static str) {
         let url = format!("http://127.0.0.1:{}/status", self.port);
-        let request = reqwest::Client::new().post(url).header("content-type", "text/plain").body(status);
+        let request = super::http::client().post(url).header("content-type", "text/plain").body(status);
         request.send().await.unwrap().error_for_status().unwrap();
     }
 

@@ -1,6 +1,5 @@
-//! Certificates made on the spot, and a server that speaks TLS in front of one that does not.
+//! Certificates of authorities that nobody trusts, and a server that speaks TLS in front of one that does not.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 use tokio::{
     io::copy_bidirectional,
@@ -12,56 +11,62 @@ use tokio_rustls::{
     rustls::{
         RootCertStore, ServerConfig,
         crypto::ring,
-        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
         server::WebPkiClientVerifier,
     },
 };
 
-/// An authority that nobody knows.
-pub struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-/// A certificate of it, in PEM, with its key.
-pub struct Issued {
-    pub cert: String,
-    pub key: String,
+/// An authority with its certificates, all in PEM. They are committed; `certificates/make` says how they come about.
+pub struct Authority {
+    pub pem: &'static str,
+    /// For the server `localhost`.
+    pub server: Issued,
+    pub client: Issued,
 }
 
+/// A certificate with its key.
+pub struct Issued {
+    pub cert: &'static str,
+    pub key: &'static str,
+}
+
+/// The one that tests trust.
+pub const ONE: Authority = Authority {
+    pem: include_str!("certificates/one.pem"),
+    server: Issued {
+        cert: include_str!("certificates/one-server.pem"),
+        key: include_str!("certificates/one-server.key"),
+    },
+    client: Issued {
+        cert: include_str!("certificates/one-client.pem"),
+        key: include_str!("certificates/one-client.key"),
+    },
+};
+
+/// One that nobody trusts.
+pub const OTHER: Authority = Authority {
+    pem: include_str!("certificates/other.pem"),
+    server: Issued {
+        cert: include_str!("certificates/other-server.pem"),
+        key: include_str!("certificates/other-server.key"),
+    },
+    client: Issued {
+        cert: include_str!("certificates/other-client.pem"),
+        key: include_str!("certificates/other-client.key"),
+    },
+};
+
 impl Authority {
-    /// A new one.
-    pub fn new() -> Authority {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Authority(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    /// Its own certificate.
-    pub fn pem(&self) -> String {
-        self.0.pem()
-    }
-
-    /// A certificate for a client.
-    pub fn client(&self) -> Issued {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec!["portolan".into()]).unwrap();
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let cert = params.signed_by(&key, &self.0).unwrap();
-        Issued { cert: cert.pem(), key: key.serialize_pem() }
-    }
-
-    /// A certificate for the server `localhost`.
-    pub fn server(&self) -> Issued {
-        let key = KeyPair::generate().unwrap();
-        let cert = CertificateParams::new(vec!["localhost".into()]).unwrap().signed_by(&key, &self.0).unwrap();
-        Issued { cert: cert.pem(), key: key.serialize_pem() }
-    }
-
     /// Writes `ca.pem`, `client.pem` and `client.key` into a folder.
     pub fn write(&self, folder: &Path) {
-        let client = self.client();
-        for (name, text) in [("ca.pem", self.pem()), ("client.pem", client.cert), ("client.key", client.key)] {
+        for (name, text) in [("ca.pem", self.pem), ("client.pem", self.client.cert), ("client.key", self.client.key)] {
             fs::write(folder.join(name), text).unwrap();
         }
     }
+}
+
+fn certificate(pem: &str) -> CertificateDer<'static> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()
 }
 
 /// A running front; it ends with this value.
@@ -75,8 +80,6 @@ impl TlsFront {
     /// Speaks TLS for `localhost` with a certificate of this authority, and hands what comes to `behind`. With `clients`
     /// it wants a certificate of that authority.
     pub async fn start(authority: &Authority, clients: Option<&Authority>, behind: SocketAddr) -> TlsFront {
-        let key = KeyPair::generate().unwrap();
-        let cert = CertificateParams::new(vec!["localhost".into()]).unwrap().signed_by(&key, &authority.0).unwrap();
         let provider = Arc::new(ring::default_provider());
         let builder =
             ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
@@ -84,13 +87,14 @@ impl TlsFront {
             None => builder.with_no_client_auth(),
             Some(clients) => {
                 let mut roots = RootCertStore::empty();
-                roots.add(clients.0.der().clone()).unwrap();
+                roots.add(certificate(clients.pem)).unwrap();
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build().unwrap();
                 builder.with_client_cert_verifier(verifier)
             }
         };
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let acceptor = TlsAcceptor::from(Arc::new(builder.with_single_cert(vec![cert.der().clone()], key).unwrap()));
+        let key = PrivateKeyDer::from_pem_slice(authority.server.key.as_bytes()).unwrap();
+        let config = builder.with_single_cert(vec![certificate(authority.server.cert)], key).unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move {

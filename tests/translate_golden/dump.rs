@@ -4,7 +4,7 @@ use portolan::{
     resource::{Kind, Resource, version_text},
     translate::Rejected,
 };
-use prost::Message;
+use prost_of_xds_api::Message;
 use std::fmt::Write;
 use xds_api::pb::envoy::config::{cluster::v3::Cluster, endpoint::v3::ClusterLoadAssignment};
 

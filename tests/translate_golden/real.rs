@@ -5,7 +5,7 @@ use super::{
     support::{envoy::Envoy, until},
 };
 use portolan::{resource::Kind, translate::envoy::translate};
-use prost::{Message, Name};
+use prost_of_xds_api::{Message, Name};
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 use xds_api::pb::{
     envoy::{

@@ -2,7 +2,11 @@
 
 use super::{
     config, demo, read,
-    support::{servers::free_port, tls::Authority, zookeeper::ZooKeeper},
+    support::{
+        servers::free_port,
+        tls::{Authority, ONE, OTHER},
+        zookeeper::ZooKeeper,
+    },
     until_listed,
 };
 use portolan::registry::{
@@ -13,11 +17,11 @@ use std::fs;
 
 #[tokio::test]
 async fn a_server_is_known_by_its_authority_and_may_ask_who_we_are() {
-    let (folder, own, other) = (tempfile::tempdir().unwrap(), Authority::new(), Authority::new());
-    let server = own.server();
+    let (folder, own, other) = (tempfile::tempdir().unwrap(), ONE, OTHER);
+    let server = &own.server;
     let path = |name: &str| folder.path().join(name).display().to_string();
     fs::write(path("server.pem"), format!("{}{}", server.key, server.cert)).unwrap();
-    fs::write(path("ca.pem"), own.pem()).unwrap();
+    fs::write(path("ca.pem"), own.pem).unwrap();
     let port = free_port();
     let settings = format!(
         "serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory\nsecureClientPort={port}\n\
@@ -30,10 +34,10 @@ async fn a_server_is_known_by_its_authority_and_may_ask_who_we_are() {
     let writer = zookeeper.writer().await;
     writer.provide("com.foo.Demo", &demo("192.0.2.1:20880", "")).await;
     let secure = |ca: &Authority, client: Option<&Authority>| {
-        let identity = client.map(Authority::client);
-        let identity = identity
+        let identity = client
+            .map(|authority| &authority.client)
             .map(|issued| Identity { cert: issued.cert.into(), key: portolan::util::secret::Secret::new(issued.key) });
-        let tls = Tls { ca: Some(ca.pem().into()), identity };
+        let tls = Tls { ca: Some(ca.pem.into()), identity };
         let servers = vec![Config::server(&format!("localhost:{port}")).unwrap()];
         Config { servers, tls: Some(tls), ..config(zookeeper.address(), Layout::Dubbo) }
     };

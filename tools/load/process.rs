@@ -39,7 +39,7 @@ impl Server {
             .with_context(|| format!("could not start {}; build it with cargo build --release", binary.display()))?;
         let pid = child.id().context("the server has ended")?;
         let server = Server { _child: child, _folder: folder, pid, xds };
-        let client = reqwest::Client::builder().no_proxy().build()?;
+        let client = portolan::util::tls::http_client().build()?;
         let deadline = Instant::now() + Duration::from_secs(60);
         while !is_ready(&client, admin).await {
             if Instant::now() > deadline || !Path::new(&format!("/proc/{pid}")).exists() {

@@ -1,6 +1,6 @@
 //! Resources as they are on the wire, in protobuf's JSON form. Only what is sent has a field here.
 
-use super::service_entry;
+use super::service_entry::{self, ShowError};
 use crate::{
     pb::{
         envoy::config::{
@@ -89,9 +89,11 @@ pub(in crate::admin) fn digests(envoy: &ViewGeneration, istio: &ViewGeneration) 
 
 fn decoded(kind: Kind, body: &[u8]) -> Value {
     let decoded = match kind {
-        Kind::Cluster => Cluster::decode(body).map(|c| cluster_view(&c)),
-        Kind::Endpoint => ClusterLoadAssignment::decode(body).map(|a| assignment(&a)),
-        kind if kind.is_istio() => Envelope::decode(body).and_then(|e| service_entry::envelope(&e)),
+        Kind::Cluster => Cluster::decode(body).map(|c| cluster_view(&c)).map_err(ShowError::from),
+        Kind::Endpoint => ClusterLoadAssignment::decode(body).map(|a| assignment(&a)).map_err(ShowError::from),
+        kind if kind.is_istio() => {
+            Envelope::decode(body).map_err(ShowError::from).and_then(|e| service_entry::envelope(&e))
+        }
         _ => return json!({ "bytes": body.len() }),
     };
     decoded.unwrap_or_else(|error| json!({ "undecodable": error.to_string() }))

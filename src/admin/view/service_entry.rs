@@ -18,14 +18,23 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
+/// Why a resource cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ShowError {
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error("no known kind")]
+    UnknownKind,
+}
+
 /// The object with its metadata.
-pub(super) fn envelope(envelope: &Envelope) -> Result<Value, DecodeError> {
+pub(super) fn envelope(envelope: &Envelope) -> Result<Value, ShowError> {
     let spec = match &envelope.body {
-        None => Ok(Value::Null),
-        Some(body) if body.type_url == ServiceEntry::type_url() => ServiceEntry::decode(&*body.value).map(|s| spec(&s)),
-        Some(body) => kinds::shown(&body.type_url, &body.value).ok_or_else(|| DecodeError::new("no known kind")),
+        None => Value::Null,
+        Some(body) if body.type_url == ServiceEntry::type_url() => spec(&ServiceEntry::decode(&*body.value)?),
+        Some(body) => kinds::shown(&body.type_url, &body.value).ok_or(ShowError::UnknownKind)?,
     };
-    Ok(object([("metadata", envelope.metadata.as_ref().map_or(Value::Null, metadata)), ("spec", spec?)]))
+    Ok(object([("metadata", envelope.metadata.as_ref().map_or(Value::Null, metadata)), ("spec", spec)]))
 }
 
 fn metadata(m: &Metadata) -> Value {

@@ -76,7 +76,7 @@ impl ::prost::Name for LbEndpoint {
     }
 }
 /// Where an endpoint listens.
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Endpoint {
     /// Its address.
     #[prost(message, optional, tag = "1")]

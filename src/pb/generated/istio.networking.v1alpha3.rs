@@ -123,7 +123,7 @@ impl ::prost::Name for ServiceEntry {
     }
 }
 /// A port that clients ask for.
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ServicePort {
     /// Its number.
     #[prost(uint32, tag = "1")]

@@ -31,10 +31,20 @@ pub mod envoy {
             include!("envoy.r#type.v3.rs");
         }
     }
+    pub mod service {
+        pub mod discovery {
+            pub mod v3 {
+                include!("envoy.service.discovery.v3.rs");
+            }
+        }
+    }
 }
 pub mod google {
     pub mod protobuf {
         include!("google.protobuf.rs");
+    }
+    pub mod rpc {
+        include!("google.rpc.rs");
     }
 }
 pub mod istio {

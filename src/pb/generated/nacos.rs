@@ -39,7 +39,7 @@ impl ::prost::Name for Payload {
     }
 }
 /// google.protobuf.Any; the value is JSON, and its type stands in the metadata.
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Body {
     #[prost(string, tag = "1")]
     pub type_url: ::prost::alloc::string::String,

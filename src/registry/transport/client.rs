@@ -7,6 +7,7 @@ use super::{Connection, Error, Remedies};
 use crate::{
     model::Text,
     registry::{Cost, Metrics},
+    util::tls,
 };
 use flate2::read::MultiGzDecoder;
 use reqwest::{
@@ -68,7 +69,8 @@ impl Http {
             .no_proxy()
             .connect_timeout(connection.timeout)
             .timeout(connection.timeout);
-        let client = connection.tls.apply(builder).and_then(reqwest::ClientBuilder::build).map_err(Error::Client)?;
+        let tls = connection.tls.client(tls::system_roots()).map_err(Error::Tls)?;
+        let client = builder.tls_backend_preconfigured(tls).build().map_err(Error::Client)?;
         Ok(Http {
             client,
             registry,

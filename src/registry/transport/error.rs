@@ -1,13 +1,16 @@
 //! Why a request had no good answer: which step, of which address, and what to do.
 
+use crate::util::tls::TlsError;
 use reqwest::StatusCode;
 use std::{io, time::Duration};
 
 /// What went wrong. Addresses in it carry no secret: those travel in headers.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::registry) enum Error {
-    #[error("cannot make an HTTP client: check `headers` and `tls`")]
+    #[error("cannot make an HTTP client: check `headers`")]
     Client(#[source] reqwest::Error),
+    #[error("cannot speak TLS: check `tls`")]
+    Tls(#[source] TlsError),
     #[error("header {0:?} has a name or a value that HTTP does not allow")]
     Header(String),
     #[error("cannot reach {url}")]
@@ -93,7 +96,7 @@ impl Error {
             Error::Status { status, .. } if status.is_server_error() => "server_error",
             Error::Status { .. } if self.is_denied() => "denied",
             Error::Status { .. } => "refused",
-            Error::Client(_) | Error::Header(_) => "invalid",
+            Error::Client(_) | Error::Tls(_) | Error::Header(_) => "invalid",
         }
     }
 }

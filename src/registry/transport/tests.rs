@@ -6,9 +6,12 @@ use crate::{
     util::yaml::{Document, Limits, Resolver},
 };
 use flate2::{Compression, write::GzEncoder};
-use rcgen::{CertificateParams, KeyPair};
 use std::{fs, io::Write, path::Path};
 use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpListener};
+
+const CERT: &str = include_str!("../../../tests/support/certificates/one-client.pem");
+const KEY: &str = include_str!("../../../tests/support/certificates/one-client.key");
+const OTHER_KEY: &str = include_str!("../../../tests/support/certificates/other-client.key");
 
 /// Reads a `tls` section whose paths start in the folder.
 fn read(folder: &Path, text: &str) -> Result<Tls, String> {
@@ -22,16 +25,14 @@ fn read(folder: &Path, text: &str) -> Result<Tls, String> {
 fn wrong_files_are_named_with_key_and_path() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-    let (key, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
-    let cert = CertificateParams::new(vec!["a".into()]).unwrap().self_signed(&key).unwrap();
-    write("cert.pem", &cert.pem());
-    write("key.pem", &key.serialize_pem());
-    write("other.pem", &other.serialize_pem());
-    write("encrypted.pem", &key.serialize_pem().replace("PRIVATE", "ENCRYPTED PRIVATE"));
-    write("broken.pem", &cert.pem().replace("MII", "!!!"));
+    write("cert.pem", CERT);
+    write("key.pem", KEY);
+    write("other.pem", OTHER_KEY);
+    write("encrypted.pem", &KEY.replace("PRIVATE", "ENCRYPTED PRIVATE"));
+    write("broken.pem", &CERT.replace("MII", "!!!"));
     write("empty.pem", "");
     let tls = read(folder.path(), "{ca: cert.pem, cert: cert.pem, key: key.pem}").unwrap();
-    assert_eq!((tls.ca.as_deref(), &*tls.identity.unwrap().cert), (Some(&*cert.pem()), &*cert.pem()));
+    assert_eq!((tls.ca.as_deref(), &*tls.identity.unwrap().cert), (Some(CERT), CERT));
     for (text, expected) in [
         ("ca: nowhere.pem", "ca: cannot read "),
         ("ca: nowhere.pem", "nowhere.pem: No such file"),

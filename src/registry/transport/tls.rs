@@ -5,10 +5,11 @@ use crate::{
     model::Text,
     util::{
         secret::Secret,
+        tls::{self, TlsError},
         yaml::{Section, Value},
     },
 };
-use reqwest::ClientBuilder;
+use rustls::{ClientConfig, RootCertStore};
 
 /// What a file of certificates may have at most: ten times the bundle of a whole system.
 const MAX_FILE: u64 = 4 << 20;
@@ -47,27 +48,22 @@ impl Tls {
         Some(Tls { ca: ca.flatten(), identity })
     }
 
-    /// A client with these settings.
-    pub(super) fn apply(&self, mut client: ClientBuilder) -> reqwest::Result<ClientBuilder> {
+    /// A client with these settings, which trusts `roots` as well.
+    ///
+    /// # Errors
+    ///
+    /// If a certificate or the key cannot be used.
+    pub(super) fn client(&self, mut roots: RootCertStore) -> Result<ClientConfig, TlsError> {
         if let Some(ca) = &self.ca {
-            for certificate in reqwest::Certificate::from_pem_bundle(ca.as_bytes())? {
-                client = client.add_root_certificate(certificate);
-            }
+            tls::trust(&mut roots, ca)?;
         }
-        if let Some(Identity { cert, key }) = &self.identity {
-            let both = Secret::new(format!("{}\n{cert}", key.expose()));
-            client = client.identity(reqwest::Identity::from_pem(both.expose().as_bytes())?);
-        }
-        Ok(client)
+        tls::client(roots, self.identity.as_ref().map(|identity| (&*identity.cert, identity.key.expose())))
     }
 
     /// Whether TLS takes it; a problem at `value` if not.
     fn accepted(&self, value: &Value<'_>, otherwise: &str) -> Option<()> {
-        let empty = self.ca.as_ref().is_some_and(|ca| !ca.contains("-----BEGIN CERTIFICATE-----"));
         // Without the system's authorities, whose reading takes time and proves nothing here.
-        let client = reqwest::Client::builder().tls_built_in_root_certs(false);
-        let refused = match self.apply(client).and_then(ClientBuilder::build) {
-            Ok(_) if empty => "there is none in it".into(),
+        let refused = match self.client(RootCertStore::empty()) {
             Ok(_) => return Some(()),
             Err(error) => crate::registry::chain(&error),
         };

@@ -7,6 +7,7 @@ use crate::{
     resource::Variant,
 };
 use proptest::{collection::vec, prelude::*, sample::select};
+use prost_of_xds_api::Message as _;
 use std::collections::BTreeMap;
 use xds_api::pb::envoy::service::discovery::v3::DiscoveryResponse;
 

@@ -25,7 +25,7 @@ fn node(metadata: &[(&str, &str)]) -> Node {
 
 fn request(type_url: &str, nonce: &str) -> Message {
     let request = DiscoveryRequest { type_url: type_url.into(), response_nonce: nonce.into(), ..Default::default() };
-    prost::Message::encode_to_vec(&request).into()
+    prost_of_xds_api::Message::encode_to_vec(&request).into()
 }
 
 /// The messages that wait to be read.
@@ -34,7 +34,7 @@ fn read(session: &mut Session) -> Vec<DiscoveryResponse> {
     let (mut rest, mut found) = (&stream[..], Vec::new());
     while let [0, a, b, c, d, more @ ..] = rest {
         let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
-        found.push(prost::Message::decode(&more[..length]).unwrap());
+        found.push(prost_of_xds_api::Message::decode(&more[..length]).unwrap());
         rest = &more[length..];
     }
     found

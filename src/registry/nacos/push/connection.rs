@@ -127,7 +127,7 @@ impl Connection {
         // Some servers answer nothing, not even headers, before they have something to say.
         let call = async move {
             grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-            grpc.streaming(requests, PathAndQuery::from_static(STREAM), Payloads).await
+            grpc.streaming(requests, PathAndQuery::from_static(STREAM), Payloads::default()).await
         };
         call.map_ok(tonic::Response::into_inner).try_flatten_stream()
     }
@@ -173,7 +173,7 @@ impl Connection {
         let question = self.with_headers(wire::payload(kind, headers, &self.client_ip, body));
         let call = async {
             grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-            grpc.unary(question, PathAndQuery::from_static(ASK), Payloads).await
+            grpc.unary(question, PathAndQuery::from_static(ASK), Payloads::default()).await
         };
         let answer = timeout(limit, call)
             .await

@@ -4,15 +4,10 @@
 
 use super::{Error, names::Change};
 use crate::pb::nacos::{Body, Metadata, Payload};
-use bytes::{Buf, BufMut};
-use prost::Message;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{borrow::Cow, collections::BTreeMap};
-use tonic::{
-    Status,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-};
+use tonic_prost::ProstCodec;
 
 /// The codes that Nacos gives in its answers.
 pub(super) const SUCCESS: i64 = 200;
@@ -157,41 +152,5 @@ impl Reset {
     }
 }
 
-/// Payloads of the protobuf library's version that the messages are of.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Payloads;
-
-impl Codec for Payloads {
-    type Encode = Payload;
-    type Decode = Payload;
-    type Encoder = Payloads;
-    type Decoder = Payloads;
-
-    fn encoder(&mut self) -> Payloads {
-        *self
-    }
-
-    fn decoder(&mut self) -> Payloads {
-        *self
-    }
-}
-
-impl Encoder for Payloads {
-    type Item = Payload;
-    type Error = Status;
-
-    fn encode(&mut self, item: Payload, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.put_slice(&item.encode_to_vec());
-        Ok(())
-    }
-}
-
-impl Decoder for Payloads {
-    type Item = Payload;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Payload>, Status> {
-        let bytes = from.copy_to_bytes(from.remaining());
-        Payload::decode(bytes).map(Some).map_err(|error| Status::internal(error.to_string()))
-    }
-}
+/// How payloads travel.
+pub(super) type Payloads = ProstCodec<Payload, Payload>;

@@ -4,7 +4,7 @@ mod reference;
 
 use super::*;
 use crate::resource::{KindReadiness, Readiness};
-use prost::Message;
+use prost_of_xds_api::Message;
 use reference::{Received, answers, resource, rules};
 use xds_api::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 

@@ -10,7 +10,7 @@ use crate::{
     xds::fields::Fields,
 };
 use proptest::prelude::*;
-use prost::Message as _;
+use prost_of_xds_api::Message as _;
 use std::collections::{BTreeMap, BTreeSet};
 use xds_api::pb::{
     envoy::service::discovery::v3::{

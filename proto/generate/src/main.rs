@@ -1,0 +1,80 @@
+//! Writes `src/pb/generated/` from `proto/`; with `--check` it only compares the two, and fails when they differ.
+//!
+//! Beside the code it leaves the hash of every file that the code was made from, by which `tests/proto.rs` knows without a
+//! compiler of protobuf that somebody changed one and did not run this.
+
+use anyhow::{Context as _, Result, bail};
+use protox::file::IncludeFileResolver;
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Those that no other one imports.
+const FILES: [&str; 9] = [
+    "envoy/config/cluster/v3/cluster.proto",
+    "envoy/config/endpoint/v3/endpoint.proto",
+    "envoy/extensions/upstreams/http/v3/http_protocol_options.proto",
+    "envoy/service/discovery/v3/discovery.proto",
+    "envoy/type/v3/percent.proto",
+    "google/protobuf/values.proto",
+    "istio/mcp/v1alpha1/resource.proto",
+    "istio/networking/v1alpha3/service_entry.proto",
+    "nacos.proto",
+];
+
+fn main() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let (folder, fresh) = (root.join("src/pb/generated"), generate(&root.join("proto"))?);
+    match std::env::args().nth(1).as_deref() {
+        None => write(&folder, &fresh),
+        Some("--check") if read(&folder)? == fresh => Ok(()),
+        Some("--check") => bail!(
+            "proto/ and src/pb/generated/ differ: run cargo run --manifest-path proto/generate/Cargo.toml and commit the result"
+        ),
+        Some(word) => bail!("{word}: only --check is known"),
+    }
+}
+
+/// Name and text of every generated file.
+fn generate(proto: &Path) -> Result<BTreeMap<String, String>> {
+    let mut compiler = protox::Compiler::with_file_resolver(IncludeFileResolver::new(proto.to_owned()));
+    compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
+    let out = tempfile::tempdir()?;
+    prost_build::Config::new()
+        .out_dir(out.path())
+        .enable_type_names()
+        .type_name_domain(["."], "type.googleapis.com")
+        .btree_map(["."])
+        .bytes(["."])
+        .compile_well_known_types()
+        .include_file("mod.rs")
+        .compile_fds(compiler.file_descriptor_set())?;
+    let mut files = read(out.path())?;
+    files.insert("sources.txt".into(), hashes(proto, &compiler)?);
+    Ok(files)
+}
+
+/// A line for every file that was read: its hash and its path below `proto/`.
+fn hashes(proto: &Path, compiler: &protox::Compiler) -> Result<String> {
+    let mut names: Vec<&str> = compiler.files().map(|file| file.name()).collect();
+    names.sort();
+    let line = |name: &str| Ok(format!("{:016x} {name}\n", xxh3_64(&fs::read(proto.join(name))?)));
+    names.into_iter().map(line).collect()
+}
+
+fn read(folder: &Path) -> Result<BTreeMap<String, String>> {
+    let text = |path: PathBuf| {
+        let name = path.file_name().context("a file has a name")?.to_string_lossy().into_owned();
+        Ok((name, fs::read_to_string(&path)?))
+    };
+    fs::read_dir(folder)?.map(|entry| text(entry?.path())).collect()
+}
+
+fn write(folder: &Path, files: &BTreeMap<String, String>) -> Result<()> {
+    fs::remove_dir_all(folder)?;
+    fs::create_dir_all(folder)?;
+    files.iter().try_for_each(|(name, text)| Ok(fs::write(folder.join(name), text)?))
+}

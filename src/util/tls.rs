@@ -1,0 +1,90 @@
+//! TLS as a client: by ring, with the authorities that this machine trusts.
+//!
+//! Everything here names its provider of cryptography. Nothing depends on a default of the process, which libraries that are
+//! built in by a feature may change.
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
+};
+use std::sync::{Arc, LazyLock};
+
+/// Reading them takes some ten milliseconds, and they are the same for all clients. A machine that has none (an image with
+/// nothing but this program) speaks no TLS, but everything else.
+static SYSTEM: LazyLock<RootCertStore> = LazyLock::new(|| {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(%error, "Cannot read some of this machine's certificates of authorities.");
+    }
+    roots.add_parsable_certificates(found.certs);
+    roots
+});
+
+/// Why certificates or a key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A certificate cannot be read.
+    #[error("a certificate is not in PEM")]
+    Certificate(#[source] pem::Error),
+    /// The text holds no certificate.
+    #[error("there is no certificate in it")]
+    NoCertificate,
+    /// The private key cannot be read.
+    #[error("the private key is not in PEM, or has a password")]
+    Key(#[source] pem::Error),
+    /// TLS does not accept a certificate, or the key is another certificate's.
+    #[error("TLS refuses it")]
+    Refused(#[from] rustls::Error),
+}
+
+/// The provider of cryptography for all TLS of this program.
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// The authorities that this machine trusts.
+pub fn system_roots() -> RootCertStore {
+    SYSTEM.clone()
+}
+
+/// Adds the certificates of authorities in this PEM text to the trusted ones.
+///
+/// # Errors
+///
+/// If there is none, or one cannot be read.
+pub fn trust(roots: &mut RootCertStore, pem: &str) -> Result<(), TlsError> {
+    certificates(pem)?.into_iter().try_for_each(|certificate| Ok(roots.add(certificate)?))
+}
+
+/// A client that trusts these authorities and shows servers that ask for it a certificate: its chain and its private key,
+/// both in PEM.
+///
+/// # Errors
+///
+/// If certificate and key cannot be read or do not belong together.
+pub fn client(roots: RootCertStore, identity: Option<(&str, &str)>) -> Result<ClientConfig, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let builder = builder.with_root_certificates(roots);
+    match identity {
+        None => Ok(builder.with_no_client_auth()),
+        Some((chain, key)) => {
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(TlsError::Key)?;
+            Ok(builder.with_client_auth_cert(certificates(chain)?, key)?)
+        }
+    }
+}
+
+/// For requests over HTTP that are not a registry's: the machine's authorities, and no proxy of the environment, which is
+/// meant for the world outside.
+pub fn http_client() -> reqwest::ClientBuilder {
+    let config = client(system_roots(), None).expect("ring has the default versions of TLS");
+    reqwest::Client::builder().tls_backend_preconfigured(config).no_proxy()
+}
+
+fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    let all = all.map_err(TlsError::Certificate)?;
+    if all.is_empty() { Err(TlsError::NoCertificate) } else { Ok(all) }
+}
