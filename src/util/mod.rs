@@ -6,6 +6,7 @@ pub mod inboxes;
 pub mod label;
 pub mod moment;
 pub mod nearest;
+pub mod redact;
 pub mod secret;
 pub mod small;
 pub mod tls;
