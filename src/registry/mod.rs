@@ -22,10 +22,7 @@ pub use crate::model::{Cost, ManifestUpdate, Scope, Update};
 pub use kind::{Adapter, Conventions, Feed, KINDS, Kind, ReadKind};
 pub use metrics::Metrics;
 
-use crate::{
-    model::Text,
-    util::{backoff, error},
-};
+use crate::{model::Text, util::error};
 use std::error::Error;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;

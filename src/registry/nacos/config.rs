@@ -117,7 +117,7 @@ impl Config {
     pub fn new(servers: Vec<Url>) -> Self {
         Config {
             servers,
-            namespaces: Namespaces::Named(vec![super::PUBLIC.into()]),
+            namespaces: Namespaces::Named(vec![super::name::PUBLIC.into()]),
             groups: Vec::new(),
             mode: Mode::Auto,
             period: Duration::from_secs(5),
@@ -140,7 +140,7 @@ impl Config {
     }
 
     /// Reads a server's address; without a path it gets this one.
-    pub(super) fn server_below(address: &str, context_path: &str) -> Result<Url, AddressError> {
+    pub(crate) fn server_below(address: &str, context_path: &str) -> Result<Url, AddressError> {
         let mut url = Self::address(address)?;
         let path = url.path().trim_end_matches('/').to_owned();
         url.set_path(if path.is_empty() { context_path.trim_end_matches('/') } else { &path });

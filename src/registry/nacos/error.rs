@@ -1,6 +1,5 @@
 //! Why something could not be had from Nacos: which step, of which address, and what to do.
 
-use super::push;
 use crate::{
     model::Text,
     registry::transport::{self, Remedies},
@@ -8,16 +7,40 @@ use crate::{
 use reqwest::StatusCode;
 use std::time::Duration;
 
+/// The code by which a server says, by gRPC, that it does not know the connection: not yet, or no longer.
+pub(crate) const UNREGISTERED: i64 = 301;
+/// The code for a missing login or right, by gRPC.
+const NO_RIGHT: i64 = 403;
+
+/// Host and HTTP port of the server to which another one sends its clients, as far as it names them.
+pub(crate) type Destination = Option<(String, Option<u16>)>;
+
 /// What to do about answers that HTTP itself refuses.
-pub(super) const REMEDIES: Remedies = Remedies { too_large: "raise `max_body`, or lower `page_size`", status: remedy };
+pub(crate) const REMEDIES: Remedies = Remedies { too_large: "raise `max_body`, or lower `page_size`", status: remedy };
 
 /// What went wrong. Addresses in it carry no secret: tokens travel in headers.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(crate) enum Error {
+    // Identity: whom we ask, and as whom.
+    #[error("no server is known")]
+    NoServers,
+    #[error("the answer of {url} is no list of servers: {line:?} is no `host:port`")]
+    Addresses { url: String, line: String },
+    #[error("cannot log in as {user}")]
+    Login {
+        user: String,
+        #[source]
+        source: Box<Error>,
+    },
+    /// Has the text of the attempt that failed, so that waiting for the next one is no new failure.
+    #[error("cannot log in as {user}: {why}")]
+    LoginLater { user: String, why: Text },
+    #[error("{url} wants a token, and no usable one came from the login; check the address")]
+    NoToken { url: String },
+
+    // Transport: HTTP.
     #[error(transparent)]
     Http(#[from] transport::Error),
-    #[error("nothing can be had by gRPC")]
-    Grpc(#[source] push::Error),
     #[error("{url} answered code {code}: {message}")]
     Refused { url: String, code: i64, message: String },
     #[error(
@@ -29,118 +52,188 @@ pub(super) enum Error {
         #[source]
         source: serde_json::Error,
     },
-    #[error("cannot log in as {user}")]
-    Login {
-        user: String,
+
+    // Transport: gRPC.
+    #[error("{server} is no address for gRPC")]
+    GrpcAddress {
+        server: String,
         #[source]
-        source: Box<Error>,
+        source: tonic::transport::Error,
     },
-    /// Says the same as the attempt that failed, so that waiting for the next one is no news.
-    #[error("cannot log in as {user}: {why}")]
-    LoginLater { user: String, why: Text },
-    #[error("{url} wants a token, and no usable one came from the login; check the address")]
-    NoToken { url: String },
+    #[error("cannot reach {server} by gRPC: Nacos 1.x has none; else check `grpc_port`")]
+    GrpcConnect {
+        server: String,
+        #[source]
+        source: tonic::transport::Error,
+    },
+    #[error("the server did not answer a {kind} within {seconds} s")]
+    GrpcLate { kind: &'static str, seconds: f64 },
+    #[error("a {kind} failed")]
+    GrpcCall {
+        kind: &'static str,
+        #[source]
+        source: Box<tonic::Status>,
+    },
+    #[error("the server answered a {kind} with code {code}: {message}")]
+    GrpcRefused { kind: &'static str, code: i64, message: String },
+    #[error("a {kind} is not what Nacos sends")]
+    GrpcDecode {
+        kind: String,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("the server closed the connection")]
+    GrpcClosed,
+    #[error("the stream of the connection broke")]
+    GrpcBroken(#[source] Box<tonic::Status>),
+    #[error("the server sends its clients to another server")]
+    GrpcReset { to: Destination },
+
+    // Lists.
+    #[error("the list of {path} shows {listed} {what} where it counts {total}: it is not whole")]
+    Incomplete { what: &'static str, path: &'static str, listed: usize, total: usize },
+    #[error("the list of {path} does not end within {pages} pages")]
+    Endless { path: &'static str, pages: usize },
+    #[error("namespace {name:?} does not exist; there are {known}")]
+    NoNamespace { name: String, known: String },
+    #[error("the list of namespaces cannot be had, which `all` needs; name them instead. Tried: {0}")]
+    NoNamespaceList(String),
+    #[error("the list of namespaces is empty, though every server has a public one; is the server starting?")]
+    NoNamespaces,
+
+    // Services.
     #[error(
         "the server lists services in no way that is known. Give the user the right to read all groups (`NAMESPACE:*:*`), \
          or name in `groups` those that it may read; for the latter Nacos 3 needs gRPC within reach (`grpc_port`), or \
          nacos.core.api.compatibility.client.enabled=true. Tried: {0}"
     )]
     NoApi(String),
-    #[error("namespace {name:?} does not exist; there are {known}")]
-    NoNamespace { name: String, known: String },
     #[error(
         "no pattern of `groups` says which group to ask for, and the server lists no groups to this user: name them in full"
     )]
     NoGroups,
-    #[error("the list of namespaces cannot be had, which `all` needs; name them instead. Tried: {0}")]
-    NoNamespaceList(String),
-    #[error("the list of namespaces is empty, though every server has a public one; is the server starting?")]
-    NoNamespaces,
-    #[error("the list of {path} shows {listed} {what} where it counts {total}: it is not whole")]
-    Incomplete { what: &'static str, path: &'static str, listed: usize, total: usize },
-    #[error("the list of {path} does not end within {pages} pages")]
-    Endless { path: &'static str, pages: usize },
-    #[error("no server is known")]
-    NoServers,
-    #[error("the answer of {url} is no list of servers: {line:?} is no `host:port`")]
-    Addresses { url: String, line: String },
-    #[error("nothing is pushed, which `mode: push` needs: {0}")]
-    NoPush(Text),
     #[error("none of the {count} services could be read; the first")]
     EveryService {
         count: usize,
         #[source]
         first: Box<Error>,
     },
+    #[error("nothing is pushed, which `mode: push` needs: {0}")]
+    NoPush(Text),
+
+    // Manifests.
+    #[error(
+        "the server lists its configuration in no way that is known, or not to this user: the right to read the group \
+         {group} is needed. Tried: {tried}"
+    )]
+    NoConfigList { group: Text, tried: String },
+    #[error("manifest {name} could not be read")]
+    Manifest {
+        name: Text,
+        #[source]
+        source: Box<Error>,
+    },
+    #[error("the list of {path} shows {name} without its content")]
+    NoContent { path: &'static str, name: Text },
+    #[error("{count} manifests are meant, and no more than {max} are read; narrow `data_ids`")]
+    TooManyManifests { count: usize, max: usize },
 }
 
 impl Error {
     /// The server itself is at fault, or the way to it: another may answer.
-    pub(super) fn is_server_lost(&self) -> bool {
+    pub(crate) fn is_server_lost(&self) -> bool {
         match self {
             Error::Http(error) => error.is_server_lost(),
-            Error::Grpc(error) => !error.is_refusal(),
             // Not any server error: 3.x answers 500 to a wrong password.
             Error::Login { source, .. } => match source.status() {
                 Some(status) => matches!(status.as_u16(), 502..=504),
                 None => source.is_unreachable(),
             },
-            _ => false,
+            Error::Manifest { source, .. } => source.is_server_lost(),
+            _ => self.is_grpc() && !self.is_grpc_refusal(),
         }
     }
 
     /// Nobody answers at all: the next request would only wait as long.
-    pub(super) fn is_unreachable(&self) -> bool {
+    pub(crate) fn is_unreachable(&self) -> bool {
         match self {
             Error::Http(error) => error.is_unreachable(),
-            Error::Grpc(error) => !error.is_refusal(),
             Error::Login { source, .. } => source.is_unreachable(),
-            _ => false,
+            _ => self.is_grpc() && !self.is_grpc_refusal(),
         }
     }
 
     /// The server answers, but not in this way: not there, gone, not allowed, or not JSON.
-    pub(super) fn is_not_offered(&self) -> bool {
+    pub(crate) fn is_not_offered(&self) -> bool {
         match self {
             Error::Http(error) => error
                 .status()
                 .is_some_and(|status| matches!(status.as_u16(), 300..=399 | 400 | 401 | 403 | 404 | 405 | 410 | 501)),
-            Error::Grpc(error) => error.is_refusal() || error.is_absent(),
             Error::Refused { .. } | Error::Decode { .. } => true,
-            _ => false,
+            Error::Manifest { source, .. } => source.is_not_offered(),
+            _ => self.is_grpc_refusal() || self.is_grpc_absent(),
         }
     }
 
     /// The server does not have it, whoever asks.
-    pub(super) fn is_absent(&self) -> bool {
-        match self {
-            Error::Grpc(error) => error.is_absent(),
-            _ => self.status().is_some_and(|status| matches!(status.as_u16(), 404 | 405 | 410 | 501)),
-        }
+    pub(crate) fn is_absent(&self) -> bool {
+        self.is_grpc_absent() || self.status().is_some_and(|status| matches!(status.as_u16(), 404 | 405 | 410 | 501))
     }
 
-    /// Our rights are at fault.
-    pub(super) fn is_denied(&self) -> bool {
+    /// Our rights are at fault, or the token.
+    pub(crate) fn is_denied(&self) -> bool {
         match self {
             Error::Http(error) => error.is_denied(),
-            Error::Grpc(error) => error.is_denied(),
+            Error::GrpcRefused { code, .. } => matches!(*code, 401 | NO_RIGHT),
             _ => false,
         }
     }
 
+    /// By gRPC: only what was asked for is refused; the connection is good.
+    pub(crate) fn is_grpc_refusal(&self) -> bool {
+        matches!(self, Error::GrpcRefused { code, .. } if *code != UNREGISTERED)
+    }
+
+    /// Nobody speaks gRPC there, or not to us.
+    pub(crate) fn is_grpc_not_spoken(&self) -> bool {
+        self.is_grpc_absent() || matches!(self, Error::GrpcCall { .. } | Error::GrpcLate { .. })
+    }
+
     /// How long the server asked to be left alone.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Error::Http(error) => error.retry_after(),
+            Error::Manifest { source, .. } => source.retry_after(),
             _ => None,
         }
     }
 
-    fn status(&self) -> Option<StatusCode> {
+    /// What the server answered by HTTP instead of 200.
+    pub(crate) fn status(&self) -> Option<StatusCode> {
         match self {
             Error::Http(error) => error.status(),
             _ => None,
         }
+    }
+
+    /// Nothing answers there by gRPC.
+    fn is_grpc_absent(&self) -> bool {
+        matches!(self, Error::GrpcAddress { .. } | Error::GrpcConnect { .. })
+    }
+
+    fn is_grpc(&self) -> bool {
+        matches!(
+            self,
+            Error::GrpcAddress { .. }
+                | Error::GrpcConnect { .. }
+                | Error::GrpcLate { .. }
+                | Error::GrpcCall { .. }
+                | Error::GrpcRefused { .. }
+                | Error::GrpcDecode { .. }
+                | Error::GrpcClosed
+                | Error::GrpcBroken(_)
+                | Error::GrpcReset { .. }
+        )
     }
 }
 

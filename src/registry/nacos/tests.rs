@@ -1,9 +1,11 @@
 //! Conversion and configuration, value by value.
 
 use super::{
-    AccessKey, Config, Manifests, Mode, Namespaces, convert,
-    sign::{self, Subject},
-    wire,
+    AccessKey, Config, Manifests, Mode, Namespaces,
+    api::wire,
+    identity::{Subject, sign},
+    services::convert,
+    transport::json,
 };
 use crate::{
     model::{
@@ -67,24 +69,6 @@ fn a_service_keeps_everything_that_the_list_says() {
     expected.labels = [label(("team", "shop"))].into();
     expected.protect_threshold = Some(Fraction::ZERO);
     assert_eq!(service(json!({"hz": {"hosts": [full]}})), expected);
-}
-
-#[test]
-fn a_name_may_carry_its_group_and_no_other() {
-    for (group, name, expected) in [
-        (Some("g"), "orders", "g/orders"),
-        (Some("g"), "g@@orders", "g/orders"),
-        (Some("g"), "a@@b", "g/a@@b"),
-        (Some("g"), "g@@a@@b", "g/a@@b"),
-        (None, "g@@orders", "g/orders"),
-        (Some(""), "g@@a@@b", "g/a@@b"),
-        (None, "orders", "DEFAULT_GROUP/orders"),
-        (None, "@@b", "DEFAULT_GROUP/@@b"),
-    ] {
-        let named = wire::Named { service_name: name.into(), group_name: group.map(Into::into) };
-        let id = convert::id(&"r".into(), &"public".into(), &named);
-        assert_eq!(format!("{}/{}", id.group, id.name), expected, "{group:?} {name}");
-    }
 }
 
 #[test]
@@ -174,7 +158,7 @@ fn what_a_gateway_has_registered_itself_is_left_out_and_named() {
 #[test]
 fn signatures_are_those_of_the_java_client() {
     let key = AccessKey { access_key: "my-key".into(), secret_key: Secret::new("s3cr3t") };
-    let [ak, data, signature] = sign::signed(&key, Subject::Services(Some(("shop", "orders"))), 1_700_000_000_000);
+    let [ak, data, signature] = sign(&key, Subject::Services(Some(("shop", "orders"))), 1_700_000_000_000);
     assert_eq!((ak, data), (("ak", "my-key".into()), ("data", "1700000000000@@shop@@orders".into())));
     // From tests/servers/nacos-signature.
     assert_eq!(signature, ("signature", "XSSTbqtEqjBqZWoRQvo5nGcB46Q=".into()));
@@ -187,12 +171,12 @@ fn signatures_are_those_of_the_java_client() {
         ("ns-1", "", 1_795_263_359_978, "O6gNw27Mgr+hzaSusTxjvQEESCs="),
         ("", "", 1_795_263_358_513, "b/BAmD8WAkPX02MnX0MducGnZFI="),
     ] {
-        let [who, when, signature] = sign::signed(&key("ak", "sk"), Subject::Config(tenant, group), millis);
+        let [who, when, signature] = sign(&key("ak", "sk"), Subject::Config(tenant, group), millis);
         assert_eq!((who.1, when.1, &*signature.1), ("ak".into(), millis.to_string(), expected));
         assert_eq!([who.0, when.0, signature.0], ["Spas-AccessKey", "Timestamp", "Spas-Signature"]);
     }
     let key = key("my-key", "s3cr3t");
-    let [_, data, signature] = sign::signed(&key, Subject::Services(None), 1_700_000_000_000);
+    let [_, data, signature] = sign(&key, Subject::Services(None), 1_700_000_000_000);
     assert_eq!((&*data.1, &*signature.1), ("1700000000000", "+WDB082/7TjOgPQJHycrHCRerlQ="));
 }
 
@@ -211,8 +195,8 @@ proptest! {
         let good = good.to_string().into_bytes();
         let (start, end) = (at.min(good.len()), (at + cut).min(good.len()));
         let text = [&good[..start], instead.as_bytes(), &good[end..]].concat();
-        for item in wire::bare::<Vec<&RawValue>>("url", &text).unwrap_or_default() {
-            let Ok(named) = wire::bare::<wire::Named<'_>>("url", item.get().as_bytes()) else { continue };
+        for item in json::bare::<Vec<&RawValue>>("url", &text).unwrap_or_default() {
+            let Ok(named) = json::bare::<wire::Named<'_>>("url", item.get().as_bytes()) else { continue };
             let id = convert::id(&"r".into(), &"public".into(), &named);
             if let Ok(detail) = serde_json::from_str(item.get()) {
                 convert::is_mixed(&convert::listed(id, detail));

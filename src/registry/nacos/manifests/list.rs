@@ -1,19 +1,18 @@
 //! What a server says of one group of one namespace: the list, whole, and one text by itself.
 
-use super::{
-    super::{
-        client::{Client, Question},
-        error,
-        namespaces::tenant,
-        paged::{self, Page},
-        wire as nacos,
-    },
-    error::Error,
-    wire,
-};
+use super::wire;
 use crate::{
     model::Text,
-    registry::{chain, transport::Answer},
+    registry::{
+        nacos::{
+            api::pages::{self, Page},
+            error::Error,
+            name::tenant,
+            transport::{Client, Question, json},
+        },
+        transport::Answer,
+    },
+    util::error::chain,
 };
 use std::collections::BTreeMap;
 use wildmatch::WildMatch;
@@ -26,7 +25,7 @@ const NOT_FOUND_TEXT: &str = "resource not found";
 
 /// By which interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     /// 3.x: the list has md5s, and each text is asked for.
     AdminV3,
     /// 1.x and 2.x: the list has the texts.
@@ -35,25 +34,25 @@ pub(super) enum Way {
 
 /// One text in a list: its md5 or its content.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Listed {
+pub(crate) enum Listed {
     Md5(Option<Text>),
     Text(Text),
 }
 
 /// A list, by dataId.
-pub(super) type List = BTreeMap<Text, Listed>;
+pub(crate) type List = BTreeMap<Text, Listed>;
 
 /// Who is asked, and about what.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'a> {
-    pub(super) registry: &'a Text,
-    pub(super) client: &'a Client,
-    pub(super) namespace: &'a Text,
-    pub(super) group: &'a Text,
+pub(crate) struct Source<'a> {
+    pub(crate) registry: &'a Text,
+    pub(crate) client: &'a Client,
+    pub(crate) namespace: &'a Text,
+    pub(crate) group: &'a Text,
     /// Those of dataIds.
-    pub(super) patterns: &'a [WildMatch],
-    pub(super) page_size: usize,
-    pub(super) concurrency: usize,
+    pub(crate) patterns: &'a [WildMatch],
+    pub(crate) page_size: usize,
+    pub(crate) concurrency: usize,
 }
 
 impl Way {
@@ -82,56 +81,54 @@ impl Way {
         }
     }
 
-    fn page<'a>(self, url: &str, body: &'a [u8]) -> Result<wire::Page<'a>, error::Error> {
+    fn page<'a>(self, url: &str, body: &'a [u8]) -> Result<wire::Page<'a>, Error> {
         match self {
-            Way::AdminV3 => nacos::enveloped(url, body),
-            Way::ConfigsV1 => nacos::bare(url, body),
+            Way::AdminV3 => json::enveloped(url, body),
+            Way::ConfigsV1 => json::bare(url, body),
         }
     }
 }
 
 impl Source<'_> {
     /// All texts of the group, by the interface that worked last or else by the best that works.
-    pub(super) async fn list(&self, known: Option<Way>) -> Result<(Way, List), Error> {
+    pub(crate) async fn list(&self, known: Option<Way>) -> Result<(Way, List), Error> {
         let mut tried = Vec::new();
         for way in known.map_or(Way::ALL.to_vec(), |way| vec![way]) {
             match self.list_by(way).await {
-                Err(Error::Nacos(error)) if known.is_none() && error.is_not_offered() => {
-                    tried.push(chain(&error).to_string())
-                }
+                Err(error) if known.is_none() && error.is_not_offered() => tried.push(chain(&error)),
                 outcome => return outcome.map(|list| (way, list)),
             }
         }
-        Err(Error::NoWay { group: self.group.clone(), tried: tried.join("; ") })
+        Err(Error::NoConfigList { group: self.group.clone(), tried: tried.join("; ") })
     }
 
     /// One text, from a server whose list has none; `None` if it says that there is none.
-    pub(super) async fn text(&self, name: &Text) -> Result<Option<Text>, Error> {
+    pub(crate) async fn text(&self, name: &Text) -> Result<Option<Text>, Error> {
         let way = Way::AdminV3;
         let read = |answer: Answer| {
-            nacos::enveloped::<wire::Content<'_>>(&answer.url, &answer.body).map(|found| found.content.into())
+            json::enveloped::<wire::Content<'_>>(&answer.url, &answer.body).map(|found| found.content.into())
         };
         match self.ask(way, way.one(), &[("dataId", name)]).await.and_then(read) {
             Ok(text) => Ok(Some(text)),
             Err(error) if says_nothing_there(&error) => Ok(None),
-            Err(source) => Err(Error::One { name: name.clone(), source }),
+            Err(source) => Err(Error::Manifest { name: name.clone(), source: Box::new(source) }),
         }
     }
 
     /// Whether the server says, asked for it by itself, that there is no such text.
-    pub(super) async fn is_gone(&self, way: Way, name: &Text) -> Result<bool, Error> {
+    pub(crate) async fn is_gone(&self, way: Way, name: &Text) -> Result<bool, Error> {
         if way == Way::AdminV3 {
             return Ok(self.text(name).await?.is_none()); // said with status 200
         }
         match self.ask(way, way.one(), &[("dataId", name)]).await {
             Ok(_) => Ok(false),
             Err(error) if says_nothing_there(&error) => Ok(true),
-            Err(source) => Err(Error::One { name: name.clone(), source }),
+            Err(source) => Err(Error::Manifest { name: name.clone(), source: Box::new(source) }),
         }
     }
 
     async fn list_by(&self, way: Way) -> Result<List, Error> {
-        paged::whole("texts", way.list(), |number| self.page(way, number)).await
+        pages::whole("texts", way.list(), |number| self.page(way, number)).await
     }
 
     async fn page(&self, way: Way, number: usize) -> Result<Page<Text, Listed>, Error> {
@@ -145,17 +142,17 @@ impl Source<'_> {
         Ok(Page { entries, shown, total })
     }
 
-    async fn ask(&self, way: Way, path: &str, more: &[(&str, &str)]) -> Result<Answer, error::Error> {
+    async fn ask(&self, way: Way, path: &str, more: &[(&str, &str)]) -> Result<Answer, Error> {
         let (namespace_key, group_key) = way.keys();
         let namespace = self.called(way);
         let mut query = vec![(namespace_key, namespace), (group_key, &**self.group)];
         query.extend(more);
         let question = Question { path, query: &query, config: Some((namespace, self.group)), wait: None };
-        self.client.ask(&question).await
+        self.client.http.ask(&question).await
     }
 
     /// What the server calls the namespace there.
-    pub(super) fn called(&self, way: Way) -> &str {
+    pub(crate) fn called(&self, way: Way) -> &str {
         match way {
             Way::AdminV3 => self.namespace,
             Way::ConfigsV1 => tenant(self.namespace),
@@ -173,10 +170,10 @@ fn entry(way: Way, item: wire::Item<'_>) -> Result<(Text, Listed), Error> {
 }
 
 /// Only these words of Nacos' own mean that there is no such text; a bare 404 may be a gateway's.
-fn says_nothing_there(error: &error::Error) -> bool {
+fn says_nothing_there(error: &Error) -> bool {
     match error {
-        error::Error::Refused { code, .. } => *code == NOT_FOUND,
-        error::Error::Http(error) => {
+        Error::Refused { code, .. } => *code == NOT_FOUND,
+        Error::Http(error) => {
             error.said_with(404).is_some_and(|said| said.contains(NOT_EXIST) || said.contains(NOT_FOUND_TEXT))
         }
         _ => false,

@@ -24,28 +24,28 @@
 //!   `tenant` and `group` of the query. 3.x has it while `nacos.core.api.compatibility.client.enabled` is set.
 //! - Without the plugin that encrypts them, texts of `cipher-` dataIds are kept as they are; lists of 2.x never tell which.
 
-mod error;
+mod config_listen;
 mod list;
-mod listen;
 mod read;
+mod watched;
 mod wire;
 
 use super::{
-    client::Client,
+    api::namespaces::Namespaces,
     config::{Config, Manifests},
-    namespaces::Namespaces,
+    error::Error,
+    transport::Client,
 };
 use crate::{
     model::Text,
     registry::{
         ManifestUpdate, Metrics, Scope,
-        backoff::{Backoff, jittered},
-        chain,
+        outbox::{Closed, Outbox},
     },
+    util::backoff::{Backoff, jittered},
 };
-use error::Error;
+use config_listen::Listener;
 use list::Source;
-use listen::Listener;
 use read::{Memory, Reading};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::sleep};
@@ -59,10 +59,6 @@ const REST: Duration = Duration::from_millis(100);
 const MAX_REST: Duration = Duration::from_secs(2);
 /// What the server contradicts itself about is looked at again within this time.
 const UNSETTLED: Duration = Duration::from_millis(500);
-
-/// Nobody listens any more.
-#[derive(Debug)]
-struct Closed;
 
 /// How a round went.
 #[derive(Debug, Default)]
@@ -84,14 +80,13 @@ struct Reader {
     manifests: Manifests,
     patterns: Vec<WildMatch>,
     client: Arc<Client>,
-    out: mpsc::Sender<ManifestUpdate>,
+    outbox: Outbox<ManifestUpdate>,
     namespaces: Namespaces,
-    told: Option<Vec<Scope>>,
     memory: BTreeMap<Text, Memory>,
 }
 
 /// Reads them until nobody listens.
-pub(super) async fn run(
+pub(crate) async fn run(
     registry: Text,
     config: Config,
     manifests: Manifests,
@@ -103,8 +98,9 @@ pub(super) async fn run(
     let listener = Listener::start(registry.clone(), group, settings, asking, metrics);
     let mut pace = Pace::new(config.period.max(Config::MIN_PERIOD));
     let patterns = manifests.data_ids.iter().map(|pattern| WildMatch::new(pattern)).collect();
-    let (namespaces, told, memory) = Default::default();
-    let mut reader = Reader { registry, config, manifests, patterns, client, out, namespaces, told, memory };
+    let (namespaces, memory) = Default::default();
+    let mut reader =
+        Reader { registry, config, manifests, patterns, client, outbox: Outbox::new(out), namespaces, memory };
     let mut called = false;
     loop {
         let Ok(round) = reader.round().await else { return };
@@ -118,7 +114,7 @@ pub(super) async fn run(
             () = sleep(wait) => false,
             // A server that fails is left alone, whatever it says.
             () = word, if round.good => true,
-            () = reader.out.closed() => return,
+            () = reader.outbox.closed() => return,
         };
     }
 }
@@ -167,18 +163,18 @@ impl Pace {
 }
 
 impl Reader {
-    /// Reads everything once and tells it.
+    /// Reads everything once and sends it.
     async fn round(&mut self) -> Result<Round, Closed> {
         let mut round = Round { settled: true, ..Round::default() };
         let namespaces = match self.namespaces().await {
             Ok(namespaces) => namespaces,
             Err(error) => {
                 round.note(&error);
-                self.send(ManifestUpdate::Failed(None, chain(&error))).await?;
+                self.outbox.failed(None, &error).await?;
                 return Ok(round);
             }
         };
-        self.tell_scopes(&namespaces).await?;
+        self.send_scopes(&namespaces).await?;
         for (namespace, wrong) in namespaces {
             let mut memory = self.memory.remove(&namespace).unwrap_or_default();
             let outcome = match wrong {
@@ -186,28 +182,26 @@ impl Reader {
                 None => self.source(&namespace).read(&mut memory).await,
             };
             let scope = Scope(namespace.clone());
-            let update = match outcome {
+            match outcome {
                 Ok(Reading { settled, changed }) => {
                     round.good = true;
                     round.settled &= settled;
                     round.changed |= changed;
-                    ManifestUpdate::Listed(scope, memory.manifests())
+                    self.outbox.send(ManifestUpdate::Listed(scope, memory.manifests())).await?;
                 }
                 Err(error) => {
                     round.note(&error);
-                    ManifestUpdate::Failed(Some(scope), chain(&error))
+                    self.outbox.failed(Some(scope), &error).await?;
                 }
-            };
+            }
             self.memory.insert(namespace, memory);
-            self.send(update).await?;
         }
         Ok(round)
     }
 
     async fn namespaces(&mut self) -> Result<Vec<(Text, Option<Error>)>, Error> {
-        self.client.find_servers().await?;
-        let found = self.namespaces.wanted(&self.config, &self.client).await?;
-        Ok(found.into_iter().map(|(id, wrong)| (id, wrong.map(Error::from))).collect())
+        self.client.http.find_servers().await?;
+        self.namespaces.wanted(&self.config, &self.client).await
     }
 
     fn source<'a>(&'a self, namespace: &'a Text) -> Source<'a> {
@@ -217,19 +211,11 @@ impl Reader {
     }
 
     /// What was read of a namespace that is no longer meant is forgotten.
-    async fn tell_scopes(&mut self, namespaces: &[(Text, Option<Error>)]) -> Result<(), Closed> {
+    async fn send_scopes(&mut self, namespaces: &[(Text, Option<Error>)]) -> Result<(), Closed> {
         let mut scopes: Vec<Scope> = namespaces.iter().map(|(id, _)| Scope(id.clone())).collect();
         scopes.sort();
         self.memory.retain(|id, _| scopes.iter().any(|Scope(scope)| scope == id));
-        if self.told.as_ref() != Some(&scopes) {
-            self.told = Some(scopes.clone());
-            self.send(ManifestUpdate::Scopes(scopes)).await?;
-        }
-        Ok(())
-    }
-
-    async fn send(&self, update: ManifestUpdate) -> Result<(), Closed> {
-        self.out.send(update).await.map_err(|_| Closed)
+        self.outbox.scopes(scopes).await
     }
 }
 

@@ -4,11 +4,13 @@
 //! server that lags behind its own list, or whose md5s are of something else, delays a change and never loses one.
 
 use super::{
-    super::push::Texts,
-    error::Error,
     list::{List, Listed, Source, Way},
+    watched::Texts,
 };
-use crate::model::{Manifest, ManifestId, Text};
+use crate::{
+    model::{Manifest, ManifestId, Text},
+    registry::nacos::error::Error,
+};
 use futures_util::{StreamExt, stream};
 use std::{collections::BTreeMap, sync::Arc};
 use tracing::warn;
@@ -22,7 +24,7 @@ const ENCRYPTED: &str = "cipher-";
 
 /// What is remembered of a namespace.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     way: Option<Way>,
     /// What the server called the namespace when it was last read.
     tenant: Option<Text>,
@@ -43,16 +45,16 @@ struct Held {
 
 /// How it went.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     /// The server's list and its texts agree.
-    pub(super) settled: bool,
+    pub(crate) settled: bool,
     /// Something is other than before.
-    pub(super) changed: bool,
+    pub(crate) changed: bool,
 }
 
 impl Memory {
     /// As they are to be told.
-    pub(super) fn manifests(&self) -> Vec<Arc<Manifest>> {
+    pub(crate) fn manifests(&self) -> Vec<Arc<Manifest>> {
         self.held.values().map(|held| held.manifest.clone()).collect()
     }
 
@@ -64,7 +66,7 @@ impl Memory {
     }
 
     /// What is to be listened to.
-    pub(super) fn texts(&self, namespace: &Text) -> Texts {
+    pub(crate) fn texts(&self, namespace: &Text) -> Texts {
         Texts { tenant: self.tenant.as_ref().unwrap_or(namespace).clone(), md5s: self.md5s() }
     }
 
@@ -76,9 +78,10 @@ impl Memory {
 
 impl Source<'_> {
     /// Everything that is meant in the namespace.
-    pub(super) async fn read(&self, memory: &mut Memory) -> Result<Reading, Error> {
+    pub(crate) async fn read(&self, memory: &mut Memory) -> Result<Reading, Error> {
         let outcome = self.compare(memory).await;
-        if outcome.as_ref().is_err_and(Error::asks_again) {
+        // Another interface may be there now.
+        if outcome.as_ref().is_err_and(|error| error.is_server_lost() || error.is_not_offered()) {
             memory.way = None;
         }
         outcome
@@ -126,7 +129,7 @@ impl Source<'_> {
     fn meant(&self, mut list: List, memory: &mut Memory) -> Result<List, Error> {
         list.retain(|name, _| self.patterns.iter().any(|pattern| pattern.matches(name)));
         if list.len() > MAX_MANIFESTS {
-            return Err(Error::TooMany { count: list.len(), max: MAX_MANIFESTS });
+            return Err(Error::TooManyManifests { count: list.len(), max: MAX_MANIFESTS });
         }
         memory.left_out.retain(|name, _| list.contains_key(name));
         list.retain(|name, _| {

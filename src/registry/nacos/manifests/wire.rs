@@ -8,30 +8,30 @@ use std::borrow::Cow;
 /// A page of a list.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Page<'a> {
-    pub(super) total_count: usize,
+pub(crate) struct Page<'a> {
+    pub(crate) total_count: usize,
     #[serde(borrow)]
-    pub(super) page_items: Vec<Item<'a>>,
+    pub(crate) page_items: Vec<Item<'a>>,
 }
 
 /// A text in a list. Servers up to 2.x write the content and no md5, 3.x the md5 and no content.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Item<'a> {
+pub(crate) struct Item<'a> {
     #[serde(borrow)]
-    pub(super) data_id: Cow<'a, str>,
+    pub(crate) data_id: Cow<'a, str>,
     #[serde(borrow, alias = "groupName")]
-    pub(super) group: Cow<'a, str>,
+    pub(crate) group: Cow<'a, str>,
     #[serde(borrow, default)]
-    pub(super) md5: Option<Cow<'a, str>>,
+    pub(crate) md5: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
-    pub(super) content: Option<Cow<'a, str>>,
+    pub(crate) content: Option<Cow<'a, str>>,
 }
 
 /// A text, asked for by itself.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Content<'a> {
+pub(crate) struct Content<'a> {
     #[serde(borrow)]
-    pub(super) content: Cow<'a, str>,
+    pub(crate) content: Cow<'a, str>,
 }

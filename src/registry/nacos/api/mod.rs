@@ -1,0 +1,9 @@
+//! What Nacos' interfaces are asked, and how their answers are written: paths, pages, JSON forms.
+
+mod by_grpc;
+mod interface;
+pub(crate) mod namespaces;
+pub(crate) mod pages;
+pub(crate) mod wire;
+
+pub(crate) use interface::{Api, named};

@@ -1,0 +1,117 @@
+//! Which namespaces are meant: ids, names, or patterns for either, as the server lists them now.
+
+use super::wire;
+use crate::{
+    model::Text,
+    registry::nacos::{
+        config::{self, Config},
+        error::Error,
+        name::{self, PUBLIC},
+        transport::{Client, json},
+    },
+    util::error::chain,
+};
+use std::collections::HashMap;
+use tracing::debug;
+use wildmatch::WildMatch;
+
+/// A namespace's id, and why it cannot be read if it is named and not there.
+pub(crate) type Found = (Text, Option<Error>);
+
+/// The ids that the configured names have had: one that is removed is still known by its id.
+#[derive(Debug, Default)]
+pub(crate) struct Namespaces(HashMap<Text, Text>);
+
+impl Namespaces {
+    /// Those that are meant, by id, each once. The public one exists on every server, and the list of namespaces may be
+    /// forbidden: then what is configured is taken for ids.
+    pub(crate) async fn wanted(&mut self, config: &Config, client: &Client) -> Result<Vec<Found>, Error> {
+        let named = match &config.namespaces {
+            config::Namespaces::All => {
+                return Ok(list(client).await?.into_iter().map(|n| (n.id, None)).collect());
+            }
+            config::Namespaces::Named(named) => named,
+        };
+        let public = |name: &Text| name.is_empty() || **name == *PUBLIC;
+        if named.iter().all(public) {
+            return Ok(vec![(PUBLIC.into(), None)]);
+        }
+        let listed = match list(client).await {
+            Ok(listed) => listed,
+            Err(error @ Error::NoNamespaceList(_)) if !named.iter().any(is_pattern) => {
+                debug!(%error, "Taking the configured namespaces for ids.");
+                let id = |name: &Text| if public(name) { PUBLIC.into() } else { self.known(name) };
+                return Ok(named.iter().map(|name| (id(name), None)).collect());
+            }
+            Err(error) => return Err(error),
+        };
+        let mut found: Vec<Found> = Vec::new();
+        for name in named {
+            match () {
+                () if public(name) => found.push((PUBLIC.into(), None)),
+                () if is_pattern(name) => found.extend(matching(name, &listed)),
+                () => found.push(self.resolve(name, &listed)),
+            }
+        }
+        found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        found.dedup_by(|(a, _), (b, _)| a == b);
+        Ok(found)
+    }
+
+    /// By id, then by name. One that is gone keeps the id that it had, under which it is known.
+    fn resolve(&mut self, name: &Text, listed: &[Namespace]) -> Found {
+        let found = listed.iter().find(|n| n.id == *name).or_else(|| listed.iter().find(|n| n.name == *name));
+        if let Some(namespace) = found {
+            self.0.insert(name.clone(), namespace.id.clone());
+            return (namespace.id.clone(), None);
+        }
+        let there: Vec<String> = listed.iter().map(|n| format!("{} ({})", n.id, n.name)).collect();
+        let error = Error::NoNamespace { name: name.to_string(), known: there.join(", ") };
+        (self.known(name), Some(error))
+    }
+
+    fn known(&self, name: &Text) -> Text {
+        self.0.get(name).unwrap_or(name).clone()
+    }
+}
+
+fn is_pattern(name: &Text) -> bool {
+    name.contains(['*', '?'])
+}
+
+/// Those whose id or name fits. There may be none today and some tomorrow.
+fn matching(pattern: &Text, listed: &[Namespace]) -> impl Iterator<Item = Found> {
+    let pattern = WildMatch::new(pattern);
+    let fits = move |n: &&Namespace| pattern.matches(&n.id) || pattern.matches(&n.name);
+    listed.iter().filter(fits).map(|n| (n.id.clone(), None))
+}
+
+/// A namespace of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Namespace {
+    id: Text,
+    name: Text,
+}
+
+/// The namespaces; the public one always has the id `public`.
+async fn list(client: &Client) -> Result<Vec<Namespace>, Error> {
+    let mut tried = Vec::new();
+    for path in ["/v3/admin/core/namespace/list", "/v1/console/namespaces", "/v2/console/namespace/list"] {
+        let listed = match client.http.get(path, &[]).await {
+            Ok(answer) => json::enveloped::<Vec<wire::Namespace>>(&answer.url, &answer.body),
+            Err(error) => Err(error),
+        };
+        match listed {
+            Ok(list) if list.is_empty() => return Err(Error::NoNamespaces),
+            Ok(list) => return Ok(list.into_iter().map(shown).collect()),
+            Err(error) if error.is_not_offered() => tried.push(chain(&error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::NoNamespaceList(tried.join("; ")))
+}
+
+fn shown(listed: wire::Namespace) -> Namespace {
+    let id: Text = name::namespace(listed.namespace.as_deref()).into();
+    Namespace { name: listed.namespace_show_name.map_or_else(|| id.clone(), Text::from), id }
+}

@@ -1,0 +1,180 @@
+//! Nacos' JSON about services and namespaces, as the servers really write it.
+//!
+//! What makes a list a list is required (`pageItems`, `doms`, `hosts`): an error's JSON must never read as an empty list.
+//! Everything else is optional; `null` and absent are the same.
+
+use crate::model::Fraction;
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::{Value, value::RawValue};
+use std::{borrow::Cow, collections::BTreeMap};
+
+/// A page of the bulk list of 3.x.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Page<'a> {
+    pub(crate) total_count: usize,
+    #[serde(borrow)]
+    pub(crate) page_items: Vec<&'a RawValue>,
+}
+
+/// What a service is called in a bulk list.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Named<'a> {
+    #[serde(borrow)]
+    pub(crate) service_name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(crate) group_name: Option<Cow<'a, str>>,
+}
+
+/// What a service is called in a list of names.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Short<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    group_name: Option<Cow<'a, str>>,
+}
+
+impl<'a> From<Short<'a>> for Named<'a> {
+    fn from(short: Short<'a>) -> Self {
+        Named { service_name: short.name, group_name: short.group_name }
+    }
+}
+
+/// A page of the names of 3.x.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NamePage<'a> {
+    pub(crate) total_count: usize,
+    #[serde(borrow)]
+    pub(crate) page_items: Vec<Short<'a>>,
+}
+
+/// A page of the names of 2.x.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OldNamePage<'a> {
+    pub(crate) count: usize,
+    #[serde(borrow)]
+    pub(crate) service_list: Vec<Short<'a>>,
+}
+
+/// The rest of a service in a bulk list. 2.x and 3.x write protectThreshold 0.0 here whatever it is: it is not read.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Detail<'a> {
+    #[serde(borrow, default)]
+    pub(crate) cluster_map: Option<BTreeMap<String, Option<Cluster<'a>>>>,
+    #[serde(default)]
+    pub(crate) metadata: Option<BTreeMap<String, Value>>,
+}
+
+/// A cluster of a service's instances.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Cluster<'a> {
+    #[serde(borrow, default)]
+    pub(crate) hosts: Option<Vec<&'a RawValue>>,
+}
+
+/// An instance. `valid` is what v1's bulk list calls healthy; `clusterName` stands only in lists of instances.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Instance {
+    pub(crate) ip: String,
+    pub(crate) port: i64,
+    #[serde(default)]
+    pub(crate) weight: Option<f64>,
+    #[serde(default)]
+    pub(crate) healthy: Option<bool>,
+    #[serde(default)]
+    pub(crate) valid: Option<bool>,
+    #[serde(default)]
+    pub(crate) enabled: Option<bool>,
+    #[serde(default)]
+    pub(crate) cluster_name: Option<String>,
+    #[serde(default)]
+    pub(crate) metadata: Option<BTreeMap<String, Value>>,
+}
+
+/// A page of v1's list of names, and of v2's.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Names {
+    pub(crate) count: usize,
+    #[serde(alias = "services", alias = "serviceNames")]
+    pub(crate) doms: Vec<String>,
+}
+
+/// The instances of one service in v1 and v2.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Instances<'a> {
+    #[serde(borrow)]
+    pub(crate) hosts: &'a RawValue,
+    #[serde(default)]
+    pub(crate) reach_protection_threshold: bool,
+}
+
+/// A service's own settings.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Settings {
+    pub(crate) protect_threshold: f64,
+}
+
+/// The same, with all that a bulk list shows but the instances.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ClusteredSettings {
+    pub(crate) protect_threshold: f64,
+    #[serde(alias = "clusterMap")]
+    pub(crate) clusters: Clusters,
+    #[serde(default)]
+    pub(crate) metadata: Option<BTreeMap<String, Value>>,
+}
+
+/// The clusters of a service: a list of 1.x and 2.x, a map of 3.x.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Clusters {
+    List(Vec<NamedCluster>),
+    Map(BTreeMap<String, IgnoredAny>),
+}
+
+/// A cluster in a list.
+#[derive(Debug, Deserialize)]
+pub(crate) struct NamedCluster {
+    name: String,
+}
+
+impl Clusters {
+    pub(crate) fn names(self) -> Vec<String> {
+        match self {
+            Clusters::List(list) => list.into_iter().map(|cluster| cluster.name).collect(),
+            Clusters::Map(map) => map.into_keys().collect(),
+        }
+    }
+}
+
+/// The instances of a cluster in 1.x and 2.x.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ClusterPage<'a> {
+    #[serde(borrow)]
+    pub(crate) list: Vec<&'a RawValue>,
+    pub(crate) count: usize,
+}
+
+/// Nacos does not check what people set: beyond 1 everything is protected, as at 1.
+pub(crate) fn threshold(set: f64) -> Fraction {
+    Fraction::new(set.clamp(0.0, 1.0)).unwrap_or(Fraction::ZERO)
+}
+
+/// A namespace. 2.x writes the public one's id as "".
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Namespace {
+    pub(crate) namespace: Option<String>,
+    #[serde(default)]
+    pub(crate) namespace_show_name: Option<String>,
+}

@@ -1,0 +1,240 @@
+//! Hears from the server that something may have changed: by gRPC, else by requests that the server holds back until then
+//! (1.x, `mode: poll`, or no way to the gRPC port). Where neither can be had, who asks is told nothing, and lists are all.
+//!
+//! It is one task beside the reading, which tells it what is there and waits for a word. A word may come twice, or for
+//! nothing; the reading sees to it that this costs little.
+
+mod by_grpc;
+
+use super::watched::Watched;
+use crate::{
+    model::Text,
+    registry::{
+        Metrics,
+        nacos::{
+            config::{Config, Mode},
+            error::Error,
+            name::tenant,
+            transport::{Client, Question},
+        },
+    },
+    util::{backoff::Backoff, error::chain},
+};
+use by_grpc::Listening;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument, debug, info, warn};
+
+/// Where a request waits for a change.
+const LISTENER: &str = "/v1/cs/configs/listener";
+/// How long the server holds a request back, at least: it takes no less for an answer. A connection that is cut without a
+/// word is noticed by so much and the timeout.
+const HELD: Duration = Duration::from_secs(10);
+/// Texts in one such request.
+const AT_ONCE: usize = 1000;
+/// What has changed is read before it is asked for again, or this is over.
+const READ: Duration = Duration::from_secs(2);
+/// A server without gRPC may have it later.
+const GRPC_AGAIN: Duration = Duration::from_secs(60);
+
+/// Listens until it is dropped.
+pub(crate) struct Listener {
+    watched: watch::Sender<Arc<Watched>>,
+    changed: Arc<Notify>,
+    _task: AbortOnDropHandle<()>,
+}
+
+struct Worker {
+    registry: Text,
+    group: Text,
+    config: Config,
+    client: Arc<Client>,
+    metrics: Metrics,
+    watched: watch::Receiver<Arc<Watched>>,
+    changed: Arc<Notify>,
+    /// The trouble that was last logged.
+    logged: Option<Text>,
+}
+
+impl Listener {
+    pub(crate) fn start(registry: Text, group: Text, config: Config, client: Arc<Client>, metrics: Metrics) -> Self {
+        let (sender, watched) = watch::channel(Arc::default());
+        let changed = Arc::new(Notify::new());
+        let worker =
+            Worker { registry, group, config, client, metrics, watched, changed: changed.clone(), logged: None };
+        let task = tokio::spawn(worker.run().in_current_span());
+        Listener { watched: sender, changed, _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// This is what is there.
+    pub(crate) fn watch(&self, watched: Watched) {
+        self.watched.send_if_modified(|before| {
+            let other = **before != watched;
+            if other {
+                *before = Arc::new(watched);
+            }
+            other
+        });
+    }
+
+    /// Waits until something may have changed since the last time.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+}
+
+impl Worker {
+    /// Never ends.
+    async fn run(mut self) {
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+        // Until the first list there is nothing to listen to.
+        while self.watched.borrow().is_empty() {
+            if self.watched.changed().await.is_err() {
+                return;
+            }
+        }
+        loop {
+            let mut heard = false;
+            if self.config.mode != Mode::Poll {
+                heard = self.by_grpc().await;
+            }
+            if !heard && self.config.mode != Mode::Push {
+                heard = self.by_http().await;
+            }
+            if heard {
+                backoff.reset();
+            }
+            sleep(backoff.next()).await;
+        }
+    }
+
+    /// Each server once, by gRPC; whether one was listened to.
+    async fn by_grpc(&mut self) -> bool {
+        let mut any = false;
+        for server in self.client.http.servers() {
+            let was_up = AtomicBool::new(false);
+            let listening = Listening {
+                config: &self.config,
+                client: &self.client,
+                group: &self.group,
+                watched: self.watched.clone(),
+                connected: &|| {
+                    was_up.store(true, Ordering::Relaxed);
+                    info!(registry = %self.registry, %server, "Nacos says when manifests change.");
+                    self.changed.notify_one();
+                },
+                changed: &|| self.note_changed(),
+            };
+            let error = listening.session(&server).await;
+            let was_up = was_up.into_inner();
+            any |= was_up;
+            // That there is no gRPC is no trouble yet.
+            if was_up || self.config.mode == Mode::Push || !error.is_grpc_not_spoken() {
+                self.note_trouble(chain(&error).into());
+            }
+        }
+        any
+    }
+
+    /// By requests that the server holds back; whether it took them. Now and then gRPC is tried again.
+    async fn by_http(&mut self) -> bool {
+        let started = Instant::now();
+        let outcome = if self.config.mode == Mode::Poll {
+            self.wait_again_and_again().await
+        } else {
+            match timeout(GRPC_AGAIN, self.wait_again_and_again()).await {
+                Ok(outcome) => outcome,
+                Err(_) => return true,
+            }
+        };
+        match outcome {
+            Err(error) if error.is_not_offered() => {
+                debug!(registry = %self.registry, error = %chain(&error), "Nacos does not say when manifests change.");
+            }
+            Err(error) => self.note_trouble(chain(&error).into()),
+            Ok(()) => {}
+        }
+        started.elapsed() >= HELD
+    }
+
+    async fn wait_again_and_again(&self) -> Result<(), Error> {
+        let mut watched = self.watched.clone();
+        loop {
+            let target = watched.borrow_and_update().clone();
+            let changed = tokio::select! {
+                outcome = self.wait(&target) => outcome?,
+                still = watched.changed() => if still.is_ok() { continue } else { return Ok(()) },
+            };
+            if changed {
+                self.note_changed();
+                // Unless it is read first, the same answer comes at once.
+                if let Ok(Err(_)) = timeout(READ, watched.changed()).await {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Whether something of it has changed, as soon as it has, or none of it for a while.
+    async fn wait(&self, watched: &Watched) -> Result<bool, Error> {
+        let mut asked = FuturesUnordered::new();
+        for (namespace, texts) in watched {
+            let texts: Vec<_> = texts.md5s.iter().collect();
+            for some in texts.chunks(AT_ONCE) {
+                asked.push(self.wait_for(namespace, self.listed(namespace, some)));
+            }
+        }
+        if asked.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        while let Some(outcome) = asked.next().await {
+            if outcome? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn wait_for(&self, namespace: &str, listed: String) -> Result<bool, Error> {
+        let tenant = tenant(namespace);
+        // What rights are needed follows from these, and not from what is listed.
+        let query = [("tenant", tenant), ("group", &*self.group)];
+        let form = [("Listening-Configs", &*listed)];
+        let config = Some((tenant, &*self.group));
+        let question = Question { path: LISTENER, query: &query, config, wait: Some((&form, HELD)) };
+        let answer = self.client.http.ask(&question).await?;
+        Ok(!answer.body.trim_ascii().is_empty())
+    }
+
+    /// As Nacos wants it: name, group, md5 and namespace between bytes 2, each followed by a byte 1.
+    fn listed(&self, namespace: &str, texts: &[(&Text, &Text)]) -> String {
+        let tenant = match tenant(namespace) {
+            "" => String::new(),
+            id => format!("\u{2}{id}"),
+        };
+        texts.iter().map(|(name, md5)| format!("{name}\u{2}{}\u{2}{md5}{tenant}\u{1}", self.group)).collect()
+    }
+
+    fn note_changed(&self) {
+        self.metrics.push(&self.registry);
+        self.changed.notify_one();
+    }
+
+    fn note_trouble(&mut self, why: Text) {
+        if self.logged.as_ref() != Some(&why) {
+            warn!(registry = %self.registry, %why, "Nacos does not say when manifests change; they are looked at each `period`.");
+            self.logged = Some(why);
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Between two rounds ([`Phase::Following`]): what is pushed is read and sent; thresholds, which nobody pushes, are looked at
+//! with every period, and so are names, or less often where the server sends names that come. Without push it is only a wait.
+//!
+//! Here nothing is ever sent as gone: a service that is not found or reported to be gone, or a list that has other names, makes
+//! the next round come early, and its list is the proof.
+
+use super::{
+    list_bulk::Listed,
+    reader::{Phase, Reader},
+    target::{Known, Target},
+};
+use crate::{
+    model::{Service, ServiceId, Text},
+    registry::{
+        Update,
+        nacos::{
+            api::Api,
+            config::Mode,
+            error::Error,
+            subscribe::{Push, patterns},
+        },
+        outbox::Closed,
+    },
+    util::{backoff::jittered, error::chain},
+};
+use futures_util::{StreamExt, stream};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+use tracing::debug;
+
+/// With more changes at once the whole list is the smaller question.
+const ONE_BY_ONE: usize = 16;
+/// Where the server says which services come and go, from one list of names to the next: it is what makes up for a word
+/// that was lost.
+const NAMES: Duration = Duration::from_secs(60);
+/// Within this time a list follows upon the word that a service is gone: not sooner, as there may be many such words.
+const SOON: Duration = Duration::from_secs(5);
+
+/// What has become of services that may have changed.
+#[derive(Default)]
+struct Found {
+    services: Vec<Arc<Service>>,
+    /// Some were not there, or could not be read.
+    incomplete: bool,
+}
+
+impl Reader {
+    /// Waits until everything is to be read again: after `wait`, unless everything is pushed.
+    pub(super) async fn follow(&mut self, wait: Duration) -> Result<(), Closed> {
+        let Some(push) = self.push.take() else {
+            sleep(wait).await;
+            return Ok(());
+        };
+        let outcome = self.follow_push(&push, wait).await;
+        self.push = Some(push);
+        outcome
+    }
+
+    async fn follow_push(&mut self, push: &Push, wait: Duration) -> Result<(), Closed> {
+        let started = Instant::now();
+        let mut again = !matches!(self.phase, Phase::Following { settled: true, .. });
+        let mut named = started;
+        let mut look = pin!(sleep(wait));
+        push.want(self.ids(), self.patterns());
+        loop {
+            let changes = tokio::select! {
+                changes = push.changed() => Some(changes),
+                () = &mut look => None,
+            };
+            if let Some(changes) = changes {
+                if !self.refresh(changes.services).await? || changes.gone {
+                    again = true;
+                    let soon = Instant::now() + jittered(self.config.period.min(SOON));
+                    let next = soon.min(look.deadline());
+                    look.as_mut().reset(next);
+                }
+                push.want(self.ids(), self.patterns());
+                continue;
+            }
+            if again
+                || started.elapsed() >= self.config.resync
+                || self.phase.api().is_some_and(|api| self.probe.is_due(api))
+            {
+                return Ok(());
+            }
+            if push.covers() {
+                let names = !push.covers_names() || named.elapsed() >= NAMES;
+                if !self.look(names).await? {
+                    return Ok(());
+                }
+                named = if names { Instant::now() } else { named };
+            } else if self.config.mode == Mode::Push {
+                // Without trouble it is being connected, or subscribes to what is new.
+                if let Some(why) = push.trouble() {
+                    self.outbox.failed(None, &Error::NoPush(why)).await?;
+                }
+            } else {
+                return Ok(());
+            }
+            look.set(sleep(jittered(self.config.period)));
+        }
+    }
+
+    /// Patterns that show the names of all that is read.
+    fn patterns(&self) -> BTreeSet<Text> {
+        let mut groups: BTreeMap<&Text, BTreeSet<Text>> = BTreeMap::new();
+        for target in self.known.keys() {
+            let of_namespace = groups.entry(&target.namespace).or_default();
+            match &target.group {
+                Some(group) => drop(of_namespace.insert(group.clone())),
+                None => of_namespace.extend(self.config.groups.iter().cloned()),
+            }
+        }
+        groups.into_iter().flat_map(|(namespace, groups)| patterns(namespace, &groups)).collect()
+    }
+
+    /// All services that are known, also those that could not be read.
+    fn ids(&self) -> BTreeSet<ServiceId> {
+        self.known.values().flat_map(Known::ids).cloned().collect()
+    }
+
+    /// Reads what may have changed and tells what has. `false`: not all could be read. Others than those that are wanted
+    /// may be named here, too.
+    async fn refresh(&mut self, mut ids: BTreeSet<ServiceId>) -> Result<bool, Closed> {
+        let Some(api) = self.phase.api() else { return Ok(false) };
+        let wanted = self.wanted_groups();
+        ids.retain(|id| wanted.matches(id));
+        let mut parts: BTreeMap<Target, Vec<ServiceId>> = BTreeMap::new();
+        for id in ids {
+            let group = (!api.is_bulk()).then(|| id.group.clone());
+            parts.entry(Target { namespace: id.namespace.clone(), group }).or_default().push(id);
+        }
+        let mut whole = true;
+        for (target, ids) in parts {
+            let Some(mut known) = self.known.remove(&target) else { continue };
+            let found = match &target.group {
+                None => self.changed_in_bulk(api, &target, &ids, &mut known).await,
+                Some(_) => self.changed_one_by_one(api, &target, &ids, &mut known).await,
+            };
+            match found {
+                Ok(found) => {
+                    whole &= !found.incomplete;
+                    self.send_changed(&target, found.services, &mut known).await?;
+                }
+                Err(error) => {
+                    debug!(registry = %self.registry, scope = %target.scope(), error = %chain(&error), "Cannot read what was pushed.");
+                    whole = false;
+                }
+            }
+            self.known.insert(target, known);
+        }
+        Ok(whole)
+    }
+
+    async fn changed_in_bulk(
+        &self,
+        api: Api,
+        target: &Target,
+        ids: &[ServiceId],
+        known: &mut Known,
+    ) -> Result<Found, Error> {
+        let source = self.bulk(api, target);
+        let mut found = Found::default();
+        let mut note = |service: Arc<Service>, listed: Listed| {
+            found.services.push(service);
+            known.listed.insert(listed.service.id.clone(), listed);
+        };
+        if ids.len() > ONE_BY_ONE {
+            let mut reading = source.read(&mut known.bulk).await?;
+            let thresholds = self.thresholds(api);
+            for listed in ids.iter().filter_map(|id| reading.services.remove(id)) {
+                note(known.thresholds.apply_to(&thresholds, &listed).await, listed);
+            }
+        } else {
+            let questions: Vec<_> = ids.iter().map(|id| source.one(id)).collect();
+            let mut answers = stream::iter(questions).buffered(self.config.concurrency);
+            while let Some(read) = answers.next().await {
+                match read {
+                    Ok((listed, threshold)) => note(known.thresholds.apply_known(&listed, threshold), listed),
+                    // It may just have gone, and its neighbours have not.
+                    Err(error) => {
+                        debug!(registry = %self.registry, error = %chain(&error), "Cannot read what was pushed.")
+                    }
+                }
+            }
+        }
+        found.incomplete = found.services.len() < ids.len();
+        Ok(found)
+    }
+
+    async fn changed_one_by_one(
+        &self,
+        api: Api,
+        target: &Target,
+        ids: &[ServiceId],
+        known: &mut Known,
+    ) -> Result<Found, Error> {
+        let Some(source) = &self.each(api, target) else { return Ok(Found::default()) };
+        let mut found = Found::default();
+        let last = &known.each;
+        let questions: Vec<_> = ids.iter().map(|id| async move { (id, source.one(id, last).await) }).collect();
+        let mut answers = stream::iter(questions).buffered(self.config.concurrency);
+        let mut fresh = Vec::new();
+        while let Some((id, read)) = answers.next().await {
+            fresh.push((id.clone(), read?));
+        }
+        drop(answers);
+        found.services.extend(fresh.iter().map(|(_, (_, service))| service.clone()));
+        known.each.extend(fresh);
+        Ok(found)
+    }
+
+    /// Looks at what is not pushed, with or without the names. `false`: there are other services now, or it could not be
+    /// seen.
+    async fn look(&mut self, names: bool) -> Result<bool, Closed> {
+        let started = Instant::now();
+        let Some(api) = self.phase.api() else { return Ok(false) };
+        let targets: BTreeSet<Target> = self.known.keys().cloned().collect();
+        for target in targets {
+            let Some(mut known) = self.known.remove(&target) else { continue };
+            let same = if names { self.same_names(api, &target, &known).await } else { Ok(true) };
+            if let (Ok(true), None) = (&same, &target.group) {
+                let services = known.thresholds.apply(&self.thresholds(api), &known.listed).await;
+                self.send_changed(&target, services, &mut known).await?;
+            }
+            self.known.insert(target, known);
+            if !same.is_ok_and(|same| same) {
+                return Ok(false);
+            }
+        }
+        self.outbox.send(Update::Cost(self.client.http.take_cost(started.elapsed()))).await?;
+        Ok(true)
+    }
+
+    async fn same_names(&self, api: Api, target: &Target, known: &Known) -> Result<bool, Error> {
+        let mut names = match self.each(api, target) {
+            Some(source) => source.names().await?,
+            None => self.bulk(api, target).names().await?,
+        };
+        if target.group.is_none() {
+            let wanted = self.wanted_groups();
+            names.retain(|id| wanted.matches(id));
+        }
+        Ok(names.len() == known.services.len() + known.unreadable.len() && known.ids().all(|id| names.contains(id)))
+    }
+
+    async fn send_changed(
+        &self,
+        target: &Target,
+        services: Vec<Arc<Service>>,
+        known: &mut Known,
+    ) -> Result<(), Closed> {
+        for service in services {
+            let sent = known.services.get(&service.id);
+            if sent.is_none_or(|sent| !Arc::ptr_eq(sent, &service) && **sent != *service) {
+                known.unreadable.remove(&service.id);
+                known.services.insert(service.id.clone(), service.clone());
+                self.outbox.send(Update::Applied(target.scope(), service)).await?;
+            }
+        }
+        Ok(())
+    }
+}

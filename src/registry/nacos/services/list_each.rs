@@ -1,0 +1,141 @@
+//! Names of a group's services, then each service by itself: for servers without a bulk list, and users without the right
+//! to one. Such lists show no disabled instances and no thresholds; the server applies those itself, and says so.
+
+use super::convert;
+use crate::{
+    model::{Service, ServiceId, Text},
+    registry::{
+        dubbo,
+        nacos::{
+            api::{
+                Api, named,
+                pages::{self, Page},
+                wire,
+            },
+            error::Error,
+            transport::{Client, json},
+        },
+        transport::Answer,
+    },
+    util::error::chain,
+};
+use futures_util::{StreamExt, stream};
+use serde_json::value::RawValue;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// So many services without any answer, and the server is taken for lost: the others would wait as long each.
+const MAX_UNREACHABLE: usize = 3;
+
+/// What the last round has read: by service, the hash of its bytes.
+pub(crate) type Memory = HashMap<ServiceId, (u64, Arc<Service>)>;
+
+/// A group, whole.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    pub(crate) services: Vec<Arc<Service>>,
+    pub(crate) unreadable: Vec<(ServiceId, Text)>,
+}
+
+/// Who is read, and of what.
+pub(crate) struct Source<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) api: Api,
+    pub(crate) registry: &'a Text,
+    pub(crate) namespace: &'a Text,
+    pub(crate) group: &'a Text,
+    pub(crate) page_size: usize,
+    pub(crate) concurrency: usize,
+}
+
+impl Source<'_> {
+    /// Everything in the group. One service that cannot be read is told apart; the others are not kept waiting for it.
+    pub(crate) async fn read(&self, memory: &mut Memory) -> Result<Reading, Error> {
+        let names = self.names().await?;
+        let count = names.len();
+        let (mut fresh, mut failed, mut unreachable) = (Memory::new(), Vec::new(), 0);
+        {
+            let old = &*memory;
+            let questions: Vec<_> =
+                names.into_iter().map(|id| async move { (self.service(&id, old.get(&id)).await, id) }).collect();
+            let mut answers = stream::iter(questions).buffer_unordered(self.concurrency);
+            while let Some((answer, id)) = answers.next().await {
+                match answer {
+                    Ok(read) => drop(fresh.insert(id, read)),
+                    Err(error) => {
+                        unreachable += usize::from(error.is_unreachable());
+                        if unreachable >= MAX_UNREACHABLE {
+                            return Err(error);
+                        }
+                        failed.push((id, error));
+                    }
+                }
+            }
+        }
+        if fresh.is_empty()
+            && let Some((_, first)) = failed.pop()
+        {
+            return Err(Error::EveryService { count, first: Box::new(first) });
+        }
+        let mut reading = Reading::default();
+        for (id, error) in failed {
+            reading.unreadable.push((id.clone(), chain(&error).into()));
+            // When it can be read again it may well be the same.
+            fresh.extend(memory.remove_entry(&id));
+        }
+        reading.unreadable.sort();
+        let unreadable: BTreeSet<_> = reading.unreadable.iter().map(|(id, _)| id).collect();
+        reading.services =
+            fresh.iter().filter(|(id, _)| !unreadable.contains(id)).map(|(_, (_, s))| s.clone()).collect();
+        reading.services.sort_by(|a, b| a.id.cmp(&b.id));
+        drop(unreadable);
+        *memory = fresh;
+        Ok(reading)
+    }
+
+    /// One service as it is now.
+    pub(crate) async fn one(&self, id: &ServiceId, memory: &Memory) -> Result<(u64, Arc<Service>), Error> {
+        self.service(id, memory.get(id)).await
+    }
+
+    /// All names, each once; read once more if they moved while paging.
+    pub(crate) async fn names(&self) -> Result<BTreeSet<ServiceId>, Error> {
+        let names = pages::whole("services", self.api.list(), |number| self.name_page(number)).await?;
+        Ok(names.into_keys().filter(|id| dubbo::serves(&id.name)).collect())
+    }
+
+    async fn name_page(&self, number: usize) -> Result<Page<ServiceId, ()>, Error> {
+        let (number, size) = (number.to_string(), self.page_size.to_string());
+        let query = [
+            ("namespaceId", &**self.namespace),
+            ("groupName", &**self.group),
+            ("pageNo", &number),
+            ("pageSize", &size),
+        ];
+        let Answer { url, body, .. } = self.api.get(self.client, self.api.list(), &query).await?;
+        let names: wire::Names = self.api.read(&url, &body)?;
+        let entries = names.doms.iter().map(|name| (self.id(name), ())).collect();
+        Ok(Page { entries, shown: names.doms.len(), total: names.count })
+    }
+
+    fn id(&self, name: &str) -> ServiceId {
+        let named = wire::Named { service_name: name.into(), group_name: Some((&**self.group).into()) };
+        convert::id(self.registry, self.namespace, &named)
+    }
+
+    /// One service; the same `Arc` while its instances have the same bytes.
+    async fn service(&self, id: &ServiceId, old: Option<&(u64, Arc<Service>)>) -> Result<(u64, Arc<Service>), Error> {
+        let Answer { url, body, .. } = self.api.get(self.client, self.api.instances(), &named(id)).await?;
+        let list: wire::Instances<'_> = self.api.read(&url, &body)?;
+        // The rest of the answer holds the time of day.
+        let hash = xxh3_64(list.hosts.get().as_bytes()) ^ u64::from(list.reach_protection_threshold);
+        if let Some((_, service)) = old.filter(|(known, _)| *known == hash) {
+            return Ok((hash, service.clone()));
+        }
+        let hosts: Vec<&RawValue> = json::bare(&url, list.hosts.get().as_bytes())?;
+        Ok((hash, Arc::new(convert::asked(id.clone(), &hosts, list.reach_protection_threshold))))
+    }
+}

@@ -1,0 +1,45 @@
+//! Of which scopes the registry consists, also while the interface changes: a namespace is one scope by one interface, and
+//! one for each group by another. Services must not seem to be gone in between, so the scopes of the former interface stay
+//! named until all of those that replace them were read; while one of these fails, so do they.
+
+use super::target::Target;
+use crate::{model::Text, registry::Scope};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The scopes that are named, with their namespaces.
+#[derive(Debug, Default)]
+pub(super) struct Scopes {
+    /// What is read now.
+    read: BTreeMap<Scope, Text>,
+    /// What was read in another way before and is not replaced yet.
+    leaving: BTreeMap<Scope, Text>,
+}
+
+impl Scopes {
+    /// These are read from now on.
+    pub(super) fn read<'a>(&mut self, targets: impl Iterator<Item = &'a Target>) {
+        let read: BTreeMap<Scope, Text> = targets.map(|target| (target.scope(), target.namespace.clone())).collect();
+        let before = std::mem::replace(&mut self.read, read);
+        self.leaving.extend(before);
+        let namespaces: BTreeSet<&Text> = self.read.values().collect();
+        self.leaving.retain(|scope, namespace| !self.read.contains_key(scope) && namespaces.contains(namespace));
+    }
+
+    /// What still stands in for a namespace whose new scopes are not all read.
+    pub(super) fn leaving(&self, namespace: &Text) -> Vec<Scope> {
+        let of_it = self.leaving.iter().filter(|(_, other)| *other == namespace);
+        of_it.map(|(scope, _)| scope.clone()).collect()
+    }
+
+    /// All has been read but what belongs to these namespaces.
+    pub(super) fn replaced(&mut self, failed: &BTreeSet<Text>) {
+        self.leaving.retain(|_, namespace| failed.contains(namespace));
+    }
+
+    /// All names, sorted.
+    pub(super) fn named(&self) -> Vec<Scope> {
+        let mut names: Vec<Scope> = self.read.keys().chain(self.leaving.keys()).cloned().collect();
+        names.sort();
+        names
+    }
+}

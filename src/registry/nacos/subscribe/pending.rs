@@ -1,0 +1,204 @@
+//! What has been pushed and not been read yet: which services may have changed or are new; and whether everything that is
+//! wanted is pushed.
+//!
+//! Changes are a set: however many pushes come while the reader is busy, a service is read once. It is never larger than
+//! the set of services that are wanted, and the names that the server has sent ([`super::names`] bounds them).
+
+use super::names::{Answer, Change, Names, parts};
+use crate::model::{ServiceId, Text};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::Notify;
+
+/// What is to be pushed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) services: Arc<BTreeSet<ServiceId>>,
+    /// Of names, as [`super::patterns`] makes them.
+    pub(super) patterns: Arc<BTreeSet<Text>>,
+}
+
+/// Stands between the push connection, which writes it, and the reader.
+#[derive(Debug)]
+pub(super) struct PushState {
+    registry: Text,
+    state: Mutex<State>,
+    changed: Notify,
+    /// Names have come, so that the server is to be asked whether it has room for more.
+    grown: Notify,
+}
+
+/// What may be other than it was.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// These are to be read; some may be new.
+    pub(crate) services: BTreeSet<ServiceId>,
+    /// A service is said to be gone: only a list shows that it is.
+    pub(crate) gone: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    wanted: Wanted,
+    /// What the connection has subscribed to; nothing while there is none.
+    subscribed: BTreeSet<ServiceId>,
+    /// Of those.
+    namespaces: BTreeSet<Text>,
+    changed: Changes,
+    names: Names,
+    /// Everything wanted is subscribed to.
+    covers: bool,
+    /// Why not.
+    trouble: Option<Text>,
+}
+
+impl PushState {
+    pub(super) fn new(registry: Text) -> Self {
+        PushState { registry, state: Mutex::default(), changed: Notify::new(), grown: Notify::new() }
+    }
+
+    /// Waits until something may have changed, and gives all of it.
+    pub(super) async fn changed(&self) -> Changes {
+        loop {
+            let changed = std::mem::take(&mut self.state().changed);
+            if changed.gone || !changed.services.is_empty() {
+                return changed;
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    /// Whether every change of what is wanted is pushed.
+    pub(super) fn covers(&self) -> bool {
+        self.state().covers
+    }
+
+    /// Why not, if that is known.
+    pub(super) fn trouble(&self) -> Option<Text> {
+        self.state().trouble.clone()
+    }
+
+    /// Whether a new service would be reported at once.
+    pub(super) fn covers_names(&self) -> bool {
+        let state = self.state();
+        state.names.cover(&state.wanted.patterns)
+    }
+
+    /// Something else is wanted now.
+    pub(super) fn wants(&self, wanted: Wanted) {
+        let mut state = self.state();
+        state.covers &= state.wanted.services == wanted.services;
+        state.wanted = wanted;
+    }
+
+    /// What is subscribed to.
+    pub(super) fn subscribed(&self) -> BTreeSet<ServiceId> {
+        self.state().subscribed.clone()
+    }
+
+    /// The connection is lost. What was subscribed to is not any more; what has changed still has.
+    pub(super) fn lost(&self, why: Text) {
+        let mut state = self.state();
+        state.subscribed.clear();
+        state.names = Names::default();
+        (state.covers, state.trouble) = (false, Some(why));
+    }
+
+    /// The end of an attempt to subscribe: what is new may have changed before, so it counts as changed.
+    pub(super) fn subscribe(&self, new: Vec<ServiceId>, gone: &[ServiceId], trouble: Option<Text>) {
+        let mut state = self.state();
+        for id in gone {
+            state.subscribed.remove(id);
+        }
+        state.changed.services.extend(new.iter().cloned());
+        state.subscribed.extend(new);
+        state.namespaces = state.subscribed.iter().map(|id| id.namespace.clone()).collect();
+        (state.covers, state.trouble) = (trouble.is_none(), trouble);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// A push of a service. Without a namespace it may be that of any.
+    pub(super) fn push(&self, namespace: Option<&str>, group: &str, name: &str) {
+        let mut state = self.state();
+        let namespaces: Vec<Text> = match namespace {
+            Some(namespace) => vec![namespace.into()],
+            None => state.namespaces.iter().cloned().collect(),
+        };
+        for namespace in namespaces {
+            let id = ServiceId { registry: self.registry.clone(), namespace, group: group.into(), name: name.into() };
+            if state.subscribed.contains(&id) {
+                state.changed.services.insert(id);
+            }
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// The server says that a service has come or gone, to a watch of one pattern or of any.
+    pub(super) fn name(&self, pattern: Option<&str>, key: &str, change: Change) {
+        let Some((namespace, group, name)) = parts(key) else { return };
+        let (registry, namespace) = (self.registry.clone(), namespace.into());
+        let id = ServiceId { registry, namespace, group: group.into(), name: name.into() };
+        let mut state = self.state();
+        state.names.receive(pattern, key, change);
+        let wanted = state.wanted.services.contains(&id);
+        match change {
+            Change::Added if !wanted => drop(state.changed.services.insert(id)),
+            Change::Deleted if wanted => state.changed.gone = true,
+            _ => return,
+        }
+        drop(state);
+        self.changed.notify_one();
+        self.grown.notify_one();
+    }
+
+    /// The server has sent all names that fit a pattern.
+    pub(super) fn complete(&self, pattern: &str) {
+        self.state().names.complete(pattern);
+        self.grown.notify_one();
+    }
+
+    /// The patterns that are watched and not wanted any more.
+    pub(super) fn unwanted(&self) -> Vec<Text> {
+        let state = self.state();
+        state.names.watched().filter(|pattern| !state.wanted.patterns.contains(*pattern)).cloned().collect()
+    }
+
+    /// The patterns that are wanted and not watched yet, or where the server is to be asked for its room.
+    pub(super) fn to_be_watched(&self) -> Vec<Text> {
+        let state = self.state();
+        let watched: BTreeSet<&Text> = state.names.watched().collect();
+        let due = |pattern: &&Text| !watched.contains(*pattern) || state.names.has_grown(pattern);
+        state.wanted.patterns.iter().filter(due).cloned().collect()
+    }
+
+    /// A pattern is about to be asked for; the names that have come for it so far.
+    pub(super) fn watch(&self, pattern: &Text) -> Vec<Text> {
+        let mut state = self.state();
+        state.names.ask(pattern);
+        state.names.keys(pattern)
+    }
+
+    /// The server has answered. `true`: otherwise than before.
+    pub(super) fn watched(&self, pattern: &Text, answer: Answer) -> bool {
+        self.state().names.answer(pattern, answer)
+    }
+
+    /// A pattern is not watched any more.
+    pub(super) fn unwatched(&self, pattern: &Text) {
+        self.state().names.leave(pattern);
+    }
+
+    /// Waits until names have come.
+    pub(super) async fn grown(&self) {
+        self.grown.notified().await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that runs with the lock held can leave it half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,203 @@
+//! Keeps one connection, with everything wanted subscribed to: connects, subscribes, answers the server, notices when it
+//! is gone, and begins anew with the next server.
+//!
+//! A session is loops that run together until one of them ends: what the server says, whether it is still there
+//! ([`Connection::hold`]), which names there are, what is to be subscribed to.
+
+use super::{
+    fuzzy_watch::FuzzyWatch,
+    pending::{PushState, Wanted},
+    wire,
+};
+use crate::{
+    model::{ServiceId, Text},
+    pb::nacos::Payload,
+    registry::{
+        Metrics,
+        nacos::{
+            config::Config,
+            error::Error,
+            identity::{Subject, redirected},
+            name,
+            transport::{
+                Client,
+                grpc::{self, Connection, Link},
+            },
+        },
+    },
+    util::{backoff::Backoff, error::chain},
+};
+use futures_util::{StreamExt, stream};
+use reqwest::Url;
+use serde_json::json;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::watch, time::sleep};
+use tracing::{debug, info, warn};
+
+/// Subscriptions on their way at the same time.
+const IN_FLIGHT: usize = 64;
+/// What a server has refused is asked for again after this time.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Keeps the connection.
+pub(crate) struct Worker {
+    pub(crate) registry: Text,
+    pub(crate) config: Config,
+    pub(crate) client: Arc<Client>,
+    pub(crate) wanted: watch::Receiver<Wanted>,
+    pub(crate) state: Arc<PushState>,
+    pub(crate) metrics: Metrics,
+    /// The trouble that was last logged.
+    pub(crate) logged: Option<Text>,
+}
+
+impl Worker {
+    /// Never ends.
+    pub(crate) async fn run(mut self) {
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+        let mut first = None;
+        loop {
+            let mut servers = self.client.http.servers();
+            let at = servers.iter().position(|server| Some(server) == first.as_ref()).unwrap_or_default();
+            servers.rotate_left(at);
+            for server in &servers {
+                let mut was_up = false;
+                let error = self.session(server, &mut was_up).await;
+                self.note_lost(server, was_up, &error);
+                if was_up {
+                    backoff.reset();
+                }
+                first = None;
+                if let Error::GrpcReset { to } = error {
+                    first = redirected(&servers, server, &to);
+                    break;
+                }
+            }
+            sleep(backoff.next()).await;
+        }
+    }
+
+    /// One connection, from its beginning to its end.
+    async fn session(&mut self, server: &Url, was_up: &mut bool) -> Error {
+        let (registry, client, state) = (self.registry.clone(), self.client.clone(), self.state.clone());
+        let connection = match Connection::open(server, &self.config).await {
+            Ok(connection) => connection,
+            Err(error) => return error,
+        };
+        let (mut wanted, mut patterns) = (self.wanted.clone(), self.wanted.clone());
+        let link = Link { http: &client.http, connection: &connection, server };
+        let watch = FuzzyWatch { registry: &registry, link, state: &state };
+        let work = async {
+            *was_up = true;
+            self.note_connected(server);
+            tokio::select! {
+                error = watch.run(&mut patterns) => error,
+                error = self.subscribe(link, &mut wanted) => error,
+            }
+        };
+        connection.hold(|payload| self.receive(payload), work).await
+    }
+
+    /// Takes in one message of the server.
+    fn receive(&self, payload: &Payload) -> Result<(), Error> {
+        let kind = grpc::wire::kind(payload);
+        match kind {
+            "NotifySubscriberRequest" => {
+                let push: wire::Notify<'_> = grpc::wire::read(payload)?;
+                let info = push.service_info;
+                let (group, name) = name::group_and_name(&info.name, info.group_name.as_deref());
+                let namespace = push.namespace.as_deref().map(|id| name::namespace(Some(id)));
+                self.metrics.push(&self.registry);
+                self.state.push(namespace, group, name);
+            }
+            "NamingFuzzyWatchChangeNotifyRequest" => self.receive_name(None, &grpc::wire::read(payload)?),
+            "NamingFuzzyWatchSyncRequest" => {
+                let names: wire::Names<'_> = grpc::wire::read(payload)?;
+                let pattern = &*names.group_key_pattern;
+                names.contexts.iter().flatten().for_each(|name| self.receive_name(Some(pattern), name));
+                if names.is_last() {
+                    self.state.complete(pattern);
+                }
+            }
+            _ => debug!(registry = %self.registry, kind, "The server asks."),
+        }
+        Ok(())
+    }
+
+    fn receive_name(&self, pattern: Option<&str>, name: &wire::Name<'_>) {
+        debug!(registry = %self.registry, pattern, ?name, "The server names a service.");
+        if let Some(change) = name.change() {
+            self.state.name(pattern, &name.service_key, change);
+        }
+    }
+
+    /// Subscribes to what is wanted.
+    async fn subscribe(&self, link: Link<'_>, wanted: &mut watch::Receiver<Wanted>) -> Error {
+        loop {
+            let target = wanted.borrow_and_update().services.clone();
+            let before = self.state.subscribed();
+            let new = target.difference(&before).map(|id| (id, true));
+            let gone: Vec<ServiceId> = before.difference(&target).cloned().collect();
+            let questions: Vec<_> = new
+                .chain(gone.iter().map(|id| (id, false)))
+                .map(|(id, on)| async move { (id, on, set(link, id, on).await) })
+                .collect();
+            let mut answers = stream::iter(questions).buffer_unordered(IN_FLIGHT);
+            let (mut good, mut refused) = (Vec::new(), None);
+            while let Some((id, on, outcome)) = answers.next().await {
+                match outcome {
+                    Ok(()) if on => good.push(id.clone()),
+                    Ok(()) => {}
+                    Err(error) if error.is_grpc_refusal() => refused = Some(format!("{id}: {}", chain(&error))),
+                    Err(error) => return error,
+                }
+            }
+            drop(answers);
+            self.note_subscribed(target.len(), refused.as_deref());
+            let all = refused.is_none();
+            self.state.subscribe(good, &gone, refused.map(Text::from));
+            let ask_again = async { if all { std::future::pending().await } else { sleep(ASK_AGAIN).await } };
+            tokio::select! {
+                changed = wanted.changed() => if changed.is_err() { return Error::GrpcClosed },
+                () = ask_again => {}
+            }
+        }
+    }
+
+    /// Logs and counts of a connection's life.
+    fn note_connected(&self, server: &Url) {
+        self.metrics.push_connected(&self.registry, true);
+        // What one server pushes another may not know yet.
+        self.client.http.prefer(server);
+        info!(registry = %self.registry, %server, "Nacos pushes what changes.");
+    }
+
+    fn note_subscribed(&self, count: usize, refused: Option<&str>) {
+        match refused {
+            None => debug!(registry = %self.registry, count, "Subscribed to all services."),
+            Some(why) => {
+                warn!(registry = %self.registry, count, why, "Some services cannot be subscribed to; all are polled.");
+            }
+        }
+    }
+
+    /// Where no service could be read so far, that the server is not there is told by whoever reads.
+    fn note_lost(&mut self, server: &Url, was_up: bool, error: &Error) {
+        let why = Text::from(chain(error));
+        self.metrics.push_connected(&self.registry, false);
+        self.state.lost(why.clone());
+        let missed = !self.wanted.borrow().services.is_empty() && self.logged.as_ref() != Some(&why);
+        if was_up || missed {
+            self.logged = Some(why.clone());
+            warn!(registry = %self.registry, %server, error = %why, "No push from Nacos; its services are polled.");
+        }
+    }
+}
+
+/// Subscribes to one service or ends that.
+async fn set(link: Link<'_>, id: &ServiceId, on: bool) -> Result<(), Error> {
+    let body = json!({"namespace": &*id.namespace, "groupName": &*id.group, "serviceName": &*id.name,
+        "subscribe": on, "clusters": "", "module": "naming"});
+    let subject = Subject::Services(Some((&id.group, &id.name)));
+    link.ask("SubscribeServiceRequest", subject, &body).await.map(drop)
+}

@@ -1,0 +1,254 @@
+//! HTTP to a cluster of Nacos servers: failover, and the token. Only GETs, but for the POSTs of a login and of waiting for
+//! a change of configuration, which write nothing.
+
+use super::json;
+use crate::{
+    model::Text,
+    registry::{
+        Cost, Metrics,
+        nacos::{
+            config::{AccessKey, Config},
+            error::{Error, REMEDIES},
+            identity::{Authentication, Servers, Session, Subject, Token, sign},
+        },
+        transport::{Answer, Http},
+    },
+    util::error::chain,
+};
+use reqwest::{StatusCode, Url, header::HeaderValue};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::{sync::Mutex, time::Instant};
+use tracing::debug;
+
+/// From one question to the address server to the next.
+const ADDRESSES: Duration = Duration::from_secs(30);
+/// Of servers that an address server names without a port.
+const PORT: u16 = 8848;
+
+/// Says for how many milliseconds the server may keep a request that waits for a change.
+const HELD: &str = "Long-Pulling-Timeout";
+
+/// Where to log in: 3.x, then 2.x and 1.x.
+const LOGINS: [&str; 2] = ["/v3/auth/user/login", "/v1/auth/login"];
+
+/// One request, whichever server answers it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Question<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) query: &'a [(&'a str, &'a str)],
+    /// The namespace and the group, where it is about configuration: that is signed in another way.
+    pub(crate) config: Option<(&'a str, &'a str)>,
+    /// What is waited for: with a form, by POST, and so much longer than other answers take.
+    pub(crate) wait: Option<(&'a [(&'a str, &'a str)], Duration)>,
+}
+
+/// A cluster of servers. Shared by all requests of one registry.
+#[derive(Debug)]
+pub(crate) struct HttpClient {
+    http: Http,
+    servers: Servers,
+    authentication: Option<Authentication>,
+    access_key: Option<AccessKey>,
+    address_server: Option<Url>,
+    context_path: Text,
+    /// When the address server was last asked with success.
+    addressed: Mutex<Option<Instant>>,
+}
+
+impl HttpClient {
+    pub(crate) fn new(registry: Text, config: &Config, metrics: Metrics) -> Result<Self, Error> {
+        Ok(HttpClient {
+            http: Http::new(registry, &config.connection, REMEDIES, metrics)?,
+            servers: Servers::new(config.servers.clone()),
+            authentication: config.login.clone().map(Authentication::new),
+            access_key: config.access_key.clone(),
+            address_server: config.address_server.clone(),
+            context_path: config.context_path.clone(),
+            addressed: Mutex::default(),
+        })
+    }
+
+    /// Asks about services.
+    pub(crate) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, Error> {
+        self.ask(&Question { path, query, config: None, wait: None }).await
+    }
+
+    /// Asks the server that answered last, then the others in turn while servers fail.
+    pub(crate) async fn ask(&self, question: &Question<'_>) -> Result<Answer, Error> {
+        let mut lost = None;
+        for (turn, server) in self.servers.in_turn().iter().enumerate() {
+            let outcome = self.ask_of(server, question).await;
+            if outcome.as_ref().is_err_and(Error::is_server_lost) {
+                lost = outcome.err();
+                continue;
+            }
+            if turn > 0 {
+                self.servers.answered(server);
+            }
+            return outcome;
+        }
+        Err(lost.unwrap_or(Error::NoServers))
+    }
+
+    /// Asks the address server, where there is one, who the servers are; not more often than it is worth. While it does
+    /// not answer, those that are known stay.
+    pub(crate) async fn find_servers(&self) -> Result<(), Error> {
+        let Some(address) = &self.address_server else { return Ok(()) };
+        let mut addressed = self.addressed.lock().await;
+        if addressed.is_some_and(|at| at.elapsed() < ADDRESSES) {
+            return Ok(());
+        }
+        match self.ask_addresses(address).await {
+            Ok(servers) => {
+                self.servers.replace(servers);
+                *addressed = Some(Instant::now());
+                Ok(())
+            }
+            Err(error) if self.servers.in_turn().is_empty() => Err(error),
+            Err(error) => {
+                debug!(error = %chain(&error), "The address server does not answer; the servers that are known stay.");
+                Ok(())
+            }
+        }
+    }
+
+    async fn ask_addresses(&self, address: &Url) -> Result<Vec<Url>, Error> {
+        let answer = self.http.send(self.http.get(address), address).await?;
+        let text = String::from_utf8_lossy(&answer.body);
+        let refused = |line: &str| Error::Addresses { url: answer.url.clone(), line: line.chars().take(80).collect() };
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let servers = lines.map(|line| listed(line, &self.context_path).ok_or_else(|| refused(line)));
+        let servers: Vec<Url> = servers.collect::<Result<_, _>>()?;
+        if servers.is_empty() { Err(refused("")) } else { Ok(servers) }
+    }
+
+    /// The servers, that which answered last first.
+    pub(crate) fn servers(&self) -> Vec<Url> {
+        self.servers.in_turn()
+    }
+
+    /// This server is asked first from now on.
+    pub(crate) fn prefer(&self, server: &Url) {
+        self.servers.answered(server);
+    }
+
+    /// What has been asked and received since the last call.
+    pub(crate) fn take_cost(&self, duration: Duration) -> Cost {
+        self.http.take_cost(duration)
+    }
+
+    /// Counts a question that went another way than by HTTP.
+    pub(super) fn count(&self, outcome: &'static str, bytes: usize, took: Duration) {
+        self.http.asked(outcome, bytes, took);
+    }
+
+    /// The token for a server, where there is a login; another than `refused`, if that can be had.
+    pub(crate) async fn session(&self, server: &Url, refused: Option<&Session>) -> Result<Option<Session>, Error> {
+        let Some(authentication) = &self.authentication else { return Ok(None) };
+        authentication.session(refused, || self.log_in(authentication, server)).await.map(Some)
+    }
+
+    /// What says who we are, for gRPC.
+    pub(crate) fn identify(&self, session: Option<&Session>, subject: Subject<'_>) -> BTreeMap<String, String> {
+        let token = session.map(|session| ("accessToken".to_owned(), session.token.expose().to_owned()));
+        let signed = self.signed(subject).into_iter().map(|(key, value)| (key.to_owned(), value));
+        token.into_iter().chain(signed).collect()
+    }
+
+    fn signed(&self, subject: Subject<'_>) -> Vec<(&'static str, String)> {
+        let key = self.access_key.iter();
+        key.flat_map(|key| sign(key, subject, millis())).collect()
+    }
+
+    /// One server, and once more with a new token if it refuses ours.
+    async fn ask_of(&self, server: &Url, question: &Question<'_>) -> Result<Answer, Error> {
+        let url = url(server, question.path, question.query);
+        let Some(session) = self.session(server, None).await? else { return self.send_as(None, &url, question).await };
+        match self.send_as(Some(&session), &url, question).await {
+            Err(error) if error.is_denied() => match self.session(server, Some(&session)).await? {
+                Some(renewed) if !Arc::ptr_eq(&renewed.token, &session.token) => {
+                    self.send_as(Some(&renewed), &url, question).await
+                }
+                _ => Err(error),
+            },
+            outcome => outcome,
+        }
+    }
+
+    async fn send_as(&self, session: Option<&Session>, url: &Url, question: &Question<'_>) -> Result<Answer, Error> {
+        // Errors name the address without it.
+        let mut signed = url.clone();
+        if self.access_key.is_some() && question.config.is_none() {
+            signed.query_pairs_mut().extend_pairs(self.signed(Subject::Services(service(question.query))));
+        }
+        let (request, held) = match question.wait {
+            None => (self.http.get(&signed), Duration::ZERO),
+            Some((form, held)) => (self.http.post(&signed).form(form).header(HELD, held.as_millis().to_string()), held),
+        };
+        let proof =
+            question.config.map(|(tenant, group)| self.signed(Subject::Config(tenant, group))).unwrap_or_default();
+        let mut request = proof.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+        if let Some(session) = session {
+            // In a header and not in the query, because addresses stand in logs: ours, theirs and every proxy's.
+            let Ok(mut token) = HeaderValue::from_str(session.token.expose()) else {
+                return Err(Error::NoToken { url: url.to_string() });
+            };
+            token.set_sensitive(true);
+            request = request.header("accessToken", token);
+        }
+        Ok(self.http.send_held(request, url, held).await?)
+    }
+
+    async fn log_in(&self, Authentication { login, .. }: &Authentication, server: &Url) -> Result<Token, Error> {
+        let form = [("username", &*login.username), ("password", login.password.expose())];
+        let mut last = None;
+        for path in LOGINS {
+            let url = url(server, path, &[]);
+            match self.http.send(self.http.post(&url).form(&form), &url).await {
+                Ok(answer) => return json::token(&answer.url, &answer.body),
+                // 3.x without its old API answers 500 where the old login was.
+                Err(error) if matches!(error.status(), Some(StatusCode::NOT_FOUND | StatusCode::GONE)) => {
+                    last = last.or(Some(error));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(last.expect("a login that gave no answer gave an error").into())
+    }
+}
+
+/// The service that a query is about, with its group.
+pub(crate) fn service<'a>(query: &[(&str, &'a str)]) -> Option<(&'a str, &'a str)> {
+    let of = |key: &str| query.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
+    of("serviceName").map(|name| (of("groupName").unwrap_or_default(), name))
+}
+
+/// Since 1970, as signatures have it.
+fn millis() -> u128 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis()
+}
+
+/// A server as an address server writes it: `host`, `host:port`, or as in configuration.
+fn listed(line: &str, context_path: &str) -> Option<Url> {
+    if line.contains("://") {
+        return Config::server_below(line, context_path).ok();
+    }
+    let url = Config::server_below(&format!("http://{line}"), context_path).ok()?;
+    let says_port = line.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let url =
+        if says_port { Some(url) } else { Config::server_below(&format!("http://{line}:{PORT}"), context_path).ok() };
+    url.filter(|url| url.host_str().is_some())
+}
+
+fn url(server: &Url, path: &str, query: &[(&str, &str)]) -> Url {
+    let mut url = server.clone();
+    url.set_path(&format!("{}{path}", url.path()));
+    if !query.is_empty() {
+        url.query_pairs_mut().extend_pairs(query);
+    }
+    url
+}
