@@ -21,7 +21,6 @@ use crate::{
 use anyhow::Context;
 use sources::Handles;
 use std::{
-    io::Write,
     net::SocketAddr,
     sync::{Arc, atomic::AtomicBool, atomic::Ordering},
 };
@@ -48,8 +47,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let example = config.registries.iter().any(|r| r.kind.is_example());
     let read: Vec<String> = config.registries.iter().map(|r| format!("{} ({})", r.name, r.kind.name())).collect();
     let app = App::bind(config).await?;
-    // Nobody has to read it.
-    let _ = std::io::stdout().write_all(banner::text(app.xds_addr(), app.admin_addr(), &read, example).as_bytes());
+    banner::print(banner::text(app.xds_addr(), app.admin_addr(), &read, example));
     let shutdown = CancellationToken::new();
     let running = app.run(shutdown.clone());
     tokio::pin!(running);
@@ -138,6 +136,8 @@ impl App {
         let serving = xds.run(shutdown.clone());
         tokio::pin!(serving);
         tokio::select! {
+            // First: without connections, serving ends in the same moment as it is cancelled.
+            biased;
             () = shutdown.cancelled() => {}
             () = &mut serving => anyhow::bail!("serving xDS ended by itself"),
             Some(ended) = parts.join_next() => {

@@ -1,6 +1,20 @@
 //! What is printed at the start: what is served, on which ports, and what to do next.
 
-use std::{fmt::Write, net::SocketAddr, path::Path};
+use crate::util::escape;
+use std::{
+    fmt::Write,
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::Path,
+    thread,
+};
+
+/// Writes the text to standard output, on a thread of its own: an output that is full, closed or not read blocks nothing.
+pub(super) fn print(text: String) {
+    let write = move || drop(io::stdout().write_all(escape::lines(&text).as_bytes()));
+    // Without a thread there is no banner; serving does not need one.
+    drop(thread::Builder::new().name("banner".into()).spawn(write));
+}
 
 /// The text; with the example, also the command that starts an Envoy on it.
 pub(super) fn text(xds: SocketAddr, admin: SocketAddr, registries: &[String], example: bool) -> String {

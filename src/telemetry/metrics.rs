@@ -1,6 +1,6 @@
 //! The registry of all metrics, and its text.
 
-use super::{Process, VERSION};
+use super::{Process, VERSION, log};
 use prometheus_client::{encoding::text, metrics::info::Info, registry::Registry};
 
 /// What [`encode`] writes, for HTTP.
@@ -11,6 +11,8 @@ pub fn registry() -> Registry {
     let mut registry = Registry::with_prefix("portolan");
     registry.register("build", "The version of this program", Info::new(vec![("version", VERSION)]));
     registry.register_collector(Box::new(Process));
+    let help = "Lines of the log that could not be written, or not fast enough";
+    registry.register("log_lines_lost", help, log::lost().clone());
     registry
 }
 

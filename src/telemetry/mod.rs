@@ -2,12 +2,12 @@
 //! registers them in the one [`registry`].
 
 mod label;
-mod logging;
+mod log;
 mod metrics;
 mod process;
 
 pub use label::RegistryLabel;
-pub use logging::{FilterError, InitError, LogFormat, LogLevel, init, parse_filter};
+pub use log::{FilterError, InitError, Log, LogFormat, LogLevel, init, parse_filter};
 pub use metrics::{CONTENT_TYPE, encode, encode_with, registry};
 pub use process::Process;
 

@@ -2,8 +2,10 @@
 
 pub mod backoff;
 pub mod error;
+pub mod escape;
 pub mod inboxes;
 pub mod label;
+pub mod lock;
 pub mod moment;
 pub mod nearest;
 pub mod redact;
