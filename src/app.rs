@@ -88,7 +88,8 @@ impl App {
         let (clients, stopping_too) = (xds.clients(), stopping.clone());
         let handles =
             Handles { catalog: catalog.clone(), views, manifests: kept, clients, xds_metrics, stopping: stopping_too };
-        let admin = admin::Server::bind(config.admin.listen, Arc::new(handles), Arc::new(metrics)).await?;
+        let admin =
+            admin::Server::bind(config.admin.listen, &config.admin.hosts, Arc::new(handles), Arc::new(metrics)).await?;
         let address = admin.local_addr();
         let registries = config.registries.into_iter();
         let registries = registries.map(|r| registry::Registry { name: r.name, kind: r.kind.with_admin(address) });

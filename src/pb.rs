@@ -8,5 +8,6 @@
 #[rustfmt::skip]
 mod generated;
 pub mod kinds;
+pub mod schema;
 
 pub use generated::{envoy, google, istio, nacos};

@@ -3,19 +3,19 @@
 //! They are read from what is served to Istiods and from the catalog, so they hold what Istiods hold.
 
 use super::{
-    Sources,
-    routes::{Shared, bad_query, large, refusal},
-    view::slime::{self, Cached, Layout, Wanted},
+    answer::{self, Format, Parts, joined, json, safe},
+    routes::{Shared, bad_query, refusal},
+    view::slime::{self, Form, Wanted},
 };
 use axum::{
-    Json, Router,
+    Router,
     extract::{Query, State, rejection::QueryRejection},
-    http::{StatusCode, header},
+    http::StatusCode,
     response::{IntoResponse, Response},
     routing::get,
 };
-use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use serde::Deserialize;
+use serde_json::Value;
 
 type Queried<T> = Result<Query<T>, QueryRejection>;
 
@@ -70,32 +70,65 @@ async fn xds_cache(State(shared): State<Shared>, query: Queried<CacheQuery>) -> 
         None | Some("" | "gvk") => Layout::ByType,
         Some("list") => Layout::List,
         Some("plain") => Layout::Plain,
-        Some(other) => {
-            return Err(refusal(
-                StatusCode::BAD_REQUEST,
-                &format!("no layout {other:?}; there are gvk, list and plain"),
-            ));
-        }
+        Some(other) => return Err(bad(&format!("no layout {other:?}; there are gvk, list and plain"))),
     };
     let yaml = match query.format.as_deref() {
         None | Some("" | "json") => false,
         Some("yaml") => true,
-        Some(other) => {
-            return Err(refusal(StatusCode::BAD_REQUEST, &format!("no format {other:?}; there are json and yaml")));
-        }
+        Some(other) => return Err(bad(&format!("no format {other:?}; there are json and yaml"))),
     };
-    let entries = shared.sources.entries();
-    let kubernetes = query.k8s_rsc.is_some();
+    let form = if query.k8s_rsc.is_some() { Form::Kubernetes } else { Form::Cached };
     let wanted = Wanted { namespace: query.ns, name: query.name, of_type: query.res, other_than: query.ver };
-    Ok(large(move || match slime::cached(&entries, &wanted, kubernetes, layout) {
-        Cached::One(value) => written(&value, yaml),
-        Cached::Several(values) => separated(&values, yaml),
+    let sources = shared.sources;
+    let format = match (layout, yaml) {
+        (_, true) => Format::Yaml,
+        (Layout::Plain, false) => Format::Text,
+        (_, false) => Format::Json,
+    };
+    Ok(answer::whole(format, move || {
+        let entries = slime::cached(sources.entries(), wanted, form);
+        if yaml { as_yaml(layout, entries) } else { as_json(layout, entries) }
     })
     .await)
 }
 
+/// How entries are put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// In an object, by their type.
+    ByType,
+    List,
+    /// One text after the other.
+    Plain,
+}
+
+fn as_json(layout: Layout, entries: impl Iterator<Item = Value> + Send + 'static) -> Parts {
+    let mut entries = entries.map(|entry| json(&entry)).peekable();
+    match layout {
+        Layout::List => joined(b"[".to_vec(), b",", entries, b"]"),
+        Layout::Plain => joined(Vec::new(), b"\n---\n", entries, b"\n"),
+        Layout::ByType if entries.peek().is_none() => joined(b"{".to_vec(), b"", entries, b"}"),
+        Layout::ByType => joined(format!("{{\"{}\":[", slime::TYPE).into_bytes(), b",", entries, b"]}"),
+    }
+}
+
+fn as_yaml(layout: Layout, entries: impl Iterator<Item = Value> + Send + 'static) -> Parts {
+    // Lists of one, one after the other, are one list.
+    let item = |entry: Value| safe(serde_saphyr::to_string(&[entry]).unwrap_or_default());
+    let text = |entry: Value| safe(serde_saphyr::to_string(&entry).unwrap_or_default().trim_end().to_owned());
+    let mut entries = entries.peekable();
+    let start = match layout {
+        Layout::Plain => return joined(Vec::new(), b"\n---\n", entries.map(text), b"\n"),
+        Layout::List if entries.peek().is_none() => "[]\n".to_owned(),
+        Layout::ByType if entries.peek().is_none() => "{}\n".to_owned(),
+        Layout::List => String::new(),
+        Layout::ByType => format!("{}:\n", slime::TYPE),
+    };
+    joined(start.into_bytes(), b"", entries.map(item), b"")
+}
+
 async fn clients(State(shared): State<Shared>) -> Response {
-    Json(slime::clients(&shared.sources.clients())).into_response()
+    object(move || shared.sources.clients().into_iter().map(|client| slime::client(&client))).await
 }
 
 async fn registry(
@@ -104,41 +137,44 @@ async fn registry(
     query: Queried<RegistryQuery>,
 ) -> Result<Response, Response> {
     let Query(query) = query.map_err(bad_query)?;
-    let (catalog, entries) = both(&shared.sources);
-    Ok(large(move || match query.registries {
-        true => Json(slime::registries(&catalog, kind)).into_response(),
-        false => Json(slime::entries_of(&catalog, &entries, kind)).into_response(),
+    let sources = shared.sources;
+    Ok(match query.registries {
+        true => answer::one(&slime::registries(&sources.catalog(), kind)),
+        false => object(move || slime::entries_of(&sources.catalog(), &sources.entries(), kind)).await,
     })
-    .await)
 }
 
 async fn zookeeper(State(shared): State<Shared>, query: Queried<RegistryQuery>) -> Result<Response, Response> {
     let Query(query) = query.map_err(bad_query)?;
-    let (catalog, entries) = both(&shared.sources);
-    Ok(large(move || match query.registry_services {
-        true => Json(slime::instances(&catalog, query.interface_name.as_deref())).into_response(),
-        false => Json(slime::interfaces(&catalog, &entries, query.interface_name.as_deref())).into_response(),
+    let (sources, interface) = (shared.sources, query.interface_name);
+    Ok(match query.registry_services {
+        true => {
+            answer::array(move || {
+                slime::instances(&sources.catalog(), interface.as_deref()).map(|instance| json(&instance))
+            })
+            .await
+        }
+        false => {
+            answer::whole(Format::Json, move || {
+                let interfaces = slime::interfaces(&sources.catalog(), &sources.entries(), interface.as_deref());
+                joined(b"{\"cache\":{".to_vec(), b",", interfaces.map(field), b"}}")
+            })
+            .await
+        }
     })
-    .await)
 }
 
-fn both(sources: &Arc<dyn Sources>) -> (Arc<crate::catalog::Catalog>, Arc<crate::resource::ViewGeneration>) {
-    (sources.catalog(), sources.entries())
+/// An object of many fields.
+async fn object<I: Iterator<Item = (String, Value)> + Send + 'static>(
+    make: impl FnOnce() -> I + Send + 'static,
+) -> Response {
+    answer::whole(Format::Json, || joined(b"{".to_vec(), b",", make().map(field), b"}")).await
 }
 
-fn written(value: &impl Serialize, yaml: bool) -> Response {
-    if !yaml {
-        return Json(value).into_response();
-    }
-    match serde_saphyr::to_string(value) {
-        Ok(text) => ([(header::CONTENT_TYPE, "application/yaml")], text).into_response(),
-        Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-    }
+fn field((name, value): (String, Value)) -> Vec<u8> {
+    [json(&name), json(&value)].join(&b':')
 }
 
-fn separated(values: &[serde_json::Value], yaml: bool) -> Response {
-    let text = |value| if yaml { serde_saphyr::to_string(value).ok() } else { serde_json::to_string(value).ok() };
-    let texts: Vec<String> = values.iter().filter_map(text).map(|text| text.trim_end().to_owned()).collect();
-    let kind = if yaml { "application/yaml" } else { "text/plain; charset=utf-8" };
-    ([(header::CONTENT_TYPE, kind)], texts.join("\n---\n") + "\n").into_response()
+fn bad(text: &str) -> Response {
+    refusal(StatusCode::BAD_REQUEST, text)
 }

@@ -4,11 +4,16 @@
 //! immutable snapshots; the one call that changes something releases a held-back drop. Formats are views of their own,
 //! so that they do not change by accident, and hold no configuration, hence no secret.
 
+mod answer;
 mod client;
+mod guard;
 mod meshregistry;
 mod page;
+mod reserve;
 mod routes;
 mod server;
+mod slots;
+mod socket;
 #[cfg(test)]
 pub(crate) mod tests;
 mod view;

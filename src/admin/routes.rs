@@ -1,21 +1,27 @@
 //! Which path answers what.
 
 use super::{
-    Sources, meshregistry, page,
-    view::{registry, resource, service, slime},
+    Sources,
+    answer::{self, json},
+    guard::{Guard, guard},
+    meshregistry, page,
+    view::{
+        registry, resource,
+        service::{self, Summary},
+        slime,
+    },
 };
 use crate::{resource::Kind, telemetry};
 use axum::{
-    Json, Router,
+    Router,
     extract::{DefaultBodyLimit, Path, Query, State, rejection::QueryRejection},
-    http::{HeaderMap, StatusCode, header},
+    http::{StatusCode, header},
+    middleware,
     response::{Html, IntoResponse, Response},
     routing::{get, post},
 };
 use prometheus_client::registry::Registry;
-use serde::Serialize;
-use serde_json::json;
-use std::{sync::Arc, time::SystemTime};
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 /// The one request that has a body needs none.
 const MAX_BODY_BYTES: usize = 16 << 10;
@@ -26,7 +32,15 @@ pub(super) struct Shared {
     metrics: Arc<Registry>,
 }
 
-pub(super) fn router(sources: Arc<dyn Sources>, metrics: Arc<Registry>) -> Router {
+/// Where admin is, for those who ask.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) listen: SocketAddr,
+    pub(super) hosts: Vec<String>,
+}
+
+pub(super) fn router(sources: Arc<dyn Sources>, metrics: Arc<Registry>, settings: &Settings) -> Router {
+    let ours = Guard::new(settings.listen, &settings.hosts);
     Router::new()
         .route("/", get(|| async { Html(page::index()) }))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -44,6 +58,7 @@ pub(super) fn router(sources: Arc<dyn Sources>, metrics: Arc<Registry>) -> Route
         .merge(meshregistry::router())
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "no such page; / lists them") })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn(move |request, next| guard(ours.clone(), request, next)))
         .with_state(Shared { sources, metrics })
 }
 
@@ -51,7 +66,7 @@ async fn ready(State(shared): State<Shared>) -> Response {
     let Shared { sources, .. } = shared;
     let ready = registry::ready(&sources.catalog(), sources.view().readiness_of(Kind::Cluster), sources.stopping());
     let status = if ready.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(ready)).into_response()
+    (status, answer::one(&ready)).into_response()
 }
 
 async fn metrics_text(State(shared): State<Shared>) -> Response {
@@ -61,7 +76,8 @@ async fn metrics_text(State(shared): State<Shared>) -> Response {
 }
 
 async fn registries(State(shared): State<Shared>) -> Response {
-    Json(registry::registries(&shared.sources.catalog(), SystemTime::now())).into_response()
+    let make = move || registry::registries(&shared.sources.catalog(), SystemTime::now());
+    answer::array(move || make().into_iter().map(|registry| json(&registry))).await
 }
 
 async fn services(
@@ -70,12 +86,16 @@ async fn services(
 ) -> Result<Response, Response> {
     let Query(query) = query.map_err(bad_query)?;
     let catalog = shared.sources.catalog();
-    Ok(large(move || encoded(&service::list(&catalog, &query))).await)
+    Ok(answer::apart(move || {
+        let (head, found) = service::page(&catalog, &query);
+        answer::page(&head, "services", found.into_iter().map(|found| json(&Summary::of(&found))))
+    })
+    .await)
 }
 
 async fn one_service(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
     match service::detail(&shared.sources.catalog(), shared.sources.rejected(), &name) {
-        Some(detail) => Json(detail).into_response(),
+        Some(detail) => answer::one(&detail),
         None => refusal(
             StatusCode::NOT_FOUND,
             &format!("no service {name:?}; /api/v1/services?q= finds services by a part of their name"),
@@ -84,15 +104,15 @@ async fn one_service(State(shared): State<Shared>, Path(name): Path<String>) -> 
 }
 
 async fn rejected(State(shared): State<Shared>) -> Response {
-    Json(shared.sources.rejected()).into_response()
+    answer::array(move || shared.sources.rejected().into_iter().map(|rejected| json(&rejected))).await
 }
 
 async fn manifests(State(shared): State<Shared>) -> Response {
-    large(move || encoded(&shared.sources.manifests())).await
+    answer::array(move || shared.sources.manifests().into_iter().map(|manifest| json(&manifest))).await
 }
 
 async fn clients(State(shared): State<Shared>) -> Response {
-    Json(shared.sources.clients()).into_response()
+    answer::array(move || shared.sources.clients().into_iter().map(|client| json(&client))).await
 }
 
 async fn resources(
@@ -106,19 +126,18 @@ async fn resources(
     };
     let Query(query) = query.map_err(bad_query)?;
     let view = if kind.is_istio() { shared.sources.entries() } else { shared.sources.view() };
-    Ok(large(move || encoded(&resource::list(&view, kind, &query))).await)
+    Ok(answer::apart(move || {
+        let (head, resources) = resource::page(&view, kind, &query);
+        answer::page(&head, "resources", resources.into_iter().map(move |r| resource::item(kind, &r)))
+    })
+    .await)
 }
 
 async fn digests(State(shared): State<Shared>) -> Response {
-    Json(resource::digests(&shared.sources.view(), &shared.sources.entries())).into_response()
+    answer::one(&resource::digests(&shared.sources.view(), &shared.sources.entries()))
 }
 
-/// A page of another site can make a browser post a form here, but not with this content type.
-async fn release(State(shared): State<Shared>, Path(name): Path<String>, headers: HeaderMap) -> Response {
-    let json = headers.get(header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"application/json"));
-    if !json {
-        return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the header `content-type: application/json`");
-    }
+async fn release(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
     if !shared.sources.catalog().registries.iter().any(|r| *r.name == *name) {
         return refusal(StatusCode::NOT_FOUND, &format!("no registry {name:?}; /api/v1/registries lists them"));
     }
@@ -126,17 +145,7 @@ async fn release(State(shared): State<Shared>, Path(name): Path<String>, headers
         return refusal(StatusCode::CONFLICT, &format!("nothing of registry {name:?} is held back"));
     }
     tracing::info!(registry = %name, "Released a held-back drop on request.");
-    Json(json!({ "released": name })).into_response()
-}
-
-/// What may be large is made off the threads that serve clients.
-pub(super) async fn large(make: impl FnOnce() -> Response + Send + 'static) -> Response {
-    let made = tokio::task::spawn_blocking(make).await;
-    made.unwrap_or_else(|error| refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))
-}
-
-fn encoded(value: &impl Serialize) -> Response {
-    Json(value).into_response()
+    answer::one(&serde_json::json!({ "released": name }))
 }
 
 pub(super) fn bad_query(rejection: QueryRejection) -> Response {
@@ -144,5 +153,5 @@ pub(super) fn bad_query(rejection: QueryRejection) -> Response {
 }
 
 pub(super) fn refusal(status: StatusCode, text: &str) -> Response {
-    (status, Json(json!({ "error": text }))).into_response()
+    (status, answer::one(&serde_json::json!({ "error": text }))).into_response()
 }

@@ -1,47 +1,58 @@
-//! The listener: its own, apart from clients', and bounded in everything that a visitor could take.
+//! The listener: apart from that of xDS, and bounded in everything that a connection can use.
 
-use super::{Sources, routes};
-use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
+use super::{
+    Sources,
+    guard::Local,
+    reserve::Reserve,
+    routes::{self, Settings},
+    slots::Slots,
+    socket::Socket,
 };
+use axum::{Router, extract::Request};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::registry::Registry;
+use socket2::SockRef;
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_service::Service;
 
-/// At once; more wait to be accepted.
-const MAX_CONNECTIONS: usize = 64;
+/// Connections at once. One more gets the slot of the one that has been idle for the longest time.
+const MAX_CONNECTIONS: usize = 512;
 
 /// For the head of a request, and for the next request on a connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Of one connection, so that none of the few is kept for ever.
+/// Of one connection: one that reads a byte now and then keeps old snapshots in memory.
 const MAX_CONNECTION_AGE: Duration = Duration::from_secs(300);
 
-/// For answers under way when we stop.
+/// Bytes of a request's head, and of an answer that wait for the peer.
+const BUFFER: usize = 64 << 10;
+
+/// Bytes of an answer that wait in the system for the peer: by default they are megabytes for each connection.
+const SEND_BUFFER: usize = 64 << 10;
+
+/// For answers under way when Portolan stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// After a failed accept, which mostly means that there are no files left.
+/// After a failed accept, which mostly means that there are no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why there is no admin HTTP.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The address cannot be had.
+    /// The address cannot be bound.
     #[error(
         "cannot listen on {address} for admin: {source}; end the program that has it, or set admin.listen to another"
     )]
     Bind {
-        /// Which.
+        /// The configured address.
         address: SocketAddr,
-        /// Why.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
@@ -53,19 +64,28 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     router: Router,
+    slots: Arc<Slots>,
+    reserve: Arc<Reserve>,
 }
 
 impl Server {
-    /// Takes the port.
+    /// Binds the port. `hosts` are the names and addresses that requests may name as their host, beside those of loopback
+    /// and the address itself.
+    ///
+    /// # Errors
+    /// If the address cannot be bound.
     pub async fn bind(
         address: SocketAddr,
+        hosts: &[String],
         sources: Arc<dyn Sources>,
         metrics: Arc<Registry>,
     ) -> Result<Self, ServerError> {
         let refused = |source| ServerError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
-        Ok(Server { listener, address, router: routes::router(sources, metrics) })
+        let router = routes::router(sources, metrics, &Settings { listen: address, hosts: hosts.to_vec() });
+        let slots = Arc::new(Slots::new(MAX_CONNECTIONS));
+        Ok(Server { listener, address, router, slots, reserve: Arc::default() })
     }
 
     /// Where it listens.
@@ -75,42 +95,71 @@ impl Server {
 
     /// Answers until `shutdown`, and lets the answers under way end.
     pub async fn run(self, shutdown: CancellationToken) {
-        let (permits, connections) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), TaskTracker::new());
-        // Both are safe to cancel: neither a permit nor a connection is lost.
-        let accept = async {
-            loop {
-                let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
-                match self.listener.accept().await {
-                    Ok((socket, _)) => {
-                        let serve = serve(socket, self.router.clone(), shutdown.clone());
-                        connections.spawn(async move {
-                            serve.await;
-                            drop(permit);
-                        });
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "Cannot accept an admin connection; trying again.");
-                        sleep(ACCEPT_PAUSE).await;
-                    }
-                }
-            }
-        };
+        let connections = TaskTracker::new();
+        // Safe to cancel: no connection is lost.
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = accept => {}
+            () = self.accept(&connections, &shutdown) => {}
         }
         connections.close();
         if timeout(STOP_TIMEOUT, connections.wait()).await.is_err() {
             tracing::debug!(left = connections.len(), "Left admin connections behind.");
         }
     }
+
+    async fn accept(&self, connections: &TaskTracker, shutdown: &CancellationToken) {
+        let mut failed = false;
+        self.reserve.fill();
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    failed = false;
+                    connections.spawn(self.connection(stream, shutdown.clone()));
+                }
+                Err(error) if self.reserve.yield_to(&error) => {}
+                Err(error) => {
+                    if !failed {
+                        tracing::warn!(%error, "Cannot accept an admin connection; trying again.");
+                    }
+                    failed = true;
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// One connection, from its acceptance to its end.
+    fn connection(&self, stream: TcpStream, shutdown: CancellationToken) -> impl Future<Output = ()> + use<> {
+        let (slots, reserve, router) = (self.slots.clone(), self.reserve.clone(), self.router.clone());
+        async move {
+            let slot = slots.acquire();
+            let local = stream.local_addr();
+            if let Err(error) = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER) {
+                tracing::debug!(%error, "Cannot limit the send buffer of an admin connection.");
+            }
+            let socket = Socket::new(stream, slot.clone());
+            tokio::select! {
+                () = serve(socket, local.ok(), router, shutdown) => {}
+                () = slot.lost.cancelled() => tracing::debug!("Closed the longest idle admin connection for a new one."),
+            }
+            slots.release(&slot);
+            reserve.fill();
+        }
+    }
 }
 
-async fn serve(socket: TcpStream, router: Router, shutdown: CancellationToken) {
+async fn serve(socket: Socket, local: Option<SocketAddr>, router: Router, shutdown: CancellationToken) {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(local) = local {
+            request.extensions_mut().insert(Local(local));
+        }
+        router.clone().call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router));
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(socket), service);
     let mut connection = pin!(connection);
     let served = tokio::select! {
         served = &mut connection => Some(served),

@@ -194,7 +194,9 @@ impl Running {
         let (catalog, view) = (Arc::new(catalog), Arc::new(view));
         let fake = Arc::new(Fake { catalog, view, released: Mutex::default() });
         let metrics = Arc::new(telemetry::registry());
-        let server = Server::bind("127.0.0.1:0".parse().unwrap(), fake.clone(), metrics).await.unwrap();
+        let server = Server::bind("127.0.0.1:0".parse().unwrap(), &["portolan.test".into()], fake.clone(), metrics)
+            .await
+            .unwrap();
         let (url, stop) = (format!("http://{}", server.local_addr()), CancellationToken::new());
         tokio::spawn(server.run(stop.clone()));
         Running { url, fake, stop }
@@ -395,7 +397,7 @@ async fn resources_are_shown_as_they_are_sent() {
                 "edsConfig": { "ads": {}, "resourceApiVersion": "V3" }, "serviceName": "outbound|80||orders.example",
             },
             "connectTimeout": "5s", "lbPolicy": "LEAST_REQUEST",
-            "commonLbConfig": { "healthyPanicThreshold": { "value": 0.0 } },
+            "commonLbConfig": { "healthyPanicThreshold": {} },
             "typedExtensionProtocolOptions": {
                 "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                     "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
@@ -452,7 +454,7 @@ async fn a_drop_is_released_only_by_a_request_that_means_it() {
 async fn a_taken_port_is_named_with_the_remedy() {
     let admin = Running::good().await;
     let address = admin.url.trim_start_matches("http://");
-    let again = Server::bind(address.parse().unwrap(), admin.fake.clone(), Arc::new(telemetry::registry())).await;
+    let again = Server::bind(address.parse().unwrap(), &[], admin.fake.clone(), Arc::new(telemetry::registry())).await;
     let error = again.unwrap_err().to_string();
     assert!(error.contains(address) && error.contains("admin.listen"), "{error}");
 }
@@ -460,7 +462,10 @@ async fn a_taken_port_is_named_with_the_remedy() {
 #[tokio::test]
 async fn it_ends_when_it_is_told_to_though_a_connection_is_open() {
     let fake = Running::good().await.fake.clone();
-    let server = Server::bind("127.0.0.1:0".parse().unwrap(), fake, Arc::new(telemetry::registry())).await.unwrap();
+    let server =
+        Server::bind("127.0.0.1:0".parse().unwrap(), &["portolan.test".into()], fake, Arc::new(telemetry::registry()))
+            .await
+            .unwrap();
     let idle = tokio::net::TcpStream::connect(server.local_addr()).await.unwrap();
     let stop = CancellationToken::new();
     let running = tokio::spawn(server.run(stop.clone()));

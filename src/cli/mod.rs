@@ -10,7 +10,10 @@ mod istio;
 mod serve;
 mod table;
 
-use crate::config::Sources;
+use crate::{
+    config::Sources,
+    util::{error::chain, escape},
+};
 use clap::{Parser, Subcommand};
 use std::{
     env,
@@ -61,15 +64,10 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments).and_then(|text| print(&text).map_err(Into::into)) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if has_seen_enough(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Each cause once: some errors print theirs themselves.
-            let mut text = error.to_string();
-            for cause in error.chain().skip(1).map(ToString::to_string) {
-                if !text.contains(&cause) {
-                    text = format!("{text}: {cause}");
-                }
-            }
-            eprintln!("{text}");
+            // Standard error may be closed or full; the exit code remains.
+            let _ = writeln!(io::stderr(), "{}", escape::lines(&chain(error.as_ref())));
             ExitCode::FAILURE
         }
     }
@@ -85,7 +83,7 @@ fn run(Arguments { config, set, command }: Arguments) -> anyhow::Result<String> 
     match command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(sources).map(|()| String::new()),
         Command::Check => Ok(check::summary(sources.path(), &load()?)),
-        Command::Get(arguments) => Ok(get::run(&arguments)?),
+        Command::Get(arguments) => Ok(get::run(&arguments, print).map(|()| String::new())?),
         Command::Istio(arguments) => Ok(istio::run(&arguments, &load()?.config)?),
         Command::Bootstrap(Client::Envoy(arguments)) => Ok(bootstrap::envoy(&arguments, &load()?.config)?),
     }
@@ -95,11 +93,22 @@ fn lossy(text: std::ffi::OsString) -> String {
     text.to_string_lossy().into_owned()
 }
 
-/// A reader that has seen enough, such as `head`, is no error.
+/// Writes an answer, or a part of one, to standard output. It holds texts of clients and registries, so what a terminal would
+/// execute is escaped.
 fn print(text: &str) -> io::Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-        _ => Ok(()),
+    // Even an empty write would wait for an output that is stuck.
+    if text.is_empty() {
+        return Ok(());
+    }
+    io::stdout().write_all(escape::lines(text).as_bytes())
+}
+
+/// Whether the reader of standard output has closed it, as `head` does: that is no error.
+fn has_seen_enough(error: &anyhow::Error) -> bool {
+    let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    match error.downcast_ref::<get::Error>() {
+        Some(get::Error::Print(source)) => is_gone(source),
+        _ => error.downcast_ref().is_some_and(is_gone),
     }
 }
 

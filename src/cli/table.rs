@@ -1,26 +1,42 @@
 //! Columns of text, as wide as what stands in them.
 
+use crate::util::escape;
 use std::fmt;
 
+/// Rows that are shown together, or part by part.
 pub(super) struct Table<const N: usize> {
     rows: Vec<[String; N]>,
+    /// Characters of each column: of what was shown before, at least.
+    widths: [usize; N],
 }
 
 impl<const N: usize> Table<N> {
     pub(super) fn new(head: [&str; N]) -> Self {
-        Table { rows: vec![head.map(str::to_owned)] }
+        Table { rows: vec![head.map(str::to_owned)], widths: [0; N] }
     }
 
-    /// Empty cells are shown as a dash, so that columns can be counted.
+    /// Empty cells are shown as a dash, so that columns can be counted; what would break the line is escaped.
     pub(super) fn row(&mut self, cells: [String; N]) {
-        self.rows.push(cells.map(|cell| if cell.is_empty() { "-".into() } else { cell.replace('\n', " ") }));
+        self.rows.push(cells.map(|cell| if cell.is_empty() { "-".into() } else { escape::line(&cell).into_owned() }));
+    }
+
+    /// The text of the rows since the last time; the first time with the head. Columns get no narrower.
+    pub(super) fn take(&mut self) -> String {
+        self.widths = self.widths();
+        let text = self.to_string();
+        self.rows = Vec::new();
+        text
+    }
+
+    fn widths(&self) -> [usize; N] {
+        let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        std::array::from_fn(|column| width(column).max(self.widths[column]))
     }
 }
 
 impl<const N: usize> fmt::Display for Table<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..N).map(width).collect();
+        let widths = self.widths();
         for row in &self.rows {
             let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
             writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
@@ -38,5 +54,16 @@ mod tests {
         let mut table = Table::new(["A", "LONG"]);
         table.row(["longer".into(), String::new()]);
         assert_eq!(table.to_string(), "A       LONG\nlonger  -\n");
+    }
+
+    #[test]
+    fn parts_line_up_with_those_before_and_no_cell_breaks_its_line() {
+        let mut table = Table::new(["A", "B"]);
+        table.row(["longer".into(), "1".into()]);
+        assert_eq!(table.take(), "A       B\nlonger  1\n");
+        table.row(["a\n\u{1b}[2J".into(), "2".into()]);
+        table.row(["x".into(), "3".into()]);
+        assert_eq!(table.take(), "a\\n\\u001b[2J  2\nx             3\n");
+        assert_eq!(table.take(), "");
     }
 }

@@ -1,9 +1,12 @@
 //! `xds:` and `admin:`: where Portolan listens, and what it bears.
 
 use super::DAY;
-use crate::util::yaml::Section;
+use crate::{
+    model::Hostname,
+    util::yaml::{Section, Value},
+};
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
@@ -106,11 +109,14 @@ pub struct Admin {
     /// Address and port (`listen`). `127.0.0.1:8081` by default; port 0 takes any that is free. An address that other
     /// machines reach must be allowed by `allow_remote: true`, because there is no authentication.
     pub listen: SocketAddr,
+    /// Names and addresses under which admin is asked for, beside those of loopback and `listen` (`hosts`). None by
+    /// default. Requests that name another host are refused, because a page of another site may have sent them.
+    pub hosts: Vec<String>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Admin { listen: (Ipv4Addr::LOCALHOST, 8081).into() }
+        Admin { listen: (Ipv4Addr::LOCALHOST, 8081).into(), hosts: Vec::new() }
     }
 }
 
@@ -130,6 +136,20 @@ impl Admin {
             }
             Some(address)
         });
-        Some(Admin { listen: listen.unwrap_or(Admin::default().listen) })
+        let default = Admin::default();
+        Some(Admin {
+            listen: listen.unwrap_or(default.listen),
+            hosts: section.get("hosts", |v| v.each(host)).unwrap_or(default.hosts),
+        })
+    }
+}
+
+/// A host as browsers and scripts name it: a name or an address, without a port.
+fn host(value: &Value<'_>) -> Option<String> {
+    let text = value.string()?;
+    match (text.parse::<IpAddr>(), Hostname::new(&text.to_ascii_lowercase())) {
+        (Ok(ip), _) => Some(ip.to_string()),
+        (_, Ok(name)) => Some(name.to_string()),
+        _ => value.problem(format!("{text:?} is neither a host name nor an address; write it without a port")),
     }
 }

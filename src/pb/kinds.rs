@@ -2,7 +2,7 @@
 //!
 //! `proto/istio-kinds/schema.binpb` has them; `proto/README.md` says how it is made.
 
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+use prost_reflect::{DescriptorPool, MessageDescriptor};
 use std::sync::LazyLock;
 
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
@@ -30,11 +30,4 @@ pub fn message(group: &str, kind: &str) -> Option<MessageDescriptor> {
     let fits = |(of, word, _): &&(&str, &str, &str)| *of == group && (word.is_empty() || *word == kind);
     let (_, _, package) = PACKAGES.iter().find(fits)?;
     POOL.get_message_by_name(&format!("{package}.{kind}"))
-}
-
-/// The spec of such a message as people write it; `None` if it cannot be decoded, or has no such type.
-pub fn shown(type_url: &str, bytes: &[u8]) -> Option<serde_json::Value> {
-    let name = type_url.rsplit('/').next()?;
-    let message = DynamicMessage::decode(POOL.get_message_by_name(name)?, bytes).ok()?;
-    serde_json::to_value(message).ok()
 }

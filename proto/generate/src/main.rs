@@ -1,4 +1,4 @@
-//! Writes `src/pb/generated/` from `proto/`; with `--check` it only compares the two, and fails when they differ.
+//! Writes `src/pb/generated/`, the code and the descriptors, from `proto/`; with `--check` it only compares the two, and fails when they differ.
 //!
 //! Beside the code it leaves the hash of every file that the code was made from, by which `tests/proto.rs` knows without a
 //! compiler of protobuf that somebody changed one and did not run this.
@@ -38,10 +38,9 @@ fn main() -> Result<()> {
     }
 }
 
-/// Name and text of every generated file.
-fn generate(proto: &Path) -> Result<BTreeMap<String, String>> {
-    let mut compiler = protox::Compiler::with_file_resolver(IncludeFileResolver::new(proto.to_owned()));
-    compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
+/// Name and content of every generated file.
+fn generate(proto: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let compiler = compile(proto, true)?;
     let out = tempfile::tempdir()?;
     prost_build::Config::new()
         .out_dir(out.path())
@@ -53,8 +52,15 @@ fn generate(proto: &Path) -> Result<BTreeMap<String, String>> {
         .include_file("mod.rs")
         .compile_fds(compiler.file_descriptor_set())?;
     let mut files = read(out.path())?;
-    files.insert("sources.txt".into(), hashes(proto, &compiler)?);
+    files.insert("sources.txt".into(), hashes(proto, &compiler)?.into_bytes());
+    files.insert("schema.binpb".into(), compile(proto, false)?.encode_file_descriptor_set());
     Ok(files)
+}
+
+fn compile(proto: &Path, comments: bool) -> Result<protox::Compiler> {
+    let mut compiler = protox::Compiler::with_file_resolver(IncludeFileResolver::new(proto.to_owned()));
+    compiler.include_imports(true).include_source_info(comments).open_files(FILES)?;
+    Ok(compiler)
 }
 
 /// A line for every file that was read: its hash and its path below `proto/`.
@@ -65,16 +71,16 @@ fn hashes(proto: &Path, compiler: &protox::Compiler) -> Result<String> {
     names.into_iter().map(line).collect()
 }
 
-fn read(folder: &Path) -> Result<BTreeMap<String, String>> {
-    let text = |path: PathBuf| {
+fn read(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let content = |path: PathBuf| {
         let name = path.file_name().context("a file has a name")?.to_string_lossy().into_owned();
-        Ok((name, fs::read_to_string(&path)?))
+        Ok((name, fs::read(&path)?))
     };
-    fs::read_dir(folder)?.map(|entry| text(entry?.path())).collect()
+    fs::read_dir(folder)?.map(|entry| content(entry?.path())).collect()
 }
 
-fn write(folder: &Path, files: &BTreeMap<String, String>) -> Result<()> {
+fn write(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
     fs::remove_dir_all(folder)?;
     fs::create_dir_all(folder)?;
-    files.iter().try_for_each(|(name, text)| Ok(fs::write(folder.join(name), text)?))
+    files.iter().try_for_each(|(name, content)| Ok(fs::write(folder.join(name), content)?))
 }

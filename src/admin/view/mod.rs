@@ -1,5 +1,6 @@
 //! The forms in which admin answers.
 
+mod page;
 pub(super) mod registry;
 pub(super) mod resource;
 pub(super) mod service;

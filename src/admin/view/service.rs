@@ -1,12 +1,13 @@
 //! Services: those published, and those that are not, with the reasons.
 
+use super::page::{Limit, Page};
 use crate::{
     admin::Rejected,
     catalog::{Catalog, Record},
     model::{Health, Hostname, Note, PublishedEndpoint, PublishedService, ServiceId, Text},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Which services are asked for; what is not given restricts nothing.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -24,17 +25,21 @@ pub(in crate::admin) struct Query {
     published: Option<bool>,
     #[serde(default)]
     offset: usize,
-    limit: Option<usize>,
+    #[serde(default)]
+    limit: Limit,
+    /// The last service of the page before.
+    r#continue: Option<Token>,
 }
 
+/// The fields of a page besides its services.
 #[derive(Debug, Serialize)]
-pub(in crate::admin) struct List<'a> {
+pub(in crate::admin) struct Head {
     number: u64,
     sync: &'static str,
-    /// How many there are, those not in this part included.
+    /// How many there are, those not in this page included.
     total: usize,
     offset: usize,
-    services: Vec<Summary<'a>>,
+    r#continue: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -104,24 +109,60 @@ struct RecordView<'a> {
 }
 
 /// One of both kinds, before it is shown.
-enum Found<'a> {
-    Published(&'a PublishedService),
-    Unpublished(&'a Record),
+#[derive(Debug)]
+pub(in crate::admin) enum Found {
+    Published(Arc<PublishedService>),
+    Unpublished(Arc<Record>),
+}
+
+/// A place in the list: all services up to this one have been shown. Written as a host, or as a list of the parts of an id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+enum Token {
+    Published(Hostname),
+    Unpublished(ServiceId),
+}
+
+impl TryFrom<String> for Token {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if let Ok(host) = Hostname::new(&text) {
+            return Ok(Token::Published(host));
+        }
+        let [registry, namespace, group, name]: [String; 4] =
+            serde_json::from_str(&text).map_err(|_| "`continue` is what the page before has there")?;
+        let [registry, namespace, group, name] = [registry, namespace, group, name].map(Text::from);
+        Ok(Token::Unpublished(ServiceId { registry, namespace, group, name }))
+    }
+}
+
+impl Token {
+    fn text(&self) -> String {
+        match self {
+            Token::Published(host) => host.to_string(),
+            Token::Unpublished(ServiceId { registry, namespace, group, name }) => {
+                serde_json::json!([&**registry, &**namespace, &**group, &**name]).to_string()
+            }
+        }
+    }
 }
 
 /// The services that match: first those published, by host, then those not, by id.
-pub(in crate::admin) fn list<'a>(catalog: &'a Catalog, query: &Query) -> List<'a> {
-    let published = catalog.services.values().map(|s| Found::Published(s));
-    let unpublished = catalog.records.values().filter(|r| r.hosts.is_empty()).map(|r| Found::Unpublished(r));
-    let matching: Vec<Found<'a>> = published.chain(unpublished).filter(|found| query.matches(catalog, found)).collect();
-    let part = matching.iter().skip(query.offset).take(query.limit.unwrap_or(usize::MAX));
-    List {
+pub(in crate::admin) fn page(catalog: &Catalog, query: &Query) -> (Head, Vec<Found>) {
+    let published = catalog.services.values().map(|s| Found::Published(s.clone()));
+    let unpublished = catalog.records.values().filter(|r| r.hosts.is_empty()).map(|r| Found::Unpublished(r.clone()));
+    let matching = published.chain(unpublished).filter(|found| query.matches(catalog, found));
+    let before = |found: &Found| query.r#continue.as_ref().is_some_and(|last| found.token() <= *last);
+    let page = Page::of(matching, before, query.offset, query.limit);
+    let head = Head {
         number: catalog.number,
         sync: catalog.sync.name(),
-        total: matching.len(),
+        total: page.total,
         offset: query.offset,
-        services: part.map(Summary::of).collect(),
-    }
+        r#continue: page.next(|last| last.token().text()),
+    };
+    (head, page.items)
 }
 
 /// Everything about one: by host or alias, or by id if it is not published.
@@ -136,8 +177,8 @@ pub(in crate::admin) fn detail<'a>(catalog: &'a Catalog, rejected: Vec<Rejected>
 }
 
 impl Query {
-    /// Whatever the service's host says or a record of what feeds it counts as a reason.
-    fn matches(&self, catalog: &Catalog, found: &Found<'_>) -> bool {
+    /// A reason may be a note of the published service, or of a record that feeds it.
+    fn matches(&self, catalog: &Catalog, found: &Found) -> bool {
         let (hosts, sources, notes) = found.parts();
         let records = || sources.iter().filter_map(|id| catalog.records.get(id)).flat_map(|record| &record.notes);
         let given = |wanted: &Option<String>, test: &dyn Fn(&str) -> bool| wanted.as_deref().is_none_or(test);
@@ -151,8 +192,15 @@ impl Query {
     }
 }
 
-impl<'a> Found<'a> {
-    fn parts(&self) -> (Vec<&'a Hostname>, &'a [ServiceId], &'a [Note]) {
+impl Found {
+    fn token(&self) -> Token {
+        match self {
+            Found::Published(s) => Token::Published(s.host.clone()),
+            Found::Unpublished(r) => Token::Unpublished(r.service.id.clone()),
+        }
+    }
+
+    fn parts(&self) -> (Vec<&Hostname>, &[ServiceId], &[Note]) {
         match self {
             Found::Published(s) => (std::iter::once(&s.host).chain(&s.aliases).collect(), &s.sources, &s.notes),
             Found::Unpublished(r) => (Vec::new(), std::slice::from_ref(&r.service.id), &r.notes),
@@ -161,7 +209,7 @@ impl<'a> Found<'a> {
 }
 
 impl<'a> Summary<'a> {
-    fn of(found: &Found<'a>) -> Self {
+    pub(in crate::admin) fn of(found: &'a Found) -> Self {
         match found {
             Found::Published(service) => Summary::of_published(service),
             Found::Unpublished(record) => Summary::of_record(record),

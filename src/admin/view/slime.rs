@@ -4,16 +4,19 @@ use super::service_entry;
 use crate::{
     admin::Client,
     catalog::{Catalog, State},
-    model::{Address, Hostname, PublishedService},
+    model::{Address, Hostname, PublishedEndpoint, PublishedService},
     pb::istio::{mcp::v1alpha1::Resource as Envelope, networking::v1alpha3::ServiceEntry},
-    resource::{Kind, Readiness, ViewGeneration},
+    resource::{Kind, Readiness, Resource, ViewGeneration},
 };
 use prost::Message;
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// The name under which Slime keeps entries, whatever an Istiod asks for.
-const TYPE: &str = "networking.istio.io/v1alpha3/ServiceEntry";
+pub(in crate::admin) const TYPE: &str = "networking.istio.io/v1alpha3/ServiceEntry";
 
 /// Which entries are asked for.
 #[derive(Debug, Default)]
@@ -26,19 +29,13 @@ pub(in crate::admin) struct Wanted {
     pub(in crate::admin) other_than: Option<String>,
 }
 
-/// How entries are put together.
+/// How an entry is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::admin) enum Layout {
-    ByType,
-    List,
-    Plain,
-}
-
-/// What was put together.
-#[derive(Debug)]
-pub(in crate::admin) enum Cached {
-    One(Value),
-    Several(Vec<Value>),
+pub(in crate::admin) enum Form {
+    /// As Slime keeps it.
+    Cached,
+    /// As Kubernetes shows it (`k8sRsc`).
+    Kubernetes,
 }
 
 impl Wanted {
@@ -54,17 +51,14 @@ impl Wanted {
     }
 }
 
-/// The entries that are wanted.
-pub(in crate::admin) fn cached(view: &ViewGeneration, wanted: &Wanted, kubernetes: bool, layout: Layout) -> Cached {
-    let envelopes = view.get(Kind::ServiceEntry).iter().filter_map(|r| Envelope::decode(r.body()).ok());
-    let form = if kubernetes { as_kubernetes } else { as_cached };
-    let items: Vec<Value> = envelopes.filter(|envelope| wanted.wants(envelope)).map(|e| form(&e)).collect();
-    match layout {
-        Layout::ByType if items.is_empty() => Cached::One(json!({})),
-        Layout::ByType => Cached::One(json!({ TYPE: items })),
-        Layout::List => Cached::One(items.into()),
-        Layout::Plain => Cached::Several(items),
-    }
+/// The entries that are wanted, one by one.
+pub(in crate::admin) fn cached(view: Arc<ViewGeneration>, wanted: Wanted, form: Form) -> impl Iterator<Item = Value> {
+    let resources: Vec<Arc<Resource>> = view.get(Kind::ServiceEntry).iter().cloned().collect();
+    let envelopes = resources.into_iter().filter_map(|resource| Envelope::decode(resource.body()).ok());
+    envelopes.filter(move |envelope| wanted.wants(envelope)).map(move |envelope| match form {
+        Form::Cached => as_cached(&envelope),
+        Form::Kubernetes => as_kubernetes(&envelope),
+    })
 }
 
 /// With the fields of Istio's own configuration objects.
@@ -87,9 +81,8 @@ fn as_kubernetes(envelope: &Envelope) -> Value {
 }
 
 fn parts(envelope: &Envelope) -> (Map<String, Value>, Value) {
-    let mut value = service_entry::envelope(envelope).unwrap_or_default();
-    let metadata = value["metadata"].as_object().cloned().unwrap_or_default();
-    (metadata, value["spec"].take())
+    let metadata = envelope.metadata.as_ref().map(service_entry::metadata).unwrap_or_default();
+    (metadata.as_object().cloned().unwrap_or_default(), service_entry::spec(envelope))
 }
 
 /// Why it is not ready, in Slime's words.
@@ -100,9 +93,8 @@ pub(in crate::admin) fn unready(catalog: &Catalog, stopping: bool) -> Option<Str
     if catalog.sync != Readiness::Waiting {
         return None;
     }
-    let waits = |r: &&std::sync::Arc<crate::catalog::RegistryStatus>| {
-        r.required && !matches!(r.state, State::Synced | State::Stale)
-    };
+    let waits =
+        |r: &&Arc<crate::catalog::RegistryStatus>| r.required && !matches!(r.state, State::Synced | State::Stale);
     let names: Vec<&str> = catalog.registries.iter().filter(waits).map(|r| &*r.name).collect();
     Some(format!("xds not ready source not ready {}", names.join(",")))
 }
@@ -129,24 +121,21 @@ pub(in crate::admin) fn metrics(catalog: &Catalog, pushes: u64) -> String {
     text + &format!("# TYPE meshregistry_mcp_push_count unknown\nmeshregistry_mcp_push_count {pushes}\n")
 }
 
-/// By stream: who it is, and what it was sent and took of each type.
-pub(in crate::admin) fn clients(clients: &[Client]) -> BTreeMap<String, Value> {
-    let client = |client: &Client| {
-        let status: Map<String, Value> = client
-            .types
-            .iter()
-            .map(|of| {
-                let version = |version: Option<&String>| version.cloned().unwrap_or_default();
-                let pushed = version(of.sent.as_ref().map(|sent| &sent.version));
-                let taken = version(of.acknowledged.as_ref().map(|acknowledged| &acknowledged.version));
-                (of.type_url.clone(), json!({ "PushVer": pushed, "AckVer": taken }))
-            })
-            .collect();
-        let id = client.stream.to_string();
-        let value = json!({ "ClientId": client.node.id, "ConnId": id, "Addr": client.peer, "PushStatus": status });
-        (id, value)
-    };
-    clients.iter().map(client).collect()
+/// A stream by its number: who it is, and what it was sent and took of each type.
+pub(in crate::admin) fn client(client: &Client) -> (String, Value) {
+    let status: Map<String, Value> = client
+        .types
+        .iter()
+        .map(|of| {
+            let version = |version: Option<&String>| version.cloned().unwrap_or_default();
+            let pushed = version(of.sent.as_ref().map(|sent| &sent.version));
+            let taken = version(of.acknowledged.as_ref().map(|acknowledged| &acknowledged.version));
+            (of.type_url.clone(), json!({ "PushVer": pushed, "AckVer": taken }))
+        })
+        .collect();
+    let id = client.stream.to_string();
+    let value = json!({ "ClientId": client.node.id, "ConnId": id, "Addr": client.peer, "PushStatus": status });
+    (id, value)
 }
 
 /// The registries of a kind. Where they are is configuration, which no page shows.
@@ -155,31 +144,42 @@ pub(in crate::admin) fn registries(catalog: &Catalog, kind: &str) -> Vec<Value> 
     of_kind.map(|registry| json!({ "registry_id": &*registry.name, "state": registry.state.name() })).collect()
 }
 
-/// The entries of all services that registries of a kind feed, by their names.
-pub(in crate::admin) fn entries_of(catalog: &Catalog, view: &ViewGeneration, kind: &str) -> BTreeMap<String, Value> {
-    let entries = fed(catalog, view, kind).into_iter();
-    entries.map(|(_, name, spec)| (name, spec)).collect()
+/// The entries of all services that registries of a kind feed, by their names; each name once.
+pub(in crate::admin) fn entries_of(
+    catalog: &Catalog,
+    view: &ViewGeneration,
+    kind: &str,
+) -> impl Iterator<Item = (String, Value)> + use<> {
+    let entries: BTreeMap<String, Arc<Resource>> = fed(catalog, view, kind).map(|f| (f.name, f.entry)).collect();
+    entries.into_iter().map(|(name, entry)| (name, spec_of(&entry)))
 }
 
 /// Dubbo's interfaces: for each, its hosts and their entries.
-pub(in crate::admin) fn interfaces(catalog: &Catalog, view: &ViewGeneration, interface: Option<&str>) -> Value {
-    let mut cache: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
-    for (service, _, spec) in fed(catalog, view, "zookeeper") {
-        let of = interface_of(service);
+pub(in crate::admin) fn interfaces(
+    catalog: &Catalog,
+    view: &ViewGeneration,
+    interface: Option<&str>,
+) -> impl Iterator<Item = (String, Value)> + use<> {
+    let mut cache: BTreeMap<String, BTreeMap<String, Fed>> = BTreeMap::new();
+    for fed in fed(catalog, view, "zookeeper") {
+        let of = interface_of(&fed.service);
         if interface.is_none_or(|wanted| wanted == of) {
-            let host = spec["hosts"][0].as_str().unwrap_or_default().to_owned();
-            let meta: BTreeMap<&str, &str> = service.labels.iter().map(|(key, value)| (&**key, &**value)).collect();
-            cache.entry(of).or_default().insert(host, json!({ "ServiceEntry": spec, "Meta": meta }));
+            cache.entry(of).or_default().insert(fed.host.clone(), fed);
         }
     }
-    json!({ "cache": cache })
+    let entry = |(host, Fed { service, entry, .. }): (String, Fed)| {
+        let meta: BTreeMap<&str, &str> = service.labels.iter().map(|(key, value)| (&**key, &**value)).collect();
+        (host, json!({ "ServiceEntry": spec_of(&entry), "Meta": meta }))
+    };
+    cache.into_iter().map(move |(of, hosts)| (of, hosts.into_iter().map(entry).collect::<Map<_, _>>().into()))
 }
 
-/// The instances of Dubbo's interfaces.
-pub(in crate::admin) fn instances(catalog: &Catalog, interface: Option<&str>) -> Vec<Value> {
+/// The instances of Dubbo's interfaces, service by service.
+pub(in crate::admin) fn instances(catalog: &Catalog, interface: Option<&str>) -> impl Iterator<Item = Value> + use<> {
     let services = catalog.services.values().filter(|service| feeds(catalog, service, "zookeeper"));
     let services = services.filter(|service| interface.is_none_or(|wanted| wanted == interface_of(service)));
-    let instance = |service: &PublishedService, endpoint: &crate::model::PublishedEndpoint| {
+    let services: Vec<Arc<PublishedService>> = services.cloned().collect();
+    let instance = |service: &PublishedService, endpoint: &PublishedEndpoint| {
         let metadata: BTreeMap<&str, &str> = endpoint.labels.iter().map(|(key, value)| (&**key, &**value)).collect();
         let address = match &endpoint.address {
             Address::Ip(ip) => ip.to_string(),
@@ -188,7 +188,9 @@ pub(in crate::admin) fn instances(catalog: &Catalog, interface: Option<&str>) ->
         let port = endpoint.ports.first().map(|(_, port)| port.get());
         json!({ "interface": interface_of(service), "address": address, "port": port, "metadata": metadata })
     };
-    services.flat_map(|service| service.endpoints.iter().map(move |e| instance(service, e))).collect()
+    services
+        .into_iter()
+        .flat_map(move |service| service.endpoints.iter().map(|e| instance(&service, e)).collect::<Vec<_>>())
 }
 
 /// The interface that the registry calls it by: without group and version, which Slime's key has behind colons.
@@ -202,19 +204,33 @@ fn feeds(catalog: &Catalog, service: &PublishedService, kind: &str) -> bool {
     service.sources.iter().any(|source| of_kind(&source.registry))
 }
 
-/// Every entry of such a service, with its name and what it says.
-fn fed<'a>(catalog: &'a Catalog, view: &ViewGeneration, kind: &str) -> Vec<(&'a PublishedService, String, Value)> {
-    let mut services: BTreeMap<&Hostname, &PublishedService> = BTreeMap::new();
+/// An entry, and the service that it is of.
+struct Fed {
+    service: Arc<PublishedService>,
+    /// Its first host.
+    host: String,
+    /// Its name, without its namespace.
+    name: String,
+    entry: Arc<Resource>,
+}
+
+/// Every entry of a service that registries of a kind feed.
+fn fed<'a>(catalog: &'a Catalog, view: &'a ViewGeneration, kind: &str) -> impl Iterator<Item = Fed> + use<'a> {
+    let mut services: BTreeMap<&Hostname, &Arc<PublishedService>> = BTreeMap::new();
     for service in catalog.services.values().filter(|service| feeds(catalog, service, kind)) {
-        services.extend(service.ports.iter().map(|port| (&port.host, &**service)));
-        services.extend(service.aliases.iter().map(|alias| (alias, &**service)));
+        services.extend(service.ports.iter().map(|port| (&port.host, service)));
+        services.extend(service.aliases.iter().map(|alias| (alias, service)));
     }
-    let entry = |resource: &std::sync::Arc<crate::resource::Resource>| {
+    view.get(Kind::ServiceEntry).iter().filter_map(move |resource| {
         let envelope = Envelope::decode(resource.body()).ok()?;
         let spec = ServiceEntry::decode(&*envelope.body.as_ref()?.value).ok()?;
-        let host = Hostname::new(spec.hosts.first()?).ok()?;
+        let host = spec.hosts.into_iter().next()?;
         let name = envelope.metadata.as_ref()?.name.split_once('/')?.1.to_owned();
-        Some((*services.get(&host)?, name, service_entry::spec(&spec)))
-    };
-    view.get(Kind::ServiceEntry).iter().filter_map(entry).collect()
+        let service = services.get(&Hostname::new(&host).ok()?).copied()?.clone();
+        Some(Fed { service, host, name, entry: resource.clone() })
+    })
+}
+
+fn spec_of(entry: &Resource) -> Value {
+    Envelope::decode(entry.body()).map(|envelope| service_entry::spec(&envelope)).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
 //! Every rule of reading, and every mistake.
 
 use super::*;
-use crate::pb::istio::mcp::v1alpha1::Resource as Envelope;
+use crate::pb::{istio::mcp::v1alpha1::Resource as Envelope, schema};
 use proptest::{collection::vec, prelude::*};
 use prost_reflect::{DynamicMessage, Kind as Type};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ fn envelope(resource: &Resource) -> (Metadata, Any) {
 /// What Istio gets of it, as people write it.
 fn shown(resource: &Resource) -> Value {
     let (_, body) = envelope(resource);
-    kinds::shown(&body.type_url, &body.value).unwrap()
+    serde_json::from_str(&schema::json(&body.type_url, &body.value).unwrap()).unwrap()
 }
 
 /// A resource of that kind with that spec, which is JSON or YAML in one line.

@@ -1,0 +1,130 @@
+//! Protects admin, which has no password, from pages of other sites that a browser on this machine shows.
+//!
+//! Listening on loopback is not enough: `evil.example` can resolve to 127.0.0.1 (DNS rebinding), and a form can be posted
+//! here. So every request must name a host of ours, exactly; a request that changes something must come from a page of ours
+//! or from no page, with a content type that no form can send. Probes name any address; they show no secret and change
+//! nothing, so every host is accepted for them.
+
+use super::routes::refusal;
+use axum::{
+    extract::Request,
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version,
+        header::{self, HOST, ORIGIN},
+        uri::Authority,
+    },
+    middleware::Next,
+    response::Response,
+};
+use std::net::{IpAddr, SocketAddr};
+
+/// Paths for which every host is accepted: probes, and the page that also answers for the service of the example.
+const OPEN: [&str; 5] = ["/healthz", "/ready", "/metrics", "/meshregistry/ready", "/"];
+
+/// Headers of every answer: no frames, no guessed types, no caches, no use in pages of other sites.
+const HEADERS: [(HeaderName, &str); 6] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CACHE_CONTROL, "no-store"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+/// The hosts that requests may name.
+#[derive(Debug, Clone)]
+pub(super) struct Guard {
+    /// Names and addresses in lower case; those of loopback are always accepted.
+    hosts: Vec<String>,
+}
+
+impl Guard {
+    /// For an admin that listens on `listen` and has these further names and addresses.
+    pub(super) fn new(listen: SocketAddr, hosts: &[String]) -> Self {
+        let own = (!listen.ip().is_unspecified()).then(|| listen.ip().to_string());
+        Guard { hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).chain(own).collect() }
+    }
+
+    /// The refusal, if the request must not be answered.
+    fn refusal(&self, request: &Request, local: Option<IpAddr>) -> Option<Response> {
+        if OPEN.contains(&request.uri().path()) {
+            return None;
+        }
+        let host = match host_of(request) {
+            Ok(host) => host,
+            Err(text) => return Some(refusal(StatusCode::BAD_REQUEST, text)),
+        };
+        if let Some(host) = host.as_ref().filter(|host| !self.is_ours(host, local)) {
+            let text = format!(
+                "{:?} is none of the hosts of this admin; ask it by its address, or name the host in `admin.hosts`",
+                host.host()
+            );
+            return Some(refusal(StatusCode::MISDIRECTED_REQUEST, &text));
+        }
+        if matches!(*request.method(), Method::GET | Method::HEAD) {
+            return None;
+        }
+        change(request.headers(), host.as_ref())
+    }
+
+    /// Whether a host is one of loopback, one of the configuration, or the address that the peer has connected to.
+    fn is_ours(&self, authority: &Authority, local: Option<IpAddr>) -> bool {
+        let host = authority.host().to_ascii_lowercase();
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host);
+        let by_address = bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback() || Some(ip) == local);
+        by_address || bare == "localhost" || self.hosts.iter().any(|ours| ours == bare)
+    }
+}
+
+/// The host that a request names. HTTP/1.0 needs none, and no browser uses it.
+fn host_of(request: &Request) -> Result<Option<Authority>, &'static str> {
+    let mut named = request.headers().get_all(HOST).iter();
+    let header = match (named.next(), named.next()) {
+        (None, _) => None,
+        (Some(host), None) => {
+            let authority = Authority::try_from(host.as_bytes()).map_err(|_| "the header `host` is malformed")?;
+            Some(authority).filter(|authority| !authority.as_str().contains('@'))
+        }
+        (Some(_), Some(_)) => return Err("the header `host` stands there twice"),
+    };
+    // A target with a host has precedence over the header.
+    match request.uri().authority().cloned().or(header) {
+        None if request.version() != Version::HTTP_10 => Err("the header `host` is missing or malformed"),
+        host => Ok(host),
+    }
+}
+
+/// The refusal, if a change must not be made.
+fn change(headers: &HeaderMap, host: Option<&Authority>) -> Option<Response> {
+    let is = |name: &str, right: &dyn Fn(&[u8]) -> bool| headers.get_all(name).iter().all(|v| right(v.as_bytes()));
+    let own = |origin: &[u8]| {
+        let authority = std::str::from_utf8(origin).ok().and_then(|text| text.split_once("://")).map(|(_, rest)| rest);
+        authority.is_some_and(|of| host.is_some_and(|host| host.as_str().eq_ignore_ascii_case(of)))
+    };
+    if !is("sec-fetch-site", &|site| matches!(site, b"same-origin" | b"none")) || !is(ORIGIN.as_str(), &own) {
+        return Some(refusal(StatusCode::FORBIDDEN, "a page of another site must not change anything here"));
+    }
+    let json = headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
+    // No form can send it.
+    (!json).then(|| refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the header `content-type: application/json`"))
+}
+
+/// The middleware around every path.
+pub(super) async fn guard(guard: Guard, request: Request, next: Next) -> Response {
+    let local = request.extensions().get::<Local>().map(|Local(address)| address.ip().to_canonical());
+    let mut response = match guard.refusal(&request, local) {
+        Some(refused) => refused,
+        None => next.run(request).await,
+    };
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// The local address of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Local(pub(super) SocketAddr);

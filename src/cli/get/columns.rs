@@ -1,0 +1,163 @@
+//! Each kind of answer as columns.
+
+use super::{What, text};
+use crate::cli::table::Table;
+use serde_json::Value;
+
+/// Makes the text of a page; its columns are at least as wide as those of the pages before.
+pub(super) type Columns = Box<dyn FnMut(&Value) -> String>;
+
+/// The columns of a kind of answer.
+pub(super) fn of(what: What) -> Columns {
+    match what {
+        What::Services => table(["HOST", "PORTS", "SERVING", "FROM", "NOTES"], services),
+        What::Endpoints => table(["CLUSTER", "ADDRESS", "HEALTH", "WEIGHT", "LOCALITY", "PRIORITY"], endpoints),
+        What::Clusters => table(["NAME", "TYPE", "ENDPOINTS OF", "VERSION"], clusters),
+        What::Registries => {
+            table(["NAME", "KIND", "STATE", "AGE", "SERVICES", "ENDPOINTS", "HELD BACK", "LAST ERROR"], registries)
+        }
+        What::Clients => {
+            table(["NODE", "CLUSTER", "PEER", "AGENT", "VARIANT", "TYPE", "ACKNOWLEDGED", "REFUSED"], clients)
+        }
+        What::Manifests => table(["REGISTRY", "NAMESPACE", "NAME", "STATE", "SERVED", "ERROR"], manifests),
+        What::Digests => table(["KIND", "COUNT", "DIGEST"], digests),
+    }
+}
+
+fn table<const N: usize>(head: [&str; N], fill: fn(&mut Table<N>, &Value)) -> Columns {
+    let mut table = Table::new(head);
+    Box::new(move |answer| {
+        fill(&mut table, answer);
+        table.take()
+    })
+}
+
+fn items(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// What is at its default is not in the answer.
+fn or(text: String, default: &str) -> String {
+    if text.is_empty() { default.to_owned() } else { text }
+}
+
+fn services(table: &mut Table<5>, answer: &Value) {
+    for service in items(&answer["services"]) {
+        let published = service["published"] == true;
+        let port = |p: &Value| format!("{}/{}", text(&p["number"]), text(&p["protocol"]));
+        let ports: Vec<String> = items(&service["ports"]).iter().map(port).collect();
+        let mut notes: Vec<String> = items(&service["notes"]).iter().map(|n| text(&n["reason"])).collect();
+        notes.dedup();
+        let counts = &service["endpoints"];
+        table.row([
+            if published { text(&service["host"]) } else { "(not published)".into() },
+            ports.join(" "),
+            format!("{}/{}", text(&counts["serving"]), text(&counts["total"])),
+            text(&service["sources"]),
+            notes.join(" "),
+        ]);
+    }
+}
+
+fn registries(table: &mut Table<8>, answer: &Value) {
+    for registry in items(answer) {
+        let age = registry["age_seconds"].as_f64().map(|age| format!("{age:.0}s"));
+        table.row([
+            text(&registry["name"]),
+            text(&registry["kind"]),
+            text(&registry["state"]),
+            age.unwrap_or_default(),
+            text(&registry["services"]),
+            text(&registry["endpoints"]),
+            text(&registry["hold"]["endpoints"]),
+            text(&registry["last_error"]["text"]),
+        ]);
+    }
+}
+
+/// Of several problems the first; the others are in the other forms of the answer.
+fn manifests(table: &mut Table<6>, answer: &Value) {
+    for manifest in items(answer) {
+        let error = text(&manifest["error"]);
+        let (first, more) = error.split_once('\n').map_or((&*error, 0), |(first, rest)| (first, rest.lines().count()));
+        let error = if more > 0 { format!("{first} (and {more} more)") } else { first.to_owned() };
+        table.row([
+            text(&manifest["registry"]),
+            text(&manifest["namespace"]),
+            text(&manifest["name"]),
+            text(&manifest["state"]),
+            items(&manifest["resources"]).len().to_string(),
+            error,
+        ]);
+    }
+}
+
+fn clients(table: &mut Table<8>, answer: &Value) {
+    for client in items(answer) {
+        for kind in items(&client["types"]) {
+            table.row([
+                text(&client["node"]["id"]),
+                text(&client["node"]["cluster"]),
+                text(&client["peer"]),
+                text(&client["node"]["agent"]),
+                text(&client["variant"]),
+                text(&kind["type_url"]).rsplit('.').next().unwrap_or_default().to_owned(),
+                text(&kind["acknowledged"]["version"]),
+                text(&kind["refused"]["message"]),
+            ]);
+        }
+    }
+}
+
+fn clusters(table: &mut Table<4>, answer: &Value) {
+    for item in items(&answer["resources"]) {
+        let (name, cluster) = (text(&item["name"]), &item["resource"]);
+        let service = text(&cluster["edsClusterConfig"]["serviceName"]);
+        table.row([
+            name.clone(),
+            or(text(&cluster["type"]), "STATIC"),
+            if service.is_empty() { name } else { service },
+            text(&item["version"]),
+        ]);
+    }
+}
+
+fn endpoints(table: &mut Table<6>, answer: &Value) {
+    for item in items(&answer["resources"]) {
+        let groups = items(&item["resource"]["endpoints"]);
+        if groups.is_empty() {
+            table.row([
+                text(&item["name"]),
+                "(none)".into(),
+                String::new(),
+                String::new(),
+                String::new(),
+                String::new(),
+            ]);
+        }
+        for group in groups {
+            let locality = ["region", "zone", "subZone"].map(|part| text(&group["locality"][part])).join("/");
+            for endpoint in items(&group["lbEndpoints"]) {
+                let address = &endpoint["endpoint"]["address"];
+                let socket = &address["socketAddress"];
+                table.row([
+                    text(&item["name"]),
+                    match socket["address"].as_str() {
+                        Some(ip) => format!("{ip}:{}", text(&socket["portValue"])),
+                        None => text(&address["pipe"]["path"]),
+                    },
+                    or(text(&endpoint["healthStatus"]), "unknown").to_lowercase(),
+                    text(&endpoint["loadBalancingWeight"]),
+                    locality.trim_end_matches('/').to_owned(),
+                    group["priority"].as_u64().unwrap_or(0).to_string(),
+                ]);
+            }
+        }
+    }
+}
+
+fn digests(table: &mut Table<3>, answer: &Value) {
+    for (kind, digest) in answer.as_object().into_iter().flatten() {
+        table.row([kind.clone(), text(&digest["count"]), text(&digest["digest"])]);
+    }
+}

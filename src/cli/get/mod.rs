@@ -1,0 +1,261 @@
+//! `get`: asks a running Portolan's admin HTTP, and shows the answer.
+//!
+//! Long lists come in pages. Each page is printed before the next is requested, so a list of any length needs the memory of
+//! one page, in both processes.
+
+mod ask;
+mod columns;
+mod print;
+
+use ask::Admin;
+use clap::{Args, ValueEnum};
+use print::Printer;
+use reqwest::Url;
+use serde_json::Value;
+use std::io;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// What is asked for
+    what: What,
+    /// Only this one: a host, alias or id for services, a part of the name for all others
+    name: Option<String>,
+    /// The admin address of a running Portolan: a URL, or a host with a port
+    #[arg(long, env = "PORTOLAN_ADMIN", default_value = "http://127.0.0.1:8081", value_name = "URL", value_parser = address)]
+    admin: Url,
+    /// How the answer is shown
+    #[arg(short, long, default_value = "table")]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Services, published or not, with the reasons
+    Services,
+    /// Endpoints, as they are sent
+    Endpoints,
+    /// Clusters, as they are sent
+    Clusters,
+    /// Registries: state, age, last error
+    Registries,
+    /// Clients, and what they took and refused
+    Clients,
+    /// Manifests: what of each is served, and what is wrong with it
+    Manifests,
+    /// Digests of everything, to compare replicas
+    Digests,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// Columns; one service by name is shown as YAML
+    Table,
+    /// The whole answer as YAML
+    Yaml,
+    /// The whole answer as JSON
+    Json,
+}
+
+/// Why there is no answer to show.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// There is no answer, or only a part of one.
+    #[error("no Portolan answers on {url}; start one, or name the admin address of another with --admin")]
+    Ask {
+        url: String,
+        #[source]
+        source: reqwest::Error,
+    },
+    /// There is no answer in time.
+    #[error("{url} does not answer within {seconds} s; it may be overloaded, or no Portolan: check the address")]
+    Late { url: String, seconds: u64 },
+    /// The answer is a refusal.
+    #[error("{url} answers {status}: {text}")]
+    Refused { url: String, status: u16, text: String },
+    /// The answer is none of Portolan's.
+    #[error("{url} does not answer as Portolan does; check the address")]
+    Format {
+        url: String,
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The answer cannot be written as YAML.
+    #[error("cannot write the answer as YAML")]
+    Yaml(#[source] serde_saphyr::ser::Error),
+    /// Standard output cannot be written.
+    #[error("cannot print the answer")]
+    Print(#[source] io::Error),
+    /// The system gives no resources to ask with.
+    #[error("cannot start")]
+    Start(#[source] io::Error),
+}
+
+/// Asks page by page, and passes the text of each to `print`.
+///
+/// # Errors
+/// If there is no answer, or it cannot be printed.
+pub(super) fn run(arguments: &Arguments, mut print: impl FnMut(&str) -> io::Result<()>) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
+    runtime.block_on(async {
+        let (admin, mut printer) = (Admin::new(&arguments.admin)?, Printer::new(arguments));
+        let mut url = url(arguments);
+        loop {
+            let mut page = admin.ask(&url).await?;
+            if let (What::Registries | What::Clients | What::Manifests, Some(name), Value::Array(items)) =
+                (arguments.what, &arguments.name, &mut page)
+            {
+                items.retain(|item| [&item["name"], &item["node"]["id"]].iter().any(|n| text(n).contains(name)));
+            }
+            let next = page.as_object_mut().and_then(|page| page.remove("continue")).filter(Value::is_string);
+            print(&printer.page(page, next.is_none())?).map_err(Error::Print)?;
+            let Some(next) = next else { return Ok(()) };
+            url = with_parameter(url, "continue", &text(&next));
+        }
+    })
+}
+
+fn address(text: &str) -> Result<Url, String> {
+    let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("http://{text}")) };
+    url.map_err(|error| format!("{error}; write it as http://127.0.0.1:8081"))
+}
+
+/// Where the first page of the answer is.
+fn url(Arguments { what, name, admin, .. }: &Arguments) -> Url {
+    let mut url = admin.clone();
+    let path = match what {
+        What::Services => "api/v1/services",
+        What::Endpoints => "api/v1/resources/endpoints",
+        What::Clusters => "api/v1/resources/clusters",
+        What::Registries => "api/v1/registries",
+        What::Clients => "api/v1/clients",
+        What::Manifests => "api/v1/manifests",
+        What::Digests => "api/v1/digests",
+    };
+    let base = admin.path().trim_end_matches('/');
+    match (what, name) {
+        (What::Services, Some(name)) => url.set_path(&format!("{base}/{path}/{name}")),
+        _ => url.set_path(&format!("{base}/{path}")),
+    }
+    match (what, name) {
+        (What::Endpoints | What::Clusters, Some(name)) => with_parameter(url, "q", name),
+        _ => url,
+    }
+}
+
+/// The same with another value of a parameter.
+fn with_parameter(mut url: Url, name: &str, value: &str) -> Url {
+    let others: Vec<(String, String)> =
+        url.query_pairs().filter(|(n, _)| n != name).map(|(n, v)| (n.into_owned(), v.into_owned())).collect();
+    url.query_pairs_mut().clear().extend_pairs(others).append_pair(name, value);
+    url
+}
+
+/// A value as a cell: texts without quotes, nothing as nothing, lists with spaces.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::tests::Running;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    /// What is printed, or the error with its causes.
+    async fn get(admin: &str, words: &str) -> Result<String, String> {
+        let words = format!("get {words} --admin {admin}");
+        tokio::task::spawn_blocking(move || {
+            let line = Line::try_parse_from(words.split(' ')).map_err(|error| error.to_string())?;
+            let mut text = String::new();
+            let print = |part: &str| {
+                text.push_str(part);
+                Ok(())
+            };
+            run(&line.arguments, print).map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+            Ok(text)
+        })
+        .await
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_kind_is_shown_in_columns() {
+        let admin = Running::good().await;
+        for (words, expected) in [
+            (
+                "services",
+                "HOST             PORTS    SERVING  FROM                   NOTES\n\
+                 orders.example   80/grpc  1/2      held/ns/g/orders       disabled\n\
+                 users.example    80/grpc  0/0      held/ns/g/users        disabled\n\
+                 (not published)  -        0/1      other/ns/g/secret-svc  excluded\n",
+            ),
+            (
+                "endpoints example",
+                "CLUSTER                      ADDRESS        HEALTH     WEIGHT  LOCALITY  PRIORITY\n\
+                 outbound|80||orders.example  10.0.0.1:8080  healthy    100     r/z       0\n\
+                 outbound|80||orders.example  10.0.0.2:8080  unhealthy  100     r/z       0\n\
+                 outbound|80||users.example   (none)         -          -       -         -\n",
+            ),
+            (
+                "clients",
+                "NODE  CLUSTER  PEER             AGENT         VARIANT  TYPE     ACKNOWLEDGED  REFUSED\n\
+                 n     c        127.0.0.1:40000  envoy 1.40.0  delta    Cluster  1             no such thing\n",
+            ),
+            ("clients somebody-else", "NODE  CLUSTER  PEER  AGENT  VARIANT  TYPE  ACKNOWLEDGED  REFUSED\n"),
+        ] {
+            assert_eq!(get(&admin.url, words).await.as_deref(), Ok(expected), "{words}");
+        }
+        let clusters = get(&admin.url, "clusters orders").await.unwrap();
+        let lines: Vec<Vec<&str>> = clusters.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[0], ["NAME", "TYPE", "ENDPOINTS", "OF", "VERSION"]);
+        assert_eq!(lines[1][..3], ["outbound|80||orders", "EDS", "outbound|80||orders.example"]);
+        assert_eq!(lines.len(), 3);
+        let registries = get(&admin.url, "registries").await.unwrap();
+        assert!(registries.contains("held  nacos  synced"), "{registries}");
+        let digests = get(&admin.url, "digests").await.unwrap();
+        let counts: Vec<Vec<&str>> = digests.lines().map(|line| line.split_whitespace().take(2).collect()).collect();
+        assert!(counts.contains(&vec!["clusters", "4"]), "{digests}");
+    }
+
+    #[tokio::test]
+    async fn the_whole_answer_is_shown_as_json_and_yaml() {
+        let admin = Running::good().await;
+        let json: Value = serde_json::from_str(&get(&admin.url, "services -o json").await.unwrap()).unwrap();
+        assert_eq!(json["total"], 3);
+        let yaml = get(&admin.url, "services orders.example").await.unwrap();
+        assert!(yaml.contains("host: orders.example\n") && yaml.contains("instances:\n"), "{yaml}");
+        assert_eq!(yaml, get(&admin.url, "services orders -o yaml").await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn the_address_may_be_a_host_with_a_port() {
+        let admin = Running::good().await;
+        let bare = admin.url.trim_start_matches("http://");
+        assert_eq!(get(bare, "digests").await.unwrap(), get(&admin.url, "digests").await.unwrap());
+        let refused = get("http://", "digests").await.unwrap_err();
+        assert!(refused.contains("write it as http://127.0.0.1:8081"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn whoever_does_not_answer_is_named_with_the_remedy() {
+        let admin = Running::good().await;
+        let refused = get(&admin.url, "services nobody").await.unwrap_err();
+        assert!(refused.contains("answers 404: no service \"nobody\""), "{refused}");
+        let other = get(&format!("{}/healthz?", admin.url), "services").await.unwrap_err();
+        assert!(other.contains("404"), "{other}");
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let nobody = get(&format!("http://{free}"), "services").await.unwrap_err();
+        assert!(nobody.contains(&free.to_string()) && nobody.contains("--admin"), "{nobody}");
+    }
+}
