@@ -1,11 +1,15 @@
-//! Features, seen from outside: the product as a process, catalogue files and configurations in, admin HTTP out.
+//! Features, seen from outside: catalogue files and configurations in, admin HTTP out. The product runs in this process,
+//! or in one of its own where the process is the subject: its outputs, its log, its exit code.
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admin_load;
 mod bad_starts;
+mod hosts;
 mod isolation;
 mod metrics;
+mod outputs;
 mod quiet;
 mod replicas;
 mod secrets;

@@ -1,6 +1,6 @@
-//! Two processes with the same input, in whatever order it came, serve the same bytes.
+//! Two Portolans with the same input, in whatever order it came, serve the same bytes.
 
-use crate::support::{portolan::Portolan, until};
+use crate::support::{local::Local, portolan::Portolan, until};
 use std::{fmt::Write, fs, path::Path, time::Duration};
 
 /// Ten services in as many files, with several of everything that has an order: ports, labels, endpoints, aliases.
@@ -66,14 +66,14 @@ fn shared(registry: &str, service: usize, backwards: bool) -> String {
 }
 
 /// Registries `shop` and `lab` on folders of these names; every host belongs to both.
-async fn start(folder: &Path) -> Portolan {
+async fn start(folder: &Path) -> Local {
     let registry = |name: &str| {
         format!(
             "- name: {name}\n  file: {{ path: '{}', poll: 100ms }}\n  publish: {{ host: '{{service}}.example', merge: host, aliases: ['{{service}}.{{label:l0}}.alias', '{{service}}.all.alias'], share: 0.5, linger: 0s, hold: 0s }}\n",
             folder.join(name).display()
         )
     };
-    Portolan::start(&format!("registries:\n{}{}", registry("shop"), registry("lab"))).await
+    Local::start(&format!("registries:\n{}{}", registry("shop"), registry("lab"))).await
 }
 
 #[tokio::test]

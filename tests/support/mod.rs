@@ -10,6 +10,7 @@ pub mod fault;
 pub mod heard;
 pub mod http;
 pub mod judge;
+pub mod local;
 pub mod nacos;
 pub mod netns;
 pub mod portolan;

@@ -1,0 +1,68 @@
+//! The whole product in this process, on ports that were free; ended when dropped.
+
+use super::until;
+use portolan::{app::App, config, util::yaml::Resolver};
+use serde_json::Value;
+use std::{net::SocketAddr, time::Duration};
+use tempfile::TempDir;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// A running Portolan, without a log and without what belongs to a process.
+pub struct Local {
+    /// Where Envoys connect.
+    pub xds: SocketAddr,
+    /// Where people ask.
+    pub admin: SocketAddr,
+    folder: TempDir,
+    _stop: DropGuard,
+}
+
+impl Local {
+    /// Runs a configuration without `version:`, `xds:` and `admin:`.
+    pub async fn start(rest_of_config: &str) -> Local {
+        Local::start_with("", rest_of_config).await
+    }
+
+    /// The same with keys of `admin:` besides `listen`.
+    pub async fn start_with(admin: &str, rest_of_config: &str) -> Local {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            "version: 1\nxds: {{ listen: '127.0.0.1:0', drain: 200ms }}\nadmin: {{ listen: '127.0.0.1:0', {admin} }}\n{rest_of_config}"
+        );
+        let loaded = config::parse("portolan.yaml", text.as_bytes(), &Resolver::new(folder.path()));
+        let app = App::bind(loaded.unwrap().config).await.unwrap();
+        let (xds, admin, stop) = (app.xds_addr(), app.admin_addr(), CancellationToken::new());
+        tokio::spawn(app.run(stop.clone()));
+        Local { xds, admin, folder, _stop: stop.drop_guard() }
+    }
+
+    /// A folder that lives as long as it does.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// The body of an admin page, with its status.
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        let answer = reqwest::get(format!("http://{}{path}", self.admin)).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// The JSON of an admin page.
+    pub async fn json(&self, path: &str) -> Value {
+        let (status, body) = self.get(path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// Waits until `/ready` says yes.
+    pub async fn ready(&self) -> &Self {
+        until("Portolan to be ready", Duration::from_secs(60), || async {
+            match self.get("/ready").await {
+                (200, _) => Ok(()),
+                (status, body) => Err(format!("{status} {body}")),
+            }
+        })
+        .await;
+        self
+    }
+}
