@@ -13,6 +13,8 @@ pub fn registry() -> Registry {
     registry.register_collector(Box::new(Process));
     let help = "Lines of the log that could not be written, or not fast enough";
     registry.register("log_lines_lost", help, log::lost().clone());
+    let help = "Lines of the log that were left out because too many were alike";
+    registry.register("log_lines_suppressed", help, log::suppressed().clone());
     registry
 }
 

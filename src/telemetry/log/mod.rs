@@ -6,6 +6,7 @@
 mod layer;
 mod line;
 mod queue;
+mod rate;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +18,7 @@ use std::{
     env, io,
     io::IsTerminal,
     panic,
-    sync::{Arc, LazyLock},
+    sync::{Arc, LazyLock, Mutex},
     time::{Duration, SystemTime},
 };
 use tracing::Level;
@@ -117,6 +118,12 @@ pub(super) fn lost() -> &'static Counter {
     &LOST
 }
 
+/// Lines that were left out because their place logged too many, in the whole process.
+pub(super) fn suppressed() -> &'static Counter {
+    static SUPPRESSED: LazyLock<Counter> = LazyLock::new(Counter::default);
+    &SUPPRESSED
+}
+
 /// Reads a filter. A word that is no level is refused: it would count as the name of a module, and silence all others.
 ///
 /// # Errors
@@ -147,7 +154,7 @@ pub fn init(level: &str, format: LogFormat) -> Result<(Log, LogLevel), InitError
     };
     let queue = Queue::start(io::stderr(), notice).map_err(InitError::Thread)?;
     let color = format == LogFormat::Text && io::stderr().is_terminal();
-    let lines = Lines { format, color, queue: queue.clone() };
+    let lines = Lines { format, color, queue: queue.clone(), rates: Mutex::default() };
     let (filter, handle) = reload::Layer::new(filter);
     tracing_subscriber::registry().with(filter).with(lines).try_init().map_err(InitError::Running)?;
     log_panics();

@@ -21,7 +21,7 @@ impl Write for Output {
 fn written(format: LogFormat, events: impl FnOnce()) -> String {
     let output = Output::default();
     let queue = Queue::start(output.clone(), |lost| notice(lost, LogFormat::Text)).unwrap();
-    let lines = Lines { format, color: false, queue: queue.clone() };
+    let lines = Lines { format, color: false, queue: queue.clone(), rates: Mutex::default() };
     tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), events);
     assert!(queue.flush(Duration::from_secs(60)));
     String::from_utf8(lock(&output.0).clone()).unwrap()
@@ -65,6 +65,20 @@ fn json_has_each_key_once_and_no_control() {
 fn a_huge_value_is_cut() {
     let text = written(LogFormat::Text, || info!(huge = %"ö".repeat(10 << 20), "Received."));
     assert!(text.len() < 5_000 && text.ends_with("ö[...]\n"), "{}", text.len());
+}
+
+#[test]
+fn one_place_logs_a_burst_and_not_more() {
+    let text = written(LogFormat::Text, || {
+        for stream in 0..2_000 {
+            warn!(stream, "A client refuses what it was sent.");
+            tracing::debug!(stream, "On request only.");
+        }
+        warn!("Another place.");
+    });
+    let count = |part: &str| text.lines().filter(|line| line.contains(part)).count();
+    assert!((200..1_000).contains(&count("A client refuses")), "{}", count("A client refuses"));
+    assert_eq!(count("Another place."), 1);
 }
 
 #[test]
