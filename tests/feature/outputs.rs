@@ -1,6 +1,6 @@
 //! Outputs that are full, closed or not read: what cannot be written is lost, and nothing else.
 
-use crate::support::{local::Local, until};
+use crate::support::{http::client, local::Local, until};
 use std::{
     fs::File,
     io::{PipeReader, Read, Write, pipe},
@@ -43,7 +43,7 @@ impl Running {
         command.arg("--config").arg(&config).env("PORTOLAN_LOG", "info").stdout(out).stderr(log);
         let running = Running { child: command.spawn().unwrap(), admin, _folder: folder };
         until("Portolan to be ready", LIMIT, || async {
-            match reqwest::get(format!("http://{admin}/ready")).await {
+            match client().get(format!("http://{admin}/ready")).send().await {
                 Ok(answer) if answer.status() == 200 => Ok(()),
                 other => Err(format!("{other:?}")),
             }
@@ -53,7 +53,7 @@ impl Running {
     }
 
     async fn lost_lines(&self) -> u64 {
-        let text = reqwest::get(format!("http://{}/metrics", self.admin)).await.unwrap().text().await.unwrap();
+        let text = client().get(format!("http://{}/metrics", self.admin)).send().await.unwrap().text().await.unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix("portolan_log_lines_lost_total ")).map(str::to_owned);
         line.unwrap_or_else(|| panic!("no count in {text}")).parse().unwrap()
     }

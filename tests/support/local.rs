@@ -1,6 +1,6 @@
 //! The whole product in this process, on ports that were free; ended when dropped.
 
-use super::until;
+use super::{http::client, until};
 use portolan::{app::App, config, util::yaml::Resolver};
 use serde_json::Value;
 use std::{net::SocketAddr, time::Duration};
@@ -43,7 +43,7 @@ impl Local {
 
     /// The body of an admin page, with its status.
     pub async fn get(&self, path: &str) -> (u16, String) {
-        let answer = reqwest::get(format!("http://{}{path}", self.admin)).await.unwrap();
+        let answer = client().get(format!("http://{}{path}", self.admin)).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
