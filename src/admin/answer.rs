@@ -4,16 +4,17 @@
 //! connection has written it. So an answer of gigabytes needs as much memory as one of kilobytes, and one that is not read
 //! needs one piece. An answer that breaks off ends with an error, never as if it were complete.
 
-use super::routes::refusal;
 use crate::util::escape;
 use axum::{
     body::Body,
+    extract::rejection::QueryRejection,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use futures_util::stream;
 use serde::Serialize;
+use serde_json::json;
 use std::{
     borrow::Cow,
     io,
@@ -125,6 +126,16 @@ pub(super) fn safe(text: String) -> Vec<u8> {
         Cow::Borrowed(_) => text.into_bytes(),
         Cow::Owned(escaped) => escaped.into_bytes(),
     }
+}
+
+/// The answer to a query that cannot be read.
+pub(super) fn bad_query(rejection: QueryRejection) -> Response {
+    refusal(StatusCode::BAD_REQUEST, &rejection.body_text())
+}
+
+/// An answer that is an error.
+pub(super) fn refusal(status: StatusCode, text: &str) -> Response {
+    (status, one(&json!({ "error": text }))).into_response()
 }
 
 fn send(format: Format, parts: Parts, permit: Option<OwnedSemaphorePermit>) -> Response {

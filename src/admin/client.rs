@@ -1,6 +1,6 @@
 //! One stream of a client, as people see it.
 
-use super::view::time;
+use super::time;
 use serde::Serialize;
 use std::time::SystemTime;
 

@@ -5,7 +5,7 @@
 //! or from no page, with a content type that no form can send. Probes name any address; they show no secret and change
 //! nothing, so every host is accepted for them.
 
-use super::routes::refusal;
+use super::answer::refusal;
 use axum::{
     extract::Request,
     http::{

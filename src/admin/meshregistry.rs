@@ -3,8 +3,8 @@
 //! They are read from what is served to Istiods and from the catalog, so they hold what Istiods hold.
 
 use super::{
-    answer::{self, Format, Parts, joined, json, safe},
-    routes::{Shared, bad_query, refusal},
+    Sources,
+    answer::{self, Format, Parts, bad_query, joined, json, refusal, safe},
     view::slime::{self, Form, Wanted},
 };
 use axum::{
@@ -16,10 +16,11 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::Value;
+use std::sync::Arc;
 
 type Queried<T> = Result<Query<T>, QueryRejection>;
 
-pub(super) fn router() -> Router<Shared> {
+pub(super) fn router<S: Clone + Send + Sync + 'static>(sources: Arc<dyn Sources>) -> Router<S> {
     Router::new()
         .route("/meshregistry/ready", get(ready))
         .route("/meshregistry/xdsCache", get(xds_cache))
@@ -27,6 +28,7 @@ pub(super) fn router() -> Router<Shared> {
         .route("/meshregistry/nacos", get(|s, q| registry("nacos", s, q)))
         .route("/meshregistry/eureka", get(|s, q| registry("eureka", s, q)))
         .route("/meshregistry/zk", get(zookeeper))
+        .with_state(sources)
 }
 
 /// Slime ignores parameters that it does not know, and so do scripts.
@@ -53,17 +55,17 @@ struct RegistryQuery {
     interface_name: Option<String>,
 }
 
-async fn ready(State(shared): State<Shared>) -> Response {
-    let reason = slime::unready(&shared.sources.catalog(), shared.sources.stopping());
+async fn ready(State(sources): State<Arc<dyn Sources>>) -> Response {
+    let reason = slime::unready(&sources.catalog(), sources.stopping());
     match reason {
         None => StatusCode::OK.into_response(),
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason).into_response(),
     }
 }
 
-async fn xds_cache(State(shared): State<Shared>, query: Queried<CacheQuery>) -> Result<Response, Response> {
+async fn xds_cache(State(sources): State<Arc<dyn Sources>>, query: Queried<CacheQuery>) -> Result<Response, Response> {
     let Query(query) = query.map_err(bad_query)?;
-    if slime::unready(&shared.sources.catalog(), shared.sources.stopping()).is_some() {
+    if slime::unready(&sources.catalog(), sources.stopping()).is_some() {
         return Err(refusal(StatusCode::SERVICE_UNAVAILABLE, "not ready; /meshregistry/ready says why"));
     }
     let layout = match query.layout.as_deref() {
@@ -79,7 +81,6 @@ async fn xds_cache(State(shared): State<Shared>, query: Queried<CacheQuery>) -> 
     };
     let form = if query.k8s_rsc.is_some() { Form::Kubernetes } else { Form::Cached };
     let wanted = Wanted { namespace: query.ns, name: query.name, of_type: query.res, other_than: query.ver };
-    let sources = shared.sources;
     let format = match (layout, yaml) {
         (_, true) => Format::Yaml,
         (Layout::Plain, false) => Format::Text,
@@ -127,26 +128,28 @@ fn as_yaml(layout: Layout, entries: impl Iterator<Item = Value> + Send + 'static
     joined(start.into_bytes(), b"", entries.map(item), b"")
 }
 
-async fn clients(State(shared): State<Shared>) -> Response {
-    object(move || shared.sources.clients().into_iter().map(|client| slime::client(&client))).await
+async fn clients(State(sources): State<Arc<dyn Sources>>) -> Response {
+    object(move || sources.clients().into_iter().map(|client| slime::client(&client))).await
 }
 
 async fn registry(
     kind: &'static str,
-    State(shared): State<Shared>,
+    State(sources): State<Arc<dyn Sources>>,
     query: Queried<RegistryQuery>,
 ) -> Result<Response, Response> {
     let Query(query) = query.map_err(bad_query)?;
-    let sources = shared.sources;
     Ok(match query.registries {
         true => answer::one(&slime::registries(&sources.catalog(), kind)),
         false => object(move || slime::entries_of(&sources.catalog(), &sources.entries(), kind)).await,
     })
 }
 
-async fn zookeeper(State(shared): State<Shared>, query: Queried<RegistryQuery>) -> Result<Response, Response> {
+async fn zookeeper(
+    State(sources): State<Arc<dyn Sources>>,
+    query: Queried<RegistryQuery>,
+) -> Result<Response, Response> {
     let Query(query) = query.map_err(bad_query)?;
-    let (sources, interface) = (shared.sources, query.interface_name);
+    let interface = query.interface_name;
     Ok(match query.registry_services {
         true => {
             answer::array(move || {

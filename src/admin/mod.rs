@@ -16,6 +16,7 @@ mod slots;
 mod socket;
 #[cfg(test)]
 pub(crate) mod tests;
+mod time;
 mod view;
 
 pub use client::{Acknowledged, Client, Node, Refused, Sent, Subscription};

@@ -2,7 +2,7 @@
 
 use super::{
     Sources,
-    answer::{self, json},
+    answer::{self, bad_query, json, refusal},
     guard::{Guard, guard},
     meshregistry, page,
     view::{
@@ -27,8 +27,8 @@ use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 const MAX_BODY_BYTES: usize = 16 << 10;
 
 #[derive(Clone)]
-pub(super) struct Shared {
-    pub(super) sources: Arc<dyn Sources>,
+struct Shared {
+    sources: Arc<dyn Sources>,
     metrics: Arc<Registry>,
 }
 
@@ -55,7 +55,7 @@ pub(super) fn router(sources: Arc<dyn Sources>, metrics: Arc<Registry>, settings
         .route("/api/v1/clients", get(clients))
         .route("/api/v1/resources/{kind}", get(resources))
         .route("/api/v1/digests", get(digests))
-        .merge(meshregistry::router())
+        .merge(meshregistry::router(sources.clone()))
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "no such page; / lists them") })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(move |request, next| guard(ours.clone(), request, next)))
@@ -146,12 +146,4 @@ async fn release(State(shared): State<Shared>, Path(name): Path<String>) -> Resp
     }
     tracing::info!(registry = %name, "Released a held-back drop on request.");
     answer::one(&serde_json::json!({ "released": name }))
-}
-
-pub(super) fn bad_query(rejection: QueryRejection) -> Response {
-    refusal(StatusCode::BAD_REQUEST, &rejection.body_text())
-}
-
-pub(super) fn refusal(status: StatusCode, text: &str) -> Response {
-    (status, answer::one(&serde_json::json!({ "error": text }))).into_response()
 }

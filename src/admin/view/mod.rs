@@ -6,4 +6,3 @@ pub(super) mod resource;
 pub(super) mod service;
 mod service_entry;
 pub(super) mod slime;
-pub(super) mod time;

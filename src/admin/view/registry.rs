@@ -1,6 +1,6 @@
 //! Registries, and readiness, which follows from them.
 
-use super::time;
+use crate::admin::time;
 use crate::{
     catalog::{Catalog, HoldStatus, RegistryStatus, State},
     model::Cost,

@@ -1,6 +1,6 @@
 //! One request to admin, and its answer.
 
-use super::Error;
+use super::error::Error;
 use crate::util::tls;
 use reqwest::Url;
 use serde_json::Value;

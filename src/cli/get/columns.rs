@@ -1,6 +1,6 @@
 //! Each kind of answer as columns.
 
-use super::{What, text};
+use super::arguments::What;
 use crate::cli::table::Table;
 use serde_json::Value;
 
@@ -30,6 +30,16 @@ fn table<const N: usize>(head: [&str; N], fill: fn(&mut Table<N>, &Value)) -> Co
         fill(&mut table, answer);
         table.take()
     })
+}
+
+/// A value as a cell: texts without quotes, nothing as nothing, lists with spaces.
+pub(super) fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
 }
 
 fn items(value: &Value) -> &[Value] {

@@ -3,92 +3,21 @@
 //! Long lists come in pages. Each page is printed before the next is requested, so a list of any length needs the memory of
 //! one page, in both processes.
 
+mod arguments;
 mod ask;
 mod columns;
+mod error;
 mod print;
 
+pub(super) use arguments::Arguments;
+pub(super) use error::Error;
+
+use arguments::{What, with_parameter};
 use ask::Admin;
-use clap::{Args, ValueEnum};
+use columns::text;
 use print::Printer;
-use reqwest::Url;
 use serde_json::Value;
 use std::io;
-
-#[derive(Debug, Args)]
-pub(super) struct Arguments {
-    /// What is asked for
-    what: What,
-    /// Only this one: a host, alias or id for services, a part of the name for all others
-    name: Option<String>,
-    /// The admin address of a running Portolan: a URL, or a host with a port
-    #[arg(long, env = "PORTOLAN_ADMIN", default_value = "http://127.0.0.1:8081", value_name = "URL", value_parser = address)]
-    admin: Url,
-    /// How the answer is shown
-    #[arg(short, long, default_value = "table")]
-    output: Output,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum What {
-    /// Services, published or not, with the reasons
-    Services,
-    /// Endpoints, as they are sent
-    Endpoints,
-    /// Clusters, as they are sent
-    Clusters,
-    /// Registries: state, age, last error
-    Registries,
-    /// Clients, and what they took and refused
-    Clients,
-    /// Manifests: what of each is served, and what is wrong with it
-    Manifests,
-    /// Digests of everything, to compare replicas
-    Digests,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// Columns; one service by name is shown as YAML
-    Table,
-    /// The whole answer as YAML
-    Yaml,
-    /// The whole answer as JSON
-    Json,
-}
-
-/// Why there is no answer to show.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
-    /// There is no answer, or only a part of one.
-    #[error("no Portolan answers on {url}; start one, or name the admin address of another with --admin")]
-    Ask {
-        url: String,
-        #[source]
-        source: reqwest::Error,
-    },
-    /// There is no answer in time.
-    #[error("{url} does not answer within {seconds} s; it may be overloaded, or no Portolan: check the address")]
-    Late { url: String, seconds: u64 },
-    /// The answer is a refusal.
-    #[error("{url} answers {status}: {text}")]
-    Refused { url: String, status: u16, text: String },
-    /// The answer is none of Portolan's.
-    #[error("{url} does not answer as Portolan does; check the address")]
-    Format {
-        url: String,
-        #[source]
-        source: serde_json::Error,
-    },
-    /// The answer cannot be written as YAML.
-    #[error("cannot write the answer as YAML")]
-    Yaml(#[source] serde_saphyr::ser::Error),
-    /// Standard output cannot be written.
-    #[error("cannot print the answer")]
-    Print(#[source] io::Error),
-    /// The system gives no resources to ask with.
-    #[error("cannot start")]
-    Start(#[source] io::Error),
-}
 
 /// Asks page by page, and passes the text of each to `print`.
 ///
@@ -98,7 +27,7 @@ pub(super) fn run(arguments: &Arguments, mut print: impl FnMut(&str) -> io::Resu
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
     runtime.block_on(async {
         let (admin, mut printer) = (Admin::new(&arguments.admin)?, Printer::new(arguments));
-        let mut url = url(arguments);
+        let mut url = arguments.url();
         loop {
             let mut page = admin.ask(&url).await?;
             if let (What::Registries | What::Clients | What::Manifests, Some(name), Value::Array(items)) =
@@ -112,52 +41,6 @@ pub(super) fn run(arguments: &Arguments, mut print: impl FnMut(&str) -> io::Resu
             url = with_parameter(url, "continue", &text(&next));
         }
     })
-}
-
-fn address(text: &str) -> Result<Url, String> {
-    let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("http://{text}")) };
-    url.map_err(|error| format!("{error}; write it as http://127.0.0.1:8081"))
-}
-
-/// Where the first page of the answer is.
-fn url(Arguments { what, name, admin, .. }: &Arguments) -> Url {
-    let mut url = admin.clone();
-    let path = match what {
-        What::Services => "api/v1/services",
-        What::Endpoints => "api/v1/resources/endpoints",
-        What::Clusters => "api/v1/resources/clusters",
-        What::Registries => "api/v1/registries",
-        What::Clients => "api/v1/clients",
-        What::Manifests => "api/v1/manifests",
-        What::Digests => "api/v1/digests",
-    };
-    let base = admin.path().trim_end_matches('/');
-    match (what, name) {
-        (What::Services, Some(name)) => url.set_path(&format!("{base}/{path}/{name}")),
-        _ => url.set_path(&format!("{base}/{path}")),
-    }
-    match (what, name) {
-        (What::Endpoints | What::Clusters, Some(name)) => with_parameter(url, "q", name),
-        _ => url,
-    }
-}
-
-/// The same with another value of a parameter.
-fn with_parameter(mut url: Url, name: &str, value: &str) -> Url {
-    let others: Vec<(String, String)> =
-        url.query_pairs().filter(|(n, _)| n != name).map(|(n, v)| (n.into_owned(), v.into_owned())).collect();
-    url.query_pairs_mut().clear().extend_pairs(others).append_pair(name, value);
-    url
-}
-
-/// A value as a cell: texts without quotes, nothing as nothing, lists with spaces.
-fn text(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(" "),
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
 //! A list of several pages as one text.
 
-use super::{Arguments, Error, Output, What, columns};
+use super::{
+    arguments::{Arguments, Output, What},
+    columns,
+    error::Error,
+};
 use serde_json::{Map, Value};
 
 /// The fields in which pages have their items.

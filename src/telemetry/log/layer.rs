@@ -1,8 +1,8 @@
 //! The layer that tracing calls for each event: makes the line and puts it into the queue.
 
 use super::{
-    LogFormat,
-    line::{Fields, Line},
+    counters::suppressed,
+    line::{Fields, Line, LogFormat},
     queue::Queue,
     rate::Rates,
 };
@@ -40,7 +40,7 @@ impl Lines {
         let allowed = lock(&self.rates).allow(metadata.callsite(), Instant::now());
         match allowed {
             None => {
-                super::suppressed().inc();
+                suppressed().inc();
             }
             Some(0) => {}
             Some(lines) => {

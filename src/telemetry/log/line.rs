@@ -3,7 +3,6 @@
 //! Many fields are texts of clients and registries. [`Fields`] limits their length, and both forms escape them, so that no
 //! text forges a line or is executed by a terminal.
 
-use super::LogFormat;
 use crate::util::{error, escape};
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
@@ -23,6 +22,16 @@ const MAX_TEXT: usize = 4096;
 
 /// What stands for the rest of a text that was cut.
 const CUT: &str = "[...]";
+
+/// How a line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people (`text`).
+    #[default]
+    Text,
+    /// An object per line, for collectors (`json`).
+    Json,
+}
 
 /// The fields of an event or a span.
 #[derive(Debug, Clone, Default)]

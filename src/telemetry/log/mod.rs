@@ -3,6 +3,7 @@
 //! An event becomes a [`line`], cut and escaped, on the thread that logs it. The line goes through a bounded [`queue`] to the
 //! one thread that writes, so an output that is full, closed or slow blocks nothing else.
 
+mod counters;
 mod layer;
 mod line;
 mod queue;
@@ -10,15 +11,17 @@ mod rate;
 #[cfg(test)]
 mod tests;
 
+pub(super) use counters::{lost, suppressed};
+pub use line::LogFormat;
+
 use layer::Lines;
 use line::{Fields, Line};
-use prometheus_client::metrics::counter::Counter;
 use queue::Queue;
 use std::{
     env, io,
     io::IsTerminal,
     panic,
-    sync::{Arc, LazyLock, Mutex},
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 use tracing::Level;
@@ -41,16 +44,6 @@ const CONFIGURED: &str = "log.level";
 
 /// Libraries that log for each attempt what Portolan logs once. A filter that names one of them switches it on.
 const SILENT: [&str; 1] = ["zookeeper_client"];
-
-/// How a line looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogFormat {
-    /// For people (`text`).
-    #[default]
-    Text,
-    /// An object per line, for collectors (`json`).
-    Json,
-}
 
 /// Why a filter is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -110,18 +103,6 @@ impl Drop for Log {
     fn drop(&mut self) {
         self.queue.flush(FLUSH);
     }
-}
-
-/// Lines that were lost, in the whole process.
-pub(super) fn lost() -> &'static Counter {
-    static LOST: LazyLock<Counter> = LazyLock::new(Counter::default);
-    &LOST
-}
-
-/// Lines that were left out because their place logged too many, in the whole process.
-pub(super) fn suppressed() -> &'static Counter {
-    static SUPPRESSED: LazyLock<Counter> = LazyLock::new(Counter::default);
-    &SUPPRESSED
 }
 
 /// Reads a filter. A word that is no level is refused: it would count as the name of a module, and silence all others.

@@ -4,6 +4,7 @@
 //! no task and ends no process. Lines for which the queue is full, and lines that cannot be written, are counted; as soon as
 //! the output works again, a line reports how many were lost.
 
+use super::counters::lost;
 use crate::util::lock::lock;
 use std::{
     io::{self, Write},
@@ -61,7 +62,7 @@ impl Queue {
         if state.waiting.len() + line.len() > CAPACITY {
             state.refused += 1;
             drop(state);
-            super::lost().inc();
+            lost().inc();
             return;
         }
         state.waiting.extend_from_slice(line.as_bytes());
@@ -134,7 +135,7 @@ impl<W: Write> Writer<W> {
         // If even the notice cannot be written, the gap would be unreported.
         let written = if self.lost == 0 { self.put(lines) } else { 0 };
         let unwritten = lines[written..].iter().filter(|byte| **byte == b'\n').count() as u64;
-        super::lost().inc_by(unwritten);
+        lost().inc_by(unwritten);
         self.lost += unwritten + refused;
         if unwritten == 0 && refused > 0 {
             let text = (self.notice)(refused);
@@ -233,7 +234,7 @@ mod tests {
             thread::yield_now();
         }
         let line = format!("{}\n", "x".repeat(1023));
-        let before = super::super::lost().get();
+        let before = lost().get();
         for _ in 0..CAPACITY / line.len() + 3 {
             queue.push(&line);
         }
@@ -243,6 +244,6 @@ mod tests {
         let written = lock(&output.written);
         assert_eq!(written.len(), "first\nlost 3\n".len() + CAPACITY);
         assert!(written.starts_with("first\nx") && written.ends_with("x\nlost 3\n"));
-        assert!(super::super::lost().get() >= before + 3);
+        assert!(lost().get() >= before + 3);
     }
 }
