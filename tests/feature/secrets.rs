@@ -84,3 +84,55 @@ async fn a_planted_secret_is_in_no_log_dump_metric_or_output() {
         assert!(!text.contains(PLANTED), "{what} shows the secret: {text}");
     }
 }
+
+/// Configurations that are refused, each with the secret in an address.
+const MISTAKEN: [&str; 8] = [
+    "nacos: { servers: ['http://nacos:8848?token=pl4nted-s3cret'] }",
+    "nacos: { servers: ['http://reader:pl4nted-s3cret@nacos:8848'] }",
+    "nacos: { servers: ['nacos:8848/#pl4nted-s3cret'] }",
+    "nacos: { address_server: 'http://nacos:8080/list?key=pl4nted-s3cret' }",
+    "nacos: { servers: ['http://nacos:8848'], context_path: '/nacos?accessToken=pl4nted-s3cret' }",
+    "eureka: { servers: ['http://eureka:8761/eureka?token=pl4nted-s3cret'] }",
+    "eureka: { servers: ['http://reader:pl4nted-s3cret@eureka:port'] }",
+    "zookeeper: { servers: ['zk:2181?digest=pl4nted-s3cret', 'reader:pl4nted-s3cret@zk:2181'] }",
+];
+
+#[test]
+fn a_secret_in_an_address_is_in_no_problem() {
+    for registry in MISTAKEN {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portolan.yaml");
+        fs::write(&path, format!("version: 1\nregistries:\n- name: a\n  {registry}\n")).unwrap();
+        for command in ["check", "serve"] {
+            let mut process = Command::new(env!("CARGO_BIN_EXE_portolan"));
+            let output = process.arg(command).arg("--config").arg(&path).output().unwrap();
+            let text = [output.stdout, output.stderr].concat();
+            let text = String::from_utf8_lossy(&text);
+            assert!(output.status.code() == Some(1) && text.contains("registries[0]"), "{registry}: {text}");
+            assert!(!text.contains(PLANTED), "{registry}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_secret_in_the_address_of_admin_is_in_no_error() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (admin, expected) in [
+        (format!("http://reader:{PLANTED}@{nobody}"), nobody.to_string()),
+        (format!("http://{nobody}/?token={PLANTED}"), nobody.to_string()),
+        (format!("http://reader:{PLANTED}@host:port"), "write it as".into()),
+        (format!("host:port?token={PLANTED}"), "write it as".into()),
+        (format!("reader:{PLANTED}@host:port"), "write it as".into()),
+    ] {
+        for (arguments, code, expected) in
+            [(vec!["get", "services"], 1, &*expected), (vec!["get", "--help"], 0, "PORTOLAN_ADMIN")]
+        {
+            let mut process = Command::new(env!("CARGO_BIN_EXE_portolan"));
+            let output = process.args(arguments).env("PORTOLAN_ADMIN", &admin).output().unwrap();
+            let text = [output.stdout, output.stderr].concat();
+            let text = String::from_utf8_lossy(&text);
+            assert!(output.status.code() == Some(code) && text.contains(expected), "{admin}: {text}");
+            assert!(!text.contains(PLANTED), "{text}");
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! What is asked for, and where that is.
 
+use super::error::Error;
+use crate::util::redact;
 use clap::{Args, ValueEnum};
 use reqwest::Url;
 
@@ -10,8 +12,15 @@ pub(in crate::cli) struct Arguments {
     /// Only this one: a host, alias or id for services, a part of the name for all others
     pub(super) name: Option<String>,
     /// The admin address of a running Portolan: a URL, or a host with a port
-    #[arg(long, env = "PORTOLAN_ADMIN", default_value = "http://127.0.0.1:8081", value_name = "URL", value_parser = address)]
-    pub(super) admin: Url,
+    // Read later: the errors and the help of arguments would show a password in it.
+    #[arg(
+        long,
+        env = "PORTOLAN_ADMIN",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8081",
+        value_name = "URL"
+    )]
+    admin: String,
     /// How the answer is shown
     #[arg(short, long, default_value = "table")]
     pub(super) output: Output,
@@ -47,8 +56,12 @@ pub(super) enum Output {
 
 impl Arguments {
     /// Where the first page of the answer is.
-    pub(super) fn url(&self) -> Url {
-        let Arguments { what, name, admin, .. } = self;
+    ///
+    /// # Errors
+    /// If the address of admin is none.
+    pub(super) fn url(&self) -> Result<Url, Error> {
+        let Arguments { what, name, .. } = self;
+        let admin = address(&self.admin)?;
         let mut url = admin.clone();
         let path = match what {
             What::Services => "api/v1/services",
@@ -65,15 +78,16 @@ impl Arguments {
             _ => url.set_path(&format!("{base}/{path}")),
         }
         match (what, name) {
-            (What::Endpoints | What::Clusters, Some(name)) => with_parameter(url, "q", name),
-            _ => url,
+            (What::Endpoints | What::Clusters, Some(name)) => Ok(with_parameter(url, "q", name)),
+            _ => Ok(url),
         }
     }
 }
 
-fn address(text: &str) -> Result<Url, String> {
-    let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("http://{text}")) };
-    url.map_err(|error| format!("{error}; write it as http://127.0.0.1:8081"))
+fn address(text: &str) -> Result<Url, Error> {
+    let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    url.ok_or_else(|| Error::Address(redact::address(&text)))
 }
 
 /// The same with another value of a parameter.

@@ -1,7 +1,7 @@
 //! One request to admin, and its answer.
 
 use super::error::Error;
-use crate::util::tls;
+use crate::util::{redact, tls};
 use reqwest::Url;
 use serde_json::Value;
 use std::time::Duration;
@@ -42,11 +42,7 @@ fn failed(url: &Url, source: reqwest::Error) -> Error {
     }
 }
 
-/// The address without what may be secret in it: user, password and parameters.
+/// The address without what may be secret in it.
 fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    // A URL without a host has neither.
-    let _ = (url.set_username(""), url.set_password(None));
-    url.to_string()
+    redact::address(url.as_str())
 }

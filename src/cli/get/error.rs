@@ -5,6 +5,9 @@ use std::io;
 /// Why there is no answer to show.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum Error {
+    /// The argument is no URL of HTTP.
+    #[error("{0:?} is no address of an admin; write it as http://127.0.0.1:8081")]
+    Address(String),
     /// There is no answer, or only a part of one.
     #[error("no Portolan answers on {url}; start one, or name the admin address of another with --admin")]
     Ask {

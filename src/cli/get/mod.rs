@@ -26,8 +26,8 @@ use std::io;
 pub(super) fn run(arguments: &Arguments, mut print: impl FnMut(&str) -> io::Result<()>) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
     runtime.block_on(async {
-        let (admin, mut printer) = (Admin::new(&arguments.admin)?, Printer::new(arguments));
-        let mut url = arguments.url();
+        let mut url = arguments.url()?;
+        let (admin, mut printer) = (Admin::new(&url)?, Printer::new(arguments));
         loop {
             let mut page = admin.ask(&url).await?;
             if let (What::Registries | What::Clients | What::Manifests, Some(name), Value::Array(items)) =

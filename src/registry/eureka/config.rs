@@ -4,6 +4,7 @@ use crate::{
     model::Text,
     registry::transport::{Connection, Login},
     util::{
+        redact,
         secret::Secret,
         yaml::{Section, Value},
     },
@@ -19,7 +20,9 @@ const DEFAULT_ZONE: &str = "defaultZone";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Not a URL that HTTP can ask.
-    #[error("server {0:?} is no address: write http://host:8761, with the path behind it if it is not /eureka")]
+    #[error(
+        "server {0:?} is no address: write http://host:8761, with the path behind it if it is not /eureka, and nothing else"
+    )]
     NotHttp(String),
     /// The same of one that may hold a password, and is therefore not shown.
     #[error(
@@ -131,7 +134,7 @@ impl Server {
         let refused = || match address.contains('@') {
             // What stands before an @ may be a password, and not even an error shows it.
             true => AddressError::NotHttpWithLogin,
-            false => AddressError::NotHttp(address.into()),
+            false => AddressError::NotHttp(redact::address(address)),
         };
         let mut url = Url::parse(address).map_err(|_| refused())?;
         if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {

@@ -5,6 +5,7 @@ use crate::{
     registry::transport::{Connection, Login},
     util::{
         label::is_label,
+        redact,
         secret::Secret,
         yaml::{Section, Value},
     },
@@ -19,7 +20,9 @@ const CONTEXT_PATH: &str = "/nacos";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Not a URL that HTTP can ask.
-    #[error("server {0:?} is no address: write http://host:8848, with the context path behind it if it is not /nacos")]
+    #[error(
+        "server {0:?} is no address: write http://host:8848, with the context path behind it if it is not /nacos, and nothing else"
+    )]
     NotHttp(String),
     /// Logs show addresses, so they hold no secret.
     #[error("a server's address holds a user name or a password: write them as `username` and `password`")]
@@ -152,7 +155,7 @@ impl Config {
         if address.contains('@') {
             return Err(AddressError::Credentials);
         }
-        let refused = || AddressError::NotHttp(address.into());
+        let refused = || AddressError::NotHttp(redact::address(address));
         let url = Url::parse(address).map_err(|_| refused())?;
         if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
             return Err(refused());
@@ -252,7 +255,7 @@ fn read_label(name: &str) -> Result<Text, String> {
 fn read_path(path: &str) -> Result<Text, String> {
     match path.strip_prefix('/') {
         Some(_) if !path.contains(['?', '#', ' ']) => Ok(path.into()),
-        _ => Err(format!("{path:?} is no path: write /nacos, or / for none")),
+        _ => Err(format!("{:?} is no path: write /nacos, or / for none", redact::address(path))),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::{
     model::Text,
     registry::transport::Tls,
     util::{
+        redact,
         secret::Secret,
         yaml::{Section, Value},
     },
@@ -87,8 +88,10 @@ impl Config {
         if address.contains('@') {
             return Err("a server's address holds a user name or a password: write them in `auth`".into());
         }
-        let refused =
-            || format!("server {address:?} is no address: write host:2181, one server to each entry of the list");
+        let refused = || {
+            let shown = redact::address(address);
+            format!("server {shown:?} is no address: write host:2181, one server to each entry of the list")
+        };
         let (host, port) = match address.rsplit_once(':') {
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port),
             _ => (address, DEFAULT_PORT),
