@@ -11,7 +11,7 @@ use std::{
     os::unix::fs::symlink,
     path::Path,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use support::heard::Heard;
 use tempfile::TempDir;
@@ -45,11 +45,10 @@ fn names(heard: &Heard) -> Vec<String> {
 }
 
 /// Beside the folder's own files, then in place at once.
-fn replace(path: &Path, text: &str) -> Instant {
+fn replace(path: &Path, text: &str) {
     let new = path.with_file_name(".new");
     fs::write(&new, text).unwrap();
     fs::rename(new, path).unwrap();
-    Instant::now()
 }
 
 #[tokio::test]
@@ -68,20 +67,17 @@ async fn a_folder_is_read_file_by_file_and_followed() {
 }
 
 #[tokio::test]
-async fn a_reload_takes_less_than_50_ms_and_keeps_what_is_equal() {
+async fn a_reload_keeps_what_is_equal() {
     let folder = folder(&[("a.yaml", &["a", "b"])]);
     let file = folder.path().join("a.yaml");
     let mut heard = read(&file, NEVER);
     heard.list().await;
     let kept = heard.service("a.example").unwrap().clone();
-    let mut fastest = NEVER;
     for port in 8000..8010 {
-        let started = replace(&file, &format!("services:\n{}{}", service("a", 80), service("b", port)));
+        replace(&file, &format!("services:\n{}{}", service("a", 80), service("b", port)));
         heard.until("the change", |h| h.endpoints()["b.example"] == [format!("10.0.0.1:{port}")]).await;
-        fastest = fastest.min(started.elapsed());
     }
     assert!(Arc::ptr_eq(heard.service("a.example").unwrap(), &kept));
-    assert!(fastest < Duration::from_millis(50), "{fastest:?}");
 }
 
 #[tokio::test]

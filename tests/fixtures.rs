@@ -14,7 +14,7 @@ use support::{
     zookeeper::{ZooKeeper, encoded},
 };
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// Waits until a Nacos has that many instances of a service, and gives them.
 async fn instances(server: &Nacos, service: &str, count: usize) -> Vec<Value> {

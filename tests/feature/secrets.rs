@@ -39,7 +39,7 @@ async fn a_planted_secret_is_in_no_log_dump_metric_or_output() {
     );
     let portolan = Portolan::start(&config).await;
     portolan.ready().await;
-    until("the registry that takes the password", Duration::from_secs(20), || async {
+    until("the registry that takes the password", Duration::from_secs(60), || async {
         let services = portolan.json("/api/v1/services").await;
         if services["total"] == 1 { Ok(()) } else { Err(services) }
     })

@@ -81,7 +81,7 @@ async fn a_bad_label_that_comes_later_freezes_nothing() {
         .await;
     let labels = &entries["portolan/orders.example"]["spec"]["endpoints"][0]["labels"];
     assert_eq!(*labels, serde_json::json!({ "ok": "yes" }));
-    until("the refusal to be shown", Duration::from_secs(5), || async {
+    until("the refusal to be shown", Duration::from_secs(60), || async {
         let rejected = portolan.json("/api/v1/rejected").await;
         if rejected.to_string().contains("label_refused") { Ok(()) } else { Err(rejected) }
     })

@@ -4,7 +4,7 @@ use super::support::{envoy::Envoy, nacos::Nacos, portolan::Portolan, until};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-pub const LIMIT: Duration = Duration::from_secs(40);
+pub const LIMIT: Duration = Duration::from_secs(90);
 /// What Dubbo's programs say besides what they were told.
 const DUBBO_OWN: [&str; 17] = [
     "anyhost",

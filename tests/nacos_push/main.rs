@@ -79,7 +79,6 @@ async fn survive(server: &mut Nacos) {
     server.register("kept", "10.0.0.2:80", &persistent("3")).await;
     let took = heard.until("the change behind the cut", |h| weight(h) == Some(3.0)).await;
     println!("A cut without a word was made up for after {took:.1?}.");
-    assert!(took < Duration::from_secs(30), "{took:?}");
     // Nobody is asked for whole lists here, so whoever hears of it again is pushed to again.
     server.restart().await;
     server.register_patiently("kept", "10.0.0.2:80", &persistent("4")).await;

@@ -8,13 +8,13 @@ use portolan::registry::{
 };
 use std::time::Duration;
 
-/// Far below the period from one list of names to the next.
-const SOON: Duration = Duration::from_secs(10);
+/// How long anything may take, on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
 
-/// Names are listed once a minute, so that what comes sooner was pushed.
+/// Names are listed once an hour, so that what comes was pushed.
 fn settings(server: &Nacos) -> Config {
     let servers = vec![Config::server(&server.url()).unwrap()];
-    Config { mode: Mode::Push, period: Duration::from_secs(60), resync: NEVER, ..Config::new(servers) }
+    Config { mode: Mode::Push, period: NEVER, resync: NEVER, ..Config::new(servers) }
 }
 
 fn has(name: &str) -> impl Fn(&Heard) -> bool {
@@ -31,7 +31,6 @@ async fn comes(server: &Nacos, heard: &mut Heard, name: &str) {
     server.register(name, "10.0.0.1:80", "ephemeral=false").await;
     let took = heard.until(name, has(name)).await;
     println!("{name} was told after {took:.1?}.");
-    assert!(took < SOON, "{name}: {took:?}");
 }
 
 #[tokio::test]
@@ -59,8 +58,7 @@ async fn nacos_3_says_which_services_come_and_go() {
     proxy.cut();
     server.register("fifth", "10.0.0.1:80", "ephemeral=false").await;
     proxy.silence(false);
-    let took = heard.until("the one that came meanwhile", has("fifth")).await;
-    assert!(took < 2 * SOON, "{took:?}");
+    heard.until("the one that came meanwhile", has("fifth")).await;
     comes(&server, &mut heard, "sixth").await;
     assert!(heard.service("unwanted").is_none());
     // One that goes: the list that shows it does not wait for its period.
@@ -70,7 +68,7 @@ async fn nacos_3_says_which_services_come_and_go() {
     server.remove_service("third").await;
     let took = heard.until("it to be gone", |h| h.service("third").is_none()).await;
     println!("A service that was removed was gone after {took:.1?}.");
-    assert!(took < 2 * SOON && heard.listed > listed && heard.removed.is_empty(), "{took:?}");
+    assert!(heard.listed > listed && heard.removed.is_empty(), "{:?}", heard.removed);
     assert_eq!(heard.failed, 0, "{:?}", heard.errors);
 }
 
@@ -92,7 +90,7 @@ async fn above_the_limit_of_names_services_come_with_the_list() {
     // A new connection hears at once that the limit is reached.
     proxy.cut();
     comes(&server, &mut heard, "last").await;
-    until("the next connection's question", SOON, || async {
+    until("the next connection's question", LIMIT, || async {
         let now = questions(&proxy);
         if now > asked { Ok(()) } else { Err(now) }
     })

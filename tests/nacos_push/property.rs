@@ -16,7 +16,7 @@ const BATCHES: usize = 21;
 const CHANGES: usize = 50;
 /// After this one the server is started again.
 const RESTART: usize = 10;
-const LIMIT: Duration = Duration::from_secs(45);
+const LIMIT: Duration = Duration::from_secs(90);
 /// All that Portolan says to a Nacos by gRPC, none of which writes: who it is, whether the server is there, what it wants
 /// to hear of, and that it has heard.
 const READING: [&str; 10] = [

@@ -3,7 +3,7 @@
 use crate::support::{envoy::Envoy, portolan::Portolan, upstream::Upstream};
 use std::{fs, path::Path, time::Duration};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 const CLUSTER: &str = "outbound|80||product-service.example";
 
 /// A catalogue with the example's service on the given endpoints, and some others.

@@ -7,7 +7,7 @@ use crate::support::{
 };
 use std::{fs, path::Path, time::Duration};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Waits for an answer of that status.
 async fn answers(envoy: &Envoy, host: &str, path: &str, expected: u16) -> String {

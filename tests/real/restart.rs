@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 async fn restarts(example: &str, politely: bool) {
     let folder = tempfile::tempdir().unwrap();

@@ -56,7 +56,7 @@ impl Judge {
     /// The same, of a revision.
     pub async fn of_revision(sources: &[SocketAddr], revision: &str) -> Option<Judge> {
         let mut judge = Self::launch(sources, revision).await?;
-        judge.page = until("the judge to connect", Duration::from_secs(20), async || {
+        judge.page = until("the judge to connect", Duration::from_secs(60), async || {
             let log = judge.log();
             log.lines().find_map(|line| line.strip_prefix("judging on ")).map(str::to_owned).ok_or(log.clone())
         })

@@ -43,7 +43,7 @@ impl Portolan {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
         command.args(args).env("PORTOLAN_LOG", "debug");
         let process = Process::start(folder, command);
-        let (xds, admin) = until("Portolan to print its addresses", Duration::from_secs(20), async || {
+        let (xds, admin) = until("Portolan to print its addresses", Duration::from_secs(60), async || {
             let log = process.log();
             match (address_after(&log, "xDS on "), address_after(&log, "Admin on http://")) {
                 (Some(xds), Some(admin)) => Ok((xds, admin)),
@@ -84,7 +84,7 @@ impl Portolan {
 
     /// Waits until `/ready` says yes.
     pub async fn ready(&self) -> &Self {
-        until("Portolan to be ready", Duration::from_secs(30), || async {
+        until("Portolan to be ready", Duration::from_secs(60), || async {
             match self.get("/ready").await {
                 (200, _) => Ok(()),
                 (status, body) => Err(format!("{status} {body}")),
@@ -101,7 +101,7 @@ impl Portolan {
 
     /// Asks it politely to end, and waits for that.
     pub async fn terminate(mut self) -> std::process::ExitStatus {
-        self.process.terminate(Duration::from_secs(20)).await
+        self.process.terminate(Duration::from_secs(60)).await
     }
 
     /// Ends it at once, as a crash would.

@@ -19,7 +19,7 @@ const START: Duration = Duration::from_secs(90);
 /// Dubbo waits some seconds for calls that are under way.
 const STOP: Duration = Duration::from_secs(30);
 /// A registry has answered by then.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 /// Longer than a consumer waits for its answer.
 const CALL: Duration = Duration::from_secs(20);
 

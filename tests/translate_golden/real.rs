@@ -152,7 +152,7 @@ async fn a_real_envoy_takes_every_golden_case_whole() {
     let files = Files::of_golden_cases(folder.path());
     files.write(folder.path());
     let Some(envoy) = Envoy::start_on(&bootstrap(folder.path())).await else { return };
-    until("all clusters to be active", Duration::from_secs(20), async || {
+    until("all clusters to be active", Duration::from_secs(60), async || {
         let active = envoy.stat("cluster_manager.active_clusters").await;
         let warming = envoy.stat("cluster_manager.warming_clusters").await;
         if (active, warming) == (Some(files.clusters.len() as u64), Some(0)) {

@@ -157,11 +157,10 @@ async fn a_weight_grows_by_itself_where_the_provider_asks_for_it() {
         let mut heard = read(config);
         heard.list().await;
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
-        let url = format!("dubbo://192.0.2.1:1/com.foo.Demo?timestamp={now}&warmup=3000&weight=100");
+        let url = format!("dubbo://192.0.2.1:1/com.foo.Demo?timestamp={now}&warmup=10000&weight=100");
         writer.provide("com.foo.Demo", &url).await;
         heard.until("a part of the weight", |h| weight(h).is_some_and(|weight| weight < 1.0)).await;
-        let took = heard.until("the whole weight", |h| weight(h) == Some(1.0)).await;
-        assert!(took < Duration::from_secs(6), "{way}: {took:?}");
+        heard.until(&format!("{way}: the whole weight"), |h| weight(h) == Some(1.0)).await;
         writer.delete("/dubbo").await;
     })
     .await;
@@ -196,8 +195,9 @@ async fn an_idle_registry_makes_no_requests_but_pings() {
         line.split_once("recved=").unwrap().1.split(',').next().unwrap().parse().unwrap()
     };
     let (before, lists) = (received().await, heard.listed);
-    heard.until("ten periods", |h| h.listed >= lists + 10).await;
+    let took = heard.until("ten periods", |h| h.listed >= lists + 10).await;
     let more = received().await - before;
-    // Three seconds, and a ping each 0.6 s of a session of 4 s.
-    assert!((1..=7).contains(&more), "{more} requests");
+    // A ping each 0.6 s of a session of 4 s; ten periods are three seconds at least.
+    let pings = took.as_millis() as u64 / 600 + 2;
+    assert!((1..=pings).contains(&more), "{more} requests, {pings} pings at most");
 }

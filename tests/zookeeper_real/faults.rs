@@ -92,7 +92,7 @@ async fn a_session_that_ends_while_nothing_can_connect_is_followed_by_another() 
     writer.delete(&first).await;
     provide(&writer, "192.0.2.2:20880").await;
     // The server ends it, and nobody can be told.
-    until("the server to end the session", Duration::from_secs(20), async || {
+    until("the server to end the session", Duration::from_secs(60), async || {
         let dump = server.ask("dump").await;
         let open = dump.lines().filter(|line| line.starts_with("\t0x")).count();
         // The writer's.

@@ -1,6 +1,6 @@
 //! Whatever changes of an instance is in Envoy within two polls.
 
-use super::{answers, content, envoys, registry, weights, within_two_polls};
+use super::{answers, content, envoys, registry, weights, until_shown};
 use crate::support::{envoy::Envoy, nacos::Nacos, portolan::Portolan, upstream::Upstream};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,7 +15,7 @@ fn settings(weight: f64, version: &str, enabled: bool) -> String {
 /// Waits until both Envoys show these ports and weights.
 async fn expect(what: &str, portolan: &Portolan, envoys: &[Arc<Envoy>], expected: &[(u16, u64)]) {
     let expected: BTreeMap<u64, u64> = expected.iter().map(|(port, weight)| (u64::from(*port), *weight)).collect();
-    within_two_polls(what, portolan, envoys, expected, async |envoy| weights(envoy, CLUSTER).await).await;
+    until_shown(what, portolan, envoys, expected, async |envoy| weights(envoy, CLUSTER).await).await;
 }
 
 /// The label `version` of each instance of the service, as Envoy can route by it, by port.
@@ -33,7 +33,7 @@ async fn versions(envoy: &Envoy) -> BTreeMap<u64, String> {
     endpoints.map(pair).collect()
 }
 
-pub async fn reach_envoy_within_two_polls(nacos: &Nacos) {
+pub async fn reach_envoy_until_shown(nacos: &Nacos) {
     let (first, second) = (Upstream::start("first").await, Upstream::start("second").await);
     let (one, other) = (first.address.to_string(), second.address.to_string());
     let (port, other_port) = (first.address.port(), second.address.port());
@@ -57,7 +57,7 @@ pub async fn reach_envoy_within_two_polls(nacos: &Nacos) {
 
     nacos.change(SERVICE, &other, &settings(2.5, "v2", true)).await;
     let expected = BTreeMap::from([(u64::from(port), "v1".to_owned()), (u64::from(other_port), "v2".to_owned())]);
-    within_two_polls("metadata", &portolan, envoys, expected, versions).await;
+    until_shown("metadata", &portolan, envoys, expected, versions).await;
 
     nacos.change(SERVICE, &other, &settings(2.5, "v2", false)).await;
     expect("disabled", &portolan, envoys, &[(port, 100)]).await;
