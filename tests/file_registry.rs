@@ -6,13 +6,7 @@ use portolan::registry::{
     Kind,
     file::{Config, Source},
 };
-use std::{
-    fs,
-    os::unix::fs::symlink,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc, time::Duration};
 use support::heard::Heard;
 use tempfile::TempDir;
 

@@ -7,12 +7,7 @@ use super::{
     until,
 };
 use reqwest::{Client, Method, Url};
-use std::{
-    net::{SocketAddr, TcpListener},
-    path::Path,
-    sync::atomic::{AtomicU16, Ordering},
-    time::Duration,
-};
+use std::{net::SocketAddr, path::Path, time::Duration};
 use tokio::{process::Command, task::JoinHandle};
 
 /// Of Nacos: a fresh server on a busy machine may take most of it.
@@ -349,16 +344,7 @@ pub fn escaped(value: &str) -> String {
     value.replace('%', "%25").replace('&', "%26")
 }
 
-/// A port such that all four that Nacos takes are free, and no other server of this process has any of them. Below the
-/// range from which the system gives ports by itself.
+/// A port such that all four that Nacos takes are free. Below the range from which the system gives ports by itself.
 fn free_ports() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let base = 26_000 + (std::process::id() % 100) as u16 * 40;
-    loop {
-        let port = base + NEXT.fetch_add(2, Ordering::Relaxed);
-        let free = |port: u16| TcpListener::bind(("0.0.0.0", port)).is_ok();
-        if [port, port + 1000, port + 1001, port - 1000].into_iter().all(free) {
-            return port;
-        }
-    }
+    super::servers::free_ports(27_000..30_000, &[0, 1000, 1001, -1000])
 }

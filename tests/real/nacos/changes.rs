@@ -1,6 +1,6 @@
 //! Whatever changes of an instance is in Envoy within two polls.
 
-use super::{answers, content, envoys, registry, weights, until_shown};
+use super::{answers, content, envoys, registry, until_shown, weights};
 use crate::support::{envoy::Envoy, nacos::Nacos, portolan::Portolan, upstream::Upstream};
 use std::{collections::BTreeMap, sync::Arc};
 
