@@ -12,6 +12,8 @@ use crate::{
 };
 use std::time::Duration;
 
+/// What is wrong with such a registry in a build without the feature.
+pub(super) const LACKING: &str = "this Portolan does not read ZooKeeper; build it with the feature `zookeeper`";
 /// The port of ZooKeeper's clients.
 const DEFAULT_PORT: &str = "2181";
 
@@ -137,6 +139,9 @@ impl Config {
         let session_timeout = section.get("session_timeout", |v| v.duration(seconds(1)..=seconds(300)));
         let concurrency = section.get("concurrency", |v| v.integer(1..=256_i64));
         let (layout, roots) = read_layout(section)?;
+        if !cfg!(feature = "zookeeper") {
+            return section.value().problem(LACKING);
+        }
         let defaults = Config::new(servers?, layout);
         Some(Config {
             chroot: chroot.unwrap_or(defaults.chroot),
@@ -206,4 +211,18 @@ fn read_roots(value: &Value<'_>) -> Option<Vec<Text>> {
         }
     }
     Some(roots)
+}
+
+#[cfg(all(test, not(feature = "zookeeper")))]
+mod tests {
+    use super::*;
+    use crate::util::yaml::{Document, Limits};
+
+    #[test]
+    fn a_build_without_the_feature_says_what_it_lacks() {
+        let text = b"{servers: 'zk:2181', dubbo: {}}";
+        let document = Document::parse("c.yaml", text, &Limits::default()).unwrap();
+        let problems = document.read(None, |root| root.section(Config::read)).finish().unwrap_err().to_string();
+        assert!(problems.contains(LACKING), "{problems}");
+    }
 }

@@ -5,38 +5,36 @@
 //! change lead to one way of reading (`read`), so that all have the same result; `tree` turns what was read into changes.
 //! Nothing is ever written, and a session is never joined again once its connection is lost (`client`, and why in
 //! `docs/adr/0007-zookeeper-is-read-again-after-every-loss.md`).
+//!
+//! Without the feature `zookeeper` its section is still read, and told what the build lacks.
 
+#[cfg(feature = "zookeeper")]
 mod client;
 mod config;
+#[cfg(feature = "zookeeper")]
 mod error;
+#[cfg_attr(not(feature = "zookeeper"), expect(dead_code, reason = "nobody reads what it would convert"))]
 mod layout;
+#[cfg(feature = "zookeeper")]
 mod read;
+#[cfg(feature = "zookeeper")]
 mod reader;
 #[cfg(feature = "zk-tls")]
 mod tls;
+#[cfg(feature = "zookeeper")]
 mod tree;
+#[cfg(feature = "zookeeper")]
 mod watch;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "zookeeper"))]
 mod tests;
 
 pub use config::{Config, Login, Mode};
 pub use layout::Layout;
 
-use super::{
-    Adapter, Conventions, Feed,
-    outbox::Outbox,
-    rounds::{self, Pace},
-};
+use super::{Adapter, Conventions, Feed};
 use crate::model::{Protocol, Text};
 use futures_util::future::BoxFuture;
-use reader::Reader;
-use std::time::Duration;
-
-/// From the loss of a session that lasted to the next one; and, of one that failed early, to the first retry.
-const RETRY: Duration = Duration::from_millis(200);
-/// From one session that failed early to the next, at most.
-const LAST_RETRY: Duration = Duration::from_secs(5);
 
 impl Adapter for Config {
     fn name(&self) -> &'static str {
@@ -57,11 +55,13 @@ impl Adapter for Config {
     }
 
     fn read(&self, feed: Feed) -> BoxFuture<'static, Result<(), Text>> {
-        let Feed { registry, updates, metrics, .. } = feed;
-        let mut reader = Reader::new(registry, self.clone(), Outbox::new(updates), metrics);
-        Box::pin(async move {
-            rounds::run(&mut reader, Pace::new(RETRY, RETRY, LAST_RETRY)).await;
-            Ok(())
-        })
+        #[cfg(feature = "zookeeper")]
+        return Box::pin(reader::run(self.clone(), feed));
+        // A configuration with it is refused; this is for a `Config` that comes from elsewhere.
+        #[cfg(not(feature = "zookeeper"))]
+        return Box::pin(async move {
+            drop(feed);
+            Err(config::LACKING.into())
+        });
     }
 }

@@ -16,9 +16,9 @@ use super::{
 use crate::{
     model::Text,
     registry::{
-        Metrics, Update,
+        Feed, Metrics, Update,
         outbox::{Closed, Outbox},
-        rounds::{Round, Rounds},
+        rounds::{self, Pace, Round, Rounds},
     },
     util::backoff::jittered,
 };
@@ -29,6 +29,10 @@ use std::{
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info};
 
+/// From the loss of a session that lasted to the next one; and, of one that failed early, to the first retry.
+const RETRY: Duration = Duration::from_millis(200);
+/// From one session that failed early to the next, at most.
+const LAST_RETRY: Duration = Duration::from_secs(5);
 /// A session that lasted this long had succeeded: losing it is a new failure.
 const SETTLED: Duration = Duration::from_secs(10);
 
@@ -72,6 +76,13 @@ pub(super) struct Reader {
     trees: Vec<Tree>,
     /// The servers are older than 3.6, as far as is known.
     old: bool,
+}
+
+/// Reads until nobody receives the updates.
+pub(super) async fn run(config: Config, feed: Feed) -> Result<(), Text> {
+    let mut reader = Reader::new(feed.registry, config, Outbox::new(feed.updates), feed.metrics);
+    rounds::run(&mut reader, Pace::new(RETRY, RETRY, LAST_RETRY)).await;
+    Ok(())
 }
 
 impl Rounds for Reader {
