@@ -43,6 +43,9 @@ pub struct App {
 }
 
 /// Serves until the process is told to end (SIGTERM, SIGINT).
+///
+/// # Errors
+/// If a port cannot be had, or a part ends before it is told to.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let example = config.registries.iter().any(|r| r.kind.is_example());
     let read: Vec<String> = config.registries.iter().map(|r| format!("{} ({})", r.name, r.kind.name())).collect();
@@ -61,6 +64,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
 impl App {
     /// Takes the ports, and joins the parts.
+    ///
+    /// # Errors
+    /// If a port cannot be had.
     pub async fn bind(config: Config) -> anyhow::Result<App> {
         let mut metrics = telemetry::registry();
         let catalog_metrics = catalog::Metrics::default();

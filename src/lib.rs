@@ -2,9 +2,8 @@
 //!
 //! `ARCHITECTURE.md` is the map. One direction of data: registry → catalog → views (which translate) → xds.
 
-#![forbid(unsafe_code)]
-#![warn(missing_docs, clippy::unwrap_used)]
-#![cfg_attr(test, allow(clippy::unwrap_used))]
+// The other lints stand in Cargo.toml. This one is for what runs in production: in tests it is the way to fail.
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod admin;
 pub mod app;

@@ -2,9 +2,8 @@
 //!
 //! Translation builds resources from these and nothing else: their maps are ordered, so equal values have equal bytes,
 //! on which versions stand. They are wire-compatible with Envoy's and Istio's; `proto/README.md` says how they are made.
-//! Where order does not matter (requests, clients in tests), xds-api's types are used directly.
 
-#[allow(missing_docs, clippy::all, clippy::pedantic)]
+#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "written by prost-build")]
 #[rustfmt::skip]
 mod generated;
 pub mod kinds;

@@ -4,8 +4,6 @@
 //! (`UPDATE_GOLDEN=1` writes that). The judge (`tests/istio-judge`, on Istio's own libraries) reads the same ones; without
 //! it those tests print `SKIP`, and fail where `PORTOLAN_REAL_SERVERS=required`.
 
-#![allow(clippy::unwrap_used)]
-
 mod support;
 
 use base64::{Engine, engine::general_purpose::STANDARD};

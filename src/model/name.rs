@@ -32,6 +32,9 @@ pub struct Hostname(Text);
 
 impl Hostname {
     /// Takes a name as it is.
+    ///
+    /// # Errors
+    /// If it breaks a rule of names in DNS: length, characters, labels, or a number at the end.
     pub fn new(name: &str) -> Result<Self, HostnameError> {
         if name.is_empty() {
             return Err(HostnameError::Empty(name.into()));
@@ -56,6 +59,9 @@ impl Hostname {
 
     /// Makes a name out of what registries call things: lower case, every other character a dash, dashes at the ends of
     /// labels and empty labels left out. What then still breaks a rule (length, a number at the end) is refused.
+    ///
+    /// # Errors
+    /// If what is left is nothing, too long, or ends in a number.
     pub fn sanitized(name: &str) -> Result<Self, HostnameError> {
         if let Ok(fine) = Self::new(name) {
             return Ok(fine);

@@ -17,6 +17,9 @@ pub struct Port(NonZeroU16);
 
 impl Port {
     /// Checks a number as registries give it; 0 and 70000 do occur.
+    ///
+    /// # Errors
+    /// If it is outside of the range.
     pub fn new(number: i64) -> Result<Self, NumberError> {
         u16::try_from(number).ok().and_then(NonZeroU16::new).map(Port).ok_or_else(|| NumberError {
             what: "port",
@@ -60,6 +63,9 @@ impl Weight {
     pub const ZERO: Weight = Weight(0);
 
     /// `value` relative to `default`, the registry's own default (Nacos 1, Dubbo 100).
+    ///
+    /// # Errors
+    /// If the share is not one from 0 to 1,000,000.
     pub fn relative(value: f64, default: f64) -> Result<Self, NumberError> {
         let share = value / default;
         if share.is_finite() && (0.0..=1_000_000.0).contains(&share) {
@@ -99,6 +105,9 @@ impl Fraction {
     pub const THIRTY_PERCENT: Fraction = Fraction(300_000);
 
     /// Checks a decimal from 0 to 1.
+    ///
+    /// # Errors
+    /// If it is outside of the range.
     pub fn new(value: f64) -> Result<Self, NumberError> {
         if (0.0..=1.0).contains(&value) {
             return Ok(Fraction((value * PARTS).round() as u32));

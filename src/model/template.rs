@@ -48,12 +48,18 @@ enum Part {
 
 impl Template {
     /// Reads a template for hosts.
+    ///
+    /// # Errors
+    /// If a reference is not closed, or names what services do not have.
     pub fn parse(source: &str) -> Result<Self, TemplateError> {
         let parts = Reader { source, of_host: false, depth: 0 }.parts(source)?;
         Ok(Template { source: source.into(), parts })
     }
 
     /// Reads a template for what is named after a service that has its host.
+    ///
+    /// # Errors
+    /// As [`Template::parse`].
     pub fn parse_of_host(source: &str) -> Result<Self, TemplateError> {
         let parts = Reader { source, of_host: true, depth: 0 }.parts(source)?;
         Ok(Template { source: source.into(), parts })

@@ -79,6 +79,9 @@ pub enum ProbeError {
 }
 
 /// Asks for everything, as an Istiod of that revision, and waits at most so long for the answers.
+///
+/// # Errors
+/// If nobody listens there, or whoever does serves no Istiods. A type without an answer is no error.
 pub async fn probe(address: &str, revision: &str, limit: Duration) -> Result<Vec<Answer>, ProbeError> {
     let started = Instant::now();
     let unreachable = |source| ProbeError::Connect { address: address.to_owned(), source };

@@ -30,6 +30,9 @@ impl<'a> Fields<'a> {
     }
 
     /// Number and contents of the next length-delimited field; `None` at the end.
+    ///
+    /// # Errors
+    /// If the rest is not protobuf.
     pub fn next(&mut self) -> Result<Option<(u64, &'a [u8])>, Malformed> {
         while self.at < self.data.len() {
             let start = self.at;

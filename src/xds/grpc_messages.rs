@@ -83,6 +83,9 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
     }
 
     /// The next message; `None` when the client has finished. Cancelling it loses nothing: what has come is held here.
+    ///
+    /// # Errors
+    /// If the transport breaks, or a message is too long, compressed or cut off.
     pub async fn next(&mut self) -> Result<Option<Message>, MessageError> {
         loop {
             if let Some(message) = self.take()? {

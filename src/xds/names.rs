@@ -107,6 +107,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Interner {
     /// The set of a list. `known` finds the name where it is held already; only its memory is at stake.
+    ///
+    /// # Errors
+    /// If there are more names, or longer ones, than a stream may have.
     pub fn names(
         &self,
         raw: &[u8],

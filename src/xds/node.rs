@@ -43,6 +43,9 @@ pub enum NodeError {
 
 impl Node {
     /// The node in a stream's first request; without one, an empty one.
+    ///
+    /// # Errors
+    /// If the request, or the node in it, is not protobuf.
     pub fn of_request(variant: Variant, raw: &[u8]) -> Result<Node, NodeError> {
         match super::request::node(variant, raw)? {
             Some(bytes) => Ok(Node::from(WireNode::decode(bytes).map_err(NodeError::Node)?)),

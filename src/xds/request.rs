@@ -73,6 +73,9 @@ impl<'a> Raw<'a> {
 
 impl<'a> Request<'a> {
     /// Reads a request.
+    ///
+    /// # Errors
+    /// If it is not protobuf, or has more than a stream may have.
     pub fn read(variant: Variant, raw: &'a Raw<'_>) -> Result<Self, RequestError> {
         match variant {
             Variant::Sotw => Self::read_sotw(raw),
@@ -137,6 +140,9 @@ impl<'a> Request<'a> {
 }
 
 /// The bytes of the node in a request, if it has one.
+///
+/// # Errors
+/// If the request is not protobuf.
 pub fn node(variant: Variant, raw: &[u8]) -> Result<Option<&[u8]>, Malformed> {
     let number = match variant {
         Variant::Sotw => 2,

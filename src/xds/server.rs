@@ -85,6 +85,9 @@ pub struct Server {
 
 impl Server {
     /// Takes the address. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// If the address cannot be listened on.
     pub fn bind(options: Options, views: Arc<dyn Views>, metrics: Metrics) -> Result<Server, ServerError> {
         let address = options.address;
         let (listener, address) = listen(address).map_err(|source| match source.kind() {

@@ -4,11 +4,9 @@
 //! The client (`istiod`) does what Istiod does: all first requests at once, each with a time for a nonce and only the
 //! first with a node; acknowledgements with the node; then Istiod's own treatment of what came.
 
-#![allow(clippy::unwrap_used)]
-
 mod check;
 #[path = "../protocol/client.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "other test programs use the rest")]
 mod client;
 mod istiod;
 mod manifests;

@@ -3,8 +3,6 @@
 //! Without the servers these tests print `SKIP` and pass; with `PORTOLAN_REAL_SERVERS=required`, as `tests/run` sets it,
 //! a missing server fails them.
 
-#![allow(clippy::unwrap_used)]
-
 mod changes;
 mod failures;
 mod hostile;

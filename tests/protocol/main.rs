@@ -2,9 +2,7 @@
 //!
 //! G: both variants; S: state of the world; D: incremental; M: sizes.
 
-#![allow(clippy::unwrap_used)]
-
-#[allow(dead_code)]
+#[allow(dead_code, reason = "other test programs use the rest")]
 mod client;
 mod delta;
 mod general;

@@ -1,5 +1,5 @@
 //! What several tests need. Each test program uses a part of it.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test program uses a part")]
 
 pub mod envoy;
 pub mod eureka;

@@ -6,13 +6,13 @@
 //! memory read from its process. Changes go the whole way: registry, catalog, view, stream. All on loopback, bounded in
 //! time and count.
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the load generator uses a part")]
 #[path = "../../tests/support/fake_configs.rs"]
 mod fake_configs;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the load generator uses a part")]
 #[path = "../../tests/support/fake_nacos.rs"]
 mod fake_nacos;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the load generator uses a part")]
 #[path = "../../tests/support/fault.rs"]
 mod fault;
 mod process;

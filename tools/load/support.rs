@@ -1,5 +1,5 @@
 //! What the tests start and write to, too.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "the load generator uses a part")]
 
 #[path = "../../tests/support/process.rs"]
 pub mod process;

@@ -130,6 +130,9 @@ impl Config {
 
 impl Server {
     /// Reads an address, with a user in it if need be; without a path it is `/eureka`.
+    ///
+    /// # Errors
+    /// If it is no address by HTTP.
     pub fn parse(address: &str) -> Result<Self, AddressError> {
         let refused = || match address.contains('@') {
             // What stands before an @ may be a password, and not even an error shows it.

@@ -138,6 +138,9 @@ impl Config {
     }
 
     /// Reads a server's address; without a path the context path is `/nacos`.
+    ///
+    /// # Errors
+    /// If it is no address by HTTP, or has a user, a query or a fragment in it.
     pub fn server(address: &str) -> Result<Url, AddressError> {
         Self::server_below(address, CONTEXT_PATH)
     }

@@ -85,6 +85,9 @@ impl Config {
     }
 
     /// Reads a server's address: `host`, `host:port`, `[::1]:port`.
+    ///
+    /// # Errors
+    /// If it has no host, or a port that is none.
     pub fn server(address: &str) -> Result<Text, String> {
         // What stands before an @ may be a password, and not even an error shows it.
         if address.contains('@') {
@@ -108,6 +111,9 @@ impl Config {
     }
 
     /// Reads the path of a node; never that of the tree as a whole.
+    ///
+    /// # Errors
+    /// If it is no absolute path, or that of the whole tree.
     pub fn path(path: &str) -> Result<Text, String> {
         let names = path.strip_prefix('/').unwrap_or_default();
         let fine = |name: &str| !matches!(name, "" | "." | "..") && !name.contains(char::is_control);

@@ -37,6 +37,9 @@ enum Part {
 
 impl ClusterName {
     /// Reads a rule.
+    ///
+    /// # Errors
+    /// If it has an unknown placeholder, or gives two clusters one name.
     pub fn parse(source: &str) -> Result<Self, ClusterNameError> {
         let (mut parts, mut rest) = (Vec::new(), source);
         while let Some(brace) = rest.find(['{', '}']) {

@@ -58,6 +58,9 @@ pub struct Reading<T> {
 
 impl<T> Reading<T> {
     /// The value if there is no problem at all.
+    ///
+    /// # Errors
+    /// All problems that were found, in the order of the file.
     pub fn finish(self) -> Result<T, Problems> {
         match self.value {
             Some(value) if self.problems.is_empty() => Ok(value),
@@ -68,6 +71,9 @@ impl<T> Reading<T> {
 
 impl Document {
     /// Parses a text; `file` is its name for people. The problem is one of syntax or size.
+    ///
+    /// # Errors
+    /// The first place that is no YAML, or the limit that the text passes.
     pub fn parse(file: &str, text: &[u8], limits: &Limits) -> Result<Self, Problem> {
         let file: Arc<str> = file.into();
         let roots = parse::parse(&file, text, limits, 1)?;
@@ -75,6 +81,9 @@ impl Document {
     }
 
     /// The same, of a text of several documents with `---` between them; those with nothing in them are left out.
+    ///
+    /// # Errors
+    /// As [`Document::parse`].
     pub fn parse_all(file: &str, text: &[u8], limits: &Limits, most: usize) -> Result<Vec<Self>, Problem> {
         let file: Arc<str> = file.into();
         let roots = parse::parse(&file, text, limits, most)?;

@@ -103,6 +103,9 @@ impl Resolver {
     }
 
     /// The text with its references replaced; what they stand for is not looked at again.
+    ///
+    /// # Errors
+    /// If a reference is not closed, or what it names is not there.
     pub fn fill<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, ResolveError> {
         if !text.contains("${") {
             return Ok(Cow::Borrowed(text));

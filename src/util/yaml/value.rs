@@ -84,6 +84,9 @@ impl<'a> Value<'a> {
     }
 
     /// Reads something whose mistakes do not concern the rest: they are handed out instead of being reported.
+    ///
+    /// # Errors
+    /// The problems that it had.
     pub fn attempt<T>(&self, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Result<T, Problems> {
         let before = self.reader.problems.borrow().len();
         let value = read(self);

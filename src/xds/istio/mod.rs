@@ -84,6 +84,9 @@ impl Session {
     }
 
     /// Takes a request. An error ends the stream.
+    ///
+    /// # Errors
+    /// If the request is none, or breaks a limit; the stream ends with it.
     pub fn on_request(&mut self, message: &Message, view: &ViewGeneration, now: Instant) -> Result<(), SessionError> {
         let raw = Raw::of(Variant::Sotw, message, [].iter());
         let request = Request::read(Variant::Sotw, &raw)?;

@@ -114,6 +114,9 @@ impl Session {
     }
 
     /// Takes a request. An error ends the stream.
+    ///
+    /// # Errors
+    /// If the request is none, or breaks a limit; the stream ends with it.
     pub fn on_request(&mut self, message: &Message, view: &ViewGeneration, now: Instant) -> Result<(), SessionError> {
         let last = self.subscriptions.iter().filter_map(Subscription::list);
         let raw = Raw::of(self.variant, message, last);
