@@ -36,12 +36,7 @@ fn service(number: usize, instances: usize, weight: f64) -> Arc<Service> {
         }
         endpoint
     };
-    let id = ServiceId {
-        registry: "nacos".into(),
-        namespace: "public".into(),
-        group: "DEFAULT_GROUP".into(),
-        name: format!("service-{number:05}").into(),
-    };
+    let id = ServiceId::new("nacos", "public", "DEFAULT_GROUP", format!("service-{number:05}"));
     Arc::new(Service::new(id, (0..instances).map(endpoint).collect()))
 }
 

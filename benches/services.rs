@@ -21,8 +21,8 @@ pub fn service(number: u32, protocol: Protocol, weight: f64) -> PublishedService
             vec![(name.clone(), Port::new(8080).unwrap())],
         )
     };
-    let id = format!("service-{number}").into();
-    let id = ServiceId { registry: "nacos".into(), namespace: "public".into(), group: "g".into(), name: id };
+    let id = format!("service-{number}");
+    let id = ServiceId::new("nacos", "public", "g", id);
     let ports = vec![ServicePort { name: name.clone(), number: Port::new(80).unwrap(), protocol, host: host.clone() }];
     let endpoints = (0..ENDPOINTS).map(endpoint).collect();
     PublishedService { sources: vec![id], ..PublishedService::new(host, ports, endpoints) }

@@ -244,7 +244,7 @@ mod tests {
         let shutdown = CancellationToken::new();
         tokio::spawn(writer.run(shutdown.clone()));
         tokio::spawn(run(fake.clone(), handle.clone(), shutdown.clone()));
-        let id = ServiceId { registry: "r".into(), namespace: "".into(), group: "".into(), name: "a".into() };
+        let id = ServiceId::new("r", "", "", "a");
         let endpoint = |name: &String| Endpoint::new(Address::parse(name).unwrap(), Port::new(80).unwrap());
         let service = Arc::new(Service::new(id, names.iter().map(endpoint).collect()));
         feed.send(Update::Applied(Scope("".into()), service)).await.unwrap();

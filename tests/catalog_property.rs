@@ -68,7 +68,7 @@ fn policies(merge: [bool; 3]) -> Vec<Policy> {
 fn id(registry: usize, name: u8) -> ServiceId {
     // The last of the names is a host of a further port of the first.
     let name = ["a", "b", "c", "d", "grpc.a"][usize::from(name)];
-    ServiceId { registry: REGISTRIES[registry].into(), namespace: "".into(), group: "".into(), name: name.into() }
+    ServiceId::new(REGISTRIES[registry], "", "", name)
 }
 
 fn service(registry: usize, (name, alias, instances): &Spec) -> Arc<Service> {

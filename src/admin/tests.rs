@@ -89,7 +89,7 @@ fn host(name: &str) -> Hostname {
 }
 
 fn id(registry: &str, name: &str) -> ServiceId {
-    ServiceId { registry: registry.into(), namespace: "ns".into(), group: "g".into(), name: name.into() }
+    ServiceId::new(registry, "ns", "g", name)
 }
 
 fn endpoint(last: u8, health: Health) -> PublishedEndpoint {

@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn changes_apply_in_order() {
-        let id = ServiceId { registry: "r".into(), namespace: "ns".into(), group: "g".into(), name: "orders".into() };
+        let id = ServiceId::new("r", "ns", "g", "orders");
         let set = |key: &str, value: &str| Relabel::Set(key.into(), Template::parse(value).unwrap());
         let start = [("ver", "2"), ("preserved.source", "x"), ("zone", "a")];
         for (changes, expected) in [

@@ -97,7 +97,7 @@ mod tests {
     use crate::model::Port;
 
     fn id(name: &str) -> ServiceId {
-        ServiceId { registry: "r".into(), namespace: "ns".into(), group: "g".into(), name: name.into() }
+        ServiceId::new("r", "ns", "g", name)
     }
 
     fn instance(address: &str, labels: &[(&str, &str)]) -> Endpoint {

@@ -17,6 +17,18 @@ pub struct ServiceId {
     pub name: Text,
 }
 
+impl ServiceId {
+    /// Its four parts, in the order in which they are shown; those that the registry does not have are empty.
+    pub fn new(
+        registry: impl Into<Text>,
+        namespace: impl Into<Text>,
+        group: impl Into<Text>,
+        name: impl Into<Text>,
+    ) -> Self {
+        ServiceId { registry: registry.into(), namespace: namespace.into(), group: group.into(), name: name.into() }
+    }
+}
+
 impl fmt::Display for ServiceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ServiceId { registry, namespace, group, name } = self;

@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     fn id() -> ServiceId {
-        ServiceId { registry: "r".into(), namespace: "ns".into(), group: "g".into(), name: "svc".into() }
+        ServiceId::new("r", "ns", "g", "svc")
     }
 
     #[test]

@@ -104,12 +104,12 @@ mod tests {
 
     /// Whose owner has another order than its host.
     fn service(host: &str, owner: u8, protocol: Protocol) -> PublishedService {
-        let (name, host) = (format!("{owner}-{host}").into(), Hostname::new(host).unwrap());
+        let (name, host) = (format!("{owner}-{host}"), Hostname::new(host).unwrap());
         let (port, number) = (protocol.name().into(), Port::new(20880).unwrap());
         let ports = vec![ServicePort { name: port, number, protocol, host: host.clone() }];
         PublishedService {
             aliases: vec![Hostname::new(&format!("{host}.alias")).unwrap()],
-            sources: vec![ServiceId { registry: "zk".into(), namespace: "".into(), group: "".into(), name }],
+            sources: vec![ServiceId::new("zk", "", "", name)],
             ..PublishedService::new(host, ports, Vec::new())
         }
     }

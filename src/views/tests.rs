@@ -238,7 +238,7 @@ async fn the_task_follows_what_registries_tell_and_ends_on_demand() {
     let shutdown = CancellationToken::new();
     let tasks = [tokio::spawn(writer.run(shutdown.clone())), tokio::spawn(follower.run(shutdown.clone()))];
 
-    let id = ServiceId { registry: "r".into(), namespace: "".into(), group: "".into(), name: "a".into() };
+    let id = ServiceId::new("r", "", "", "a");
     let service = |n: i64| {
         let port = Port::new(8080 + n).unwrap();
         Arc::new(Service::new(id.clone(), vec![Endpoint::new(Address::parse("10.0.0.1").unwrap(), port)]))

@@ -210,8 +210,8 @@ mod tests {
     fn claimant(number: usize) -> Arc<Claimant> {
         let host = Hostname::new(&format!("interface-{number}.dubbo")).unwrap();
         // Owners are ordered otherwise than they are numbered.
-        let name = format!("{:05}", number * 7919 % 100_003).into();
-        let owner = ServiceId { registry: "zk".into(), namespace: "dubbo".into(), group: "".into(), name };
+        let name = format!("{:05}", number * 7919 % 100_003);
+        let owner = ServiceId::new("zk", "dubbo", "", name);
         Arc::new(Claimant { owner, service: host.clone(), host })
     }
 

@@ -211,6 +211,22 @@ pub(super) fn head(variant: Variant, version: &str, type_url: &str, nonce: &str,
     head
 }
 
+/// The messages in a stream of whole frames, read back.
+#[cfg(test)]
+pub(super) fn messages_of(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = stream;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (head, behind) = rest.split_first_chunk::<HEADER>().expect("the frames are whole");
+        let [0, length @ ..] = *head else { panic!("a message is not compressed") };
+        let (message, behind) = behind.split_at(u32::from_be_bytes(length) as usize);
+        rest = behind;
+        Some(message)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,14 +253,7 @@ mod tests {
             assert!(!frame.is_empty() && frame.len() <= FRAME + HEADER, "a frame of {}", frame.len());
             stream.extend_from_slice(&frame);
         }
-        let (mut rest, mut found) = (&stream[..], Vec::new());
-        while let [0, a, b, c, d, more @ ..] = rest {
-            let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
-            found.push(more[..length].to_vec());
-            rest = &more[length..];
-        }
-        assert!(rest.is_empty());
-        found
+        messages_of(&stream).map(<[u8]>::to_vec).collect()
     }
 
     fn names(message: &[u8]) -> Vec<String> {

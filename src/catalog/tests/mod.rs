@@ -45,7 +45,7 @@ fn template(text: &str) -> Template {
 }
 
 fn id(registry: &str, name: &str) -> ServiceId {
-    ServiceId { registry: registry.into(), namespace: "".into(), group: "".into(), name: name.into() }
+    ServiceId::new(registry, "", "", name)
 }
 
 fn all() -> Scope {

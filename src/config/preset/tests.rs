@@ -91,12 +91,7 @@ fn labels(texts: &BTreeMap<String, String>) -> Labels {
 impl InputService {
     fn service(&self) -> Service {
         let text = |text: &str| Text::from(text);
-        let id = ServiceId {
-            registry: "r".into(),
-            namespace: text(&self.namespace),
-            group: text(&self.group),
-            name: text(&self.name),
-        };
+        let id = ServiceId::new("r", text(&self.namespace), text(&self.group), text(&self.name));
         let port = |port: &InputPort| DeclaredPort {
             name: text(&port.name),
             number: Port::new(port.number).unwrap(),

@@ -96,7 +96,7 @@ fn names(registry: &Text, section: &mut Section<'_>) -> Option<(ServiceId, Optio
         (Some(host), None) => host.text().clone(),
         (None, None) => return section.value().problem("neither `host` nor `name` says what the service is called"),
     };
-    let id = ServiceId { registry: registry.clone(), namespace: namespace.into(), group: group.into(), name };
+    let id = ServiceId::new(registry.clone(), namespace, group, name);
     Some((id, host))
 }
 

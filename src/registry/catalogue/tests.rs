@@ -49,7 +49,7 @@ services:
         ..Endpoint::new(address("10.0.0.2"), port(1))
     };
     let socket = Endpoint { ports: vec![], ..Endpoint::new(address("/run/orders.sock"), port(1)) };
-    let id = ServiceId { registry: "r".into(), namespace: "".into(), group: "".into(), name: "orders.example".into() };
+    let id = ServiceId::new("r", "", "", "orders.example");
     let endpoints = vec![
         Endpoint::new(address("10.0.0.1"), port(8080)),
         Endpoint::new(address("2001:db8::1"), port(8080)),

@@ -76,7 +76,7 @@ fn a_service_keeps_everything_that_the_list_says() {
         labels: [("version", "v1"), ("weight", "2.5"), ("subzone", "r1"), ("gRPC_port", "9090")].map(label).into(),
         secure: false,
     };
-    let id = ServiceId { registry: "r".into(), namespace: "".into(), group: "".into(), name: "ORDERS".into() };
+    let id = ServiceId::new("r", "", "", "ORDERS");
     let mut expected = Service::new(id, vec![endpoint]);
     expected.labels = [("vip", "orders,shop"), ("secure_vip", "orders")].map(label).into();
     assert_eq!(services(&apps(json!([{"name": "ORDERS", "instance": [full]}]))), [expected]);

@@ -21,7 +21,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json, value::RawValue};
 
 fn id() -> ServiceId {
-    ServiceId { registry: "r".into(), namespace: "public".into(), group: "g".into(), name: "orders".into() }
+    ServiceId::new("r", "public", "g", "orders")
 }
 
 fn service(clusters: Value) -> Service {

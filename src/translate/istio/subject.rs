@@ -19,7 +19,7 @@ pub(super) struct Subject<'a> {
 impl<'a> Subject<'a> {
     /// A service belongs to its first source.
     pub(super) fn new(service: &'a PublishedService, rules: &'a Rules) -> Self {
-        let nobody = || ServiceId { registry: "".into(), namespace: "".into(), group: "".into(), name: "".into() };
+        let nobody = || ServiceId::new("", "", "", "");
         let owner = service.sources.first().cloned().unwrap_or_else(nobody);
         Subject { service, owner, rules, none: Labels::new() }
     }

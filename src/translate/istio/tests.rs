@@ -29,12 +29,7 @@ fn service(endpoints: Vec<PublishedEndpoint>) -> PublishedService {
     let ports = vec![port("http", 80, Protocol::Http), port("rpc", 20880, Protocol::Dubbo)];
     PublishedService {
         aliases: vec![host("orders")],
-        sources: vec![ServiceId {
-            registry: "r".into(),
-            namespace: "n".into(),
-            group: "g".into(),
-            name: "Orders".into(),
-        }],
+        sources: vec![ServiceId::new("r", "n", "g", "Orders")],
         ..PublishedService::new(host("orders.example"), ports, endpoints)
     }
 }

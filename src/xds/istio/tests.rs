@@ -1,7 +1,10 @@
 //! The session against what an Istiod holds, whatever happens in whatever order.
 
 use super::*;
-use crate::resource::{KindReadiness, Name, put_field};
+use crate::{
+    resource::{KindReadiness, Name, put_field},
+    xds::response::messages_of,
+};
 use proptest::{collection::vec, prelude::*, test_runner::TestCaseError};
 use std::time::Duration;
 use xds_api::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
@@ -31,13 +34,7 @@ fn request(type_url: &str, nonce: &str) -> Message {
 /// The messages that wait to be read.
 fn read(session: &mut Session) -> Vec<DiscoveryResponse> {
     let stream: Vec<u8> = std::iter::from_fn(|| session.next_frame()).flatten().collect();
-    let (mut rest, mut found) = (&stream[..], Vec::new());
-    while let [0, a, b, c, d, more @ ..] = rest {
-        let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
-        found.push(prost_of_xds_api::Message::decode(&more[..length]).unwrap());
-        rest = &more[length..];
-    }
-    found
+    messages_of(&stream).map(|message| prost_of_xds_api::Message::decode(message).unwrap()).collect()
 }
 
 /// Of services' entries; nothing makes the other kinds.

@@ -22,7 +22,7 @@ const DEFAULT_WEIGHT: f64 = 1.0;
 /// The id of a service from its name.
 pub(crate) fn id(registry: &Text, namespace: &Text, named: &Named<'_>) -> ServiceId {
     let (group, name) = group_and_name(&named.service_name, named.group_name.as_deref());
-    ServiceId { registry: registry.clone(), namespace: namespace.clone(), group: group.into(), name: name.into() }
+    ServiceId::new(registry.clone(), namespace.clone(), group, name)
 }
 
 /// A service of a bulk list, whose health is the true one. Its threshold is read elsewhere; until then it is Nacos'

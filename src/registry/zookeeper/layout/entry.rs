@@ -52,12 +52,7 @@ impl Texts {
 
 impl Place<'_> {
     pub(in super::super) fn id(&self, group: &str, name: &str) -> ServiceId {
-        ServiceId {
-            registry: self.registry.clone(),
-            namespace: self.namespace.clone(),
-            group: group.into(),
-            name: name.into(),
-        }
+        ServiceId::new(self.registry.clone(), self.namespace.clone(), group, name)
     }
 }
 

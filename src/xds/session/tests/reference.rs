@@ -7,7 +7,7 @@
 use super::super::*;
 use crate::{
     resource::{KindReadiness, Readiness, put_field},
-    xds::fields::Fields,
+    xds::{fields::Fields, response::messages_of},
 };
 use proptest::prelude::*;
 use prost_of_xds_api::Message as _;
@@ -44,14 +44,7 @@ pub(super) fn answers(session: &mut Session) -> Vec<Received> {
     while let Some(frame) = session.next_frame() {
         all.extend_from_slice(&frame);
     }
-    let (mut rest, mut received) = (&all[..], Vec::new());
-    while let [0, a, b, c, d, more @ ..] = rest {
-        let (message, behind) = more.split_at(u32::from_be_bytes([*a, *b, *c, *d]) as usize);
-        received.push(Received::read(session.variant, message));
-        rest = behind;
-    }
-    assert!(rest.is_empty());
-    received
+    messages_of(&all).map(|message| Received::read(session.variant, message)).collect()
 }
 
 /// An answer of either variant: the version of each resource, as its body has it.
