@@ -16,7 +16,12 @@ use portolan::{
     resource::{Kind, Resource, content_version, version_text},
 };
 use prost::{Message, Name as _};
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 use tokio::time::timeout;
 use tonic::transport::Endpoint;
 
@@ -166,14 +171,33 @@ impl Istiod {
         self.types.iter().filter(|t| !self.answered.contains_key(*t)).map(|t| &**t).collect()
     }
 
-    /// Takes answers for that time, and returns how many came.
+    /// Takes answers for that time, and returns them. What is due at once is among them however busy the machine is, as a
+    /// question behind it has been answered.
     pub async fn listen(&mut self, time: Duration) -> Vec<DiscoveryResponse> {
-        let (deadline, mut answers) = (tokio::time::Instant::now() + time, Vec::new());
+        let mut answers = self.until_answered().await;
+        let deadline = tokio::time::Instant::now() + time;
         while let Ok(answer) = tokio::time::timeout_at(deadline, self.receive()).await {
             self.accept(&answer).await;
             answers.push(answer);
         }
+        answers.extend(self.until_answered().await);
         answers
+    }
+
+    /// Asks for a type that nobody has, which is answered at once, and takes what comes before that.
+    async fn until_answered(&mut self) -> Vec<DiscoveryResponse> {
+        static LAST: AtomicUsize = AtomicUsize::new(0);
+        let marker = format!("marker.example/v1/Marker{}", LAST.fetch_add(1, Ordering::Relaxed));
+        self.say(first_request(&marker, None)).await;
+        let mut answers = Vec::new();
+        loop {
+            let answer = self.receive().await;
+            if answer.type_url == marker {
+                return answers;
+            }
+            self.accept(&answer).await;
+            answers.push(answer);
+        }
     }
 
     /// Takes answers until its store has what it should.
