@@ -9,7 +9,7 @@ use super::{
     until_listed,
 };
 use portolan::registry::zookeeper::{Config, Layout};
-use std::{future::Future, time::Duration};
+use std::future::Future;
 
 const DEMO: &str = "dubbo/com.foo.Demo";
 
