@@ -15,17 +15,10 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde::Serialize;
 use serde_json::json;
-use std::{
-    borrow::Cow,
-    io,
-    iter::once,
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{borrow::Cow, io, iter::once};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Semaphore, SemaphorePermit},
     task::spawn_blocking,
-    time::timeout,
 };
 
 /// Bytes of a piece; more if one item is larger.
@@ -34,14 +27,11 @@ const PIECE: usize = 32 << 10;
 /// Pieces that are made at once. Others wait, so that xDS keeps the processors.
 const MAKERS: usize = 2;
 
-/// Answers without a limit on their items at once.
+/// Answers without a limit on their items, and longer than a piece, at once.
 const WHOLE: usize = 4;
 
-/// How long one more waits to be started.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-static MAKING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MAKERS)));
-static WHOLES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(WHOLE)));
+static MAKING: Semaphore = Semaphore::const_new(MAKERS);
+static WHOLES: Semaphore = Semaphore::const_new(WHOLE);
 
 /// The text of an answer, in parts of any size.
 pub(super) type Parts = Box<dyn Iterator<Item = Vec<u8>> + Send>;
@@ -83,19 +73,39 @@ pub(super) async fn array<I: Iterator<Item = Vec<u8>> + Send + 'static>(
     whole(Format::Json, || joined(b"[".to_vec(), b",", make(), b"]")).await
 }
 
-/// An answer of any length, whose parts `make` gives; few are answered at once.
+/// An answer of any length, whose parts `make` gives; few that are longer than a piece are answered at once.
 pub(super) async fn whole(format: Format, make: impl FnOnce() -> Parts + Send + 'static) -> Response {
-    let Ok(Ok(permit)) = timeout(PATIENCE, WHOLES.clone().acquire_owned()).await else {
+    let (first, rest) = match blocking(move || piece(make())).await {
+        Ok(made) => made,
+        Err(error) => return refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    };
+    if first.len() < PIECE {
+        return ([(header::CONTENT_TYPE, format.content_type())], first).into_response();
+    }
+    let parts: Parts = Box::new(once(first).chain(rest));
+    // To wait here would be to hold what the answer is made from.
+    let Ok(permit) = WHOLES.try_acquire() else {
         let text = "too many long answers at once; ask again, or ask for a page (`limit`)";
         return ([(header::RETRY_AFTER, "5")], refusal(StatusCode::SERVICE_UNAVAILABLE, text)).into_response();
     };
-    apart(move || send(format, make(), Some(permit))).await
+    send(format, parts, Some(permit))
 }
 
 /// Makes a response on a blocking thread: `make` may look at every name.
 pub(super) async fn apart(make: impl FnOnce() -> Response + Send + 'static) -> Response {
-    let made = spawn_blocking(make).await;
+    let made = blocking(make).await;
     made.unwrap_or_else(|error| refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))
+}
+
+/// Runs on a blocking thread, at most [`MAKERS`] at once: each thread has a stack and a heap of its own.
+async fn blocking<T: Send + 'static>(make: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    let turn = MAKING.acquire().await.map_err(io::Error::other)?;
+    let made = spawn_blocking(move || {
+        let made = make();
+        drop(turn);
+        made
+    });
+    made.await.map_err(io::Error::other)
 }
 
 /// The items, with texts before, between and behind them.
@@ -138,10 +148,10 @@ pub(super) fn refusal(status: StatusCode, text: &str) -> Response {
     (status, one(&json!({ "error": text }))).into_response()
 }
 
-fn send(format: Format, parts: Parts, permit: Option<OwnedSemaphorePermit>) -> Response {
+fn send(format: Format, parts: Parts, permit: Option<SemaphorePermit<'static>>) -> Response {
     let pieces = stream::unfold(Some((parts, permit)), |state| async {
         let (parts, permit) = state?;
-        match piece(parts).await {
+        match blocking(|| piece(parts)).await {
             Ok((piece, parts)) if !piece.is_empty() => Some((Ok(Bytes::from(piece)), Some((parts, permit)))),
             Ok(_) => None,
             Err(error) => Some((Err(error), None)),
@@ -150,18 +160,51 @@ fn send(format: Format, parts: Parts, permit: Option<OwnedSemaphorePermit>) -> R
     ([(header::CONTENT_TYPE, format.content_type())], Body::from_stream(pieces)).into_response()
 }
 
-/// Makes the next piece; an empty one is the end.
-async fn piece(mut parts: Parts) -> io::Result<(Vec<u8>, Parts)> {
-    let turn = MAKING.acquire().await.map_err(io::Error::other)?;
-    let made = spawn_blocking(move || {
-        let mut piece = Vec::with_capacity(PIECE + PIECE / 4);
-        while piece.len() < PIECE {
-            let Some(part) = parts.next() else { break };
-            piece.extend_from_slice(&part);
+/// Makes the next piece; one that is shorter than [`PIECE`] is the last.
+fn piece(mut parts: Parts) -> (Vec<u8>, Parts) {
+    let mut piece = Vec::with_capacity(PIECE + PIECE / 4);
+    while piece.len() < PIECE {
+        let Some(part) = parts.next() else { break };
+        piece.extend_from_slice(&part);
+    }
+    (piece, parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::StreamExt;
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    #[tokio::test]
+    async fn an_answer_is_made_as_fast_as_it_is_read_and_is_whole_at_the_end() {
+        const ITEMS: usize = 100_000;
+        let made = Arc::new(AtomicUsize::new(0));
+        let count = made.clone();
+        let items = (0..ITEMS).map(move |n| {
+            count.fetch_add(1, Ordering::Relaxed);
+            json(&n)
+        });
+        let mut body = page(&json!({ "total": ITEMS }), "items", items).into_body().into_data_stream();
+        assert_eq!(made.load(Ordering::Relaxed), 0);
+        let mut text = body.next().await.unwrap().unwrap().to_vec();
+        let first = made.load(Ordering::Relaxed);
+        assert!((1..=PIECE).contains(&first), "{first}");
+        while let Some(piece) = body.next().await {
+            text.extend_from_slice(&piece.unwrap());
         }
-        (piece, parts)
-    });
-    let made = made.await.map_err(io::Error::other);
-    drop(turn);
-    made
+        let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!((&value["total"], value["items"].as_array().unwrap().len()), (&json!(ITEMS), ITEMS));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_breaks_off_ends_with_an_error() {
+        let items = (0..100_000).map(|n| if n < 50_000 { json(&n) } else { panic!("no more") });
+        let pieces: Vec<_> =
+            page(&json!({ "total": 1 }), "items", items).into_body().into_data_stream().collect().await;
+        assert!(pieces.len() > 1 && pieces[0].is_ok() && pieces.last().unwrap().is_err());
+    }
 }
