@@ -1,91 +1,91 @@
-//! One stream of a client, as people see it.
+//! The form of an xDS stream in admin.
 
 use super::time;
 use serde::Serialize;
 use std::time::SystemTime;
 
-/// An open stream.
+/// An open stream of a client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Client {
-    /// Its number; counts up.
+    /// Its number: 1 for the first stream of the process.
     pub stream: u64,
-    /// The other side's address and port.
+    /// Address and port of the client.
     pub peer: String,
     /// `sotw` or `delta`.
     pub variant: &'static str,
-    /// When it was opened.
+    /// When the stream was opened.
     #[serde(serialize_with = "time::required")]
     pub connected_at: SystemTime,
-    /// Who it says it is.
+    /// The node of its first request.
     pub node: Node,
-    /// What it subscribes to, by type.
+    /// Its subscriptions, one for each type.
     pub types: Vec<Subscription>,
 }
 
-/// Who a client says it is. Empty parts were not said.
+/// The node that a client sends. A part that it did not send is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Node {
-    /// Its id.
+    /// `node.id`.
     pub id: String,
-    /// Its cluster.
+    /// `node.cluster`.
     pub cluster: String,
     /// `region/zone/sub-zone`.
     pub locality: String,
-    /// Program and version.
+    /// Name and version of the program, such as `envoy 1.40.0`.
     pub agent: String,
 }
 
-/// What a stream has of one type.
+/// The state of a stream for one type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Subscription {
-    /// The type.
+    /// The type URL.
     pub type_url: String,
-    /// Whether it wants all there are.
+    /// Whether it subscribes to all resources.
     pub wildcard: bool,
-    /// How many it names.
+    /// How many resources it subscribes to by name.
     pub names: usize,
-    /// What it was sent last.
+    /// The last response; `None` before the first.
     pub sent: Option<Sent>,
-    /// What it took last.
+    /// The last response that it acknowledged; `None` before the first.
     pub acknowledged: Option<Acknowledged>,
-    /// What it refused last; stays to be read when a later version is taken.
+    /// The last response that it refused. Remains when a later version is acknowledged.
     pub refused: Option<Refused>,
-    /// Resources sent, repetitions counted.
+    /// Resources sent, with repetitions.
     pub resources_sent: u64,
-    /// Bytes of the answers.
+    /// Bytes of all responses.
     pub bytes_sent: u64,
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Sent {
     /// Its version.
     pub version: String,
     /// Its nonce.
     pub nonce: String,
-    /// When.
+    /// When it was sent, acknowledged or refused.
     #[serde(serialize_with = "time::required")]
     pub at: SystemTime,
 }
 
-/// An answer that was taken.
+/// A response that was acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Acknowledged {
     /// Its version.
     pub version: String,
-    /// When.
+    /// When it was sent, acknowledged or refused.
     #[serde(serialize_with = "time::required")]
     pub at: SystemTime,
 }
 
-/// An answer that was refused.
+/// A response that was refused (NACK).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refused {
     /// Its version.
     pub version: String,
-    /// What the client says of it.
+    /// The client's message.
     pub message: String,
-    /// When.
+    /// When it was sent, acknowledged or refused.
     #[serde(serialize_with = "time::required")]
     pub at: SystemTime,
 }

@@ -1,4 +1,4 @@
-//! The page at `/`: a way in for people, and something that answers for the example catalogue, whose service it is.
+//! The page at `/`: links to all pages. It also answers requests to the service of the example catalogue.
 
 use crate::telemetry::VERSION;
 

@@ -1,4 +1,4 @@
-//! `check`: what a configuration means. (What is wrong with one, loading says.)
+//! `check`: a summary of a valid configuration. (Loading reports what is wrong with one.)
 
 use super::table::Table;
 use crate::config::{Loaded, RegistryConfig};

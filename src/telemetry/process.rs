@@ -1,5 +1,5 @@
-//! What the process costs the machine, read from `/proc` when metrics are asked for. Elsewhere than on Linux there is
-//! nothing to read, and these metrics are missing.
+//! CPU time, memory and files of the process, read from `/proc` for each request of metrics. On other systems than Linux
+//! these metrics are missing.
 
 use prometheus_client::{
     collector::Collector,
@@ -47,7 +47,7 @@ impl<M: EncodeMetric> Encode for M {
     }
 }
 
-/// What `/proc/self/stat` says.
+/// The values of `/proc/self/stat` that are used.
 struct Stat {
     cpu_seconds: f64,
     /// After the machine's own start.

@@ -1,4 +1,4 @@
-//! What cannot start says why, where, and what to do.
+//! An error at the start has its cause, its place and a remedy.
 
 use crate::support::portolan::Portolan;
 use std::{

@@ -1,4 +1,4 @@
-//! A registry that is down for long is told once, and counted each time.
+//! A registry that is down for long is logged once, and counted each time.
 
 use crate::support::{portolan::Portolan, until};
 use std::{fs, time::Duration};

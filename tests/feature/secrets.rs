@@ -11,7 +11,7 @@ const PLANTED: &str = "pl4nted-s3cret";
 
 #[tokio::test]
 async fn a_planted_secret_is_in_no_log_dump_metric_or_output() {
-    // A port that accepts and says nothing useful: logging in fails, and the failure is logged, too.
+    // A port that accepts and never answers: the login fails, and the failure is logged, too.
     let registry = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = registry.local_addr().unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -22,7 +22,7 @@ async fn a_planted_secret_is_in_no_log_dump_metric_or_output() {
             "- name: {name}\n  required: false\n  nacos: {{ servers: ['http://{address}'], timeout: 300ms, username: reader, password: '{password}' }}\n"
         )
     };
-    // One that takes the password, and gives a token that is as secret.
+    // A server that accepts the password and returns a token, which is a secret as well.
     let fake = FakeNacos::start(Generation::V2).await;
     fake.model().put("orders", vec![instance("10.0.0.1", 8080)]);
     fake.model().login = Some(("reader".into(), PLANTED.into(), 18_000));

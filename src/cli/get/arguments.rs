@@ -36,7 +36,7 @@ pub(super) enum What {
     Clusters,
     /// Registries: state, age, last error
     Registries,
-    /// Clients, and what they took and refused
+    /// Clients, and what they acknowledged and refused
     Clients,
     /// Manifests: what of each is served, and what is wrong with it
     Manifests,
