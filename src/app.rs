@@ -1,30 +1,42 @@
 //! The one place that sees every part: binds, joins, runs and ends them.
 //!
-//! Ports are taken before anything runs, so that a taken one is told at once and tests can use port 0. Every part is a
-//! task in one set; one that ends before it is told to ends the whole with an error, because a Portolan without one of
-//! its parts would serve stale data in silence.
+//! Ports are taken before anything runs, so that a taken one is reported at once and tests can use port 0. Every part is a
+//! task with a stop of its own (`parts`); one that ends before it is stopped ends the whole with an error, because a Portolan
+//! without one of its parts would serve stale data in silence. What the configuration says is kept to by `reload`.
 //!
 //! The end goes against the direction of the data: first not ready, then the streams end themselves, then the rest.
 
 mod banner;
+mod follow;
+mod parts;
+pub mod plan;
+mod readers;
+mod reload;
 mod sources;
+mod status;
 
 use crate::{
     admin, catalog,
-    config::{self, Config, RegistryConfig},
+    config::{self, Files, Loaded, Reading, Sources},
     manifests, registry, resolver,
     resource::Readiness,
-    telemetry,
+    telemetry::{self, LogLevel},
     translate::envoy,
     views, xds,
 };
-use anyhow::Context;
+use follow::Follow;
+use parts::Parts;
+use readers::Readers;
+use reload::{Reloader, manifest_sources};
 use sources::Handles;
 use std::{
     net::SocketAddr,
     sync::{Arc, atomic::AtomicBool, atomic::Ordering},
 };
-use tokio::{signal::unix, sync::watch, task::JoinSet};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -35,28 +47,58 @@ pub struct App {
     envoys: views::Follower<envoy::Options>,
     istiods: views::Follower<views::Istio>,
     manifests: manifests::Keeper,
-    registries: Vec<registry::Registry>,
-    registry_metrics: registry::Metrics,
+    readers: Readers,
+    reloader: Reloader,
     xds: xds::Server,
     admin: admin::Server,
     stopping: Arc<AtomicBool>,
+    /// Ends all but serving.
+    rest: CancellationToken,
+}
+
+/// What a Portolan starts with.
+#[derive(Debug)]
+pub struct Start {
+    /// Where the configuration comes from.
+    pub sources: Sources,
+    /// What it is now.
+    pub loaded: Loaded,
+    /// The files that it depends on.
+    pub files: Files,
+    /// Whether it is read again when these change. Otherwise on SIGHUP and on request only.
+    pub follow: bool,
+    /// Changes the level of the log, where this process has one.
+    pub log: Option<LogLevel>,
+}
+
+impl Start {
+    /// Reads the configuration, which is to be followed.
+    ///
+    /// # Errors
+    /// If it cannot be read, or has mistakes.
+    pub fn read(sources: Sources) -> Result<Start, config::Error> {
+        let Reading { result, files } = sources.read();
+        Ok(Start { sources, loaded: result?, files, follow: true, log: None })
+    }
 }
 
 /// Serves until the process is told to end (SIGTERM, SIGINT).
 ///
 /// # Errors
-/// If a port cannot be had, or a part ends before it is told to.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+/// If a port cannot be had, or a part ends before it is stopped.
+pub async fn run(start: Start) -> anyhow::Result<()> {
+    let config = &start.loaded.config;
+    reload::log_warnings(&start.loaded.warnings);
     let example = config.registries.iter().any(|r| r.kind.is_example());
     let read: Vec<String> = config.registries.iter().map(|r| format!("{} ({})", r.name, r.kind.name())).collect();
-    let app = App::bind(config).await?;
+    let app = App::bind(start).await?;
     banner::print(banner::text(app.xds_addr(), app.admin_addr(), &read, example));
     let shutdown = CancellationToken::new();
     let running = app.run(shutdown.clone());
     tokio::pin!(running);
     tokio::select! {
         ended = &mut running => return ended,
-        signal = told_to_end() => info!(signal = signal?, "Ending."),
+        signal = shutdown_signal() => info!(signal = signal?, "Ending."),
     }
     shutdown.cancel();
     running.await
@@ -66,8 +108,12 @@ impl App {
     /// Takes the ports, and joins the parts.
     ///
     /// # Errors
-    /// If a port cannot be had.
-    pub async fn bind(config: Config) -> anyhow::Result<App> {
+    /// If a port cannot be had, or signals cannot be received.
+    pub async fn bind(start: Start) -> anyhow::Result<App> {
+        // Before anything else: until then SIGHUP would end the process.
+        let hangup = signal(SignalKind::hangup())?;
+        let Start { sources, loaded, files, follow, log } = start;
+        let config = &loaded.config;
         let mut metrics = telemetry::registry();
         let catalog_metrics = catalog::Metrics::default();
         let registry_metrics = registry::Metrics::default();
@@ -82,25 +128,33 @@ impl App {
 
         let policies = config.registries.iter().map(|registry| registry.policy.clone()).collect();
         let (writer, catalog) = catalog::Writer::new(policies, config.catalog, catalog_metrics);
-        let (envoys, envoy) = views::Follower::new(config.envoy, catalog.clone(), view_metrics.clone());
-        let sources = config.registries.iter().filter_map(manifests_of).collect();
-        let (manifests, kept) = manifests::Keeper::new(sources, config.istio.create_time, manifest_metrics);
-        let entries = views::Istio::new(config.istio, view_metrics.clone());
+        let (envoys, envoy) = views::Follower::new(config.envoy.clone(), catalog.clone(), view_metrics.clone());
+        let sources_of_manifests = manifest_sources(config);
+        let (manifests, kept) =
+            manifests::Keeper::new(sources_of_manifests, config.istio.create_time, manifest_metrics);
+        let entries = views::Istio::new(config.istio.clone(), view_metrics.clone());
         let (istiods, istio) = views::Follower::new(entries, catalog.clone(), view_metrics);
         let istiods = istiods.with_manifests(kept.clone());
         let views = Views { envoy, istio };
         let xds = xds::Server::bind(xds_options(&config.xds), Arc::new(views.clone()), xds_metrics.clone())?;
         let stopping = Arc::new(AtomicBool::new(false));
-        let (clients, stopping_too) = (xds.clients(), stopping.clone());
-        let handles =
-            Handles { catalog: catalog.clone(), views, manifests: kept, clients, xds_metrics, stopping: stopping_too };
+        let (status, configuration, requests) = status::started(loaded.hash, sources.names(), &mut metrics);
+        let handles = Handles {
+            catalog: catalog.clone(),
+            views,
+            manifests: kept,
+            clients: xds.clients(),
+            xds_metrics,
+            configuration,
+            stopping: stopping.clone(),
+        };
         let admin =
             admin::Server::bind(config.admin.listen, &config.admin.hosts, Arc::new(handles), Arc::new(metrics)).await?;
-        let address = admin.local_addr();
-        let registries = config.registries.into_iter();
-        let registries = registries.map(|r| registry::Registry { name: r.name, kind: r.kind.with_admin(address) });
-        let registries = registries.collect();
-        Ok(App { writer, catalog, envoys, istiods, manifests, registries, registry_metrics, xds, admin, stopping })
+        let rest = CancellationToken::new();
+        let readers = Readers::new(registry_metrics, admin.local_addr(), rest.child_token());
+        let follow = follow.then(|| Follow::new(files));
+        let reloader = Reloader { sources, loaded, follow, log, hangup, requests, status, reported: None };
+        Ok(App { writer, catalog, envoys, istiods, manifests, readers, reloader, xds, admin, stopping, rest })
     }
 
     /// Where clients connect.
@@ -118,27 +172,18 @@ impl App {
     /// # Errors
     /// If a part ends before it is told to.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let App { writer, catalog, envoys, istiods, manifests, registries, registry_metrics, xds, admin, stopping } =
+        let App { writer, catalog, envoys, istiods, manifests, mut readers, reloader, xds, admin, stopping, rest } =
             self;
-        let rest = CancellationToken::new();
-        let mut parts: JoinSet<&'static str> = JoinSet::new();
-        let mut spawn = |name, part: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
-            parts.spawn(async move {
-                part.await;
-                name
-            });
-        };
-        for (place, registry) in registries.into_iter().enumerate() {
-            let kept = manifests.feed(&registry.name);
-            let task = registry::spawn(registry, writer.feed(place), kept, registry_metrics.clone(), rest.clone());
-            spawn("registry", Box::pin(async move { drop(task.await) }));
-        }
-        spawn("catalog", Box::pin(writer.run(rest.clone())));
-        spawn("resolver", Box::pin(resolver::run(resolver::System::new(), catalog, rest.clone())));
-        spawn("the view of Envoys", Box::pin(envoys.run(rest.clone())));
-        spawn("manifests", Box::pin(manifests.run(rest.clone())));
-        spawn("the view of Istiods", Box::pin(istiods.run(rest.clone())));
-        spawn("admin", Box::pin(admin.run(rest.clone())));
+        let mut parts = Parts::new(rest.clone());
+        readers.start(&reloader.loaded.config, &writer, &manifests);
+        parts.start("catalog", |stop| writer.run(stop));
+        parts.start("resolver", |stop| resolver::run(resolver::System::new(), catalog, stop));
+        parts.start("manifests", |stop| manifests.run(stop));
+        parts.start("the view of Envoys", |stop| envoys.run(stop));
+        parts.start("the view of Istiods", |stop| istiods.run(stop));
+        parts.start("admin", |stop| admin.run(stop));
+        let closing = shutdown.clone();
+        parts.start("configuration", |stop| reloader.run(readers, closing, stop));
 
         let serving = xds.run(shutdown.clone());
         tokio::pin!(serving);
@@ -147,15 +192,11 @@ impl App {
             biased;
             () = shutdown.cancelled() => {}
             () = &mut serving => anyhow::bail!("serving xDS ended by itself"),
-            Some(ended) = parts.join_next() => {
-                let part = ended.context("a part of Portolan broke")?;
-                anyhow::bail!("the part {part:?} ended by itself");
-            }
+            broken = parts.broken() => anyhow::bail!("{broken}"),
         }
         stopping.store(true, Ordering::Relaxed);
         serving.await;
-        rest.cancel();
-        while parts.join_next().await.is_some() {}
+        parts.end().await;
         Ok(())
     }
 }
@@ -181,12 +222,6 @@ impl xds::Views for Views {
     }
 }
 
-/// The manifests that it keeps, if it keeps any.
-fn manifests_of(config: &RegistryConfig) -> Option<manifests::Source> {
-    let namespace = config.kind.adapter().manifest_namespace()?;
-    Some(manifests::Source { registry: config.name.clone(), namespace })
-}
-
 fn xds_options(config: &config::Xds) -> xds::Options {
     xds::Options {
         address: config.listen,
@@ -201,9 +236,9 @@ fn xds_options(config: &config::Xds) -> xds::Options {
     }
 }
 
-async fn told_to_end() -> std::io::Result<&'static str> {
-    let mut terminate = unix::signal(unix::SignalKind::terminate())?;
-    let mut interrupt = unix::signal(unix::SignalKind::interrupt())?;
+async fn shutdown_signal() -> std::io::Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
         _ = terminate.recv() => Ok("SIGTERM"),
         _ = interrupt.recv() => Ok("SIGINT"),

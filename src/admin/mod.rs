@@ -9,6 +9,7 @@ mod client;
 mod guard;
 mod meshregistry;
 mod page;
+mod reload;
 mod reserve;
 mod routes;
 mod server;
@@ -20,6 +21,7 @@ mod time;
 mod view;
 
 pub use client::{Acknowledged, Client, Node, Refused, Sent, Subscription};
+pub use reload::{Attempt, Change, ConfigStatus, Configuration, Problem, Reload};
 pub use server::{Server, ServerError};
 
 use crate::{catalog::Catalog, resource::ViewGeneration};
@@ -53,6 +55,11 @@ pub trait Sources: Send + Sync + 'static {
 
     /// Follows a registry's held-back drop at once. `false` if there is none.
     fn release(&self, registry: &str) -> bool;
+
+    /// The configuration of this process, if it follows one.
+    fn configuration(&self) -> Option<&dyn Configuration> {
+        None
+    }
 
     /// Whether this process is about to end: it is not ready then.
     fn stopping(&self) -> bool {

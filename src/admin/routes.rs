@@ -4,7 +4,7 @@ use super::{
     Sources,
     answer::{self, bad_query, json, refusal},
     guard::{Guard, guard},
-    meshregistry, page,
+    meshregistry, page, reload,
     view::{
         registry, resource,
         service::{self, Summary},
@@ -56,6 +56,7 @@ pub(super) fn router(sources: Arc<dyn Sources>, metrics: Arc<Registry>, settings
         .route("/api/v1/resources/{kind}", get(resources))
         .route("/api/v1/digests", get(digests))
         .merge(meshregistry::router(sources.clone()))
+        .merge(reload::router(sources.clone()))
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "no such page; / lists them") })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(move |request, next| guard(ours.clone(), request, next)))

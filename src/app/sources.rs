@@ -1,6 +1,6 @@
 //! What admin reads: the handles of the other parts, in admin's own words.
 
-use super::Views;
+use super::{Views, status};
 use crate::{
     admin::{self, Acknowledged, Client, Refused, Sent, Subscription},
     catalog::{self, Catalog},
@@ -23,6 +23,7 @@ pub(super) struct Handles {
     pub(super) manifests: manifests::Handle,
     pub(super) clients: Arc<xds::Clients>,
     pub(super) xds_metrics: xds::Metrics,
+    pub(super) configuration: status::Handle,
     pub(super) stopping: Arc<AtomicBool>,
 }
 
@@ -67,6 +68,10 @@ impl admin::Sources for Handles {
 
     fn release(&self, registry: &str) -> bool {
         self.catalog.release(registry)
+    }
+
+    fn configuration(&self) -> Option<&dyn admin::Configuration> {
+        Some(&self.configuration)
     }
 
     fn stopping(&self) -> bool {

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use std::time::Duration;
 
 /// Everything that decides how one registry's services are published.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// The registry's name.
     pub registry: Text,

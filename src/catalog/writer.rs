@@ -30,7 +30,7 @@ const CHANNEL: usize = 64;
 const WINDOW_PER_COST: u32 = 10;
 
 /// When the catalog publishes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// How long answers wait for a required registry that stays down.
     pub grace: Duration,

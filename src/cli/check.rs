@@ -1,11 +1,30 @@
 //! `check`: a summary of a valid configuration. (Loading reports what is wrong with one.)
 
-use super::table::Table;
-use crate::config::{Loaded, RegistryConfig};
+use super::{get, reload, table::Table};
+use crate::config::{Loaded, RegistryConfig, Sources};
+use clap::Args;
+use reqwest::Url;
 use std::{fmt::Write, path::Path};
 
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Also says what a running Portolan would do with it
+    #[arg(long)]
+    reload: bool,
+    /// With --reload, the admin address of the running one: a URL, or a host with a port
+    #[arg(long, env = "PORTOLAN_ADMIN", default_value = "http://127.0.0.1:8081", value_name = "URL", value_parser = get::address)]
+    admin: Url,
+}
+
+/// What the configuration means, here and for a running Portolan.
+pub(super) fn run(arguments: &Arguments, sources: &Sources) -> anyhow::Result<String> {
+    let loaded = sources.read().result?;
+    let summary = summary(sources.path(), &loaded);
+    Ok(if arguments.reload { summary + &reload::plan(&arguments.admin, &loaded)? } else { summary })
+}
+
 /// The warnings and the essence of a good configuration. No secret is part of it.
-pub(super) fn summary(path: Option<&Path>, Loaded { config, warnings, .. }: &Loaded) -> String {
+fn summary(path: Option<&Path>, Loaded { config, warnings, .. }: &Loaded) -> String {
     let mut text = String::new();
     for warning in warnings.iter() {
         let _ = writeln!(text, "warning: {warning}");

@@ -7,6 +7,7 @@ mod bootstrap;
 mod check;
 mod get;
 mod istio;
+mod reload;
 mod serve;
 mod table;
 
@@ -34,6 +35,9 @@ struct Arguments {
     /// Sets a key of the configuration, such as xds.listen=127.0.0.1:0; goes before variables, and these before files.
     #[arg(long, global = true, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Reads the configuration again on SIGHUP and on request only, not when its files change.
+    #[arg(long, global = true)]
+    no_follow: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -43,7 +47,7 @@ enum Command {
     /// Reads the registries and serves (the default)
     Serve,
     /// Checks the configuration and says what it means, or every problem in it
-    Check,
+    Check(check::Arguments),
     /// Asks a running Portolan what it knows and serves
     Get(get::Arguments),
     /// Prints a ready configuration for a client
@@ -74,15 +78,15 @@ pub fn main() -> ExitCode {
 }
 
 /// Does what is asked, and gives what is to be printed.
-fn run(Arguments { config, set, command }: Arguments) -> anyhow::Result<String> {
+fn run(Arguments { config, set, no_follow, command }: Arguments) -> anyhow::Result<String> {
     // A variable that is set to nothing is not set.
     let config = config.filter(|path| !path.as_os_str().is_empty());
     let variables = env::vars_os().map(|(name, value)| (lossy(name), lossy(value)));
     let sources = Sources::new(config).with_variables(variables).with_settings(set);
     let load = || sources.read().result;
     match command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run(sources).map(|()| String::new()),
-        Command::Check => Ok(check::summary(sources.path(), &load()?)),
+        Command::Serve => serve::run(sources, !no_follow).map(|()| String::new()),
+        Command::Check(arguments) => check::run(&arguments, &sources),
         Command::Get(arguments) => Ok(get::run(&arguments, print).map(|()| String::new())?),
         Command::Istio(arguments) => Ok(istio::run(&arguments, &load()?.config)?),
         Command::Bootstrap(Client::Envoy(arguments)) => Ok(bootstrap::envoy(&arguments, &load()?.config)?),
@@ -127,7 +131,7 @@ mod tests {
         for words in [["portolan", "--config", "a", "check"], ["portolan", "check", "--config", "a"]] {
             let arguments = Arguments::try_parse_from(words).unwrap();
             assert_eq!(arguments.config, Some("a".into()));
-            assert!(matches!(arguments.command, Some(Command::Check)));
+            assert!(matches!(arguments.command, Some(Command::Check(_))));
         }
     }
 }

@@ -1,8 +1,8 @@
 //! `serve`: the product itself.
 
 use crate::{
-    app,
-    config::{Loaded, Sources},
+    app::{self, Start},
+    config::Sources,
     telemetry,
 };
 use anyhow::Context;
@@ -11,16 +11,15 @@ use std::time::Duration;
 /// How long the end waits for threads that block.
 const END: Duration = Duration::from_millis(500);
 
-/// Logs, then runs until a signal ends it.
-pub(super) fn run(sources: Sources) -> anyhow::Result<()> {
-    let Loaded { config, warnings, .. } = sources.read().result?;
-    let (_log, _) = telemetry::init(&config.log.level, config.log.format)?;
-    for warning in warnings.iter() {
-        tracing::warn!(file = %warning.file, line = warning.place.line, key = %warning.path, "{}", warning.text);
-    }
+/// Logs, then runs until a signal ends it. With `follow`, the configuration is read again when its files change.
+pub(super) fn run(sources: Sources, follow: bool) -> anyhow::Result<()> {
+    let start = Start::read(sources)?;
+    let log = &start.loaded.config.log;
+    let (_log, level) = telemetry::init(&log.level, log.format)?;
+    let start = Start { log: Some(level), follow, ..start };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the threads")?;
-    let ended = runtime.block_on(app::run(config));
+    let ended = runtime.block_on(app::run(start));
     // A thread that is stuck in the system, on a hung disk or on an answer that nobody reads, does not keep the process.
     runtime.shutdown_timeout(END);
     ended

@@ -18,7 +18,7 @@ mod variables;
 pub use log::Log;
 pub use registry::RegistryConfig;
 pub use server::{Admin, Limits, Xds};
-pub use sources::{Files, Reading, Sources};
+pub use sources::{Files, Reading, Sources, look};
 
 use crate::{
     catalog,
@@ -108,6 +108,11 @@ pub enum Error {
 /// If it cannot be read, or has mistakes.
 pub fn load(path: &Path) -> Result<Loaded, Error> {
     Sources::new(Some(path.into())).read().result
+}
+
+/// A hash as people see it.
+pub fn hash_text(hash: u64) -> String {
+    format!("{hash:016x}")
 }
 
 /// Reads a text; `file` is its name for people.

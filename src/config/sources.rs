@@ -139,12 +139,20 @@ fn built_in() -> Document {
     Document::parse(NO_FILE, b"version: 1", &Limits::default()).expect("the built-in text is valid")
 }
 
+/// The same files as they are now. Unequal if a configuration may no longer be what these files say.
+pub fn look(files: &Files) -> Files {
+    let now = |path: &PathBuf| match path.is_dir() {
+        true => list(path).ok().map(|paths| hash_of_list(&paths)),
+        false => read_bounded(path).ok().map(|bytes| xxh3_64(&bytes)),
+    };
+    files.keys().map(|path| (path.clone(), now(path))).collect()
+}
+
 /// The files of a folder by name. Hidden ones are not ours: editors' and ConfigMaps' own.
-fn read_folder(folder: &Path, files: &mut Files, problems: &mut Vec<Problem>) -> Result<Vec<Text>, Error> {
-    let unreadable = |source| Error::Read { path: folder.into(), source };
+fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
         let is_ours = path.extension().and_then(|e| e.to_str()).is_some_and(|e| ENDINGS.contains(&e));
         let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         if is_ours && !is_hidden && !path.is_dir() {
@@ -152,8 +160,18 @@ fn read_folder(folder: &Path, files: &mut Files, problems: &mut Vec<Problem>) ->
         }
     }
     paths.sort();
+    Ok(paths)
+}
+
+fn hash_of_list(paths: &[PathBuf]) -> u64 {
     let names: Vec<u8> = paths.iter().flat_map(|path| [path.as_os_str().as_encoded_bytes(), b"\0"].concat()).collect();
-    files.insert(folder.into(), Some(xxh3_64(&names)));
+    xxh3_64(&names)
+}
+
+fn read_folder(folder: &Path, files: &mut Files, problems: &mut Vec<Problem>) -> Result<Vec<Text>, Error> {
+    let listed = list(folder);
+    files.insert(folder.into(), listed.as_ref().ok().map(|paths| hash_of_list(paths)));
+    let paths = listed.map_err(|source| Error::Read { path: folder.into(), source })?;
     if paths.is_empty() {
         return Err(Error::NoFiles { path: folder.into() });
     }
@@ -176,16 +194,20 @@ fn read_folder(folder: &Path, files: &mut Files, problems: &mut Vec<Problem>) ->
 }
 
 fn read_file(path: &Path, files: &mut Files) -> io::Result<Text> {
-    let mut bytes = Vec::new();
+    let read = read_bounded(path);
+    files.insert(path.into(), read.as_ref().ok().map(|bytes| xxh3_64(bytes)));
+    read.map(|bytes| Text { name: path.to_string_lossy().into_owned(), bytes })
+}
+
+/// One byte more than is allowed, so that a longer file is refused as such.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     // A pipe that nobody writes to would never end.
-    let open = || match fs::metadata(path)?.is_file() {
-        true => File::open(path),
-        false => Err(io::Error::other("it is no regular file")),
-    };
-    // One byte more than is allowed, so that a longer file is refused as such.
-    let read = open().and_then(|file| file.take(Limits::default().bytes as u64 + 1).read_to_end(&mut bytes));
-    files.insert(path.into(), read.as_ref().ok().map(|_| xxh3_64(&bytes)));
-    read.map(|_| Text { name: path.to_string_lossy().into_owned(), bytes })
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(Limits::default().bytes as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// One document out of all files that can be read.

@@ -6,7 +6,11 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 /// Requests take from a millisecond to the longest timeout that makes sense.
 const BUCKETS: [f64; 8] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0];
@@ -20,6 +24,8 @@ pub struct Metrics {
     pushes: Family<RegistryLabel, Counter>,
     push_connected: Family<RegistryLabel, Gauge>,
     reads: Family<How, Counter>,
+    /// Every outcome and way that was counted so far, to be forgotten of a registry.
+    words: Arc<Mutex<BTreeSet<&'static str>>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -43,6 +49,7 @@ impl Default for Metrics {
             pushes: Family::default(),
             push_connected: Family::default(),
             reads: Family::default(),
+            words: Arc::default(),
         }
     }
 }
@@ -74,9 +81,26 @@ impl Metrics {
         );
     }
 
+    /// Forgets a registry that is read no more.
+    pub fn forget(&self, registry: &Text) {
+        let label = RegistryLabel::of(registry);
+        for word in self.words().iter() {
+            self.requests.remove(&Outcome { registry: registry.to_string(), outcome: word });
+            self.reads.remove(&How { registry: registry.to_string(), how: word });
+        }
+        self.durations.remove(&label);
+        self.restarts.remove(&label);
+        self.pushes.remove(&label);
+        self.push_connected.remove(&label);
+    }
+
     /// One request is over.
     pub(super) fn request(&self, registry: &Text, outcome: &'static str, took: Duration) {
-        self.requests.get_or_create(&Outcome { registry: registry.to_string(), outcome }).inc();
+        let label = Outcome { registry: registry.to_string(), outcome };
+        if self.requests.get(&label).is_none() {
+            self.words().insert(outcome);
+        }
+        self.requests.get_or_create(&label).inc();
         self.durations.get_or_create(&RegistryLabel::of(registry)).observe(took.as_secs_f64());
     }
 
@@ -95,8 +119,38 @@ impl Metrics {
         self.push_connected.get_or_create(&RegistryLabel::of(registry)).set(stands.into());
     }
 
+    fn words(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
+        // Nothing that runs with the lock held can leave it half changed.
+        self.words.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A registry that tells changes was read in this way.
     pub(super) fn read(&self, registry: &Text, how: &'static str) {
+        self.words().insert(how);
         self.reads.get_or_create(&How { registry: registry.to_string(), how }).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_of_a_registry_that_is_forgotten() {
+        let metrics = Metrics::default();
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        for name in ["stays", "goes"].map(Text::from) {
+            metrics.request(&name, "ok", Duration::ZERO);
+            metrics.request(&name, "timeout", Duration::ZERO);
+            metrics.restart(&name);
+            metrics.push(&name);
+            metrics.push_connected(&name, true);
+            metrics.read(&name, "full");
+        }
+        metrics.forget(&"goes".into());
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(text.contains("stays") && !text.contains("goes"), "{text}");
     }
 }

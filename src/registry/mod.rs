@@ -1,7 +1,7 @@
 //! Registries: each keeps a connection and tells what it hears as [`Update`]s of the neutral model.
 //!
 //! A registry knows nothing of the other registries, of publishing policy, or of what is served. Failures are updates,
-//! too; they never remove anything. `app` starts each with [`spawn`]: a task of its own with a channel of its own, so
+//! too; they never remove anything. `app` starts each with [`read`]: a task of its own with a channel of its own, so
 //! that one that hangs, panics or floods delays nobody else.
 
 mod catalogue;
@@ -36,10 +36,15 @@ pub struct Registry {
     pub kind: Kind,
 }
 
-/// Starts reading a registry. Its updates go to `out`; when that is full, the reading waits, because the newest state is
-/// read again anyway. The task ends when `stop` is cancelled or `out` is closed, never by itself: after a panic or an
-/// early end it says [`Update::Failed`] of the whole registry and starts the reading anew, later each time. What it
-/// hears of manifests goes to `manifests`, where that is given.
+/// Reads a registry. When a channel of the feed is full, the reading waits, because the newest state is read again anyway.
+/// Returns when `stop` is cancelled or the channel of updates is closed, never by itself: after a panic or an early end it
+/// sends [`Update::Failed`] for the whole registry and starts the reading anew, later each time.
+pub async fn read(kind: Kind, feed: Feed, stop: CancellationToken) {
+    let given = feed.clone();
+    supervise::supervise(feed, stop, move || kind.adapter().read(given.clone())).await;
+}
+
+/// The same as a task of its own.
 pub fn spawn(
     registry: Registry,
     out: mpsc::Sender<Update>,
@@ -48,9 +53,7 @@ pub fn spawn(
     stop: CancellationToken,
 ) -> JoinHandle<()> {
     let Registry { name, kind } = registry;
-    let feed = Feed { registry: name, updates: out, manifests, metrics };
-    let given = feed.clone();
-    tokio::spawn(supervise::supervise(feed, stop, move || kind.adapter().read(given.clone())))
+    tokio::spawn(read(kind, Feed { registry: name, updates: out, manifests, metrics }, stop))
 }
 
 /// An error with all its causes, for people.

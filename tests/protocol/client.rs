@@ -310,6 +310,12 @@ impl<Q: Message + 'static, A: Answer> Stream<Q, A> {
         self.result().await.unwrap().expect("the stream has ended").received()
     }
 
+    /// The next answer, the end, or the status that the stream ends with, however long it takes.
+    #[allow(dead_code, reason = "for clients that wait for what others do")]
+    pub async fn message(&mut self) -> Result<Option<A>, Status> {
+        self.answers.message().await
+    }
+
     /// The next answer, the end, or the status that the stream ends with.
     pub async fn result(&mut self) -> Result<Option<A>, Status> {
         timeout(DEADLINE, self.answers.message()).await.expect("nothing came in time")

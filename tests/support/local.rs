@@ -1,7 +1,10 @@
 //! The whole product in this process, on ports that were free; ended when dropped.
 
 use super::{http::client, until};
-use portolan::{app::App, config, util::yaml::Resolver};
+use portolan::{
+    app::{App, Start},
+    config::Sources,
+};
 use serde_json::Value;
 use std::{net::SocketAddr, time::Duration};
 use tempfile::TempDir;
@@ -29,8 +32,10 @@ impl Local {
         let text = format!(
             "version: 1\nxds: {{ listen: '127.0.0.1:0', drain: 200ms }}\nadmin: {{ listen: '127.0.0.1:0', {admin} }}\n{rest_of_config}"
         );
-        let loaded = config::parse("portolan.yaml", text.as_bytes(), &Resolver::new(folder.path()));
-        let app = App::bind(loaded.unwrap().config).await.unwrap();
+        let path = folder.path().join("portolan.yaml");
+        std::fs::write(&path, text).unwrap();
+        let start = Start::read(Sources::new(Some(path))).unwrap();
+        let app = App::bind(start).await.unwrap();
         let (xds, admin, stop) = (app.xds_addr(), app.admin_addr(), CancellationToken::new());
         tokio::spawn(app.run(stop.clone()));
         Local { xds, admin, folder, _stop: stop.drop_guard() }

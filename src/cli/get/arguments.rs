@@ -84,7 +84,7 @@ impl Arguments {
     }
 }
 
-fn address(text: &str) -> Result<Url, Error> {
+pub(in crate::cli) fn address(text: &str) -> Result<Url, Error> {
     let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     url.ok_or_else(|| Error::Address(redact::address(&text)))

@@ -9,7 +9,7 @@ mod columns;
 mod error;
 mod print;
 
-pub(super) use arguments::Arguments;
+pub(super) use arguments::{Arguments, address};
 pub(super) use error::Error;
 
 use arguments::{What, with_parameter};

@@ -4,7 +4,7 @@ use crate::{
     model::Text,
     util::{
         secret::Secret,
-        yaml::{Section, Value},
+        yaml::Section,
     },
 };
 
@@ -20,13 +20,14 @@ pub struct Login {
 impl Login {
     /// Reads, from a registry's own section, `username` and `password`: both or neither.
     pub fn read(section: &mut Section<'_>) -> Option<Option<Self>> {
-        let given = section.has("username") || section.has("password");
-        let username = section.get("username", Value::string);
-        let password = section.get("password", Value::secret);
-        match (username, password) {
-            (Some(username), Some(password)) => Some(Some(Login { username: username.into(), password })),
-            _ if given => section.value().problem("`username` and `password` go together"),
-            _ => Some(None),
-        }
+        let (username, password) = (section.take("username"), section.take("password"));
+        let (username, password) = match (username, password) {
+            (Some(username), Some(password)) => (username.string(), password.secret()),
+            (None, None) => return Some(None),
+            (Some(alone), None) | (None, Some(alone)) => {
+                return alone.problem("`username` and `password` go together");
+            }
+        };
+        Some(Some(Login { username: username?.into(), password: password? }))
     }
 }

@@ -1,0 +1,221 @@
+//! What another configuration means for a running Portolan: for each part whether it goes on, is changed in place, is built
+//! anew beside the old one, starts or stops, and what cannot change while Portolan runs. Pure.
+//!
+//! Printed, a plan is the log line of a reload and the answer to a dry run. It names keys, never values that could be
+//! secrets.
+
+use crate::{
+    config::{Config, RegistryConfig},
+    model::Text,
+    translate::istio::Rules,
+};
+use std::{fmt, fmt::Display};
+
+/// All that differs between two configurations, in the order of the file's sections.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// Each change; a registry may have several.
+    pub changes: Vec<Change>,
+}
+
+/// One part, and what becomes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The key of the part, such as `registries[nacos]`, `envoy` or `log.level`.
+    pub key: String,
+    /// What becomes of it.
+    pub action: Action,
+    /// What differs, where the key does not say it; may be empty.
+    pub detail: String,
+}
+
+/// What becomes of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It goes on with other settings.
+    Update,
+    /// Another one is built beside it, and takes its place when it is ready.
+    Replace,
+    /// It is new.
+    Start,
+    /// It ends.
+    Stop,
+    /// It cannot change while Portolan runs: the whole configuration is refused.
+    Restart,
+}
+
+impl Action {
+    /// The word for people and formats.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Action::Update => "update",
+            Action::Replace => "replace",
+            Action::Start => "start",
+            Action::Stop => "stop",
+            Action::Restart => "restart",
+        }
+    }
+}
+
+impl Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.action.name(), self.key)?;
+        if self.detail.is_empty() { Ok(()) } else { write!(f, " ({})", self.detail) }
+    }
+}
+
+impl Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.changes.is_empty() {
+            return f.write_str("nothing changes");
+        }
+        for (i, change) in self.changes.iter().enumerate() {
+            write!(f, "{}{change}", if i > 0 { ", " } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// The changes that cannot be made while Portolan runs.
+    pub fn restarts(&self) -> impl Iterator<Item = &Change> {
+        self.changes.iter().filter(|change| change.action == Action::Restart)
+    }
+
+    fn push(&mut self, key: impl Into<String>, action: Action, detail: impl Into<String>) {
+        self.changes.push(Change { key: key.into(), action, detail: detail.into() });
+    }
+
+    /// A setting whose values may be shown.
+    fn setting<T: PartialEq + Display>(&mut self, key: &str, action: Action, old: &T, new: &T) {
+        if old != new {
+            self.push(key, action, format!("{old} -> {new}"));
+        }
+    }
+
+    /// A section that changes as a whole.
+    fn section(&mut self, key: &str, action: Action, differs: bool) {
+        if differs {
+            self.push(key, action, "");
+        }
+    }
+}
+
+/// What `new` means for a Portolan that runs with `old`.
+pub fn plan(old: &Config, new: &Config) -> Plan {
+    let mut plan = Plan::default();
+    plan.setting("xds.listen", Action::Restart, &old.xds.listen, &new.xds.listen);
+    plan.section("xds.limits", Action::Restart, old.xds.limits != new.xds.limits);
+    plan.section("xds.drain", Action::Restart, old.xds.drain != new.xds.drain);
+    plan.section("xds.max_connection_age", Action::Restart, old.xds.max_connection_age != new.xds.max_connection_age);
+    plan.setting("admin.listen", Action::Restart, &old.admin.listen, &new.admin.listen);
+    plan.section("admin.hosts", Action::Restart, old.admin.hosts != new.admin.hosts);
+    registries(old, new, &mut plan);
+    plan.section("envoy", Action::Update, old.envoy != new.envoy);
+    let istio = |config: &Config| (config.istio.rules.clone(), config.istio.create_time, config.istio.vip.clone());
+    plan.section("istio", Action::Update, istio(old) != istio(new));
+    plan.section("catalog", Action::Update, old.catalog != new.catalog);
+    plan.setting("log.level", Action::Update, &old.log.level, &new.log.level);
+    plan.section("log.format", Action::Restart, old.log.format != new.log.format);
+    plan
+}
+
+fn registries(old: &Config, new: &Config, plan: &mut Plan) {
+    let find = |config: &'_ Config, name: &str| config.registries.iter().position(|r| *r.name == *name);
+    let key = |registry: &RegistryConfig| format!("registries[{}]", registry.name);
+    for registry in old.registries.iter().filter(|r| find(new, &r.name).is_none()) {
+        plan.push(key(registry), Action::Stop, registry.kind.name());
+    }
+    // Ranks among those that stay: what comes in front of them moves none of them.
+    let stays = |config: &Config, other: &Config| -> Vec<_> {
+        config.registries.iter().map(|r| r.name.clone()).filter(|name| find(other, name).is_some()).collect()
+    };
+    let (before, after) = (stays(old, new), stays(new, old));
+    for registry in &new.registries {
+        let Some(former) = find(old, &registry.name).map(|at| &old.registries[at]) else {
+            plan.push(key(registry), Action::Start, registry.kind.name());
+            continue;
+        };
+        if former.kind.name() != registry.kind.name() {
+            plan.push(key(registry), Action::Replace, format!("{} -> {}", former.kind.name(), registry.kind.name()));
+        } else if former.kind != registry.kind {
+            plan.push(key(registry), Action::Replace, "another connection");
+        }
+        let place = |names: &[Text]| names.iter().position(|name| *name == registry.name);
+        let moved = place(&before) != place(&after);
+        let policy = former.policy != registry.policy && former.kind.name() == registry.kind.name();
+        let entries =
+            rules_of(old, &registry.name) != rules_of(new, &registry.name) && old.istio.rules == new.istio.rules;
+        let details = [(policy, "publishing"), (entries, "istio"), (moved, "order")];
+        let details: Vec<&str> = details.into_iter().filter(|(differs, _)| *differs).map(|(_, word)| word).collect();
+        if !details.is_empty() {
+            plan.push(key(registry), Action::Update, details.join(", "));
+        }
+    }
+}
+
+/// How the entries of a registry look.
+fn rules_of<'c>(config: &'c Config, registry: &str) -> &'c Rules {
+    config.istio.registries.get(registry).unwrap_or(&config.istio.rules)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config, util::yaml::Resolver};
+
+    fn read(text: &str) -> Config {
+        config::parse("c", format!("version: 1\n{text}").as_bytes(), &Resolver::new("")).unwrap().config
+    }
+
+    fn check(old: &str, new: &str, expected: &str) {
+        let (before, after) = (read(old), read(new));
+        assert_eq!(plan(&before, &after).to_string(), expected, "{old:?} -> {new:?}");
+        assert_eq!(plan(&after, &after), Plan::default(), "{new:?}");
+    }
+
+    #[test]
+    fn registries_are_told_apart_by_their_names() {
+        let (a, b, c) = ("- { name: a, file: { path: a } }", "- { name: b, example: }", "- { name: c, example: }");
+        let list = |all: &[&str]| format!("registries:\n{}\n", all.join("\n"));
+        check(&list(&[a, b]), &list(&[a, b]), "nothing changes");
+        check(&list(&[a]), &list(&[c, a]), "start registries[c] (file)");
+        check(&list(&[a, b]), &list(&[b]), "stop registries[a] (file)");
+        check(&list(&[a, b]), &list(&[b, a]), "update registries[b] (order), update registries[a] (order)");
+        let path = "- { name: a, file: { path: b } }";
+        check(&list(&[a, b]), &list(&[path, b]), "replace registries[a] (another connection)");
+        let kind = "- { name: a, eureka: { servers: 'http://e:8761' } }";
+        check(&list(&[a]), &list(&[kind]), "replace registries[a] (file -> eureka)");
+        let policy = "- { name: a, file: { path: a }, publish: { port: 8080 }, istio: { namespace: x } }";
+        check(&list(&[a]), &list(&[policy]), "update registries[a] (publishing, istio)");
+        let renamed = "- { name: z, file: { path: a } }";
+        check(&list(&[a]), &list(&[renamed]), "stop registries[a] (file), start registries[z] (file)");
+    }
+
+    #[test]
+    fn a_secret_that_changes_is_another_connection_and_is_not_shown() {
+        let nacos = |password: &str| {
+            format!(
+                "registries:\n- {{ name: n, nacos: {{ servers: 'http://n:8848', username: u, password: {password} }} }}\n"
+            )
+        };
+        check(&nacos("hunter2"), &nacos("hunter3"), "replace registries[n] (another connection)");
+    }
+
+    #[test]
+    fn sections_change_in_place_or_need_a_restart() {
+        check("", "envoy: { unhealthy: omit }", "update envoy");
+        check("", "istio: { namespace: x }", "update istio");
+        check("", "catalog: { grace: 1s }", "update catalog");
+        check("log: { level: debug }", "", "update log.level (debug -> info)");
+        check("", "log: { format: json }", "restart log.format");
+        check(
+            "",
+            "xds: { listen: '127.0.0.1:1', drain: 2s, max_connection_age: 1h, limits: { streams: 1 } }",
+            "restart xds.listen (127.0.0.1:16010 -> 127.0.0.1:1), restart xds.limits, restart xds.drain, restart xds.max_connection_age",
+        );
+        check("", "admin: { listen: '127.0.0.1:2' }", "restart admin.listen (127.0.0.1:8081 -> 127.0.0.1:2)");
+        let both = plan(&read(""), &read("admin: { listen: '127.0.0.1:2' }\nenvoy: { unhealthy: omit }"));
+        assert_eq!(both.restarts().count(), 1);
+    }
+}

@@ -1,0 +1,185 @@
+//! Keeps a running Portolan to its configuration: reads it again when its files change, on SIGHUP and on request, and does
+//! what follows from it.
+//!
+//! One task does all of this, so that reloads come one after the other. The order of each: read all, check all, compare
+//! (`plan`); refuse the whole on any problem, and then nothing has changed. Otherwise the catalog is given its new registries
+//! and policies, new readings start beside the old ones, whose services stay until the new ones were listed, views get
+//! their options, and what is no longer wanted stops.
+
+use super::{
+    follow::Follow,
+    plan::{Change, Plan, plan},
+    readers::Readers,
+    status::{Cause, Status, Tried},
+};
+use crate::{
+    admin::{Attempt, Reload},
+    config::{self, Config, Loaded, Reading, Sources},
+    manifests,
+    telemetry::LogLevel,
+    util::yaml::{Problem, Problems},
+};
+use tokio::{
+    signal::unix::Signal,
+    sync::{mpsc, oneshot},
+    task::spawn_blocking,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+/// Keeps a running Portolan to its configuration.
+pub(super) struct Reloader {
+    pub(super) sources: Sources,
+    /// What is in force.
+    pub(super) loaded: Loaded,
+    /// `None`: files are read again on request only.
+    pub(super) follow: Option<Follow>,
+    pub(super) log: Option<LogLevel>,
+    pub(super) hangup: Signal,
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) status: Status,
+    /// The problems that were logged last, as long as they last.
+    pub(super) reported: Option<String>,
+}
+
+/// A request to read the configuration again, and where the answer goes.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) how: Reload,
+    pub(super) answer: oneshot::Sender<Attempt>,
+}
+
+/// The registries that keep manifests.
+pub(super) fn manifest_sources(config: &Config) -> Vec<manifests::Source> {
+    let source = |registry: &config::RegistryConfig| {
+        let namespace = registry.kind.adapter().manifest_namespace()?;
+        Some(manifests::Source { registry: registry.name.clone(), namespace })
+    };
+    config.registries.iter().filter_map(source).collect()
+}
+
+/// Logs what is no mistake but should be known.
+pub(crate) fn log_warnings(warnings: &Problems) {
+    for warning in warnings.iter() {
+        warn!(file = %warning.file, line = warning.place.line, key = %warning.path, "{}", warning.text);
+    }
+}
+
+impl Reloader {
+    /// Runs until `stop`. From `shutdown` on, no reload begins.
+    pub(super) async fn run(mut self, mut readers: Readers, shutdown: CancellationToken, stop: CancellationToken) {
+        loop {
+            let open = !shutdown.is_cancelled();
+            // All are safe to cancel: neither a request, a signal nor a change of files is lost.
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                broken = readers.broken() => {
+                    error!(broken, "The reading of a registry cannot go on.");
+                    return;
+                }
+                Some(request) = self.requests.recv() => {
+                    // Dropped at the end: whoever asked is told so.
+                    if open && !shutdown.is_cancelled() {
+                        let attempt = self.reload(Cause::Request, request.how).await;
+                        // Whoever asked may have gone.
+                        let _ = request.answer.send(attempt);
+                    }
+                }
+                Some(()) = self.hangup.recv(), if open => drop(self.reload(Cause::Signal, Reload::default()).await),
+                () = changed(self.follow.as_mut()), if open => drop(self.reload(Cause::File, Reload::default()).await),
+            }
+        }
+        readers.end().await;
+    }
+
+    /// Reads the configuration again, and does what follows from it.
+    async fn reload(&mut self, cause: Cause, how: Reload) -> Attempt {
+        let sources = self.sources.clone();
+        let read = spawn_blocking(move || sources.read()).await;
+        let Reading { result, files } = read.expect("reading a configuration does not panic");
+        if let Some(follow) = self.follow.as_mut().filter(|_| !how.dry_run) {
+            follow.set(files);
+        }
+        let loaded = match result {
+            Ok(loaded) => loaded,
+            Err(config::Error::Invalid(problems)) => return self.refuse(cause, how, None, &Plan::default(), problems),
+            Err(error) => return self.refuse(cause, how, None, &Plan::default(), unreadable(&self.sources, &error)),
+        };
+        let plan = plan(&self.loaded.config, &loaded.config);
+        let problems = restarts(&loaded, &plan);
+        if !problems.is_empty() {
+            return self.refuse(cause, how, Some(loaded.hash), &plan, problems);
+        }
+        if how.dry_run {
+            return self.status.tried(cause, Tried::Planned, Some(loaded.hash), &plan, Problems::default());
+        }
+        if !plan.changes.is_empty() {
+            log_warnings(&loaded.warnings);
+            self.set_level(&loaded.config, &plan);
+        }
+        self.accept(cause, loaded, &plan)
+    }
+
+    fn set_level(&self, config: &Config, plan: &Plan) {
+        let differs = plan.changes.iter().any(|change| change.key == "log.level");
+        if let Some(log) = self.log.as_ref().filter(|_| differs)
+            && let Err(error) = log.set(&config.log.level)
+        {
+            warn!(%error, "Cannot change the level of the log.");
+        }
+    }
+
+    /// Makes a configuration the one in force.
+    fn accept(&mut self, cause: Cause, loaded: Loaded, plan: &Plan) -> Attempt {
+        let (hash, changes, cause_name) = (config::hash_text(loaded.hash), plan.to_string(), cause.name());
+        if self.reported.take().is_some() || !plan.changes.is_empty() {
+            info!(cause = cause_name, hash, changes, "Reloaded the configuration.");
+        } else {
+            debug!(cause = cause_name, hash, changes, "Read the configuration again.");
+        }
+        let tried = if plan.changes.is_empty() { Tried::Unchanged } else { Tried::Reloaded };
+        let hash = loaded.hash;
+        self.loaded = loaded;
+        self.status.tried(cause, tried, Some(hash), plan, Problems::default())
+    }
+
+    /// Keeps what is in force, and says why.
+    fn refuse(&mut self, cause: Cause, how: Reload, hash: Option<u64>, plan: &Plan, problems: Problems) -> Attempt {
+        let text = problems.to_string().replace('\n', "; ");
+        // A file that stays wrong is looked at again and again.
+        if !how.dry_run && self.reported.as_ref() != Some(&text) {
+            let cause = cause.name();
+            error!(cause, problems = text, "Refused the new configuration; the former stays in force.");
+            self.reported = Some(text);
+        }
+        let tried = if how.dry_run { Tried::WouldRefuse } else { Tried::Refused };
+        self.status.tried(cause, tried, hash, plan, problems)
+    }
+}
+
+/// A problem for each change that cannot be made while Portolan runs, where it is written.
+fn restarts(loaded: &Loaded, plan: &Plan) -> Problems {
+    let problem = |change: &Change| {
+        let keys: Vec<&str> = change.key.split('.').collect();
+        let (file, place) = loaded.document.locate(&keys);
+        let detail = if change.detail.is_empty() { String::new() } else { format!(" ({})", change.detail) };
+        let text = format!("cannot change while Portolan runs{detail}; restart it, or take this change back");
+        Problem { file, place, path: change.key.clone(), text }
+    };
+    Problems::new(plan.changes.iter().filter(|change| change.key != "log.level").map(problem).collect())
+}
+
+/// Waits for ever where no files are followed.
+async fn changed(follow: Option<&mut Follow>) {
+    match follow {
+        Some(follow) => follow.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A file that cannot be read, as a problem of its own.
+fn unreadable(sources: &Sources, error: &config::Error) -> Problems {
+    let file = sources.path().map_or_else(String::new, |path| path.display().to_string());
+    Problem { file: file.into(), place: Default::default(), path: String::new(), text: error.to_string() }.into()
+}

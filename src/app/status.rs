@@ -1,0 +1,206 @@
+//! How the last reload went, and what is in force: for admin and for metrics.
+
+use super::{plan::Plan, reload::Request};
+use crate::{
+    admin::{self, Attempt, ConfigStatus, Reload},
+    config::hash_text,
+    util::yaml::{Problem, Problems},
+};
+use arc_swap::ArcSwap;
+use futures_util::future::BoxFuture;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// Requests that may wait. One more is refused: those that wait read what it would.
+const WAITING: usize = 8;
+
+/// What caused a reading of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    Start,
+    File,
+    Signal,
+    Request,
+}
+
+impl Cause {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Cause::Start => "start",
+            Cause::File => "file",
+            Cause::Signal => "signal",
+            Cause::Request => "request",
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tried {
+    Reloaded,
+    Unchanged,
+    /// A dry run that would succeed.
+    Planned,
+    Refused,
+    /// A dry run that would not.
+    WouldRefuse,
+}
+
+impl Tried {
+    const fn name(self) -> &'static str {
+        match self {
+            Tried::Reloaded => "reloaded",
+            Tried::Unchanged => "unchanged",
+            Tried::Planned => "planned",
+            Tried::Refused | Tried::WouldRefuse => "refused",
+        }
+    }
+
+    const fn is_dry(self) -> bool {
+        matches!(self, Tried::Planned | Tried::WouldRefuse)
+    }
+}
+
+/// Keeps status and metrics. Written by the reloader alone.
+#[derive(Debug)]
+pub(super) struct Status {
+    status: Arc<ArcSwap<ConfigStatus>>,
+    metrics: Metrics,
+}
+
+/// Reads the status, and asks for reloads. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Handle {
+    status: Arc<ArcSwap<ConfigStatus>>,
+    requests: mpsc::Sender<Request>,
+}
+
+/// What can be measured of the configuration.
+#[derive(Debug, Clone, Default)]
+struct Metrics {
+    successful: Gauge,
+    success_at: Gauge,
+    info: Family<HashLabel, Gauge>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HashLabel {
+    hash: String,
+}
+
+impl Metrics {
+    fn register(&self, registry: &mut Registry) {
+        let help = "Whether the last configuration that was read is in force";
+        registry.register("config_last_reload_successful", help, self.successful.clone());
+        let help = "When a configuration was last read and is in force, in seconds since 1970";
+        registry.register("config_last_reload_success_timestamp_seconds", help, self.success_at.clone());
+        registry.register("config_info", "The hash of the configuration in force", self.info.clone());
+    }
+
+    fn succeeded(&self, at: SystemTime, hash: &str) {
+        let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.successful.set(1);
+        self.success_at.set(seconds.try_into().unwrap_or(i64::MAX));
+        self.info.clear();
+        self.info.get_or_create(&HashLabel { hash: hash.into() }).set(1);
+    }
+}
+
+/// The status after the start, a handle, and where requests arrive.
+pub(super) fn started(
+    hash: u64,
+    sources: Vec<String>,
+    registry: &mut Registry,
+) -> (Status, Handle, mpsc::Receiver<Request>) {
+    let (now, hash) = (SystemTime::now(), hash_text(hash));
+    let last = Attempt {
+        at: now,
+        cause: Cause::Start.name(),
+        result: Tried::Reloaded.name(),
+        hash: Some(hash.clone()),
+        changes: Vec::new(),
+        problems: Vec::new(),
+    };
+    let metrics = Metrics::default();
+    metrics.register(registry);
+    metrics.succeeded(now, &hash);
+    let status = Arc::new(ArcSwap::from_pointee(ConfigStatus { hash, since: now, sources, last }));
+    let (sender, requests) = mpsc::channel(WAITING);
+    (Status { status: status.clone(), metrics }, Handle { status, requests: sender }, requests)
+}
+
+impl Status {
+    /// Notes an attempt. `hash` is that of the texts that were read.
+    pub(super) fn tried(
+        &self,
+        cause: Cause,
+        tried: Tried,
+        hash: Option<u64>,
+        plan: &Plan,
+        problems: Problems,
+    ) -> Attempt {
+        let attempt = Attempt {
+            at: SystemTime::now(),
+            cause: cause.name(),
+            result: tried.name(),
+            hash: hash.map(hash_text),
+            changes: plan.changes.iter().map(change).collect(),
+            problems: problems.iter().map(problem).collect(),
+        };
+        if !tried.is_dry() {
+            self.note(&attempt, tried);
+        }
+        attempt
+    }
+
+    fn note(&self, attempt: &Attempt, tried: Tried) {
+        let mut status = ConfigStatus::clone(&self.status.load());
+        status.last = attempt.clone();
+        match (&attempt.hash, tried) {
+            (Some(hash), Tried::Reloaded | Tried::Unchanged) => {
+                self.metrics.succeeded(attempt.at, hash);
+                if status.hash != *hash || tried == Tried::Reloaded {
+                    (status.hash, status.since) = (hash.clone(), attempt.at);
+                }
+            }
+            _ => drop(self.metrics.successful.set(0)),
+        }
+        self.status.store(Arc::new(status));
+    }
+}
+
+fn change(change: &super::plan::Change) -> admin::Change {
+    admin::Change { key: change.key.clone(), action: change.action.name(), detail: change.detail.clone() }
+}
+
+fn problem(problem: &Problem) -> admin::Problem {
+    let Problem { file, place, path, text } = problem;
+    let (line, column) = match place.line {
+        0 => (None, None),
+        line => (Some(line), Some(place.column)),
+    };
+    admin::Problem { source: file.to_string(), line, column, key: path.clone(), text: text.clone() }
+}
+
+impl admin::Configuration for Handle {
+    fn status(&self) -> ConfigStatus {
+        ConfigStatus::clone(&self.status.load())
+    }
+
+    fn reload(&self, how: Reload) -> BoxFuture<'static, Option<Attempt>> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.requests.try_send(Request { how, answer });
+        Box::pin(async move {
+            sent.ok()?;
+            answered.await.ok()
+        })
+    }
+}

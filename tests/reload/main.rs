@@ -1,0 +1,11 @@
+//! A configuration that changes while Portolan runs: the whole app in this process, on free ports.
+
+#[path = "../protocol/client.rs"]
+#[allow(dead_code, reason = "each test program uses a part of it")]
+mod client;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod envoy;
+mod refused;
+mod world;
