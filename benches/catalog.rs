@@ -48,7 +48,7 @@ fn listed(services: Vec<Arc<Service>>) -> Update {
     Update::Listed { scope: Scope("public".into()), services, unreadable: Vec::new() }
 }
 
-/// One instance's weight changes, as a push tells it, up to the new snapshot.
+/// One instance's weight changes, as a push reports it, up to the new snapshot.
 #[divan::bench(args = [5_000, 50_000])]
 fn one_change_pushed(bencher: Bencher, number: usize) {
     let (mut core, now) = core();
@@ -67,7 +67,7 @@ fn one_change_pushed(bencher: Bencher, number: usize) {
     assert!(held.number > 1);
 }
 
-/// The same, as a list of everything tells it, of which all else is as before.
+/// The same, as a list of everything reports it, of which all else is as before.
 #[divan::bench(args = [5_000, 50_000])]
 fn one_change_listed(bencher: Bencher, number: usize) {
     let (mut core, now) = core();

@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
-use support::heard::Heard;
+use support::reading::Reading;
 
 /// A key that nobody knows, and that is like none that somebody knows: readers answer with all keys that they know.
 const UNKNOWN: &str = "qqqqqqqqqqqqqqqqqqqq";
@@ -83,13 +83,13 @@ fn configuration(text: &str) -> Result<Loaded, Problems> {
 }
 
 /// Reads a catalogue file until it was listed or refused.
-async fn catalogue(text: &str) -> Heard {
+async fn catalogue(text: &str) -> Reading {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("services.yaml");
     fs::write(&path, text).unwrap();
-    let mut heard = Heard::new(Kind::File(file::Config::new(file::Source::Path(path))));
-    heard.until("a list or an error", |h| h.listed + h.failed > 0).await;
-    heard
+    let mut reading = Reading::new(Kind::File(file::Config::new(file::Source::Path(path))));
+    reading.until("a list or an error", |h| h.listed + h.failed > 0).await;
+    reading
 }
 
 /// The keys in all "known here: a, b, c" of these problems, and in how many mappings.
@@ -147,9 +147,9 @@ async fn every_catalogue_that_is_shown_is_accepted() {
     let all = blocks_of("services:");
     assert!(!all.is_empty(), "the blocks are gone");
     for (place, text) in all {
-        let heard = catalogue(&text).await;
-        let unreadable: Vec<_> = heard.unreadable.values().flatten().collect();
-        assert!(heard.errors.is_empty() && unreadable.is_empty(), "{place}: {:?} {unreadable:?}", heard.errors);
+        let reading = catalogue(&text).await;
+        let unreadable: Vec<_> = reading.unreadable.values().flatten().collect();
+        assert!(reading.errors.is_empty() && unreadable.is_empty(), "{place}: {:?} {unreadable:?}", reading.errors);
     }
 }
 
@@ -169,8 +169,8 @@ fn every_key_of_the_configuration_is_documented_and_in_the_example() {
 #[tokio::test]
 async fn every_key_of_the_catalogue_is_documented() {
     let service = "{ name: a, ?: 1, ports: [{ port: 1, ?: 1 }], endpoints: [{ address: 10.0.0.1, port: 1, ?: 1 }] }";
-    let heard = catalogue(&format!("services: [{service}]").replace('?', UNKNOWN)).await;
-    let problems: Vec<String> = heard.unreadable.values().flatten().map(|(_, why)| why.to_string()).collect();
+    let reading = catalogue(&format!("services: [{service}]").replace('?', UNKNOWN)).await;
+    let problems: Vec<String> = reading.unreadable.values().flatten().map(|(_, why)| why.to_string()).collect();
     let (keys, mappings) = known_keys(&problems.join("\n"));
     assert_eq!(mappings, 3, "{problems:?}");
     let document = read("docs/catalogue.md");

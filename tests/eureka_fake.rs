@@ -20,7 +20,7 @@ use std::{
 use support::{
     fake_eureka::{FakeEureka, instance},
     fault::Fault,
-    heard::Heard,
+    reading::Reading,
 };
 
 fn config(servers: &[&FakeEureka]) -> Config {
@@ -29,8 +29,8 @@ fn config(servers: &[&FakeEureka]) -> Config {
     Config { period: Config::MIN_PERIOD, connection, ..Config::new(servers) }
 }
 
-fn read(config: Config) -> Heard {
-    Heard::new(Kind::Eureka(config))
+fn read(config: Config) -> Reading {
+    Reading::new(Kind::Eureka(config))
 }
 
 fn endpoints(pairs: &[(&str, &[&str])]) -> BTreeMap<String, Vec<String>> {
@@ -56,23 +56,23 @@ fn with(ip: &str, changes: &[(&str, Value)]) -> Value {
 async fn a_list_is_followed_by_changes_and_only_read() {
     let fake = with_orders().await;
     fake.model().put("USERS", instance("10.0.0.2", 80));
-    let mut heard = read(config(&[&fake]));
-    heard.list().await;
-    assert_eq!((heard.scopes.clone(), heard.failed), (vec![String::new()], 0));
-    assert_eq!(heard.endpoints(), endpoints(&[("ORDERS", &["10.0.0.1:8080"]), ("USERS", &["10.0.0.2:80"])]));
-    let users = heard.service("USERS").unwrap().clone();
+    let mut reading = read(config(&[&fake]));
+    reading.list().await;
+    assert_eq!((reading.scopes.clone(), reading.failed), (vec![String::new()], 0));
+    assert_eq!(reading.endpoints(), endpoints(&[("ORDERS", &["10.0.0.1:8080"]), ("USERS", &["10.0.0.2:80"])]));
+    let users = reading.service("USERS").unwrap().clone();
     fake.model().put("ORDERS", instance("10.0.0.3", 8080));
-    heard.until("the second", |h| h.service("ORDERS").unwrap().endpoints.len() == 2).await;
+    reading.until("the second", |h| h.service("ORDERS").unwrap().endpoints.len() == 2).await;
     fake.model().put("ORDERS", with("10.0.0.3", &[("status", json!("DOWN"))]));
-    heard.until("it to be down", |h| h.service("ORDERS").unwrap().endpoints[1].health == Health::Unhealthy).await;
+    reading.until("it to be down", |h| h.service("ORDERS").unwrap().endpoints[1].health == Health::Unhealthy).await;
     fake.model().remove("ORDERS", "10.0.0.1:8080");
-    heard.until("the first to be gone", |h| h.service("ORDERS").unwrap().endpoints.len() == 1).await;
-    assert!(heard.removed.is_empty());
+    reading.until("the first to be gone", |h| h.service("ORDERS").unwrap().endpoints.len() == 1).await;
+    assert!(reading.removed.is_empty());
     fake.model().remove("ORDERS", "10.0.0.3:8080");
-    heard.until("all to be gone", |h| h.service("ORDERS").is_none()).await;
-    assert_eq!(heard.removed, ["ORDERS"], "the server has said so itself");
-    assert!(Arc::ptr_eq(heard.service("USERS").unwrap(), &users), "what does not change is the same value");
-    assert_eq!((fake.model().asked("/eureka/apps"), heard.failed), (1, 0));
+    reading.until("all to be gone", |h| h.service("ORDERS").is_none()).await;
+    assert_eq!(reading.removed, ["ORDERS"], "the server has said so itself");
+    assert!(Arc::ptr_eq(reading.service("USERS").unwrap(), &users), "what does not change is the same value");
+    assert_eq!((fake.model().asked("/eureka/apps"), reading.failed), (1, 0));
     assert!(fake.model().log.iter().all(|line| line.starts_with("GET ")), "{:#?}", fake.model().log);
 }
 
@@ -84,29 +84,29 @@ async fn without_changes_the_whole_list_is_read_each_time() {
             // As a server answers that has it switched off, and as one that never had it.
             fake.model().faults.push(("delta".into(), Fault::Status(403, "")));
         }
-        let mut heard = read(Config { delta, ..config(&[&fake]) });
-        heard.list().await;
-        let orders = heard.service("ORDERS").unwrap().clone();
-        heard.list().await;
-        assert!(Arc::ptr_eq(heard.service("ORDERS").unwrap(), &orders));
+        let mut reading = read(Config { delta, ..config(&[&fake]) });
+        reading.list().await;
+        let orders = reading.service("ORDERS").unwrap().clone();
+        reading.list().await;
+        assert!(Arc::ptr_eq(reading.service("ORDERS").unwrap(), &orders));
         fake.model().put("USERS", instance("10.0.0.2", 80));
-        heard.until("the other", |h| h.service("USERS").is_some()).await;
-        assert!(Arc::ptr_eq(heard.service("ORDERS").unwrap(), &orders));
+        reading.until("the other", |h| h.service("USERS").is_some()).await;
+        assert!(Arc::ptr_eq(reading.service("ORDERS").unwrap(), &orders));
         fake.model().remove("USERS", "10.0.0.2:80");
-        heard.until("it to be gone", |h| h.service("USERS").is_none()).await;
-        assert!(heard.removed.is_empty(), "that a list lacks it is for the catalog to judge");
-        assert_eq!((fake.model().asked("/apps/delta"), heard.failed), (usize::from(delta), 0));
+        reading.until("it to be gone", |h| h.service("USERS").is_none()).await;
+        assert!(reading.removed.is_empty(), "that a list lacks it is for the catalog to judge");
+        assert_eq!((fake.model().asked("/apps/delta"), reading.failed), (usize::from(delta), 0));
     }
 }
 
 #[tokio::test]
 async fn changes_that_do_not_fit_are_made_up_for_by_a_list() {
     let fake = with_orders().await;
-    let mut heard = read(config(&[&fake]));
-    heard.list().await;
+    let mut reading = read(config(&[&fake]));
+    reading.list().await;
     fake.model().put_in_silence("USERS", instance("10.0.0.2", 80));
-    heard.until("the other", |h| h.service("USERS").is_some()).await;
-    assert_eq!((fake.model().asked("/eureka/apps"), heard.failed), (2, 0));
+    reading.until("the other", |h| h.service("USERS").is_some()).await;
+    assert_eq!((fake.model().asked("/eureka/apps"), reading.failed), (2, 0));
     // With one more and one less, the hash sees nothing of it: that is what the list from time to time is for.
     let mut slow = read(Config { full_period: Duration::from_secs(2), ..config(&[&fake]) });
     slow.list().await;
@@ -120,23 +120,23 @@ async fn changes_that_do_not_fit_are_made_up_for_by_a_list() {
 async fn a_hash_that_never_matches_costs_at_most_one_list_in_a_round() {
     let fake = with_orders().await;
     fake.model().hash = Some("UP_77_".into());
-    let mut heard = read(config(&[&fake]));
-    heard.list().await;
+    let mut reading = read(config(&[&fake]));
+    reading.list().await;
     for _ in 0..5 {
-        heard.round().await;
+        reading.round().await;
     }
     let lists = fake.model().asked("/eureka/apps");
     assert_eq!(fake.model().asked("/apps/delta"), 0, "whose own hash does not fit is not asked for changes");
     assert!((5..=7).contains(&lists), "{lists} lists in 6 rounds");
-    assert_eq!(heard.failed, 0);
+    assert_eq!(reading.failed, 0);
     // A hash that fits the list, but no change.
     fake.model().hash = Some("UP_1_".into());
-    heard.until("a delta", |_| fake.model().asked("/apps/delta") > 0).await;
+    reading.until("a delta", |_| fake.model().asked("/apps/delta") > 0).await;
     fake.model().put("ORDERS", instance("10.0.0.2", 8080));
     fake.model().log.clear();
-    heard.until("the change", |h| h.endpoints()["ORDERS"].len() == 2).await;
+    reading.until("the change", |h| h.endpoints()["ORDERS"].len() == 2).await;
     for _ in 0..5 {
-        heard.round().await;
+        reading.round().await;
     }
     let lists = fake.model().asked("/eureka/apps");
     let deltas = fake.model().asked("/apps/delta");
@@ -146,21 +146,21 @@ async fn a_hash_that_never_matches_costs_at_most_one_list_in_a_round() {
 #[tokio::test]
 async fn a_change_that_is_told_again_and_again_is_applied_once() {
     let fake = with_orders().await;
-    let mut heard = read(config(&[&fake]));
-    heard.list().await;
+    let mut reading = read(config(&[&fake]));
+    reading.list().await;
     fake.model().put("ORDERS", instance("10.0.0.2", 8080));
     fake.model().remove("ORDERS", "10.0.0.1:8080");
-    heard.until("the change", |h| h.endpoints()["ORDERS"] == ["10.0.0.2:8080"]).await;
-    let orders = heard.service("ORDERS").unwrap().clone();
+    reading.until("the change", |h| h.endpoints()["ORDERS"] == ["10.0.0.2:8080"]).await;
+    let orders = reading.service("ORDERS").unwrap().clone();
     // Another change is told together with those.
     fake.model().put("USERS", instance("10.0.0.3", 80));
-    heard.until("the other", |h| h.service("USERS").is_some()).await;
-    assert!(Arc::ptr_eq(heard.service("ORDERS").unwrap(), &orders));
+    reading.until("the other", |h| h.service("USERS").is_some()).await;
+    assert!(Arc::ptr_eq(reading.service("ORDERS").unwrap(), &orders));
     fake.model().forget_changes();
-    heard.round().await;
-    heard.round().await;
-    assert_eq!(heard.endpoints(), endpoints(&[("ORDERS", &["10.0.0.2:8080"]), ("USERS", &["10.0.0.3:80"])]));
-    assert_eq!((fake.model().asked("/eureka/apps"), heard.failed), (1, 0));
+    reading.round().await;
+    reading.round().await;
+    assert_eq!(reading.endpoints(), endpoints(&[("ORDERS", &["10.0.0.2:8080"]), ("USERS", &["10.0.0.3:80"])]));
+    assert_eq!((fake.model().asked("/eureka/apps"), reading.failed), (1, 0));
 }
 
 #[tokio::test]
@@ -169,15 +169,15 @@ async fn a_server_that_restarts_empty_is_told_by_a_list_and_never_as_removal() {
     for n in 0..10 {
         fake.model().put(&format!("APP-{n}"), instance("10.0.0.1", 8080));
     }
-    let mut heard = read(config(&[&fake]));
-    heard.list().await;
-    assert_eq!(heard.endpoints().len(), 10);
-    heard.round().await;
+    let mut reading = read(config(&[&fake]));
+    reading.list().await;
+    assert_eq!(reading.endpoints().len(), 10);
+    reading.round().await;
     fake.model().restart();
-    heard.until("an empty list", |h| h.endpoints().is_empty()).await;
-    assert_eq!((heard.removed.clone(), heard.failed), (Vec::<String>::new(), 0));
+    reading.until("an empty list", |h| h.endpoints().is_empty()).await;
+    assert_eq!((reading.removed.clone(), reading.failed), (Vec::<String>::new(), 0));
     fake.model().put("APP-1", instance("10.0.0.1", 8080));
-    heard.until("one of them", |h| h.endpoints().len() == 1).await;
+    reading.until("one of them", |h| h.endpoints().len() == 1).await;
 }
 
 /// What it says of a bad answer to every request, that it keeps quiet about services meanwhile, and recovers.
@@ -185,18 +185,18 @@ async fn check_fault(fault: Fault, expected: &str) {
     let fake = with_orders().await;
     let mut small = config(&[&fake]);
     small.connection.max_body_bytes = 1 << 20;
-    let mut heard = read(small);
-    heard.list().await;
+    let mut reading = read(small);
+    reading.list().await;
     fake.model().faults.push(("/".into(), fault.clone()));
-    let failure = heard.failure().await;
+    let failure = reading.failure().await;
     assert!(failure.contains(expected) && failure.contains(&fake.url()), "{fault:?}: {failure}");
-    let lists = heard.listed;
-    heard.failure().await;
-    assert_eq!(heard.listed, lists, "{fault:?}: an error is no list");
+    let lists = reading.listed;
+    reading.failure().await;
+    assert_eq!(reading.listed, lists, "{fault:?}: an error is no list");
     fake.model().faults.clear();
-    heard.list().await;
-    assert_eq!(heard.endpoints(), endpoints(&[("ORDERS", &["10.0.0.1:8080"])]));
-    assert!(heard.removed.is_empty());
+    reading.list().await;
+    assert_eq!(reading.endpoints(), endpoints(&[("ORDERS", &["10.0.0.1:8080"])]));
+    assert!(reading.removed.is_empty());
 }
 
 #[tokio::test]
@@ -246,12 +246,12 @@ async fn a_bad_delta_is_made_up_for_by_a_list() {
         let fake = with_orders().await;
         let mut small = config(&[&fake]);
         small.connection.max_body_bytes = 1 << 20;
-        let mut heard = read(small);
-        heard.list().await;
+        let mut reading = read(small);
+        reading.list().await;
         fake.model().faults.push(("delta".into(), fault.clone()));
         fake.model().put("ORDERS", instance("10.0.0.2", 8080));
-        heard.until("the second", |h| h.endpoints()["ORDERS"].len() == 2).await;
-        assert_eq!(heard.failed, 0, "{fault:?}");
+        reading.until("the second", |h| h.endpoints()["ORDERS"].len() == 2).await;
+        assert_eq!(reading.failed, 0, "{fault:?}");
     };
     futures_util::future::join_all(bad.map(check)).await;
 }
@@ -261,20 +261,20 @@ async fn the_next_server_is_read_when_one_fails_in_any_way_and_kept() {
     for fault in [Fault::Status(503, ""), Fault::Status(404, ""), Fault::Text("<html>"), Fault::Truncated, Fault::Slow]
     {
         let (first, second, third) = (with_orders().await, with_orders().await, with_orders().await);
-        let mut heard = read(config(&[&first, &second, &third]));
-        heard.list().await;
-        heard.round().await;
+        let mut reading = read(config(&[&first, &second, &third]));
+        reading.list().await;
+        reading.round().await;
         assert_eq!(second.model().log.len() + third.model().log.len(), 0);
         first.model().faults.push(("/".into(), fault.clone()));
-        heard.list().await;
-        heard.list().await;
-        assert_eq!(heard.failed, 0, "{fault:?}");
+        reading.list().await;
+        reading.list().await;
+        assert_eq!(reading.failed, 0, "{fault:?}");
         // What one server tells of changes says nothing about another.
         assert_eq!((second.model().asked("/eureka/apps"), third.model().log.len()), (1, 0));
         first.model().faults.clear();
         let asked = first.model().log.len();
-        heard.list().await;
-        heard.list().await;
+        reading.list().await;
+        reading.list().await;
         assert_eq!(first.model().log.len(), asked, "the good one is kept");
     }
 }
@@ -284,52 +284,52 @@ async fn servers_that_disagree_do_not_take_turns() {
     let (first, second) = (with_orders().await, with_orders().await);
     second.model().put("ORDERS", instance("10.0.0.2", 8080));
     second.model().remove("ORDERS", "10.0.0.1:8080");
-    let mut heard = read(config(&[&first, &second]));
+    let mut reading = read(config(&[&first, &second]));
     for _ in 0..5 {
-        heard.list().await;
-        assert_eq!(heard.endpoints(), endpoints(&[("ORDERS", &["10.0.0.1:8080"])]));
+        reading.list().await;
+        assert_eq!(reading.endpoints(), endpoints(&[("ORDERS", &["10.0.0.1:8080"])]));
     }
     first.model().faults.push(("/".into(), Fault::Status(500, "")));
-    heard.list().await;
+    reading.list().await;
     first.model().faults.clear();
     for _ in 0..5 {
-        assert_eq!(heard.endpoints(), endpoints(&[("ORDERS", &["10.0.0.2:8080"])]));
-        heard.list().await;
+        assert_eq!(reading.endpoints(), endpoints(&[("ORDERS", &["10.0.0.2:8080"])]));
+        reading.list().await;
     }
 }
 
 #[tokio::test]
 async fn all_servers_that_fail_are_named_in_one_error() {
     let (first, second) = (with_orders().await, with_orders().await);
-    let mut heard = read(config(&[&first, &second]));
-    heard.list().await;
+    let mut reading = read(config(&[&first, &second]));
+    reading.list().await;
     first.model().faults.push(("/".into(), Fault::Status(500, "boom")));
     second.model().faults.push(("/".into(), Fault::Text("<html>")));
-    let failure = heard.failure().await;
+    let failure = reading.failure().await;
     for part in ["none of the 2 servers", "boom", "<html>", &first.url(), &second.url()] {
         assert!(failure.contains(part), "{part}: {failure}");
     }
-    assert_eq!(heard.errors.keys().collect::<Vec<_>>(), [""]);
-    assert_eq!(heard.endpoints(), endpoints(&[("ORDERS", &["10.0.0.1:8080"])]));
+    assert_eq!(reading.errors.keys().collect::<Vec<_>>(), [""]);
+    assert_eq!(reading.endpoints(), endpoints(&[("ORDERS", &["10.0.0.1:8080"])]));
 }
 
 #[tokio::test]
 async fn the_own_zone_goes_first_and_is_returned_to() {
     let (own, other) = (with_orders().await, with_orders().await);
     let zoned = Config { own_zone: 1, full_period: Duration::from_secs(2), ..config(&[&own, &other]) };
-    let mut heard = read(zoned);
-    heard.list().await;
+    let mut reading = read(zoned);
+    reading.list().await;
     own.model().faults.push(("/".into(), Fault::Status(503, "")));
-    heard.until("the other zone", |_| !other.model().log.is_empty()).await;
+    reading.until("the other zone", |_| !other.model().log.is_empty()).await;
     own.model().faults.clear();
     own.model().log.clear();
     let away = Instant::now();
-    heard.until("the own zone", |_| !own.model().log.is_empty()).await;
+    reading.until("the own zone", |_| !own.model().log.is_empty()).await;
     assert!(away.elapsed() > Duration::from_millis(1500), "{:?}", away.elapsed());
     let asked = other.model().log.len();
-    heard.list().await;
-    heard.list().await;
-    assert_eq!((other.model().log.len(), heard.failed), (asked, 0));
+    reading.list().await;
+    reading.list().await;
+    assert_eq!((other.model().log.len(), reading.failed), (asked, 0));
 }
 
 #[tokio::test]
@@ -343,10 +343,10 @@ async fn who_we_are_is_told_in_every_way() {
     let bearer = Config { token: Some(Secret::new("t0ken")), ..config(&[&fake]) };
     for (config, expected) in [(own, &user), (named, &user), (bearer, &token)] {
         fake.model().authorization.clone_from(expected);
-        let mut heard = read(config.clone());
-        assert_eq!(heard.list().await.failed, 0, "{expected:?}");
+        let mut reading = read(config.clone());
+        assert_eq!(reading.list().await.failed, 0, "{expected:?}");
         fake.model().authorization = Some("nobody".into());
-        let failure = heard.failure().await;
+        let failure = reading.failure().await;
         assert!(failure.contains("401") && !failure.contains("p&ss") && !failure.contains("t0ken"), "{failure}");
         assert!(!format!("{config:?}").contains("t0ken") && !format!("{config:?}").contains("p&ss"));
     }
@@ -357,8 +357,8 @@ async fn any_path_may_stand_behind_the_address() {
     let fake = with_orders().await;
     fake.model().path = "/registry/v2".into();
     let server = Server::parse(&format!("{}/registry/v2/", fake.url())).unwrap();
-    let mut heard = read(Config { servers: vec![server], ..config(&[&fake]) });
-    assert_eq!(heard.list().await.failed, 0);
+    let mut reading = read(Config { servers: vec![server], ..config(&[&fake]) });
+    assert_eq!(reading.list().await.failed, 0);
     let failure = read(config(&[&fake])).failure().await;
     assert!(failure.contains("/eureka/apps answered 404") && failure.contains("/eureka/v2"), "{failure}");
 }
@@ -383,11 +383,11 @@ async fn bad_instances_are_left_out_with_a_note_and_neighbours_serve() {
         fake.model().put("ORDERS", instance);
     }
     fake.model().put("NEIGHBOUR", instance("10.0.1.1", 8080));
-    let mut heard = read(config(&[&fake]));
-    heard.list().await;
+    let mut reading = read(config(&[&fake]));
+    reading.list().await;
     let expected: &[&str] = &["10.0.0.1:8080", "10.0.0.7:8080", "10.0.0.8:8080", "node-10.internal:8080"];
-    assert_eq!(heard.endpoints(), endpoints(&[("NEIGHBOUR", &["10.0.1.1:8080"]), ("ORDERS", expected)]));
-    let orders = heard.service("ORDERS").unwrap();
+    assert_eq!(reading.endpoints(), endpoints(&[("NEIGHBOUR", &["10.0.1.1:8080"]), ("ORDERS", expected)]));
+    let orders = reading.service("ORDERS").unwrap();
     assert!(orders.notes.iter().all(|note| note.reason == Reason::EntryInvalid), "{:#?}", orders.notes);
     let noted: Vec<&str> = orders.notes.iter().map(|note| &*note.subject).collect();
     let bad = ["10.0.0.256:8080", "10.0.0.2:8080", "10.0.0.3:8080", "10.0.0.4:8080", "10.0.0.5:8080", "10.0.0.7:8080"];
@@ -413,8 +413,8 @@ async fn one_id_twice_is_one_instance_in_any_order() {
         }
         let fake = FakeEureka::start().await;
         fake.model().faults.push(("/".into(), Fault::Text(both.to_string().leak())));
-        let mut heard = read(config(&[&fake]));
-        heard.list().await.lists[""].iter().map(|service| (**service).clone()).collect::<Vec<Service>>()
+        let mut reading = read(config(&[&fake]));
+        reading.list().await.lists[""].iter().map(|service| (**service).clone()).collect::<Vec<Service>>()
     };
     let one = services(vec![newer.clone(), older.clone()]).await;
     assert_eq!(one, services(vec![older, newer]).await);
@@ -429,27 +429,27 @@ async fn three_thousand_instances_are_read_whole_and_unchanged_ones_compressed_c
         fake.model().put(&format!("APP-{}", n / 3), instance(&format!("10.0.{}.{}", n >> 8, n & 255), 8080));
     }
     fake.model().forget_changes();
-    let mut heard = read(Config { delta: false, ..config(&[&fake]) });
-    heard.list().await;
-    assert_eq!((heard.endpoints().len(), heard.endpoints().values().map(Vec::len).sum::<usize>()), (1000, 3000));
-    let lists = heard.lists[""].clone();
-    heard.round().await;
-    heard.round().await;
-    assert!(lists.iter().zip(&heard.lists[""]).all(|(a, b)| Arc::ptr_eq(a, b)));
+    let mut reading = read(Config { delta: false, ..config(&[&fake]) });
+    reading.list().await;
+    assert_eq!((reading.endpoints().len(), reading.endpoints().values().map(Vec::len).sum::<usize>()), (1000, 3000));
+    let lists = reading.lists[""].clone();
+    reading.round().await;
+    reading.round().await;
+    assert!(lists.iter().zip(&reading.lists[""]).all(|(a, b)| Arc::ptr_eq(a, b)));
     let plain = fake.model().list().to_string().len() as u64;
-    assert!(heard.cost.requests == 1 && heard.cost.bytes * 10 < plain, "{:?} of {plain}", heard.cost);
+    assert!(reading.cost.requests == 1 && reading.cost.bytes * 10 < plain, "{:?} of {plain}", reading.cost);
 }
 
 #[tokio::test]
 async fn a_server_that_comes_late_is_read_then() {
     let address = FakeEureka::start().await.address;
     let server = Server::parse(&format!("http://{address}")).unwrap();
-    let mut heard = read(Config { period: Config::MIN_PERIOD, ..Config::new(vec![server]) });
-    let failure = heard.failure().await;
+    let mut reading = read(Config { period: Config::MIN_PERIOD, ..Config::new(vec![server]) });
+    let failure = reading.failure().await;
     assert!(failure.contains("cannot reach"), "{failure}");
     let fake = FakeEureka::start_on(address).await;
-    heard.list().await;
-    assert_eq!(heard.endpoints(), endpoints(&[]), "a server with nothing in it has said so");
+    reading.list().await;
+    assert_eq!(reading.endpoints(), endpoints(&[]), "a server with nothing in it has said so");
     fake.model().put("ORDERS", instance("10.0.0.1", 8080));
-    heard.until("the first", |h| h.endpoints().len() == 1).await;
+    reading.until("the first", |h| h.endpoints().len() == 1).await;
 }

@@ -20,7 +20,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
-use support::{eureka::Eureka, heard::Heard, programs::Program, servers::prepared, tcp_proxy::TcpProxy};
+use support::{eureka::Eureka, programs::Program, reading::Reading, servers::prepared, tcp_proxy::TcpProxy};
 use tokio::time::timeout;
 
 fn config(urls: &[&str]) -> Config {
@@ -28,12 +28,12 @@ fn config(urls: &[&str]) -> Config {
     Config { period: Config::MIN_PERIOD, ..Config::new(servers) }
 }
 
-fn read(config: Config) -> Heard {
-    Heard::new(Kind::Eureka(config))
+fn read(config: Config) -> Reading {
+    Reading::new(Kind::Eureka(config))
 }
 
-fn health(heard: &Heard, app: &str) -> Vec<(Health, bool)> {
-    let service = heard.service(app);
+fn health(reading: &Reading, app: &str) -> Vec<(Health, bool)> {
+    let service = reading.service(app);
     service.into_iter().flat_map(|service| &service.endpoints).map(|e| (e.health, e.enabled)).collect()
 }
 
@@ -42,16 +42,16 @@ async fn everything_that_happens_to_an_instance_is_followed_by_reading_only() {
     let Some(eureka) = Eureka::start().await else { return };
     for delta in [true, false] {
         let recorder = TcpProxy::start(eureka.address()).await;
-        let mut heard = read(Config { delta, ..config(&[&recorder.url()]) });
-        heard.list().await;
+        let mut reading = read(Config { delta, ..config(&[&recorder.url()]) });
+        reading.list().await;
         let changes = json!({"metadata": {"version": "v1", "zone": "z1", "weight": "2"}, "vipAddress": "shop,orders"});
         eureka.register("ORDERS", "10.0.0.1:8080", changes).await;
-        heard.until("the instance", |h| h.service("ORDERS").is_some()).await;
-        let orders = heard.service("ORDERS").unwrap();
+        reading.until("the instance", |h| h.service("ORDERS").is_some()).await;
+        let orders = reading.service("ORDERS").unwrap();
         let endpoint = &orders.endpoints[0];
         assert_eq!((&*endpoint.labels["version"], &*endpoint.locality.zone, endpoint.weight.get()), ("v1", "z1", 2.0));
         assert_eq!((&*orders.labels["vip"], &*orders.labels["secure_vip"]), ("orders,shop", "orders"));
-        let state = |wanted: Vec<(Health, bool)>| move |h: &Heard| health(h, "ORDERS") == wanted;
+        let state = |wanted: Vec<(Health, bool)>| move |h: &Reading| health(h, "ORDERS") == wanted;
         for (status, expected) in [
             ("OUT_OF_SERVICE", (Health::Healthy, false)),
             ("DOWN", (Health::Unhealthy, true)),
@@ -59,27 +59,27 @@ async fn everything_that_happens_to_an_instance_is_followed_by_reading_only() {
             ("UP", (Health::Healthy, true)),
         ] {
             eureka.set_status("ORDERS", "10.0.0.1:8080", status).await;
-            heard.until(status, state(vec![expected])).await;
+            reading.until(status, state(vec![expected])).await;
         }
         eureka.set_status("ORDERS", "10.0.0.1:8080", "OUT_OF_SERVICE").await;
-        heard.until("it to be out of service", state(vec![(Health::Healthy, false)])).await;
+        reading.until("it to be out of service", state(vec![(Health::Healthy, false)])).await;
         eureka.clear_status("ORDERS", "10.0.0.1:8080").await;
-        heard.until("it to be back", state(vec![(Health::Healthy, true)])).await;
+        reading.until("it to be back", state(vec![(Health::Healthy, true)])).await;
         // Nobody renews this one: its lease ends after a second, twice that by the server's reckoning.
         let lease = json!({"leaseInfo": {"renewalIntervalInSecs": 1, "durationInSecs": 1}});
         eureka.register("ORDERS", "10.0.0.2:8080", lease).await;
-        heard.until("the second", |h| health(h, "ORDERS").len() == 2).await;
-        heard.until("it to be evicted", |h| health(h, "ORDERS").len() == 1).await;
+        reading.until("the second", |h| health(h, "ORDERS").len() == 2).await;
+        reading.until("it to be evicted", |h| health(h, "ORDERS").len() == 1).await;
         let secure = json!({"port": {"$": 80, "@enabled": "false"}, "securePort": {"$": 8443, "@enabled": "true"}});
         eureka.register("SAFE", "10.0.0.3:80", secure).await;
-        heard.until("the secure one", |h| h.service("SAFE").is_some()).await;
-        let safe = &heard.service("SAFE").unwrap().endpoints[0];
+        reading.until("the secure one", |h| h.service("SAFE").is_some()).await;
+        let safe = &reading.service("SAFE").unwrap().endpoints[0];
         assert_eq!((safe.secure, safe.ports[0].number.get()), (true, 8443));
         eureka.deregister("SAFE", "10.0.0.3:80").await;
         eureka.deregister("ORDERS", "10.0.0.1:8080").await;
-        heard.until("all to be gone", |h| h.endpoints().is_empty()).await;
-        assert_eq!(heard.removed.len(), if delta { 2 } else { 0 }, "{:?}", heard.removed);
-        assert_eq!(heard.failed, 0, "{:?}", heard.errors);
+        reading.until("all to be gone", |h| h.endpoints().is_empty()).await;
+        assert_eq!(reading.removed.len(), if delta { 2 } else { 0 }, "{:?}", reading.removed);
+        assert_eq!(reading.failed, 0, "{:?}", reading.errors);
         let requests = recorder.asked();
         let (lists, deltas): (Vec<_>, Vec<_>) =
             requests.iter().partition(|request| *request == "GET /eureka/apps HTTP/1.1");
@@ -105,18 +105,18 @@ async fn a_stock_server_shows_a_change_after_its_cache() {
     let Some(eureka) = Eureka::start_with(&[("EUREKA_CACHE_MS", "30000"), ("EUREKA_CACHE_LIFE", "180")]).await else {
         return;
     };
-    let mut heard = read(config(&[&eureka.url()]));
-    heard.list().await;
-    heard.round().await;
+    let mut reading = read(config(&[&eureka.url()]));
+    reading.list().await;
+    reading.round().await;
     let started = Instant::now();
     eureka.register("ORDERS", "10.0.0.1:8080", json!({})).await;
     // What waits for something waits for 30 seconds at most.
-    while heard.service("ORDERS").is_none() {
-        assert!(started.elapsed() < Duration::from_secs(150), "{:?}", heard.endpoints());
-        heard.round().await;
+    while reading.service("ORDERS").is_none() {
+        assert!(started.elapsed() < Duration::from_secs(150), "{:?}", reading.endpoints());
+        reading.round().await;
     }
     eprintln!("a stock server showed it after {:.1?}", started.elapsed());
-    assert_eq!((heard.failed, heard.removed.len()), (0, 0));
+    assert_eq!((reading.failed, reading.removed.len()), (0, 0));
 }
 
 #[tokio::test]
@@ -129,19 +129,19 @@ async fn a_peer_takes_over_with_the_same_state() {
     }
     let mut other = read(config(&[&second.url()]));
     other.until("the replica", |h| health(h, "ORDERS").len() == 9).await;
-    let mut heard = read(config(&[&first.url(), &second.url()]));
-    heard.until("all", |h| health(h, "ORDERS").len() == 9).await;
-    let orders = heard.service("ORDERS").unwrap().clone();
+    let mut reading = read(config(&[&first.url(), &second.url()]));
+    reading.until("all", |h| health(h, "ORDERS").len() == 9).await;
+    let orders = reading.service("ORDERS").unwrap().clone();
     first.kill().await;
-    let lists = heard.listed;
-    heard.until("lists of the other", |h| h.listed > lists + 3).await;
-    assert!(Arc::ptr_eq(heard.service("ORDERS").unwrap(), &orders), "the same instances");
+    let lists = reading.listed;
+    reading.until("lists of the other", |h| h.listed > lists + 3).await;
+    assert!(Arc::ptr_eq(reading.service("ORDERS").unwrap(), &orders), "the same instances");
     second.set_status("ORDERS", "10.0.0.9:8080", "DOWN").await;
-    heard.until("a change", |h| health(h, "ORDERS")[8] == (Health::Unhealthy, true)).await;
+    reading.until("a change", |h| health(h, "ORDERS")[8] == (Health::Unhealthy, true)).await;
     first.restart().await;
-    heard.round().await;
-    heard.round().await;
-    assert_eq!((heard.failed, heard.removed.len(), health(&heard, "ORDERS").len()), (0, 0, 9));
+    reading.round().await;
+    reading.round().await;
+    assert_eq!((reading.failed, reading.removed.len(), health(&reading, "ORDERS").len()), (0, 0, 9));
 }
 
 #[tokio::test]
@@ -152,20 +152,20 @@ async fn a_stock_spring_cloud_application_is_followed() {
     let Some(eureka) = Eureka::start_with(&[("EUREKA_AUTH", "on")]).await else { return };
     let url = eureka.url().replace("http://", "http://reader:reads@");
     let keys = [&format!("registry={url}/eureka/"), "eureka.instance.metadata-map.version=v1"];
-    let mut heard = read(config(&[&url]));
+    let mut reading = read(config(&[&url]));
     let shop = Program::spring("eureka", &keys).await;
-    heard.until("it to be up", |h| health(h, "SHOP") == [(Health::Healthy, true)]).await;
-    let service = heard.service("SHOP").unwrap();
+    reading.until("it to be up", |h| health(h, "SHOP") == [(Health::Healthy, true)]).await;
+    let service = reading.service("SHOP").unwrap();
     let endpoint = &service.endpoints[0];
-    assert_eq!(heard.endpoints()["SHOP"], [format!("127.0.0.1:{}", shop.port)]);
+    assert_eq!(reading.endpoints()["SHOP"], [format!("127.0.0.1:{}", shop.port)]);
     assert_eq!((&*endpoint.labels["version"], &*service.labels["vip"]), ("v1", "shop"));
     shop.set_status("OUT_OF_SERVICE").await;
-    heard.until("it to be out of service", |h| health(h, "SHOP") == [(Health::Healthy, false)]).await;
+    reading.until("it to be out of service", |h| health(h, "SHOP") == [(Health::Healthy, false)]).await;
     shop.set_status("UP").await;
-    heard.until("it to be back", |h| health(h, "SHOP") == [(Health::Healthy, true)]).await;
+    reading.until("it to be back", |h| health(h, "SHOP") == [(Health::Healthy, true)]).await;
     shop.stop().await;
-    heard.until("it to be gone", |h| h.service("SHOP").is_none()).await;
-    assert_eq!(heard.failed, 0);
+    reading.until("it to be gone", |h| h.service("SHOP").is_none()).await;
+    assert_eq!(reading.failed, 0);
 }
 
 /// An instance's address, and the status that an operator has set.
@@ -183,8 +183,8 @@ fn expected(model: &Model) -> Vec<Seen> {
     model.iter().map(show).collect()
 }
 
-fn shown(heard: &Heard) -> Vec<Seen> {
-    let services = heard.lists.values().flatten();
+fn shown(reading: &Reading) -> Vec<Seen> {
+    let services = reading.lists.values().flatten();
     let mut all: Vec<_> = services
         .filter(|service| &*service.id.name != "NUDGE")
         .flat_map(|service| service.endpoints.iter().map(move |endpoint| (service, endpoint)))
@@ -196,14 +196,14 @@ fn shown(heard: &Heard) -> Vec<Seen> {
 
 /// Waits until a reader has what it is to have. A server that is asked while something changes may keep the answer that it
 /// was making, which lacks that, until the next change (seen once in some hundred changes): then there is one more.
-async fn reach(heard: &mut Heard, what: &str, wanted: &[Seen], eureka: &Eureka) -> usize {
+async fn reach(reading: &mut Reading, what: &str, wanted: &[Seen], eureka: &Eureka) -> usize {
     for nudges in 0..10 {
-        if timeout(Duration::from_secs(3), heard.until(what, |h| shown(h) == wanted)).await.is_ok() {
+        if timeout(Duration::from_secs(3), reading.until(what, |h| shown(h) == wanted)).await.is_ok() {
             return nudges;
         }
         nudge(eureka).await;
     }
-    panic!("{what}: {:#?} instead of {wanted:#?}", shown(heard));
+    panic!("{what}: {:#?} instead of {wanted:#?}", shown(reading));
 }
 
 /// A change that nobody looks at.
@@ -235,7 +235,7 @@ async fn changes_and_whole_lists_end_in_the_same_state() {
         let what = format!("the state after batch {batch}");
         nudges += reach(&mut by_delta, &what, &wanted, &eureka).await;
         nudges += reach(&mut whole, &what, &wanted, &eureka).await;
-        let services = |heard: &Heard| heard.lists[""].iter().map(|s| (**s).clone()).collect::<Vec<Service>>();
+        let services = |reading: &Reading| reading.lists[""].iter().map(|s| (**s).clone()).collect::<Vec<Service>>();
         assert_eq!(services(&by_delta), services(&whole), "after batch {batch}");
     }
     assert_eq!((by_delta.failed, whole.failed), (0, 0));

@@ -7,14 +7,14 @@ use portolan::registry::{
     file::{Config, Source},
 };
 use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc, time::Duration};
-use support::heard::Heard;
+use support::reading::Reading;
 use tempfile::TempDir;
 
 /// Longer than any test: what is heard was announced by the watch, not found by looking now and then.
 const NEVER: Duration = Duration::from_secs(3600);
 
-fn read(path: &Path, poll: Duration) -> Heard {
-    Heard::new(Kind::File(Config { poll, max_file_bytes: 1 << 20, ..Config::new(Source::Path(path.into())) }))
+fn read(path: &Path, poll: Duration) -> Reading {
+    Reading::new(Kind::File(Config { poll, max_file_bytes: 1 << 20, ..Config::new(Source::Path(path.into())) }))
 }
 
 fn service(name: &str, port: u16) -> String {
@@ -34,8 +34,8 @@ fn folder(files: &[(&str, &[&str])]) -> TempDir {
     folder
 }
 
-fn names(heard: &Heard) -> Vec<String> {
-    heard.endpoints().into_keys().map(|host| host.trim_end_matches(".example").to_owned()).collect()
+fn names(reading: &Reading) -> Vec<String> {
+    reading.endpoints().into_keys().map(|host| host.trim_end_matches(".example").to_owned()).collect()
 }
 
 /// Beside the folder's own files, then in place at once.
@@ -48,30 +48,30 @@ fn replace(path: &Path, text: &str) {
 #[tokio::test]
 async fn a_folder_is_read_file_by_file_and_followed() {
     let folder = folder(&[("a.yaml", &["a"]), ("b.json", &["b"]), (".hidden.yaml", &["h"]), ("notes.txt", &["n"])]);
-    let mut heard = read(folder.path(), NEVER);
-    heard.until("both files", |h| h.lists.len() == 2).await;
+    let mut reading = read(folder.path(), NEVER);
+    reading.until("both files", |h| h.lists.len() == 2).await;
     assert_eq!(
-        (heard.scopes.clone(), names(&heard)),
+        (reading.scopes.clone(), names(&reading)),
         (vec!["a.yaml".into(), "b.json".into()], vec!["a".into(), "b".into()])
     );
     fs::write(folder.path().join("c.yml"), catalogue(&["c"])).unwrap();
-    heard.until("the new file", |h| h.lists.contains_key("c.yml")).await;
+    reading.until("the new file", |h| h.lists.contains_key("c.yml")).await;
     fs::remove_file(folder.path().join("a.yaml")).unwrap();
-    heard.until("the scopes without it", |h| h.scopes == ["b.json", "c.yml"]).await;
+    reading.until("the scopes without it", |h| h.scopes == ["b.json", "c.yml"]).await;
 }
 
 #[tokio::test]
 async fn a_reload_keeps_what_is_equal() {
     let folder = folder(&[("a.yaml", &["a", "b"])]);
     let file = folder.path().join("a.yaml");
-    let mut heard = read(&file, NEVER);
-    heard.list().await;
-    let kept = heard.service("a.example").unwrap().clone();
+    let mut reading = read(&file, NEVER);
+    reading.list().await;
+    let kept = reading.service("a.example").unwrap().clone();
     for port in 8000..8010 {
         replace(&file, &format!("services:\n{}{}", service("a", 80), service("b", port)));
-        heard.until("the change", |h| h.endpoints()["b.example"] == [format!("10.0.0.1:{port}")]).await;
+        reading.until("the change", |h| h.endpoints()["b.example"] == [format!("10.0.0.1:{port}")]).await;
     }
-    assert!(Arc::ptr_eq(heard.service("a.example").unwrap(), &kept));
+    assert!(Arc::ptr_eq(reading.service("a.example").unwrap(), &kept));
 }
 
 #[tokio::test]
@@ -84,19 +84,19 @@ async fn a_config_map_that_is_swapped_is_read_anew() {
     }
     symlink("..1", path("..data")).unwrap();
     symlink("..data/services.yaml", path("services.yaml")).unwrap();
-    let mut heard = read(&path("services.yaml"), NEVER);
-    heard.list().await;
+    let mut reading = read(&path("services.yaml"), NEVER);
+    reading.list().await;
     symlink("..2", path("..data_tmp")).unwrap();
     fs::rename(path("..data_tmp"), path("..data")).unwrap();
-    heard.until("the other version", |h| names(h) == ["b"]).await;
+    reading.until("the other version", |h| names(h) == ["b"]).await;
 }
 
 #[tokio::test]
 async fn a_file_that_fails_keeps_its_services_and_says_why() {
     let folder = folder(&[("a.yaml", &["a"]), ("b.yaml", &["b"])]);
     let file = folder.path().join("a.yaml");
-    let mut heard = read(folder.path(), NEVER);
-    heard.until("both files", |h| h.lists.len() == 2).await;
+    let mut reading = read(folder.path(), NEVER);
+    reading.until("both files", |h| h.lists.len() == 2).await;
     let large = format!("services: [] #{}", "x".repeat(2 << 20));
     for (text, expected) in [
         ("services: [{ host: a.ex", "a.yaml:1"),
@@ -105,25 +105,25 @@ async fn a_file_that_fails_keeps_its_services_and_says_why() {
         (large.as_str(), "at most 1048576"),
     ] {
         replace(&file, text);
-        let failure = heard.failure().await;
+        let failure = reading.failure().await;
         assert!(failure.starts_with("a.yaml: ") && failure.contains(expected), "{failure}");
-        assert_eq!(names(&heard), ["a", "b"]);
+        assert_eq!(names(&reading), ["a", "b"]);
     }
     replace(&file, &catalogue(&["a2"]));
-    heard.until("recovery", |h| names(h) == ["a2", "b"] && h.errors.is_empty()).await;
+    reading.until("recovery", |h| names(h) == ["a2", "b"] && h.errors.is_empty()).await;
 }
 
 #[tokio::test]
 async fn a_mistaken_service_is_told_apart_from_its_neighbours() {
     let folder = folder(&[("a.yaml", &["a", "b"])]);
-    let mut heard = read(folder.path(), NEVER);
-    heard.list().await;
+    let mut reading = read(folder.path(), NEVER);
+    reading.list().await;
     replace(
         &folder.path().join("a.yaml"),
         &format!("services:\n{}{}", service("a", 80).replace(":80", ":0"), service("b", 81)),
     );
-    heard.until("the other one's change", |h| h.endpoints()["b.example"] == ["10.0.0.1:81"]).await;
-    let (id, why) = &heard.unreadable["a.yaml"][0];
+    reading.until("the other one's change", |h| h.endpoints()["b.example"] == ["10.0.0.1:81"]).await;
+    let (id, why) = &reading.unreadable["a.yaml"][0];
     assert_eq!(&*id.name, "a.example");
     assert!(why.contains("a.yaml:3:") && why.contains("services[0].endpoints[0]"), "{why}");
 }
@@ -131,13 +131,13 @@ async fn a_mistaken_service_is_told_apart_from_its_neighbours() {
 #[tokio::test]
 async fn a_service_that_vanishes_is_listed_as_absent_twice() {
     let folder = folder(&[("a.yaml", &["a", "b"])]);
-    let mut heard = read(folder.path(), Duration::from_millis(100));
-    heard.list().await;
+    let mut reading = read(folder.path(), Duration::from_millis(100));
+    reading.list().await;
     replace(&folder.path().join("a.yaml"), &catalogue(&["a"]));
-    heard.until("the removal", |h| names(h) == ["a"]).await;
-    let lists = heard.listed;
-    heard.until("its confirmation", |h| h.listed == lists + 1).await;
-    assert_eq!(names(&heard), ["a"]);
+    reading.until("the removal", |h| names(h) == ["a"]).await;
+    let lists = reading.listed;
+    reading.until("its confirmation", |h| h.listed == lists + 1).await;
+    assert_eq!(names(&reading), ["a"]);
 }
 
 #[tokio::test]
@@ -148,18 +148,18 @@ async fn a_folder_may_be_removed_emptied_and_come_back() {
         fs::create_dir(&folder).unwrap();
         replace(&folder.join("a.yaml"), &catalogue(&["a"]));
     };
-    let mut heard = read(&folder, Duration::from_millis(50));
-    let failure = heard.failure().await;
+    let mut reading = read(&folder, Duration::from_millis(50));
+    let failure = reading.failure().await;
     assert!(failure.contains("cannot read"), "{failure}");
     create();
-    heard.list().await;
+    reading.list().await;
     fs::remove_dir_all(&folder).unwrap();
-    heard.until("the failure", |h| h.errors.contains_key("")).await;
+    reading.until("the failure", |h| h.errors.contains_key("")).await;
     create();
-    heard.until("its return", |h| h.errors.is_empty()).await;
+    reading.until("its return", |h| h.errors.is_empty()).await;
     // The watch follows to the new folder.
     replace(&folder.join("a.yaml"), &catalogue(&["a2"]));
-    heard.until("a change in it", |h| names(h) == ["a2"]).await;
+    reading.until("a change in it", |h| names(h) == ["a2"]).await;
 }
 
 #[tokio::test]
@@ -168,13 +168,13 @@ async fn a_folder_that_comes_back_as_it_was_is_listed_anew() {
     let (folder, away) = (above.path().join("services"), above.path().join("away"));
     fs::create_dir(&folder).unwrap();
     replace(&folder.join("a.yaml"), &catalogue(&["a"]));
-    let mut heard = read(&folder, Duration::from_millis(50));
-    heard.list().await;
+    let mut reading = read(&folder, Duration::from_millis(50));
+    reading.list().await;
     fs::rename(&folder, &away).unwrap();
-    heard.until("the failure", |h| h.errors.contains_key("")).await;
+    reading.until("the failure", |h| h.errors.contains_key("")).await;
     fs::rename(&away, &folder).unwrap();
-    heard.until("its return", |h| h.errors.is_empty()).await;
-    assert_eq!(names(&heard), ["a"]);
+    reading.until("its return", |h| h.errors.is_empty()).await;
+    assert_eq!(names(&reading), ["a"]);
 }
 
 #[tokio::test]
@@ -187,9 +187,9 @@ async fn what_cannot_be_read_fails_alone_and_never_hangs() {
     assert!(std::process::Command::new("mkfifo").arg(path("pipe.yaml")).status().unwrap().success());
     symlink("/dev/zero", path("zero.yaml")).unwrap();
     fs::File::create(path("huge.yaml")).unwrap().set_len(100 << 20).unwrap();
-    let mut heard = read(folder.path(), NEVER);
-    heard.until("all", |h| h.errors.len() == 5 && h.lists.len() == 1).await;
-    assert_eq!(names(&heard), ["a"]);
+    let mut reading = read(folder.path(), NEVER);
+    reading.until("all", |h| h.errors.len() == 5 && h.lists.len() == 1).await;
+    assert_eq!(names(&reading), ["a"]);
     for (file, expected) in [
         ("loop.yaml", "cannot read"),
         ("mem.yaml", "cannot read"),
@@ -197,7 +197,7 @@ async fn what_cannot_be_read_fails_alone_and_never_hangs() {
         ("zero.yaml", "no regular file"),
         ("huge.yaml", "has 104857600 bytes; at most 1048576 are read"),
     ] {
-        let error = &heard.errors[file];
+        let error = &reading.errors[file];
         assert!(error.contains(expected) && error.contains(path(file).to_str().unwrap()), "{file}: {error}");
     }
 }
@@ -207,28 +207,28 @@ async fn a_catalogue_of_100_megabytes_is_refused_unread_by_default() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("huge.yaml");
     fs::File::create(&file).unwrap().set_len(100 << 20).unwrap();
-    let mut heard = Heard::new(Kind::File(Config::new(Source::Path(file))));
-    heard.round().await;
-    assert!(heard.errors["huge.yaml"].contains("at most 67108864 are read"), "{:?}", heard.errors);
-    assert_eq!(heard.cost.bytes, 0);
+    let mut reading = Reading::new(Kind::File(Config::new(Source::Path(file))));
+    reading.round().await;
+    assert!(reading.errors["huge.yaml"].contains("at most 67108864 are read"), "{:?}", reading.errors);
+    assert_eq!(reading.cost.bytes, 0);
 }
 
 #[tokio::test]
 async fn a_file_with_another_name_takes_its_services_along() {
     let folder = folder(&[("b.yaml", &["b"])]);
-    let mut heard = read(folder.path(), NEVER);
-    heard.list().await;
+    let mut reading = read(folder.path(), NEVER);
+    reading.list().await;
     for name in ["c.yaml", "a.yaml"] {
         let old = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
         fs::rename(old, folder.path().join(name)).unwrap();
         // Before the old name is given up, its services are told under the new one.
         let mut told = false;
-        while heard.scopes != [name] {
-            heard.next().await;
-            told |= heard.lists.contains_key(name);
+        while reading.scopes != [name] {
+            reading.next().await;
+            told |= reading.lists.contains_key(name);
         }
-        assert!(told, "{name}: {:?}", heard.scopes);
-        heard.lists.retain(|scope, _| scope == name);
+        assert!(told, "{name}: {:?}", reading.scopes);
+        reading.lists.retain(|scope, _| scope == name);
     }
 }
 
@@ -236,7 +236,7 @@ async fn a_file_with_another_name_takes_its_services_along() {
 async fn a_link_to_nowhere_fails_alone() {
     let folder = folder(&[("a.yaml", &["a"])]);
     symlink("nowhere", folder.path().join("b.yaml")).unwrap();
-    let mut heard = read(folder.path(), NEVER);
-    heard.until("both", |h| h.errors.contains_key("b.yaml") && h.lists.contains_key("a.yaml")).await;
-    assert_eq!(heard.scopes, ["a.yaml", "b.yaml"]);
+    let mut reading = read(folder.path(), NEVER);
+    reading.until("both", |h| h.errors.contains_key("b.yaml") && h.lists.contains_key("a.yaml")).await;
+    assert_eq!(reading.scopes, ["a.yaml", "b.yaml"]);
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use support::{
     fake_nacos::{FakeNacos, FakeService, Fault, Generation, instance, key},
-    heard::Heard,
+    reading::Reading,
 };
 
 const ALL: [Generation; 5] = [Generation::V1, Generation::V2, Generation::V2Plain, Generation::V3, Generation::V3Plain];
@@ -26,8 +26,8 @@ fn config(servers: &[&FakeNacos]) -> Config {
     Config { mode: Mode::Poll, period: Config::MIN_PERIOD, connection, ..Config::new(servers) }
 }
 
-fn read(config: Config) -> Heard {
-    Heard::new(Kind::Nacos(config))
+fn read(config: Config) -> Reading {
+    Reading::new(Kind::Nacos(config))
 }
 
 fn endpoints(pairs: &[(&str, &[&str])]) -> BTreeMap<String, Vec<String>> {
@@ -52,10 +52,10 @@ async fn every_generation_is_read_by_what_it_offers() {
     ] {
         let fake = with_orders(generation).await;
         fake.model().put("empty", vec![]);
-        let mut heard = read(config(&[&fake]));
-        heard.list().await;
-        assert_eq!(heard.scopes, [scope], "{generation:?}");
-        assert_eq!(heard.endpoints(), endpoints(&[("empty", &[]), ("orders", &["10.0.0.1:8080"])]), "{generation:?}");
+        let mut reading = read(config(&[&fake]));
+        reading.list().await;
+        assert_eq!(reading.scopes, [scope], "{generation:?}");
+        assert_eq!(reading.endpoints(), endpoints(&[("empty", &[]), ("orders", &["10.0.0.1:8080"])]), "{generation:?}");
         assert!(fake.model().asked(path) > 0, "{generation:?}: {:#?}", fake.model().log);
         let writes = fake.model().log.iter().filter(|line| !line.starts_with("GET ")).count();
         assert_eq!(writes, 0, "{:#?}", fake.model().log);
@@ -77,19 +77,19 @@ async fn changes_are_heard_and_the_unchanged_is_the_same_value() {
     for generation in ALL {
         let fake = with_orders(generation).await;
         fake.model().put("users", vec![instance("10.0.0.2", 80)]);
-        let mut heard = read(config(&[&fake]));
-        heard.list().await;
-        let (orders, users) = (heard.service("orders").unwrap().clone(), heard.service("users").unwrap().clone());
-        heard.list().await;
-        assert!(Arc::ptr_eq(heard.service("orders").unwrap(), &orders), "{generation:?}");
+        let mut reading = read(config(&[&fake]));
+        reading.list().await;
+        let (orders, users) = (reading.service("orders").unwrap().clone(), reading.service("users").unwrap().clone());
+        reading.list().await;
+        assert!(Arc::ptr_eq(reading.service("orders").unwrap(), &orders), "{generation:?}");
         let changed = json!({"ip": "10.0.0.1", "port": 8080, "weight": 0.5, "healthy": false, "metadata": {"v": "2"}});
         fake.model().put("orders", vec![changed]);
-        heard.until("the change", |h| !Arc::ptr_eq(h.service("orders").unwrap(), &orders)).await;
-        let endpoint = &heard.service("orders").unwrap().endpoints[0];
+        reading.until("the change", |h| !Arc::ptr_eq(h.service("orders").unwrap(), &orders)).await;
+        let endpoint = &reading.service("orders").unwrap().endpoints[0];
         assert_eq!((endpoint.weight.get(), endpoint.labels.get("v").map(|v| &**v)), (0.5, Some("2")));
-        assert!(Arc::ptr_eq(heard.service("users").unwrap(), &users), "{generation:?}");
+        assert!(Arc::ptr_eq(reading.service("users").unwrap(), &users), "{generation:?}");
         fake.model().services().remove(&key("public", "DEFAULT_GROUP", "orders"));
-        heard.until("the removal", |h| h.service("orders").is_none()).await;
+        reading.until("the removal", |h| h.service("orders").is_none()).await;
     }
 }
 
@@ -104,21 +104,21 @@ async fn bulk_lists_give_the_true_health_and_the_threshold_of_the_settings() {
         let fine = service(0.4, vec![instance("10.0.0.1", 8080)]);
         fake.model().services().insert(key("public", "DEFAULT_GROUP", "mixed"), mixed);
         fake.model().services().insert(key("public", "DEFAULT_GROUP", "fine"), fine);
-        let mut heard = read(config(&[&fake]));
+        let mut reading = read(config(&[&fake]));
         // The first list has it already where it matters.
-        heard.list().await;
-        let mixed = heard.service("mixed").unwrap();
+        reading.list().await;
+        let mixed = reading.service("mixed").unwrap();
         let health: Vec<Health> = mixed.endpoints.iter().map(|e| e.health).collect();
         assert_eq!(health, [Health::Healthy, Health::Unhealthy]);
         assert_eq!((mixed.protect_threshold.unwrap().get(), mixed.protected), (0.6, false));
         assert_eq!(mixed.labels, [("team".into(), "shop".into())].into());
-        heard
+        reading
             .until("the other threshold", |h| h.service("fine").unwrap().protect_threshold.unwrap().get() == 0.4)
             .await;
         // Where it matters it is asked for in each round, and elsewhere not.
         fake.model().log.clear();
-        heard.round().await;
-        heard.round().await;
+        reading.round().await;
+        reading.round().await;
         let asked =
             |name: &str| fake.model().log.iter().filter(|l| l.ends_with(&format!("serviceName={name}"))).count();
         assert_eq!((asked("mixed") >= 1, asked("fine")), (true, 0), "{:#?}", fake.model().log);
@@ -134,9 +134,9 @@ async fn a_reached_threshold_is_told_where_the_server_applies_it() {
         let service =
             FakeService { instances: vec![instance("10.0.0.1", 8080), bad], metadata: Value::Null, threshold: 0.6 };
         fake.model().services().insert(key("public", "DEFAULT_GROUP", "orders"), service);
-        let mut heard = read(config(&[&fake]));
-        heard.list().await;
-        let orders = heard.service("orders").unwrap();
+        let mut reading = read(config(&[&fake]));
+        reading.list().await;
+        let orders = reading.service("orders").unwrap();
         assert_eq!((orders.protected, orders.protect_threshold), (true, None), "{generation:?}");
         assert!(orders.endpoints.iter().all(|e| e.health == Health::Healthy));
     }
@@ -147,17 +147,17 @@ async fn check_fault(generation: Generation, part: &str, fault: Fault, expected:
     let fake = with_orders(generation).await;
     let mut small = config(&[&fake]);
     small.connection.max_body_bytes = 1 << 20;
-    let mut heard = read(small);
-    heard.list().await;
+    let mut reading = read(small);
+    reading.list().await;
     fake.model().faults.push((part.into(), fault.clone()));
-    let failure = heard.failure().await;
+    let failure = reading.failure().await;
     assert!(failure.contains(expected), "{generation:?} {fault:?}: {failure}");
-    let lists = heard.listed;
-    heard.failure().await;
-    assert_eq!(heard.listed, lists, "{generation:?} {fault:?}: an error is no list");
+    let lists = reading.listed;
+    reading.failure().await;
+    assert_eq!(reading.listed, lists, "{generation:?} {fault:?}: an error is no list");
     fake.model().faults.clear();
-    heard.list().await;
-    assert_eq!(heard.endpoints(), endpoints(&[("orders", &["10.0.0.1:8080"])]));
+    reading.list().await;
+    assert_eq!(reading.endpoints(), endpoints(&[("orders", &["10.0.0.1:8080"])]));
 }
 
 #[tokio::test]
@@ -234,9 +234,9 @@ async fn a_server_that_does_not_turn_pages_is_not_asked_for_ever() {
     let fake = with_orders(Generation::V2).await;
     let page = r#"[{"serviceName":"a","groupName":"g"},{"serviceName":"b","groupName":"g"}]"#;
     fake.model().faults.push(("catalog/services".into(), Fault::Text(page)));
-    let mut heard = read(Config { page_size: 2, ..config(&[&fake]) });
-    heard.list().await;
-    assert_eq!(heard.endpoints(), endpoints(&[("a", &[]), ("b", &[])]));
+    let mut reading = read(Config { page_size: 2, ..config(&[&fake]) });
+    reading.list().await;
+    assert_eq!(reading.endpoints(), endpoints(&[("a", &[]), ("b", &[])]));
     let asked = fake.model().asked("catalog/services");
     assert!(asked <= 10, "{asked} requests");
 }
@@ -245,15 +245,15 @@ async fn a_server_that_does_not_turn_pages_is_not_asked_for_ever() {
 async fn an_empty_list_of_namespaces_is_no_list() {
     let fake = with_orders(Generation::V3).await;
     fake.model().faults.push(("namespace/list".into(), Fault::Text(r#"{"code":0,"data":[]}"#)));
-    let mut heard = read(Config { namespaces: Namespaces::All, ..config(&[&fake]) });
-    let failure = heard.failure().await;
+    let mut reading = read(Config { namespaces: Namespaces::All, ..config(&[&fake]) });
+    let failure = reading.failure().await;
     assert!(failure.contains("list of namespaces is empty"), "{failure}");
-    assert_eq!(heard.scopes, [""; 0], "nothing was named");
+    assert_eq!(reading.scopes, [""; 0], "nothing was named");
     fake.model().faults.clear();
-    heard.list().await;
+    reading.list().await;
     fake.model().faults.push(("namespace/list".into(), Fault::Text(r#"{"code":0,"data":[]}"#)));
-    heard.failure().await;
-    assert_eq!(heard.scopes, ["public"], "its namespaces stay");
+    reading.failure().await;
+    assert_eq!(reading.scopes, ["public"], "its namespaces stay");
 }
 
 #[tokio::test]
@@ -268,11 +268,11 @@ async fn bulk_and_single_reading_agree() {
             other["weight"] = json!(0.5 + f64::from(n));
             fake.model().put(&format!("svc-{n}"), vec![instance("10.0.0.1", 80), other]);
         }
-        let mut heard = read(config(&[&fake]));
-        heard.list().await;
+        let mut reading = read(config(&[&fake]));
+        reading.list().await;
         // Who applies the threshold differs, and is told; with all healthy it means nothing.
         let plain = |s: &Arc<Service>| Service { protect_threshold: None, ..(**s).clone() };
-        seen.push(heard.lists.values().flatten().map(plain).collect::<Vec<_>>());
+        seen.push(reading.lists.values().flatten().map(plain).collect::<Vec<_>>());
     }
     assert_eq!(seen[0].len(), 5);
     assert!(seen.iter().all(|other| *other == seen[0]), "{seen:#?}");
@@ -283,14 +283,14 @@ async fn a_bulk_list_that_is_taken_away_is_replaced_by_single_reading() {
     let fake = with_orders(Generation::V2).await;
     let other = FakeService { instances: vec![instance("10.0.0.2", 80)], ..Default::default() };
     fake.model().services().insert(key("public", "shop", "carts"), other);
-    let mut heard = read(config(&[&fake]));
-    heard.list().await;
+    let mut reading = read(config(&[&fake]));
+    reading.list().await;
     fake.model().faults.push(("/v1/ns/catalog".into(), Fault::Status(403, "")));
     // No group can be listed any more, but those that were seen are asked for by name.
-    heard.until("the other scopes", |h| h.scopes == ["public/DEFAULT_GROUP", "public/shop"]).await;
+    reading.until("the other scopes", |h| h.scopes == ["public/DEFAULT_GROUP", "public/shop"]).await;
     let groups: Vec<String> = ["public/DEFAULT_GROUP", "public/shop"]
         .iter()
-        .flat_map(|scope| heard.lists[*scope].iter().map(|s| format!("{}/{}", s.id.group, s.id.name)))
+        .flat_map(|scope| reading.lists[*scope].iter().map(|s| format!("{}/{}", s.id.group, s.id.name)))
         .collect();
     assert_eq!(groups, ["DEFAULT_GROUP/orders", "shop/carts"]);
 }
@@ -298,27 +298,27 @@ async fn a_bulk_list_that_is_taken_away_is_replaced_by_single_reading() {
 #[tokio::test]
 async fn an_upgrade_from_2_to_3_is_noticed() {
     let fake = with_orders(Generation::V2).await;
-    let mut heard = read(config(&[&fake]));
-    heard.list().await;
+    let mut reading = read(config(&[&fake]));
+    reading.list().await;
     fake.model().services();
     fake.model().generation = Generation::V3;
-    heard.failure().await;
-    heard.list().await;
+    reading.failure().await;
+    reading.list().await;
     assert!(fake.model().asked("/v3/admin/ns/service/list") > 0);
 }
 
 #[tokio::test]
 async fn a_server_that_asks_to_be_left_alone_is() {
     let fake = with_orders(Generation::V2).await;
-    let mut heard = read(config(&[&fake]));
-    heard.list().await;
+    let mut reading = read(config(&[&fake]));
+    reading.list().await;
     fake.model().faults.push(("catalog".into(), Fault::Busy("2")));
-    let failure = heard.failure().await;
+    let failure = reading.failure().await;
     assert!(failure.contains("429"), "{failure}");
     fake.model().faults.clear();
-    let waited = heard
+    let waited = reading
         .until("a list", {
-            let n = heard.listed;
+            let n = reading.listed;
             move |h| h.listed > n
         })
         .await;
@@ -332,15 +332,15 @@ async fn one_service_that_fails_among_many_is_told_apart() {
         fake.model().put(&format!("svc-{n:03}"), vec![instance("10.0.0.1", 8080)]);
     }
     fake.model().faults.push(("serviceName=svc-077".into(), Fault::Status(500, "boom")));
-    let mut heard = read(config(&[&fake]));
-    heard.list().await;
-    assert_eq!(heard.endpoints().len(), 199);
-    let unreadable = &heard.unreadable["public/DEFAULT_GROUP"];
+    let mut reading = read(config(&[&fake]));
+    reading.list().await;
+    assert_eq!(reading.endpoints().len(), 199);
+    let unreadable = &reading.unreadable["public/DEFAULT_GROUP"];
     assert_eq!(unreadable.len(), 1);
     assert_eq!(&*unreadable[0].0.name, "svc-077");
     assert!(unreadable[0].1.contains("boom"), "{}", unreadable[0].1);
     fake.model().faults = vec![("instance/list".into(), Fault::Status(500, "boom"))];
-    let failure = heard.failure().await;
+    let failure = reading.failure().await;
     assert!(failure.contains("none of the 200 services"), "{failure}");
 }
 
@@ -352,9 +352,9 @@ async fn a_service_that_moves_between_pages_is_neither_lost_nor_doubled() {
             fake.model().put(&format!("svc-{n:02}"), vec![instance("10.0.0.1", 8080)]);
         }
         fake.model().moves = 1;
-        let mut heard = read(Config { page_size: 10, ..config(&[&fake]) });
-        heard.list().await;
-        let names: Vec<String> = heard.lists.values().flatten().map(|s| s.id.name.to_string()).collect();
+        let mut reading = read(Config { page_size: 10, ..config(&[&fake]) });
+        reading.list().await;
+        let names: Vec<String> = reading.lists.values().flatten().map(|s| s.id.name.to_string()).collect();
         assert_eq!(names, (0..25).map(|n| format!("svc-{n:02}")).collect::<Vec<_>>(), "{generation:?}");
     }
 }
@@ -381,11 +381,11 @@ async fn bad_entries_are_left_out_with_a_note_and_neighbours_serve() {
         ];
         fake.model().put("orders", instances);
         fake.model().put("neighbour", vec![instance("10.0.0.9", 8080)]);
-        let mut heard = read(config(&[&fake]));
-        heard.list().await;
+        let mut reading = read(config(&[&fake]));
+        reading.list().await;
         let expected: &[&str] = &["10.0.0.1:8080", "10.0.0.1:8080", "10.0.0.6:8080", "10.0.0.7:8080"];
-        assert_eq!(heard.endpoints(), endpoints(&[("neighbour", &["10.0.0.9:8080"]), ("orders", expected)]));
-        let notes = &heard.service("orders").unwrap().notes;
+        assert_eq!(reading.endpoints(), endpoints(&[("neighbour", &["10.0.0.9:8080"]), ("orders", expected)]));
+        let notes = &reading.service("orders").unwrap().notes;
         assert!(notes.iter().all(|n: &Note| n.reason == Reason::EntryInvalid), "{notes:#?}");
         let subjects: Vec<&str> = notes.iter().map(|n| &*n.subject).collect();
         assert_eq!(subjects[..4], ["10.0.0.256:8080", "10.0.0.2:70000", "10.0.0.3:8080", "10.0.0.7:8080"]);
@@ -401,15 +401,15 @@ async fn namespaces_are_found_by_id_and_name_and_a_missing_one_fails_alone() {
         let named = FakeService { instances: vec![instance("10.0.1.1", 80)], ..Default::default() };
         fake.model().services().insert(key("id-1", "g", "staged"), named);
         let names = ["staging", "public", "nowhere"].map(Into::into).to_vec();
-        let mut heard = read(Config { namespaces: Namespaces::Named(names), ..config(&[&fake]) });
-        heard.until("all", |h| h.lists.len() == 2 && h.errors.len() == 1).await;
-        assert_eq!(heard.scopes, ["id-1", "nowhere", "public"]);
-        assert!(heard.errors["nowhere"].contains("id-1 (staging)"), "{:?}", heard.errors);
-        assert_eq!(heard.service("staged").unwrap().id.to_string(), "r/id-1/g/staged");
+        let mut reading = read(Config { namespaces: Namespaces::Named(names), ..config(&[&fake]) });
+        reading.until("all", |h| h.lists.len() == 2 && h.errors.len() == 1).await;
+        assert_eq!(reading.scopes, ["id-1", "nowhere", "public"]);
+        assert!(reading.errors["nowhere"].contains("id-1 (staging)"), "{:?}", reading.errors);
+        assert_eq!(reading.service("staged").unwrap().id.to_string(), "r/id-1/g/staged");
         // One namespace that fails touches no other.
         fake.model().faults.push(("namespaceId=id-1".into(), Fault::Status(500, "")));
-        let lists = heard.listed;
-        heard.until("the failure", |h| h.errors.contains_key("id-1") && h.listed > lists + 1).await;
+        let lists = reading.listed;
+        reading.until("the failure", |h| h.errors.contains_key("id-1") && h.listed > lists + 1).await;
         fake.model().faults.clear();
         let mut all = read(Config { namespaces: Namespaces::All, ..config(&[&fake]) });
         all.until("the scopes", |h| !h.scopes.is_empty()).await;
@@ -423,7 +423,7 @@ async fn groups_are_all_or_those_that_match() {
     for (group, name) in [("shop-eu", "a"), ("shop-us", "b"), ("lab", "c")] {
         fake.model().services().insert(key("public", group, name), FakeService::default());
     }
-    let names = |heard: &Heard| heard.endpoints().into_keys().collect::<Vec<_>>();
+    let names = |reading: &Reading| reading.endpoints().into_keys().collect::<Vec<_>>();
     let mut all = read(config(&[&fake]));
     assert_eq!(names(all.list().await), ["a", "b", "c", "orders"]);
     let mut some = read(Config { groups: vec!["shop-*".into()], ..config(&[&fake]) });
@@ -445,15 +445,15 @@ async fn groups_are_all_or_those_that_match() {
 #[tokio::test]
 async fn the_next_server_answers_when_one_is_lost() {
     let (first, second) = (with_orders(Generation::V2).await, with_orders(Generation::V2).await);
-    let mut heard = read(config(&[&first, &second]));
-    heard.list().await;
+    let mut reading = read(config(&[&first, &second]));
+    reading.list().await;
     assert_eq!(second.model().log.len(), 0);
     first.model().faults.push(("/".into(), Fault::Status(503, "")));
-    heard.list().await;
-    heard.list().await;
-    assert_eq!(heard.failed, 0);
+    reading.list().await;
+    reading.list().await;
+    assert_eq!(reading.failed, 0);
     let asked = first.model().log.len();
-    heard.round().await;
+    reading.round().await;
     assert_eq!(first.model().log.len(), asked, "the good one is kept");
 }
 
@@ -461,13 +461,13 @@ async fn the_next_server_answers_when_one_is_lost() {
 async fn a_server_that_comes_late_is_read_then() {
     let address = FakeNacos::start(Generation::V2).await.address;
     let servers = vec![Config::server(&format!("http://{address}")).unwrap()];
-    let mut heard = read(Config { mode: Mode::Poll, period: Config::MIN_PERIOD, ..Config::new(servers) });
-    let failure = heard.failure().await;
+    let mut reading = read(Config { mode: Mode::Poll, period: Config::MIN_PERIOD, ..Config::new(servers) });
+    let failure = reading.failure().await;
     assert!(failure.contains("cannot reach"), "{failure}");
     let fake = FakeNacos::start_on(address, Generation::V2).await;
     fake.model().put("orders", vec![]);
-    heard.list().await;
-    assert_eq!(heard.endpoints(), endpoints(&[("orders", &[])]));
+    reading.list().await;
+    assert_eq!(reading.endpoints(), endpoints(&[("orders", &[])]));
 }
 
 fn with_login(fake: &FakeNacos, password: &str) -> Config {
@@ -483,9 +483,9 @@ async fn one_login_serves_all_requests() {
             fake.model().put(&format!("svc-{n}"), vec![instance("10.0.0.1", 8080)]);
         }
         fake.model().login = Some(("reader".into(), "right".into(), 18_000));
-        let mut heard = read(with_login(&fake, "right"));
-        heard.list().await;
-        assert_eq!(heard.endpoints().len(), 50, "{generation:?}");
+        let mut reading = read(with_login(&fake, "right"));
+        reading.list().await;
+        assert_eq!(reading.endpoints().len(), 50, "{generation:?}");
         let logins = fake.model().log.iter().filter(|l| l.starts_with("POST") && l.ends_with("/login")).count();
         assert!(logins <= 2, "{generation:?}: {logins} logins");
         assert_eq!(fake.model().asked("right"), 0, "no password in an address");
@@ -497,9 +497,9 @@ async fn one_login_serves_all_requests() {
 async fn a_token_is_renewed_before_it_ends() {
     let fake = with_orders(Generation::V2).await;
     fake.model().login = Some(("reader".into(), "right".into(), 1));
-    let mut heard = read(with_login(&fake, "right"));
-    heard.until("a second login", |_| fake.model().asked("/v1/auth/login") >= 2).await;
-    assert_eq!(heard.failed, 0);
+    let mut reading = read(with_login(&fake, "right"));
+    reading.until("a second login", |_| fake.model().asked("/v1/auth/login") >= 2).await;
+    assert_eq!(reading.failed, 0);
 }
 
 #[tokio::test]
@@ -507,16 +507,16 @@ async fn a_wrong_password_makes_no_storm_and_is_in_no_error() {
     for generation in [Generation::V2, Generation::V3] {
         let fake = with_orders(generation).await;
         fake.model().login = Some(("reader".into(), "right".into(), 18_000));
-        let mut heard = read(with_login(&fake, "s3cret"));
-        let failure = heard.failure().await;
+        let mut reading = read(with_login(&fake, "s3cret"));
+        let failure = reading.failure().await;
         assert!(failure.contains("cannot log in as reader") && !failure.contains("s3cret"), "{failure}");
-        let first = heard.errors[""].clone();
+        let first = reading.errors[""].clone();
         for _ in 0..4 {
-            heard.failure().await;
+            reading.failure().await;
         }
         let logins = fake.model().log.iter().filter(|l| l.starts_with("POST")).count();
         assert!(logins <= 4, "{generation:?}: {logins} attempts in 5 rounds");
-        assert_eq!(heard.errors[""], first, "waiting for the next attempt is no news");
+        assert_eq!(reading.errors[""], first, "waiting for the next attempt is no news");
     }
 }
 
@@ -527,9 +527,9 @@ async fn a_login_goes_to_the_next_server_when_one_is_lost() {
         second.model().login = Some(("reader".into(), "right".into(), 18_000));
         first.model().faults.push(("/".into(), fault));
         let both = Config { servers: config(&[&first, &second]).servers, ..with_login(&first, "right") };
-        let mut heard = read(both);
-        heard.list().await;
-        assert_eq!((heard.failed, heard.endpoints().len()), (0, 1));
+        let mut reading = read(both);
+        reading.list().await;
+        assert_eq!((reading.failed, reading.endpoints().len()), (0, 1));
     }
 }
 

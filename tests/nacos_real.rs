@@ -9,39 +9,39 @@ use portolan::registry::{
 };
 use portolan::util::secret::Secret;
 use std::{collections::BTreeMap, time::Duration};
-use support::{heard::Heard, nacos::Nacos};
+use support::{nacos::Nacos, reading::Reading};
 
 fn config(server: &Nacos) -> Config {
     Config { mode: Mode::Poll, period: Config::MIN_PERIOD, ..Config::new(vec![Config::server(&server.url()).unwrap()]) }
 }
 
-fn read(config: Config) -> Heard {
-    Heard::new(Kind::Nacos(config))
+fn read(config: Config) -> Reading {
+    Reading::new(Kind::Nacos(config))
 }
 
 /// Everything that a reader is to see of a change, by one interface.
 async fn follow(server: &Nacos, scope: &str) {
-    let mut heard = read(config(server));
-    heard.list().await;
-    assert_eq!(heard.scopes, [scope]);
-    let weight = |h: &Heard| h.service("orders").and_then(|s| s.endpoints.first().map(|e| e.weight.get()));
-    let version = |h: &Heard| {
+    let mut reading = read(config(server));
+    reading.list().await;
+    assert_eq!(reading.scopes, [scope]);
+    let weight = |h: &Reading| h.service("orders").and_then(|s| s.endpoints.first().map(|e| e.weight.get()));
+    let version = |h: &Reading| {
         let service = h.service("orders")?;
         service.endpoints.first()?.labels.get("version").map(ToString::to_string)
     };
-    let enabled = |h: &Heard| h.service("orders").and_then(|s| s.endpoints.first().map(|e| e.enabled));
+    let enabled = |h: &Reading| h.service("orders").and_then(|s| s.endpoints.first().map(|e| e.enabled));
     server.register("orders", "10.0.0.1:8080", "weight=1.5&metadata={\"version\":\"v1\"}").await;
-    heard.until("the instance", |h| weight(h) == Some(1.5) && version(h).as_deref() == Some("v1")).await;
+    reading.until("the instance", |h| weight(h) == Some(1.5) && version(h).as_deref() == Some("v1")).await;
     server.register("orders", "10.0.0.1:8080", "weight=0.5&metadata={\"version\":\"v1\"}").await;
-    heard.until("the weight", |h| weight(h) == Some(0.5)).await;
+    reading.until("the weight", |h| weight(h) == Some(0.5)).await;
     server.register("orders", "10.0.0.1:8080", "weight=0.5&metadata={\"version\":\"v2\"}").await;
-    heard.until("the metadata", |h| version(h).as_deref() == Some("v2")).await;
+    reading.until("the metadata", |h| version(h).as_deref() == Some("v2")).await;
     server.register("orders", "10.0.0.1:8080", "weight=0.5&enabled=false").await;
     // The lists of single services leave disabled instances out.
-    heard.until("it to be disabled", |h| matches!(enabled(h), None | Some(false))).await;
+    reading.until("it to be disabled", |h| matches!(enabled(h), None | Some(false))).await;
     server.deregister("orders", "10.0.0.1:8080", "").await;
-    heard.until("it to be gone", |h| h.service("orders").is_none_or(|s| s.endpoints.is_empty())).await;
-    assert_eq!(heard.failed, 0);
+    reading.until("it to be gone", |h| h.service("orders").is_none_or(|s| s.endpoints.is_empty())).await;
+    assert_eq!(reading.failed, 0);
 }
 
 /// Namespaces by name, groups, and what a restart without data looks like.
@@ -50,10 +50,10 @@ async fn namespaces_groups_and_restart(server: &mut Nacos) {
     server.register("staged", "10.0.1.1:80", "namespaceId=ns-1&groupName=shop").await;
     server.register("kept", "10.0.0.2:80", "").await;
     let names = vec!["staging".into(), "public".into()];
-    let mut heard = read(Config { namespaces: Namespaces::Named(names), ..config(server) });
-    heard.until("both", |h| h.service("staged").is_some() && h.service("kept").is_some()).await;
-    assert_eq!(heard.scopes, ["ns-1", "public"]);
-    assert_eq!(heard.service("staged").unwrap().id.to_string(), "r/ns-1/shop/staged");
+    let mut reading = read(Config { namespaces: Namespaces::Named(names), ..config(server) });
+    reading.until("both", |h| h.service("staged").is_some() && h.service("kept").is_some()).await;
+    assert_eq!(reading.scopes, ["ns-1", "public"]);
+    assert_eq!(reading.service("staged").unwrap().id.to_string(), "r/ns-1/shop/staged");
     let mut public = read(config(server));
     public.list().await;
     server.restart_empty().await;
@@ -110,13 +110,13 @@ async fn thresholds_and_true_health_are_read_from_both_generations() {
         server.register("mixed", &own, "ephemeral=false").await;
         server.register("mixed", "127.0.0.1:9", "ephemeral=false").await;
         server.protect("DEFAULT_GROUP", "mixed", 0.6).await;
-        let mut heard = read(config(&server));
-        let state = |h: &Heard| {
+        let mut reading = read(config(&server));
+        let state = |h: &Reading| {
             let service = h.service("mixed")?;
             let healthy = service.endpoints.iter().filter(|e| e.health.serves()).count();
             Some((service.protect_threshold?.get(), healthy, service.protected))
         };
-        tokio::time::timeout(Duration::from_secs(60), heard.until(name, |h| state(h) == Some((0.6, 1, false))))
+        tokio::time::timeout(Duration::from_secs(60), reading.until(name, |h| state(h) == Some((0.6, 1, false))))
             .await
             .unwrap();
     }

@@ -19,7 +19,7 @@ use std::{
 };
 use support::{
     fake_nacos::{FakeNacos, FakeService, Fault, Generation, instance, key},
-    heard::Heard,
+    reading::Reading,
 };
 use tokio::net::TcpListener;
 
@@ -28,8 +28,8 @@ fn config(servers: &[&FakeNacos]) -> Config {
     Config { mode: Mode::Poll, period: Config::MIN_PERIOD, ..Config::new(servers) }
 }
 
-fn read(config: Config) -> Heard {
-    Heard::new(Kind::Nacos(config))
+fn read(config: Config) -> Reading {
+    Reading::new(Kind::Nacos(config))
 }
 
 async fn with_orders() -> FakeNacos {
@@ -53,27 +53,27 @@ async fn an_address_server_names_the_servers() {
     let lines = Arc::new(Mutex::new("<html>Sign in</html>".to_owned()));
     let address = format!("http://{}/nacos/serverlist", address_server(lines.clone()).await);
     let named = Config { address_server: Some(address.parse().unwrap()), ..config(&[]) };
-    let mut heard = read(named);
-    let failure = heard.failure().await;
+    let mut reading = read(named);
+    let failure = reading.failure().await;
     assert!(failure.contains("is no list of servers: \"<html>Sign in</html>\""), "{failure}");
     *lines.lock().unwrap() = String::new();
-    heard.failure().await;
+    reading.failure().await;
     *lines.lock().unwrap() = format!("127.0.0.1:1\n\n {} \n", fake.address);
-    heard.list().await;
-    assert_eq!(heard.endpoints().len(), 1);
+    reading.list().await;
+    assert_eq!(reading.endpoints().len(), 1);
 }
 
 #[tokio::test]
 async fn requests_are_signed_and_errors_do_not_show_it() {
     let fake = with_orders().await;
     let access_key = AccessKey { access_key: "my-key".into(), secret_key: Secret::new("s3cr3t") };
-    let mut heard = read(Config { access_key: Some(access_key), ..config(&[&fake]) });
-    heard.list().await;
+    let mut reading = read(Config { access_key: Some(access_key), ..config(&[&fake]) });
+    reading.list().await;
     let log = fake.model().log.clone();
     assert!(log.iter().all(|line| line.contains("ak=my-key&data=") && line.contains("&signature=")), "{log:#?}");
     assert!(log.iter().all(|line| !line.contains("s3cr3t")), "{log:#?}");
     fake.model().faults.push(("/".into(), Fault::Status(403, "")));
-    let failure = heard.failure().await;
+    let failure = reading.failure().await;
     assert!(failure.contains("403") && !failure.contains("signature="), "{failure}");
     // What has been signed for one service is what Nacos' own client signs.
     let asked = log.iter().find(|line| line.contains("serviceName=orders")).unwrap();
@@ -107,37 +107,37 @@ async fn namespaces_are_meant_by_pattern_and_followed_as_they_come_and_go() {
     let named = |id: &str, name: &str| (id.to_owned(), name.to_owned());
     fake.model().namespaces.extend([named("id-1", "team-a"), named("id-2", "lab")]);
     let namespaces = Namespaces::Named(vec!["team-*".into()]);
-    let mut heard = read(Config { namespaces, ..config(&[&fake]) });
-    heard.list().await;
-    assert_eq!(heard.scopes, ["id-1"]);
+    let mut reading = read(Config { namespaces, ..config(&[&fake]) });
+    reading.list().await;
+    assert_eq!(reading.scopes, ["id-1"]);
     let service = FakeService { instances: vec![instance("10.0.1.1", 80)], ..Default::default() };
     fake.model().services().insert(key("id-3", "g", "late"), service);
     fake.model().namespaces.push(named("id-3", "team-b"));
-    heard.until("the namespace that came", |h| h.service("late").is_some()).await;
-    assert_eq!(heard.scopes, ["id-1", "id-3"]);
+    reading.until("the namespace that came", |h| h.service("late").is_some()).await;
+    assert_eq!(reading.scopes, ["id-1", "id-3"]);
     fake.model().namespaces.retain(|(id, _)| id != "id-1");
     fake.model().services();
-    heard.until("the namespace that went", |h| h.scopes == ["id-3"]).await;
-    assert_eq!(heard.failed, 0);
+    reading.until("the namespace that went", |h| h.scopes == ["id-3"]).await;
+    assert_eq!(reading.failed, 0);
 }
 
 #[tokio::test]
 async fn without_push_the_services_are_polled() {
     let fake = with_orders().await;
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let mut heard = read(Config { mode: Mode::Auto, grpc_port: Some(closed), ..config(&[&fake]) });
-    heard.list().await;
+    let mut reading = read(Config { mode: Mode::Auto, grpc_port: Some(closed), ..config(&[&fake]) });
+    reading.list().await;
     fake.model().put("late", vec![]);
-    heard.until("the change", |h| h.service("late").is_some()).await;
-    assert_eq!(heard.failed, 0);
+    reading.until("the change", |h| h.service("late").is_some()).await;
+    assert_eq!(reading.failed, 0);
     // Who has asked for push is told that there is none; what is there is served.
     let push = Config { mode: Mode::Push, grpc_port: Some(closed), ..config(&[&fake]) };
-    let mut heard = read(Config { resync: Duration::from_secs(1), ..push });
-    heard.list().await;
-    let failure = heard.failure().await;
+    let mut reading = read(Config { resync: Duration::from_secs(1), ..push });
+    reading.list().await;
+    let failure = reading.failure().await;
     assert!(failure.contains("nothing is pushed") && failure.contains("cannot reach"), "{failure}");
-    heard.list().await;
-    assert_eq!(heard.endpoints().len(), 2);
+    reading.list().await;
+    assert_eq!(reading.endpoints().len(), 2);
 }
 
 #[tokio::test]
@@ -149,9 +149,9 @@ async fn what_registers_to_call_others_is_no_service() {
         let mut bridged = instance("10.0.0.2", 80);
         bridged["metadata"] = serde_json::json!({"register-resource": "mcp-bridge"});
         fake.model().put("mixed", vec![bridged, instance("10.0.0.3", 80)]);
-        let mut heard = read(config(&[&fake]));
-        heard.list().await;
-        let shown: Vec<(String, Vec<String>)> = heard.endpoints().into_iter().collect();
+        let mut reading = read(config(&[&fake]));
+        reading.list().await;
+        let shown: Vec<(String, Vec<String>)> = reading.endpoints().into_iter().collect();
         let expected = [("mixed", "10.0.0.3:80"), ("providers:com.acme.Pay:1.0:", "10.0.0.1:20880")];
         assert_eq!(
             shown,
@@ -166,13 +166,13 @@ async fn a_restart_that_forgets_all_tokens_costs_one_login_and_no_service() {
     let fake = with_orders().await;
     fake.model().login = Some(("reader".into(), "right".into(), 18_000));
     let login = Login { username: "reader".into(), password: Secret::new("right") };
-    let mut heard = read(Config { login: Some(login), ..config(&[&fake]) });
-    heard.list().await;
+    let mut reading = read(Config { login: Some(login), ..config(&[&fake]) });
+    reading.list().await;
     fake.model().token = "of-another-key".into();
-    heard.failure().await;
-    let listed = heard.listed;
-    heard.until("a list by another token", |h| h.listed > listed).await;
-    assert_eq!(heard.endpoints().len(), 1);
+    reading.failure().await;
+    let listed = reading.listed;
+    reading.until("a list by another token", |h| h.listed > listed).await;
+    assert_eq!(reading.endpoints().len(), 1);
     let logins = fake.model().log.iter().filter(|line| line.starts_with("POST")).count();
     assert!(logins <= 4, "{logins} attempts");
 }
@@ -185,31 +185,31 @@ async fn a_service_may_have_thousands_of_instances_and_any_name() {
         fake.model().put("huge", (0..5000).map(|n| instance(&address(n), 80)).collect());
         let odd = "a&b=c d%2F+ü?#@@x";
         fake.model().put(odd, vec![instance("10.0.0.1", 80)]);
-        let mut heard = read(config(&[&fake]));
-        heard.list().await;
-        let counts: Vec<usize> = heard.endpoints().values().map(Vec::len).collect();
+        let mut reading = read(config(&[&fake]));
+        reading.list().await;
+        let counts: Vec<usize> = reading.endpoints().values().map(Vec::len).collect();
         assert_eq!(counts.iter().max(), Some(&5000), "{generation:?}");
-        assert_eq!(counts.len(), 2, "{generation:?}: {:?}", heard.endpoints().keys());
+        assert_eq!(counts.len(), 2, "{generation:?}: {:?}", reading.endpoints().keys());
     }
 }
 
 /// The names in the lists of the scopes that are named: what the catalog does not let go.
-fn held(heard: &Heard) -> BTreeSet<&str> {
-    let lists = heard.scopes.iter().filter_map(|scope| heard.lists.get(scope));
+fn held(reading: &Reading) -> BTreeSet<&str> {
+    let lists = reading.scopes.iter().filter_map(|scope| reading.lists.get(scope));
     lists.flatten().map(|service| &*service.id.name).collect()
 }
 
 /// Waits until it is read by these scopes alone; all the time all services are held.
-async fn hand_over(heard: &mut Heard, scopes: &[&str], services: &[&str]) {
+async fn hand_over(reading: &mut Reading, scopes: &[&str], services: &[&str]) {
     let all: BTreeSet<&str> = services.iter().copied().collect();
-    assert_eq!(held(heard), all);
-    let whole = |h: &Heard| {
+    assert_eq!(held(reading), all);
+    let whole = |h: &Reading| {
         assert_eq!(held(h), all, "{:?}", h.scopes);
         h.scopes == scopes && scopes.iter().all(|scope| h.lists.contains_key(*scope))
     };
-    heard.until(&format!("{scopes:?}"), whole).await;
-    let listed = heard.listed;
-    heard.until("more lists", |h| whole(h) && h.listed > listed + scopes.len()).await;
+    reading.until(&format!("{scopes:?}"), whole).await;
+    let listed = reading.listed;
+    reading.until("more lists", |h| whole(h) && h.listed > listed + scopes.len()).await;
 }
 
 fn in_group(fake: &FakeNacos, group: &str, name: &str) {
@@ -227,16 +227,16 @@ async fn a_better_interface_is_found_later_and_no_service_is_missed_meanwhile() 
         in_group(&fake, "shop", "carts");
         let groups = vec!["shop".into(), "DEFAULT_GROUP".into()];
         let resync = Duration::from_secs(1);
-        let mut heard = read(Config { groups, resync, ..config(&[&fake]) });
-        heard.until("both groups", |h| h.lists.len() == 2).await;
+        let mut reading = read(Config { groups, resync, ..config(&[&fake]) });
+        reading.until("both groups", |h| h.lists.len() == 2).await;
         fake.model().services();
         fake.model().generation = better;
-        hand_over(&mut heard, &["public"], &["carts", "orders"]).await;
+        hand_over(&mut reading, &["public"], &["carts", "orders"]).await;
         // And down again, as soon as it is refused.
         fake.model().services();
         fake.model().generation = worse;
-        hand_over(&mut heard, &["public/DEFAULT_GROUP", "public/shop"], &["carts", "orders"]).await;
-        assert_eq!(heard.removed, [""; 0]);
+        hand_over(&mut reading, &["public/DEFAULT_GROUP", "public/shop"], &["carts", "orders"]).await;
+        assert_eq!(reading.removed, [""; 0]);
     }
 }
 
@@ -245,22 +245,22 @@ async fn an_interface_that_is_refused_for_a_moment_is_the_one_that_is_used() {
     let fake = FakeNacos::start(Generation::V2).await;
     fake.model().put("orders", vec![instance("10.0.0.1", 8080)]);
     fake.model().faults.push(("/v1/ns/catalog/services".into(), Fault::Once(403)));
-    let mut heard = read(config(&[&fake]));
-    heard.list().await;
-    assert_eq!(heard.scopes, ["public"]);
-    assert_eq!((heard.failed, held(&heard).len()), (0, 1), "{:?}", heard.errors);
+    let mut reading = read(config(&[&fake]));
+    reading.list().await;
+    assert_eq!(reading.scopes, ["public"]);
+    assert_eq!((reading.failed, held(&reading).len()), (0, 1), "{:?}", reading.errors);
 }
 
 #[tokio::test]
 async fn a_better_interface_is_looked_for_seldom() {
     let fake = FakeNacos::start(Generation::V3Plain).await;
-    let mut heard = read(Config { resync: Duration::from_millis(500), ..config(&[&fake]) });
+    let mut reading = read(Config { resync: Duration::from_millis(500), ..config(&[&fake]) });
     let lists = 20;
-    heard.until("many lists", |h| h.listed > lists).await;
+    reading.until("many lists", |h| h.listed > lists).await;
     // After half a second, then each time twice as late.
     let asked = fake.model().asked("/v3/admin/ns/service/list");
-    assert!((2..=8).contains(&asked), "{asked} looks in {} lists", heard.listed);
-    assert_eq!(heard.failed, 0);
+    assert!((2..=8).contains(&asked), "{asked} looks in {} lists", reading.listed);
+    assert_eq!(reading.failed, 0);
 }
 
 #[tokio::test]
@@ -269,38 +269,38 @@ async fn an_interface_that_is_better_for_one_namespace_and_bad_for_another_is_no
     fake.model().put("orders", vec![instance("10.0.0.1", 8080)]);
     let namespaces = Namespaces::Named(vec!["public".into(), "public-2".into()]);
     fake.model().faults.push(("core/namespace".into(), Fault::Status(403, "")));
-    let mut heard = read(Config { namespaces, resync: Duration::from_millis(500), ..config(&[&fake]) });
-    heard.until("both namespaces", |h| h.lists.len() == 2).await;
+    let mut reading = read(Config { namespaces, resync: Duration::from_millis(500), ..config(&[&fake]) });
+    reading.until("both namespaces", |h| h.lists.len() == 2).await;
     let list = "/v3/admin/ns/service/list?namespaceId=public&";
     let page = r#"{"code":0,"data":{"totalCount":0,"pageItems":[]}}"#;
     fake.model().faults.push((list.into(), Fault::Text(page)));
     let asked = || fake.model().asked("/v3/admin/ns/service/list?namespaceId=public-2");
     let before = asked();
-    heard.until("a look", |_| asked() > before).await;
-    let listed = heard.listed;
-    heard.until("more lists", |h| h.listed > listed + 2).await;
-    assert_eq!(heard.scopes, ["public-2/DEFAULT_GROUP", "public/DEFAULT_GROUP"]);
-    assert_eq!((heard.failed, held(&heard).len()), (0, 1), "{:?}", heard.errors);
+    reading.until("a look", |_| asked() > before).await;
+    let listed = reading.listed;
+    reading.until("more lists", |h| h.listed > listed + 2).await;
+    assert_eq!(reading.scopes, ["public-2/DEFAULT_GROUP", "public/DEFAULT_GROUP"]);
+    assert_eq!((reading.failed, held(&reading).len()), (0, 1), "{:?}", reading.errors);
 }
 
 #[tokio::test]
 async fn groups_that_a_worse_interface_cannot_read_stay_as_they_were() {
     let fake = with_orders().await;
     in_group(&fake, "shop", "carts");
-    let mut heard = read(config(&[&fake]));
-    heard.list().await;
+    let mut reading = read(config(&[&fake]));
+    reading.list().await;
     fake.model().faults.push(("/v1/ns/catalog".into(), Fault::Status(403, "")));
     fake.model().faults.push(("groupName=shop".into(), Fault::Status(403, "")));
     let scopes = ["public", "public/DEFAULT_GROUP", "public/shop"];
-    heard.until("one group", |h| h.lists.contains_key("public/DEFAULT_GROUP")).await;
-    heard.until("the failure of the other", |h| h.errors.contains_key("public/shop")).await;
-    let listed = heard.listed;
-    heard.until("more lists", |h| h.listed > listed + 2).await;
-    assert_eq!(heard.scopes, scopes);
-    assert!(heard.errors["public"].contains("403"), "who stands in is as stale: {:?}", heard.errors);
-    assert_eq!(held(&heard), ["carts", "orders"].into());
+    reading.until("one group", |h| h.lists.contains_key("public/DEFAULT_GROUP")).await;
+    reading.until("the failure of the other", |h| h.errors.contains_key("public/shop")).await;
+    let listed = reading.listed;
+    reading.until("more lists", |h| h.listed > listed + 2).await;
+    assert_eq!(reading.scopes, scopes);
+    assert!(reading.errors["public"].contains("403"), "who stands in is as stale: {:?}", reading.errors);
+    assert_eq!(held(&reading), ["carts", "orders"].into());
     fake.model().faults.truncate(1);
-    hand_over(&mut heard, &scopes[1..], &["carts", "orders"]).await;
+    hand_over(&mut reading, &scopes[1..], &["carts", "orders"]).await;
 }
 
 #[tokio::test]
@@ -309,10 +309,10 @@ async fn the_right_to_one_group_is_enough_where_it_is_named() {
         let fake = FakeNacos::start(generation).await;
         in_group(&fake, "shop", "carts");
         fake.model().faults.push(("groupName=DEFAULT_GROUP".into(), Fault::Status(403, "")));
-        let mut heard = read(Config { groups: vec!["shop".into()], ..config(&[&fake]) });
-        heard.list().await;
-        assert_eq!((heard.scopes.clone(), heard.failed), (vec!["public/shop".to_owned()], 0), "{generation:?}");
-        assert_eq!(held(&heard), ["carts"].into());
+        let mut reading = read(Config { groups: vec!["shop".into()], ..config(&[&fake]) });
+        reading.list().await;
+        assert_eq!((reading.scopes.clone(), reading.failed), (vec!["public/shop".to_owned()], 0), "{generation:?}");
+        assert_eq!(held(&reading), ["carts"].into());
     }
 }
 
@@ -320,11 +320,11 @@ async fn the_right_to_one_group_is_enough_where_it_is_named() {
 async fn patterns_of_groups_are_no_empty_list_where_groups_cannot_be_listed() {
     let fake = FakeNacos::start(Generation::V1).await;
     in_group(&fake, "shop-eu", "carts");
-    let mut heard = read(Config { groups: vec!["shop-*".into()], ..config(&[&fake]) });
-    let failure = heard.failure().await;
+    let mut reading = read(Config { groups: vec!["shop-*".into()], ..config(&[&fake]) });
+    let failure = reading.failure().await;
     assert!(failure.contains("name them in full"), "{failure}");
-    heard.failure().await;
-    assert_eq!(heard.listed, 0);
+    reading.failure().await;
+    assert_eq!(reading.listed, 0);
 }
 
 #[tokio::test]
@@ -335,27 +335,27 @@ async fn a_namespace_named_by_its_name_keeps_its_services_when_it_cannot_be_foun
         let service = FakeService { instances: vec![instance("10.0.1.1", 80)], ..Default::default() };
         fake.model().services().insert(key("id-1", "DEFAULT_GROUP", "staged"), service);
         let namespaces = Namespaces::Named(vec!["staging".into()]);
-        let mut heard = read(Config { namespaces, ..config(&[&fake]) });
-        heard.list().await;
-        let scopes = heard.scopes.clone();
+        let mut reading = read(Config { namespaces, ..config(&[&fake]) });
+        reading.list().await;
+        let scopes = reading.scopes.clone();
         fake.model().services();
         fake.model().namespaces.pop();
-        let failure = heard.failure().await;
+        let failure = reading.failure().await;
         assert!(failure.contains("namespace \"staging\" does not exist"), "{failure}");
-        heard.failure().await;
-        assert!(scopes.iter().all(|scope| heard.scopes.contains(scope)), "{scopes:?} {:?}", heard.scopes);
-        assert!(scopes.iter().all(|scope| heard.errors.contains_key(scope)), "{generation:?} {:?}", heard.errors);
-        assert_eq!(held(&heard), ["staged"].into());
+        reading.failure().await;
+        assert!(scopes.iter().all(|scope| reading.scopes.contains(scope)), "{scopes:?} {:?}", reading.scopes);
+        assert!(scopes.iter().all(|scope| reading.errors.contains_key(scope)), "{generation:?} {:?}", reading.errors);
+        assert_eq!(held(&reading), ["staged"].into());
         fake.model().services();
         fake.model().namespaces.push(("id-1".into(), "staging".into()));
         let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
-        hand_over(&mut heard, &scopes, &["staged"]).await;
+        hand_over(&mut reading, &scopes, &["staged"]).await;
         // The list is not for us any more: what the name meant is known.
         for path in ["/v1/console/namespaces", "namespace/list"] {
             fake.model().faults.push((path.into(), Fault::Status(403, "")));
         }
-        let failed = heard.failed;
-        hand_over(&mut heard, &scopes, &["staged"]).await;
-        assert_eq!(heard.failed, failed, "{:?}", heard.errors);
+        let failed = reading.failed;
+        hand_over(&mut reading, &scopes, &["staged"]).await;
+        assert_eq!(reading.failed, failed, "{:?}", reading.errors);
     }
 }

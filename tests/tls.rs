@@ -8,15 +8,15 @@ use std::path::Path;
 use support::{
     fake_eureka::{self, FakeEureka},
     fake_nacos::{FakeNacos, Generation, instance},
-    heard::Heard,
+    reading::Reading,
     tls::{ONE, OTHER, TlsFront},
 };
 
 /// The registry of this section; relative paths start in the folder.
-fn read(folder: &Path, section: &str) -> Heard {
+fn read(folder: &Path, section: &str) -> Reading {
     let text = format!("version: 1\nregistries:\n- {{ name: r, {section} }}\n");
     let loaded = config::parse("c.yaml", text.as_bytes(), &Resolver::new(folder)).unwrap();
-    Heard::new(loaded.config.registries.into_iter().next().unwrap().kind)
+    Reading::new(loaded.config.registries.into_iter().next().unwrap().kind)
 }
 
 /// A server with one service, as a section without `tls`.
@@ -35,8 +35,8 @@ async fn servers_are_trusted_by_an_authority_of_ones_own() {
     let (folder, fake) = (tempfile::tempdir().unwrap(), nacos().await);
     ONE.write(folder.path());
     let front = TlsFront::start(&ONE, None, fake.address).await;
-    let mut heard = read(folder.path(), &section(&front, "ca: ca.pem"));
-    assert_eq!(heard.list().await.endpoints().len(), 1);
+    let mut reading = read(folder.path(), &section(&front, "ca: ca.pem"));
+    assert_eq!(reading.list().await.endpoints().len(), 1);
     let failure = read(folder.path(), &section(&front, "")).failure().await;
     assert!(failure.contains("cannot reach https://localhost") && failure.contains("UnknownIssuer"), "{failure}");
     let by_address = section(&front, "ca: ca.pem").replace("localhost", "127.0.0.1");
@@ -66,10 +66,10 @@ async fn eureka_is_read_so_as_well() {
     ONE.write(folder.path());
     let front = TlsFront::start(&ONE, Some(&ONE), fake.address).await;
     let with = section(&front, "ca: ca.pem, cert: client.pem, key: client.key").replace("nacos:", "eureka:");
-    let mut heard = read(folder.path(), &with);
-    assert_eq!(heard.list().await.endpoints().len(), 1);
-    heard.round().await;
-    assert_eq!(heard.failed, 0);
+    let mut reading = read(folder.path(), &with);
+    assert_eq!(reading.list().await.endpoints().len(), 1);
+    reading.round().await;
+    assert_eq!(reading.failed, 0);
     let without = section(&front, "").replace("nacos:", "eureka:");
     let failure = read(folder.path(), &without).failure().await;
     assert!(failure.contains("cannot reach https://localhost"), "{failure}");

@@ -37,9 +37,9 @@ fn hears(world: &World, manifests: Readiness, changes: impl IntoIterator<Item = 
 }
 
 /// One that serves manifests, of which so much was heard, and two entries of services.
-async fn of(heard: Readiness, changes: impl IntoIterator<Item = Change>) -> World {
+async fn of(reading: Readiness, changes: impl IntoIterator<Item = Change>) -> World {
     let world = world(&[("ns/a", "1"), ("ns/b", "1")]).await;
-    hears(&world, heard, changes);
+    hears(&world, reading, changes);
     world
 }
 

@@ -3,8 +3,8 @@
 use crate::{
     NEVER, READER, persistent, readers,
     support::{
-        heard::Heard,
         nacos::{Nacos, escaped},
+        reading::Reading,
     },
     weight,
 };
@@ -64,22 +64,22 @@ pub async fn any_name_and_metadata_that_nacos_takes(nacos: &Nacos, script: &str)
     for (user, path) in [(READER, bulk), (("odd", "odd"), single)] {
         let odd = |config| Config { groups: vec!["odd".into()], ..config };
         let mut readers = readers(nacos, user, odd).await;
-        for (heard, proxy) in &mut readers {
-            let all = |h: &Heard| names.iter().all(|name| weight(h, name) == Some(1.0));
-            heard.until("all names", all).await;
-            let shown: BTreeSet<&str> = heard.lists.values().flatten().map(|s| &*s.id.name).collect();
+        for (reading, proxy) in &mut readers {
+            let all = |h: &Reading| names.iter().all(|name| weight(h, name) == Some(1.0));
+            reading.until("all names", all).await;
+            let shown: BTreeSet<&str> = reading.lists.values().flatten().map(|s| &*s.id.name).collect();
             assert_eq!(shown, expected);
             assert!(proxy.asked().iter().any(|line| line.contains(path)), "{path}: {:#?}", proxy.asked());
-            let labels = &heard.service("a&b").unwrap().endpoints[0].labels;
+            let labels = &reading.service("a&b").unwrap().endpoints[0].labels;
             let said: serde_json::Value = serde_json::from_str(metadata).unwrap();
             for (key, value) in said.as_object().unwrap() {
                 assert_eq!(labels.get(&**key).map(|v| &**v), value.as_str(), "{key:?} of {labels:?}");
             }
-            assert_eq!(heard.failed, 0, "{:?}", heard.errors);
+            assert_eq!(reading.failed, 0, "{:?}", reading.errors);
         }
         register(2).await;
-        for (heard, _) in &mut readers {
-            heard.until("all changes", |h| names.iter().all(|name| weight(h, name) == Some(2.0))).await;
+        for (reading, _) in &mut readers {
+            reading.until("all changes", |h| names.iter().all(|name| weight(h, name) == Some(2.0))).await;
         }
         register(1).await;
     }
@@ -89,8 +89,8 @@ pub async fn any_name_and_metadata_that_nacos_takes(nacos: &Nacos, script: &str)
 pub async fn a_name_with_a_group_before_it(nacos: &Nacos, script: &str) {
     nacos.register("a@@b", "10.0.0.1:80", &format!("groupName=ats&{}", persistent(1))).await;
     let (group, name) = if script == "nacos2" { ("a", "b") } else { ("ats", "a@@b") };
-    for (mut heard, _) in readers(nacos, READER, |config| Config { groups: vec![group.into()], ..config }).await {
-        heard.until(name, |h| weight(h, name) == Some(1.0)).await;
+    for (mut reading, _) in readers(nacos, READER, |config| Config { groups: vec![group.into()], ..config }).await {
+        reading.until(name, |h| weight(h, name) == Some(1.0)).await;
     }
 }
 
@@ -107,17 +107,17 @@ pub async fn five_thousand_instances(nacos: &Nacos) {
     println!("{INSTANCES} instances registered in {:.1?}", started.elapsed());
     let huge = |config| Config { groups: vec!["huge".into()], resync: NEVER, ..config };
     let mut readers = readers(nacos, READER, huge).await;
-    for (heard, _) in &mut readers {
-        let all = |h: &Heard| h.service("huge").is_some_and(|s| s.endpoints.len() == INSTANCES as usize);
-        heard.until("all instances", all).await;
-        heard.round().await;
+    for (reading, _) in &mut readers {
+        let all = |h: &Reading| h.service("huge").is_some_and(|s| s.endpoints.len() == INSTANCES as usize);
+        reading.until("all instances", all).await;
+        reading.round().await;
     }
     register(7, 3).await;
-    for (heard, _) in &mut readers {
-        let heavy = |h: &Heard| h.service("huge").is_some_and(|s| s.endpoints.iter().any(|e| e.weight.get() == 3.0));
-        let took = heard.until("one weight of many", heavy).await;
-        let endpoints = heard.service("huge").unwrap().endpoints.len();
+    for (reading, _) in &mut readers {
+        let heavy = |h: &Reading| h.service("huge").is_some_and(|s| s.endpoints.iter().any(|e| e.weight.get() == 3.0));
+        let took = reading.until("one weight of many", heavy).await;
+        let endpoints = reading.service("huge").unwrap().endpoints.len();
         println!("one of {INSTANCES}: {took:.1?}");
-        assert_eq!((endpoints, heard.failed), (INSTANCES as usize, 0), "{:?}", heard.errors);
+        assert_eq!((endpoints, reading.failed), (INSTANCES as usize, 0), "{:?}", reading.errors);
     }
 }

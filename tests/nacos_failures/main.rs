@@ -22,7 +22,7 @@ use std::{
     net::SocketAddr,
     time::{Duration, Instant},
 };
-use support::{heard::Heard, nacos::Nacos, tcp_proxy::TcpProxy};
+use support::{nacos::Nacos, reading::Reading, tcp_proxy::TcpProxy};
 
 /// Longer than any of these tests: with push, what is heard was pushed.
 const NEVER: Duration = Duration::from_secs(3600);
@@ -84,17 +84,17 @@ fn settings(servers: &[SocketAddr], grpc: u16, mode: Mode, (user, password): (&s
     }
 }
 
-fn read(config: Config) -> Heard {
-    Heard::new(Kind::Nacos(config))
+fn read(config: Config) -> Reading {
+    Reading::new(Kind::Nacos(config))
 }
 
 /// A reader by push and one by polling, each with the proxy through which it speaks HTTP.
-async fn readers(nacos: &Nacos, user: (&str, &str), more: impl Fn(Config) -> Config) -> Vec<(Heard, TcpProxy)> {
+async fn readers(nacos: &Nacos, user: (&str, &str), more: impl Fn(Config) -> Config) -> Vec<(Reading, TcpProxy)> {
     let mut readers = Vec::new();
     for mode in [Mode::Push, Mode::Poll] {
         let proxy = TcpProxy::start(nacos.http()).await;
-        let heard = read(more(settings(&[proxy.address], nacos.grpc().port(), mode, user)));
-        readers.push((heard, proxy));
+        let reading = read(more(settings(&[proxy.address], nacos.grpc().port(), mode, user)));
+        readers.push((reading, proxy));
     }
     readers
 }
@@ -109,16 +109,16 @@ fn persistent(weight: u32) -> String {
 }
 
 /// The weight of a service's first instance.
-fn weight(heard: &Heard, service: &str) -> Option<f64> {
-    heard.service(service)?.endpoints.first().map(|endpoint| endpoint.weight.get())
+fn weight(reading: &Reading, service: &str) -> Option<f64> {
+    reading.service(service)?.endpoints.first().map(|endpoint| endpoint.weight.get())
 }
 
 /// Waits for something; meanwhile the service does not go.
-async fn while_there(heard: &mut Heard, service: &str, what: &str, holds: impl Fn(&Heard) -> bool) -> Duration {
-    let there = |h: &Heard| {
+async fn while_there(reading: &mut Reading, service: &str, what: &str, holds: impl Fn(&Reading) -> bool) -> Duration {
+    let there = |h: &Reading| {
         let endpoints = h.service(service).map_or(0, |s| s.endpoints.len());
         assert_eq!(endpoints, 1, "{service} before {what}; errors {:?}", h.errors);
         holds(h)
     };
-    heard.until(what, there).await
+    reading.until(what, there).await
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     ADMIN, logins, persistent, readers,
-    support::{heard::Heard, nacos::Nacos},
+    support::{nacos::Nacos, reading::Reading},
     weight, while_there,
 };
 use portolan::registry::nacos::{Config, Mode, Namespaces};
@@ -10,31 +10,31 @@ use std::time::Duration;
 
 pub async fn a_wrong_password_is_tried_seldom(nacos: &Nacos) {
     nacos.create_user("typist", "right", "public:*:*").await;
-    for (mut heard, proxy) in readers(nacos, ("typist", "wr0ng"), |config| config).await {
-        let failure = heard.failure().await;
+    for (mut reading, proxy) in readers(nacos, ("typist", "wr0ng"), |config| config).await {
+        let failure = reading.failure().await;
         assert!(failure.contains("cannot log in as typist") && !failure.contains("wr0ng"), "{failure}");
         let (mut attempts, mut gaps) = (logins(&proxy), Vec::new());
-        let mut since = heard.failed;
+        let mut since = reading.failed;
         while gaps.len() < 3 {
-            heard.failure().await;
+            reading.failure().await;
             if logins(&proxy) > attempts {
                 attempts = logins(&proxy);
-                gaps.push(heard.failed - since);
-                since = heard.failed;
+                gaps.push(reading.failed - since);
+                since = reading.failed;
             }
         }
-        println!("a wrong password: {attempts} attempts in {} rounds, with {gaps:?} rounds between", heard.failed);
-        assert!(attempts <= 5 && heard.failed >= 2 * attempts, "{attempts} attempts in {} rounds", heard.failed);
-        assert_eq!(heard.listed, 0);
+        println!("a wrong password: {attempts} attempts in {} rounds, with {gaps:?} rounds between", reading.failed);
+        assert!(attempts <= 5 && reading.failed >= 2 * attempts, "{attempts} attempts in {} rounds", reading.failed);
+        assert_eq!(reading.listed, 0);
     }
     let mut late = readers(nacos, ("typist", "typed"), |config| config).await;
-    for (heard, _) in &mut late {
-        heard.failure().await;
+    for (reading, _) in &mut late {
+        reading.failure().await;
     }
     nacos.delete_user("typist").await;
     nacos.add_user("typist", "typed").await;
-    for (heard, _) in &mut late {
-        heard.list().await;
+    for (reading, _) in &mut late {
+        reading.list().await;
     }
 }
 
@@ -50,20 +50,20 @@ pub async fn are_withdrawn_and_given_back(nacos: &Nacos) {
         Config { mode, resync: Duration::from_secs(1), ..config }
     };
     let mut readers = readers(nacos, ("guest", "knocks"), patient).await;
-    for (heard, _) in &mut readers {
-        heard.until("the first list", |h| weight(h, SERVICE) == Some(1.0)).await;
+    for (reading, _) in &mut readers {
+        reading.until("the first list", |h| weight(h, SERVICE) == Some(1.0)).await;
     }
     nacos.forbid("guest", "public:*:*").await;
     // Push goes on for what is subscribed to; that it cannot be read is noticed when it is.
     nacos.register(SERVICE, "10.0.0.1:80", &persistent(2)).await;
-    for (heard, _) in &mut readers {
-        while_there(heard, SERVICE, "the right to be gone", |h| !h.errors.is_empty()).await;
-        assert!(heard.errors.values().any(|error| error.contains("403")), "{:?}", heard.errors);
+    for (reading, _) in &mut readers {
+        while_there(reading, SERVICE, "the right to be gone", |h| !h.errors.is_empty()).await;
+        assert!(reading.errors.values().any(|error| error.contains("403")), "{:?}", reading.errors);
     }
     nacos.permit("guest", "public:*:*").await;
-    for (heard, _) in &mut readers {
-        let back = |h: &Heard| h.errors.is_empty() && weight(h, SERVICE) == Some(2.0);
-        while_there(heard, SERVICE, "the right to be back", back).await;
+    for (reading, _) in &mut readers {
+        let back = |h: &Reading| h.errors.is_empty() && weight(h, SERVICE) == Some(2.0);
+        while_there(reading, SERVICE, "the right to be back", back).await;
     }
     for (_, proxy) in &readers {
         println!("rights that come and go: {} logins", logins(proxy));
@@ -79,22 +79,22 @@ pub async fn that_are_given_later_lead_to_the_better_interface(nacos: &Nacos) {
     nacos.register(SERVICE, "10.0.0.2:80", "groupName=narrow&ephemeral=false&enabled=false").await;
     let narrow = |config| Config { groups: vec!["narrow".into()], ..config };
     let mut readers = readers(nacos, ("rising", "rises"), narrow).await;
-    for (heard, _) in &mut readers {
-        heard.until("the group", |h| h.service(SERVICE).is_some()).await;
-        assert_eq!(heard.scopes, ["public/narrow"]);
+    for (reading, _) in &mut readers {
+        reading.until("the group", |h| h.service(SERVICE).is_some()).await;
+        assert_eq!(reading.scopes, ["public/narrow"]);
         // The lists of single services leave disabled instances out.
-        assert_eq!(heard.service(SERVICE).unwrap().endpoints.len(), 1);
+        assert_eq!(reading.service(SERVICE).unwrap().endpoints.len(), 1);
     }
     nacos.permit("rising", "public:*:*").await;
-    for (heard, _) in &mut readers {
-        let there = |h: &Heard| {
+    for (reading, _) in &mut readers {
+        let there = |h: &Reading| {
             let lists = h.scopes.iter().filter_map(|scope| h.lists.get(scope));
             assert!(lists.flatten().any(|service| &*service.id.name == SERVICE), "{:?}", h.scopes);
             h.scopes == ["public"]
         };
-        heard.until("the bulk list", there).await;
-        assert_eq!(heard.lists["public"][0].endpoints.len(), 2);
-        assert_eq!(heard.failed, 0, "{:?}", heard.errors);
+        reading.until("the bulk list", there).await;
+        assert_eq!(reading.lists["public"][0].endpoints.len(), 2);
+        assert_eq!(reading.failed, 0, "{:?}", reading.errors);
     }
 }
 
@@ -107,19 +107,19 @@ pub async fn a_namespace_is_removed(nacos: &Nacos) {
         let named = |config| Config { namespaces: Namespaces::Named(vec![name.into()]), ..config };
         let resync = |config| Config { resync: Duration::from_secs(1), ..named(config) };
         let mut readers = readers(nacos, ADMIN, resync).await;
-        for (heard, _) in &mut readers {
-            heard.until("the namespace", |h| h.service(SERVICE).is_some()).await;
-            assert_eq!(heard.scopes, ["ns-1"]);
+        for (reading, _) in &mut readers {
+            reading.until("the namespace", |h| h.service(SERVICE).is_some()).await;
+            assert_eq!(reading.scopes, ["ns-1"]);
         }
         nacos.delete_namespace("ns-1").await;
-        for (heard, _) in &mut readers {
-            while_there(heard, SERVICE, "the namespace to be gone", |h| h.errors.contains_key("ns-1")).await;
-            assert!(heard.errors["ns-1"].contains("does not exist"), "{:?}", heard.errors);
-            assert_eq!(heard.scopes, ["ns-1"]);
+        for (reading, _) in &mut readers {
+            while_there(reading, SERVICE, "the namespace to be gone", |h| h.errors.contains_key("ns-1")).await;
+            assert!(reading.errors["ns-1"].contains("does not exist"), "{:?}", reading.errors);
+            assert_eq!(reading.scopes, ["ns-1"]);
         }
         nacos.create_namespace("ns-1", "staging").await;
-        for (heard, _) in &mut readers {
-            while_there(heard, SERVICE, "the namespace to be back", |h| h.errors.is_empty()).await;
+        for (reading, _) in &mut readers {
+            while_there(reading, SERVICE, "the namespace to be back", |h| h.errors.is_empty()).await;
         }
     }
 }

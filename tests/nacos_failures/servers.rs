@@ -37,23 +37,23 @@ pub async fn one_takes_over_from_another(nacos: &Nacos) {
     let (port, grpc) = (free_port(), free_port());
     let servers = [2, 3, 4].map(|host| SocketAddr::from(([127, 0, 0, host], port)));
     let [first, second, third] = servers;
-    let mut heard = [Mode::Push, Mode::Poll].map(|mode| read(settings(&servers, grpc, mode, READER)));
-    for heard in &mut heard {
-        let failure = heard.failure().await;
+    let mut reading = [Mode::Push, Mode::Poll].map(|mode| read(settings(&servers, grpc, mode, READER)));
+    for reading in &mut reading {
+        let failure = reading.failure().await;
         assert!(failure.contains("cannot reach"), "{failure}");
-        assert_eq!(heard.listed, 0);
+        assert_eq!(reading.listed, 0);
     }
     let in_use = Front::start(nacos, second, grpc).await;
-    for heard in &mut heard {
-        heard.until("the first list", |h| weight(h, SERVICE) == Some(1.0)).await;
+    for reading in &mut reading {
+        reading.until("the first list", |h| weight(h, SERVICE) == Some(1.0)).await;
     }
     let mut change = 1;
     // Moves on to another state of the servers, and sees what changes there.
     let mut moved = async |what: &str| {
         change += 1;
         nacos.register(SERVICE, "10.0.0.1:80", &persistent(change)).await;
-        for heard in &mut heard {
-            let took = while_there(heard, SERVICE, what, |h| weight(h, SERVICE) == Some(change.into())).await;
+        for reading in &mut reading {
+            let took = while_there(reading, SERVICE, what, |h| weight(h, SERVICE) == Some(change.into())).await;
             println!("{what}: {took:.1?}");
         }
     };
@@ -73,15 +73,15 @@ pub async fn another_token_key_costs_a_login(nacos: &mut Nacos, environment: &[(
     const SERVICE: &str = "restarted";
     nacos.register(SERVICE, "10.0.0.1:80", &persistent(1)).await;
     let mut readers = readers(nacos, READER, |config| config).await;
-    for (heard, proxy) in &mut readers {
-        heard.until("the first list", |h| weight(h, SERVICE) == Some(1.0)).await;
+    for (reading, proxy) in &mut readers {
+        reading.until("the first list", |h| weight(h, SERVICE) == Some(1.0)).await;
         assert_eq!(logins(proxy), 1);
     }
     let other: Vec<_> = environment.iter().copied().chain([("NACOS_TOKEN_KEY", OTHER_KEY)]).collect();
     nacos.restart_with(&other).await;
     nacos.register_patiently(SERVICE, "10.0.0.1:80", &persistent(2)).await;
-    for (heard, proxy) in &mut readers {
-        while_there(heard, SERVICE, "the change behind the restart", |h| weight(h, SERVICE) == Some(2.0)).await;
+    for (reading, proxy) in &mut readers {
+        while_there(reading, SERVICE, "the change behind the restart", |h| weight(h, SERVICE) == Some(2.0)).await;
         let more = logins(proxy) - 1;
         println!("another key: {more} logins");
         // While the server starts it may refuse one.

@@ -2,9 +2,9 @@
 
 use crate::support::{
     fake_nacos::{FakeNacos, Generation, instance},
-    heard::Heard,
     nacos::Nacos,
     portolan::Portolan,
+    reading::Reading,
     tcp_proxy::TcpProxy,
 };
 use futures_util::{StreamExt, stream};
@@ -23,19 +23,19 @@ fn config(server: &Nacos, mode: Mode) -> Config {
 
 /// Requests and bytes while nothing changes for a minute, with the defaults.
 async fn idle(server: &Nacos, mode: Mode) {
-    let mut heard = Heard::new(Kind::Nacos(config(server, mode)));
-    heard.until("all", |h| h.endpoints().len() >= SERVICES).await;
+    let mut reading = Reading::new(Kind::Nacos(config(server, mode)));
+    reading.until("all", |h| h.endpoints().len() >= SERVICES).await;
     // Until everything is subscribed to and the thresholds are known.
     let settle = async {
         loop {
-            heard.next().await;
+            reading.next().await;
         }
     };
     timeout(Duration::from_secs(110), settle).await.ok();
     let (mut requests, mut bytes) = (0, 0);
     let minute = async {
         loop {
-            if let Update::Cost(cost) = heard.next().await {
+            if let Update::Cost(cost) = reading.next().await {
                 requests += cost.requests;
                 bytes += cost.bytes;
             }
@@ -49,15 +49,15 @@ async fn idle(server: &Nacos, mode: Mode) {
 async fn share(server: &Nacos) {
     let proxy = TcpProxy::start(server.grpc()).await;
     let pushed = Config { grpc_port: Some(proxy.address.port()), ..config(server, Mode::Push) };
-    let mut heard = Heard::new(Kind::Nacos(pushed));
-    heard.until("all", |h| h.endpoints().len() >= SERVICES).await;
-    let weight = |h: &Heard, name: &str| h.service(name).and_then(|s| s.endpoints.first().map(|e| e.weight.get()));
+    let mut reading = Reading::new(Kind::Nacos(pushed));
+    reading.until("all", |h| h.endpoints().len() >= SERVICES).await;
+    let weight = |h: &Reading, name: &str| h.service(name).and_then(|s| s.endpoints.first().map(|e| e.weight.get()));
     let mut took = Vec::new();
     for n in 0..30 {
         let name = format!("svc-{}", n * 7);
         let address = server.http().to_string();
         server.register(&name, &address, &format!("ephemeral=false&weight={}", n + 2)).await;
-        heard.until("push", |h| weight(h, &name) == Some(f64::from(n + 2))).await;
+        reading.until("push", |h| weight(h, &name) == Some(f64::from(n + 2))).await;
         took.push(proxy.said_at().unwrap().elapsed());
     }
     took.sort();

@@ -18,8 +18,8 @@ use portolan::{
 };
 use std::time::Duration;
 use support::{
-    heard::Heard,
     nacos::Nacos,
+    reading::Reading,
     tcp_proxy::TcpProxy,
     tls::{ONE, TlsFront},
 };
@@ -34,55 +34,55 @@ fn settings(server: &Nacos) -> Config {
 
 /// Everything that a reader is to see of a change, with no list but of names.
 async fn follow(server: &Nacos) {
-    let mut heard = Heard::new(Kind::Nacos(settings(server)));
-    heard.list().await;
-    let weight = |h: &Heard| h.service("orders").and_then(|s| s.endpoints.first().map(|e| e.weight.get()));
-    let version = |h: &Heard| {
+    let mut reading = Reading::new(Kind::Nacos(settings(server)));
+    reading.list().await;
+    let weight = |h: &Reading| h.service("orders").and_then(|s| s.endpoints.first().map(|e| e.weight.get()));
+    let version = |h: &Reading| {
         let service = h.service("orders")?;
         service.endpoints.first()?.labels.get("version").map(ToString::to_string)
     };
-    let enabled = |h: &Heard| h.service("orders").and_then(|s| s.endpoints.first().map(|e| e.enabled));
+    let enabled = |h: &Reading| h.service("orders").and_then(|s| s.endpoints.first().map(|e| e.enabled));
     server.register("orders", "10.0.0.1:8080", "weight=1.5&metadata={\"version\":\"v1\"}").await;
-    heard.until("the instance", |h| weight(h) == Some(1.5) && version(h).as_deref() == Some("v1")).await;
+    reading.until("the instance", |h| weight(h) == Some(1.5) && version(h).as_deref() == Some("v1")).await;
     // The service is new: it is subscribed to now, and lists come to rest.
     let mut listed = usize::MAX;
-    while listed != heard.listed {
-        listed = heard.listed;
+    while listed != reading.listed {
+        listed = reading.listed;
         for _ in 0..3 {
-            heard.round().await;
+            reading.round().await;
         }
     }
     server.register("orders", "10.0.0.1:8080", "weight=0.5&metadata={\"version\":\"v1\"}").await;
-    heard.until("the weight", |h| weight(h) == Some(0.5)).await;
+    reading.until("the weight", |h| weight(h) == Some(0.5)).await;
     server.register("orders", "10.0.0.1:8080", "weight=0.5&metadata={\"version\":\"v2\"}").await;
-    heard.until("the metadata", |h| version(h).as_deref() == Some("v2")).await;
+    reading.until("the metadata", |h| version(h).as_deref() == Some("v2")).await;
     server.register("orders", "10.0.0.1:8080", "weight=0.5&enabled=false").await;
-    heard.until("it to be disabled", |h| enabled(h) == Some(false)).await;
-    assert_eq!((heard.failed, heard.listed), (0, listed), "{:?}", heard.errors);
+    reading.until("it to be disabled", |h| enabled(h) == Some(false)).await;
+    assert_eq!((reading.failed, reading.listed), (0, listed), "{:?}", reading.errors);
     // Nacos 3 says that the service is gone, and the list is what shows it.
     server.deregister("orders", "10.0.0.1:8080", "").await;
-    heard.until("it to be gone", |h| h.service("orders").is_none_or(|s| s.endpoints.is_empty())).await;
-    assert_eq!(heard.failed, 0, "{:?}", heard.errors);
+    reading.until("it to be gone", |h| h.service("orders").is_none_or(|s| s.endpoints.is_empty())).await;
+    assert_eq!(reading.failed, 0, "{:?}", reading.errors);
 }
 
 /// A cut that nobody tells of, and a restart: both are noticed, and what changed meanwhile is there afterwards.
 async fn survive(server: &mut Nacos) {
     let proxy = TcpProxy::start(server.grpc()).await;
-    let mut heard = Heard::new(Kind::Nacos(Config { grpc_port: Some(proxy.address.port()), ..settings(server) }));
+    let mut reading = Reading::new(Kind::Nacos(Config { grpc_port: Some(proxy.address.port()), ..settings(server) }));
     let persistent = |weight: &str| format!("ephemeral=false&weight={weight}");
-    let weight = |h: &Heard| h.service("kept").and_then(|s| s.endpoints.first().map(|e| e.weight.get()));
+    let weight = |h: &Reading| h.service("kept").and_then(|s| s.endpoints.first().map(|e| e.weight.get()));
     server.register("kept", "10.0.0.2:80", &persistent("1")).await;
-    heard.until("the instance", |h| weight(h) == Some(1.0)).await;
+    reading.until("the instance", |h| weight(h) == Some(1.0)).await;
     server.register("kept", "10.0.0.2:80", &persistent("2")).await;
-    heard.until("push", |h| weight(h) == Some(2.0)).await;
+    reading.until("push", |h| weight(h) == Some(2.0)).await;
     proxy.strand();
     server.register("kept", "10.0.0.2:80", &persistent("3")).await;
-    let took = heard.until("the change behind the cut", |h| weight(h) == Some(3.0)).await;
+    let took = reading.until("the change behind the cut", |h| weight(h) == Some(3.0)).await;
     println!("A cut without a word was made up for after {took:.1?}.");
     // Nobody is asked for whole lists here, so whoever hears of it again is pushed to again.
     server.restart().await;
     server.register_patiently("kept", "10.0.0.2:80", &persistent("4")).await;
-    heard.until("the change after the restart", |h| weight(h) == Some(4.0)).await;
+    reading.until("the change after the restart", |h| weight(h) == Some(4.0)).await;
 }
 
 /// With a login whose tokens end soon, and over TLS: by HTTP and gRPC alike.
@@ -102,25 +102,25 @@ async fn follow_with_login_and_tls(server: &Nacos, password: &str) {
     };
     let start = |section: String| {
         let loaded = config::parse("c.yaml", section.as_bytes(), &Resolver::new(folder.path())).unwrap();
-        Heard::new(loaded.config.registries.into_iter().next().unwrap().kind)
+        Reading::new(loaded.config.registries.into_iter().next().unwrap().kind)
     };
-    let mut heard = start(section(grpc.port(), tls));
+    let mut reading = start(section(grpc.port(), tls));
     let persistent = |weight: &str| format!("ephemeral=false&weight={weight}");
-    let weight_of = |h: &Heard, name: &str| h.service(name).and_then(|s| s.endpoints.first().map(|e| e.weight.get()));
-    let weight = |h: &Heard| weight_of(h, "guarded");
+    let weight_of = |h: &Reading, name: &str| h.service(name).and_then(|s| s.endpoints.first().map(|e| e.weight.get()));
+    let weight = |h: &Reading| weight_of(h, "guarded");
     server.register_patiently("guarded", "10.0.0.3:80", &persistent("1")).await;
-    heard.until("the instance", |h| weight(h) == Some(1.0)).await;
+    reading.until("the instance", |h| weight(h) == Some(1.0)).await;
     // Longer than a token lives.
     for n in 2..8 {
         tokio::time::sleep(Duration::from_secs(1)).await;
         server.register("guarded", "10.0.0.3:80", &persistent(&n.to_string())).await;
-        heard.until("push", |h| weight(h) == Some(f64::from(n))).await;
+        reading.until("push", |h| weight(h) == Some(f64::from(n))).await;
     }
     server.register("late", "10.0.0.4:80", &persistent("1")).await;
-    heard.until("a new service", |h| weight_of(h, "late") == Some(1.0)).await;
+    reading.until("a new service", |h| weight_of(h, "late") == Some(1.0)).await;
     server.register("late", "10.0.0.4:80", &persistent("9")).await;
-    heard.until("its push", |h| weight_of(h, "late") == Some(9.0)).await;
-    assert_eq!(heard.failed, 0, "{:?}", heard.errors);
+    reading.until("its push", |h| weight_of(h, "late") == Some(9.0)).await;
+    assert_eq!(reading.failed, 0, "{:?}", reading.errors);
     // HTTP alone is not enough for push, and who asked for push hears why it is not there.
     let failure = start(section(server.grpc().port(), tls)).failure().await;
     assert!(failure.contains("nothing is pushed") && failure.contains("gRPC"), "{failure}");

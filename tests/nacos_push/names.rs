@@ -1,7 +1,7 @@
 //! Which services there are: said by Nacos 3, and by lists where it does not say so.
 
 use super::NEVER;
-use crate::support::{heard::Heard, nacos::Nacos, tcp_proxy::TcpProxy, until};
+use crate::support::{nacos::Nacos, reading::Reading, tcp_proxy::TcpProxy, until};
 use portolan::registry::{
     Kind,
     nacos::{Config, Mode},
@@ -17,7 +17,7 @@ fn settings(server: &Nacos) -> Config {
     Config { mode: Mode::Push, period: NEVER, resync: NEVER, ..Config::new(servers) }
 }
 
-fn has(name: &str) -> impl Fn(&Heard) -> bool {
+fn has(name: &str) -> impl Fn(&Reading) -> bool {
     let name = name.to_owned();
     move |h| h.service(&name).is_some_and(|service| !service.endpoints.is_empty())
 }
@@ -27,9 +27,9 @@ fn questions(proxy: &TcpProxy) -> usize {
     proxy.messages().iter().filter(|kind| *kind == "NamingFuzzyWatchRequest").count()
 }
 
-async fn comes(server: &Nacos, heard: &mut Heard, name: &str) {
+async fn comes(server: &Nacos, reading: &mut Reading, name: &str) {
     server.register(name, "10.0.0.1:80", "ephemeral=false").await;
-    let took = heard.until(name, has(name)).await;
+    let took = reading.until(name, has(name)).await;
     println!("{name} was told after {took:.1?}.");
 }
 
@@ -38,38 +38,38 @@ async fn nacos_3_says_which_services_come_and_go() {
     let Some(server) = Nacos::start("nacos3").await else { return };
     server.register("first", "10.0.0.1:80", "ephemeral=false").await;
     let proxy = TcpProxy::start(server.grpc()).await;
-    let mut heard = Heard::new(Kind::Nacos(Config {
+    let mut reading = Reading::new(Kind::Nacos(Config {
         grpc_port: Some(proxy.address.port()),
         groups: vec!["DEFAULT_*".into(), "shop".into()],
         ..settings(&server)
     }));
-    heard.list().await;
+    reading.list().await;
     // One that comes while the watch is being set up, and others behind it.
-    comes(&server, &mut heard, "second").await;
-    comes(&server, &mut heard, "third").await;
+    comes(&server, &mut reading, "second").await;
+    comes(&server, &mut reading, "third").await;
     server.register("unwanted", "10.0.0.1:80", "groupName=elsewhere&ephemeral=false").await;
-    comes(&server, &mut heard, "fourth").await;
+    comes(&server, &mut reading, "fourth").await;
     // What is new is pushed from then on.
     server.register("fourth", "10.0.0.1:80", "ephemeral=false&weight=7").await;
-    let weight = |h: &Heard| h.service("fourth").and_then(|s| s.endpoints.first().map(|e| e.weight.get()));
-    heard.until("its weight", |h| weight(h) == Some(7.0)).await;
+    let weight = |h: &Reading| h.service("fourth").and_then(|s| s.endpoints.first().map(|e| e.weight.get()));
+    reading.until("its weight", |h| weight(h) == Some(7.0)).await;
     // And all of it again on the next connection, with what came when there was none.
     proxy.silence(true);
     proxy.cut();
     server.register("fifth", "10.0.0.1:80", "ephemeral=false").await;
     proxy.silence(false);
-    heard.until("the one that came meanwhile", has("fifth")).await;
-    comes(&server, &mut heard, "sixth").await;
-    assert!(heard.service("unwanted").is_none());
+    reading.until("the one that came meanwhile", has("fifth")).await;
+    comes(&server, &mut reading, "sixth").await;
+    assert!(reading.service("unwanted").is_none());
     // One that goes: the list that shows it does not wait for its period.
-    let listed = heard.listed;
+    let listed = reading.listed;
     server.deregister("third", "10.0.0.1:80", "ephemeral=false").await;
-    heard.until("it to be empty", |h| h.service("third").is_some_and(|s| s.endpoints.is_empty())).await;
+    reading.until("it to be empty", |h| h.service("third").is_some_and(|s| s.endpoints.is_empty())).await;
     server.remove_service("third").await;
-    let took = heard.until("it to be gone", |h| h.service("third").is_none()).await;
+    let took = reading.until("it to be gone", |h| h.service("third").is_none()).await;
     println!("A service that was removed was gone after {took:.1?}.");
-    assert!(heard.listed > listed && heard.removed.is_empty(), "{:?}", heard.removed);
-    assert_eq!(heard.failed, 0, "{:?}", heard.errors);
+    assert!(reading.listed > listed && reading.removed.is_empty(), "{:?}", reading.removed);
+    assert_eq!(reading.failed, 0, "{:?}", reading.errors);
 }
 
 /// Beyond the server's limit the names come with their list, and there is no storm of questions.
@@ -79,23 +79,23 @@ async fn above_the_limit_of_names_services_come_with_the_list() {
     server.register("svc-0", "10.0.0.1:80", "ephemeral=false").await;
     let proxy = TcpProxy::start(server.grpc()).await;
     let config = Config { grpc_port: Some(proxy.address.port()), ..settings(&server) };
-    let mut heard = Heard::new(Kind::Nacos(Config { period: Duration::from_secs(2), ..config }));
-    heard.list().await;
+    let mut reading = Reading::new(Kind::Nacos(Config { period: Duration::from_secs(2), ..config }));
+    reading.list().await;
     for n in 1..8 {
-        comes(&server, &mut heard, &format!("svc-{n}")).await;
+        comes(&server, &mut reading, &format!("svc-{n}")).await;
     }
     // The first question, and one after each name that was still told; then none for minutes.
     let asked = questions(&proxy);
     assert!((2..=6).contains(&asked), "{asked} questions: {:?}", proxy.messages());
     // A new connection hears at once that the limit is reached.
     proxy.cut();
-    comes(&server, &mut heard, "last").await;
+    comes(&server, &mut reading, "last").await;
     until("the next connection's question", LIMIT, || async {
         let now = questions(&proxy);
         if now > asked { Ok(()) } else { Err(now) }
     })
     .await;
-    assert_eq!(heard.failed, 0, "{:?}", heard.errors);
+    assert_eq!(reading.failed, 0, "{:?}", reading.errors);
 }
 
 /// Nacos 2 does not know the question: it is asked once for each connection.
@@ -104,11 +104,11 @@ async fn nacos_2_is_asked_once_and_lists_names() {
     let Some(server) = Nacos::start("nacos2").await else { return };
     let proxy = TcpProxy::start(server.grpc()).await;
     let config = Config { grpc_port: Some(proxy.address.port()), ..settings(&server) };
-    let mut heard = Heard::new(Kind::Nacos(Config { period: Duration::from_secs(2), ..config }));
-    heard.list().await;
+    let mut reading = Reading::new(Kind::Nacos(Config { period: Duration::from_secs(2), ..config }));
+    reading.list().await;
     for n in 0..3 {
-        comes(&server, &mut heard, &format!("svc-{n}")).await;
+        comes(&server, &mut reading, &format!("svc-{n}")).await;
     }
     let asked = questions(&proxy);
-    assert_eq!((asked, heard.failed), (1, 0), "{:?} {:?}", heard.errors, proxy.messages());
+    assert_eq!((asked, reading.failed), (1, 0), "{:?} {:?}", reading.errors, proxy.messages());
 }

@@ -1,7 +1,7 @@
 //! A server that sends its clients to another.
 
 use super::NEVER;
-use crate::support::{heard::Heard, nacos::Nacos, until};
+use crate::support::{nacos::Nacos, reading::Reading, until};
 use portolan::registry::{
     Kind,
     nacos::{Config, Mode},
@@ -20,8 +20,8 @@ async fn follow_the_word(script: &'static str) {
     set(1).await;
     let servers = vec![Config::server(&one.url()).unwrap(), Config::server(&other.url()).unwrap()];
     let config = Config { mode: Mode::Push, period: NEVER, resync: NEVER, ..Config::new(servers) };
-    let mut heard = Heard::new(Kind::Nacos(config));
-    heard.list().await;
+    let mut reading = Reading::new(Kind::Nacos(config));
+    reading.list().await;
     let connected = async |server: &Nacos| {
         until("a connection", Duration::from_secs(30), || async {
             let shown = server.connections().await;
@@ -29,21 +29,21 @@ async fn follow_the_word(script: &'static str) {
         })
         .await;
     };
-    let weight = |h: &Heard| h.service("orders").and_then(|s| s.endpoints.first().map(|e| e.weight.get()));
+    let weight = |h: &Reading| h.service("orders").and_then(|s| s.endpoints.first().map(|e| e.weight.get()));
     connected(&one).await;
     set(2).await;
-    heard.until("push", |h| weight(h) == Some(2.0)).await;
+    reading.until("push", |h| weight(h) == Some(2.0)).await;
     one.send_away(&other).await;
     connected(&other).await;
     assert!(!one.connections().await.contains("Portolan:v"));
     set(3).await;
-    heard.until("push from the other", |h| weight(h) == Some(3.0)).await;
+    reading.until("push from the other", |h| weight(h) == Some(3.0)).await;
     // And back, to be sure that the word counts and not the order of the servers.
     other.send_away(&one).await;
     connected(&one).await;
     set(4).await;
-    heard.until("push from the first again", |h| weight(h) == Some(4.0)).await;
-    assert_eq!((heard.failed, heard.removed.len()), (0, 0), "{:?}", heard.errors);
+    reading.until("push from the first again", |h| weight(h) == Some(4.0)).await;
+    assert_eq!((reading.failed, reading.removed.len()), (0, 0), "{:?}", reading.errors);
 }
 
 #[tokio::test]

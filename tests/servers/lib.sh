@@ -59,7 +59,7 @@ classpath() {
 
 jars() { sed "s#^#$CACHE/#" "$MADE/jars" | paste -sd :; }
 
-# nacos_settings PORT AUTH: what both generations of Nacos are told. NACOS_TOKEN_KEY (base64, 32 bytes) signs tokens.
+# nacos_settings PORT AUTH: the settings of both generations of Nacos. NACOS_TOKEN_KEY (base64, 32 bytes) signs tokens.
 nacos_settings() {
     cat <<SETTINGS
 server.address=127.0.0.1

@@ -1,5 +1,5 @@
-//! A real Eureka from `tests/servers`, on a free port of its own: told by its REST interface what its clients and operators
-//! tell it, killed, started again with nothing in it. Its process ends with the value, also when a test panics.
+//! A real Eureka from `tests/servers`, on a free port of its own: driven by its REST interface as its clients and
+//! operators drive it, killed, started again with nothing in it. Its process ends with the value, also when a test panics.
 
 use super::{
     process::{self, Process},

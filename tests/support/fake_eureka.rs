@@ -20,7 +20,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 /// What the server has and does.
 #[derive(Debug, Default)]
 pub struct Model {
-    /// Faults by a part of the path; the first that matches is taken.
+    /// Faults by a part of the path; the first that matches counts.
     pub faults: Vec<(String, Fault)>,
     /// What `Authorization` must say.
     pub authorization: Option<String>,
@@ -54,7 +54,7 @@ impl Model {
         self.change(app, gone, "DELETED");
     }
 
-    /// Changes an instance such that no delta tells of it.
+    /// Changes an instance such that no delta has it.
     pub fn put_in_silence(&mut self, app: &str, instance: Value) {
         self.apps.entry(app.into()).or_default().insert(id(&instance), instance);
     }
@@ -65,7 +65,7 @@ impl Model {
         self.changes.clear();
     }
 
-    /// Forgets what deltas tell.
+    /// Forgets what deltas have.
     pub fn forget_changes(&mut self) {
         self.changes.clear();
     }
@@ -109,8 +109,8 @@ impl Model {
         if let Some(fault) = fault::take(&mut self.faults, asked) {
             return Err(fault);
         }
-        let said = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        if self.authorization.is_some() && said(header::AUTHORIZATION) != self.authorization.as_deref() {
+        let sent = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        if self.authorization.is_some() && sent(header::AUTHORIZATION) != self.authorization.as_deref() {
             return Ok(with_status(401, ""));
         }
         let body = match asked.strip_prefix(&self.path) {
@@ -118,11 +118,11 @@ impl Model {
             Some("/apps/delta") => self.delta(),
             _ => return Ok(with_status(404, r#"{"status":404,"error":"Not Found"}"#)),
         };
-        if said(header::ACCEPT) != Some("application/json") {
+        if sent(header::ACCEPT) != Some("application/json") {
             return Ok(Response::new(Body::from("<applications><versions__delta>1</versions__delta></applications>")));
         }
         let text = body.to_string().into_bytes();
-        if self.gzip && said(header::ACCEPT_ENCODING).is_some_and(|accepted| accepted.contains("gzip")) {
+        if self.gzip && sent(header::ACCEPT_ENCODING).is_some_and(|accepted| accepted.contains("gzip")) {
             let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
             gzip.write_all(&text).unwrap();
             let mut answer = Response::new(Body::from(gzip.finish().unwrap()));

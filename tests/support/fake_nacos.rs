@@ -57,7 +57,7 @@ pub struct Model {
     pub generation: Generation,
     /// Id and name.
     pub namespaces: Vec<(String, String)>,
-    /// Faults by a part of the path and query; the first that matches is taken.
+    /// Faults by a part of the path and query; the first that matches counts.
     pub faults: Vec<(String, Fault)>,
     /// Where set, what must be sent to log in; tokens live so many seconds.
     pub login: Option<(String, String, u64)>,

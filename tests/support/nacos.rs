@@ -1,4 +1,4 @@
-//! A real Nacos from `tests/servers`, on four free ports of its own: told by HTTP what its clients and operators tell it,
+//! A real Nacos from `tests/servers`, on four free ports of its own: driven by HTTP as its clients and operators drive it,
 //! killed, started again with its data or without. Its process ends with the value, also when a test panics.
 
 use super::{

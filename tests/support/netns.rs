@@ -34,9 +34,9 @@ pub async fn inside(test: &str, scripts: &[&str]) -> bool {
         .output()
         .await
         .unwrap();
-    let said = [again.stdout, again.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    let output = [again.stdout, again.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
     // A name that is not the test's would run nothing, and succeed.
-    assert!(again.status.success() && said.contains("1 passed"), "{test} in a network of its own:\n{said}");
-    print!("{said}");
+    assert!(again.status.success() && output.contains("1 passed"), "{test} in a network of its own:\n{output}");
+    print!("{output}");
     false
 }

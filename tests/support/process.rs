@@ -64,7 +64,7 @@ impl Process {
         self.child.id().expect("it still runs")
     }
 
-    /// Its input, if it was started with one and that was not taken.
+    /// Its input, if it was started with one and nobody has it yet.
     pub fn input(&mut self) -> &mut Option<ChildStdin> {
         &mut self.child.stdin
     }

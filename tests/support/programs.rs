@@ -30,7 +30,7 @@ pub struct Program {
     pub port: u16,
 }
 
-/// A Dubbo consumer that calls when it is told to.
+/// A Dubbo consumer that calls on command.
 pub struct Consumer {
     program: Program,
     orders: ChildStdin,

@@ -37,7 +37,7 @@ struct Log {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct State {
-    /// Nothing passes, and nobody is told.
+    /// Nothing passes, and neither side is notified.
     silent: bool,
     /// Every connection is closed, new ones too.
     severed: bool,
@@ -81,7 +81,7 @@ impl TcpProxy {
         TcpProxy { address, task, state, asked, messages, said_at }
     }
 
-    /// Closes all connections; new ones are taken.
+    /// Closes all connections; new ones are accepted.
     pub fn cut(&self) {
         self.state.send_modify(|state| state.cut = state.number);
     }
@@ -101,7 +101,7 @@ impl TcpProxy {
         self.state.send_modify(|state| state.severed = false);
     }
 
-    /// From now on nothing passes through the connections that there are, and nobody is told; new ones are good.
+    /// From now on nothing passes through the connections that there are, and neither side is notified; new ones are good.
     pub fn strand(&self) {
         self.state.send_modify(|state| state.stranded = state.number);
     }
@@ -111,7 +111,7 @@ impl TcpProxy {
         self.state.send_modify(|state| state.silent = silent);
     }
 
-    /// When the server last said something.
+    /// When the server last sent something.
     pub fn said_at(&self) -> Option<Instant> {
         *self.said_at.lock().unwrap()
     }

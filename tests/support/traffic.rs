@@ -1,4 +1,4 @@
-//! Requests through an Envoy, one after the other, until told to stop: what fails meanwhile is kept.
+//! Requests through an Envoy, one after the other, until it is stopped: what fails meanwhile is kept.
 
 use super::envoy::Envoy;
 use std::{

@@ -23,9 +23,9 @@ async fn what_cannot_be_read_is_told_and_its_neighbours_serve() {
     let shown: &[&str] = &["192.0.2.1:20880 dubbo 1", "192.0.2.2:20880 dubbo 1"];
     for polls in [false, true] {
         let config = config(server.address(), Layout::Dubbo);
-        let mut heard = read(if polls { polling(config) } else { config });
-        until_listed(&mut heard, "the good ones", &[("dubbo/com.foo.Demo", shown)]).await;
-        let service = heard.service("com.foo.Demo").unwrap();
+        let mut reading = read(if polls { polling(config) } else { config });
+        until_listed(&mut reading, "the good ones", &[("dubbo/com.foo.Demo", shown)]).await;
+        let service = reading.service("com.foo.Demo").unwrap();
         assert_eq!(service.notes.len(), bad.len(), "{:?}", service.notes);
         assert!(service.notes.iter().all(|note| note.subject.len() <= 80 && note.detail.len() < 200));
     }
@@ -35,9 +35,9 @@ async fn what_cannot_be_read_is_told_and_its_neighbours_serve() {
     writer.create(&spring("large"), &"z".repeat(1_000_000)).await;
     writer.create(&spring("empty"), "").await;
     writer.0.set_data(&spring("empty"), b"\xff\xfe", None).await.unwrap();
-    let mut heard = read(config(server.address(), Layout::Spring));
-    until_listed(&mut heard, "the good one", &[("services/orders", &["192.0.2.1:80 - 1"])]).await;
-    assert_eq!(heard.service("orders").unwrap().notes.len(), 2);
+    let mut reading = read(config(server.address(), Layout::Spring));
+    until_listed(&mut reading, "the good one", &[("services/orders", &["192.0.2.1:80 - 1"])]).await;
+    assert_eq!(reading.service("orders").unwrap().notes.len(), 2);
 }
 
 #[tokio::test]
@@ -58,10 +58,10 @@ async fn a_list_of_children_above_a_mebibyte_is_read() {
             writer.0.create(&path, b"", &options).await.unwrap();
         }
         let config = config(server.address(), Layout::Dubbo);
-        let mut heard = read(Config { period: std::time::Duration::from_secs(10), ..config });
-        heard.until("all providers", |h| listed(h).get("dubbo/com.foo.Demo").is_some_and(|i| i.len() == count)).await;
-        heard.round().await;
-        assert!(heard.cost.bytes > 1 << 20, "{:?}", heard.cost);
-        assert_eq!(heard.failed, 0);
+        let mut reading = read(Config { period: std::time::Duration::from_secs(10), ..config });
+        reading.until("all providers", |h| listed(h).get("dubbo/com.foo.Demo").is_some_and(|i| i.len() == count)).await;
+        reading.round().await;
+        assert!(reading.cost.bytes > 1 << 20, "{:?}", reading.cost);
+        assert_eq!(reading.failed, 0);
     }
 }

@@ -25,7 +25,7 @@ use portolan::{
     },
 };
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
-use support::heard::Heard;
+use support::reading::Reading;
 
 /// The defaults, but quicker; and what watches do not tell is not made up for within a test.
 fn config(server: SocketAddr, layout: Layout) -> Config {
@@ -35,8 +35,8 @@ fn config(server: SocketAddr, layout: Layout) -> Config {
     Config { period, resync, session_timeout, ..Config::new(servers, layout) }
 }
 
-fn read(config: Config) -> Heard {
-    Heard::new(Kind::Zookeeper(config))
+fn read(config: Config) -> Reading {
+    Reading::new(Kind::Zookeeper(config))
 }
 
 fn polling(config: Config) -> Config {
@@ -45,24 +45,24 @@ fn polling(config: Config) -> Config {
 
 /// What is listed: the services' ids without the registry, with their instances as `address:port protocol weight`, and
 /// `off` behind those that are disabled.
-fn listed(heard: &Heard) -> BTreeMap<String, Vec<String>> {
+fn listed(reading: &Reading) -> BTreeMap<String, Vec<String>> {
     let instance = |e: &portolan::model::Endpoint| {
         let port = &e.ports[0];
         let protocol = port.protocol.map_or("-", Protocol::name);
         let off = if e.enabled { "" } else { " off" };
         format!("{}:{} {protocol} {}{off}", e.address, port.number, e.weight.get())
     };
-    let services = heard.lists.values().flatten();
+    let services = reading.lists.values().flatten();
     services.map(|s| (s.id.to_string()[2..].to_owned(), s.endpoints.iter().map(instance).collect())).collect()
 }
 
 /// Waits until exactly this is listed.
-async fn until_listed(heard: &mut Heard, what: &str, expected: &[(&str, &[&str])]) {
+async fn until_listed(reading: &mut Reading, what: &str, expected: &[(&str, &[&str])]) {
     let expected: BTreeMap<String, Vec<String>> = expected
         .iter()
         .map(|(id, instances)| ((*id).to_owned(), instances.iter().map(|i| (*i).to_owned()).collect()))
         .collect();
-    heard.until(what, |h| listed(h) == expected).await;
+    reading.until(what, |h| listed(h) == expected).await;
 }
 
 /// A provider of `com.foo.Demo`.

@@ -4,7 +4,7 @@
 use super::{
     config, listed, polling, read,
     support::{
-        heard::Heard,
+        reading::Reading,
         tcp_proxy::TcpProxy,
         zookeeper::{Writer, ZooKeeper, provider},
     },
@@ -143,7 +143,7 @@ async fn agree(layout: Layout) {
     };
     let mut random = Random(seed());
     let writers = [new.writer().await, old.writer().await];
-    let mut readers: Vec<(&str, TcpProxy, Heard)> = Vec::new();
+    let mut readers: Vec<(&str, TcpProxy, Reading)> = Vec::new();
     for (name, server, polls) in [
         ("recursive", &new, false),
         ("polling", &new, true),
@@ -152,8 +152,8 @@ async fn agree(layout: Layout) {
     ] {
         let proxy = TcpProxy::start(server.address()).await;
         let config = Config { session_timeout: SESSION, ..config(proxy.address, layout) };
-        let heard = read(if polls { polling(config) } else { config });
-        readers.push((name, proxy, heard));
+        let reading = read(if polls { polling(config) } else { config });
+        readers.push((name, proxy, reading));
     }
     let mut model = Model::new();
     for round in 0..CHANGES / ROUND {
@@ -173,13 +173,15 @@ async fn agree(layout: Layout) {
             change(layout, &mut random, &mut model, &writers).await;
         }
         let expected = expected(layout, &model);
-        for (name, proxy, heard) in &mut readers {
+        for (name, proxy, reading) in &mut readers {
             proxy.heal();
-            heard.until(&format!("{name} after round {round}"), |h| h.errors.is_empty() && listed(h) == expected).await;
+            reading
+                .until(&format!("{name} after round {round}"), |h| h.errors.is_empty() && listed(h) == expected)
+                .await;
         }
     }
-    for (name, _, heard) in &readers {
-        assert!(heard.failed > 0, "no cut has reached {name}");
+    for (name, _, reading) in &readers {
+        assert!(reading.failed > 0, "no cut has reached {name}");
     }
 }
 

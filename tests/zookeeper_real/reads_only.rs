@@ -76,16 +76,16 @@ async fn only_reading_requests_are_sent_in_every_way_of_noticing() {
         let watching = Config { login: Some(login), ..config(address, Layout::Dubbo) };
         let writer = server.writer().await;
         for config in [watching.clone(), super::polling(watching)] {
-            let mut heard = read(config);
-            heard.list().await;
+            let mut reading = read(config);
+            reading.list().await;
             change(&writer).await;
             let all: &[(&str, &[&str])] = &[
                 ("dubbo/com.foo.Demo", &["192.0.2.1:20880 dubbo 1", "192.0.2.2:20880 dubbo 1"]),
                 ("dubbo/com.foo.Other", &["192.0.2.3:1 tri 1"]),
             ];
-            until_listed(&mut heard, script, all).await;
+            until_listed(&mut reading, script, all).await;
             writer.delete("/dubbo").await;
-            until_listed(&mut heard, script, &[]).await;
+            until_listed(&mut reading, script, &[]).await;
         }
         assert_only_reading(&seen, script);
     }

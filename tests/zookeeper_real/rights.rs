@@ -3,7 +3,7 @@
 use super::{
     config, demo, listed, polling, read,
     support::{
-        heard::Heard,
+        reading::Reading,
         zookeeper::{Writer, ZooKeeper, provider},
     },
     until_listed,
@@ -50,10 +50,10 @@ async fn a_user_who_may_only_read_is_enough() {
     for script in ["zookeeper", "zookeeper35"] {
         let Some(server) = ZooKeeper::start(script).await else { return };
         let admin = tree(&server).await;
-        let mut heard = read(login(config(server.address(), Layout::Dubbo)));
-        until_listed(&mut heard, "the first", &[(DEMO, &[FIRST])]).await;
+        let mut reading = read(login(config(server.address(), Layout::Dubbo)));
+        until_listed(&mut reading, "the first", &[(DEMO, &[FIRST])]).await;
         provide(&admin, "192.0.2.2:20880").await;
-        until_listed(&mut heard, "the second", &[(DEMO, &[FIRST, "192.0.2.2:20880 dubbo 1"])]).await;
+        until_listed(&mut reading, "the second", &[(DEMO, &[FIRST, "192.0.2.2:20880 dubbo 1"])]).await;
         // What that user may do, it does not depend on: nothing there can be written by it.
         let reader = server.writer_as(Some("reader:secret")).await;
         let leaf = provider("/dubbo", "com.foo.Demo", &demo("192.0.2.1:20880", ""));
@@ -61,7 +61,7 @@ async fn a_user_who_may_only_read_is_enough() {
         assert_eq!(reader.0.set_data(&leaf, b"x", None).await.unwrap_err(), Error::NoAuth);
         let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
         assert_eq!(reader.0.create("/dubbo/mine", b"", &options).await.unwrap_err(), Error::NoAuth);
-        assert_eq!(heard.failed, 0);
+        assert_eq!(reading.failed, 0);
     }
 }
 
@@ -75,14 +75,14 @@ async fn a_root_that_must_not_be_read_fails_alone_and_is_found_when_it_may() {
         admin.0.set_acl("/dubbo", &read_only(), None).await.unwrap();
         // Without a user.
         let config = Config { roots: vec!["/dubbo".into(), "/open".into()], ..config(server.address(), Layout::Dubbo) };
-        let mut heard = read(if polls { polling(config) } else { config });
-        let denied = |h: &Heard| h.errors.get("/dubbo").is_some_and(|e| e.contains("/dubbo must not be read"));
-        heard.until("the failure", |h| denied(h) && h.lists.len() == 1).await;
-        until_listed(&mut heard, "the open root", &[open]).await;
+        let mut reading = read(if polls { polling(config) } else { config });
+        let denied = |h: &Reading| h.errors.get("/dubbo").is_some_and(|e| e.contains("/dubbo must not be read"));
+        reading.until("the failure", |h| denied(h) && h.lists.len() == 1).await;
+        until_listed(&mut reading, "the open root", &[open]).await;
         for path in ["/dubbo", "/dubbo/com.foo.Demo", "/dubbo/com.foo.Demo/providers"] {
             admin.0.set_acl(path, Acls::anyone_all().as_ref(), None).await.unwrap();
         }
-        until_listed(&mut heard, "both roots", &[(DEMO, &[FIRST]), open]).await;
+        until_listed(&mut reading, "both roots", &[(DEMO, &[FIRST]), open]).await;
         for path in ["/dubbo/com.foo.Demo/providers", "/dubbo/com.foo.Demo", "/dubbo"] {
             admin.0.set_acl(path, &read_only(), None).await.unwrap();
         }
@@ -97,29 +97,29 @@ async fn a_right_that_is_withdrawn_makes_one_service_stale_and_touches_no_other(
     for way in ["watch", "poll", "resync"] {
         admin.0.set_acl(providers, &read_only(), None).await.unwrap();
         let config = login(config(server.address(), Layout::Dubbo));
-        let mut heard = read(match way {
+        let mut reading = read(match way {
             "poll" => polling(config),
             "resync" => Config { resync: Duration::from_secs(1), ..config },
             _ => config,
         });
-        heard.until("the first", |h| listed(h).get(DEMO).is_some_and(|i| i.contains(&FIRST.to_owned()))).await;
+        reading.until("the first", |h| listed(h).get(DEMO).is_some_and(|i| i.contains(&FIRST.to_owned()))).await;
         let only_admin = [Acl::new(Permission::ALL, AuthId::authed())];
         admin.0.set_acl(providers, &only_admin, None).await.unwrap();
         // Watches tell nothing of rights: the next look does, here by a provider that comes.
         let address = format!("192.0.2.{}:20880", 10 + way.len());
         provide(&admin, &address).await;
-        let unreadable = |h: &Heard| {
+        let unreadable = |h: &Reading| {
             let all: Vec<String> = h.unreadable.values().flatten().map(|(id, why)| format!("{id}: {why}")).collect();
             all.join("\n")
         };
         let denied = format!("r/{DEMO}: {providers} must not be read");
-        heard.until("the service to be unreadable", |h| unreadable(h).starts_with(&denied)).await;
+        reading.until("the service to be unreadable", |h| unreadable(h).starts_with(&denied)).await;
         admin.create(&provider("/dubbo", "com.foo.Other", "tri://192.0.2.9:1/com.foo.Other"), "").await;
-        heard.until("its neighbour", |h| h.service("com.foo.Other").is_some()).await;
+        reading.until("its neighbour", |h| h.service("com.foo.Other").is_some()).await;
         admin.0.set_acl(providers, &read_only(), None).await.unwrap();
         let shown = format!("{address} dubbo 1");
-        heard.until("both", |h| listed(h).get(DEMO).is_some_and(|i| i.contains(&shown))).await;
-        assert_eq!((heard.failed, unreadable(&heard)), (0, String::new()), "{way}");
+        reading.until("both", |h| listed(h).get(DEMO).is_some_and(|i| i.contains(&shown))).await;
+        assert_eq!((reading.failed, unreadable(&reading)), (0, String::new()), "{way}");
         admin.delete("/dubbo/com.foo.Other").await;
     }
 }
@@ -132,12 +132,12 @@ async fn providers_that_must_not_be_read_themselves_are_found_by_resync_and_by_p
     let config = login(config(server.address(), Layout::Dubbo));
     let resync = Config { resync: Duration::from_secs(1), ..config.clone() };
     for (address, config) in [("192.0.2.2:20880", resync), ("192.0.2.3:20880", polling(config))] {
-        let mut heard = read(config);
-        heard.list().await;
+        let mut reading = read(config);
+        reading.list().await;
         let path = provider("/dubbo", "com.foo.Demo", &demo(address, ""));
         admin.create_as(&path, b"", CreateMode::Persistent, Acls::creator_all()).await;
         let shown = format!("{address} dubbo 1");
-        heard.until("the provider", |h| listed(h).get(DEMO).is_some_and(|i| i.contains(&shown))).await;
-        assert_eq!(heard.failed, 0);
+        reading.until("the provider", |h| listed(h).get(DEMO).is_some_and(|i| i.contains(&shown))).await;
+        assert_eq!(reading.failed, 0);
     }
 }

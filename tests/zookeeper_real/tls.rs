@@ -41,15 +41,15 @@ async fn a_server_is_known_by_its_authority_and_may_ask_who_we_are() {
         let servers = vec![Config::server(&format!("localhost:{port}")).unwrap()];
         Config { servers, tls: Some(tls), ..config(zookeeper.address(), Layout::Dubbo) }
     };
-    let mut heard = read(secure(&own, Some(&own)));
-    until_listed(&mut heard, "the first", &[("dubbo/com.foo.Demo", &["192.0.2.1:20880 dubbo 1"])]).await;
+    let mut reading = read(secure(&own, Some(&own)));
+    until_listed(&mut reading, "the first", &[("dubbo/com.foo.Demo", &["192.0.2.1:20880 dubbo 1"])]).await;
     writer.delete("/dubbo").await;
-    until_listed(&mut heard, "it to be gone", &[]).await;
-    assert_eq!(heard.failed, 0);
+    until_listed(&mut reading, "it to be gone", &[]).await;
+    assert_eq!(reading.failed, 0);
     for refused in [secure(&other, Some(&own)), secure(&own, None), secure(&own, Some(&other))] {
-        let mut heard = read(refused);
-        let failure = heard.failure().await;
+        let mut reading = read(refused);
+        let failure = reading.failure().await;
         assert!(failure.contains("cannot get a session from localhost"), "{failure}");
-        assert_eq!(heard.listed, 0);
+        assert_eq!(reading.listed, 0);
     }
 }

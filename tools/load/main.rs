@@ -111,7 +111,7 @@ async fn full_state(args: &Args, server: &Server, observer: &Arc<Observer>, regi
         tokio::spawn(stream::run(server.xds(), args.variant, names.clone(), observer.clone()));
     }
     let times = observer.wait_full(Duration::from_secs(120)).await.context("full state")?;
-    settle(observer).await;
+    until_quiet(observer).await;
     let spread = Spread::of(times.iter().map(|t| t.duration_since(started)));
     println!("full state            {spread}   CPU {:.0} ms", millis(server.cpu()? - cpu));
     println!(
@@ -149,7 +149,7 @@ async fn changes(args: &Args, server: &Server, observer: &Observer, registry: &R
         let times = observer.wait_round(Duration::from_secs(20)).await.with_context(|| format!("change {change}"))?;
         last.push(times.iter().max().copied().unwrap_or(at).duration_since(at));
         each.extend(times.iter().map(|t| t.duration_since(at)));
-        settle(observer).await;
+        until_quiet(observer).await;
     }
     let cpu = server.cpu()? - cpu;
     let count = args.changes as f64;
@@ -171,7 +171,7 @@ async fn burst(args: &Args, server: &Server, observer: &Observer, registry: &Reg
         tick.tick().await;
         registry.change(1 + change % (args.services - 1)).await?;
     }
-    settle(observer).await;
+    until_quiet(observer).await;
     observer.begin_round();
     let at = registry.change(0).await?;
     let times = observer.wait_round(Duration::from_secs(20)).await.context("the last change of the burst")?;
@@ -203,7 +203,7 @@ async fn stalled(args: &Args, registry: &Registry, server: &Server) -> anyhow::R
 }
 
 /// Until no message has come for a while: all is sent and acknowledged.
-async fn settle(observer: &Observer) {
+async fn until_quiet(observer: &Observer) {
     let mut seen = observer.messages();
     loop {
         sleep(Duration::from_millis(60)).await;

@@ -1,4 +1,4 @@
-//! What a registry's reading tells, gathered as the catalog would, so that tests can wait for a state and compare it.
+//! What a registry's reading reports, gathered as the catalog would, so that tests can wait for a state and compare it.
 
 use portolan::{
     model::{Cost, Scope, Service, ServiceId, Text, Update},
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A registry named `r` that is being read.
-pub struct Heard {
+pub struct Reading {
     updates: mpsc::Receiver<Update>,
     stop: CancellationToken,
     /// As last named.
@@ -26,35 +26,35 @@ pub struct Heard {
     pub unreadable: BTreeMap<String, Vec<(ServiceId, Text)>>,
     /// Errors by scope since its last list; "" for the whole registry.
     pub errors: BTreeMap<String, String>,
-    /// Services that were said to be gone, beside lists.
+    /// Services that were reported as gone, beside lists.
     pub removed: Vec<String>,
-    /// Lists heard so far.
+    /// Lists received so far.
     pub listed: usize,
-    /// Services heard of between lists so far.
+    /// Services received between lists so far.
     pub applied: usize,
-    /// Failures heard so far.
+    /// Failures received so far.
     pub failed: usize,
     /// Of the last round.
     pub cost: Cost,
 }
 
-impl Drop for Heard {
+impl Drop for Reading {
     fn drop(&mut self) {
         self.stop.cancel();
     }
 }
 
-impl Heard {
+impl Reading {
     /// Starts reading.
-    pub fn new(kind: Kind) -> Heard {
+    pub fn new(kind: Kind) -> Reading {
         let (out, updates) = mpsc::channel(16);
         let stop = CancellationToken::new();
         registry::spawn(Registry { name: "r".into(), kind }, out, None, Metrics::default(), stop.clone());
         let (scopes, lists, unreadable, errors, removed, cost) = Default::default();
-        Heard { updates, stop, scopes, lists, unreadable, errors, removed, listed: 0, applied: 0, failed: 0, cost }
+        Reading { updates, stop, scopes, lists, unreadable, errors, removed, listed: 0, applied: 0, failed: 0, cost }
     }
 
-    /// The next update, taken in.
+    /// The next update, which is then part of this.
     pub async fn next(&mut self) -> Update {
         let update = self.updates.recv().await.expect("the reading goes on");
         match &update {
@@ -92,8 +92,8 @@ impl Heard {
         update
     }
 
-    /// Waits until something holds of what was heard, and gives the time that took.
-    pub async fn until(&mut self, what: &str, holds: impl Fn(&Heard) -> bool) -> Duration {
+    /// Waits until something holds of what was received, and gives the time that took.
+    pub async fn until(&mut self, what: &str, holds: impl Fn(&Reading) -> bool) -> Duration {
         let started = Instant::now();
         while !holds(self) {
             let left = LIMIT.saturating_sub(started.elapsed());
@@ -104,7 +104,7 @@ impl Heard {
         started.elapsed()
     }
 
-    /// Waits until the next round or look has told its cost.
+    /// Waits until the next round or look has reported its cost.
     pub async fn round(&mut self) {
         let wait = async { while !matches!(self.next().await, Update::Cost(_)) {} };
         timeout(LIMIT, wait).await.expect("rounds follow upon each other");
