@@ -2,10 +2,7 @@
 
 use crate::{
     model::Text,
-    util::{
-        secret::Secret,
-        yaml::Section,
-    },
+    util::{secret::Secret, yaml::Section},
 };
 
 /// A user of a registry.
