@@ -4,7 +4,7 @@
 //! quotes a body does it with [`Redactor::quote`], and whoever quotes an address with [`address`]. A secret is found as
 //! it is, and as it stands in JSON, in HTML, in a URL and inside of base64.
 
-use super::secret::Secret;
+use super::{lock::lock, secret::Secret};
 use base64::{
     Engine,
     engine::{GeneralPurpose, general_purpose as alphabet},
@@ -12,7 +12,7 @@ use base64::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
 /// What stands in the place of a secret.
@@ -86,8 +86,7 @@ impl Redactor {
     }
 
     fn learned(&self) -> MutexGuard<'_, VecDeque<Vec<Secret>>> {
-        // Nothing that runs with the lock held can leave it half changed.
-        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.learned)
     }
 }
 

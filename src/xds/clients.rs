@@ -4,12 +4,15 @@
 //! own, touched only when something happens on that stream.
 
 use super::{event::Event, node::Node};
-use crate::resource::{Kind, Variant};
+use crate::{
+    resource::{Kind, Variant},
+    util::lock::lock,
+};
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -291,10 +294,6 @@ impl ClientType {
             bytes: 0,
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

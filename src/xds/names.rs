@@ -4,13 +4,16 @@
 //! [`Interner`] keeps one set for all of them. It holds them weakly: a set lives as long as a subscription does that has it.
 
 use super::fields::{Fields, Malformed};
-use crate::resource::{Name, name_hash, parse_version};
+use crate::{
+    resource::{Name, name_hash, parse_version},
+    util::lock::lock,
+};
 use bytes::Bytes;
 use imbl::{OrdMap, OrdSet};
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, Weak},
 };
 use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
@@ -99,10 +102,6 @@ impl<T> Table<T> {
         }
         self.entries.insert(key, Arc::downgrade(value));
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Interner {

@@ -1,5 +1,6 @@
 //! `${env:NAME}` and `${file:PATH}` in configuration strings.
 
+use crate::util::lock::lock;
 use std::{
     borrow::Cow,
     collections::BTreeMap,
@@ -7,7 +8,7 @@ use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -80,7 +81,7 @@ impl Resolver {
     /// The files that were read for values so far, each with a hash of what was in it; `None`: it could not be read. The
     /// hash may be that of a secret, and is not shown.
     pub fn files(&self) -> BTreeMap<PathBuf, Option<u64>> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.files).clone()
     }
 
     /// The text of a file, which counts among [`Resolver::files`]. `path` starts at the base, or at the root.
@@ -98,7 +99,7 @@ impl Resolver {
         };
         let text = read();
         let hash = text.as_ref().ok().map(|text| xxh3_64(text.as_bytes()));
-        self.files.lock().unwrap_or_else(PoisonError::into_inner).insert(path.into(), hash);
+        lock(&self.files).insert(path.into(), hash);
         text
     }
 

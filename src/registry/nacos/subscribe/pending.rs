@@ -5,10 +5,13 @@
 //! the set of services that are wanted, and the names that the server has sent ([`super::names`] bounds them).
 
 use super::names::{Answer, Change, Names, parts};
-use crate::model::{ServiceId, Text};
+use crate::{
+    model::{ServiceId, Text},
+    util::lock::lock,
+};
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 use tokio::sync::Notify;
 
@@ -198,7 +201,6 @@ impl PushState {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing that runs with the lock held can leave it half changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
