@@ -4,7 +4,7 @@
 
 use divan::{Bencher, black_box};
 use portolan::{
-    catalog::{Core, Now, Policy, Template},
+    catalog::{Core, Desired, Now, Policy, Reading, Template},
     model::{Address, Endpoint, Port, Scope, Service, ServiceId, Update, Weight},
 };
 use std::{
@@ -16,12 +16,14 @@ fn main() {
     divan::main();
 }
 
-fn core() -> (Core, Now) {
+fn core() -> (Core, Reading, Now) {
     let now = Now { instant: Instant::now(), wall: SystemTime::now() };
     let host = Template::parse("{service}.{group}.{namespace}.nacos").expect("the template is right");
     let mut policy = Policy::new("nacos", "nacos", host);
     policy.aliases = vec![Template::parse("{service}").expect("the template is right")];
-    (Core::new(vec![policy], Duration::from_secs(30), now), now)
+    let mut core = Core::new(Duration::from_secs(30), now);
+    let mut outcome = core.configure(Desired { registries: vec![policy.into()], ..Desired::default() }, false, now);
+    (core, outcome.begun.remove(0), now)
 }
 
 /// A service of so many instances; the weight of the first is given.
@@ -51,8 +53,8 @@ fn listed(services: Vec<Arc<Service>>) -> Update {
 /// One instance's weight changes, as a push reports it, up to the new snapshot.
 #[divan::bench(args = [5_000, 50_000])]
 fn one_change_pushed(bencher: Bencher, number: usize) {
-    let (mut core, now) = core();
-    core.apply(0, listed(services(number, 10)), now);
+    let (mut core, reading, now) = core();
+    core.apply(&reading, listed(services(number, 10)), now);
     let mut held = core.snapshot();
     let mut weight = 1.0;
     bencher
@@ -61,7 +63,7 @@ fn one_change_pushed(bencher: Bencher, number: usize) {
             Update::Applied(Scope("public".into()), service(number / 2, 10, weight))
         })
         .bench_local_values(|update| {
-            core.apply(0, update, now);
+            core.apply(&reading, update, now);
             held = core.snapshot();
         });
     assert!(held.number > 1);
@@ -70,9 +72,9 @@ fn one_change_pushed(bencher: Bencher, number: usize) {
 /// The same, as a list of everything reports it, of which all else is as before.
 #[divan::bench(args = [5_000, 50_000])]
 fn one_change_listed(bencher: Bencher, number: usize) {
-    let (mut core, now) = core();
+    let (mut core, reading, now) = core();
     let mut all = services(number, 10);
-    core.apply(0, listed(all.clone()), now);
+    core.apply(&reading, listed(all.clone()), now);
     let mut held = core.snapshot();
     let mut weight = 1.0;
     bencher
@@ -82,7 +84,7 @@ fn one_change_listed(bencher: Bencher, number: usize) {
             listed(all.clone())
         })
         .bench_local_values(|update| {
-            core.apply(0, update, now);
+            core.apply(&reading, update, now);
             held = core.snapshot();
         });
     assert!(held.number > 1);
@@ -91,12 +93,12 @@ fn one_change_listed(bencher: Bencher, number: usize) {
 /// A list without news makes no new number.
 #[divan::bench(args = [2_000, 50_000])]
 fn nothing_new_listed(bencher: Bencher, number: usize) {
-    let (mut core, now) = core();
+    let (mut core, reading, now) = core();
     let all = services(number, 3);
-    core.apply(0, listed(all.clone()), now);
+    core.apply(&reading, listed(all.clone()), now);
     let first = core.snapshot().number;
     bencher.with_inputs(|| listed(all.clone())).bench_local_values(|update| {
-        core.apply(0, update, now);
+        core.apply(&reading, update, now);
         assert_eq!(black_box(core.snapshot()).number, first);
     });
 }
@@ -105,8 +107,8 @@ fn nothing_new_listed(bencher: Bencher, number: usize) {
 #[divan::bench(sample_count = 10)]
 fn first_list(bencher: Bencher) {
     let all = services(10_000, 10);
-    bencher.with_inputs(|| (core(), listed(all.clone()))).bench_local_values(|((mut core, now), update)| {
-        core.apply(0, update, now);
+    bencher.with_inputs(|| (core(), listed(all.clone()))).bench_local_values(|((mut core, reading, now), update)| {
+        core.apply(&reading, update, now);
         let catalog = core.snapshot();
         assert_eq!(catalog.services.len(), 10_000);
         (core, catalog)

@@ -43,6 +43,7 @@ use tracing::info;
 /// A Portolan that has its ports and does not run yet.
 pub struct App {
     writer: catalog::Writer,
+    feeds: Vec<catalog::Feed>,
     catalog: catalog::Handle,
     envoys: views::Follower<envoy::Options>,
     istiods: views::Follower<views::Istio>,
@@ -126,8 +127,10 @@ impl App {
         xds_metrics.register(&mut metrics);
         manifest_metrics.register(&mut metrics);
 
-        let policies = config.registries.iter().map(|registry| registry.policy.clone()).collect();
-        let (writer, catalog) = catalog::Writer::new(policies, config.catalog, catalog_metrics);
+        let (mut writer, catalog) = catalog::Writer::new(config.catalog, catalog_metrics);
+        let registries = config.registries.iter().map(|registry| registry.policy.clone().into()).collect();
+        let desired = catalog::Desired { registries, options: config.catalog };
+        let feeds = writer.configure(desired, false).feeds;
         let (envoys, envoy) = views::Follower::new(config.envoy.clone(), catalog.clone(), view_metrics.clone());
         let sources_of_manifests = manifest_sources(config);
         let (manifests, kept) =
@@ -154,7 +157,7 @@ impl App {
         let readers = Readers::new(registry_metrics, admin.local_addr(), rest.child_token());
         let follow = follow.then(|| Follow::new(files));
         let reloader = Reloader { sources, loaded, follow, log, hangup, requests, status, reported: None };
-        Ok(App { writer, catalog, envoys, istiods, manifests, readers, reloader, xds, admin, stopping, rest })
+        Ok(App { writer, feeds, catalog, envoys, istiods, manifests, readers, reloader, xds, admin, stopping, rest })
     }
 
     /// Where clients connect.
@@ -172,10 +175,22 @@ impl App {
     /// # Errors
     /// If a part ends before it is told to.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let App { writer, catalog, envoys, istiods, manifests, mut readers, reloader, xds, admin, stopping, rest } =
-            self;
+        let App {
+            writer,
+            feeds,
+            catalog,
+            envoys,
+            istiods,
+            manifests,
+            mut readers,
+            reloader,
+            xds,
+            admin,
+            stopping,
+            rest,
+        } = self;
         let mut parts = Parts::new(rest.clone());
-        readers.start(&reloader.loaded.config, &writer, &manifests);
+        readers.start(&reloader.loaded.config, feeds, &manifests);
         parts.start("catalog", |stop| writer.run(stop));
         parts.start("resolver", |stop| resolver::run(resolver::System::new(), catalog, stop));
         parts.start("manifests", |stop| manifests.run(stop));

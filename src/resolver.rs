@@ -190,7 +190,7 @@ fn failure_seen(name: &str, failures: u32, error: Option<LookupError>) {
 mod tests {
     use super::*;
     use crate::{
-        catalog::{Metrics, Options, Policy, Template, Writer},
+        catalog::{Desired, Metrics, Options, Policy, Template, Writer},
         model::{Address, Endpoint, Port, Scope, Service, ServiceId, Update},
     };
     use std::sync::Mutex;
@@ -239,8 +239,9 @@ mod tests {
     /// A catalog whose one service has instances of these names, and the resolver on it.
     async fn start(fake: &Fake, names: &[String]) -> (Handle, tokio_util::sync::DropGuard) {
         let policy = Policy::new("r", "test", Template::parse("{service}").unwrap());
-        let (writer, handle) = Writer::new(vec![policy], Options::default(), Metrics::default());
-        let feed = writer.feed(0);
+        let (mut writer, handle) = Writer::new(Options::default(), Metrics::default());
+        let desired = Desired { registries: vec![policy.into()], ..Desired::default() };
+        let feed = writer.configure(desired, false).feeds.remove(0).updates;
         let shutdown = CancellationToken::new();
         tokio::spawn(writer.run(shutdown.clone()));
         tokio::spawn(run(fake.clone(), handle.clone(), shutdown.clone()));

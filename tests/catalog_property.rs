@@ -2,7 +2,7 @@
 //! and hosts and aliases belong to whom a naive model gives them.
 
 use portolan::{
-    catalog::{Catalog, Core, Merge, Now, Policy, Template},
+    catalog::{Catalog, Core, Desired, Merge, Now, Options, Policy, Template},
     model::{Address, Endpoint, Hostname, Labels, Port, Protocol, PublishedService, Scope, Service, ServiceId, Update},
 };
 use proptest::prelude::*;
@@ -102,6 +102,21 @@ fn update(registry: usize, step: &Step) -> Update {
     }
 }
 
+/// A core that follows these policies, without any grace.
+fn core(policies: Vec<Policy>, now: Now) -> Core {
+    let options = Options { grace: Duration::ZERO, ..Options::default() };
+    let mut core = Core::new(Duration::ZERO, now);
+    let registries = policies.into_iter().map(Into::into).collect();
+    let _ = core.configure(Desired { registries, options }, false, now);
+    core
+}
+
+fn apply(core: &mut Core, registry: usize, update: Update, now: Now) {
+    if let Some(reading) = core.reading(REGISTRIES[registry]) {
+        core.apply(&reading, update, now);
+    }
+}
+
 fn start() -> Now {
     Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH }
 }
@@ -112,7 +127,7 @@ fn feed(core: &mut Core, now: Now, steps: &[Vec<Step>; 3], turns: &[usize]) {
     let rest = (0..3).flat_map(|registry| vec![registry; steps[registry].len()]);
     for registry in turns.iter().copied().chain(rest) {
         if let Some(step) = steps[registry].get(next[registry]) {
-            core.apply(registry, update(registry, step), now);
+            apply(core, registry, update(registry, step), now);
             next[registry] += 1;
         }
     }
@@ -138,7 +153,7 @@ proptest! {
     ) {
         let now = start();
         let mut cores = [turns, Vec::new()].map(|turns| {
-            let mut core = Core::new(policies(merge), Duration::ZERO, now);
+            let mut core = core(policies(merge), now);
             feed(&mut core, now, &steps, &turns);
             core
         });
@@ -154,18 +169,19 @@ proptest! {
     #[test]
     fn a_catalog_grown_by_updates_is_one_made_at_once(steps in steps(), merge in any::<[bool; 3]>()) {
         let now = start();
-        let mut grown = Core::new(policies(merge), Duration::ZERO, now);
+        let mut grown = core(policies(merge), now);
         feed(&mut grown, now, &steps, &[0, 1, 2, 2, 1, 0, 1, 1]);
         grown.tick(now.after(Duration::from_secs(10_000)));
         let grown = grown.snapshot();
         // Services without instances remember what they were; that is not in a list.
         let forgetful = grown.records.values().any(|record| record.service.endpoints.is_empty());
         prop_assume!(!forgetful);
-        let mut fresh = Core::new(policies(merge), Duration::ZERO, now);
+        let mut fresh = core(policies(merge), now);
         for (registry, name) in REGISTRIES.iter().enumerate() {
             let of_it = grown.records.values().filter(|record| &*record.service.id.registry == *name);
             let services = of_it.map(|record| record.service.clone()).collect();
-            fresh.apply(registry, Update::Listed { scope: Scope("".into()), services, unreadable: Vec::new() }, now);
+            let listed = Update::Listed { scope: Scope("".into()), services, unreadable: Vec::new() };
+            apply(&mut fresh, registry, listed, now);
         }
         prop_assert_eq!(published(&grown), published(&fresh.snapshot()));
     }
@@ -176,7 +192,7 @@ proptest! {
         merge in any::<[bool; 3]>(),
     ) {
         let now = start();
-        let mut core = Core::new(policies(merge), Duration::ZERO, now);
+        let mut core = core(policies(merge), now);
         feed(&mut core, now, &steps, &[2, 0, 1, 0]);
         core.tick(now.after(Duration::from_secs(10_000)));
         let catalog = core.snapshot();

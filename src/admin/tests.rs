@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    catalog::{HoldStatus, Record, RegistryStatus, ScopeStatus, State},
+    catalog::{HoldCause, HoldStatus, Record, RegistryStatus, ScopeStatus, State},
     model::{
         Address, Cost, Endpoint, Health, Hostname, Labels, Locality, Note, Port, Protocol, PublishedEndpoint,
         PublishedService, Reason, Scope, Service, ServiceId, ServicePort,
@@ -135,7 +135,12 @@ fn registry(name: &str, state: State) -> Arc<RegistryStatus> {
         endpoints: 3,
         last_cost: Some(cost),
         total_cost: cost,
-        hold: (name == "held").then_some(HoldStatus { since: at, until: at + Duration::from_secs(300), endpoints: 50 }),
+        hold: (name == "held").then_some(HoldStatus {
+            cause: HoldCause::Drop,
+            since: at,
+            until: at + Duration::from_secs(300),
+            endpoints: 50,
+        }),
     })
 }
 
@@ -292,7 +297,7 @@ async fn registries_show_state_age_cost_error_and_hold() {
             "services": 2, "endpoints": 3,
             "scopes": [{ "scope": "ns", "listed_at": "1970-01-01T00:01:00.000Z", "error": null }],
             "last_error": null, "last_cost": cost, "total_cost": cost,
-            "hold": { "since": "1970-01-01T00:01:00.000Z", "until": "1970-01-01T00:06:00.000Z", "endpoints": 50 },
+            "hold": { "cause": "drop", "since": "1970-01-01T00:01:00.000Z", "until": "1970-01-01T00:06:00.000Z", "endpoints": 50 },
         }])
     );
 }

@@ -26,12 +26,12 @@ impl Readers {
     }
 
     /// Starts one for each registry of a configuration.
-    pub(super) fn start(&mut self, config: &Config, catalog: &catalog::Writer, manifests: &manifests::Keeper) {
-        for (place, registry) in config.registries.iter().enumerate() {
+    pub(super) fn start(&mut self, config: &Config, feeds: Vec<catalog::Feed>, manifests: &manifests::Keeper) {
+        for (registry, feed) in config.registries.iter().zip(feeds) {
             let kind = registry.kind.clone().with_admin(self.admin);
             let feed = Feed {
                 registry: registry.name.clone(),
-                updates: catalog.feed(place),
+                updates: feed.updates,
                 manifests: manifests.feed(&registry.name),
                 metrics: self.metrics.clone(),
             };

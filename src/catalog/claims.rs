@@ -1,12 +1,16 @@
 //! Who claims which host and which alias.
 //!
-//! A host belongs to its smallest claimant: what is there before what only lingers, then by the registry's place in the
-//! configuration, then by id. An alias belongs to the one host that claims it, and to nobody if several do or if it is a
-//! host itself.
+//! A host belongs to its smallest claimant: what its registry lists before what is gone and served on, and that before what
+//! only lingers; then by the registry's rank, its place in the configuration; then a name that is the host already before
+//! one that was rewritten to it; then by id. An alias belongs to the one host that claims it, and to nobody if several do or
+//! if it is a host itself.
 
-use super::merge::base;
+use super::{
+    claim::{Claim, Rank, Standing},
+    merge::base,
+};
 use crate::{
-    model::{Hostname, ServiceId},
+    model::{Hostname, ServiceId, Text},
     util::small::SmallSet,
 };
 use std::collections::{BTreeSet, HashMap};
@@ -14,13 +18,25 @@ use std::collections::{BTreeSet, HashMap};
 /// A service that claims a host, in the order of ownership.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Claimant {
-    pub(super) lingering: bool,
-    pub(super) registry: usize,
+    standing: Standing,
+    rank: Rank,
+    rewritten: bool,
     pub(super) id: ServiceId,
 }
 
+impl Claimant {
+    pub(super) fn new(Claim { standing, rewritten }: Claim, rank: Rank, id: ServiceId) -> Self {
+        Claimant { standing, rank, rewritten, id }
+    }
+
+    /// Whether its registry has the service.
+    pub(super) fn is_listed(&self) -> bool {
+        self.standing == Standing::Listed
+    }
+}
+
 /// All claims.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Claims {
     hosts: HashMap<Hostname, SmallSet<Claimant>>,
     aliases: HashMap<Hostname, SmallSet<Hostname>>,
@@ -65,6 +81,25 @@ impl Claims {
         if claimants.is_empty() {
             self.hosts.remove(host);
             self.appear(host, affected);
+        }
+    }
+
+    /// Puts registries in another order. The hosts whose claimants change places are added to `affected`.
+    pub(super) fn rerank(&mut self, rank: impl Fn(&Text) -> Option<Rank>, affected: &mut BTreeSet<Hostname>) {
+        for (host, claimants) in &mut self.hosts {
+            let placed = |claimant: &Claimant| rank(&claimant.id.registry) == Some(claimant.rank);
+            if claimants.iter().all(placed) {
+                continue;
+            }
+            let before = std::mem::take(claimants).into_iter().collect::<Vec<_>>();
+            let reranked = |claimant: &Claimant| Claimant {
+                rank: rank(&claimant.id.registry).unwrap_or(claimant.rank),
+                ..claimant.clone()
+            };
+            *claimants = before.iter().map(reranked).collect();
+            if !claimants.iter().map(|claimant| &claimant.id).eq(before.iter().map(|claimant| &claimant.id)) {
+                affected.insert(host.clone());
+            }
         }
     }
 

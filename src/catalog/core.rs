@@ -1,231 +1,167 @@
 //! The catalog's core: everything known, and what is published of it, as one value that updates change.
 //!
 //! Pure: no task, no clock, no log. [`super::Writer`] feeds it; tests and benches do the same. The way of an update:
-//! `heard` keeps what was said, `guard` may hold back what vanished, `settle` recomputes the services concerned and the
-//! hosts that they feed, and [`Core::snapshot`] makes a new [`Catalog`] if that changed anything.
+//! the registry's `ledger` keeps what was reported, its `removal_guard` may hold back what is lost, `recompute` brings the
+//! services concerned and the hosts that they feed up to date, and [`Core::snapshot`] makes a new [`Catalog`] if that
+//! changed anything. `configure` says which registries there are, and how their services are published.
 //!
-//! Invariant: `services` and `records` depend only on what each registry has said in its own order (and when), never on
-//! how the updates of different registries were interleaved.
+//! Invariant: `services` and `records` depend only on the configuration and on what each registry has reported in its own
+//! order (and when), never on how the updates of different registries were interleaved.
 
 use super::{
-    Catalog, HoldEvent, Policy, Record,
-    claims::Claims,
-    endpoints::Answers,
-    guard::Guard,
-    heard::{Heard, Outcome},
+    Catalog, HoldCause,
+    desired::{Desired, Outcome, Pending, Reading},
+    event::Event,
+    ledger::Effect,
+    names::Names,
     now::Now,
-    publish::Memory,
-    rules::Rules,
-    status::{Account, Facts},
+    publishing::Publishing,
+    recompute::Recompute,
+    removal_guard::HoldEvent,
+    source::Intake,
+    status::Held,
 };
-use crate::{
-    model::{Hostname, Note, PublishedService, Readiness, Reason, Scope, ServiceId, Text, Update},
-    util::small::SmallMap,
-};
+use crate::model::{Readiness, Reason, ServiceId, Text, Update};
 use imbl::OrdMap;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::BTreeSet,
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-/// Answers that may be kept beside as many as are in use.
-const SPARE_ANSWERS: usize = 64;
-
 /// Everything known and published.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Core {
-    pub(super) sources: Vec<Source>,
-    pub(super) known: HashMap<ServiceId, Known>,
-    pub(super) claims: Claims,
-    pub(super) answers: Answers,
-    pub(super) wanted: BTreeMap<Text, BTreeSet<ServiceId>>,
-    pub(super) services: OrdMap<Hostname, Arc<PublishedService>>,
-    pub(super) records: OrdMap<ServiceId, Arc<Record>>,
-    /// When to look at a service again though nothing is heard of it. An entry too many does no harm.
-    pub(super) timers: BTreeSet<(Instant, usize, ServiceId)>,
-    /// Notes in all records, by [`Reason::ALL`].
-    pub(super) notes: [usize; Reason::ALL.len()],
-    pub(super) changed: bool,
-    pub(super) restated: bool,
-    wanted_changed: bool,
-    grace_until: Instant,
+    pub(super) intake: Intake,
+    pub(super) publishing: Publishing,
+    pub(super) names: Names,
+    started: Instant,
+    grace: Duration,
     sync: Readiness,
+    /// Statuses are not as in the last snapshot.
+    pub(super) restated: bool,
     events: Vec<Event>,
+    pub(super) last_epoch: u64,
+    /// What is held back of the configuration.
+    pub(super) pending: Option<Pending>,
     last: Arc<Catalog>,
 }
 
-/// One registry.
-#[derive(Debug)]
-pub(super) struct Source {
-    pub(super) rules: Rules,
-    pub(super) heard: Heard,
-    pub(super) guard: Guard,
-    pub(super) account: Account,
-    synced: bool,
-}
-
-/// What is known of a service beyond what its registry says.
-#[derive(Debug, Default)]
-pub(super) struct Known {
-    /// The hosts it claims, and whether only lingering.
-    pub(super) claims: SmallMap<Hostname, bool>,
-    pub(super) memory: Memory,
-    /// Host names that its instances have for addresses.
-    pub(super) names: BTreeSet<Text>,
-    pub(super) notes: Vec<Note>,
-}
-
-/// Something that people should hear of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// A scope, or the whole registry, could not be read.
-    Failed {
-        /// Of which registry.
-        registry: Text,
-        /// Which scope; `None`: the registry as a whole.
-        scope: Option<Scope>,
-        /// Why.
-        error: Text,
-        /// It could be read before.
-        first: bool,
-    },
-    /// The registry was listed completely for the first time.
-    Synced {
-        /// Which.
-        registry: Text,
-    },
-    /// A large drop is held back, or no longer.
-    Hold {
-        /// Of which registry.
-        registry: Text,
-        /// What happened.
-        event: HoldEvent,
-    },
-}
-
 impl Core {
-    /// For registries with these policies, in the order of ownership. `grace` begins now.
-    pub fn new(policies: Vec<Policy>, grace: Duration, now: Now) -> Self {
-        let sources: Vec<Source> = policies.into_iter().map(Source::new).collect();
-        let last = Arc::new(Catalog {
+    /// Without any registry. `grace` begins now.
+    pub fn new(grace: Duration, now: Now) -> Self {
+        let last = Catalog {
             number: 0,
             services: OrdMap::new(),
             records: OrdMap::new(),
-            registries: sources.iter().map(|source| source.account.status()).collect(),
+            registries: Arc::new([]),
             sync: Readiness::Waiting,
-        });
-        let mut core = Core {
-            sources,
-            known: HashMap::new(),
-            claims: Claims::default(),
-            answers: Answers::new(),
-            wanted: BTreeMap::new(),
-            services: OrdMap::new(),
-            records: OrdMap::new(),
-            timers: BTreeSet::new(),
-            notes: [0; Reason::ALL.len()],
-            changed: false,
-            restated: false,
-            wanted_changed: false,
-            grace_until: now.instant + grace,
-            sync: Readiness::Waiting,
-            events: Vec::new(),
-            last,
         };
-        core.judge_sync(now);
-        core
+        Core {
+            intake: Intake::default(),
+            publishing: Publishing::default(),
+            names: Names::default(),
+            started: now.instant,
+            grace,
+            sync: Readiness::Waiting,
+            restated: false,
+            events: Vec::new(),
+            last_epoch: 0,
+            pending: None,
+            last: Arc::new(last),
+        }
     }
 
-    /// Takes in what a registry says.
-    pub fn apply(&mut self, registry: usize, update: Update, now: Now) {
-        let Some(source) = self.sources.get_mut(registry) else { return };
+    /// Follows a configuration. `force`: also where that takes many endpoints away.
+    pub fn configure(&mut self, desired: Desired, force: bool, now: Now) -> Outcome {
+        self.grace = desired.options.grace;
+        let outcome = self.follow_configuration(desired, force, now);
+        self.judge_sync(now);
+        outcome
+    }
+
+    /// The running reading of a registry.
+    pub fn reading(&self, registry: &str) -> Option<Reading> {
+        let source = self.intake.sources.get(registry).filter(|source| !source.removed)?;
+        Some(Reading { registry: source.name().clone(), epoch: source.epoch })
+    }
+
+    /// Takes in what a reading of a registry reports; nothing of one that was replaced.
+    pub fn apply(&mut self, reading: &Reading, update: Update, now: Now) {
+        let Some(source) = self.intake.sources.get_mut(&reading.registry) else { return };
+        if source.epoch != reading.epoch || source.removed {
+            return;
+        }
         if let Update::Failed { scope, error } = &update {
-            let first = source.heard.is_fine(scope.as_ref());
-            let (registry, scope, error) = (source.rules.policy.registry.clone(), scope.clone(), error.clone());
+            let first = source.ledger.is_fine(scope.as_ref());
+            let (registry, scope, error) = (reading.registry.clone(), scope.clone(), error.clone());
             self.events.push(Event::Failed { registry, scope, error, first });
         }
-        source.account.note(&update, now.wall);
+        source.status.note(&update, now.wall);
         let by_list = matches!(update, Update::Listed { .. } | Update::Scopes(_));
-        let outcome = source.heard.apply(update, now);
-        self.follow(registry, outcome, by_list, now);
-        let source = &mut self.sources[registry];
-        if !source.synced && source.heard.is_listed() {
-            source.synced = true;
-            self.events.push(Event::Synced { registry: source.rules.policy.registry.clone() });
+        let effect = source.ledger.apply(update, now);
+        let synced = !source.synced && source.ledger.is_listed();
+        source.synced |= synced;
+        self.follow(&reading.registry, effect, by_list, now);
+        if synced {
+            self.events.push(Event::Synced { registry: reading.registry.clone() });
+            self.forget_replaced(now);
         }
         self.judge_sync(now);
     }
 
     /// Does what is due: ends grace, holds and lingering.
     pub fn tick(&mut self, now: Now) {
-        for registry in 0..self.sources.len() {
-            let outcome = self.sources[registry].heard.tick(now);
-            self.follow(registry, outcome, true, now);
+        let registries: Vec<Text> = self.intake.sources.keys().cloned().collect();
+        self.end_pending(now);
+        for registry in registries {
+            let Some(source) = self.intake.sources.get_mut(&registry) else { continue };
+            let effect = source.ledger.tick(now);
+            self.follow(&registry, effect, true, now);
         }
-        let mut due: BTreeMap<usize, BTreeSet<ServiceId>> = BTreeMap::new();
-        while self.timers.first().is_some_and(|(at, ..)| *at <= now.instant) {
-            if let Some((_, registry, id)) = self.timers.pop_first() {
-                due.entry(registry).or_default().insert(id);
-            }
-        }
-        for (registry, ids) in due {
-            self.settle(registry, ids, now);
-            self.restate(registry, now);
-        }
+        let due = self.intake.take_due(now.instant);
+        self.recompute(due, now);
         self.judge_sync(now);
     }
 
     /// The next moment at which [`Core::tick`] has something to do.
     pub fn due(&self) -> Option<Instant> {
-        let grace = (self.sync == Readiness::Waiting).then_some(self.grace_until);
-        let sources = self.sources.iter().flat_map(|source| [source.heard.due(), source.guard.due()]);
-        let timer = self.timers.first().map(|(at, ..)| *at);
-        sources.chain([grace, timer]).flatten().min()
+        let grace = (self.sync == Readiness::Waiting).then(|| self.started + self.grace);
+        let pending = self.pending.as_ref().map(|pending| pending.until);
+        [self.intake.due(), grace, pending].into_iter().flatten().min()
     }
 
-    /// Follows a drop that is held back. `false` if the registry holds none.
-    pub fn release(&mut self, registry: usize, now: Now) -> bool {
-        let Some(source) = self.sources.get_mut(registry).filter(|source| source.guard.status().is_some()) else {
-            return false;
-        };
-        let ids = source.guard.release();
-        let (registry_name, event) = (source.rules.policy.registry.clone(), HoldEvent::Released);
-        self.events.push(Event::Hold { registry: registry_name, event });
-        self.settle(registry, ids.into_iter().collect(), now);
-        self.restate(registry, now);
-        true
+    /// Follows what is held back of a registry. `false` if nothing is.
+    pub fn release(&mut self, registry: &str, now: Now) -> bool {
+        let Some(source) = self.intake.sources.get_mut(registry) else { return false };
+        let (name, dropped) = (source.name().clone(), source.guard.status().is_some());
+        let ids = if dropped { source.guard.release() } else { Vec::new() };
+        self.recompute(ids.into_iter().collect(), now);
+        let released = self.release_configuration(&name, now) || dropped;
+        if released {
+            self.events.push(Event::Hold { registry: name.clone(), event: HoldEvent::Released });
+            self.restate(&name, now);
+            self.judge_sync(now);
+        }
+        released
     }
 
-    /// Takes in what a host name resolves to. No answer is not told: the last good one stays.
-    pub fn resolved(&mut self, name: &Text, mut addresses: Vec<IpAddr>, now: Now) {
-        addresses.sort();
-        addresses.dedup();
-        let Some(users) = self.wanted.get(name) else { return };
-        if addresses.is_empty() || self.answers.get(name).is_some_and(|known| **known == *addresses) {
-            return;
-        }
-        let mut concerned: BTreeMap<usize, BTreeSet<ServiceId>> = BTreeMap::new();
-        for id in users {
-            if let Some(registry) = self.sources.iter().position(|s| s.rules.policy.registry == id.registry) {
-                concerned.entry(registry).or_default().insert(id.clone());
-            }
-        }
-        self.answers.insert(name.clone(), addresses.into());
-        for (registry, ids) in concerned {
-            self.settle(registry, ids, now);
-        }
+    /// Takes in what a host name resolves to. Without any address it is known to have none; a last good answer stays.
+    pub fn resolved(&mut self, name: &Text, addresses: Vec<IpAddr>, now: Now) {
+        let users = self.names.resolved(name, addresses);
+        self.recompute(users, now);
+        self.judge_sync(now);
     }
 
     /// The host names to be resolved.
     pub fn wanted_names(&self) -> BTreeSet<Text> {
-        self.wanted.keys().cloned().collect()
+        self.names.wanted()
     }
 
     /// Whether [`Core::wanted_names`] has changed since this was last asked.
     pub fn take_wanted_changed(&mut self) -> bool {
-        std::mem::take(&mut self.wanted_changed)
+        self.names.take_changed()
     }
 
     /// What happened since this was last asked.
@@ -235,108 +171,100 @@ impl Core {
 
     /// Whether services, or their completeness, are not as in the last snapshot.
     pub fn is_changed(&self) -> bool {
-        self.changed
+        self.publishing.changed || self.sync != self.last.sync
     }
 
     /// Whether anything at all is not as in the last snapshot.
     pub fn is_restated(&self) -> bool {
-        self.changed || self.restated
+        self.is_changed() || self.publishing.restated || self.restated
     }
 
     /// How many notes of each reason the records hold.
     pub fn notes(&self) -> impl Iterator<Item = (Reason, usize)> {
-        Reason::ALL.into_iter().zip(self.notes)
+        self.publishing.notes()
     }
 
     /// Everything as it is now. The same value as before if nothing changed.
     pub fn snapshot(&mut self) -> Arc<Catalog> {
         if self.is_restated() {
             self.last = Arc::new(Catalog {
-                number: self.last.number + u64::from(self.changed),
-                services: self.services.clone(),
-                records: self.records.clone(),
-                registries: self.sources.iter().map(|source| source.account.status()).collect(),
+                number: self.last.number + u64::from(self.is_changed()),
+                services: self.publishing.services.clone(),
+                records: self.publishing.records.clone(),
+                registries: self.intake.statuses(),
                 sync: self.sync,
             });
-            (self.changed, self.restated) = (false, false);
+            (self.publishing.changed, self.publishing.restated, self.restated) = (false, false, false);
         }
         self.last.clone()
     }
 
-    /// Brings what was heard to what is published.
-    fn follow(&mut self, registry: usize, outcome: Outcome, by_list: bool, now: Now) {
-        let source = &mut self.sources[registry];
-        if outcome.after_outage {
-            source.guard.be_wary(now.instant);
+    /// Brings what was reported to what is published.
+    pub(super) fn follow(&mut self, registry: &Text, effect: Effect, by_list: bool, now: Now) {
+        let Some(source) = self.intake.sources.get_mut(registry) else { return };
+        if effect.after_outage {
+            source.guard.after_outage(now.instant);
         }
+        let nothing_listed = by_list && !effect.changes.is_empty() && source.ledger.present == 0;
         let mut ids: BTreeSet<ServiceId> = BTreeSet::new();
-        let nothing_listed = by_list && !outcome.changes.is_empty() && source.heard.present == 0;
-        for change in outcome.changes {
+        for change in effect.changes {
             source.guard.observe(&change, now);
             ids.insert(change.id);
         }
         let (concerned, event) = source.guard.judge(nothing_listed, now);
         ids.extend(concerned);
         if let Some(event) = event {
-            self.events.push(Event::Hold { registry: source.rules.policy.registry.clone(), event });
+            self.events.push(Event::Hold { registry: registry.clone(), event });
         }
-        self.settle(registry, ids, now);
-        for id in outcome.marked {
-            self.record(registry, &id);
-        }
+        self.recompute(ids, now);
+        self.recomputing(now).records(effect.marked);
         self.restate(registry, now);
     }
 
-    /// Brings a registry's status up to date.
-    fn restate(&mut self, registry: usize, now: Now) {
-        let Source { heard, guard, account, .. } = &mut self.sources[registry];
-        let hold = guard.status().map(|(since, until, endpoints)| (since.wall, now.wall_at(until), endpoints));
-        let facts = Facts { heard, endpoints: guard.total(), hold };
-        self.restated |= account.restate(facts);
-    }
-
-    fn judge_sync(&mut self, now: Now) {
-        let waiting = self.sources.iter().any(|source| source.rules.policy.required && !source.synced);
-        let sync = match waiting {
-            false => Readiness::Complete,
-            true if now.instant < self.grace_until => Readiness::Waiting,
-            true => Readiness::Partial,
-        };
-        self.changed |= sync != self.sync;
-        self.sync = sync;
-    }
-
-    /// Follows which host names a service needs.
-    pub(super) fn want(&mut self, id: &ServiceId, before: &BTreeSet<Text>, after: &BTreeSet<Text>) {
-        for name in before.difference(after) {
-            if let Some(users) = self.wanted.get_mut(name) {
-                users.remove(id);
-                if users.is_empty() {
-                    self.wanted.remove(name);
-                    self.wanted_changed = true;
-                }
+    /// Brings what is published up to date with what is known of these services.
+    pub(super) fn recompute(&mut self, ids: BTreeSet<ServiceId>, now: Now) {
+        self.recomputing(now).services(ids);
+        for contest in std::mem::take(&mut self.publishing.contests) {
+            if let Some(source) = self.intake.sources.get_mut(&contest.loser.registry) {
+                source.contests.add(contest);
             }
         }
-        for name in after.difference(before) {
-            self.wanted_changed |= !self.wanted.contains_key(name);
-            self.wanted.entry(name.clone()).or_default().insert(id.clone());
-        }
-        // An answer outlives its users: who wants the name again at once, as when an instance moves from one service to
-        // another, needs it now, and the resolver, which saw no difference, would tell it only with its next answer.
-        if self.answers.len() > 2 * self.wanted.len() + SPARE_ANSWERS {
-            self.answers.retain(|name, _| self.wanted.contains_key(name));
+        for source in self.intake.sources.values_mut() {
+            if let Some((number, example)) = source.contests.take(now.instant) {
+                self.events.push(Event::Contested { registry: source.name().clone(), number, example });
+            }
         }
     }
-}
 
-impl Source {
-    fn new(policy: Policy) -> Self {
-        Source {
-            heard: Heard::new(policy.absent_lists, policy.linger),
-            guard: Guard::new(&policy),
-            account: Account::new(&policy),
-            rules: Rules::new(policy),
-            synced: false,
+    pub(super) fn recomputing(&mut self, now: Now) -> Recompute<'_> {
+        let Core { publishing, intake, names, .. } = self;
+        Recompute { publishing, intake, names, now: now.instant }
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    /// Brings a registry's status up to date.
+    pub(super) fn restate(&mut self, registry: &Text, now: Now) {
+        let waits = self.pending.as_ref().and_then(|pending| {
+            let (loss, until) = (pending.losses.get(registry)?, now.wall_at(pending.until));
+            Some(Held { cause: HoldCause::Policy, since: pending.since.wall, until, endpoints: loss.lost })
+        });
+        if let Some(source) = self.intake.sources.get_mut(registry) {
+            self.restated |= source.restate(waits, now);
         }
+    }
+
+    /// Once answered, nobody waits again: a registry that is new to the configuration only makes absence prove nothing.
+    fn judge_sync(&mut self, now: Now) {
+        let (over, opened) = (now.instant >= self.started + self.grace, self.sync != Readiness::Waiting);
+        let missing = self.intake.sources.values().any(|source| source.is_missing());
+        let unresolved = !opened && self.names.any_unknown();
+        self.sync = match missing || (unresolved && !over) {
+            false => Readiness::Complete,
+            true if opened || over => Readiness::Partial,
+            true => Readiness::Waiting,
+        };
     }
 }

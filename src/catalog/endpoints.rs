@@ -17,7 +17,7 @@ use std::{
     sync::Arc,
 };
 
-/// What host names resolve to, as far as is known.
+/// What host names resolve to, as far as is known. One that is known to have no addresses has none.
 pub(super) type Answers = HashMap<Text, Arc<[IpAddr]>>;
 
 /// An instance that was selected, with its final labels.
@@ -25,7 +25,7 @@ pub(super) type Answers = HashMap<Text, Arc<[IpAddr]>>;
 pub(super) struct Instance<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) labels: Cow<'a, Labels>,
-    /// Its registry no longer has it; it is served on until that is certain.
+    /// Its registry no longer has it, or has it without traffic; it is served on until that is certain.
     pub(super) held: bool,
 }
 
@@ -45,6 +45,14 @@ pub(super) fn is_protected<'a>(service: &Service, endpoints: impl Iterator<Item 
     healthy < total && threshold.covers(healthy, total)
 }
 
+/// The instances of a service that take traffic: not switched off, of weight 0, draining or failing.
+pub(super) fn takes_traffic(service: &Service) -> impl Iterator<Item = &Endpoint> {
+    let endpoints = &service.endpoints;
+    let protected = is_protected(service, endpoints.iter());
+    let takes = move |health: Health| health.serves() || (protected && health == Health::Unhealthy);
+    endpoints.iter().filter(move |e| e.enabled && e.weight != Weight::ZERO && takes(e.health))
+}
+
 /// What all instances of a service and host share on their way out.
 #[derive(Debug)]
 pub(super) struct Publishing<'a> {
@@ -62,7 +70,11 @@ impl Publishing<'_> {
         let mut endpoints = Vec::with_capacity(instances.len());
         for instance in instances {
             if instance.held {
-                notes.instance(Reason::HeldBack, instance.endpoint, "its registry has it no longer");
+                notes.instance(
+                    Reason::HeldBack,
+                    instance.endpoint,
+                    "its registry no longer has it, or has it without traffic",
+                );
             }
             let addresses = self.addresses(instance.endpoint, notes);
             if addresses.is_empty() {

@@ -1,6 +1,6 @@
 //! What the catalog measures of itself. One function per event writes the log and counts.
 
-use super::{Catalog, Event, HoldEvent, RegistryStatus, State};
+use super::{Catalog, Contest, Event, HoldEvent, RegistryStatus, State};
 use crate::{
     model::{Readiness, Reason, Text},
     telemetry::RegistryLabel,
@@ -79,19 +79,19 @@ impl Metrics {
         let help = "Endpoints that a registry no longer has and that are served on";
         registry.register("catalog_held_endpoints", help, self.held_endpoints.clone());
         registry.register("catalog_registry_state", "1 for the state that a registry is in", self.state.clone());
-        registry.register("catalog_updates", "Updates heard from a registry", self.updates.clone());
+        registry.register("catalog_updates", "Updates received from a registry", self.updates.clone());
         registry.register("catalog_failures", "Failed readings of a registry", self.failures.clone());
         registry.register("catalog_holds", "Large drops of a registry that were held back", self.holds.clone());
         registry.register("catalog_notes", "Notes on services, by reason", self.notes.clone());
         let help = "From a change to the catalog that has it";
         registry.register("catalog_publish_duration_seconds", help, self.publish.clone());
         registry.register("catalog_number", "Number of the newest catalog", self.number.clone());
-        registry.register("catalog_sync", "1 for how far the registries were heard", self.sync.clone());
+        registry.register("catalog_sync", "1 for how completely the registries were listed", self.sync.clone());
         registry.register("catalog_published_services", "Services published", self.published.clone());
     }
 
-    /// An update was heard.
-    pub(super) fn heard(&self, registry: &Text) {
+    /// An update was received.
+    pub(super) fn received(&self, registry: &Text) {
         self.updates.get_or_create(&RegistryLabel::of(registry)).inc();
     }
 
@@ -107,8 +107,19 @@ impl Metrics {
                     debug!(%registry, scope, %error, "Still cannot read the registry.");
                 }
             }
-            Event::Synced { registry } => info!(%registry, "Heard the whole registry for the first time."),
+            Event::Synced { registry } => info!(%registry, "The whole registry was listed for the first time."),
             Event::Hold { registry, event } => self.hold(registry, *event),
+            Event::Contested { registry, number, example: Contest { host, loser, owner } } => {
+                warn!(
+                    %registry, services = number, %host, service = %loser, %owner,
+                    "Services are not published under their host, because another service has it. \
+                     To serve both there, set `merge: host` under `publish` of each registry."
+                );
+            }
+            Event::Forgotten { registry } => {
+                self.forget(registry);
+                info!(%registry, "Forgot the registry, which is no longer in the configuration.");
+            }
         }
     }
 
@@ -136,9 +147,31 @@ impl Metrics {
                 self.holds.get_or_create(&RegistryLabel::of(registry)).inc();
                 warn!(%registry, missing, of, "Many endpoints vanished at once; they are served on until that is certain.");
             }
+            HoldEvent::Withheld { missing, of } => {
+                self.holds.get_or_create(&RegistryLabel::of(registry)).inc();
+                warn!(
+                    %registry, missing, of,
+                    "The new configuration would take many endpoints away; what it says of this registry waits. \
+                     Take it back, or release the registry to follow at once."
+                );
+            }
             HoldEvent::Recovered => info!(%registry, "The vanished endpoints are back; following the registry again."),
             HoldEvent::Expired => warn!(%registry, "The endpoints stayed away; following the registry again."),
             HoldEvent::Released => info!(%registry, "The drop was released by hand; following the registry again."),
+        }
+    }
+
+    /// No figure speaks of a registry that is gone.
+    fn forget(&self, registry: &Text) {
+        let label = RegistryLabel::of(registry);
+        for family in [&self.services, &self.endpoints, &self.held_endpoints] {
+            family.remove(&label);
+        }
+        for family in [&self.updates, &self.failures, &self.holds] {
+            family.remove(&label);
+        }
+        for state in State::ALL {
+            self.state.remove(&StateLabels { registry: registry.to_string(), state: state.name() });
         }
     }
 
@@ -148,7 +181,7 @@ impl Metrics {
         self.endpoints.get_or_create(&label).set(status.endpoints as i64);
         let held = status.hold.as_ref().map_or(0, |hold| hold.endpoints);
         self.held_endpoints.get_or_create(&label).set(held as i64);
-        for state in [State::Connecting, State::Syncing, State::Synced, State::Stale] {
+        for state in State::ALL {
             let labels = StateLabels { registry: status.name.to_string(), state: state.name() };
             self.state.get_or_create(&labels).set(i64::from(state == status.state));
         }

@@ -2,32 +2,43 @@
 //!
 //! Registries' updates go in; an immutable [`Catalog`] comes out, swapped in for readers and then signalled.
 
+mod claim;
 mod claims;
+mod configure;
+mod contests;
 mod core;
+mod desired;
 mod endpoints;
-mod guard;
-mod heard;
+mod event;
+mod ledger;
 mod merge;
 mod metrics;
+mod names;
 mod notes;
 mod now;
 mod policy;
 mod ports;
 mod publish;
+mod publishing;
+mod recompute;
 mod relabel;
+mod removal_guard;
 mod rules;
 mod select;
-mod settle;
+mod source;
 mod status;
 mod writer;
 
 pub use crate::model::{Template, TemplateError};
-pub use core::{Core, Event};
-pub use guard::HoldEvent;
+pub use contests::Contest;
+pub use core::Core;
+pub use desired::{Desired, Held, HeldChange, Options, Outcome, Reading, Registry};
+pub use event::Event;
 pub use metrics::Metrics;
 pub use now::Now;
-pub use policy::{Empty, Hostnames, Matcher, Merge, Policy, Relabel, Select};
-pub use writer::{Handle, Options, Writer};
+pub use policy::{Empty, Hostnames, Matcher, Merge, Owner, Policy, Relabel, Select};
+pub use removal_guard::HoldEvent;
+pub use writer::{Configured, Feed, Handle, Writer};
 
 use crate::model::{Cost, Hostname, Note, PublishedService, Readiness, Scope, Service, ServiceId, Text};
 use imbl::OrdMap;
@@ -68,11 +79,17 @@ pub enum State {
     Syncing,
     /// All scopes were listed, and the last reading of each succeeded.
     Synced,
-    /// The last reading of some scope failed; its last good services are served.
+    /// The last reading of some scope failed, or the connection has changed and it was not listed since; its last good
+    /// services are served.
     Stale,
+    /// It is no longer in the configuration; its last services are served until its hold is over.
+    Removed,
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [State; 5] = [State::Connecting, State::Syncing, State::Synced, State::Stale, State::Removed];
+
     /// The word for people and formats.
     pub const fn name(self) -> &'static str {
         match self {
@@ -80,6 +97,7 @@ impl State {
             State::Syncing => "syncing",
             State::Synced => "synced",
             State::Stale => "stale",
+            State::Removed => "removed",
         }
     }
 }
@@ -124,9 +142,33 @@ pub struct ScopeStatus {
     pub error: Option<Text>,
 }
 
+/// Why endpoints are served on that the registry, or the configuration, no longer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldCause {
+    /// The registry lost many at once.
+    Drop,
+    /// A new policy for the registry would take many away.
+    Policy,
+    /// The registry was removed from the configuration.
+    Removal,
+}
+
+impl HoldCause {
+    /// The word for people and formats.
+    pub const fn name(self) -> &'static str {
+        match self {
+            HoldCause::Drop => "drop",
+            HoldCause::Policy => "policy",
+            HoldCause::Removal => "removal",
+        }
+    }
+}
+
 /// A drop that is held back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HoldStatus {
+    /// Why.
+    pub cause: HoldCause,
     /// Since when.
     pub since: SystemTime,
     /// When it will be followed all the same.

@@ -34,6 +34,8 @@ pub struct Policy {
     pub hostnames: Hostnames,
     /// What happens when another owner has the host already.
     pub merge: Merge,
+    /// Whether a service keeps the host that it has when a smaller owner comes.
+    pub owner: Owner,
     /// Where several registries feed one host: 0 first, the next only when the former has none that serve.
     pub priority: u32,
     /// Where several registries feed one host: this registry's share of traffic relative to the others', whatever the
@@ -43,7 +45,8 @@ pub struct Policy {
     pub absent_lists: u32,
     /// How long a gone service stays published without endpoints. 10 min by default.
     pub linger: Duration,
-    /// A larger share of the registry's endpoints (and at least 20) vanishing within 60 s is held back. 30 % by default.
+    /// A larger share of the registry's endpoints that take traffic (and at least 20) vanishing within 60 s is held back, and
+    /// so is a change of this policy that would take such a share away. 30 % by default.
     pub max_drop: Fraction,
     /// For how long at most. 5 min by default.
     pub hold: Duration,
@@ -111,6 +114,17 @@ pub enum Merge {
     Host,
 }
 
+/// Who has a host that several services claim and do not share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Owner {
+    /// The smallest in the order of ownership: all replicas agree at any time, and a newcomer may take a host.
+    #[default]
+    Smallest,
+    /// Who has it keeps it while its registry lists it: no newcomer takes a host, but replicas may differ, as each goes by
+    /// what it heard first.
+    First,
+}
+
 /// What happens when a service's last endpoint vanishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Empty {
@@ -137,6 +151,7 @@ impl Policy {
             locality: None,
             hostnames: Hostnames::default(),
             merge: Merge::default(),
+            owner: Owner::default(),
             priority: 0,
             share: None,
             absent_lists: 2,

@@ -9,12 +9,12 @@ use crate::{
     util::small::SmallSet,
 };
 
-/// What instances have taught: the ports that come first on some instance, then the others, each in order of name.
-pub(super) type Learned = SmallSet<Taught>;
+/// What was learned from instances: the ports that come first on some instance, then the others, each in order of name.
+pub(super) type LearnedPorts = SmallSet<LearnedPort>;
 
 /// A port's name with what is spoken there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Taught {
+pub(super) struct LearnedPort {
     /// No instance has it as its first.
     beside: bool,
     name: Text,
@@ -50,31 +50,31 @@ impl<'a> Naming<'a> {
         }
     }
 
-    /// What instances teach, each with these ports.
-    pub(super) fn learn<'p>(&self, instances: impl Iterator<Item = &'p [EndpointPort]> + Clone) -> Learned {
+    /// What is learned from instances, each with these ports.
+    pub(super) fn learn<'p>(&self, instances: impl Iterator<Item = &'p [EndpointPort]> + Clone) -> LearnedPorts {
         let firsts = instances.clone().filter_map(|ports| ports.first()).map(|port| (false, port));
         let others = instances.flat_map(|ports| ports.iter().skip(1)).map(|port| (true, port));
-        let mut learned = Learned::default();
+        let mut learned = LearnedPorts::default();
         for (beside, port) in firsts.chain(others) {
             let plain = port.name.is_none() && port.protocol.is_none();
             let own = self.declared.first().filter(|_| plain).map(|own| own.protocol);
             let protocol = own.or(port.protocol).unwrap_or(self.default);
             let name = self.name(port);
             // Most services have one port that all instances agree on.
-            if !learned.iter().any(|taught| taught.name == name && taught.protocol == protocol) {
-                learned.insert(Taught { beside, name, protocol });
+            if !learned.iter().any(|port| port.name == name && port.protocol == protocol) {
+                learned.insert(LearnedPort { beside, name, protocol });
             }
         }
         learned
     }
 
     /// The service's ports, its own first, each number once.
-    pub(super) fn plan(&self, learned: &Learned, notes: &mut Notes) -> Vec<DeclaredPort> {
+    pub(super) fn plan(&self, learned: &LearnedPorts, notes: &mut Notes) -> Vec<DeclaredPort> {
         let mut wanted = self.declared.to_vec();
         if wanted.is_empty() {
             wanted.push(self.own_port(learned));
         }
-        for Taught { name, protocol, .. } in learned {
+        for LearnedPort { name, protocol, .. } in learned {
             match wanted.iter().find(|port| port.name == *name) {
                 None => wanted.push(standard(name.clone(), *protocol)),
                 Some(port) if port.protocol == *protocol => {}
@@ -98,11 +98,11 @@ impl<'a> Naming<'a> {
     }
 
     /// The default protocol's port if some instance has it, or none has any; else the first learned.
-    fn own_port(&self, learned: &Learned) -> DeclaredPort {
-        let named = learned.iter().find(|taught| *taught.name == *self.own && taught.protocol == self.default);
-        let spoken = || learned.iter().find(|taught| taught.protocol == self.default);
+    fn own_port(&self, learned: &LearnedPorts) -> DeclaredPort {
+        let named = learned.iter().find(|port| *port.name == *self.own && port.protocol == self.default);
+        let spoken = || learned.iter().find(|port| port.protocol == self.default);
         match named.or_else(spoken).or_else(|| learned.first()) {
-            Some(taught) => standard(taught.name.clone(), taught.protocol),
+            Some(port) => standard(port.name.clone(), port.protocol),
             None => standard(self.own.clone(), self.default),
         }
     }

@@ -1,23 +1,35 @@
 //! One service of one registry → what it contributes to each host. Pure: the same input gives the same output.
 //!
-//! What a service was before matters in two places only, and is passed in as [`Memory`]: a host whose last instance
-//! goes keeps the ports that its instances had taught, and a host that came from an instance's label stays for a while
-//! without endpoints. Both keep clusters from coming and going with instances.
+//! What a service was before matters in two places only, and is passed in as [`PortHistory`]: a host whose last instance
+//! goes keeps the ports that were learned from its instances, and a host that came from an instance's label stays for a
+//! while without endpoints. Both keep clusters from coming and going with instances.
+//!
+//! A host all of whose instances have names that are not resolved yet is left out: unknown is not empty.
 
 use super::{
+    Hostnames,
+    claim::{Claim, Standing},
     endpoints::{Answers, Instance, Publishing, is_protected},
     notes::Notes,
-    ports::{Learned, Naming},
+    ports::{LearnedPorts, Naming},
+    removal_guard::place,
     rules::Rules,
 };
 use crate::{
-    model::{DeclaredPort, Endpoint, Hostname, Note, PublishedEndpoint, Reason, Service, Template},
+    model::{Address, DeclaredPort, Endpoint, Hostname, Note, PublishedEndpoint, Reason, Service, Template, Weight},
     util::small::SmallMap,
 };
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     time::Instant,
 };
+
+/// Forgets the ports that were learned from instances, but not the hosts.
+pub(super) fn forget_ports(history: &mut PortHistory) {
+    for history in history.values_mut() {
+        history.learned = LearnedPorts::default();
+    }
+}
 
 /// What is known of a service now.
 #[derive(Debug)]
@@ -25,20 +37,21 @@ pub(super) struct Input<'a> {
     pub(super) service: &'a Service,
     /// Its registry no longer has it.
     pub(super) gone: bool,
-    /// Instances that vanished and are served on.
+    /// Lost instances that are served on, as they last took traffic; each in the place of the one that is listed there.
     pub(super) held: Vec<Endpoint>,
 }
 
 /// What a host was before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Remembered {
-    learned: Learned,
+pub(super) struct HostHistory {
+    learned: LearnedPorts,
     /// Since when no instance names it, while others of the service name other hosts.
     emptied: Option<Instant>,
+    rewritten: bool,
 }
 
-/// The hosts that instances of a service had named, with what they taught.
-pub(super) type Memory = SmallMap<Hostname, Remembered>;
+/// The hosts that instances of a service had named, with the ports that were learned from them.
+pub(super) type PortHistory = SmallMap<Hostname, HostHistory>;
 
 /// What one service gives to one host.
 #[derive(Debug, PartialEq)]
@@ -47,8 +60,7 @@ pub(super) struct Contribution {
     pub(super) ports: Vec<DeclaredPort>,
     pub(super) endpoints: Vec<PublishedEndpoint>,
     pub(super) protected: bool,
-    /// Only kept up for a while: it has no instances, and makes way for any service that is there.
-    pub(super) lingering: bool,
+    pub(super) claim: Claim,
     pub(super) notes: Vec<Note>,
 }
 
@@ -58,8 +70,10 @@ pub(super) struct Contributions {
     pub(super) hosts: BTreeMap<Hostname, Contribution>,
     /// About the service as a whole.
     pub(super) notes: Vec<Note>,
-    pub(super) memory: Memory,
-    /// When to look again though nothing is heard.
+    pub(super) history: PortHistory,
+    /// A host is left out because none of its instances' names is resolved.
+    pub(super) unresolved: bool,
+    /// When to look again though nothing is reported.
     pub(super) again: Option<Instant>,
 }
 
@@ -67,15 +81,22 @@ pub(super) struct Contributions {
 pub(super) fn contribute(
     rules: &Rules,
     input: &Input,
-    memory: &Memory,
+    history: &PortHistory,
     answers: &Answers,
     now: Instant,
 ) -> Contributions {
-    let mut publisher = Publisher { rules, input, answers, notes: Notes::default(), out: Contributions::default() };
+    let mut publisher = Publisher {
+        rules,
+        input,
+        answers,
+        notes: Notes::default(),
+        out: Contributions::default(),
+        exact: HashSet::new(),
+    };
     if let Some(reason) = rules.select.refuses_service(&input.service.id) {
         publisher.notes.add(reason, "", "");
     } else {
-        publisher.run(memory, now);
+        publisher.run(history, now);
     }
     Contributions { notes: publisher.notes.finish(), ..publisher.out }
 }
@@ -87,32 +108,37 @@ struct Publisher<'a> {
     answers: &'a Answers,
     notes: Notes,
     out: Contributions,
+    /// Hosts that some name is already, but for the case of its letters.
+    exact: HashSet<Hostname>,
 }
 
 impl<'a> Publisher<'a> {
-    fn run(&mut self, memory: &Memory, now: Instant) {
+    fn run(&mut self, history: &PortHistory, now: Instant) {
         let service = self.input.service;
         let protected = is_protected(service, self.endpoints().map(|(endpoint, _)| endpoint));
         let mut fed = self.split();
         let bare = self.endpoints().next().is_none();
         if bare {
-            for host in self.bare_hosts(memory) {
+            for host in self.bare_hosts(history) {
                 fed.entry(host).or_default();
             }
         }
-        for (host, remembered) in memory.iter().filter(|(host, _)| !fed.contains_key(*host)) {
-            self.linger(host, remembered, protected, now);
+        for (host, before) in history.iter().filter(|(host, _)| !fed.contains_key(*host)) {
+            self.linger(host, before, protected, now);
         }
         for (host, instances) in fed {
-            let before = memory.get(&host);
+            let before = history.get(&host);
             self.contribute(host, &instances, before, protected);
         }
     }
 
     /// Every instance, and whether it is held.
     fn endpoints(&self) -> impl Iterator<Item = (&'a Endpoint, bool)> + use<'a> {
-        let heard = if self.input.gone { &[][..] } else { &self.input.service.endpoints[..] };
-        heard.iter().map(|endpoint| (endpoint, false)).chain(self.input.held.iter().map(|endpoint| (endpoint, true)))
+        let (held, none) = (&self.input.held, &[][..]);
+        let listed = if self.input.gone { none } else { &self.input.service.endpoints[..] };
+        let places: HashSet<_> = held.iter().map(place).collect();
+        let listed = listed.iter().filter(move |endpoint| places.is_empty() || !places.contains(&place(endpoint)));
+        listed.map(|endpoint| (endpoint, false)).chain(held.iter().map(|endpoint| (endpoint, true)))
     }
 
     /// The selected instances by the host that each feeds.
@@ -143,14 +169,14 @@ impl<'a> Publisher<'a> {
     }
 
     /// The hosts of a service without any instance: those it had, if they come from labels; else its one.
-    fn bare_hosts(&mut self, memory: &Memory) -> Vec<Hostname> {
+    fn bare_hosts(&mut self, history: &PortHistory) -> Vec<Hostname> {
         let service = self.input.service;
         let by_label = service.host.is_none() && self.rules.policy.host.reads_labels();
-        if by_label && !memory.is_empty() {
-            return memory.keys().cloned().collect();
+        if by_label && !history.is_empty() {
+            return history.keys().cloned().collect();
         }
         let refused = self.rules.select.refuses_bare(&service.id, &service.labels);
-        match refused.filter(|_| memory.is_empty()) {
+        match refused.filter(|_| history.is_empty()) {
             None => self.host(&Default::default()).into_iter().collect(),
             Some(reason) => {
                 self.notes.add(reason, "", "it has no instances, and its own labels do not tell otherwise");
@@ -162,7 +188,10 @@ impl<'a> Publisher<'a> {
     fn host(&mut self, labels: &crate::model::Labels) -> Option<Hostname> {
         let service = self.input.service;
         match &service.host {
-            Some(host) => Some(host.clone()),
+            Some(host) => {
+                self.exact.insert(host.clone());
+                Some(host.clone())
+            }
             None => {
                 let text = self.rules.policy.host.render(&service.id, &service.labels, labels);
                 self.sanitize(&text)
@@ -173,6 +202,9 @@ impl<'a> Publisher<'a> {
     fn sanitize(&mut self, text: &str) -> Option<Hostname> {
         match Hostname::sanitized(text) {
             Ok(host) => {
+                if host.as_str().eq_ignore_ascii_case(text) {
+                    self.exact.insert(host.clone());
+                }
                 if host.as_str() != text {
                     self.notes.add(Reason::HostRenamed, text, format!("published as {host}"));
                 }
@@ -187,29 +219,29 @@ impl<'a> Publisher<'a> {
     }
 
     /// A host that no instance names any more stays for a while.
-    fn linger(&mut self, host: &Hostname, remembered: &Remembered, protected: bool, now: Instant) {
-        let emptied = remembered.emptied.unwrap_or(now);
+    fn linger(&mut self, host: &Hostname, history: &HostHistory, protected: bool, now: Instant) {
+        let emptied = history.emptied.unwrap_or(now);
         let until = emptied + self.rules.policy.linger;
         if until <= now {
             return;
         }
         self.out.again = self.out.again.into_iter().chain([until]).min();
-        self.contribute(host.clone(), &[], Some(remembered), protected);
-        if let Some(remembered) = self.out.memory.get_mut(host) {
-            remembered.emptied = Some(emptied);
+        self.contribute(host.clone(), &[], Some(history), protected);
+        if let Some(history) = self.out.history.get_mut(host) {
+            history.emptied = Some(emptied);
         }
         if let Some(contribution) = self.out.hosts.get_mut(host) {
-            contribution.lingering = true;
+            contribution.claim.standing = Standing::Lingering;
             contribution.notes.push(Note::new(Reason::Lingering, host.text().clone(), "no instance names it any more"));
         }
     }
 
-    fn contribute(&mut self, host: Hostname, instances: &[Instance], before: Option<&Remembered>, protected: bool) {
+    fn contribute(&mut self, host: Hostname, instances: &[Instance], before: Option<&HostHistory>, protected: bool) {
         let (service, policy) = (self.input.service, &self.rules.policy);
         let declared = if service.ports.is_empty() { &policy.ports } else { &service.ports };
         let naming = Naming::new(declared, policy.protocol);
         let learned = match instances {
-            [] => before.map(|remembered| remembered.learned.clone()).unwrap_or_default(),
+            [] => before.map(|history| history.learned.clone()).unwrap_or_default(),
             _ => naming.learn(instances.iter().map(|instance| &instance.endpoint.ports[..])),
         };
         let mut notes = Notes::default();
@@ -217,18 +249,36 @@ impl<'a> Publisher<'a> {
         let publishing =
             Publishing { rules: self.rules, service, answers: self.answers, naming: &naming, ports: &ports, protected };
         let endpoints = publishing.publish(instances, &mut notes);
+        if endpoints.is_empty() && self.are_unresolved(instances) {
+            self.out.unresolved = true;
+            notes.finish().into_iter().for_each(|note| self.notes.extend([&note]));
+            return;
+        }
         if protected {
             notes.add(Reason::Protected, "", "too few are healthy: all enabled instances count as healthy");
         }
         if self.input.gone {
             notes.add(Reason::Lingering, "", "gone from its registry");
         }
-        let lingering = self.input.gone && instances.is_empty();
+        let standing = match (self.input.gone, instances) {
+            (false, _) => Standing::Listed,
+            (true, []) => Standing::Lingering,
+            (true, _) => Standing::Held,
+        };
+        let rewritten = !self.exact.contains(&host) && before.is_none_or(|history| history.rewritten);
         if !instances.is_empty() || before.is_some() {
-            self.out.memory.insert(host.clone(), Remembered { learned, emptied: None });
+            self.out.history.insert(host.clone(), HostHistory { learned, emptied: None, rewritten });
         }
+        let claim = Claim { standing, rewritten };
         let notes = notes.finish();
-        self.out.hosts.insert(host, Contribution { ports, endpoints, protected, lingering, notes });
+        self.out.hosts.insert(host, Contribution { ports, endpoints, protected, claim, notes });
+    }
+
+    /// Whether some of these would take traffic if their names were resolved.
+    fn are_unresolved(&self, instances: &[Instance]) -> bool {
+        let named = |endpoint: &Endpoint| matches!(endpoint.address, Address::Host(_));
+        let would = |endpoint: &Endpoint| endpoint.enabled && endpoint.weight > Weight::ZERO && named(endpoint);
+        self.rules.policy.hostnames == Hostnames::Resolve && instances.iter().any(|i| would(i.endpoint))
     }
 }
 

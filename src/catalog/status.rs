@@ -1,12 +1,12 @@
 //! How a registry fares: what is kept for people beside the services themselves.
 
-use super::{HoldStatus, Policy, RegistryStatus, ScopeStatus, State, heard::Heard};
+use super::{HoldCause, HoldStatus, Policy, RegistryStatus, ScopeStatus, State, ledger::Ledger};
 use crate::model::{Cost, Update};
 use std::{sync::Arc, time::SystemTime};
 
 /// The status in the making. What was handed out stays as it was.
-#[derive(Debug)]
-pub(super) struct Account {
+#[derive(Debug, Clone)]
+pub(super) struct StatusTracker {
     status: Arc<RegistryStatus>,
     noted: bool,
 }
@@ -14,12 +14,24 @@ pub(super) struct Account {
 /// What the other parts know of a registry now.
 #[derive(Debug)]
 pub(super) struct Facts<'a> {
-    pub(super) heard: &'a Heard,
-    pub(super) endpoints: usize,
-    pub(super) hold: Option<(SystemTime, SystemTime, usize)>,
+    pub(super) ledger: &'a Ledger,
+    /// Endpoints that it has.
+    pub(super) registered: usize,
+    /// It is no longer in the configuration.
+    pub(super) removed: bool,
+    pub(super) hold: Option<Held>,
 }
 
-impl Account {
+/// What is held back.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) cause: HoldCause,
+    pub(super) since: SystemTime,
+    pub(super) until: SystemTime,
+    pub(super) endpoints: usize,
+}
+
+impl StatusTracker {
     pub(super) fn new(policy: &Policy) -> Self {
         let status = RegistryStatus {
             name: policy.registry.clone(),
@@ -35,7 +47,7 @@ impl Account {
             total_cost: Cost::default(),
             hold: None,
         };
-        Account { status: Arc::new(status), noted: false }
+        StatusTracker { status: Arc::new(status), noted: false }
     }
 
     /// The status as it is now.
@@ -43,7 +55,13 @@ impl Account {
         self.status.clone()
     }
 
-    /// Notes when the registry spoke, what failed, and what reading has cost.
+    pub(super) fn set_policy(&mut self, policy: &Policy) {
+        let status = Arc::make_mut(&mut self.status);
+        self.noted |= (status.kind, status.required) != (policy.kind, policy.required);
+        (status.kind, status.required) = (policy.kind, policy.required);
+    }
+
+    /// Notes when the registry reported, what failed, and what reading has cost.
     pub(super) fn note(&mut self, update: &Update, wall: SystemTime) {
         let status = Arc::make_mut(&mut self.status);
         self.noted = true;
@@ -61,35 +79,33 @@ impl Account {
 
     /// Takes over the facts. Whether anything is new since the last time.
     pub(super) fn restate(&mut self, facts: Facts) -> bool {
-        let scopes: Vec<ScopeStatus> = facts
-            .heard
-            .scopes
-            .iter()
-            .map(|(scope, heard)| ScopeStatus {
-                scope: scope.clone(),
-                listed_at: heard.listed_at,
-                error: heard.error.clone(),
-            })
-            .collect();
-        let hold = facts.hold.map(|(since, until, endpoints)| HoldStatus { since, until, endpoints });
-        let state = state(facts.heard);
+        let Facts { ledger, registered, removed, hold } = facts;
+        let scopes = ledger.scopes.iter().map(|(scope, state)| ScopeStatus {
+            scope: scope.clone(),
+            listed_at: state.listed_at,
+            error: state.error.clone(),
+        });
+        let scopes: Vec<ScopeStatus> = scopes.collect();
+        let hold = hold.map(|Held { cause, since, until, endpoints }| HoldStatus { cause, since, until, endpoints });
+        let state = if removed { State::Removed } else { state(ledger) };
         let old = &self.status;
-        let same = (old.state, old.services, old.endpoints) == (state, facts.heard.present, facts.endpoints)
+        let shown = |hold: &Option<HoldStatus>| hold.as_ref().map(|h| (h.cause, h.since, h.endpoints));
+        let same = (old.state, old.services, old.endpoints) == (state, ledger.present, registered)
             && old.scopes == scopes
-            && old.hold.as_ref().map(|h| (h.since, h.endpoints)) == hold.as_ref().map(|h| (h.since, h.endpoints));
+            && shown(&old.hold) == shown(&hold);
         if !same {
             let status = Arc::make_mut(&mut self.status);
             (status.state, status.scopes, status.hold) = (state, scopes, hold);
-            (status.services, status.endpoints) = (facts.heard.present, facts.endpoints);
+            (status.services, status.endpoints) = (ledger.present, registered);
         }
         std::mem::take(&mut self.noted) || !same
     }
 }
 
-fn state(heard: &Heard) -> State {
-    let listed = heard.scopes.values().any(|scope| scope.listed_at.is_some());
-    let failing = heard.error.is_some() || heard.scopes.values().any(|scope| scope.error.is_some());
-    match (listed, heard.is_listed(), failing) {
+fn state(ledger: &Ledger) -> State {
+    let listed = ledger.scopes.values().any(|scope| scope.listed_at.is_some());
+    let failing = ledger.error.is_some() || ledger.scopes.values().any(|scope| scope.error.is_some());
+    match (listed, ledger.is_listed(), failing) {
         (false, false, _) => State::Connecting,
         (_, _, true) => State::Stale,
         (_, true, false) => State::Synced,

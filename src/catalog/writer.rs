@@ -4,10 +4,10 @@
 //! dies delays no other. A full channel makes its registry wait. The first change is swapped in and signalled at once;
 //! what follows within a short window goes together.
 
-use super::{Catalog, Core, Metrics, Now, Policy};
+use super::{Catalog, Core, Desired, Metrics, Now, Options, Outcome, Reading};
 use crate::{
     model::{Text, Update},
-    util::{inboxes::Inboxes, moment::until},
+    util::{fan_in::FanIn, moment::until},
 };
 use arc_swap::ArcSwap;
 use std::{
@@ -17,7 +17,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -29,36 +29,13 @@ const CHANNEL: usize = 64;
 /// about a tenth of its time on publishing.
 const WINDOW_PER_COST: u32 = 10;
 
-/// When the catalog publishes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    /// How long answers wait for a required registry that stays down.
-    pub grace: Duration,
-    /// The shortest window in which further changes go together.
-    pub debounce_min: Duration,
-    /// The longest.
-    pub debounce_max: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            grace: Duration::from_secs(30),
-            debounce_min: Duration::from_millis(10),
-            debounce_max: Duration::from_millis(100),
-        }
-    }
-}
-
 /// The only writer of the catalog.
 #[derive(Debug)]
 pub struct Writer {
     core: Core,
-    names: Vec<Text>,
     options: Options,
     metrics: Metrics,
-    feeds: Vec<mpsc::Sender<Update>>,
-    inboxes: Inboxes<Update>,
+    updates: FanIn<Reading, Update>,
     commands: mpsc::Receiver<Command>,
     shared: Arc<ArcSwap<Catalog>>,
     changed: watch::Sender<u64>,
@@ -78,18 +55,36 @@ pub struct Handle {
     commands: mpsc::Sender<Command>,
 }
 
+/// A configuration that the catalog follows.
+#[derive(Debug)]
+#[must_use]
+pub struct Configured {
+    /// Where the readings that begin send their updates.
+    pub feeds: Vec<Feed>,
+    /// What has changed.
+    pub outcome: Outcome,
+}
+
+/// Where a reading sends its updates. Closed when the reading is replaced or its registry is removed.
+#[derive(Debug)]
+pub struct Feed {
+    /// Of which reading.
+    pub reading: Reading,
+    /// A full channel makes the reading wait.
+    pub updates: mpsc::Sender<Update>,
+}
+
 #[derive(Debug)]
 enum Command {
-    Release(usize),
+    Configure { desired: Desired, force: bool, done: oneshot::Sender<Configured> },
+    Release(Text),
     Resolved(Text, Vec<IpAddr>),
 }
 
 impl Writer {
-    /// For registries with these policies, in the order of ownership. Grace begins now.
-    pub fn new(policies: Vec<Policy>, options: Options, metrics: Metrics) -> (Writer, Handle) {
-        let names: Vec<Text> = policies.iter().map(|policy| policy.registry.clone()).collect();
-        let mut core = Core::new(policies, options.grace, now());
-        let (feeds, inboxes) = names.iter().map(|_| mpsc::channel(CHANNEL)).unzip();
+    /// Without any registry. Grace begins now, and nothing is complete before the first configuration.
+    pub fn new(options: Options, metrics: Metrics) -> (Writer, Handle) {
+        let mut core = Core::new(options.grace, now());
         let (sender, commands) = mpsc::channel(CHANNEL);
         let first = core.snapshot();
         let changed = watch::Sender::new(first.number);
@@ -103,11 +98,9 @@ impl Writer {
         };
         let writer = Writer {
             core,
-            names,
             options,
             metrics,
-            feeds,
-            inboxes: Inboxes::new(inboxes),
+            updates: FanIn::default(),
             commands,
             shared,
             changed,
@@ -118,12 +111,21 @@ impl Writer {
         (writer, handle)
     }
 
-    /// Where the registry of that place in the configuration sends its updates.
-    ///
-    /// # Panics
-    /// If there is no such registry.
-    pub fn feed(&self, registry: usize) -> mpsc::Sender<Update> {
-        self.feeds[registry].clone()
+    /// Follows a configuration; all that it changes is in one catalog. `force`: also where that takes many endpoints away.
+    pub fn configure(&mut self, desired: Desired, force: bool) -> Configured {
+        self.options = desired.options;
+        let outcome = self.measured(|core, now| core.configure(desired, force, now));
+        for registry in &outcome.ended {
+            self.updates.retain(|reading| reading.registry != *registry);
+        }
+        let mut feeds = Vec::with_capacity(outcome.begun.len());
+        for reading in &outcome.begun {
+            let (sender, updates) = mpsc::channel(CHANNEL);
+            self.updates.insert(reading.clone(), updates);
+            feeds.push(Feed { reading: reading.clone(), updates: sender });
+        }
+        self.publish();
+        Configured { feeds, outcome }
     }
 
     /// Writes until told to stop.
@@ -139,9 +141,9 @@ impl Writer {
                 () = until(publish) => self.publish(),
                 () = until(due) => self.measured(|core, now| core.tick(now)),
                 Some(command) = self.commands.recv() => self.obey(command),
-                (registry, update) = self.inboxes.next() => {
-                    self.metrics.heard(&self.names[registry]);
-                    self.measured(|core, now| core.apply(registry, update, now));
+                (reading, update) = self.updates.next() => {
+                    self.metrics.received(&reading.registry);
+                    self.measured(|core, now| core.apply(&reading, update, now));
                 }
             }
         }
@@ -149,17 +151,17 @@ impl Writer {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Release(registry) => self.measured(|core, now| {
-                core.release(registry, now);
-            }),
+            // Whoever asked may be gone; the configuration is followed all the same.
+            Command::Configure { desired, force, done } => drop(done.send(self.configure(desired, force))),
+            Command::Release(registry) => drop(self.measured(|core, now| core.release(&registry, now))),
             Command::Resolved(name, addresses) => self.measured(|core, now| core.resolved(&name, addresses, now)),
         }
     }
 
     /// Changes the core, and counts what that costs as part of the next publication.
-    fn measured(&mut self, change: impl FnOnce(&mut Core, Now)) {
+    fn measured<T>(&mut self, change: impl FnOnce(&mut Core, Now) -> T) -> T {
         let start = std::time::Instant::now();
-        change(&mut self.core, now());
+        let result = change(&mut self.core, now());
         self.cost += start.elapsed();
         for event in self.core.take_events() {
             self.metrics.happened(&event);
@@ -167,6 +169,7 @@ impl Writer {
         if self.core.take_wanted_changed() {
             self.wanted.send_replace(Arc::new(self.core.wanted_names()));
         }
+        result
     }
 
     /// Swaps the newest catalog in; signals if it differs in more than statuses.
@@ -205,7 +208,15 @@ impl Handle {
         self.wanted.clone()
     }
 
-    /// Tells what a host name resolves to. Without an answer nothing is to be told: the last one stays.
+    /// Follows a configuration, as [`Writer::configure`] does. `None`: the catalog has ended.
+    pub async fn configure(&self, desired: Desired, force: bool) -> Option<Configured> {
+        let (done, configured) = oneshot::channel();
+        self.commands.send(Command::Configure { desired, force, done }).await.ok()?;
+        configured.await.ok()
+    }
+
+    /// Takes in what a host name resolves to; no addresses: it certainly has none. A failure is not to be reported: the
+    /// last answer stays.
     pub async fn resolved(&self, name: Text, addresses: Vec<IpAddr>) {
         // Fails only when the writer has ended; then nobody wants to know any more.
         let _ = self.commands.send(Command::Resolved(name, addresses)).await;
@@ -214,8 +225,8 @@ impl Handle {
     /// Follows at once what is held back of a registry. `false` if nothing is, or there is no such registry.
     pub fn release(&self, registry: &str) -> bool {
         let catalog = self.load();
-        let place = catalog.registries.iter().position(|status| &*status.name == registry && status.hold.is_some());
-        place.is_some_and(|place| self.commands.try_send(Command::Release(place)).is_ok())
+        let held = catalog.registries.iter().find(|status| &*status.name == registry && status.hold.is_some());
+        held.is_some_and(|status| self.commands.try_send(Command::Release(status.name.clone())).is_ok())
     }
 }
 

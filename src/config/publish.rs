@@ -2,7 +2,7 @@
 
 use super::{DAY, preset::Preset};
 use crate::{
-    catalog::{Empty, Hostnames, Merge, Policy, Relabel, Template},
+    catalog::{Empty, Hostnames, Merge, Owner, Policy, Relabel, Template},
     model::{DeclaredPort, Fraction, Port, Protocol, Text, Weight},
     registry::Kind,
     translate::istio::Rules,
@@ -23,6 +23,8 @@ pub(super) fn read(section: &mut Section<'_>, kind: &Kind, policy: &mut Policy, 
 fn read_names(section: &mut Section<'_>, policy: &mut Policy) {
     let merge = [("refuse", Merge::Refuse), ("host", Merge::Host)];
     set(&mut policy.merge, section.get("merge", |v| v.word(&merge)));
+    let owner = [("smallest", Owner::Smallest), ("first", Owner::First)];
+    set(&mut policy.owner, section.get("owner", |v| v.word(&owner)));
     let all_on_one = policy.merge == Merge::Host;
     let host = section.get("host", |v| {
         let host = template(v)?;

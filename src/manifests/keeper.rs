@@ -3,7 +3,7 @@
 use super::{Metrics, Snapshot, Source, core::Core};
 use crate::{
     model::{ManifestUpdate, Text},
-    util::{inboxes::Inboxes, moment::until},
+    util::{fan_in::FanIn, moment::until},
 };
 use std::sync::Arc;
 use tokio::{
@@ -20,7 +20,7 @@ const CHANNEL: usize = 16;
 pub struct Keeper {
     core: Core,
     feeds: Vec<(Text, mpsc::Sender<ManifestUpdate>)>,
-    inboxes: Inboxes<ManifestUpdate>,
+    updates: FanIn<usize, ManifestUpdate>,
     out: watch::Sender<Arc<Snapshot>>,
 }
 
@@ -35,10 +35,15 @@ impl Keeper {
     pub fn new(sources: Vec<Source>, create_time: i64, metrics: Metrics) -> (Keeper, Handle) {
         let names: Vec<Text> = sources.iter().map(|source| source.registry.clone()).collect();
         let mut core = Core::new(sources, create_time, metrics, Instant::now());
-        let (feeds, inboxes): (Vec<_>, _) = names.iter().map(|_| mpsc::channel(CHANNEL)).unzip();
+        let (mut feeds, mut updates) = (Vec::new(), FanIn::default());
+        for (place, name) in names.into_iter().enumerate() {
+            let (feed, channel) = mpsc::channel(CHANNEL);
+            updates.insert(place, channel);
+            feeds.push((name, feed));
+        }
         let out = watch::Sender::new(Arc::new(core.snapshot()));
         let handle = Handle { snapshots: out.subscribe() };
-        (Keeper { core, feeds: names.into_iter().zip(feeds).collect(), inboxes: Inboxes::new(inboxes), out }, handle)
+        (Keeper { core, feeds, updates, out }, handle)
     }
 
     /// Where the registry of that name tells of manifests, if it keeps any.
@@ -55,7 +60,7 @@ impl Keeper {
                 biased;
                 () = shutdown.cancelled() => return,
                 () = until(due) => self.core.tick(Instant::now()),
-                (source, update) = self.inboxes.next() => {
+                (source, update) = self.updates.next() => {
                     self.core.apply(source, update, Instant::now());
                 }
             }

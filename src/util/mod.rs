@@ -3,7 +3,7 @@
 pub mod backoff;
 pub mod error;
 pub mod escape;
-pub mod inboxes;
+pub mod fan_in;
 pub mod label;
 pub mod lock;
 pub mod moment;

@@ -109,6 +109,11 @@ impl<K: Ord, V> SmallMap<K, V> {
         self.place(key).ok().map(|at| &self.0[at].1)
     }
 
+    /// All values, to be changed.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.0.iter_mut().map(|(_, value)| value)
+    }
+
     /// The value of a key, to be changed.
     pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    catalog::{Catalog, Handle, Policy, Template, Writer},
+    catalog::{Catalog, Desired, Feed, Handle, Policy, Template, Writer},
     model::*,
     model::{Scope, Update},
     resource::{Kind, Name, Readiness, Resource, ViewGeneration},
@@ -225,15 +225,18 @@ fn generations_follow_the_catalog_and_nothing_is_told_when_nothing_changes() {
 }
 
 /// A catalog that file registries of these names feed.
-fn writer(registries: &[&str]) -> (Writer, Handle) {
-    let policy = |name: &&str| Policy::new(name, "file", Template::parse("{service}.example").unwrap());
-    Writer::new(registries.iter().map(policy).collect(), Default::default(), Default::default())
+fn writer(registries: &[&str]) -> (Writer, Handle, Vec<Feed>) {
+    let policy = |name: &&str| Policy::new(name, "file", Template::parse("{service}.example").unwrap()).into();
+    let (mut writer, handle) = Writer::new(Default::default(), Default::default());
+    let desired = Desired { registries: registries.iter().map(policy).collect(), ..Desired::default() };
+    let feeds = writer.configure(desired, false).feeds;
+    (writer, handle, feeds)
 }
 
 #[tokio::test]
 async fn the_task_follows_what_registries_tell_and_ends_on_demand() {
-    let (writer, handle) = writer(&["r"]);
-    let feed = writer.feed(0);
+    let (writer, handle, feeds) = writer(&["r"]);
+    let feed = &feeds[0].updates;
     let (follower, view) = Follower::new(Options::default(), handle, Metrics::default());
     let shutdown = CancellationToken::new();
     let tasks = [tokio::spawn(writer.run(shutdown.clone())), tokio::spawn(follower.run(shutdown.clone()))];

@@ -150,18 +150,15 @@ async fn a_reading_that_ends_and_starts_anew_delays_nobody_else() {
         nacos::Config { connection, ..nacos::Config::new(vec![nacos::Config::server("http://127.0.0.1:9").unwrap()]) };
     let kinds = [Kind::Nacos(nacos), Kind::File(file::Config::new(file::Source::Path(file.clone())))];
     let policy = |name: &str| Policy::new(name, "test", Template::parse("{service}.example").unwrap());
-    let policies = vec![policy("other"), policy("quiet")];
-    let (writer, catalog) = catalog::Writer::new(policies, catalog::Options::default(), catalog::Metrics::default());
+    let registries = vec![policy("other").into(), policy("quiet").into()];
+    let options = catalog::Options::default();
+    let (mut writer, catalog) = catalog::Writer::new(options, catalog::Metrics::default());
+    let feeds = writer.configure(catalog::Desired { registries, options }, false).feeds;
     let (stop, counted, mut metrics) = (CancellationToken::new(), registry::Metrics::default(), Registry::default());
     counted.register(&mut metrics);
-    for (place, (name, kind)) in ["other", "quiet"].into_iter().zip(kinds).enumerate() {
-        registry::spawn(
-            registry::Registry { name: name.into(), kind },
-            writer.feed(place),
-            None,
-            counted.clone(),
-            stop.clone(),
-        );
+    for (feed, kind) in feeds.into_iter().zip(kinds) {
+        let registry = registry::Registry { name: feed.reading.registry, kind };
+        registry::spawn(registry, feed.updates, None, counted.clone(), stop.clone());
     }
     tokio::spawn(writer.run(stop.clone()));
     let restarts = || {

@@ -50,6 +50,7 @@ struct CostView {
 
 #[derive(Debug, Serialize)]
 struct Hold {
+    cause: &'static str,
     #[serde(serialize_with = "time::required")]
     since: SystemTime,
     #[serde(serialize_with = "time::required")]
@@ -84,7 +85,8 @@ impl Registry {
             last_error: status.last_error.as_ref().map(|(at, text)| Error { at: *at, text: text.to_string() }),
             last_cost: status.last_cost.map(CostView::of),
             total_cost: CostView::of(status.total_cost),
-            hold: status.hold.as_ref().map(|HoldStatus { since, until, endpoints }| Hold {
+            hold: status.hold.as_ref().map(|HoldStatus { cause, since, until, endpoints }| Hold {
+                cause: cause.name(),
                 since: *since,
                 until: *until,
                 endpoints: *endpoints,

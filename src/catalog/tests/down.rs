@@ -1,8 +1,7 @@
 //! Failing, absence, lingering; scopes; readiness; what counts as a change.
 
 use super::*;
-use crate::model::Cost;
-use crate::{catalog::State, model::Readiness};
+use crate::{catalog::State, model::Cost};
 
 fn scope(name: &str) -> Scope {
     Scope(name.into())
@@ -26,7 +25,7 @@ fn b() -> Arc<Service> {
 fn a_failure_removes_nothing_and_marks_stale() {
     let mut world = one(|_| {});
     world.list(&[a()]);
-    world.hear(failed("connection refused"));
+    world.update(failed("connection refused"));
     world.seconds(100_000);
     world.check(&[A]);
     world.check_notes(&id("r", "a"), &[(Reason::Stale, "all")]);
@@ -47,7 +46,7 @@ fn a_service_is_gone_when_two_lists_in_a_row_lack_it_and_lingers() {
     world.check(&[A, "b.example http:80 | 10.0.0.2:80"]);
     world.check_notes(&id("r", "a"), &[(Reason::AbsentOnce, "")]);
     // A failure in between is no list.
-    world.hear(failed("timeout"));
+    world.update(failed("timeout"));
     world.check(&[A, "b.example http:80 | 10.0.0.2:80"]);
     world.list(&[b()]);
     world.check(&["a.example http:80 | ", "b.example http:80 | 10.0.0.2:80"]);
@@ -89,11 +88,11 @@ fn the_number_of_lists_is_configured() {
 fn what_is_said_of_instances_is_followed_at_once() {
     let mut world = one(|_| {});
     world.list(&[a(), b()]);
-    world.hear(Update::Applied(all(), service("a", &["10.0.0.3:80"])));
+    world.update(Update::Applied(all(), service("a", &["10.0.0.3:80"])));
     world.check(&["a.example http:80 | 10.0.0.3:80", "b.example http:80 | 10.0.0.2:80"]);
     world.list(&[service("a", &[]), service("b", &["10.0.0.2:80 off"])]);
     world.check(&["a.example http:80 | ", "b.example http:80 | "]);
-    world.hear(Update::Removed(all(), id("r", "b")));
+    world.update(Update::Removed(all(), id("r", "b")));
     world.check(&["a.example http:80 | ", "b.example http:80 | "]);
     world.check_notes(&id("r", "b"), &[(Reason::Lingering, "")]);
 }
@@ -103,8 +102,8 @@ fn a_list_after_a_push_is_compared_with_the_push() {
     let mut world = one(|_| {});
     let (a, b) = (a(), b());
     world.list(&[a.clone(), b.clone()]);
-    world.hear(Update::Applied(all(), service("a", &[])));
-    world.hear(Update::Applied(all(), service("c", &["10.0.0.9:80"])));
+    world.update(Update::Applied(all(), service("a", &[])));
+    world.update(Update::Applied(all(), service("c", &["10.0.0.9:80"])));
     world.list(&[a, b]);
     world.check(&[A, "b.example http:80 | 10.0.0.2:80", "c.example http:80 | 10.0.0.9:80"]);
     world.check_notes(&id("r", "c"), &[(Reason::AbsentOnce, "")]);
@@ -116,7 +115,7 @@ fn unreadable_services_keep_their_last_good_value() {
     world.list(&[a()]);
     for _ in 0..3 {
         let unreadable = vec![(id("r", "a"), "port 70000".into()), (id("r", "x"), "no name".into())];
-        world.hear(Update::Listed { scope: all(), services: Vec::new(), unreadable });
+        world.update(Update::Listed { scope: all(), services: Vec::new(), unreadable });
     }
     world.check(&[A]);
     world.check_notes(&id("r", "a"), &[(Reason::EntryInvalid, "")]);
@@ -129,15 +128,15 @@ fn unreadable_services_keep_their_last_good_value() {
 #[test]
 fn each_scope_is_listed_fails_and_goes_by_itself() {
     let mut world = one(|_| {});
-    world.hear(Update::Scopes(vec![scope("x"), scope("y")]));
-    world.hear(listed_in("x", &[a()]));
+    world.update(Update::Scopes(vec![scope("x"), scope("y")]));
+    world.update(listed_in("x", &[a()]));
     let state = |world: &mut World| (world.catalog().sync, world.catalog().registries[0].state);
     assert_eq!(state(&mut world), (Readiness::Waiting, State::Syncing));
-    world.hear(listed_in("y", &[b()]));
+    world.update(listed_in("y", &[b()]));
     assert_eq!(state(&mut world), (Readiness::Complete, State::Synced));
-    world.hear(Update::Failed { scope: Some(scope("x")), error: "forbidden".into() });
-    world.hear(listed_in("y", &[]));
-    world.hear(listed_in("y", &[]));
+    world.update(Update::Failed { scope: Some(scope("x")), error: "forbidden".into() });
+    world.update(listed_in("y", &[]));
+    world.update(listed_in("y", &[]));
     world.check(&[A, "b.example http:80 | "]);
     world.check_notes(&id("r", "b"), &[(Reason::Lingering, "")]);
     assert_eq!(state(&mut world), (Readiness::Complete, State::Stale));
@@ -146,17 +145,17 @@ fn each_scope_is_listed_fails_and_goes_by_itself() {
 #[test]
 fn a_scope_that_is_no_longer_named_counts_as_absent_until_it_is_gone() {
     let mut world = one(|p| p.max_drop = Fraction::new(1.0).unwrap());
-    world.hear(Update::Scopes(vec![scope("x"), scope("y")]));
-    world.hear(listed_in("x", &[a()]));
-    world.hear(listed_in("y", &[b()]));
-    world.hear(Update::Scopes(vec![scope("y")]));
+    world.update(Update::Scopes(vec![scope("x"), scope("y")]));
+    world.update(listed_in("x", &[a()]));
+    world.update(listed_in("y", &[b()]));
+    world.update(Update::Scopes(vec![scope("y")]));
     world.check(&[A, "b.example http:80 | 10.0.0.2:80"]);
     world.seconds(11);
     world.check(&["a.example http:80 | ", "b.example http:80 | 10.0.0.2:80"]);
     assert_eq!(world.catalog().registries[0].scopes.len(), 1);
     // Named again and listed again, it is back.
-    world.hear(Update::Scopes(vec![scope("x"), scope("y")]));
-    world.hear(listed_in("x", &[a()]));
+    world.update(Update::Scopes(vec![scope("x"), scope("y")]));
+    world.update(listed_in("x", &[a()]));
     world.seconds(1000);
     world.check(&[A, "b.example http:80 | 10.0.0.2:80"]);
 }
@@ -164,12 +163,12 @@ fn a_scope_that_is_no_longer_named_counts_as_absent_until_it_is_gone() {
 #[test]
 fn a_service_in_two_scopes_is_the_first_ones_and_survives_a_move() {
     let mut world = one(|_| {});
-    world.hear(Update::Scopes(vec![scope("x"), scope("y")]));
-    world.hear(listed_in("y", &[service("a", &["10.0.0.7:80"])]));
-    world.hear(listed_in("x", &[a()]));
+    world.update(Update::Scopes(vec![scope("x"), scope("y")]));
+    world.update(listed_in("y", &[service("a", &["10.0.0.7:80"])]));
+    world.update(listed_in("x", &[a()]));
     world.check(&[A]);
     world.check_notes(&id("r", "a"), &[(Reason::Duplicate, "y")]);
-    world.hear(Update::Scopes(vec![scope("y")]));
+    world.update(Update::Scopes(vec![scope("y")]));
     world.check(&["a.example http:80 | 10.0.0.7:80"]);
     world.seconds(1000);
     world.check(&["a.example http:80 | 10.0.0.7:80"]);
@@ -182,7 +181,7 @@ fn answers_wait_for_required_registries_at_most_for_the_grace() {
     optional.required = false;
     let mut world = world(vec![policy("r"), optional]);
     assert_eq!(world.catalog().sync, Readiness::Waiting);
-    world.hear(Update::Failed { scope: None, error: "refused".into() });
+    world.update(Update::Failed { scope: None, error: "refused".into() });
     world.seconds(29);
     assert_eq!(world.catalog().sync, Readiness::Waiting);
     world.seconds(1);
@@ -192,7 +191,7 @@ fn answers_wait_for_required_registries_at_most_for_the_grace() {
     let complete = world.catalog();
     assert_eq!(complete.sync, Readiness::Complete);
     assert!(complete.number > partial.number);
-    world.hear(failed("refused"));
+    world.update(failed("refused"));
     assert_eq!(world.catalog().sync, Readiness::Complete, "once listed, what is known is whole");
 }
 
@@ -205,8 +204,8 @@ fn no_change_makes_no_number() {
     world.list(&services);
     world.list(&[a(), b()]);
     world.list(&[services[1].clone(), services[0].clone()]);
-    world.hear(Update::Cost(Cost { requests: 3, bytes: 7, duration: Duration::from_millis(5) }));
-    world.hear(failed("timeout"));
+    world.update(Update::Cost(Cost { requests: 3, bytes: 7, duration: Duration::from_millis(5) }));
+    world.update(failed("timeout"));
     world.list(&services);
     let later = world.catalog();
     assert_eq!(later.number, first.number);

@@ -1,7 +1,7 @@
 //! Names of hosts and aliases, and who has them.
 
 use super::*;
-use crate::catalog::Merge;
+use crate::catalog::{Event, Merge, Owner};
 
 fn by_label() -> World {
     one(|p| p.host = template("{service}-{label:version|main}.example"))
@@ -76,16 +76,85 @@ fn the_smaller_owner_has_a_contested_host_and_the_next_follows() {
     world.check(&["g.example http:80 | 10.0.0.1:80"]);
     world.check_notes(&b.id, &[(Reason::HostContested, "g.example")]);
     // What is gone and only lingers makes way at once.
-    world.hear(Update::Removed(all(), a.id.clone()));
+    world.update(Update::Removed(all(), a.id.clone()));
     world.check(&["g.example http:80 | 10.0.0.2:80"]);
     world.check_notes(&b.id, &[]);
+}
+
+/// Services `a` of these groups, whose host has the group in it.
+fn of_groups(groups: &[&str]) -> Vec<Arc<Service>> {
+    let of = |(i, group): (usize, &&str)| {
+        let mut service = service_of("r", "a", &[format!("10.0.0.{}:80", i + 1).as_str()]);
+        service.id.group = (*group).into();
+        Arc::new(service)
+    };
+    groups.iter().enumerate().map(of).collect()
+}
+
+#[test]
+fn a_name_that_is_the_host_goes_before_one_that_was_rewritten_to_it() {
+    let mut world = one(|p| p.host = template("{service}.{group}.example"));
+    // `+` stands before `-` in the order of ids, and upper case is no rewriting.
+    world.list(&of_groups(&["X+Y", "X-Y"]));
+    world.check(&["a.x-y.example http:80 | 10.0.0.2:80"]);
+    world.update(Update::Removed(all(), of_groups(&["X+Y", "X-Y"])[1].id.clone()));
+    world.check(&["a.x-y.example http:80 | 10.0.0.1:80"]);
+}
+
+#[test]
+fn a_newcomer_takes_a_host_unless_who_has_it_may_keep_it() {
+    for (owner, served) in [(Owner::Smallest, "10.0.0.1"), (Owner::First, "10.0.0.2")] {
+        let mut world = one(|p| {
+            p.host = template("{service}.{group}.example");
+            p.owner = owner;
+        });
+        let both = of_groups(&["X+Y", "X_Y"]);
+        world.list(&both[1..]);
+        world.list(&both);
+        world.check(&[format!("a.x-y.example http:80 | {served}:80").as_str()]);
+        let loser = if owner == Owner::First { &both[0] } else { &both[1] };
+        let notes = world.catalog().records[&loser.id].notes.clone();
+        assert!(
+            notes.iter().any(|n| n.reason == Reason::HostContested && n.detail.contains("merge: host")),
+            "{notes:?}"
+        );
+        // Who is gone keeps nothing.
+        world.update(Update::Removed(all(), both[1].id.clone()));
+        world.check(&["a.x-y.example http:80 | 10.0.0.1:80"]);
+    }
+}
+
+#[test]
+fn contests_that_take_traffic_away_are_reported_once_and_together() {
+    let mut world = world(vec![policy("a"), policy("b")]);
+    let services = |registry: &str, names: &[&str]| -> Vec<Arc<Service>> {
+        names.iter().map(|name| Arc::new(service_of(registry, name, &["10.0.0.1:80"]))).collect()
+    };
+    let contests = |world: &mut World| -> Vec<(Text, usize)> {
+        let of = |event| match event {
+            Event::Contested { registry, number, .. } => Some((registry, number)),
+            _ => None,
+        };
+        world.core.take_events().into_iter().filter_map(of).collect()
+    };
+    world.update_of("b", listed(&services("b", &["s", "t"])));
+    world.update_of("a", listed(&services("a", &["s", "t"])));
+    assert_eq!(contests(&mut world), [("b".into(), 2)]);
+    world.update_of("b", listed(&services("b", &["s", "t"])));
+    world.update_of("a", listed(&services("a", &["s", "t", "u"])));
+    world.update_of("b", listed(&services("b", &["s", "t", "u"])));
+    assert_eq!(contests(&mut world), [], "a line a minute");
+    world.seconds(60);
+    assert_eq!(contests(&mut world), [("b".into(), 1)]);
+    world.seconds(1000);
+    assert_eq!(contests(&mut world), []);
 }
 
 #[test]
 fn the_registrys_place_in_the_configuration_comes_before_its_name() {
     let mut world = world(vec![policy("z"), policy("a")]);
-    world.hear_of(1, listed(&[Arc::new(service_of("a", "s", &["10.0.0.1:80"]))]));
-    world.hear_of(0, listed(&[Arc::new(service_of("z", "s", &["10.0.0.2:80"]))]));
+    world.update_of("a", listed(&[Arc::new(service_of("a", "s", &["10.0.0.1:80"]))]));
+    world.update_of("z", listed(&[Arc::new(service_of("z", "s", &["10.0.0.2:80"]))]));
     world.check(&["s.example http:80 | 10.0.0.2:80"]);
     world.check_notes(&id("a", "s"), &[(Reason::HostContested, "s.example")]);
 }
@@ -113,7 +182,7 @@ fn aliases_belong_to_one_host_or_to_nobody() {
     ]);
     world.check_notes(&of("h", "a").id, &[(Reason::AliasContested, "a"), (Reason::AliasInvalid, "-")]);
     for group in ["h", "g"] {
-        world.hear(Update::Removed(all(), of(group, "a").id.clone()));
+        world.update(Update::Removed(all(), of(group, "a").id.clone()));
     }
     world.seconds(601);
     world.check(&["a.i.example +a http:80 | ", "b.g.example +b http:80 | "]);
@@ -129,7 +198,7 @@ fn an_alias_that_is_a_host_is_left_out_while_it_is_one() {
     world.list(&[with("a", "b.example"), with("b", "x")]);
     world.check(&["a.example http:80 | ", "b.example +x http:80 | "]);
     world.check_notes(&id("r", "a"), &[(Reason::AliasContested, "b.example")]);
-    world.hear(Update::Removed(all(), id("r", "b")));
+    world.update(Update::Removed(all(), id("r", "b")));
     world.seconds(601);
     world.check(&["a.example +b.example http:80 | "]);
     // A further port's host counts, too.
@@ -153,7 +222,7 @@ fn a_further_ports_host_gives_way_to_a_service() {
     world.list(&[a.clone(), service("grpc.a", &[])]);
     world.check(&["a.example http:80 | 10.0.0.1:80", "grpc.a.example http:80 | "]);
     world.check_notes(&a.id, &[(Reason::PortContested, "10.0.0.1:81"), (Reason::PortContested, "grpc")]);
-    world.hear(Update::Removed(all(), id("r", "grpc.a")));
+    world.update(Update::Removed(all(), id("r", "grpc.a")));
     world.seconds(601);
     world.check(&[alone]);
 }

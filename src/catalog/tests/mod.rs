@@ -1,16 +1,17 @@
 //! Tests of the catalog as a whole: updates in, published services out. One file per area of rules.
 
+mod configure;
 mod down;
-mod guard;
 mod hosts;
 mod instances;
 mod merging;
+mod removal_guard;
 mod task;
 
-use super::{Catalog, Core, Now, Policy, Template};
+use super::{Catalog, Core, Desired, Now, Options, Outcome, Policy, Registry, Template};
 use crate::model::{
     Address, Endpoint, Fraction, Health, Hostname, Labels, Note, Port, Protocol, PublishedEndpoint, PublishedService,
-    Reason, Scope, Service, ServiceId, Text, Update, Weight,
+    Readiness, Reason, Scope, Service, ServiceId, Text, Update, Weight,
 };
 use std::{
     sync::Arc,
@@ -25,7 +26,9 @@ struct World {
 
 fn world(policies: Vec<Policy>) -> World {
     let now = Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH };
-    World { core: Core::new(policies, Duration::from_secs(30), now), now }
+    let mut world = World { core: Core::new(Options::default().grace, now), now };
+    let _ = world.configure(policies);
+    world
 }
 
 /// A world with one registry, `r`, changed as given.
@@ -98,16 +101,27 @@ fn failed(error: &str) -> Update {
 }
 
 impl World {
-    fn hear(&mut self, update: Update) {
-        self.hear_of(0, update);
+    /// Follows a configuration of these registries, with the connections that they have.
+    fn configure(&mut self, policies: Vec<Policy>) -> Outcome {
+        self.configure_all(policies.into_iter().map(Registry::from).collect(), false)
     }
 
-    fn hear_of(&mut self, registry: usize, update: Update) {
-        self.core.apply(registry, update, self.now);
+    fn configure_all(&mut self, registries: Vec<Registry>, force: bool) -> Outcome {
+        self.core.configure(Desired { registries, options: Options::default() }, force, self.now)
+    }
+
+    /// An update of the registry `r`.
+    fn update(&mut self, update: Update) {
+        self.update_of("r", update);
+    }
+
+    fn update_of(&mut self, registry: &str, update: Update) {
+        let reading = self.core.reading(registry).expect("the registry is configured");
+        self.core.apply(&reading, update, self.now);
     }
 
     fn list(&mut self, services: &[Arc<Service>]) {
-        self.hear(listed(services));
+        self.update(listed(services));
     }
 
     /// Lets time pass, doing what is due in between at its moment.

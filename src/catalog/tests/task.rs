@@ -7,12 +7,22 @@ use tokio_util::sync::CancellationToken;
 
 /// A running writer; ends with the guard.
 fn start(policies: Vec<Policy>) -> (Vec<tokio::sync::mpsc::Sender<Update>>, Handle, tokio_util::sync::DropGuard) {
-    let number = policies.len();
-    let (writer, handle) = Writer::new(policies, Options::default(), Metrics::default());
-    let feeds = (0..number).map(|registry| writer.feed(registry)).collect();
+    start_with(policies, Metrics::default())
+}
+
+fn start_with(
+    policies: Vec<Policy>,
+    metrics: Metrics,
+) -> (Vec<tokio::sync::mpsc::Sender<Update>>, Handle, tokio_util::sync::DropGuard) {
+    let (mut writer, handle) = Writer::new(Options::default(), metrics);
+    let feeds = writer.configure(desired(policies), false).feeds.into_iter().map(|feed| feed.updates).collect();
     let shutdown = CancellationToken::new();
     tokio::spawn(writer.run(shutdown.clone()));
     (feeds, handle, shutdown.drop_guard())
+}
+
+fn desired(policies: Vec<Policy>) -> Desired {
+    Desired { registries: policies.into_iter().map(Registry::from).collect(), options: Options::default() }
 }
 
 async fn eventually(handle: &Handle, what: &str, check: impl Fn(&Catalog) -> bool) -> Arc<Catalog> {
@@ -51,6 +61,7 @@ async fn changes_are_swapped_in_before_they_are_signalled_and_bursts_go_together
 #[tokio::test(start_paused = true)]
 async fn the_first_change_goes_at_once_and_the_next_waits_for_the_window() {
     let (feeds, handle, _guard) = start(vec![policy("r")]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let mut changed = handle.changed();
     let mut waits = Vec::new();
     for address in ["10.0.0.1:80", "10.0.0.2:80"] {
@@ -118,11 +129,8 @@ async fn holds_are_released_and_names_resolved_through_the_handle() {
 #[tokio::test]
 async fn metrics_tell_what_is_known_of_each_registry() {
     let metrics = Metrics::default();
-    let (writer, handle) = Writer::new(vec![policy("r")], Options::default(), metrics.clone());
-    let feed = writer.feed(0);
-    let _guard = CancellationToken::new().drop_guard();
-    tokio::spawn(writer.run(CancellationToken::new()));
-    feed.send(listed(&[service("a", &["10.0.0.1:80", "10.0.0.2:80 off"])])).await.unwrap();
+    let (feeds, handle, _guard) = start_with(vec![policy("r")], metrics.clone());
+    feeds[0].send(listed(&[service("a", &["10.0.0.1:80", "10.0.0.2:80 off"])])).await.unwrap();
     eventually(&handle, "the list", |catalog| catalog.services.len() == 1).await;
     let mut registry = prometheus_client::registry::Registry::with_prefix("portolan");
     metrics.register(&mut registry);

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::{
-    catalog::{Core, Now},
+    catalog::{Core, Desired, Now},
     config::{istio, publish},
     model::{
         Address, DeclaredPort, Endpoint, EndpointPort, Health, Labels, Locality, Port, Scope, Service, ServiceId,
@@ -161,11 +161,13 @@ fn entries(text: &str) -> (Vec<Json>, Vec<String>) {
     let protocol = input.protocol.as_ref().map_or(Protocol::Http, |p| Protocol::parse(p).unwrap());
     let (policy, options) = settings(text, &input.kind, protocol);
     let now = Now { instant: Instant::now(), wall: SystemTime::now() };
-    let mut core = Core::new(vec![policy], Duration::ZERO, now);
+    let mut core = Core::new(Duration::ZERO, now);
+    let desired = Desired { registries: vec![policy.into()], ..Desired::default() };
+    let reading = core.configure(desired, false, now).begun.remove(0);
     let scope = Scope("".into());
     let services = input.services.iter().map(|service| Arc::new(service.service())).collect();
-    core.apply(0, Update::Scopes(vec![scope.clone()]), now);
-    core.apply(0, Update::Listed { scope, services, unreadable: Vec::new() }, now);
+    core.apply(&reading, Update::Scopes(vec![scope.clone()]), now);
+    core.apply(&reading, Update::Listed { scope, services, unreadable: Vec::new() }, now);
     let catalog = core.snapshot();
     let (mut entries, mut rejected) = (Vec::new(), Vec::new());
     for service in catalog.services.values() {

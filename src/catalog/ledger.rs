@@ -1,7 +1,11 @@
-//! What one registry has said: each scope's last list, what was read, and what is absent since when.
+//! What one registry has reported: each scope's last list, what was read, and what is absent since when.
 //!
 //! A service is claimed by the scope that lists it; the same service may stand in two (two files). Each claim is read,
 //! then perhaps absent from some lists, then gone, then, after lingering, forgotten. A failure changes no claim.
+//!
+//! A registry whose connection changes is read anew. Until that reading has named its scopes and listed each, everything
+//! that the former one reported stays; what the new one lacks counts as absent from a list only then, all at once: a service
+//! may have moved to a scope that is listed last.
 //!
 //! A list that repeats the pointers of the one before costs one comparison per service: only the part between the first
 //! and the last difference is looked at.
@@ -21,14 +25,19 @@ const SCOPE_ROUND: Duration = Duration::from_secs(10);
 /// A scope that comes back after so long a failure comes from an outage, not from a lost packet or a half-written file.
 const OUTAGE: Duration = Duration::from_secs(5);
 
-/// What a registry has said.
-#[derive(Debug)]
-pub(super) struct Heard {
+/// The error of a scope that only the former reading has listed.
+const READ_ANEW: &str = "the registry's connection has changed, and it was not listed since";
+
+/// What a registry has reported.
+#[derive(Debug, Clone)]
+pub(super) struct Ledger {
     absent_lists: u32,
     linger: Duration,
-    /// The registry has said which scopes it has.
+    /// The registry has named its scopes, in this reading.
     named: bool,
-    pub(super) scopes: BTreeMap<Scope, ScopeHeard>,
+    /// This reading follows another and is not complete yet: nothing counts as absent.
+    rereading: bool,
+    pub(super) scopes: BTreeMap<Scope, ScopeState>,
     services: HashMap<ServiceId, Vec<Claim>>,
     /// Services that stand in the last list of some scope.
     pub(super) present: usize,
@@ -36,29 +45,36 @@ pub(super) struct Heard {
     pub(super) error: Option<Text>,
 }
 
-/// What one scope has said.
-#[derive(Debug, Default)]
-pub(super) struct ScopeHeard {
+/// What was reported of one scope.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ScopeState {
     pub(super) listed_at: Option<SystemTime>,
     pub(super) error: Option<Text>,
     failing_since: Option<Instant>,
+    /// This reading has listed it.
+    listed_now: bool,
+    /// Only the former reading has named it, so far.
+    former: bool,
     /// The scope is no longer named; when its services are absent once more.
     unnamed: Option<Instant>,
-    /// The last list; empty when something was heard since that is not in it.
+    /// The last list; empty when something was reported since that is not in it.
     listed: Vec<Arc<Service>>,
     /// Claimed here and not gone, yet not in `listed`: absent, or unreadable.
     unlisted: BTreeSet<ServiceId>,
+    /// While the registry is read anew: what the new list lacks, and what counts as absent in the end.
+    lacking: BTreeSet<ServiceId>,
     /// Claimed here and not gone.
     ids: HashSet<ServiceId>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Claim {
     scope: Scope,
     service: Arc<Service>,
     /// `false`: listed, but never could be read.
     read: bool,
     unreadable: Option<Text>,
+    /// Lists in a row that lacked it.
     absent: u32,
     gone: Option<Instant>,
 }
@@ -71,11 +87,13 @@ pub(super) struct Change {
     pub(super) before: Option<Arc<Service>>,
     /// As it stands in the lists now, if it does.
     pub(super) after: Option<Arc<Service>>,
+    /// Nothing claims it any more: it is not only absent from one list.
+    pub(super) gone: bool,
 }
 
 /// What an update has done.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Outcome {
+pub(super) struct Effect {
     pub(super) changes: Vec<Change>,
     /// Services of a scope that became stale or fresh again.
     pub(super) marked: Vec<ServiceId>,
@@ -89,24 +107,28 @@ pub(super) struct View<'a> {
     pub(super) service: &'a Arc<Service>,
     /// `false`: nothing is known but its name.
     pub(super) read: bool,
+    /// Absent from the last list, and not gone yet.
+    pub(super) absent: bool,
     /// Gone, and lingering.
     pub(super) gone: bool,
     pub(super) notes: Vec<Note>,
 }
 
-enum Said {
+/// What one report says of one service.
+enum Report {
     Read(Arc<Service>),
     Unreadable(Text),
     Absent,
     Gone,
 }
 
-impl Heard {
+impl Ledger {
     pub(super) fn new(absent_lists: u32, linger: Duration) -> Self {
-        Heard {
+        Ledger {
             absent_lists: absent_lists.max(1),
             linger,
             named: false,
+            rereading: false,
             scopes: BTreeMap::new(),
             services: HashMap::new(),
             present: 0,
@@ -114,39 +136,63 @@ impl Heard {
         }
     }
 
-    /// Takes in an update. [`Update::Cost`] says nothing about services.
-    pub(super) fn apply(&mut self, update: Update, now: Now) -> Outcome {
-        match update {
+    /// Goes on with another policy: claims keep what was counted so far.
+    pub(super) fn set_policy(&mut self, absent_lists: u32, linger: Duration) {
+        (self.absent_lists, self.linger) = (absent_lists.max(1), linger);
+    }
+
+    /// The registry is read anew. In the answer stand the services that are stale until that reading has listed them.
+    pub(super) fn begin_reading(&mut self) -> Vec<ServiceId> {
+        (self.named, self.error) = (false, None);
+        self.rereading = !self.services.is_empty();
+        let mut stale = Vec::new();
+        self.scopes.retain(|_, scope| !scope.ids.is_empty());
+        for scope in self.scopes.values_mut() {
+            (scope.listed_now, scope.former, scope.failing_since) = (false, scope.unnamed.is_none(), None);
+            scope.error = scope.former.then(|| READ_ANEW.into());
+            scope.listed = Vec::new();
+            scope.lacking.clear();
+            stale.extend(scope.ids.iter().cloned());
+        }
+        stale
+    }
+
+    /// Takes in an update. [`Update::Cost`] reports nothing on services.
+    pub(super) fn apply(&mut self, update: Update, now: Now) -> Effect {
+        let mut effect = match update {
             Update::Scopes(scopes) => self.name_scopes(scopes, now),
             Update::Listed { scope, services, unreadable } => self.list(scope, services, unreadable, now),
             Update::Applied(scope, service) => {
-                let heard = self.scopes.entry(scope.clone()).or_default();
-                heard.listed = Vec::new();
-                let change = self.say(&scope, &service.id.clone(), Said::Read(service), now);
-                Outcome { changes: change.into_iter().collect(), ..Outcome::default() }
+                let id = service.id.clone();
+                self.report_one(&scope, &id, Report::Read(service), now)
             }
-            Update::Removed(scope, id) => {
-                self.scopes.entry(scope.clone()).or_default().listed = Vec::new();
-                let change = self.say(&scope, &id, Said::Gone, now);
-                Outcome { changes: change.into_iter().collect(), ..Outcome::default() }
-            }
+            Update::Removed(scope, id) => self.report_one(&scope, &id, Report::Gone, now),
             Update::Failed { scope, error } => self.fail(scope, &error, now),
-            Update::Cost(_) => Outcome::default(),
+            Update::Cost(_) => Effect::default(),
+        };
+        if self.rereading && self.is_listed() {
+            effect.changes.extend(self.end_rereading(now));
         }
+        effect
     }
 
-    /// Whether every scope was listed.
+    /// Whether every scope of this reading was listed.
     pub(super) fn is_listed(&self) -> bool {
-        let mut scopes = self.scopes.values().filter(|scope| scope.unnamed.is_none());
-        (self.named || !self.scopes.is_empty()) && scopes.all(|scope| scope.listed_at.is_some())
+        let mut scopes = self.scopes.values().filter(|scope| scope.is_named()).peekable();
+        (self.named || scopes.peek().is_some()) && scopes.all(|scope| scope.listed_now)
     }
 
     /// Whether the last reading of the scope, or of everything, succeeded.
     pub(super) fn is_fine(&self, scope: Option<&Scope>) -> bool {
         match scope {
-            Some(scope) => self.scopes.get(scope).is_none_or(|heard| heard.error.is_none()),
+            Some(scope) => self.scopes.get(scope).is_none_or(|state| state.error.is_none()),
             None => self.error.is_none(),
         }
+    }
+
+    /// All services of which anything is known.
+    pub(super) fn ids(&self) -> BTreeSet<ServiceId> {
+        self.services.keys().cloned().collect()
     }
 
     /// What is to be published of a service.
@@ -170,7 +216,8 @@ impl Heard {
         for other in claims.iter().filter(|c| c.gone.is_none() && c.scope != claim.scope) {
             note(Reason::Duplicate, &other.scope.to_string(), &format!("that in {} is taken", claim.scope));
         }
-        Some(View { service: &claim.service, read: claim.read, gone: claim.gone.is_some(), notes })
+        let (absent, gone) = (claim.absent > 0 && claim.gone.is_none(), claim.gone.is_some());
+        Some(View { service: &claim.service, read: claim.read, absent, gone, notes })
     }
 
     /// Forgets what of a service has lingered long enough. The next moment to look is in the answer.
@@ -191,33 +238,40 @@ impl Heard {
     }
 
     /// Counts the absence of what scopes held that are no longer named.
-    pub(super) fn tick(&mut self, now: Now) -> Outcome {
-        let due = |scope: &ScopeHeard| scope.unnamed.is_some_and(|at| at <= now.instant);
+    pub(super) fn tick(&mut self, now: Now) -> Effect {
+        let due = |scope: &ScopeState| scope.unnamed.is_some_and(|at| at <= now.instant);
         let scopes: Vec<Scope> = self.scopes.iter().filter(|(_, s)| due(s)).map(|(scope, _)| scope.clone()).collect();
         let changes = scopes.iter().flat_map(|scope| self.miss(scope, now)).collect();
-        Outcome { changes, ..Outcome::default() }
+        Effect { changes, ..Effect::default() }
     }
 
-    fn name_scopes(&mut self, names: Vec<Scope>, now: Now) -> Outcome {
+    fn name_scopes(&mut self, names: Vec<Scope>, now: Now) -> Effect {
         let names: BTreeSet<Scope> = names.into_iter().collect();
         (self.named, self.error) = (true, None);
         let unnamed: Vec<Scope> = self.scopes.keys().filter(|scope| !names.contains(*scope)).cloned().collect();
         for name in names {
-            self.scopes.entry(name).or_default().unnamed = None;
+            let state = self.scopes.entry(name).or_default();
+            (state.unnamed, state.former) = (None, false);
         }
-        let changes = unnamed.iter().flat_map(|scope| self.miss(scope, now)).collect();
-        Outcome { changes, ..Outcome::default() }
+        let mut changes = Vec::new();
+        for scope in &unnamed {
+            match self.scopes.get_mut(scope) {
+                Some(state) if self.rereading && state.unnamed.is_none() => state.former = true,
+                _ => changes.extend(self.miss(scope, now)),
+            }
+        }
+        Effect { changes, ..Effect::default() }
     }
 
     /// A scope that is not named: its services are absent once more; with the last of them it is forgotten.
     fn miss(&mut self, scope: &Scope, now: Now) -> Vec<Change> {
-        let Some(heard) = self.scopes.get_mut(scope) else { return Vec::new() };
-        heard.unnamed = Some(now.instant + SCOPE_ROUND);
-        heard.listed = Vec::new();
-        let mut ids: Vec<ServiceId> = heard.ids.iter().cloned().collect();
+        let Some(state) = self.scopes.get_mut(scope) else { return Vec::new() };
+        (state.unnamed, state.former) = (Some(now.instant + SCOPE_ROUND), false);
+        state.listed = Vec::new();
+        let mut ids: Vec<ServiceId> = state.ids.iter().cloned().collect();
         ids.sort();
-        let changes = ids.iter().filter_map(|id| self.say(scope, id, Said::Absent, now)).collect();
-        if self.scopes.get(scope).is_some_and(|heard| heard.ids.is_empty()) {
+        let changes = ids.iter().filter_map(|id| self.report(scope, id, Report::Absent, now)).collect();
+        if self.scopes.get(scope).is_some_and(|state| state.ids.is_empty()) {
             self.scopes.remove(scope);
         }
         changes
@@ -229,18 +283,19 @@ impl Heard {
         mut services: Vec<Arc<Service>>,
         unreadable: Vec<(ServiceId, Text)>,
         now: Now,
-    ) -> Outcome {
-        let heard = self.scopes.entry(scope.clone()).or_default();
-        let recovered = heard.error.take().is_some();
-        let after_outage = heard.failing_since.take().is_some_and(|since| now.instant - since >= OUTAGE);
-        heard.listed_at = Some(now.wall);
-        heard.unnamed = None;
+    ) -> Effect {
+        let state = self.scopes.entry(scope.clone()).or_default();
+        let recovered = state.error.take().is_some();
+        let after_outage = state.failing_since.take().is_some_and(|since| now.instant - since >= OUTAGE);
+        state.listed_at = Some(now.wall);
+        (state.listed_now, state.former, state.unnamed) = (true, false, None);
         self.error = None;
-        let old = std::mem::take(&mut heard.listed);
+        let old = std::mem::take(&mut state.listed);
         let (start, old_end, new_end) = differing(&old, &services);
-        let mut missing = std::mem::take(&mut heard.unlisted);
+        let mut missing = std::mem::take(&mut state.unlisted);
+        missing.append(&mut state.lacking);
         if old.is_empty() {
-            missing.extend(heard.ids.iter().cloned());
+            missing.extend(state.ids.iter().cloned());
         }
         missing.extend(old[start..old_end].iter().map(|service| service.id.clone()));
         drop(old);
@@ -248,7 +303,7 @@ impl Heard {
         for service in &mut services[start..new_end] {
             missing.remove(&service.id);
             let id = service.id.clone();
-            changes.extend(self.say(&scope, &id, Said::Read(service.clone()), now));
+            changes.extend(self.report(&scope, &id, Report::Read(service.clone()), now));
             // An equal service is kept once, under its first pointer.
             if let Some(known) = self.claim(&scope, &id) {
                 *service = known.service.clone();
@@ -257,23 +312,54 @@ impl Heard {
         let mut unlisted = BTreeSet::new();
         for (id, error) in unreadable {
             missing.remove(&id);
-            changes.extend(self.say(&scope, &id, Said::Unreadable(error), now));
+            changes.extend(self.report(&scope, &id, Report::Unreadable(error), now));
             unlisted.insert(id);
         }
-        for id in missing {
-            changes.extend(self.say(&scope, &id, Said::Absent, now));
-            if self.claim(&scope, &id).is_some_and(|claim| claim.gone.is_none()) {
+        let lacking = if self.rereading { std::mem::take(&mut missing) } else { BTreeSet::new() };
+        changes.extend(self.absent(&scope, missing, &mut unlisted, now));
+        let state = self.scopes.entry(scope).or_default();
+        (state.listed, state.unlisted, state.lacking) = (services, unlisted, lacking);
+        let marked = if recovered { state.ids.iter().cloned().collect() } else { Vec::new() };
+        Effect { changes, marked, after_outage }
+    }
+
+    /// Services that a list lacks; those that are not gone by that are added to `unlisted`.
+    fn absent(
+        &mut self,
+        scope: &Scope,
+        ids: BTreeSet<ServiceId>,
+        unlisted: &mut BTreeSet<ServiceId>,
+        now: Now,
+    ) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for id in ids {
+            changes.extend(self.report(scope, &id, Report::Absent, now));
+            if self.claim(scope, &id).is_some_and(|claim| claim.gone.is_none()) {
                 unlisted.insert(id);
             }
         }
-        let heard = self.scopes.entry(scope).or_default();
-        heard.listed = services;
-        heard.unlisted = unlisted;
-        let marked = if recovered { heard.ids.iter().cloned().collect() } else { Vec::new() };
-        Outcome { changes, marked, after_outage }
+        changes
     }
 
-    fn fail(&mut self, scope: Option<Scope>, error: &Text, now: Now) -> Outcome {
+    /// The new reading is complete: what it lacks is absent from a list.
+    fn end_rereading(&mut self, now: Now) -> Vec<Change> {
+        self.rereading = false;
+        let mut changes = Vec::new();
+        for scope in self.scopes.keys().cloned().collect::<Vec<_>>() {
+            let Some(state) = self.scopes.get_mut(&scope) else { continue };
+            if state.former {
+                state.error = None;
+                changes.extend(self.miss(&scope, now));
+                continue;
+            }
+            let (lacking, mut unlisted) = (std::mem::take(&mut state.lacking), std::mem::take(&mut state.unlisted));
+            changes.extend(self.absent(&scope, lacking, &mut unlisted, now));
+            self.scopes.entry(scope).or_default().unlisted = unlisted;
+        }
+        changes
+    }
+
+    fn fail(&mut self, scope: Option<Scope>, error: &Text, now: Now) -> Effect {
         let failing: Vec<Scope> = match scope {
             Some(scope) => {
                 self.scopes.entry(scope.clone()).or_default();
@@ -286,25 +372,33 @@ impl Heard {
         };
         let mut marked = Vec::new();
         for scope in failing {
-            let heard = self.scopes.entry(scope).or_default();
-            heard.failing_since.get_or_insert(now.instant);
-            if heard.error.as_ref() != Some(error) {
-                heard.error = Some(error.clone());
-                marked.extend(heard.ids.iter().cloned());
+            let state = self.scopes.entry(scope).or_default();
+            state.failing_since.get_or_insert(now.instant);
+            if state.error.as_ref() != Some(error) {
+                state.error = Some(error.clone());
+                marked.extend(state.ids.iter().cloned());
             }
         }
-        Outcome { marked, ..Outcome::default() }
+        Effect { marked, ..Effect::default() }
     }
 
     fn claim(&self, scope: &Scope, id: &ServiceId) -> Option<&Claim> {
         self.services.get(id)?.iter().find(|claim| claim.scope == *scope)
     }
 
-    /// What a scope says of a service; `None` if that is not new.
-    fn say(&mut self, scope: &Scope, id: &ServiceId, said: Said, now: Now) -> Option<Change> {
+    /// A report between lists: the last list is no longer what the scope has.
+    fn report_one(&mut self, scope: &Scope, id: &ServiceId, report: Report, now: Now) -> Effect {
+        let state = self.scopes.entry(scope.clone()).or_default();
+        state.listed = Vec::new();
+        state.lacking.remove(id);
+        Effect { changes: self.report(scope, id, report, now).into_iter().collect(), ..Effect::default() }
+    }
+
+    /// What a scope reports of a service; `None` if that is not new.
+    fn report(&mut self, scope: &Scope, id: &ServiceId, report: Report, now: Now) -> Option<Change> {
         let absent_lists = self.absent_lists;
         if !self.services.contains_key(id) {
-            if matches!(said, Said::Absent | Said::Gone) {
+            if matches!(report, Report::Absent | Report::Gone) {
                 return None;
             }
             self.services.insert(id.clone(), Vec::new());
@@ -313,26 +407,34 @@ impl Heard {
         let before = present(claims);
         let at = match claims.binary_search_by(|claim| claim.scope.cmp(scope)) {
             Ok(at) => at,
-            Err(_) if matches!(said, Said::Absent | Said::Gone) => return None,
+            Err(_) if matches!(report, Report::Absent | Report::Gone) => return None,
             Err(at) => {
+                claims.reserve_exact(1);
                 claims.insert(at, Claim::new(scope.clone(), id));
                 at
             }
         };
-        let changed = claims[at].hear(said, absent_lists, now.instant);
-        let gone = claims[at].gone.is_some();
-        let after = present(claims);
+        let changed = claims[at].apply(report, absent_lists, now.instant);
+        let claim_gone = claims[at].gone.is_some();
+        let (after, gone) = (present(claims), claims.iter().all(|claim| claim.gone.is_some()));
         self.present = self.present + usize::from(after.is_some()) - usize::from(before.is_some());
         if !changed {
             return None;
         }
-        let heard = self.scopes.entry(scope.clone()).or_default();
-        if gone {
-            heard.ids.remove(id);
+        let state = self.scopes.entry(scope.clone()).or_default();
+        if claim_gone {
+            state.ids.remove(id);
         } else {
-            heard.ids.insert(id.clone());
+            state.ids.insert(id.clone());
         }
-        Some(Change { id: id.clone(), before, after })
+        Some(Change { id: id.clone(), before, after, gone })
+    }
+}
+
+impl ScopeState {
+    /// Whether this reading has it.
+    fn is_named(&self) -> bool {
+        self.unnamed.is_none() && !self.former
     }
 }
 
@@ -343,39 +445,33 @@ impl Claim {
     }
 
     /// Whether that changes anything.
-    fn hear(&mut self, said: Said, absent_lists: u32, now: Instant) -> bool {
-        match said {
-            Said::Read(service) => {
+    fn apply(&mut self, report: Report, absent_lists: u32, now: Instant) -> bool {
+        match report {
+            Report::Read(service) => {
                 let same = self.read && self.unreadable.is_none() && self.absent == 0 && self.service == service;
                 if !same {
-                    *self = Claim {
-                        scope: self.scope.clone(),
-                        service,
-                        read: true,
-                        unreadable: None,
-                        absent: 0,
-                        gone: None,
-                    };
+                    let scope = self.scope.clone();
+                    *self = Claim { scope, service, read: true, unreadable: None, absent: 0, gone: None };
                 }
                 !same
             }
-            Said::Unreadable(error) => {
+            Report::Unreadable(error) => {
                 let same = self.unreadable.as_ref() == Some(&error) && self.absent == 0;
                 (self.unreadable, self.absent, self.gone) = (Some(error), 0, None);
                 !same
             }
-            Said::Absent if self.gone.is_none() => {
+            Report::Absent if self.gone.is_none() => {
                 self.absent += 1;
                 if self.absent >= absent_lists {
                     self.gone = Some(now);
                 }
                 self.absent == 1 || self.gone.is_some()
             }
-            Said::Gone if self.gone.is_none() => {
+            Report::Gone if self.gone.is_none() => {
                 (self.absent, self.gone) = (absent_lists, Some(now));
                 true
             }
-            Said::Absent | Said::Gone => false,
+            Report::Absent | Report::Gone => false,
         }
     }
 }

@@ -23,6 +23,11 @@ impl World {
     }
 }
 
+/// What is published under a host.
+fn service_at(world: &mut World, host: &str) -> Arc<PublishedService> {
+    world.catalog().services[&Hostname::new(host).unwrap()].clone()
+}
+
 #[test]
 fn a_small_drop_is_followed_and_a_large_one_held() {
     for (before, after, held) in [(100, 70, false), (100, 69, true), (60, 41, false), (60, 40, true), (19, 1, false)] {
@@ -58,9 +63,9 @@ fn a_held_drop_is_released_by_hand() {
     let mut world = one(|_| {});
     world.list(&[fleet("a", 0, 50)]);
     world.list(&[fleet("a", 0, 10)]);
-    assert!(world.core.release(0, world.now));
+    assert!(world.core.release("r", world.now));
     assert_eq!(world.served(), 10);
-    assert!(!world.core.release(0, world.now), "nothing is held any more");
+    assert!(!world.core.release("r", world.now), "nothing is held any more");
     world.list(&[fleet("a", 0, 9)]);
     assert_eq!(world.served(), 9, "and what was released does not count again");
 }
@@ -88,7 +93,7 @@ fn a_hold_ends_when_enough_are_back_and_the_rest_is_followed() {
 }
 
 #[test]
-fn drops_add_up_within_a_minute_and_what_fell_first_comes_back() {
+fn drops_add_up_within_a_minute_and_what_was_followed_stays_away() {
     let mut world = one(|_| {});
     world.list(&[fleet("a", 0, 100)]);
     for left in [90, 80, 70] {
@@ -98,7 +103,11 @@ fn drops_add_up_within_a_minute_and_what_fell_first_comes_back() {
     }
     world.seconds(10);
     world.list(&[fleet("a", 0, 69)]);
-    assert_eq!(world.served(), 100);
+    assert_eq!((world.served(), world.holds()), (70, vec![HoldEvent::Began { missing: 31, of: 100 }]));
+    world.list(&[fleet("a", 0, 40)]);
+    assert_eq!(world.served(), 70, "never less than is allowed to remain");
+    world.list(&[fleet("a", 0, 70)]);
+    assert_eq!((world.served(), world.holds()), (70, vec![HoldEvent::Recovered]));
     let mut slow = one(|_| {});
     slow.list(&[fleet("a", 0, 100)]);
     for left in (10..100).rev().step_by(10) {
@@ -109,6 +118,51 @@ fn drops_add_up_within_a_minute_and_what_fell_first_comes_back() {
             break;
         }
     }
+}
+
+/// A service moves to another group, under the same host. Then the registry lists nothing for a moment.
+#[test]
+fn what_has_moved_away_before_a_hold_is_not_in_it() {
+    for merge in [crate::catalog::Merge::Refuse, crate::catalog::Merge::Host] {
+        let mut world = one(|p| {
+            p.absent_lists = 1;
+            p.merge = merge;
+        });
+        let of = |group: &str, first: usize| {
+            let mut service = (*fleet("a", first, 30)).clone();
+            service.id.group = group.into();
+            Arc::new(service)
+        };
+        let others = fleet("b", 400, 60);
+        world.list(&[of("g1", 0), others.clone()]);
+        world.list(&[of("g1", 0), of("g2", 100), others.clone()]);
+        world.list(&[of("g2", 100), others.clone()]);
+        let moved = show(&service_at(&mut world, "a.example"));
+        assert_eq!((world.served(), world.holds()), (90, vec![]));
+        world.seconds(30);
+        world.list(&[]);
+        assert_eq!((world.served(), show(&service_at(&mut world, "a.example"))), (90, moved.clone()));
+        world.seconds(1);
+        world.list(&[of("g2", 100), others.clone()]);
+        assert_eq!((world.served(), show(&service_at(&mut world, "a.example"))), (90, moved));
+        assert_eq!(world.holds().last(), Some(&HoldEvent::Recovered));
+        assert_eq!(world.catalog().registries[0].hold, None, "nothing is left that is held");
+    }
+}
+
+#[test]
+fn what_is_gone_and_held_makes_way_for_what_is_listed() {
+    let mut world = one(|p| p.absent_lists = 1);
+    let of = |group: &str, first: usize| {
+        let mut service = (*fleet("a", first, 30)).clone();
+        service.id.group = group.into();
+        Arc::new(service)
+    };
+    world.list(&[of("g1", 0)]);
+    world.list(&[]);
+    world.list(&[of("g2", 100)]);
+    let shown = show(&service_at(&mut world, "a.example"));
+    assert!(shown.contains("10.1.0.101:80") && !shown.contains("10.1.0.1:80"), "{shown}");
 }
 
 #[test]
@@ -133,19 +187,52 @@ fn a_rolling_deploy_of_everything_is_no_drop() {
     assert!(show(world.catalog().services.values().next().unwrap()).contains("10.1.2.1:80"));
 }
 
+/// 50 instances, of which so many are changed.
+fn changed(number: usize, change: fn(&mut Endpoint)) -> Arc<Service> {
+    let mut service = (*fleet("a", 0, 50)).clone();
+    service.endpoints.iter_mut().take(number).for_each(change);
+    Arc::new(service)
+}
+
 #[test]
-fn disabled_and_unhealthy_endpoints_have_not_vanished() {
+fn what_takes_no_traffic_any_more_counts_as_lost() {
+    let useless: [fn(&mut Endpoint); 4] = [
+        |endpoint| endpoint.health = Health::Unhealthy,
+        |endpoint| endpoint.health = Health::Draining,
+        |endpoint| endpoint.enabled = false,
+        |endpoint| endpoint.weight = Weight::ZERO,
+    ];
+    for change in useless {
+        let mut world = one(|_| {});
+        world.list(&[fleet("a", 0, 50)]);
+        let before = show(&service_at(&mut world, "a.example"));
+        world.list(&[changed(50, change)]);
+        assert_eq!(show(&service_at(&mut world, "a.example")), before, "as it was when it took traffic");
+        assert_eq!(world.holds(), [HoldEvent::Began { missing: 50, of: 50 }]);
+        assert_eq!(world.catalog().registries[0].endpoints, 50, "it has them");
+        world.list(&[fleet("a", 0, 50)]);
+        assert_eq!((world.served(), world.holds()), (50, vec![HoldEvent::Recovered]));
+        world.list(&[changed(50, change)]);
+        world.seconds(300);
+        assert_ne!(show(&service_at(&mut world, "a.example")), before, "followed in the end");
+        // A few are followed at once.
+        world.list(&[fleet("a", 0, 50)]);
+        world.seconds(61);
+        world.list(&[changed(10, change)]);
+        assert_ne!(show(&service_at(&mut world, "a.example")), before);
+    }
+}
+
+#[test]
+fn what_protection_brings_back_is_not_lost() {
     let mut world = one(|_| {});
-    world.list(&[fleet("a", 0, 50)]);
-    let off = |change: fn(&mut Endpoint)| {
-        let mut service = (*fleet("a", 0, 50)).clone();
-        service.endpoints.iter_mut().for_each(change);
-        Arc::new(service)
+    let protected = |number| {
+        let service = changed(number, |endpoint| endpoint.health = Health::Unhealthy);
+        Arc::new(Service { protect_threshold: Some(Fraction::new(0.5).unwrap()), ..(*service).clone() })
     };
-    world.list(&[off(|endpoint| endpoint.health = Health::Unhealthy)]);
-    assert_eq!(world.served(), 50);
-    world.list(&[off(|endpoint| endpoint.enabled = false)]);
-    assert_eq!((world.served(), world.holds()), (0, vec![]));
+    world.list(&[protected(0)]);
+    world.list(&[protected(50)]);
+    assert_eq!((world.served(), world.holds()), (50, vec![]));
 }
 
 #[test]
@@ -169,7 +256,7 @@ fn a_registry_that_lists_nothing_is_held_however_small() {
 fn a_removal_that_is_spelt_out_is_followed_even_if_it_is_the_last() {
     let mut world = one(|_| {});
     world.list(&singles(0..1));
-    world.hear(Update::Removed(all(), id("r", "s0")));
+    world.update(Update::Removed(all(), id("r", "s0")));
     assert_eq!(world.served(), 0);
     world.list(&[]);
     assert_eq!((world.served(), world.holds()), (0, vec![]));
@@ -181,9 +268,9 @@ fn restart_empty(number: usize, outage: bool) -> (Vec<usize>, Vec<HoldEvent>) {
     let mut world = one(|_| {});
     world.list(&singles(0..number));
     if outage {
-        world.hear(failed("connection refused"));
+        world.update(failed("connection refused"));
         world.seconds(20);
-        world.hear(failed("connection refused"));
+        world.update(failed("connection refused"));
     }
     let mut served = Vec::new();
     for back in usize::from(outage)..=number {

@@ -1,0 +1,24 @@
+//! How good a service's claim of a host is.
+
+/// The place of a registry in the configuration: the smaller goes first where services contest a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank(pub(super) u32);
+
+/// How good a claim is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    /// The registry has the service.
+    Listed,
+    /// The registry no longer has it, and its endpoints are held back.
+    Held,
+    /// It has no endpoints, and goes in a while.
+    Lingering,
+}
+
+/// What a service claims of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Claim {
+    pub(super) standing: Standing,
+    /// The name had to be changed in more than its letters' case to be a host.
+    pub(super) rewritten: bool,
+}

@@ -1,0 +1,46 @@
+//! What happens in the core that people should know of. The writer logs and counts it.
+
+use super::{contests::Contest, removal_guard::HoldEvent};
+use crate::model::{Scope, Text};
+
+/// Something that people should hear of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A scope, or the whole registry, could not be read.
+    Failed {
+        /// Of which registry.
+        registry: Text,
+        /// Which scope; `None`: the registry as a whole.
+        scope: Option<Scope>,
+        /// Why.
+        error: Text,
+        /// It could be read before.
+        first: bool,
+    },
+    /// The registry was listed completely for the first time.
+    Synced {
+        /// Which.
+        registry: Text,
+    },
+    /// A large drop is held back, or no longer.
+    Hold {
+        /// Of which registry.
+        registry: Text,
+        /// What happened.
+        event: HoldEvent,
+    },
+    /// Services with instances cannot have, or have lost, a host that others have.
+    Contested {
+        /// The registry of those that are not published under it.
+        registry: Text,
+        /// How many, since the last such event of that registry.
+        number: usize,
+        /// One of them.
+        example: Contest,
+    },
+    /// A registry that is no longer in the configuration was forgotten.
+    Forgotten {
+        /// Which.
+        registry: Text,
+    },
+}

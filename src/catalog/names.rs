@@ -1,0 +1,84 @@
+//! The host names that instances have for addresses: who needs which, and what they resolve to.
+
+use super::endpoints::Answers;
+use crate::model::{ServiceId, Text};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+/// Answers that may be kept beside as many as are in use.
+const SPARE_ANSWERS: usize = 64;
+
+/// Names that are needed, and answers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Names {
+    wanted: BTreeMap<Text, BTreeSet<ServiceId>>,
+    answers: Answers,
+    /// Wanted, and neither an answer nor the word that there is none has come.
+    unknown: BTreeSet<Text>,
+    changed: bool,
+}
+
+impl Names {
+    /// What the names resolve to.
+    pub(super) fn answers(&self) -> &Answers {
+        &self.answers
+    }
+
+    /// All names that are needed.
+    pub(super) fn wanted(&self) -> BTreeSet<Text> {
+        self.wanted.keys().cloned().collect()
+    }
+
+    /// Whether [`Names::wanted`] has changed since this was last asked.
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Whether nothing is known yet of some name that is needed.
+    pub(super) fn any_unknown(&self) -> bool {
+        !self.unknown.is_empty()
+    }
+
+    /// Takes in an answer. In the answer stand the services that need the name, if it is news to them.
+    pub(super) fn resolved(&mut self, name: &Text, mut addresses: Vec<IpAddr>) -> BTreeSet<ServiceId> {
+        addresses.sort();
+        addresses.dedup();
+        let Some(users) = self.wanted.get(name) else { return BTreeSet::new() };
+        self.unknown.remove(name);
+        if addresses.is_empty() || self.answers.get(name).is_some_and(|known| **known == *addresses) {
+            return BTreeSet::new();
+        }
+        self.answers.insert(name.clone(), addresses.into());
+        users.clone()
+    }
+
+    /// Follows which names a service needs.
+    pub(super) fn want(&mut self, id: &ServiceId, before: &BTreeSet<Text>, after: &BTreeSet<Text>) {
+        for name in before.difference(after) {
+            if let Some(users) = self.wanted.get_mut(name) {
+                users.remove(id);
+                if users.is_empty() {
+                    self.wanted.remove(name);
+                    self.unknown.remove(name);
+                    self.changed = true;
+                }
+            }
+        }
+        for name in after.difference(before) {
+            if !self.wanted.contains_key(name) {
+                self.changed = true;
+                if !self.answers.contains_key(name) {
+                    self.unknown.insert(name.clone());
+                }
+            }
+            self.wanted.entry(name.clone()).or_default().insert(id.clone());
+        }
+        // An answer outlives its users: who wants the name again at once, as when an instance moves from one service to
+        // another, needs it now, and the resolver, which saw no difference, would report it only with its next answer.
+        if self.answers.len() > 2 * self.wanted.len() + SPARE_ANSWERS {
+            self.answers.retain(|name, _| self.wanted.contains_key(name));
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! From a few services that changed to the hosts that change with them, and to the records: the incremental part of
+//! the core.
+//!
+//! A changed service is evaluated anew; the hosts that it fed or feeds are put together anew from all who have a part in
+//! them. A host that comes or goes also concerns those who use its name for an alias or a further port; an alias
+//! concerns the others who claim it. Nothing else is looked at.
+
+use super::{
+    Hostnames, Merge, Owner, Record,
+    claim::Claim,
+    claims::Claimant,
+    ledger::View,
+    merge::{Part, base, merge},
+    names::Names,
+    notes::Notes,
+    publish::{Contribution, Contributions, Input, aliases, contribute},
+    publishing::{Known, Named, Publishing},
+    removal_guard::place,
+    source::{Intake, Source},
+};
+use crate::model::{Address, Endpoint, Hostname, Note, PublishedService, Reason, Service, ServiceId, Text};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::Instant,
+};
+
+/// Services are recomputed in runs of so many: what they contribute is in memory twice meanwhile.
+const RUN: usize = 1000;
+
+/// What services contribute, computed in this run.
+type Fresh = HashMap<ServiceId, Contributions>;
+
+/// What is published, with all that it is made of.
+#[derive(Debug)]
+pub(super) struct Recompute<'a> {
+    pub(super) publishing: &'a mut Publishing,
+    pub(super) intake: &'a mut Intake,
+    pub(super) names: &'a mut Names,
+    pub(super) now: Instant,
+}
+
+impl Recompute<'_> {
+    /// Brings what is published up to date with what is known of these services.
+    pub(super) fn services(&mut self, ids: BTreeSet<ServiceId>) {
+        let ids: Vec<ServiceId> = ids.into_iter().collect();
+        for run in ids.chunks(RUN) {
+            let (mut fresh, mut hosts) = (Fresh::with_capacity(run.len()), BTreeSet::new());
+            for id in run {
+                let contributions = self.evaluate(id, &mut hosts);
+                fresh.insert(id.clone(), contributions);
+            }
+            self.assemble(hosts, fresh, run.iter().cloned().collect());
+        }
+    }
+
+    /// Puts these hosts together anew, though no service has changed.
+    pub(super) fn hosts(&mut self, hosts: BTreeSet<Hostname>) {
+        self.assemble(hosts, Fresh::new(), BTreeSet::new());
+    }
+
+    /// Brings these services' records up to date.
+    pub(super) fn records(&mut self, ids: impl IntoIterator<Item = ServiceId>) {
+        for id in ids {
+            let record = self.record(&id);
+            self.publishing.set_record(&id, record);
+        }
+    }
+
+    /// Evaluates one service and brings its claims up to date. The hosts concerned are added to `hosts`.
+    fn evaluate(&mut self, id: &ServiceId, hosts: &mut BTreeSet<Hostname>) -> Contributions {
+        let rank = self.intake.of(id).map(|source| source.rank);
+        if let Some(source) = self.intake.sources.get_mut(&id.registry)
+            && source.guard.held(id).is_empty()
+            && let Some(next) = source.ledger.expire(id, self.now)
+        {
+            self.intake.timers.insert((next, id.clone()));
+        }
+        let mut known = self.publishing.known.remove(id).unwrap_or_default();
+        let contributions = self.contributions(id, &known);
+        if let Some(again) = contributions.again {
+            self.intake.timers.insert((again, id.clone()));
+        }
+        let claims = &mut self.publishing.claims;
+        if let Some(rank) = rank {
+            let claimant = |claim: Claim| Claimant::new(claim, rank, id.clone());
+            for (host, claim) in known.claims.iter() {
+                if contributions.hosts.get(host).map(|contribution| contribution.claim) != Some(*claim) {
+                    claims.remove(host, &claimant(*claim), hosts);
+                }
+            }
+            for (host, contribution) in &contributions.hosts {
+                hosts.insert(host.clone());
+                if known.claims.get(host) != Some(&contribution.claim) {
+                    claims.add(host, claimant(contribution.claim), hosts);
+                }
+            }
+        }
+        self.name(id, &mut known, &contributions);
+        if self.intake.of(id).is_some_and(|source| source.ledger.view(id).is_some()) {
+            known.claims = contributions.hosts.iter().map(|(host, c)| (host.clone(), c.claim)).collect();
+            known.history = contributions.history.clone();
+            let about = contributions.hosts.values().flat_map(|c| &c.notes);
+            known.notes = contributions.notes.iter().chain(about).cloned().collect();
+            self.publishing.known.insert(id.clone(), known);
+        }
+        contributions
+    }
+
+    /// What a service contributes, with what is known of it. While none of its instances' names is resolved, it goes on as
+    /// it was when some were.
+    fn contributions(&self, id: &ServiceId, known: &Known) -> Contributions {
+        let Some(source) = self.intake.of(id) else { return Contributions::default() };
+        let Some(view) = source.ledger.view(id).filter(|view| view.read) else { return Contributions::default() };
+        let contributions = self.contribute(source, &view, view.service, known);
+        let resolved = known.named.as_ref().and_then(|named| named.resolved.as_ref());
+        match resolved.filter(|resolved| contributions.unresolved && !Arc::ptr_eq(resolved, view.service)) {
+            None => contributions,
+            Some(resolved) => {
+                let mut former = self.contribute(source, &view, resolved, known);
+                former.unresolved = true;
+                former.notes.extend(contributions.notes);
+                former.notes.sort();
+                former.notes.dedup();
+                former
+            }
+        }
+    }
+
+    fn contribute(&self, source: &Source, view: &View, service: &Service, known: &Known) -> Contributions {
+        let input = Input { service, gone: view.gone, held: held(source, view) };
+        contribute(&source.rules, &input, &known.history, self.names.answers(), self.now)
+    }
+
+    /// Follows which names a service needs.
+    fn name(&mut self, id: &ServiceId, known: &mut Known, contributions: &Contributions) {
+        let before = known.named.take();
+        let resolved = before.as_ref().and_then(|named| named.resolved.clone()).filter(|_| contributions.unresolved);
+        let mut after = Named { names: BTreeSet::new(), resolved };
+        if let Some(source) = self.intake.of(id)
+            && source.rules.policy.hostnames == Hostnames::Resolve
+            && let Some(view) = source.ledger.view(id)
+        {
+            let listed = if view.gone { &[][..] } else { &view.service.endpoints[..] };
+            let former = after.resolved.iter().flat_map(|service| &service.endpoints);
+            after.names = listed.iter().chain(source.guard.held(id)).chain(former).filter_map(host_name).collect();
+            if !contributions.unresolved && !after.names.is_empty() {
+                after.resolved = Some(view.service.clone());
+            }
+        }
+        let none = BTreeSet::new();
+        self.names.want(id, before.as_ref().map_or(&none, |named| &named.names), &after.names);
+        known.named = (!after.names.is_empty()).then(|| Box::new(after));
+    }
+
+    /// Puts hosts together, and those that are concerned by that; and brings the records of all concerned, and of `ids`, up
+    /// to date.
+    fn assemble(&mut self, hosts: BTreeSet<Hostname>, mut fresh: Fresh, mut ids: BTreeSet<ServiceId>) {
+        let mut pending = hosts.clone();
+        for host in &hosts {
+            let aliases = self.claimed_aliases(host);
+            self.publishing.claims.set_aliases(host, aliases, &mut pending);
+        }
+        while let Some(host) = pending.pop_first() {
+            ids.extend(self.publishing.claims.claimants(&host).map(|claimant| claimant.id.clone()));
+            let published = self.published(&host, &mut fresh);
+            let publishing = &mut *self.publishing;
+            // Ports' hosts that come or go concern those that claim them as aliases; perhaps this host, once more.
+            let before = publishing.services.get(&host).map(|service| port_hosts(service)).unwrap_or_default();
+            let after = published.as_ref().map(port_hosts).unwrap_or_default();
+            for port_host in before.symmetric_difference(&after) {
+                pending.extend(publishing.claims.alias_claimants(port_host).cloned());
+            }
+            match published {
+                None => publishing.changed |= publishing.services.remove(&host).is_some(),
+                Some(published) if publishing.services.get(&host).is_some_and(|known| **known == published) => {}
+                Some(published) => {
+                    publishing.services.insert(host, Arc::new(published));
+                    publishing.changed = true;
+                }
+            }
+        }
+        self.records(ids);
+    }
+
+    /// Who has a part in a host: its owner, and, where both the owner and they choose so, the others.
+    fn participants(&self, host: &Hostname) -> Vec<&Claimant> {
+        let merges = |claimant: &Claimant| {
+            self.intake.of(&claimant.id).is_some_and(|source| source.rules.policy.merge == Merge::Host)
+        };
+        let Some(owner) = self.owner(host) else { return Vec::new() };
+        let claimants = self.publishing.claims.claimants(host).filter(|claimant| claimant.id != owner.id);
+        std::iter::once(owner).chain(claimants.filter(|claimant| merges(owner) && merges(claimant))).collect()
+    }
+
+    /// Who owns a host: the smallest claimant, unless who has it now is listed and may keep it.
+    fn owner(&self, host: &Hostname) -> Option<&Claimant> {
+        let claims = &self.publishing.claims;
+        let smallest = claims.claimants(host).next()?;
+        let keeps = |claimant: &&Claimant| {
+            let policy = self.intake.of(&claimant.id).map(|source| &source.rules.policy);
+            claimant.is_listed() && policy.is_some_and(|p| p.owner == Owner::First && p.merge == Merge::Refuse)
+        };
+        let incumbent = || {
+            let id = self.publishing.services.get(host)?.sources.first()?;
+            claims.claimants(host).find(|claimant| claimant.id == *id)
+        };
+        Some(match claims.claimants(host).nth(1) {
+            Some(_) => incumbent().filter(keeps).unwrap_or(smallest),
+            None => smallest,
+        })
+    }
+
+    fn claimed_aliases(&self, host: &Hostname) -> Vec<Hostname> {
+        let mut claimed = BTreeSet::new();
+        for Claimant { id, .. } in self.participants(host) {
+            if let Some(source) = self.intake.of(id)
+                && let Some(view) = source.ledger.view(id)
+            {
+                claimed.extend(aliases(&source.rules, view.service, &mut Notes::default()));
+            }
+        }
+        claimed.remove(host);
+        claimed.into_iter().collect()
+    }
+
+    fn published(&self, host: &Hostname, fresh: &mut Fresh) -> Option<PublishedService> {
+        let mut parts = Vec::new();
+        for Claimant { id, .. } in self.participants(host) {
+            let Some(source) = self.intake.of(id) else { continue };
+            let (Some(view), Some(contribution)) = (source.ledger.view(id), self.contribution(host, id, fresh)) else {
+                continue;
+            };
+            parts.push(Part { rules: &source.rules, service: view.service, contribution });
+        }
+        if parts.is_empty() {
+            return None;
+        }
+        let claims = &self.publishing.claims;
+        let mut published = merge(host, parts, &|host| claims.has(host));
+        for alias in claims.aliases(host) {
+            match self.contest(alias) {
+                None => published.aliases.push(alias.clone()),
+                Some(why) => published.notes.push(Note::new(Reason::AliasContested, alias.text().clone(), why)),
+            }
+        }
+        published.notes.sort();
+        Some(published)
+    }
+
+    fn contribution(&self, host: &Hostname, id: &ServiceId, fresh: &mut Fresh) -> Option<Contribution> {
+        if let Some(contribution) = fresh.get_mut(id).and_then(|contributions| contributions.hosts.remove(host)) {
+            return Some(contribution);
+        }
+        let mut contributions = self.contributions(id, self.publishing.known.get(id)?);
+        let contribution = contributions.hosts.remove(host);
+        fresh.insert(id.clone(), contributions);
+        contribution
+    }
+
+    /// Why nobody can have an alias that somebody claims.
+    fn contest(&self, alias: &Hostname) -> Option<&'static str> {
+        let Publishing { claims, services, .. } = &*self.publishing;
+        if claims.has(alias) {
+            return Some("it is the host of a service");
+        }
+        let based = base(alias).and_then(|base| services.get(&base).cloned());
+        if based.is_some_and(|service| service.ports.iter().any(|port| port.host == *alias)) {
+            return Some("it is the host of a service's port");
+        }
+        (claims.alias_claimants(alias).count() > 1).then_some("several services claim it: nobody has it")
+    }
+
+    fn record(&self, id: &ServiceId) -> Option<Record> {
+        let source = self.intake.of(id)?;
+        let view = source.ledger.view(id)?;
+        let known = self.publishing.known.get(id)?;
+        let mut notes = Notes::default();
+        notes.extend(&view.notes);
+        notes.extend(&known.notes);
+        if view.read {
+            aliases(&source.rules, view.service, &mut notes);
+        }
+        let mut hosts = Vec::new();
+        for host in known.claims.keys() {
+            match self.publishing.services.get(host) {
+                Some(service) if service.sources.contains(id) => {
+                    hosts.push(host.clone());
+                    let contested = |n: &&Note| matches!(n.reason, Reason::AliasContested | Reason::PortContested);
+                    notes.extend(service.notes.iter().filter(contested));
+                }
+                _ => notes.add(Reason::HostContested, host.text().clone(), self.contested(host)),
+            }
+        }
+        Some(Record { service: view.service.clone(), hosts, notes: notes.finish() })
+    }
+
+    /// Why a service has not the host that it claims, and what helps.
+    fn contested(&self, host: &Hostname) -> String {
+        let owner = self.owner(host).map(|claimant| claimant.id.to_string()).unwrap_or_default();
+        format!("it is {owner}'s; to serve both there, set `merge: host` under `publish` of each registry")
+    }
+}
+
+/// The lost instances of a service that are served on. While it is only absent from a list, it has them anyway.
+fn held(source: &Source, view: &View) -> Vec<Endpoint> {
+    let held = source.guard.held(&view.service.id);
+    if !view.absent || held.is_empty() {
+        return held.to_vec();
+    }
+    let there: HashSet<_> = view.service.endpoints.iter().map(place).collect();
+    held.iter().filter(|endpoint| !there.contains(&place(endpoint))).cloned().collect()
+}
+
+fn host_name(endpoint: &Endpoint) -> Option<Text> {
+    match &endpoint.address {
+        Address::Host(name) => Some(name.clone()),
+        _ => None,
+    }
+}
+
+fn port_hosts(service: &PublishedService) -> BTreeSet<Hostname> {
+    service.ports.iter().skip(1).map(|port| port.host.clone()).collect()
+}

@@ -1,0 +1,290 @@
+//! Holds back large drops of one registry: a registry that restarts empty must not empty the mesh.
+//!
+//! What counts is the number of endpoints that take traffic (enabled, with weight, not unhealthy), against the most there
+//! were within the last minute. So endpoints that appear offset endpoints that vanish: a rolling deploy of everything, in
+//! which each instance gets a new address, is no drop, however fast, as long as the new ones come at about the rate at
+//! which the old ones go. A service that is absent from one list counts as missing at once (it is served on all the same
+//! until the second), so that a hold begins before the first endpoint of a vanished registry is lost.
+//!
+//! A hold begins when more than `max_drop` of the endpoints are missing and
+//! - at least [`SMALL`] are missing, or
+//! - a list no longer has any service at all (a removal that the registry reports by itself is no such list), or
+//! - the registry came back from an outage within the last minute: then a small registry that has lost its memory, and
+//!   learns of its instances again one by one, is held, too.
+//!
+//! While it lasts, the endpoints that are lost from its first moment on are served on, as they were when they last took
+//! traffic; what appears or changes goes through. What was lost before, and followed, is not brought back: it had left by
+//! the registry's own report, when nothing was wrong with it. The hold ends when the share that is missing is no longer
+//! too large, when nothing is left that it holds, when `hold` is over, or by hand; the rest is followed then. Fifty instances
+//! of a service that come back one by one are thus served until 35 of them are back (of five: until four), and whoever is
+//! not back by then is taken to be gone. But a service of which nothing is back by then is served on until it has any
+//! instance again, or `hold` is over: whoever registers last is not cut off.
+//!
+//! `empty: hold` holds the last endpoints of each single service in the same way.
+
+use super::{Empty, Policy, endpoints::takes_traffic, ledger::Change, now::Now};
+use crate::model::{Address, Endpoint, Fraction, Port, Service, ServiceId};
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+/// Drops are counted over so long a time.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// Fewer missing endpoints are no large drop, except after an outage and when nothing is left.
+pub(super) const SMALL: usize = 20;
+
+/// Counts a registry's endpoints, and holds.
+#[derive(Debug, Clone)]
+pub(super) struct RemovalGuard {
+    max_drop: Fraction,
+    hold: Duration,
+    empty: Empty,
+    /// Endpoints that the registry has now, whether they take traffic or not.
+    registered: usize,
+    /// Those of them that take traffic.
+    serving: usize,
+    /// How many took traffic until then, falling; only of the last minute.
+    before: VecDeque<(Instant, usize)>,
+    /// What is lost and not followed yet, by service: in a hold, or absent from one list only.
+    lost: BTreeMap<ServiceId, Lost>,
+    hold_now: Option<Hold>,
+    /// After an outage: until when small drops count, too.
+    small_counts_until: Option<Instant>,
+}
+
+/// A hold over the whole registry.
+#[derive(Debug, Clone, Copy)]
+struct Hold {
+    since: Now,
+    /// How many endpoints took traffic before.
+    base: usize,
+}
+
+/// What one service has lost.
+#[derive(Debug, Clone, Default)]
+struct Lost {
+    /// As they last took traffic.
+    endpoints: Vec<Endpoint>,
+    /// It has others that take traffic.
+    has_any: bool,
+    /// It is absent from the last list, and not gone yet: it is served on without any hold.
+    absent: bool,
+    /// It lost its last endpoints then, and those are held by themselves.
+    emptied: Option<Now>,
+}
+
+/// Why a hold began or ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldEvent {
+    /// A large drop; this many endpoints are missing, of so many.
+    Began {
+        /// Endpoints missing.
+        missing: usize,
+        /// Endpoints before.
+        of: usize,
+    },
+    /// A new configuration would take this many endpoints away, of so many.
+    Withheld {
+        /// Endpoints that would no longer be published.
+        missing: usize,
+        /// Endpoints published before.
+        of: usize,
+    },
+    /// What was missing is back, but for a small rest.
+    Recovered,
+    /// The time is over: the drop is followed.
+    Expired,
+    /// Somebody released it.
+    Released,
+}
+
+impl RemovalGuard {
+    pub(super) fn new(policy: &Policy) -> Self {
+        RemovalGuard {
+            max_drop: policy.max_drop,
+            hold: policy.hold,
+            empty: policy.empty,
+            registered: 0,
+            serving: 0,
+            before: VecDeque::new(),
+            lost: BTreeMap::new(),
+            hold_now: None,
+            small_counts_until: None,
+        }
+    }
+
+    /// Goes on with another policy; a hold that began ends by the new one.
+    pub(super) fn set_policy(&mut self, policy: &Policy) {
+        (self.max_drop, self.hold, self.empty) = (policy.max_drop, policy.hold, policy.empty);
+    }
+
+    /// The registry comes back from an outage.
+    pub(super) fn after_outage(&mut self, now: Instant) {
+        self.small_counts_until = Some(now + WINDOW);
+    }
+
+    /// Counts what a change takes away and brings.
+    pub(super) fn observe(&mut self, change: &Change, now: Now) {
+        let (before, after) = (endpoints(&change.before), endpoints(&change.after));
+        self.registered = self.registered + after.len() - before.len();
+        let (before, after) = (serving(&change.before), serving(&change.after));
+        let absent = change.after.is_none() && !change.gone;
+        if !self.lost.contains_key(&change.id) && before.iter().map(key).eq(after.iter().map(key)) {
+            return;
+        }
+        let there: HashSet<Key> = after.iter().map(key).collect();
+        let were: HashSet<Key> = before.iter().map(key).collect();
+        if there.len() < were.len() {
+            while self.before.back().is_some_and(|(_, serving)| *serving <= self.serving) {
+                self.before.pop_back();
+            }
+            self.before.push_back((now.instant, self.serving));
+        }
+        self.serving = self.serving + there.len() - were.len();
+        let newly: Vec<Endpoint> = before.iter().filter(|e| !there.contains(&key(e))).map(|e| (**e).clone()).collect();
+        let lost = self.lost.entry(change.id.clone()).or_default();
+        lost.endpoints.retain(|endpoint| !there.contains(&key(&endpoint)));
+        (lost.has_any, lost.absent) = (!there.is_empty(), absent);
+        if lost.has_any {
+            lost.emptied = None;
+        } else if !newly.is_empty() && self.empty == Empty::Hold && endpoints(&change.after).is_empty() {
+            lost.emptied = Some(now);
+        }
+        lost.endpoints.extend(newly);
+        if lost.endpoints.is_empty() {
+            self.lost.remove(&change.id);
+        }
+    }
+
+    /// Begins or ends holds. `nothing_listed`: the registry has just reported, by a list, that it has no services any more.
+    /// In the answer stand the services that this concerns, and what happened.
+    pub(super) fn judge(&mut self, nothing_listed: bool, now: Now) -> (Vec<ServiceId>, Option<HoldEvent>) {
+        let mut concerned = self.end_emptied(now.instant);
+        let event = self.event(nothing_listed, now.instant);
+        match event {
+            Some(HoldEvent::Began { of, .. }) => {
+                self.hold_now = Some(Hold { since: now, base: of });
+                concerned.extend(self.lost.keys().cloned());
+            }
+            Some(event) => {
+                if event == HoldEvent::Recovered {
+                    self.hold_emptied();
+                }
+                concerned.extend(self.follow());
+            }
+            None if self.hold_now.is_none() => self.lost.retain(|_, lost| lost.absent || lost.emptied.is_some()),
+            None => {}
+        }
+        (concerned, event)
+    }
+
+    fn event(&mut self, nothing_listed: bool, now: Instant) -> Option<HoldEvent> {
+        let of = self.hold_now.map_or_else(|| self.base(now), |hold| hold.base);
+        let missing = of.saturating_sub(self.serving);
+        let large = !self.max_drop.covers(missing, of);
+        match self.hold_now {
+            Some(_) if !large || self.lost.is_empty() => Some(HoldEvent::Recovered),
+            Some(hold) => (hold.since.instant + self.hold <= now).then_some(HoldEvent::Expired),
+            None if large && !self.hold.is_zero() && !self.lost.is_empty() => {
+                let outage = self.small_counts_until.is_some_and(|until| until >= now);
+                (missing >= SMALL || nothing_listed || outage).then_some(HoldEvent::Began { missing, of })
+            }
+            None => None,
+        }
+    }
+
+    /// Follows everything that is held back, now. The services that this concerns.
+    pub(super) fn release(&mut self) -> Vec<ServiceId> {
+        self.lost.values_mut().for_each(|lost| lost.emptied = None);
+        self.follow()
+    }
+
+    /// The lost endpoints of a service that are served on.
+    pub(super) fn held(&self, id: &ServiceId) -> &[Endpoint] {
+        match self.lost.get(id) {
+            Some(lost) if self.hold_now.is_some() || lost.emptied.is_some() => &lost.endpoints,
+            _ => &[],
+        }
+    }
+
+    /// When the next hold ends.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.holds().map(|since| since.instant + self.hold).min()
+    }
+
+    /// The endpoints that the registry has now.
+    pub(super) fn registered(&self) -> usize {
+        self.registered
+    }
+
+    /// What is held back: since when, until when, how many endpoints.
+    pub(super) fn status(&self) -> Option<(Now, Instant, usize)> {
+        let first = self.holds().min_by_key(|since| since.instant)?;
+        let last = self.holds().max_by_key(|since| since.instant)?;
+        let held = |lost: &&Lost| self.hold_now.is_some() || lost.emptied.is_some();
+        let endpoints = self.lost.values().filter(held).map(|lost| lost.endpoints.len()).sum();
+        Some((first, last.instant + self.hold, endpoints))
+    }
+
+    /// When each hold began.
+    fn holds(&self) -> impl Iterator<Item = Now> {
+        let own = self.lost.values().filter_map(|lost| lost.emptied);
+        own.chain(self.hold_now.map(|hold| hold.since))
+    }
+
+    /// The most endpoints that took traffic within the window.
+    fn base(&mut self, now: Instant) -> usize {
+        while self.before.front().is_some_and(|(at, _)| *at + WINDOW <= now) {
+            self.before.pop_front();
+        }
+        self.before.front().map_or(self.serving, |(_, serving)| self.serving.max(*serving))
+    }
+
+    fn follow(&mut self) -> Vec<ServiceId> {
+        self.hold_now = None;
+        self.small_counts_until = None;
+        self.before.clear();
+        let followed: Vec<ServiceId> =
+            self.lost.iter().filter(|(_, lost)| lost.emptied.is_none()).map(|(id, _)| id.clone()).collect();
+        self.lost.retain(|_, lost| lost.emptied.is_some());
+        followed
+    }
+
+    /// The hold over the registry ends early: it goes on for each service that has nothing else.
+    fn hold_emptied(&mut self) {
+        let since = self.hold_now.map(|hold| hold.since);
+        let bare = self.lost.values_mut().filter(|lost| !lost.has_any);
+        bare.for_each(|lost| lost.emptied = lost.emptied.or(since));
+    }
+
+    fn end_emptied(&mut self, now: Instant) -> Vec<ServiceId> {
+        let over = |lost: &Lost| lost.emptied.is_some_and(|since| since.instant + self.hold <= now);
+        let ids: Vec<ServiceId> = self.lost.iter().filter(|(_, lost)| over(lost)).map(|(id, _)| id.clone()).collect();
+        for id in &ids {
+            self.lost.remove(id);
+        }
+        ids
+    }
+}
+
+/// The same place is the same endpoint, whatever else is new about it.
+type Key<'a> = (&'a Address, Option<Port>);
+
+fn key<'a>(endpoint: &&'a Endpoint) -> Key<'a> {
+    place(endpoint)
+}
+
+/// Where an endpoint is.
+pub(super) fn place(endpoint: &Endpoint) -> (&Address, Option<Port>) {
+    (&endpoint.address, endpoint.ports.first().map(|port| port.number))
+}
+
+fn endpoints(service: &Option<std::sync::Arc<Service>>) -> &[Endpoint] {
+    service.as_ref().map_or(&[], |service| &service.endpoints)
+}
+
+fn serving(service: &Option<std::sync::Arc<Service>>) -> Vec<&Endpoint> {
+    service.as_deref().map(|service| takes_traffic(service).collect()).unwrap_or_default()
+}

@@ -1,0 +1,142 @@
+//! What the core keeps of each registry: its policy, what it reported, and what is held back of it.
+
+use super::{
+    HoldCause, Policy, RegistryStatus,
+    claim::Rank,
+    contests::ContestLog,
+    ledger::Ledger,
+    now::Now,
+    removal_guard::RemovalGuard,
+    rules::Rules,
+    status::{Facts, Held, StatusTracker},
+};
+use crate::model::{ServiceId, Text};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
+
+/// All registries, and what they have reported.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Intake {
+    /// By name, which is a registry's identity as long as the process lives.
+    pub(super) sources: BTreeMap<Text, Source>,
+    /// When to look at a service again though nothing is reported of it. An entry too many does no harm.
+    pub(super) timers: BTreeSet<(Instant, ServiceId)>,
+}
+
+/// One registry.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub(super) rules: Arc<Rules>,
+    pub(super) rank: Rank,
+    /// The fingerprint of what is read, and from where.
+    pub(super) connection: u64,
+    /// The number of its reading: what an earlier one sends is ignored.
+    pub(super) epoch: u64,
+    pub(super) ledger: Ledger,
+    pub(super) guard: RemovalGuard,
+    pub(super) status: StatusTracker,
+    pub(super) contests: ContestLog,
+    /// It was listed completely once.
+    pub(super) synced: bool,
+    /// It is no longer in the configuration.
+    pub(super) removed: bool,
+    /// Its removal is held back.
+    pub(super) leaving: Option<Leaving>,
+}
+
+/// A registry that left the configuration and is served on.
+#[derive(Debug, Clone)]
+pub(super) struct Leaving {
+    pub(super) since: Now,
+    pub(super) until: Instant,
+    /// The endpoints that go with it.
+    pub(super) endpoints: usize,
+}
+
+impl Intake {
+    /// The registry of a service.
+    pub(super) fn of(&self, id: &ServiceId) -> Option<&Source> {
+        self.sources.get(&id.registry)
+    }
+
+    /// Services that are due to be looked at again.
+    pub(super) fn take_due(&mut self, now: Instant) -> BTreeSet<ServiceId> {
+        let mut due = BTreeSet::new();
+        while self.timers.first().is_some_and(|(at, _)| *at <= now) {
+            due.extend(self.timers.pop_first().map(|(_, id)| id));
+        }
+        due
+    }
+
+    /// The next moment at which something is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let sources = self.sources.values().flat_map(Source::dues);
+        sources.chain(self.timers.first().map(|(at, _)| *at)).min()
+    }
+
+    /// How all registries fare, in the order of the configuration.
+    pub(super) fn statuses(&self) -> Arc<[Arc<RegistryStatus>]> {
+        let mut sources: Vec<&Source> = self.sources.values().collect();
+        sources.sort_by_key(|source| source.rank);
+        sources.into_iter().map(|source| source.status.status()).collect()
+    }
+}
+
+impl Source {
+    pub(super) fn new(policy: Policy, rank: Rank, connection: u64, epoch: u64) -> Self {
+        Source {
+            ledger: Ledger::new(policy.absent_lists, policy.linger),
+            guard: RemovalGuard::new(&policy),
+            status: StatusTracker::new(&policy),
+            contests: ContestLog::default(),
+            rules: Arc::new(Rules::new(policy)),
+            rank,
+            connection,
+            epoch,
+            synced: false,
+            removed: false,
+            leaving: None,
+        }
+    }
+
+    pub(super) fn name(&self) -> &Text {
+        &self.rules.policy.registry
+    }
+
+    /// Answers wait for its first list.
+    pub(super) fn is_missing(&self) -> bool {
+        self.rules.policy.required && !self.synced && !self.removed
+    }
+
+    /// Goes on with another policy.
+    pub(super) fn set_policy(&mut self, policy: Policy) {
+        self.ledger.set_policy(policy.absent_lists, policy.linger);
+        self.guard.set_policy(&policy);
+        self.status.set_policy(&policy);
+        self.rules = Arc::new(Rules::new(policy));
+    }
+
+    /// Brings its status up to date. `waits`: a configuration waits because of it. Whether anything is new.
+    pub(super) fn restate(&mut self, waits: Option<Held>, now: Now) -> bool {
+        let held = |cause, since: Now, until, endpoints| Held {
+            cause,
+            since: since.wall,
+            until: now.wall_at(until),
+            endpoints,
+        };
+        let dropped =
+            self.guard.status().map(|(since, until, endpoints)| held(HoldCause::Drop, since, until, endpoints));
+        let leaving = self.leaving.as_ref();
+        let leaving = leaving.map(|left| held(HoldCause::Removal, left.since, left.until, left.endpoints));
+        let (registered, removed, hold) = (self.guard.registered(), self.removed, leaving.or(waits).or(dropped));
+        self.status.restate(Facts { ledger: &self.ledger, registered, removed, hold })
+    }
+
+    fn dues(&self) -> impl Iterator<Item = Instant> {
+        let leaving = self.leaving.as_ref().map(|leaving| leaving.until);
+        [self.ledger.due(), self.guard.due(), leaving, self.contests.due()].into_iter().flatten()
+    }
+}
