@@ -57,6 +57,12 @@ async fn a_planted_secret_is_in_no_log_dump_metric_or_output() {
         "/api/v1/digests",
         "/api/v1/resources/clusters",
         "/api/v1/resources/endpoints",
+        "/api/v1/resources/serviceentries",
+        "/api/v1/rejected",
+        "/api/v1/config",
+        "/meshregistry/clients",
+        "/meshregistry/nacos",
+        "/meshregistry/nacos?registries=true",
     ] {
         let (status, body) = portolan.get(path).await;
         assert_eq!(status, 200, "{path}: {body}");
