@@ -21,7 +21,13 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
+
+/// How long the end of the process waits until an error is written.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Reads service registries live and serves what it finds to Envoy over xDS.
 ///
@@ -70,8 +76,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if has_seen_enough(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Standard error may be closed or full; the exit code remains.
-            let _ = writeln!(io::stderr(), "{}", escape::lines(&chain(error.as_ref())));
+            report(chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -105,6 +110,19 @@ fn print(text: &str) -> io::Result<()> {
         return Ok(());
     }
     io::stdout().write_all(escape::lines(text).as_bytes())
+}
+
+/// Writes an error to standard error, for which the end of the process does not wait long: it may be closed, full, or a pipe
+/// that is not read.
+fn report(error: String) {
+    let (done, written) = mpsc::sync_channel(1);
+    let write = move || {
+        let _ = writeln!(io::stderr(), "{}", escape::lines(&error));
+        let _ = done.send(());
+    };
+    if thread::Builder::new().spawn(write).is_ok() {
+        let _ = written.recv_timeout(PATIENCE);
+    }
 }
 
 /// Whether the reader of standard output has closed it, as `head` does: that is no error.

@@ -121,6 +121,22 @@ async fn it_serves_beside_outputs_that_nobody_reads_and_writes_when_somebody_doe
 }
 
 #[tokio::test]
+async fn an_error_ends_the_process_though_nobody_reads_it() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (_unread, errors) = stuck();
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_portolan"));
+    command.args([
+        "--set",
+        &format!("xds.listen={}", taken.local_addr().unwrap()),
+        "--set",
+        "admin.listen=127.0.0.1:0",
+    ]);
+    command.stdout(Stdio::null()).stderr(errors).kill_on_drop(true);
+    let ended = tokio::time::timeout(LIMIT, command.status()).await.expect("it ends").unwrap();
+    assert_eq!(ended.code(), Some(1));
+}
+
+#[tokio::test]
 async fn commands_end_with_their_code_whatever_their_outputs_are() {
     let portolan = Local::start("").await;
     let admin = portolan.admin.to_string();

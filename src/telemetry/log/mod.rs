@@ -18,6 +18,7 @@ use layer::Lines;
 use line::{Fields, Line};
 use queue::Queue;
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     env, io,
     io::IsTerminal,
     panic,
@@ -148,7 +149,10 @@ fn log_panics() {
         let (payload, place) = (panic.payload(), panic.location().map(ToString::to_string));
         let reason = payload.downcast_ref::<&str>().copied();
         let reason = reason.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        tracing::error!(place, reason, "A part of Portolan panicked.");
+        // Where it is asked for by RUST_BACKTRACE.
+        let trace = Backtrace::capture();
+        let trace = (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string());
+        tracing::error!(place, reason, trace, "A part of Portolan panicked.");
     }));
 }
 
