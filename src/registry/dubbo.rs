@@ -17,6 +17,9 @@ const DEFAULT_WEIGHT: f64 = 100.0;
 const NO_PROVIDERS: [&str; 9] =
     ["consumer", "override", "route", "condition", "script", "tag", "empty", "absent", "injvm"];
 
+/// With what the Nacos names of providers begin.
+const PROVIDERS: &str = "providers:";
+
 /// What providers of one service have in common. Dubbo compares all three.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Identity {
@@ -45,7 +48,7 @@ impl Identity {
     /// Dubbo 2.6 leaves out what is absent, so `providers:Y:gray` may mean a version or a group: what the parameters of
     /// its instances say goes before the position.
     pub(super) fn of_name<'a>(name: &str, parameters: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
-        let mut parts = name.strip_prefix("providers:")?.split(':').map(str::trim);
+        let mut parts = name.strip_prefix(PROVIDERS)?.split(':').map(str::trim);
         let interface = parts.next()?.replace("___", "$");
         let (version, group) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let (said_group, said_version) = (parameters("group"), parameters("version"));
@@ -60,6 +63,12 @@ impl Identity {
         format!("{interface}:{group}:{version}").trim_end_matches(':').to_owned()
     }
 
+    /// The name that Nacos has for it since Dubbo 2.7: `providers:INTERFACE:VERSION:GROUP`.
+    pub(super) fn nacos_name(&self) -> String {
+        let Identity { interface, group, version } = self;
+        format!("{PROVIDERS}{}:{version}:{group}", interface.replace('$', "___"))
+    }
+
     /// As labels of the service; those without a value are left out.
     pub(super) fn labels(&self) -> Labels {
         let service = Text::from(self.service());
@@ -72,6 +81,11 @@ impl Identity {
         let said = all.into_iter().filter(|(_, value)| !value.is_empty());
         said.map(|(key, value)| (key.into(), value.clone())).collect()
     }
+}
+
+/// Whether a Nacos service of that name is that of an interface's providers.
+pub(super) fn is_provider(name: &str) -> bool {
+    name.starts_with(PROVIDERS)
 }
 
 /// Whether a Nacos service of that name has instances to be called.

@@ -8,6 +8,7 @@ mod catalogue;
 mod dubbo;
 pub mod eureka;
 pub mod file;
+mod instances;
 mod kind;
 mod metadata;
 mod metrics;

@@ -51,6 +51,21 @@ pub struct FakeService {
 /// Namespace, group and name.
 pub type Key = (String, String, String);
 
+/// How lists mislead.
+#[derive(Debug, Default)]
+pub struct Lies {
+    /// Lists of names count what stands on the page (Nacos 2.0).
+    pub count_of_page: bool,
+    /// Pages are no longer than this, whatever is asked for.
+    pub page_size: Option<usize>,
+    /// The public namespace is listed twice, as `` and as `public` (2.3.2).
+    pub two_publics: bool,
+    /// Every page is full of services that were on none before.
+    pub endless: bool,
+    /// Bulk lists show services without `clusterMap`.
+    pub no_clusters: bool,
+}
+
 /// What the server has and does.
 #[derive(Debug)]
 pub struct Model {
@@ -65,6 +80,8 @@ pub struct Model {
     pub token: String,
     /// In so many readings the first service moves to the end after the first page was given.
     pub moves: usize,
+    /// How its lists mislead.
+    pub lies: Lies,
     /// Path and query of every request.
     pub log: Vec<String>,
     /// Its configuration.
@@ -129,6 +146,7 @@ impl FakeNacos {
             login: None,
             token: "token-0".into(),
             moves: 0,
+            lies: Lies::default(),
             log: Vec::new(),
             configs: Configs::default(),
             signed: Vec::new(),
@@ -199,8 +217,15 @@ impl Model {
                 signature,
             ]);
         }
-        if let Some(fault) = fault::take(&mut self.faults, asked) {
-            return Err(fault);
+        match fault::take(&mut self.faults, asked) {
+            Some(Fault::Echo(status)) => {
+                let text = format!("You sent {asked} {headers:?} {}", String::from_utf8_lossy(form));
+                let mut answer = Response::new(Body::from(text));
+                *answer.status_mut() = status.try_into().unwrap();
+                return Ok(answer);
+            }
+            Some(fault) => return Err(fault),
+            None => {}
         }
         let (path, query) = asked.split_once('?').unwrap_or((asked, ""));
         let Some(path) = path.strip_prefix("/nacos") else { return Ok(with_status(404, "no such page")) };
@@ -268,18 +293,25 @@ impl Model {
                 Ok(enveloped(0, json!({"totalCount": total, "pageNumber": 1, "pageItems": page})))
             }
             ("/v1/ns/catalog/services", V2) => Ok(Value::Array(self.bulk(query, moved, true).1).to_string()),
+            ("/v3/client/ns/instance/list", V3) => {
+                let clusters: Vec<&str> = query.get("clusterName").map_or("DEFAULT", |c| c).split(',').collect();
+                let mut hosts = self.instances(query)["hosts"].take();
+                let of_clusters = |host: &Value| clusters.contains(&host["clusterName"].as_str().unwrap_or("DEFAULT"));
+                hosts.as_array_mut().unwrap().retain(of_clusters);
+                Ok(enveloped(0, hosts))
+            }
             ("/v3/admin/ns/service", V3) => Ok(enveloped(0, self.settings(query).ok_or((404, ""))?)),
             ("/v1/ns/service", V1 | V2) => Ok(self.settings(query).ok_or((500, ""))?.to_string()),
             ("/v1/ns/service/list", V1 | V2 | V3Plain) => {
-                let names: Vec<String> = self.keys(query, true, moved).into_iter().map(|(_, _, name)| name).collect();
-                Ok(json!({"count": names.len(), "doms": paged(names, query)}).to_string())
+                let (count, names) = self.names(query, moved);
+                Ok(json!({"count": count, "doms": names}).to_string())
             }
             ("/v1/ns/instance/list", V1 | V2 | V3Plain) => Ok(self.instances(query).to_string()),
             ("/v2/console/health/readiness", V2 | V2Plain) => Ok(enveloped(0, json!("ok"))),
             ("/v2/console/namespace/list", V2 | V2Plain) => Ok(enveloped(0, self.namespaces(""))),
             ("/v2/ns/service/list", V2 | V2Plain) => {
-                let names: Vec<String> = self.keys(query, true, moved).into_iter().map(|(_, _, name)| name).collect();
-                Ok(enveloped(0, json!({"count": names.len(), "services": paged(names, query)})))
+                let (count, names) = self.names(query, moved);
+                Ok(enveloped(0, json!({"count": count, "services": names})))
             }
             ("/v2/ns/instance/list", V2 | V2Plain) => Ok(enveloped(0, self.instances(query))),
             ("/v2/ns/service", V2 | V2Plain) => match self.settings(query) {
@@ -298,7 +330,12 @@ impl Model {
             let id = if id == "public" { public } else { id };
             json!({"namespace": id, "namespaceShowName": name, "quota": 200})
         };
-        self.namespaces.iter().map(show).collect()
+        let mut listed: Vec<Value> = self.namespaces.iter().map(show).collect();
+        if self.lies.two_publics {
+            let other = if public.is_empty() { "public" } else { "" };
+            listed.push(json!({"namespace": other, "namespaceShowName": "public", "quota": 200}));
+        }
+        Value::Array(listed)
     }
 
     fn keys(&mut self, query: &HashMap<String, String>, by_group: bool, moved: bool) -> Vec<Key> {
@@ -316,9 +353,30 @@ impl Model {
     }
 
     fn bulk(&mut self, query: &HashMap<String, String>, moved: bool, old: bool) -> (usize, Vec<Value>) {
+        if self.lies.endless {
+            let shown = |name: String| json!({"serviceName": name, "groupName": "g", "clusterMap": {}});
+            return (usize::MAX, endless(query).map(shown).collect());
+        }
         let keys = self.keys(query, false, moved);
         let total = keys.len();
-        (total, paged(keys, query).iter().map(|key| self.shown(key, old)).collect())
+        (total, self.paged(keys, query).iter().map(|key| self.shown(key, old)).collect())
+    }
+
+    /// A page of names, and the count beside it.
+    fn names(&mut self, query: &HashMap<String, String>, moved: bool) -> (usize, Vec<String>) {
+        if self.lies.endless {
+            return (usize::MAX, endless(query).collect());
+        }
+        let names: Vec<String> = self.keys(query, true, moved).into_iter().map(|(_, _, name)| name).collect();
+        let total = names.len();
+        let page = self.paged(names, query);
+        (if self.lies.count_of_page { page.len() } else { total }, page)
+    }
+
+    fn paged<T>(&self, items: Vec<T>, query: &HashMap<String, String>) -> Vec<T> {
+        let (page, size) = page_and_size(query);
+        let size = self.lies.page_size.map_or(size, |most| size.min(most));
+        items.into_iter().skip((page - 1) * size).take(size).collect()
     }
 
     /// As both generations show it: the true health, and threshold 0 whatever it is.
@@ -338,8 +396,12 @@ impl Model {
         }
         let clusters: BTreeMap<_, _> =
             clusters.into_iter().map(|(name, hosts)| (name, json!({"hosts": hosts}))).collect();
-        json!({"namespace": null, "serviceName": key.2, "groupName": key.1, "clusterMap": clusters,
-               "metadata": service.metadata, "protectThreshold": 0.0, "selector": null})
+        let mut shown = json!({"namespace": null, "serviceName": key.2, "groupName": key.1, "clusterMap": clusters,
+               "metadata": service.metadata, "protectThreshold": 0.0, "selector": null});
+        if self.lies.no_clusters {
+            shown.as_object_mut().unwrap().remove("clusterMap");
+        }
+        shown
     }
 
     fn named(&self, query: &HashMap<String, String>) -> Option<&FakeService> {
@@ -347,7 +409,12 @@ impl Model {
     }
 
     fn settings(&self, query: &HashMap<String, String>) -> Option<Value> {
-        self.named(query).map(|s| json!({"protectThreshold": s.threshold, "metadata": s.metadata}))
+        let clusters = |service: &FakeService| {
+            let name = |instance: &Value| instance["clusterName"].as_str().unwrap_or("DEFAULT").to_owned();
+            service.instances.iter().map(|instance| (name(instance), json!({}))).collect::<serde_json::Map<_, _>>()
+        };
+        let shown = |s: &FakeService| json!({"protectThreshold": s.threshold, "metadata": s.metadata, "clusterMap": clusters(s)});
+        self.named(query).map(shown)
     }
 
     /// As the servers do it: enabled ones only, all of them healthy once the threshold is reached.
@@ -355,7 +422,9 @@ impl Model {
         let service = self.named(query).cloned().unwrap_or_default();
         let mut hosts: Vec<Value> = service.instances.into_iter().filter(|i| i["enabled"] != false).collect();
         let healthy = hosts.iter().filter(|i| i["healthy"] == true).count();
-        let protected = !hosts.is_empty() && healthy as f64 / hosts.len() as f64 <= service.threshold;
+        // Only what is set for the service itself makes the server protect it, a threshold of 0 as well.
+        let is_set = service.threshold > 0.0 || service.metadata.as_object().is_some_and(|map| !map.is_empty());
+        let protected = is_set && !hosts.is_empty() && healthy as f64 / hosts.len() as f64 <= service.threshold;
         if protected {
             hosts.iter_mut().for_each(|i| i["healthy"] = true.into());
         }
@@ -364,9 +433,15 @@ impl Model {
     }
 }
 
-fn paged<T>(items: Vec<T>, query: &HashMap<String, String>) -> Vec<T> {
+fn page_and_size(query: &HashMap<String, String>) -> (usize, usize) {
     let number = |key: &str| query[key].parse::<usize>().unwrap();
-    items.into_iter().skip((number("pageNo") - 1) * number("pageSize")).take(number("pageSize")).collect()
+    (number("pageNo"), number("pageSize"))
+}
+
+/// Names that no other page has.
+fn endless(query: &HashMap<String, String>) -> impl Iterator<Item = String> + use<> {
+    let (page, size) = page_and_size(query);
+    (0..size).map(move |n| format!("bogus-{page}-{n}"))
 }
 
 fn pairs(text: &str) -> HashMap<String, String> {

@@ -32,6 +32,8 @@ pub enum Fault {
     GzipBomb,
     /// The first bytes, then nothing and the end.
     Truncated,
+    /// A status with everything that was sent, as some gateways show it.
+    Echo(u16),
 }
 
 impl Fault {
@@ -68,6 +70,7 @@ impl Fault {
                 Response::new(Body::empty())
             }
             Fault::Endless => chunks("[", std::str::from_utf8(&BLANKS).unwrap()),
+            Fault::Echo(status) => with_status(status, "nothing was sent"),
             Fault::Truncated => chunks("[{\"serviceName\":", ""),
             Fault::GzipBomb => {
                 let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());

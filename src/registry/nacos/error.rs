@@ -92,8 +92,8 @@ pub(crate) enum Error {
     // Lists.
     #[error("the list of {path} shows {listed} {what} where it counts {total}: it is not whole")]
     Incomplete { what: &'static str, path: &'static str, listed: usize, total: usize },
-    #[error("the list of {path} does not end within {pages} pages")]
-    Endless { path: &'static str, pages: usize },
+    #[error("the list of {what} goes beyond {limit}")]
+    OverLimit { what: &'static str, limit: String },
     #[error("namespace {name:?} does not exist; there are {known}")]
     NoNamespace { name: String, known: String },
     #[error("the list of namespaces cannot be had, which `all` needs; name them instead. Tried: {0}")]
@@ -112,6 +112,10 @@ pub(crate) enum Error {
         "no pattern of `groups` says which group to ask for, and the server lists no groups to this user: name them in full"
     )]
     NoGroups,
+    #[error("{0}")]
+    Entry(Text),
+    #[error("{status} for a service that the list shows: it was just removed, or it is broken ({url})")]
+    NotThere { url: String, status: StatusCode },
     #[error("none of the {count} services could be read; the first")]
     EveryService {
         count: usize,
@@ -140,6 +144,19 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// The error of a service that a list shows: a status that says elsewhere that the address is wrong says here that the
+    /// service is gone.
+    pub(crate) fn of_listed_service(self) -> Self {
+        match self {
+            Error::Http(transport::Error::Status { url, status, .. })
+                if matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) =>
+            {
+                Error::NotThere { url, status }
+            }
+            other => other,
+        }
+    }
+
     /// The server itself is at fault, or the way to it: another may answer.
     pub(crate) fn is_server_lost(&self) -> bool {
         match self {

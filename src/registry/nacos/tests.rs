@@ -4,13 +4,12 @@ use super::{
     AccessKey, Config, Manifests, Mode, Namespaces,
     api::wire,
     identity::{Subject, sign},
-    services::convert,
+    services::convert::{self, Vitality},
     transport::json,
 };
 use crate::{
     model::{
-        Address, Endpoint, EndpointPort, Fraction, Health, Locality, Note, Port, Protocol, Reason, Service, ServiceId,
-        Weight,
+        Address, Endpoint, EndpointPort, Health, Locality, Note, Port, Protocol, Reason, Service, ServiceId, Weight,
     },
     util::{
         secret::Secret,
@@ -28,7 +27,7 @@ fn service(clusters: Value) -> Service {
     let text = json!({"serviceName": "g@@orders", "clusterMap": clusters, "metadata": {"team": "shop"}}).to_string();
     let named: wire::Named<'_> = serde_json::from_str(&text).unwrap();
     let id = convert::id(&"r".into(), &"public".into(), &named);
-    convert::listed(id, serde_json::from_str(&text).unwrap())
+    convert::listed(id, serde_json::from_str(&text).unwrap(), None).unwrap()
 }
 
 fn only_endpoint(instance: Value) -> Endpoint {
@@ -67,7 +66,6 @@ fn a_service_keeps_everything_that_the_list_says() {
     };
     let mut expected = Service::new(id(), vec![endpoint]);
     expected.labels = [label(("team", "shop"))].into();
-    expected.protect_threshold = Some(Fraction::ZERO);
     assert_eq!(service(json!({"hz": {"hosts": [full]}})), expected);
 }
 
@@ -93,15 +91,16 @@ fn addresses_health_and_metadata_are_read_in_every_spelling() {
 }
 
 #[test]
-fn the_threshold_matters_only_between_none_and_all() {
-    let mixed = |health: &[(bool, bool)]| {
+fn the_threshold_matters_where_not_all_are_healthy() {
+    let vitality = |health: &[(bool, bool)]| {
         let host = |(i, (healthy, enabled)): (usize, &(bool, bool))| json!({"ip": "::1", "port": i + 1, "healthy": healthy, "enabled": enabled});
-        convert::is_mixed(&service(json!({"C": {"hosts": health.iter().enumerate().map(host).collect::<Value>()}})))
+        let hosts = health.iter().enumerate().map(host).collect::<Value>();
+        convert::vitality(&service(json!({"C": {"hosts": hosts}})))
     };
-    assert!(mixed(&[(true, true), (false, true)]));
-    assert!(!mixed(&[(true, true), (false, false)]), "a disabled instance does not count");
-    assert!(!mixed(&[(false, true), (false, true)]));
-    assert!(!mixed(&[]));
+    assert_eq!(vitality(&[(true, true), (false, true)]), Vitality::Some);
+    assert_eq!(vitality(&[(true, true), (false, false)]), Vitality::All, "a disabled instance does not count");
+    assert_eq!(vitality(&[(false, true), (false, true), (true, false)]), Vitality::None);
+    assert_eq!(vitality(&[]), Vitality::All);
 }
 
 #[test]
@@ -112,7 +111,7 @@ fn dubbo_providers_say_what_they_are_in_name_and_parameters() {
             json!({"serviceName": name, "groupName": "g", "clusterMap": {"DEFAULT": {"hosts": instances}}}).to_string();
         let named: wire::Named<'_> = serde_json::from_str(&text).unwrap();
         let id = convert::id(&"r".into(), &"public".into(), &named);
-        convert::listed(id, serde_json::from_str(&text).unwrap())
+        convert::listed(id, serde_json::from_str(&text).unwrap(), None).unwrap()
     };
     let metadata = json!({"protocol": "dubbo", "weight": "50", "side": "provider"});
     let service = named("providers:com.acme.Shop___Pay:1.0.0:blue", json!([provider(metadata)]));
@@ -199,7 +198,7 @@ proptest! {
             let Ok(named) = json::bare::<wire::Named<'_>>("url", item.get().as_bytes()) else { continue };
             let id = convert::id(&"r".into(), &"public".into(), &named);
             if let Ok(detail) = serde_json::from_str(item.get()) {
-                convert::is_mixed(&convert::listed(id, detail));
+                let _ = convert::listed(id, detail, None).map(|service| convert::vitality(&service));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What Nacos' interfaces are asked, and how their answers are written: paths, pages, JSON forms.
 
+pub(crate) mod budget;
 mod by_grpc;
 mod interface;
 pub(crate) mod namespaces;

@@ -11,9 +11,12 @@ use crate::{
     },
     util::error::chain,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tracing::debug;
 use wildmatch::WildMatch;
+
+/// More are no list of namespaces: each is read by itself.
+const MAX_NAMESPACES: usize = 10_000;
 
 /// A namespace's id, and why it cannot be read if it is named and not there.
 pub(crate) type Found = (Text, Option<Error>);
@@ -41,7 +44,7 @@ impl Namespaces {
             Err(error @ Error::NoNamespaceList(_)) if !named.iter().any(is_pattern) => {
                 debug!(%error, "Taking the configured namespaces for ids.");
                 let id = |name: &Text| if public(name) { PUBLIC.into() } else { self.known(name) };
-                return Ok(named.iter().map(|name| (id(name), None)).collect());
+                return Ok(sorted(named.iter().map(|name| (id(name), None)).collect()));
             }
             Err(error) => return Err(error),
         };
@@ -53,9 +56,7 @@ impl Namespaces {
                 () => found.push(self.resolve(name, &listed)),
             }
         }
-        found.sort_by(|(a, _), (b, _)| a.cmp(b));
-        found.dedup_by(|(a, _), (b, _)| a == b);
-        Ok(found)
+        Ok(sorted(found))
     }
 
     /// By id, then by name. One that is gone keeps the id that it had, under which it is known.
@@ -73,6 +74,13 @@ impl Namespaces {
     fn known(&self, name: &Text) -> Text {
         self.0.get(name).unwrap_or(name).clone()
     }
+}
+
+/// Each once.
+fn sorted(mut found: Vec<Found>) -> Vec<Found> {
+    found.sort_by(|(a, _), (b, _)| a.cmp(b));
+    found.dedup_by(|(a, _), (b, _)| a == b);
+    found
 }
 
 fn is_pattern(name: &Text) -> bool {
@@ -103,12 +111,26 @@ async fn list(client: &Client) -> Result<Vec<Namespace>, Error> {
         };
         match listed {
             Ok(list) if list.is_empty() => return Err(Error::NoNamespaces),
-            Ok(list) => return Ok(list.into_iter().map(shown).collect()),
+            Ok(list) => return each_once(list),
             Err(error) if error.is_not_offered() => tried.push(chain(&error)),
             Err(error) => return Err(error),
         }
     }
     Err(Error::NoNamespaceList(tried.join("; ")))
+}
+
+/// Servers list the public namespace as ``, as `public`, or as both.
+fn each_once(list: Vec<wire::Namespace>) -> Result<Vec<Namespace>, Error> {
+    let mut seen = HashSet::new();
+    let mut namespaces: Vec<Namespace> = list.into_iter().map(shown).collect();
+    namespaces.retain(|namespace| seen.insert(namespace.id.clone()));
+    if namespaces.len() > MAX_NAMESPACES {
+        return Err(Error::OverLimit {
+            what: "namespaces",
+            limit: format!("{MAX_NAMESPACES}; name those that are meant"),
+        });
+    }
+    Ok(namespaces)
 }
 
 fn shown(listed: wire::Namespace) -> Namespace {

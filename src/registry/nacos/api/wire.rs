@@ -6,7 +6,10 @@
 use crate::model::Fraction;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, value::RawValue};
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// A page of the bulk list of 3.x.
 #[derive(Debug, Deserialize)]
@@ -65,37 +68,33 @@ pub(crate) struct OldNamePage<'a> {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Detail<'a> {
-    #[serde(borrow, default)]
-    pub(crate) cluster_map: Option<BTreeMap<String, Option<Cluster<'a>>>>,
+    /// Required: without it nobody can say that there are no instances.
+    #[serde(borrow)]
+    pub(crate) cluster_map: BTreeMap<String, Cluster<'a>>,
     #[serde(default)]
-    pub(crate) metadata: Option<BTreeMap<String, Value>>,
+    pub(crate) metadata: Value,
 }
 
 /// A cluster of a service's instances.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Cluster<'a> {
-    #[serde(borrow, default)]
-    pub(crate) hosts: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    pub(crate) hosts: Vec<&'a RawValue>,
 }
 
-/// An instance. `valid` is what v1's bulk list calls healthy; `clusterName` stands only in lists of instances.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// An instance, whose values are read one by one. `valid` is what v1's bulk list calls healthy; `clusterName` stands only in
+/// lists of instances.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub(crate) struct Instance {
-    pub(crate) ip: String,
-    pub(crate) port: i64,
-    #[serde(default)]
-    pub(crate) weight: Option<f64>,
-    #[serde(default)]
-    pub(crate) healthy: Option<bool>,
-    #[serde(default)]
-    pub(crate) valid: Option<bool>,
-    #[serde(default)]
-    pub(crate) enabled: Option<bool>,
-    #[serde(default)]
-    pub(crate) cluster_name: Option<String>,
-    #[serde(default)]
-    pub(crate) metadata: Option<BTreeMap<String, Value>>,
+    pub(crate) ip: Value,
+    pub(crate) port: Value,
+    pub(crate) weight: Value,
+    pub(crate) healthy: Value,
+    pub(crate) valid: Value,
+    pub(crate) enabled: Value,
+    pub(crate) cluster_name: Value,
+    pub(crate) metadata: Value,
 }
 
 /// A page of v1's list of names, and of v2's.
@@ -121,40 +120,46 @@ pub(crate) struct Instances<'a> {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Settings {
     pub(crate) protect_threshold: f64,
+    #[serde(alias = "clusterMap", default)]
+    clusters: Option<Clusters>,
+    #[serde(default)]
+    pub(crate) metadata: Value,
 }
 
-/// The same, with all that a bulk list shows but the instances.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ClusteredSettings {
-    pub(crate) protect_threshold: f64,
-    #[serde(alias = "clusterMap")]
-    pub(crate) clusters: Clusters,
-    #[serde(default)]
-    pub(crate) metadata: Option<BTreeMap<String, Value>>,
+impl Settings {
+    /// Each once; `None` if they are not shown.
+    pub(crate) fn cluster_names(&self) -> Option<BTreeSet<String>> {
+        self.clusters.as_ref().map(Clusters::names)
+    }
 }
 
 /// The clusters of a service: a list of 1.x and 2.x, a map of 3.x.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-pub(crate) enum Clusters {
+enum Clusters {
     List(Vec<NamedCluster>),
     Map(BTreeMap<String, IgnoredAny>),
 }
 
 /// A cluster in a list.
 #[derive(Debug, Deserialize)]
-pub(crate) struct NamedCluster {
+struct NamedCluster {
     name: String,
 }
 
 impl Clusters {
-    pub(crate) fn names(self) -> Vec<String> {
+    fn names(&self) -> BTreeSet<String> {
         match self {
-            Clusters::List(list) => list.into_iter().map(|cluster| cluster.name).collect(),
-            Clusters::Map(map) => map.into_keys().collect(),
+            Clusters::List(list) => list.iter().map(|cluster| cluster.name.clone()).collect(),
+            Clusters::Map(map) => map.keys().cloned().collect(),
         }
     }
+}
+
+/// An instance of which only the health is read.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Health {
+    pub(crate) healthy: bool,
 }
 
 /// The instances of a cluster in 1.x and 2.x.

@@ -2,7 +2,10 @@
 
 use crate::registry::nacos::error::Destination;
 use reqwest::Url;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 /// In the order in which they were given. Shared by all requests of one registry.
 #[derive(Debug)]
@@ -18,7 +21,7 @@ struct State {
 
 impl Servers {
     pub(crate) fn new(list: Vec<Url>) -> Self {
-        Servers { state: Mutex::new(State { list, good: 0 }) }
+        Servers { state: Mutex::new(State { list: each_once(list), good: 0 }) }
     }
 
     /// All of them: the one that answered last, then those after it.
@@ -30,6 +33,7 @@ impl Servers {
 
     /// There are others now.
     pub(crate) fn replace(&self, list: Vec<Url>) {
+        let list = each_once(list);
         let mut state = self.state();
         let good = state.list.get(state.good).and_then(|good| list.iter().position(|url| url == good));
         *state = State { good: good.unwrap_or_default(), list };
@@ -49,11 +53,20 @@ impl Servers {
     }
 }
 
+/// A server that stands in a list twice would be asked twice.
+fn each_once(mut list: Vec<Url>) -> Vec<Url> {
+    let mut seen = HashSet::new();
+    list.retain(|url| seen.insert(url.clone()));
+    list
+}
+
 /// Where to go from a server that sends its clients away: to the one that it names if that is one of ours, else to the next.
 pub(crate) fn redirected(servers: &[Url], from: &Url, to: &Destination) -> Option<Url> {
     let named = to.as_ref().and_then(|(host, port)| {
         let fits = |url: &&Url| {
-            url.host_str() == Some(host) && port.is_none_or(|port| url.port_or_known_default() == Some(port))
+            // A URL has brackets around an IPv6 address.
+            let own = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+            own == host.trim_matches(['[', ']']) && port.is_none_or(|port| url.port_or_known_default() == Some(port))
         };
         servers.iter().find(fits)
     });
@@ -71,14 +84,17 @@ mod tests {
     #[test]
     fn a_client_that_is_sent_away_goes_to_a_server_of_ours() {
         let url = |text: &str| Url::parse(text).unwrap();
-        let servers = [url("http://a:8848/nacos"), url("http://b:8848/nacos"), url("http://b:8948/nacos")];
+        let servers =
+            ["http://a:8848/nacos", "http://b:8848/nacos", "http://b:8948/nacos", "http://[::1]:8848"].map(url);
         for (from, to, expected) in [
             (0, Some(("b", Some(8948))), 2),
             (0, Some(("b", None)), 1),
             (1, Some(("b", Some(8848))), 1),
             (1, Some(("c", Some(8848))), 2),
             (0, Some(("b", Some(1))), 1),
-            (2, None, 0),
+            (2, None, 3),
+            (3, None, 0),
+            (0, Some(("::1", Some(8848))), 3),
         ] {
             let to = to.map(|(host, port)| (host.to_owned(), port));
             let found = redirected(&servers, &servers[from], &to);

@@ -5,7 +5,10 @@ use crate::{
     model::Text,
     registry::{
         nacos::{
-            api::pages::{self, Page},
+            api::{
+                budget::Budget,
+                pages::{List as Pages, Page, Size, Value},
+            },
             error::Error,
             name::tenant,
             transport::{Client, Question, json},
@@ -39,6 +42,9 @@ pub(crate) enum Listed {
     Text(Text),
 }
 
+/// `None` is a text of another group.
+impl Value for Option<Listed> {}
+
 /// A list, by dataId.
 pub(crate) type List = BTreeMap<Text, Listed>;
 
@@ -53,6 +59,7 @@ pub(crate) struct Source<'a> {
     pub(crate) patterns: &'a [WildMatch],
     pub(crate) page_size: usize,
     pub(crate) concurrency: usize,
+    pub(crate) budget: &'a Budget,
 }
 
 impl Way {
@@ -106,10 +113,13 @@ impl Source<'_> {
     pub(crate) async fn text(&self, name: &Text) -> Result<Option<Text>, Error> {
         let way = Way::AdminV3;
         let read = |answer: Answer| {
-            json::enveloped::<wire::Content<'_>>(&answer.url, &answer.body).map(|found| found.content.into())
+            json::enveloped::<wire::Content<'_>>(&answer.url, &answer.body).map(|found| Text::from(found.content))
         };
         match self.ask(way, way.one(), &[("dataId", name)]).await.and_then(read) {
-            Ok(text) => Ok(Some(text)),
+            Ok(text) => {
+                self.budget.take("texts", 1, text.len())?;
+                Ok(Some(text))
+            }
             Err(error) if says_nothing_there(&error) => Ok(None),
             Err(source) => Err(Error::Manifest { name: name.clone(), source: Box::new(source) }),
         }
@@ -128,18 +138,24 @@ impl Source<'_> {
     }
 
     async fn list_by(&self, way: Way) -> Result<List, Error> {
-        pages::whole("texts", way.list(), |number| self.page(way, number)).await
+        let pages = Pages { what: "texts", path: way.list(), budget: self.budget };
+        let all = pages.whole(|number| self.page(way, number)).await?;
+        Ok(all.into_iter().filter_map(|((_, name), listed)| Some((name, listed?))).collect())
     }
 
-    async fn page(&self, way: Way, number: usize) -> Result<Page<Text, Listed>, Error> {
+    async fn page(&self, way: Way, number: usize) -> Result<Page<(Text, Text), Option<Listed>>, Error> {
         let (number, size) = (number.to_string(), self.page_size.to_string());
         let query = [("dataId", ""), ("search", "accurate"), ("pageNo", &number), ("pageSize", &size)];
         let answer = self.ask(way, way.list(), &query).await?;
-        let wire::Page { total_count: total, page_items: items } = way.page(&answer.url, &answer.body)?;
-        let shown = items.len();
-        let own = items.into_iter().filter(|item| item.group == **self.group);
-        let entries = own.map(|item| entry(way, item)).collect::<Result<_, _>>()?;
-        Ok(Page { entries, shown, total })
+        let wire::Page { total_count, page_items } = way.page(&answer.url, &answer.body)?;
+        let entry = |item: wire::Item<'_>| {
+            let name = (Text::from(&*item.group), Text::from(&*item.data_id));
+            // Texts of another group are none of the list, whoever has put them there.
+            let listed = if *name.0 == **self.group { Some(entry(way, item)?.1) } else { None };
+            Ok((name, listed))
+        };
+        let entries = page_items.into_iter().map(entry).collect::<Result<_, Error>>()?;
+        Ok(Page { entries, total: Some(total_count), size: Size { bytes: answer.body.len(), parts: 0 } })
     }
 
     async fn ask(&self, way: Way, path: &str, more: &[(&str, &str)]) -> Result<Answer, Error> {

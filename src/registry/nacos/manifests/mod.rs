@@ -31,7 +31,10 @@ mod watched;
 mod wire;
 
 use super::{
-    api::namespaces::Namespaces,
+    api::{
+        budget::{Budget, Limits},
+        namespaces::Namespaces,
+    },
     config::{Config, Manifests},
     error::Error,
     transport::Client,
@@ -83,6 +86,8 @@ struct Reader {
     outbox: Outbox<ManifestUpdate>,
     namespaces: Namespaces,
     memory: BTreeMap<Text, Memory>,
+    /// What is left to be read in this round.
+    budget: Budget,
 }
 
 /// Reads them until nobody listens.
@@ -99,8 +104,9 @@ pub(crate) async fn run(
     let mut pace = Pace::new(config.period.max(Config::MIN_PERIOD));
     let patterns = manifests.data_ids.iter().map(|pattern| WildMatch::new(pattern)).collect();
     let (namespaces, memory) = Default::default();
+    let budget = Budget::new(Limits::of(&config.connection));
     let mut reader =
-        Reader { registry, config, manifests, patterns, client, outbox: Outbox::new(out), namespaces, memory };
+        Reader { registry, config, manifests, patterns, client, outbox: Outbox::new(out), namespaces, memory, budget };
     let mut called = false;
     loop {
         let Ok(round) = reader.round().await else { return };
@@ -166,6 +172,7 @@ impl Reader {
     /// Reads everything once and sends it.
     async fn round(&mut self) -> Result<Round, Closed> {
         let mut round = Round { settled: true, ..Round::default() };
+        self.budget = Budget::new(Limits::of(&self.config.connection));
         let namespaces = match self.namespaces().await {
             Ok(namespaces) => namespaces,
             Err(error) => {
@@ -205,9 +212,9 @@ impl Reader {
     }
 
     fn source<'a>(&'a self, namespace: &'a Text) -> Source<'a> {
-        let Reader { registry, client, patterns, .. } = self;
+        let Reader { registry, client, patterns, budget, .. } = self;
         let Config { page_size, concurrency, .. } = self.config;
-        Source { registry, client, namespace, group: &self.manifests.group, patterns, page_size, concurrency }
+        Source { registry, client, namespace, group: &self.manifests.group, patterns, page_size, concurrency, budget }
     }
 
     /// What was read of a namespace that is no longer meant is forgotten.

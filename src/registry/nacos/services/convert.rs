@@ -1,23 +1,43 @@
-//! Nacos' services to the model. Pure; one bad instance is left out with a note, and its neighbours serve.
+//! Nacos' services to the model. Pure; what cannot be read costs as little as [`instances`] says, and is named in a note.
 
 use crate::{
     model::{
-        Address, Endpoint, EndpointPort, Fraction, Health, Locality, Note, Port, Protocol, Reason, Service, ServiceId,
-        Text, Weight,
+        Address, Endpoint, EndpointPort, Health, Locality, Note, Port, Protocol, Reason, Service, ServiceId, Text,
+        Weight,
     },
     registry::{
-        dubbo, metadata,
+        dubbo,
+        instances::{self, Instances, Place, Unreadable},
+        metadata,
         nacos::{
             api::wire::{Detail, Instance, Named},
             name::group_and_name,
         },
     },
 };
-use serde_json::value::RawValue;
+use serde_json::{
+    Value,
+    value::{Map, RawValue},
+};
 
 const DEFAULT_CLUSTER: &str = "DEFAULT";
 /// Nacos' own default, to which weights are relative.
 const DEFAULT_WEIGHT: f64 = 1.0;
+/// The mark of what a gateway has put into Nacos by itself: to serve it again would lead in a circle.
+const SKIP_MARK: (&str, &str) = ("register-resource", "mcp-bridge");
+/// Characters of an entry that a note shows.
+const SHOWN: usize = 80;
+
+/// Which of a service's enabled instances serve: what its protection threshold depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Vitality {
+    /// All, or there is none: a threshold changes nothing.
+    All,
+    /// Some and not all.
+    Some,
+    /// None of them.
+    None,
+}
 
 /// The id of a service from its name.
 pub(crate) fn id(registry: &Text, namespace: &Text, named: &Named<'_>) -> ServiceId {
@@ -25,138 +45,175 @@ pub(crate) fn id(registry: &Text, namespace: &Text, named: &Named<'_>) -> Servic
     ServiceId::new(registry.clone(), namespace.clone(), group, name)
 }
 
-/// A service of a bulk list, whose health is the true one. Its threshold is read elsewhere; until then it is Nacos'
-/// default, 0.
-pub(crate) fn listed(id: ServiceId, detail: Detail<'_>) -> Service {
-    let mut parts = Parts::default();
-    for (name, cluster) in detail.cluster_map.unwrap_or_default() {
-        for host in cluster.and_then(|c| c.hosts).unwrap_or_default() {
-            parts.add(host, Some(&name));
+/// A service of a bulk list, whose health is the true one. Its threshold is read elsewhere; until then nothing protects it.
+/// `last` is its last good value.
+///
+/// # Errors
+/// If it has instances and none can be read; why.
+pub(crate) fn listed(id: ServiceId, detail: Detail<'_>, last: Option<&Service>) -> Result<Service, Text> {
+    let (mut instances, is_dubbo) = (Instances::default(), dubbo::is_provider(&id.name));
+    for (name, cluster) in &detail.cluster_map {
+        cluster.hosts.iter().for_each(|host| add(&mut instances, host, Some(name), is_dubbo));
+    }
+    let mut service = service(id, instances, last)?;
+    let (metadata, _) = fields(detail.metadata);
+    service.labels.extend(metadata::labels(metadata));
+    Ok(service)
+}
+
+/// A service of a list of instances. The server has applied its threshold to the health if it says so.
+///
+/// # Errors
+/// As of [`listed`].
+pub(crate) fn asked(
+    id: ServiceId,
+    hosts: &[&RawValue],
+    protected: bool,
+    last: Option<&Service>,
+) -> Result<Service, Text> {
+    let (mut instances, is_dubbo) = (Instances::default(), dubbo::is_provider(&id.name));
+    hosts.iter().for_each(|host| add(&mut instances, host, None, is_dubbo));
+    Ok(Service { protected, ..service(id, instances, last)? })
+}
+
+/// Which of the enabled instances serve.
+pub(crate) fn vitality(service: &Service) -> Vitality {
+    let (mut serve, mut do_not) = (false, false);
+    for endpoint in service.endpoints.iter().filter(|endpoint| endpoint.enabled) {
+        serve |= endpoint.health.serves();
+        do_not |= !endpoint.health.serves();
+    }
+    match (serve, do_not) {
+        (_, false) => Vitality::All,
+        (true, true) => Vitality::Some,
+        (false, true) => Vitality::None,
+    }
+}
+
+fn service(id: ServiceId, instances: Instances, last: Option<&Service>) -> Result<Service, Text> {
+    let (endpoints, notes) = instances.finish(last)?;
+    // What instances say goes before positions in the name; while there are none, it is what they last said.
+    let parameters = endpoints.first().map(|endpoint| &endpoint.labels).or(last.map(|last| &last.labels));
+    let parameters = parameters.cloned().unwrap_or_default();
+    let provided = dubbo::Identity::of_name(&id.name, dubbo::in_metadata(&parameters));
+    let mut service = Service::new(id, endpoints);
+    service.labels = provided.map(|identity| identity.labels()).unwrap_or_default();
+    service.notes = notes;
+    Ok(service)
+}
+
+fn add(instances: &mut Instances, host: &RawValue, cluster: Option<&str>, is_dubbo: bool) {
+    let instance = match serde_json::from_str::<Instance>(host.get()) {
+        Ok(instance) => instance,
+        Err(error) => {
+            let subject = host.get().chars().take(SHOWN).collect();
+            return instances.unreadable(Unreadable { subject, why: error.to_string(), place: None });
         }
-    }
-    let mut service = parts.service(id);
-    service.labels.extend(metadata::labels(detail.metadata.into_iter().flatten()));
-    service.protect_threshold = Some(Fraction::ZERO);
-    service
-}
-
-/// A service of v1's list of instances. The server has applied its threshold to the health if it says so.
-pub(crate) fn asked(id: ServiceId, hosts: &[&RawValue], protected: bool) -> Service {
-    let mut parts = Parts::default();
-    for host in hosts {
-        parts.add(host, None);
-    }
-    let mut service = parts.service(id);
-    service.protected = protected;
-    service
-}
-
-/// Whether protection may depend on the threshold: with none or all healthy it does not.
-pub(crate) fn is_mixed(service: &Service) -> bool {
-    let mut enabled = service.endpoints.iter().filter(|e| e.enabled).map(|e| e.health.serves());
-    let first = enabled.next();
-    enabled.any(|serves| Some(serves) != first)
-}
-
-#[derive(Default)]
-struct Parts {
-    endpoints: Vec<Endpoint>,
-    notes: Vec<Note>,
-}
-
-impl Parts {
-    fn add(&mut self, host: &RawValue, cluster: Option<&str>) {
-        match serde_json::from_str::<Instance>(host.get()) {
-            Ok(instance) => {
-                let subject = format!("{}:{}", instance.ip, instance.port);
-                if let Some((key, value)) = skip_mark(&instance) {
-                    self.notes.push(Note::new(Reason::Excluded, subject, format!("its metadata has {key}={value}")));
-                    return;
-                }
-                match endpoint(instance, cluster) {
-                    Ok((endpoint, problem)) => {
-                        self.endpoints.push(endpoint);
-                        self.notes.extend(problem.map(|p| Note::new(Reason::EntryInvalid, subject, p)));
-                    }
-                    Err(problem) => self.notes.push(Note::new(Reason::EntryInvalid, subject, problem)),
-                }
-            }
-            Err(error) => {
-                let subject: String = host.get().chars().take(80).collect();
-                self.notes.push(Note::new(Reason::EntryInvalid, subject, error.to_string()));
-            }
-        }
-    }
-
-    fn service(mut self, id: ServiceId) -> Service {
-        let first = self.endpoints.first().map(|endpoint| endpoint.labels.clone()).unwrap_or_default();
-        let provided = dubbo::Identity::of_name(&id.name, dubbo::in_metadata(&first));
-        let labels = provided.map(|identity| identity.labels()).unwrap_or_default();
-        if !labels.is_empty() {
-            self.endpoints.iter_mut().for_each(as_provider);
-        }
-        self.notes.sort();
-        self.endpoints.sort();
-        // The very same instance twice says nothing more than once.
-        self.endpoints.dedup();
-        let mut service = Service::new(id, self.endpoints);
-        service.labels = labels;
-        service.notes = self.notes;
-        service
-    }
-}
-
-/// The mark of what a gateway has put into Nacos by itself: to serve it again would lead in a circle.
-const SKIP_MARK: (&str, &str) = ("register-resource", "mcp-bridge");
-
-fn skip_mark(instance: &Instance) -> Option<(&'static str, &'static str)> {
+    };
     let (key, value) = SKIP_MARK;
-    let found = instance.metadata.as_ref()?.get(key)?.as_str()?;
-    (found == value).then_some(SKIP_MARK)
+    if instance.metadata.get(key).and_then(Value::as_str) == Some(value) {
+        let subject = subject(&instance).unwrap_or_default();
+        return instances.left_out(Note::new(Reason::Excluded, subject, format!("its metadata has {key}={value}")));
+    }
+    match endpoint(instance, cluster) {
+        Ok((mut endpoint, mut problems)) => {
+            if is_dubbo {
+                problems.extend(as_provider(&mut endpoint));
+            }
+            instances.read(endpoint, problems);
+        }
+        Err(mut unreadable) => {
+            if unreadable.subject.is_empty() {
+                unreadable.subject = host.get().chars().take(SHOWN).collect();
+            }
+            instances.unreadable(unreadable);
+        }
+    }
 }
 
-/// What Dubbo's own parameters say of an instance, beyond what Nacos says.
-fn as_provider(endpoint: &mut Endpoint) {
-    let weight = endpoint.weight.get() * dubbo::weight(dubbo::in_metadata(&endpoint.labels)).0.get();
-    endpoint.weight = Weight::relative(weight, DEFAULT_WEIGHT).unwrap_or(endpoint.weight);
+/// What Dubbo's own parameters say of an instance, beyond what Nacos says; and what of it cannot be read.
+fn as_provider(endpoint: &mut Endpoint) -> Option<String> {
+    let (weight, problem) = dubbo::weight(dubbo::in_metadata(&endpoint.labels));
+    let weight = Weight::relative(endpoint.weight.get() * weight.get(), DEFAULT_WEIGHT);
+    endpoint.weight = weight.unwrap_or(endpoint.weight);
     endpoint.enabled &= !dubbo::is_disabled(dubbo::in_metadata(&endpoint.labels));
+    problem
 }
 
-/// An endpoint, with what had to be left out of it.
-fn endpoint(instance: Instance, cluster: Option<&str>) -> Result<(Endpoint, Option<String>), String> {
-    // Nor is it a path: whoever may register would lead proxies to any socket of their own machine.
-    let address = Address::parse(&instance.ip)
-        .filter(|address| !matches!(address, Address::Unix(_)))
-        .ok_or_else(|| format!("{:?} is neither an address nor a host name", instance.ip))?;
-    let number = Port::new(instance.port).map_err(|e| e.to_string())?;
-    let weight =
-        Weight::relative(instance.weight.unwrap_or(DEFAULT_WEIGHT), DEFAULT_WEIGHT).map_err(|e| e.to_string())?;
-    let cluster = instance.cluster_name.as_deref().or(cluster).filter(|c| !c.is_empty());
-    let mut labels = metadata::labels(instance.metadata.into_iter().flatten());
+/// An endpoint, with what could not be read of it.
+fn endpoint(instance: Instance, cluster: Option<&str>) -> Result<(Endpoint, Vec<String>), Unreadable> {
+    let (address, number) = place(&instance)?;
+    let mut problems = Vec::new();
+    let flag = |key, value, problems: &mut _| instances::optional(key, Some(value), instances::flag, problems);
+    let weight = instances::weight(Some(&instance.weight), DEFAULT_WEIGHT, &mut problems);
+    let healthy = flag("healthy", &instance.healthy, &mut problems);
+    let healthy = healthy.or_else(|| flag("valid", &instance.valid, &mut problems));
+    let enabled = flag("enabled", &instance.enabled, &mut problems).unwrap_or(true);
+    let own = |value: &Value| value.as_str().map(Text::from);
+    let own = instances::optional("clusterName", Some(&instance.cluster_name), own, &mut problems);
+    let cluster = own.or(cluster.map(Text::from)).filter(|cluster| !cluster.is_empty());
+    let (metadata, problem) = fields(instance.metadata);
+    problems.extend(problem);
+    let mut labels = metadata::labels(metadata);
     let mut ports =
         vec![EndpointPort { number, protocol: labels.get("protocol").and_then(|p| Protocol::parse(p)), name: None }];
     if let Some((protocol, others)) = dubbo::endpoints(&labels, number) {
         ports[0].protocol = ports[0].protocol.or(protocol);
         ports.extend(others);
     }
-    let mut problem = None;
     match metadata::grpc_port(&labels) {
         Some(Ok(port)) => ports.push(port),
-        Some(Err(text)) => problem = Some(text),
+        Some(Err(problem)) => problems.push(problem),
         None => {}
     }
     // The cluster, which people name after data centres, is the zone where the metadata does not say it.
-    let zone = cluster.filter(|c| *c != DEFAULT_CLUSTER).map(Text::from).unwrap_or_default();
+    let zone = cluster.clone().filter(|cluster| **cluster != *DEFAULT_CLUSTER).unwrap_or_default();
     let locality = metadata::locality(&labels, Locality { zone, ..Locality::default() });
     if let Some(cluster) = cluster {
-        labels.entry("cluster".into()).or_insert_with(|| cluster.into());
+        labels.entry("cluster".into()).or_insert(cluster);
     }
-    let health = match instance.healthy.or(instance.valid) {
+    let health = match healthy {
         Some(true) => Health::Healthy,
         Some(false) => Health::Unhealthy,
         None => Health::Unknown,
     };
     let secure = labels.get("secure").is_some_and(|s| s.eq_ignore_ascii_case("true"));
-    let enabled = instance.enabled.unwrap_or(true);
-    Ok((Endpoint { address, ports, weight, health, enabled, locality, labels, secure }, problem))
+    Ok((Endpoint { address, ports, weight, health, enabled, locality, labels, secure }, problems))
+}
+
+/// Where an instance is. An address is no path: whoever may register would lead proxies to any socket of their own machine.
+fn place(instance: &Instance) -> Result<(Address, Port), Unreadable> {
+    let subject = subject(instance).unwrap_or_default();
+    let address = instance.ip.as_str().and_then(Address::parse).filter(|a| !matches!(a, Address::Unix(_)));
+    let Some(address) = address else {
+        let why = format!("ip {} is neither an address nor a host name", instance.ip);
+        return Err(Unreadable { subject, why, place: None });
+    };
+    let number = instances::integer(&instance.port);
+    let port = number.ok_or_else(|| format!("port {} is no number", instance.port));
+    match port.and_then(|number| Port::new(number).map_err(|error| error.to_string())) {
+        Ok(port) => Ok((address, port)),
+        Err(why) => Err(Unreadable { subject, why, place: Some(Place { address, port: None }) }),
+    }
+}
+
+/// An instance as people find it: its address and port, as they stand there.
+fn subject(instance: &Instance) -> Option<String> {
+    let ip = instance.ip.as_str()?;
+    let ip = if ip.contains(':') && !ip.starts_with('[') { format!("[{ip}]") } else { ip.to_owned() };
+    Some(match &instance.port {
+        Value::Null => ip,
+        Value::String(port) => format!("{ip}:{port}"),
+        port => format!("{ip}:{port}"),
+    })
+}
+
+/// The fields of metadata, and what is wrong with it. Some languages write an empty map as an empty list.
+fn fields(metadata: Value) -> (Map<String, Value>, Option<String>) {
+    match metadata {
+        Value::Object(fields) => (fields, None),
+        Value::Null => (Map::new(), None),
+        Value::Array(list) if list.is_empty() => (Map::new(), None),
+        _ => (Map::new(), Some("metadata is no map".to_owned())),
+    }
 }

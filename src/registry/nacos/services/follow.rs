@@ -128,6 +128,7 @@ impl Reader {
     /// may be named here, too.
     async fn refresh(&mut self, mut ids: BTreeSet<ServiceId>) -> Result<bool, Closed> {
         let Some(api) = self.phase.api() else { return Ok(false) };
+        self.renew_budget();
         let wanted = self.wanted_groups();
         ids.retain(|id| wanted.matches(id));
         let mut parts: BTreeMap<Target, Vec<ServiceId>> = BTreeMap::new();
@@ -164,24 +165,22 @@ impl Reader {
         ids: &[ServiceId],
         known: &mut Known,
     ) -> Result<Found, Error> {
-        let source = self.bulk(api, target);
-        let mut found = Found::default();
-        let mut note = |service: Arc<Service>, listed: Listed| {
-            found.services.push(service);
-            known.listed.insert(listed.service.id.clone(), listed);
-        };
+        let (source, thresholds) = (self.bulk(api, target), self.thresholds(api));
+        let mut changed: Vec<(Arc<Service>, Listed)> = Vec::new();
         if ids.len() > ONE_BY_ONE {
-            let mut reading = source.read(&mut known.bulk).await?;
-            let thresholds = self.thresholds(api);
+            let mut reading = source.read(&mut known.bulk, &known.listed).await?;
             for listed in ids.iter().filter_map(|id| reading.services.remove(id)) {
-                note(known.thresholds.apply_to(&thresholds, &listed).await, listed);
+                changed.push((known.thresholds.apply_to(&thresholds, &listed).await, listed));
             }
         } else {
-            let questions: Vec<_> = ids.iter().map(|id| source.one(id)).collect();
+            let last = |id| known.listed.get(id).map(|listed| &*listed.service);
+            let questions: Vec<_> = ids.iter().map(|id| source.one(id, last(id))).collect();
             let mut answers = stream::iter(questions).buffered(self.config.concurrency);
             while let Some(read) = answers.next().await {
                 match read {
-                    Ok((listed, threshold)) => note(known.thresholds.apply_known(&listed, threshold), listed),
+                    Ok((listed, settings)) => {
+                        changed.push((known.thresholds.apply_read(&thresholds, &listed, &settings).await, listed));
+                    }
                     // It may just have gone, and its neighbours have not.
                     Err(error) => {
                         debug!(registry = %self.registry, error = %chain(&error), "Cannot read what was pushed.")
@@ -189,7 +188,11 @@ impl Reader {
                 }
             }
         }
-        found.incomplete = found.services.len() < ids.len();
+        let mut found = Found { incomplete: changed.len() < ids.len(), ..Found::default() };
+        for (service, listed) in changed {
+            known.listed.insert(listed.service.id.clone(), listed);
+            found.services.push(service);
+        }
         Ok(found)
     }
 
@@ -220,6 +223,7 @@ impl Reader {
     async fn look(&mut self, names: bool) -> Result<bool, Closed> {
         let started = Instant::now();
         let Some(api) = self.phase.api() else { return Ok(false) };
+        self.renew_budget();
         let targets: BTreeSet<Target> = self.known.keys().cloned().collect();
         for target in targets {
             let Some(mut known) = self.known.remove(&target) else { continue };
@@ -260,7 +264,9 @@ impl Reader {
             if sent.is_none_or(|sent| !Arc::ptr_eq(sent, &service) && **sent != *service) {
                 known.unreadable.remove(&service.id);
                 known.services.insert(service.id.clone(), service.clone());
-                self.outbox.send(Update::Applied(target.scope(), service)).await?;
+                if let Some(whole) = known.spellings.changed(&service, &known.services, &known.unreadable) {
+                    self.outbox.send(Update::Applied(target.scope(), whole)).await?;
+                }
             }
         }
         Ok(())

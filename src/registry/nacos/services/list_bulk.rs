@@ -3,17 +3,16 @@
 //! What has not changed costs next to nothing: a page with the bytes of the last round gives the last round's services,
 //! unread; in a page that has changed, a service with the same bytes gives the same `Arc`. Nothing is kept of what the
 //! last round has not shown.
-//!
-//! Paging is no snapshot: what moves is treated as in [`pages`], but here the server may not say how many there are.
 
-use super::convert;
+use super::convert::{self, Vitality};
 use crate::{
     model::{Service, ServiceId, Text},
     registry::{
         nacos::{
             api::{
                 Api,
-                pages::{self, MAX_PAGES},
+                budget::Budget,
+                pages::{List, Page, Size, Value},
                 wire,
             },
             error::Error,
@@ -25,31 +24,47 @@ use crate::{
 use serde_json::value::RawValue;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A service as its list shows it.
 #[derive(Debug, Clone)]
 pub(crate) struct Listed {
-    /// With threshold 0, whatever it is: see [`super::threshold`].
+    /// Without a threshold: see [`super::threshold`].
     pub(crate) service: Arc<Service>,
-    /// Some enabled instances are healthy and some are not, so the threshold matters now.
-    pub(crate) mixed: bool,
+    pub(crate) vitality: Vitality,
 }
 
-/// A service, or which one could not be read, and why.
-pub(crate) type Outcome = Result<Listed, (ServiceId, Text)>;
-type Entry = (u64, Outcome);
+/// A service, or why it could not be read.
+type Outcome = Result<Listed, Text>;
 
-/// A page, with the number of all services if the server says it.
-type Page = (Arc<[Entry]>, Option<usize>);
+impl Value for Outcome {
+    fn is_readable(&self) -> bool {
+        self.is_ok()
+    }
+}
+
+/// An entry of a page.
+#[derive(Debug, Clone)]
+struct Entry {
+    hash: u64,
+    id: ServiceId,
+    outcome: Outcome,
+}
+
+/// The entries of a page, with the number of all services if the server says it.
+#[derive(Debug, Clone)]
+struct Known {
+    entries: Arc<[Entry]>,
+    total: Option<usize>,
+}
 
 /// What the last round has read, by hash of the bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    pages: HashMap<u64, Page>,
-    entries: HashMap<u64, Outcome>,
+    pages: HashMap<u64, Known>,
+    entries: HashMap<u64, Entry>,
 }
 
 /// A namespace, whole.
@@ -57,15 +72,6 @@ pub(crate) struct Memory {
 pub(crate) struct Reading {
     pub(crate) services: BTreeMap<ServiceId, Listed>,
     pub(crate) unreadable: BTreeMap<ServiceId, Text>,
-    /// How many there are, if the server says it.
-    total: Option<usize>,
-}
-
-impl Reading {
-    fn len(&self) -> usize {
-        let only_unreadable = self.unreadable.keys().filter(|id| !self.services.contains_key(*id)).count();
-        self.services.len() + only_unreadable
-    }
 }
 
 /// Who is read, and of what.
@@ -75,36 +81,44 @@ pub(crate) struct Source<'a> {
     pub(crate) registry: &'a Text,
     pub(crate) namespace: &'a Text,
     pub(crate) page_size: usize,
+    pub(crate) budget: &'a Budget,
+}
+
+/// What a page is read with: the last round, the services as they were listed last, and what this round has read.
+#[derive(Clone, Copy)]
+struct Past<'a> {
+    memory: &'a Memory,
+    last: &'a BTreeMap<ServiceId, Listed>,
+    fresh: &'a Mutex<Memory>,
 }
 
 impl Source<'_> {
-    /// Everything in the namespace.
-    pub(crate) async fn read(&self, memory: &mut Memory) -> Result<Reading, Error> {
-        let mut fresh = Memory::default();
-        let (mut reading, whole) = self.pages(memory, &mut fresh).await?;
-        if !whole {
-            let (again, _) = self.pages(memory, &mut fresh).await?;
-            reading.total = reading.total.min(again.total);
-            reading.services.extend(again.services);
-            reading.unreadable.extend(again.unreadable);
+    /// Everything in the namespace. `last` are the services as they were listed last.
+    pub(crate) async fn read(&self, memory: &mut Memory, last: &BTreeMap<ServiceId, Listed>) -> Result<Reading, Error> {
+        let fresh = Mutex::default();
+        let past = Past { memory, last, fresh: &fresh };
+        let entries = self.list().whole(|number| self.page(number, past)).await?;
+        *memory = fresh.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut reading = Reading::default();
+        for (id, outcome) in entries {
+            match outcome {
+                Ok(listed) => drop(reading.services.insert(id, listed)),
+                Err(why) => drop(reading.unreadable.insert(id, why)),
+            }
         }
-        if let Some(total) = reading.total.filter(|total| *total > reading.len()) {
-            return Err(Error::Incomplete { what: "services", path: self.api.list(), listed: reading.len(), total });
-        }
-        // What was readable at least once is.
-        let Reading { services, unreadable, .. } = &mut reading;
-        unreadable.retain(|id, _| !services.contains_key(id));
-        *memory = fresh;
         Ok(reading)
     }
 
     /// What the services are called, and nothing else: a tenth of the whole list.
     pub(crate) async fn names(&self) -> Result<BTreeSet<ServiceId>, Error> {
-        let names = pages::once(self.api.list(), |number| self.name_page(number)).await?;
-        Ok(names.into_keys().collect())
+        Ok(self.list().once(|number| self.name_page(number)).await?.into_keys().collect())
     }
 
-    async fn name_page(&self, number: usize) -> Result<pages::Page<ServiceId, ()>, Error> {
+    fn list(&self) -> List<'_> {
+        List { what: "services", path: self.api.list(), budget: self.budget }
+    }
+
+    async fn name_page(&self, number: usize) -> Result<Page<ServiceId, ()>, Error> {
         let Answer { url, body, .. } = self.ask("false", number).await?;
         let (names, total) = match self.api {
             Api::AdminV3 => {
@@ -116,51 +130,27 @@ impl Source<'_> {
                 (page.service_list, page.count)
             }
         };
-        let (shown, id) = (names.len(), |short: wire::Named<'_>| convert::id(self.registry, self.namespace, &short));
+        let id = |short: wire::Named<'_>| convert::id(self.registry, self.namespace, &short);
         let entries = names.into_iter().map(|short| (id(short.into()), ())).collect();
-        Ok(pages::Page { entries, shown, total })
-    }
-
-    /// All pages once, and whether they fit together.
-    async fn pages(&self, old: &Memory, fresh: &mut Memory) -> Result<(Reading, bool), Error> {
-        let (mut reading, mut shown) = (Reading::default(), 0);
-        for number in 1..=MAX_PAGES {
-            let (page, count) = self.page(number, old, fresh).await?;
-            let before = reading.len();
-            shown += page.len();
-            reading.total = count;
-            for (_, entry) in page.iter() {
-                match entry {
-                    Ok(listed) => drop(reading.services.insert(listed.service.id.clone(), listed.clone())),
-                    Err((id, why)) => drop(reading.unreadable.insert(id.clone(), why.clone())),
-                }
-            }
-            let different = reading.len();
-            let last = count.is_some_and(|total| shown >= total) || page.len() < self.page_size;
-            // A page that brings nothing new is one that was there before: the server does not turn pages.
-            if last || different == before {
-                let whole = different == shown && reading.total.is_none_or(|total| total == different);
-                return Ok((reading, whole));
-            }
-        }
-        Err(Error::Endless { path: self.api.list(), pages: MAX_PAGES })
+        Ok(Page { entries, total: Some(total), size: Size { bytes: body.len(), parts: 0 } })
     }
 
     /// One page; one with known bytes is not even parsed.
-    async fn page(&self, number: usize, old: &Memory, fresh: &mut Memory) -> Result<Page, Error> {
+    async fn page(&self, number: usize, past: Past<'_>) -> Result<Page<ServiceId, Outcome>, Error> {
         let Answer { url, body, hash } = self.ask("true", number).await?;
-        if let Some(page) = old.pages.get(&hash).or_else(|| fresh.pages.get(&hash)) {
-            let page = page.clone();
-            fresh.entries.extend(page.0.iter().cloned());
-            fresh.pages.insert(hash, page.clone());
-            return Ok(page);
-        }
-        let (items, total) = self.items(&url, &body)?;
-        let entries = items.into_iter().map(|item| self.entry(&url, item, old)).collect::<Result<Vec<_>, _>>()?;
-        fresh.entries.extend(entries.iter().cloned());
-        let page: Page = (entries.into(), total);
+        let known = past.memory.pages.get(&hash).cloned().or_else(|| past.fresh().pages.get(&hash).cloned());
+        let page = match known {
+            Some(page) => page,
+            None => self.parsed(&url, &body, past)?,
+        };
+        let mut fresh = past.fresh();
+        fresh.entries.extend(page.entries.iter().map(|entry| (entry.hash, entry.clone())));
         fresh.pages.insert(hash, page.clone());
-        Ok(page)
+        drop(fresh);
+        let instances = |entry: &Entry| entry.outcome.as_ref().map_or(0, |listed| listed.service.endpoints.len());
+        let size = Size { bytes: body.len(), parts: page.entries.iter().map(instances).sum() };
+        let entries = page.entries.iter().map(|entry| (entry.id.clone(), entry.outcome.clone())).collect();
+        Ok(Page { entries, total: page.total, size })
     }
 
     async fn ask(&self, instances: &str, page: usize) -> Result<Answer, Error> {
@@ -170,32 +160,44 @@ impl Source<'_> {
         self.client.http.get(self.api.list(), &query).await
     }
 
-    /// The services of a page, and the number of all if the server says it.
-    fn items<'a>(&self, url: &str, body: &'a [u8]) -> Result<(Vec<&'a RawValue>, Option<usize>), Error> {
-        Ok(match self.api {
+    fn parsed(&self, url: &str, body: &[u8], past: Past<'_>) -> Result<Known, Error> {
+        let (items, total) = match self.api {
             Api::AdminV3 => {
                 let page = json::enveloped::<wire::Page<'_>>(url, body)?;
                 (page.page_items, Some(page.total_count))
             }
             _ => (json::bare::<Vec<&RawValue>>(url, body)?, None),
-        })
+        };
+        let entries = items.into_iter().map(|item| self.entry(url, item, past)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Known { entries: entries.into(), total })
     }
 
     /// One service. Without a name nobody can say whose last good value stays: then the list is no list.
-    fn entry(&self, url: &str, item: &RawValue, old: &Memory) -> Result<Entry, Error> {
+    fn entry(&self, url: &str, item: &RawValue, past: Past<'_>) -> Result<Entry, Error> {
         let hash = xxh3_64(item.get().as_bytes());
-        if let Some(known) = old.entries.get(&hash) {
-            return Ok((hash, known.clone()));
+        if let Some(known) = past.memory.entries.get(&hash) {
+            return Ok(known.clone());
         }
         let named = json::bare::<wire::Named<'_>>(url, item.get().as_bytes())?;
         let id = convert::id(self.registry, self.namespace, &named);
-        let entry = match serde_json::from_str::<wire::Detail<'_>>(item.get()) {
-            Ok(detail) => {
-                let service = Arc::new(convert::listed(id, detail));
-                Ok(Listed { mixed: convert::is_mixed(&service), service })
-            }
-            Err(error) => Err((id, error.to_string().into())),
+        let last = past.last.get(&id).map(|listed| &*listed.service);
+        let outcome = match serde_json::from_str::<wire::Detail<'_>>(item.get()) {
+            Ok(detail) => convert::listed(id.clone(), detail, last).map(Listed::new),
+            Err(error) => Err(error.to_string().into()),
         };
-        Ok((hash, entry))
+        Ok(Entry { hash, id, outcome })
+    }
+}
+
+impl Listed {
+    pub(crate) fn new(service: Service) -> Self {
+        Listed { vitality: convert::vitality(&service), service: Arc::new(service) }
+    }
+}
+
+impl Past<'_> {
+    fn fresh(&self) -> MutexGuard<'_, Memory> {
+        // Nothing that runs with the lock held can leave it half changed.
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,8 +8,10 @@ use crate::{
         dubbo,
         nacos::{
             api::{
-                Api, named,
-                pages::{self, Page},
+                Api,
+                budget::Budget,
+                named,
+                pages::{List, Page, Size},
                 wire,
             },
             error::Error,
@@ -49,6 +51,7 @@ pub(crate) struct Source<'a> {
     pub(crate) group: &'a Text,
     pub(crate) page_size: usize,
     pub(crate) concurrency: usize,
+    pub(crate) budget: &'a Budget,
 }
 
 impl Source<'_> {
@@ -67,7 +70,7 @@ impl Source<'_> {
                     Ok(read) => drop(fresh.insert(id, read)),
                     Err(error) => {
                         unreachable += usize::from(error.is_unreachable());
-                        if unreachable >= MAX_UNREACHABLE {
+                        if unreachable >= MAX_UNREACHABLE || matches!(error, Error::OverLimit { .. }) {
                             return Err(error);
                         }
                         failed.push((id, error));
@@ -75,7 +78,10 @@ impl Source<'_> {
                 }
             }
         }
+        // Instances that cannot be read were read: then the server is well, and its service is not.
+        let is_answered = |(_, error): &(_, Error)| matches!(error, Error::Entry(_));
         if fresh.is_empty()
+            && !failed.iter().any(is_answered)
             && let Some((_, first)) = failed.pop()
         {
             return Err(Error::EveryService { count, first: Box::new(first) });
@@ -103,7 +109,8 @@ impl Source<'_> {
 
     /// All names, each once; read once more if they moved while paging.
     pub(crate) async fn names(&self) -> Result<BTreeSet<ServiceId>, Error> {
-        let names = pages::whole("services", self.api.list(), |number| self.name_page(number)).await?;
+        let list = List { what: "services", path: self.api.list(), budget: self.budget };
+        let names = list.whole(|number| self.name_page(number)).await?;
         Ok(names.into_keys().filter(|id| dubbo::serves(&id.name)).collect())
     }
 
@@ -118,7 +125,7 @@ impl Source<'_> {
         let Answer { url, body, .. } = self.api.get(self.client, self.api.list(), &query).await?;
         let names: wire::Names = self.api.read(&url, &body)?;
         let entries = names.doms.iter().map(|name| (self.id(name), ())).collect();
-        Ok(Page { entries, shown: names.doms.len(), total: names.count })
+        Ok(Page { entries, total: Some(names.count), size: Size { bytes: body.len(), parts: 0 } })
     }
 
     fn id(&self, name: &str) -> ServiceId {
@@ -128,7 +135,8 @@ impl Source<'_> {
 
     /// One service; the same `Arc` while its instances have the same bytes.
     async fn service(&self, id: &ServiceId, old: Option<&(u64, Arc<Service>)>) -> Result<(u64, Arc<Service>), Error> {
-        let Answer { url, body, .. } = self.api.get(self.client, self.api.instances(), &named(id)).await?;
+        let answer = self.api.get(self.client, self.api.instances(), &named(id)).await;
+        let Answer { url, body, .. } = answer.map_err(Error::of_listed_service)?;
         let list: wire::Instances<'_> = self.api.read(&url, &body)?;
         // The rest of the answer holds the time of day.
         let hash = xxh3_64(list.hosts.get().as_bytes()) ^ u64::from(list.reach_protection_threshold);
@@ -136,6 +144,9 @@ impl Source<'_> {
             return Ok((hash, service.clone()));
         }
         let hosts: Vec<&RawValue> = json::bare(&url, list.hosts.get().as_bytes())?;
-        Ok((hash, Arc::new(convert::asked(id.clone(), &hosts, list.reach_protection_threshold))))
+        self.budget.take("instances", hosts.len(), body.len())?;
+        let last = old.map(|(_, service)| &**service);
+        let service = convert::asked(id.clone(), &hosts, list.reach_protection_threshold, last);
+        Ok((hash, Arc::new(service.map_err(Error::Entry)?)))
     }
 }

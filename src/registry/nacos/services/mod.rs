@@ -17,6 +17,7 @@ mod list_each;
 mod read_one;
 mod reader;
 mod scopes;
+mod spellings;
 mod target;
 mod threshold;
 

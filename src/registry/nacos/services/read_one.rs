@@ -9,22 +9,20 @@ use super::{
     list_bulk::{Listed, Source},
 };
 use crate::{
-    model::{Fraction, ServiceId},
-    registry::{
-        nacos::{
-            api::{
-                Api,
-                wire::{self, Cluster, Detail},
-            },
-            error::Error,
-            transport::json,
+    model::{Service, ServiceId},
+    registry::nacos::{
+        api::{
+            Api,
+            pages::{List, Page, Size},
+            wire::{self, Cluster, Detail},
         },
-        transport::Answer,
+        error::Error,
+        transport::json,
     },
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::value::RawValue;
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 /// Clusters of one service that are asked for at once.
 const AT_ONCE: usize = 4;
@@ -33,47 +31,48 @@ const ALL: &str = "1000000";
 const CATALOG: &str = "/v1/ns/catalog/instances";
 
 impl Source<'_> {
-    /// The service as the bulk list shows it, and its threshold. One that is not there is an error.
-    pub(crate) async fn one(&self, id: &ServiceId) -> Result<(Listed, Fraction), Error> {
-        let settings: wire::ClusteredSettings = self.api.settings(self.client, id).await?;
-        let names = settings.clusters.names();
+    /// The service as the bulk list shows it, and its settings. `last` is its last good value. One that is not there is an
+    /// error.
+    pub(crate) async fn one(&self, id: &ServiceId, last: Option<&Service>) -> Result<(Listed, wire::Settings), Error> {
+        let settings: wire::Settings = self.api.settings(self.client, id).await?;
+        let names = settings.cluster_names().ok_or_else(|| Error::Entry("its settings show no clusters".into()))?;
         let clusters = names.into_iter().map(|name| async move { self.cluster(id, &name).await.map(|a| (name, a)) });
-        let answers: Vec<(String, Answer)> = stream::iter(clusters).buffered(AT_ONCE).try_collect().await?;
+        let clusters: Vec<(String, Vec<String>)> = stream::iter(clusters).buffered(AT_ONCE).try_collect().await?;
         let mut map = BTreeMap::new();
-        for (name, answer) in &answers {
-            map.insert(name.clone(), Some(Cluster { hosts: Some(self.hosts(answer)?) }));
+        for (name, hosts) in &clusters {
+            let hosts = hosts.iter().filter_map(|host| serde_json::from_str::<&RawValue>(host).ok()).collect();
+            map.insert(name.clone(), Cluster { hosts });
         }
-        let detail = Detail { cluster_map: Some(map), metadata: settings.metadata };
-        let service = Arc::new(convert::listed(id.clone(), detail));
-        let listed = Listed { mixed: convert::is_mixed(&service), service };
-        Ok((listed, wire::threshold(settings.protect_threshold)))
+        let detail = Detail { cluster_map: map, metadata: settings.metadata.clone() };
+        let service = convert::listed(id.clone(), detail, last).map_err(Error::Entry)?;
+        Ok((Listed::new(service), settings))
     }
 
-    async fn cluster(&self, id: &ServiceId, cluster: &str) -> Result<Answer, Error> {
-        let name = format!("{}@@{}", id.group, id.name);
-        let mut query = vec![("namespaceId", &*id.namespace), ("clusterName", cluster)];
-        match self.api {
-            Api::AdminV3 => {
-                query.extend([("groupName", &*id.group), ("serviceName", &*id.name)]);
-                self.client.http.get("/v3/admin/ns/instance/list", &query).await
-            }
-            _ => {
-                query.extend([("serviceName", &*name), ("pageNo", "1"), ("pageSize", ALL)]);
-                self.client.http.get(CATALOG, &query).await
-            }
-        }
-    }
-
-    fn hosts<'a>(&self, answer: &'a Answer) -> Result<Vec<&'a RawValue>, Error> {
+    /// The instances of a cluster, each as its text.
+    async fn cluster(&self, id: &ServiceId, cluster: &str) -> Result<Vec<String>, Error> {
         if self.api == Api::AdminV3 {
-            return json::enveloped(&answer.url, &answer.body);
+            let [namespace, group, name] = crate::registry::nacos::api::named(id);
+            let query = [namespace, group, name, ("clusterName", cluster)];
+            let answer = self.client.http.get("/v3/admin/ns/instance/list", &query).await?;
+            let hosts: Vec<&RawValue> = json::enveloped(&answer.url, &answer.body)?;
+            return Ok(hosts.into_iter().map(|host| host.get().to_owned()).collect());
         }
+        let list = List { what: "instances", path: CATALOG, budget: self.budget };
+        Ok(list.whole(|number| self.cluster_page(id, cluster, number)).await?.into_keys().collect())
+    }
+
+    async fn cluster_page(&self, id: &ServiceId, cluster: &str, number: usize) -> Result<Page<String, ()>, Error> {
+        let (name, number) = (format!("{}@@{}", id.group, id.name), number.to_string());
+        let query = [
+            ("namespaceId", &*id.namespace),
+            ("clusterName", cluster),
+            ("serviceName", &name),
+            ("pageNo", &number),
+            ("pageSize", ALL),
+        ];
+        let answer = self.client.http.get(CATALOG, &query).await?;
         let wire::ClusterPage { list, count } = json::bare(&answer.url, &answer.body)?;
-        match list.len() {
-            listed if listed < count => {
-                Err(Error::Incomplete { what: "services", path: CATALOG, listed, total: count })
-            }
-            _ => Ok(list),
-        }
+        let entries = list.into_iter().map(|host| (host.get().to_owned(), ())).collect();
+        Ok(Page { entries, total: Some(count), size: Size { bytes: answer.body.len(), parts: 0 } })
     }
 }

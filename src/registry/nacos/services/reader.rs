@@ -4,7 +4,8 @@ use super::{
     api_probe::{ApiProbe, Place},
     list_bulk, list_each,
     scopes::Scopes,
-    target::{Known, Lists, Outcome, Target},
+    spellings::Lists,
+    target::{Known, Outcome, Target},
     threshold,
 };
 use crate::{
@@ -12,7 +13,11 @@ use crate::{
     registry::{
         Metrics, Update, dubbo,
         nacos::{
-            api::{Api, namespaces::Namespaces},
+            api::{
+                Api,
+                budget::{Budget, Limits},
+                namespaces::Namespaces,
+            },
             config::{Config, Mode},
             error::Error,
             name::{DEFAULT_GROUP, PUBLIC},
@@ -79,6 +84,8 @@ pub(super) struct Reader {
     /// that its services do not seem to be gone.
     groups_seen: HashMap<Text, BTreeSet<Text>>,
     pub(super) known: HashMap<Target, Known>,
+    /// What is left to be read in this round.
+    pub(super) budget: Budget,
 }
 
 impl Reader {
@@ -92,13 +99,15 @@ impl Reader {
         let push =
             (config.mode != Mode::Poll).then(|| Push::start(registry.clone(), config.clone(), client.clone(), metrics));
         let (phase, probe) = (Phase::Probing, ApiProbe::new(config.resync));
+        let budget = Budget::new(Limits::of(&config.connection));
         let (scopes, namespaces, groups_seen, known) = Default::default();
-        Reader { registry, config, client, push, outbox, phase, probe, scopes, namespaces, groups_seen, known }
+        Reader { registry, config, client, push, outbox, phase, probe, scopes, namespaces, groups_seen, known, budget }
     }
 
     /// Reads everything once and sends it.
     pub(super) async fn read(&mut self) -> Result<Round, Closed> {
         let started = Instant::now();
+        self.renew_budget();
         let mut round = Round::default();
         match self.targets().await {
             Ok((api, targets)) => {
@@ -223,7 +232,7 @@ impl Reader {
             match outcome {
                 Ok(lists) => {
                     settled &= known.remember(&lists);
-                    let (services, unreadable) = lists;
+                    let (services, unreadable) = known.spellings.merge(lists);
                     if target.group.is_none() {
                         self.see_groups(&namespace, &services);
                     }
@@ -253,7 +262,7 @@ impl Reader {
             let reading = source.read(&mut known.each).await?;
             return Ok((reading.services, reading.unreadable));
         }
-        let mut reading = self.bulk(api, target).read(&mut known.bulk).await?;
+        let mut reading = self.bulk(api, target).read(&mut known.bulk, &known.listed).await?;
         let wanted = self.wanted_groups();
         reading.services.retain(|id, _| wanted.matches(id));
         reading.unreadable.retain(|id, _| wanted.matches(id));
@@ -263,16 +272,17 @@ impl Reader {
     }
 
     pub(super) fn bulk<'a>(&'a self, api: Api, target: &'a Target) -> list_bulk::Source<'a> {
-        let Reader { client, registry, config, .. } = self;
-        list_bulk::Source { client, api, registry, namespace: &target.namespace, page_size: config.page_size }
+        let Reader { client, registry, config, budget, .. } = self;
+        let (namespace, page_size) = (&target.namespace, config.page_size);
+        list_bulk::Source { client, api, registry, namespace, page_size, budget }
     }
 
     /// `None` where a bulk list shows all groups.
     pub(super) fn each<'a>(&'a self, api: Api, target: &'a Target) -> Option<list_each::Source<'a>> {
-        let Reader { client, registry, config, .. } = self;
+        let Reader { client, registry, config, budget, .. } = self;
         let (namespace, group) = (&target.namespace, target.group.as_ref()?);
         let (page_size, concurrency) = (config.page_size, config.concurrency);
-        Some(list_each::Source { client, api, registry, namespace, group, page_size, concurrency })
+        Some(list_each::Source { client, api, registry, namespace, group, page_size, concurrency, budget })
     }
 
     pub(super) fn wanted_groups(&self) -> Groups {
@@ -282,6 +292,11 @@ impl Reader {
     pub(super) fn thresholds(&self, api: Api) -> threshold::Source<'_> {
         let Config { concurrency, period, .. } = self.config;
         threshold::Source { client: &self.client, api, concurrency, period }
+    }
+
+    /// The next reading may be as large as any.
+    pub(super) fn renew_budget(&mut self) {
+        self.budget = Budget::new(Limits::of(&self.config.connection));
     }
 
     fn see_groups(&mut self, namespace: &Text, services: &[Arc<Service>]) {

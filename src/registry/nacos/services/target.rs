@@ -3,6 +3,7 @@
 use super::{
     list_bulk::{self, Listed},
     list_each,
+    spellings::{Lists, Spellings},
     threshold::Thresholds,
 };
 use crate::{
@@ -21,9 +22,6 @@ pub(super) struct Target {
     pub(super) group: Option<Text>,
 }
 
-/// All services of a target, and which could not be read, with why.
-pub(super) type Lists = (Vec<Arc<Service>>, Vec<(ServiceId, Text)>);
-
 /// What is known of a target from its last reading.
 #[derive(Debug, Default)]
 pub(super) struct Known {
@@ -32,7 +30,8 @@ pub(super) struct Known {
     pub(super) each: list_each::Memory,
     /// As a bulk list has shown them, without thresholds.
     pub(super) listed: BTreeMap<ServiceId, Listed>,
-    /// As they were sent.
+    pub(super) spellings: Spellings,
+    /// As they were read, under Nacos' own names.
     pub(super) services: BTreeMap<ServiceId, Arc<Service>>,
     pub(super) unreadable: BTreeSet<ServiceId>,
 }
@@ -50,7 +49,7 @@ impl Target {
 }
 
 impl Known {
-    /// Remembers what is sent. `true`: it is of the same services as before.
+    /// Remembers what was read. `true`: it is of the same services as before.
     pub(super) fn remember(&mut self, (services, unreadable): &Lists) -> bool {
         let unreadable: BTreeSet<ServiceId> = unreadable.iter().map(|(id, _)| id.clone()).collect();
         let same = unreadable == self.unreadable && self.services.keys().eq(services.iter().map(|s| &s.id));

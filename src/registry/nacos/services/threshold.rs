@@ -1,16 +1,20 @@
-//! Protection thresholds, which the bulk lists do not tell: 2.3.2 and 3.1.0 write `protectThreshold: 0.0` there whatever
+//! Protection thresholds, which the bulk lists do not show: 2.3.2 and 3.1.0 write `protectThreshold: 0.0` there whatever
 //! it is (measured), beside the true health. Only a service's own settings have it, at one request each.
 //!
-//! So it is asked for where it decides something now, in every round: some of the enabled instances are healthy and some
-//! are not. For all others it changes nothing that is served to them, and is read and renewed a few at a time.
+//! So it is asked for where it decides something now, in every round: not all of the enabled instances are healthy. For all
+//! others it changes nothing that is served to them, and is read and renewed a few at a time.
+//!
+//! **A threshold of 0** protects a service of which no instance is healthy, but only one that has settings of its own (made or
+//! edited in the console or by API); what most people have is only registered, and its instances are listed as unhealthy
+//! (measured on 2.3.2). Settings do not show which of the two it is, so the server's own list of instances is asked.
 
-use super::list_bulk::Listed;
+use super::{convert::Vitality, list_bulk::Listed};
 use crate::{
     model::{Fraction, Service, ServiceId},
     registry::nacos::{
-        api::{Api, wire},
+        api::{Api, named, wire},
         error::Error,
-        transport::Client,
+        transport::{Client, json},
     },
 };
 use futures_util::{StreamExt, stream};
@@ -33,9 +37,17 @@ pub(crate) struct Thresholds {
     known: HashMap<ServiceId, Known>,
 }
 
+/// What the server does for a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Setting {
+    threshold: Fraction,
+    /// It protects with a threshold of 0, as none of the instances is healthy.
+    protects_at_zero: bool,
+}
+
 #[derive(Debug)]
 struct Known {
-    value: Fraction,
+    setting: Setting,
     read_at: Instant,
     /// The service with its threshold, beside the one that the list gave.
     applied: Option<(Arc<Service>, Arc<Service>)>,
@@ -58,7 +70,8 @@ impl Thresholds {
     ) -> Vec<Arc<Service>> {
         self.known.retain(|id, _| listed.contains_key(id));
         let wanted = self.wanted(source, listed);
-        let questions: Vec<_> = wanted.into_iter().map(|id| async move { (source.ask(id).await, id) }).collect();
+        let questions: Vec<_> =
+            wanted.into_iter().map(|(id, vitality)| async move { (source.ask(id, vitality).await, id) }).collect();
         let mut answers = stream::iter(questions).buffer_unordered(source.concurrency);
         while let Some((answer, id)) = answers.next().await {
             if !self.note(id, answer) {
@@ -66,33 +79,44 @@ impl Thresholds {
             }
         }
         drop(answers);
-        listed.values().map(|l| self.with_threshold(&l.service)).collect()
+        listed.values().map(|listed| self.with_threshold(listed)).collect()
     }
 
     /// One service with its threshold, read where it matters now.
     pub(crate) async fn apply_to(&mut self, source: &Source<'_>, listed: &Listed) -> Arc<Service> {
         let id = &listed.service.id;
-        if listed.mixed {
-            let answer = source.ask(id).await;
+        if listed.vitality != Vitality::All {
+            let answer = source.ask(id, listed.vitality).await;
             self.note(id, answer);
         }
-        self.with_threshold(&listed.service)
+        self.with_threshold(listed)
     }
 
-    /// One service with the threshold that it was read with.
-    pub(crate) fn apply_known(&mut self, listed: &Listed, threshold: Fraction) -> Arc<Service> {
-        self.note(&listed.service.id, Ok(threshold));
-        self.with_threshold(&listed.service)
+    /// One service with the settings that it was read with.
+    pub(crate) async fn apply_read(
+        &mut self,
+        source: &Source<'_>,
+        listed: &Listed,
+        settings: &wire::Settings,
+    ) -> Arc<Service> {
+        let id = &listed.service.id;
+        let answer = source.setting(id, listed.vitality, settings).await;
+        self.note(id, answer);
+        self.with_threshold(listed)
     }
 
     /// Those that decide something, then the unknown, then the oldest.
-    fn wanted<'a>(&self, source: &Source<'_>, listed: &'a BTreeMap<ServiceId, Listed>) -> Vec<&'a ServiceId> {
+    fn wanted<'a>(
+        &self,
+        source: &Source<'_>,
+        listed: &'a BTreeMap<ServiceId, Listed>,
+    ) -> Vec<(&'a ServiceId, Vitality)> {
         let now = Instant::now();
         let (mut wanted, mut due) = (Vec::new(), Vec::new());
-        for (id, Listed { mixed, .. }) in listed {
+        for (id, Listed { vitality, .. }) in listed {
             let read_at = self.known.get(id).map(|k| k.read_at);
-            if *mixed {
-                wanted.push(id);
+            if *vitality != Vitality::All {
+                wanted.push((id, *vitality));
             } else if read_at.is_none_or(|t| now - t >= RENEW) {
                 due.push((read_at, id));
             }
@@ -100,19 +124,19 @@ impl Thresholds {
         due.sort();
         let rate = TRICKLE.max(listed.len() as f64 / RENEW.as_secs_f64());
         let budget = (source.period.as_secs_f64() * rate).ceil() as usize;
-        wanted.extend(due.into_iter().take(budget).map(|(_, id)| id));
+        wanted.extend(due.into_iter().take(budget).map(|(_, id)| (id, Vitality::All)));
         wanted
     }
 
     /// Takes in an answer. `false`: the next question would only wait as long.
-    fn note(&mut self, id: &ServiceId, answer: Result<Fraction, Error>) -> bool {
+    fn note(&mut self, id: &ServiceId, answer: Result<Setting, Error>) -> bool {
         match answer {
-            Ok(value) => {
-                let known = self.known.entry(id.clone()).or_insert_with(|| Known::new(value));
-                if known.value != value {
+            Ok(setting) => {
+                let known = self.known.entry(id.clone()).or_insert_with(|| Known::new(setting));
+                if known.setting != setting {
                     known.applied = None;
                 }
-                (known.value, known.read_at) = (value, Instant::now());
+                (known.setting, known.read_at) = (setting, Instant::now());
                 true
             }
             Err(error) => {
@@ -122,14 +146,17 @@ impl Thresholds {
         }
     }
 
-    fn with_threshold(&mut self, service: &Arc<Service>) -> Arc<Service> {
-        let Some(known) = self.known.get_mut(&service.id).filter(|k| k.value != Fraction::ZERO) else {
-            return service.clone();
+    fn with_threshold(&mut self, Listed { service, vitality }: &Listed) -> Arc<Service> {
+        let decides = |known: &&mut Known| {
+            let Setting { threshold, protects_at_zero } = known.setting;
+            threshold != Fraction::ZERO || protects_at_zero && *vitality == Vitality::None
         };
+        let Some(known) = self.known.get_mut(&service.id).filter(decides) else { return service.clone() };
         match &known.applied {
             Some((base, applied)) if Arc::ptr_eq(base, service) => applied.clone(),
             _ => {
-                let applied = Arc::new(Service { protect_threshold: Some(known.value), ..(**service).clone() });
+                let applied =
+                    Arc::new(Service { protect_threshold: Some(known.setting.threshold), ..(**service).clone() });
                 known.applied = Some((service.clone(), applied.clone()));
                 applied
             }
@@ -138,14 +165,37 @@ impl Thresholds {
 }
 
 impl Known {
-    fn new(value: Fraction) -> Self {
-        Known { value, read_at: Instant::now(), applied: None }
+    fn new(setting: Setting) -> Self {
+        Known { setting, read_at: Instant::now(), applied: None }
     }
 }
 
 impl Source<'_> {
-    async fn ask(&self, id: &ServiceId) -> Result<Fraction, Error> {
+    async fn ask(&self, id: &ServiceId, vitality: Vitality) -> Result<Setting, Error> {
         let settings: wire::Settings = self.api.settings(self.client, id).await?;
-        Ok(wire::threshold(settings.protect_threshold))
+        self.setting(id, vitality, &settings).await
+    }
+
+    async fn setting(&self, id: &ServiceId, vitality: Vitality, settings: &wire::Settings) -> Result<Setting, Error> {
+        let threshold = wire::threshold(settings.protect_threshold);
+        let is_open = threshold == Fraction::ZERO && vitality == Vitality::None;
+        let protects_at_zero = is_open && self.shows_all_healthy(id, settings).await?;
+        Ok(Setting { threshold, protects_at_zero })
+    }
+
+    /// Whether the server shows clients a service without healthy instances as healthy.
+    async fn shows_all_healthy(&self, id: &ServiceId, settings: &wire::Settings) -> Result<bool, Error> {
+        if self.api == Api::AdminV3 {
+            // Of the cluster DEFAULT, unless it is told which.
+            let clusters: Vec<String> = settings.cluster_names().unwrap_or_default().into_iter().collect();
+            let clusters = clusters.join(",");
+            let mut query = named(id).to_vec();
+            query.extend((!clusters.is_empty()).then_some(("clusterName", &*clusters)));
+            let answer = self.client.http.get("/v3/client/ns/instance/list", &query).await?;
+            let hosts: Vec<wire::Health> = json::enveloped(&answer.url, &answer.body)?;
+            return Ok(!hosts.is_empty() && hosts.iter().all(|host| host.healthy));
+        }
+        let answer = self.client.http.get(Api::EachV1.instances(), &named(id)).await?;
+        Ok(json::bare::<wire::Instances<'_>>(&answer.url, &answer.body)?.reach_protection_threshold)
     }
 }
