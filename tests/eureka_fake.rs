@@ -129,18 +129,32 @@ async fn a_hash_that_never_matches_costs_at_most_one_list_in_a_round() {
     assert_eq!(fake.model().asked("/apps/delta"), 0, "whose own hash does not fit is not asked for changes");
     assert!((5..=7).contains(&lists), "{lists} lists in 6 rounds");
     assert_eq!(reading.failed, 0);
-    // A hash that fits the list, but no change.
-    fake.model().hash = Some("UP_1_".into());
-    reading.until("a delta", |_| fake.model().asked("/apps/delta") > 0).await;
+}
+
+#[tokio::test]
+async fn a_list_that_contradicts_its_own_hash_is_an_error_where_lists_did_fit() {
+    let fake = with_orders().await;
     fake.model().put("ORDERS", instance("10.0.0.2", 8080));
-    fake.model().log.clear();
-    reading.until("the change", |h| h.endpoints()["ORDERS"].len() == 2).await;
-    for _ in 0..5 {
-        reading.round().await;
-    }
-    let lists = fake.model().asked("/eureka/apps");
-    let deltas = fake.model().asked("/apps/delta");
-    assert!(lists <= 8 && deltas <= 2, "{lists} lists, {deltas} deltas");
+    let mut reading = read(config(&[&fake]));
+    reading.list().await;
+    // As an answer that lost an instance on its way: neither changes nor the list fit the hash.
+    fake.model().hash = Some("UP_2_".into());
+    fake.model().remove("ORDERS", "10.0.0.2:8080");
+    let failure = reading.failure().await;
+    assert!(failure.contains("contradicts itself") && failure.contains("UP_2_"), "{failure}");
+    assert_eq!(reading.endpoints()["ORDERS"].len(), 2);
+    fake.model().hash = None;
+    reading.until("what fits again", |h| h.errors.is_empty() && h.endpoints()["ORDERS"] == ["10.0.0.1:8080"]).await;
+    // A server that has not counted so for long is another make.
+    fake.model().hash = Some("UP_77_".into());
+    let mut other = read(Config { full_period: Duration::from_secs(1), ..config(&[&fake]) });
+    other.list().await;
+    fake.model().hash = None;
+    fake.model().put("ORDERS", instance("10.0.0.3", 8080));
+    other.until("the third", |h| h.endpoints()["ORDERS"].len() == 2).await;
+    fake.model().hash = Some("UP_77_".into());
+    fake.model().put("ORDERS", instance("10.0.0.4", 8080));
+    other.until("the fourth", |h| h.endpoints()["ORDERS"].len() == 3).await;
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! What a server has, application by application: from a whole list, or from the last state and what has changed since.
 //!
 //! A delta repeats every change of the last minutes, so it is applied as what it is, the newest state of some instances:
-//! applying it twice gives the same as once. Whether the outcome is what the server has is told by a hash, which counts the
-//! instances of each status and nothing else.
+//! applying it twice gives the same as once. A hash, which counts the instances of each status and nothing else, says
+//! whether the outcome is what the server has.
 //!
-//! Applications that do not change are the same `Arc`s in the states before and after, and so are equal services.
+//! An instance that cannot be read keeps its last good endpoint. An application none of whose instances can be read is
+//! unreadable as a whole. Applications that do not change are the same `Arc`s in the states before and after, and so are
+//! equal services.
 
 use super::{
     convert::{self, Entry, Rules, Status},
@@ -18,14 +20,26 @@ use std::{
 
 /// Everything that a server has.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Apps(BTreeMap<Text, Arc<App>>);
+pub(super) struct Apps {
+    named: BTreeMap<Text, Arc<App>>,
+    /// Applications of the last whole list that nothing says the name of.
+    nameless: usize,
+    /// The instances of the last whole list by status, each as often as it is there.
+    listed: Counts,
+}
+
+type Counts = BTreeMap<Status, usize>;
 
 #[derive(Debug, Clone)]
 struct App {
     entries: BTreeMap<Text, Entry>,
     /// About instances without a name.
     notes: BTreeSet<Note>,
+    /// Its list of instances was missing in the last whole list. A change does not make up for that.
+    incomplete: bool,
     service: Arc<Service>,
+    /// Why none of its instances can be read; then `service` is the last good one.
+    unreadable: Option<Text>,
 }
 
 /// What instances are read for.
@@ -38,73 +52,109 @@ pub(super) struct Source {
 impl Apps {
     /// A whole list.
     pub(super) fn whole(source: &Source, listing: &Listing<'_>, before: &Apps) -> Apps {
-        let mut apps: BTreeMap<Text, App> = BTreeMap::new();
+        let (mut named, mut listed): (BTreeMap<Text, App>, Counts) = Default::default();
         for application in &listing.applications {
-            let name = Text::from(&*application.name);
-            let app = apps.entry(name.clone()).or_insert_with(|| App::new(source, &name));
-            app.list(application, &source.rules);
+            let name = Text::from(application.name.trim());
+            let app = named.entry(name.clone()).or_insert_with(|| App::new(source, &name));
+            app.list(application, &source.rules, &mut listed);
         }
-        let settled = |(name, app): (Text, App)| {
-            let known = before.0.get(&name).map(|app| app.service.clone());
-            let app = Arc::new(app.settled(known));
+        let finished = |(name, app): (Text, App)| {
+            let app = Arc::new(app.finished(before.named.get(&name).map(|app| &**app)));
             (name, app)
         };
-        Apps(apps.into_iter().map(settled).collect())
+        Apps { named: named.into_iter().map(finished).collect(), nameless: listing.nameless, listed }
     }
 
     /// This state with a delta applied to it.
     pub(super) fn changed(&self, source: &Source, listing: &Listing<'_>) -> Apps {
-        let mut apps = self.0.clone();
+        let mut named = self.named.clone();
         for application in &listing.applications {
-            let name = Text::from(&*application.name);
-            let app = match apps.remove(&name) {
-                Some(app) => Arc::unwrap_or_clone(app),
+            let name = Text::from(application.name.trim());
+            let before = named.remove(&name);
+            let app = match &before {
+                Some(app) => App::clone(app),
                 None => App::new(source, &name),
             };
-            let known = app.service.clone();
             let app = app.changed(application, &source.rules);
             // An application without instances is none; a whole list does not have it either.
-            if !app.entries.is_empty() || !app.notes.is_empty() {
-                apps.insert(name, Arc::new(app.settled(Some(known))));
+            if !app.entries.is_empty() || !app.notes.is_empty() || app.incomplete {
+                named.insert(name, Arc::new(app.finished(before.as_deref())));
             }
         }
-        Apps(apps)
+        Apps { named, nameless: self.nameless, listed: self.listed.clone() }
     }
 
     /// How many instances of each status there are, as the server writes it.
     pub(super) fn hash(&self) -> String {
-        let mut counts: BTreeMap<Status, usize> = BTreeMap::new();
-        for entry in self.0.values().flat_map(|app| app.entries.values()) {
+        let mut counts = Counts::new();
+        for entry in self.named.values().flat_map(|app| app.entries.values()) {
             *counts.entry(entry.status).or_default() += 1;
         }
-        counts.into_iter().map(|(status, count)| format!("{}_{count}_", status.name())).collect()
+        written(&counts)
     }
 
-    /// The services, in order of their names.
+    /// The same of the last whole list, with all that could not be told apart or read.
+    pub(super) fn hash_as_listed(&self) -> String {
+        written(&self.listed)
+    }
+
+    /// The services that can be read, in order of their names.
     pub(super) fn services(&self) -> Vec<Arc<Service>> {
-        self.0.values().map(|app| app.service.clone()).collect()
+        let readable = self.named.values().filter(|app| app.unreadable.is_none());
+        readable.map(|app| app.service.clone()).collect()
+    }
+
+    /// Those that cannot, with the reason.
+    pub(super) fn unreadable(&self, source: &Source) -> Vec<(ServiceId, Text)> {
+        let nameless = (self.nameless > 0).then(|| {
+            let why = format!("{} applications have no name, and are left out", self.nameless);
+            (source.id(&Text::default()), why.into())
+        });
+        let named = self.named.values().filter_map(|app| Some((app.service.id.clone(), app.unreadable.clone()?)));
+        nameless.into_iter().chain(named).collect()
     }
 
     /// Those that `after` no longer has.
     pub(super) fn gone<'a>(&'a self, after: &'a Apps) -> impl Iterator<Item = &'a ServiceId> {
-        self.0.iter().filter(|(name, _)| !after.0.contains_key(*name)).map(|(_, app)| &app.service.id)
+        self.named.iter().filter(|(name, _)| !after.named.contains_key(*name)).map(|(_, app)| &app.service.id)
     }
+}
+
+impl Source {
+    fn id(&self, name: &Text) -> ServiceId {
+        let (namespace, group) = Default::default();
+        ServiceId { registry: self.registry.clone(), namespace, group, name: name.clone() }
+    }
+}
+
+fn written(counts: &Counts) -> String {
+    counts.iter().map(|(status, count)| format!("{}_{count}_", status.name())).collect()
 }
 
 impl App {
     fn new(source: &Source, name: &Text) -> Self {
-        let (namespace, group) = Default::default();
-        let id = ServiceId { registry: source.registry.clone(), namespace, group, name: name.clone() };
-        let service = Arc::new(Service::new(id, Vec::new()));
-        App { entries: BTreeMap::new(), notes: BTreeSet::new(), service }
+        let service = Arc::new(Service::new(source.id(name), Vec::new()));
+        App { entries: BTreeMap::new(), notes: BTreeSet::new(), incomplete: false, service, unreadable: None }
     }
 
-    fn list(&mut self, application: &Application<'_>, rules: &Rules) {
-        for raw in &application.instances {
-            match convert::entry(raw, rules) {
-                Ok(entry) => self.add(entry),
-                Err(note) => drop(self.notes.insert(note)),
-            }
+    fn list(&mut self, application: &Application<'_>, rules: &Rules, listed: &mut Counts) {
+        let Some(instances) = &application.instances else {
+            self.incomplete = true;
+            return;
+        };
+        for raw in instances {
+            let status = match convert::entry(raw, rules) {
+                Ok(entry) => {
+                    let status = entry.status;
+                    self.add(entry);
+                    status
+                }
+                Err((status, note)) => {
+                    self.notes.insert(note);
+                    status
+                }
+            };
+            *listed.entry(status).or_default() += 1;
         }
     }
 
@@ -113,7 +163,7 @@ impl App {
         match self.entries.entry(entry.id.clone()) {
             btree_map::Entry::Vacant(free) => drop(free.insert(entry)),
             btree_map::Entry::Occupied(mut taken) => {
-                let detail = "its instance id is there twice; the one that changed last is taken";
+                let detail = "two instances have this id; the one that changed last is taken";
                 let note = Note::new(Reason::Duplicate, entry.id.clone(), detail);
                 let order = |e: &Entry| (e.changed, e.endpoint.clone());
                 if order(&entry) < order(taken.get()) {
@@ -128,18 +178,27 @@ impl App {
     }
 
     fn changed(mut self, application: &Application<'_>, rules: &Rules) -> Self {
-        for raw in &application.instances {
+        for raw in application.instances.iter().flatten() {
             match convert::entry(raw, rules) {
                 Ok(entry) if entry.deleted => drop(self.entries.remove(&entry.id)),
                 Ok(entry) => drop(self.entries.insert(entry.id.clone(), entry)),
-                Err(note) => drop(self.notes.insert(note)),
+                Err((_, note)) => drop(self.notes.insert(note)),
             }
         }
         self
     }
 
-    /// With the service that the instances make; the known one if that is equal.
-    fn settled(mut self, known: Option<Arc<Service>>) -> Self {
+    /// With the service that the instances make; that of the state before if it is equal.
+    fn finished(mut self, before: Option<&App>) -> Self {
+        self.unreadable = self.problem();
+        for entry in self.entries.values_mut().filter(|entry| entry.unreadable) {
+            let last = before.and_then(|app| app.entries.get(&entry.id));
+            entry.endpoint = last.and_then(|last| last.endpoint.clone());
+        }
+        if self.unreadable.is_some() {
+            self.service = before.map_or(self.service, |app| app.service.clone());
+            return self;
+        }
         let endpoints = self.entries.values().filter_map(|entry| entry.endpoint.clone()).collect();
         let mut service = Service::new(self.service.id.clone(), endpoints);
         // The very same instance under two ids says nothing more than once.
@@ -148,8 +207,20 @@ impl App {
         let noted = self.entries.values().flat_map(|entry| entry.notes.iter().cloned());
         service.notes = noted.chain(self.notes.iter().cloned()).collect();
         service.notes.sort();
-        self.service = known.filter(|known| **known == service).unwrap_or_else(|| Arc::new(service));
+        let known = before.map(|app| &app.service).filter(|known| ***known == service);
+        self.service = known.cloned().unwrap_or_else(|| Arc::new(service));
         self
+    }
+
+    /// Why nothing of it can be read.
+    fn problem(&self) -> Option<Text> {
+        if self.incomplete {
+            return Some("its list of instances is missing".into());
+        }
+        let readable = self.entries.values().any(|entry| !entry.unreadable);
+        let notes = || self.entries.values().flat_map(|entry| &entry.notes).chain(&self.notes);
+        let first = notes().find(|note| note.reason == Reason::EntryInvalid).filter(|_| !readable)?;
+        Some(format!("none of its instances can be read: {}: {}", first.subject, first.detail).into())
     }
 
     /// The names that clients look instances up by, for aliases.

@@ -2,7 +2,10 @@
 
 use crate::{
     model::Text,
-    registry::transport::{Connection, Login},
+    registry::{
+        Limits,
+        transport::{Connection, Login},
+    },
     util::{
         redact,
         secret::Secret,
@@ -54,6 +57,8 @@ pub struct Config {
     pub token: Option<Secret>,
     /// What holds for every request.
     pub connection: Connection,
+    /// What a reading may bring at most.
+    pub limits: Limits,
 }
 
 /// One server.
@@ -91,11 +96,12 @@ impl Config {
             login: None,
             token: None,
             connection: Connection::default(),
+            limits: Limits::default(),
         }
     }
 
     /// Reads the section `eureka`: `servers`, `zone`, `period`, `delta`, `full_period`, `address`, `region`, `username`,
-    /// `password`, `token` and the keys of a [`Connection`].
+    /// `password`, `token`, `limits` and the keys of a [`Connection`].
     pub fn read(section: &mut Section<'_>) -> Option<Self> {
         let seconds = Duration::from_secs;
         let servers = read_servers(section);
@@ -110,7 +116,7 @@ impl Config {
         if section.has("token") && section.has("username") {
             section.value().problem::<()>("`token` and `username` at once; servers take one of them");
         }
-        let connection = Connection::read(section);
+        let (connection, limits) = (Connection::read(section), Limits::read(section));
         let (servers, own_zone) = servers?;
         let defaults = Config::new(servers);
         Some(Config {
@@ -123,6 +129,7 @@ impl Config {
             login: login?,
             token,
             connection,
+            limits,
             servers: defaults.servers,
         })
     }

@@ -1,12 +1,15 @@
-//! Eureka's instances to the model. Pure; one bad instance is left out with a note, and its neighbours serve.
+//! Eureka's instances to the model. Pure; what cannot be read is noted, and its neighbours serve.
 
 use super::{
     config::AddressOf,
-    wire::{Instance, Loose, WirePort},
+    wire::{Instance, WirePort},
 };
 use crate::{
     model::{Address, Endpoint, EndpointPort, Health, Labels, Locality, Note, Port, Protocol, Reason, Text, Weight},
-    registry::metadata::{self, grpc_port, label, labels},
+    registry::{
+        lenient::{self, Loose},
+        metadata::{self, grpc_port, label, labels},
+    },
 };
 use serde_json::{Value, value::RawValue};
 
@@ -27,6 +30,8 @@ pub(super) struct Entry {
     pub(super) changed: u64,
     /// Absent where it cannot be used; then a note says why.
     pub(super) endpoint: Option<Endpoint>,
+    /// It cannot be read. One that is known keeps its last good endpoint.
+    pub(super) unreadable: bool,
     pub(super) notes: Vec<Note>,
     pub(super) vip: Text,
     pub(super) secure_vip: Text,
@@ -81,41 +86,64 @@ impl Status {
     }
 }
 
-/// An instance; if nobody can say which, the note that is left of it.
-pub(super) fn entry(raw: &RawValue, rules: &Rules) -> Result<Entry, Note> {
+/// Why an instance has no endpoint.
+#[derive(Debug)]
+enum Unusable {
+    /// It says so itself, such as by ports that are all switched off.
+    Off(String),
+    /// What it says is none of what it can be.
+    Unreadable(String),
+}
+
+/// An instance. If nothing says which one, its status (which the server counts) and a note are left of it.
+pub(super) fn entry(raw: &RawValue, rules: &Rules) -> Result<Entry, (Status, Note)> {
     let shown = || raw.get().chars().take(80).collect::<String>();
-    let mut instance: Instance<'_> =
-        serde_json::from_str(raw.get()).map_err(|error| Note::new(Reason::EntryInvalid, shown(), error.to_string()))?;
-    let id = text(&instance.instance_id).or(text(&instance.host_name)).map(Text::from);
-    let id = id.ok_or_else(|| Note::new(Reason::EntryInvalid, shown(), "it has neither instanceId nor hostName"))?;
+    let invalid = |status, why: String| (status, Note::new(Reason::EntryInvalid, shown(), why));
+    let read = serde_json::from_str(raw.get());
+    let mut instance: Instance<'_> = read.map_err(|error| invalid(Status::Unknown, error.to_string()))?;
     let status = text(&instance.status).map_or(Status::Unknown, Status::read);
+    let id = id(&instance).ok_or_else(|| invalid(status, "it has neither instanceId nor hostName".into()))?;
     let mut notes = Vec::new();
-    let endpoint = match endpoint(&mut instance, status, rules) {
+    let mut note = |problem| notes.push(Note::new(Reason::EntryInvalid, id.clone(), problem));
+    let (endpoint, unreadable) = match endpoint(&mut instance, status, rules) {
         Ok((endpoint, problems)) => {
-            notes.extend(problems.into_iter().map(|problem| Note::new(Reason::EntryInvalid, id.clone(), problem)));
-            Some(endpoint)
+            problems.into_iter().for_each(note);
+            (Some(endpoint), false)
         }
-        Err(problem) => {
-            notes.push(Note::new(Reason::EntryInvalid, id.clone(), problem));
-            None
+        Err(Unusable::Off(why)) => {
+            note(why);
+            (None, false)
+        }
+        Err(Unusable::Unreadable(why)) => {
+            note(why);
+            (None, true)
         }
     };
     let name = |field: &Option<Loose<'_>>| text(field).map(Text::from).unwrap_or_default();
     Ok(Entry {
-        id,
         status,
         changed: text(&instance.last_dirty_timestamp).and_then(|t| t.parse().ok()).unwrap_or_default(),
         endpoint,
+        unreadable,
         notes,
         vip: name(&instance.vip_address),
         secure_vip: name(&instance.secure_vip_address),
         deleted: text(&instance.action_type).is_some_and(|action| action.eq_ignore_ascii_case("DELETED")),
+        id,
     })
 }
 
+/// What the server tells instances of an application apart by (`InstanceInfo.getId`): `instanceId`; else, on AWS, the id
+/// of the machine; else `hostName`.
+fn id(instance: &Instance<'_>) -> Option<Text> {
+    let machine = instance.data_center_info.pointer("/metadata/instance-id").and_then(Value::as_str);
+    let machine = machine.map(str::trim).filter(|id| !id.is_empty());
+    text(&instance.instance_id).or(machine).or(text(&instance.host_name)).map(Text::from)
+}
+
 /// The endpoint, and what had to be left out of it.
-fn endpoint(instance: &mut Instance<'_>, status: Status, rules: &Rules) -> Result<(Endpoint, Vec<String>), String> {
-    let address = address(instance, rules.address)?;
+fn endpoint(instance: &mut Instance<'_>, status: Status, rules: &Rules) -> Result<(Endpoint, Vec<String>), Unusable> {
+    let address = address(instance, rules.address).map_err(Unusable::Unreadable)?;
     let mut labels = match instance.metadata.take() {
         Value::Object(metadata) => labels(metadata),
         _ => Labels::new(),
@@ -124,10 +152,10 @@ fn endpoint(instance: &mut Instance<'_>, status: Status, rules: &Rules) -> Resul
     labels.remove("@class");
     let mut problems = Vec::new();
     let (ports, secure) = ports(instance, &labels, &mut problems)?;
-    let weight = weight(&labels).unwrap_or_else(|problem| {
-        problems.push(problem);
-        Weight::DEFAULT
-    });
+    // Eureka has no weights of its own; Spring Cloud's balancer reads this label, whose default is 1.
+    let (weight, problem) =
+        label(&labels, "weight").map_or((Weight::DEFAULT, None), |text| lenient::weight(&text, 1.0));
+    problems.extend(problem);
     let override_ = text(&instance.overridden_status).map_or(Status::Unknown, Status::read);
     let status = status.overridden(override_);
     let endpoint = Endpoint {
@@ -161,7 +189,7 @@ fn ports(
     instance: &Instance<'_>,
     labels: &Labels,
     problems: &mut Vec<String>,
-) -> Result<(Vec<EndpointPort>, bool), String> {
+) -> Result<(Vec<EndpointPort>, bool), Unusable> {
     let spoken = labels.get("protocol").and_then(|p| Protocol::parse(p));
     let safely = if spoken.is_some_and(Protocol::is_http2) { Protocol::Tls } else { Protocol::Https };
     let mut ports = Vec::with_capacity(1);
@@ -188,8 +216,8 @@ fn ports(
         return Ok((ports, secure && !plain));
     }
     match problems.is_empty() {
-        true => Err("both of its ports are switched off".into()),
-        false => Err(std::mem::take(problems).join("; ")),
+        true => Err(Unusable::Off("both of its ports are switched off".into())),
+        false => Err(Unusable::Unreadable(std::mem::take(problems).join("; "))),
     }
 }
 
@@ -199,22 +227,15 @@ fn open(port: &Option<WirePort<'_>>, name: &str, default: bool) -> Option<Result
     if !enabled.unwrap_or(default) {
         return None;
     }
-    let read = number.0.trim().parse().map_err(|_| format!("{name} {:?} is no number", number.0));
-    Some(read.and_then(|number| Port::new(number).map_err(|error| format!("{name}: {error}"))))
-}
-
-/// Eureka has none of its own; Spring Cloud's balancer reads this label, whose default is 1.
-fn weight(labels: &Labels) -> Result<Weight, String> {
-    let Some(text) = label(labels, "weight") else { return Ok(Weight::DEFAULT) };
-    let value: f64 = text.trim().parse().map_err(|_| format!("weight {text:?} is no number; 1 is taken"))?;
-    Weight::relative(value, 1.0).map_err(|error| format!("{error}; 1 is taken"))
+    let read = number.as_ref().ok_or_else(|| "it has no number".to_owned()).and_then(Loose::port);
+    Some(read.map_err(|problem| format!("{name}: {problem}")))
 }
 
 /// From the metadata, else from the cloud's availability zone, whose name begins with its region's.
 fn locality(instance: &Instance<'_>, labels: &Labels, rules: &Rules) -> Locality {
     let offered = instance.data_center_info.pointer("/metadata/availability-zone").and_then(Value::as_str);
     let offered = offered.filter(|zone| !zone.is_empty());
-    let around = offered.map(|zone| Text::from(zone.trim_end_matches(|c: char| c.is_ascii_lowercase())));
+    let around = offered.map(|zone| Text::from(region_of(zone)));
     let otherwise = Locality {
         region: rules.region.clone().or(around).unwrap_or_default(),
         zone: offered.map(Text::from).unwrap_or_default(),
@@ -223,7 +244,24 @@ fn locality(instance: &Instance<'_>, labels: &Labels, rules: &Rules) -> Locality
     metadata::locality(labels, otherwise)
 }
 
+/// The region of an availability zone. AWS: up to the first part that begins with a digit, without its letter
+/// (`eu-west-1a`; the local zone `us-west-2-lax-1a` belongs to `us-west-2`). Others add a letter (`us-central1-a`).
+fn region_of(zone: &str) -> &str {
+    let mut end = 0;
+    for part in zone.split('-') {
+        let digits = part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        if digits > 0 {
+            return &zone[..end + digits];
+        }
+        end += part.len() + 1;
+    }
+    match zone.rsplit_once('-') {
+        Some((region, letter)) if letter.len() == 1 => region,
+        _ => "",
+    }
+}
+
 /// What is there and not empty.
 fn text<'a>(field: &'a Option<Loose<'_>>) -> Option<&'a str> {
-    field.as_ref().map(|Loose(text)| text.trim()).filter(|text| !text.is_empty())
+    field.as_ref().and_then(Loose::text)
 }

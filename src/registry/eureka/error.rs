@@ -1,6 +1,9 @@
 //! Why something could not be had from Eureka: which step, of which address, and what to do.
 
-use crate::registry::transport::{self, Remedies};
+use crate::registry::{
+    limits::Exceeded,
+    transport::{self, Remedies},
+};
 use reqwest::StatusCode;
 use std::time::Duration;
 
@@ -27,6 +30,14 @@ pub(super) enum Error {
         "{url} answers in XML though it was asked for JSON: does something before it take the header `Accept` away, or is it older than Eureka 1.1?"
     )]
     Xml { url: String },
+    #[error("the {count} applications in the answer of {url} have no name, so none can be read")]
+    NoNames { url: String, count: usize },
+    #[error(
+        "the answer of {url} contradicts itself: it says that it has {expected:?} (instances by status), and has {found:?}. The last list stays"
+    )]
+    Contradiction { url: String, expected: String, found: String },
+    #[error("{limit}; the list of {url} is not taken")]
+    Exceeded { url: String, limit: Exceeded },
     #[error("none of the {count} servers gave a list: {tried}")]
     EveryServer { count: usize, tried: String, retry_after: Option<Duration> },
 }
@@ -38,8 +49,8 @@ impl Error {
             Error::Http(error) => {
                 error.status().is_some_and(|status| status.is_client_error() || status.is_redirection())
             }
-            Error::Decode { .. } | Error::NoList { .. } | Error::Xml { .. } => true,
-            Error::EveryServer { .. } => false,
+            Error::Decode { .. } | Error::NoList { .. } | Error::NoNames { .. } | Error::Xml { .. } => true,
+            Error::Contradiction { .. } | Error::Exceeded { .. } | Error::EveryServer { .. } => false,
         }
     }
 

@@ -66,6 +66,8 @@ pub(super) struct Reader {
     metrics: Metrics,
     outbox: Outbox<Update>,
     session: Option<Session>,
+    /// When each server last gave a list, or changes, that fit its hash.
+    fitted: Vec<Option<Instant>>,
 }
 
 impl Rounds for Reader {
@@ -93,7 +95,8 @@ impl Reader {
     pub(super) fn new(registry: Text, config: Config, outbox: Outbox<Update>, metrics: Metrics) -> Result<Self, Error> {
         let client = Client::new(registry.clone(), &config, metrics.clone())?;
         let rules = Rules { address: config.address, region: config.region.clone() };
-        Ok(Reader { source: Source { registry, rules }, config, client, metrics, outbox, session: None })
+        let fitted = vec![None; config.servers.len()];
+        Ok(Reader { source: Source { registry, rules }, config, client, metrics, outbox, session: None, fitted })
     }
 
     /// The state as it is now, in the session.
@@ -101,7 +104,10 @@ impl Reader {
         let config = &self.config;
         if let Some(session) = self.session.as_mut().filter(|session| session.may_follow(config)) {
             match session.follow(&self.client, &self.source).await {
-                Ok(Some(read)) => return Ok(read),
+                Ok(Some(read)) => {
+                    self.fitted[session.server] = Some(Instant::now());
+                    return Ok(read);
+                }
                 Ok(None) => note_mismatch(&self.source.registry, &self.metrics),
                 Err(error) => {
                     session.refused = error.is_not_offered().then(Instant::now);
@@ -162,16 +168,33 @@ impl Reader {
             return Ok(Read::Unchanged);
         };
         let listing = wire::listing(&answer.url, &answer.body)?;
+        let exceeded = |limit| Error::Exceeded { url: answer.url.clone(), limit };
+        self.config.limits.check_services(listing.applications.len()).map_err(exceeded)?;
         if self.session.as_ref().is_none_or(|session| session.server != server) {
             note_server(&self.source.registry, &self.config.servers[server].url);
         }
-        let before = self.session.take().map(|session| session.apps).unwrap_or_default();
+        let before = self.session.as_ref().map(|session| session.apps.clone()).unwrap_or_default();
         let apps = Apps::whole(&self.source, &listing, &before);
         let counts = listing.hash.as_deref() == Some(&*apps.hash());
+        self.check_hash(server, &answer.url, listing.hash.as_deref(), &apps)?;
         let list = Some(answer.hash);
         let session = Session { server, apps, list, delta: None, counts, refused, begun, read_at: now, list_at: now };
         self.session = Some(session);
         Ok(Read::Full)
+    }
+
+    /// A list that does not fit its own hash is broken, where the server's lists did fit. A server that never counts as we
+    /// do, or has not for `full_period`, is another make.
+    fn check_hash(&mut self, server: usize, url: &str, expected: Option<&str>, apps: &Apps) -> Result<(), Error> {
+        let Some(expected) = expected else { return Ok(()) };
+        let (found, fitted) = (apps.hash_as_listed(), &mut self.fitted[server]);
+        if found == expected {
+            *fitted = Some(Instant::now());
+        } else if fitted.is_some_and(|at| at.elapsed() < self.config.full_period) {
+            let (url, expected) = (url.to_owned(), expected.to_owned());
+            return Err(Error::Contradiction { url, expected, found });
+        }
+        Ok(())
     }
 
     async fn report(&self, read: Read, before: &Apps) -> Result<(), Closed> {
@@ -182,8 +205,8 @@ impl Reader {
                 self.outbox.send(Update::Removed(scope(), id.clone())).await?;
             }
         }
-        let services = session.apps.services();
-        self.outbox.send(Update::Listed { scope: scope(), services, unreadable: Vec::new() }).await
+        let (services, unreadable) = (session.apps.services(), session.apps.unreadable(&self.source));
+        self.outbox.send(Update::Listed { scope: scope(), services, unreadable }).await
     }
 }
 

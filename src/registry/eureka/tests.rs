@@ -151,6 +151,100 @@ fn zones_come_from_the_metadata_before_the_cloud() {
 }
 
 #[test]
+fn the_region_of_a_zone_is_what_its_cloud_says() {
+    for (zone, region) in [
+        ("eu-west-1a", "eu-west-1"),
+        ("us-gov-west-1b", "us-gov-west-1"),
+        ("us-west-2-lax-1a", "us-west-2"),
+        ("us-east-1-wl1-bos-wlz-1", "us-east-1"),
+        ("cn-hangzhou-h", "cn-hangzhou"),
+        ("us-central1-a", "us-central1"),
+        ("rack", ""),
+    ] {
+        let cloud = json!({"dataCenterInfo": {"name": "Amazon", "metadata": {"availability-zone": zone}}});
+        assert_eq!(only_endpoint(cloud).locality, Locality::parse(&format!("{region}/{zone}")), "{zone}");
+    }
+}
+
+#[test]
+fn an_instance_is_known_as_its_server_knows_it() {
+    let instance = |changes: Value| {
+        let mut instance = up("", "10.0.0.1");
+        instance.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        instance
+    };
+    let machine = |id: &str, ip: &str| {
+        let cloud = json!({"name": "Amazon", "metadata": {"instance-id": id}});
+        instance(json!({"hostName": "cloud.internal", "ipAddr": ip, "dataCenterInfo": cloud}))
+    };
+    let found = |instances: Value| {
+        let services = services(&apps(json!([{"name": "A", "instance": instances}])));
+        let notes: Vec<String> =
+            services[0].notes.iter().map(|note| format!("{} {}", note.subject, note.detail)).collect();
+        (services[0].endpoints.len(), notes)
+    };
+    assert_eq!(found(json!([machine("i-1", "10.1.3.1"), machine("i-2", "10.1.3.2")])), (2, vec![]));
+    let twice = "two instances have this id; the one that changed last is taken";
+    assert_eq!(
+        found(json!([machine("i-1", "10.1.3.1"), machine("i-1", "10.1.3.2")])),
+        (1, vec![format!("i-1 {twice}")])
+    );
+    assert_eq!(found(json!([machine("", "10.1.3.1"), machine("", "10.1.3.2")])).1, [format!("cloud.internal {twice}")]);
+}
+
+#[test]
+fn what_cannot_be_read_costs_itself_and_keeps_its_last() {
+    let list = |applications: Value, before: &Apps| {
+        let text = listing(applications);
+        Apps::whole(&source(), &wire::listing("url", text.as_bytes()).unwrap(), before)
+    };
+    let show = |apps: &Apps| {
+        let places = |service: &Service| {
+            let of = |e: &Endpoint| e.address.with_port(e.ports[0].number);
+            (service.id.name.to_string(), service.endpoints.iter().map(of).collect::<Vec<_>>())
+        };
+        let unreadable: Vec<String> =
+            apps.unreadable(&source()).into_iter().map(|(id, _)| id.name.to_string()).collect();
+        (services(apps).iter().map(places).collect::<Vec<_>>(), unreadable)
+    };
+    let of =
+        |name: &str, places: &[&str]| (name.to_owned(), places.iter().map(ToString::to_string).collect::<Vec<_>>());
+    let with = |id: &str, port: Value| json!({"instanceId": id, "ipAddr": "10.0.0.2", "status": "UP", "port": port});
+    let good = list(json!([{"name": "A", "instance": [up("1", "10.0.0.1"), up("2", "10.0.0.2")]}]), &Apps::default());
+    let both = of("A", &["10.0.0.1:8080", "10.0.0.2:8080"]);
+    // A number as text is a number; one that is none keeps what the instance was.
+    let changed = list(json!([{"name": "A", "instance": [up("1", "10.0.0.1"), with("2", json!("8081"))]}]), &good);
+    assert_eq!(show(&changed).0, [of("A", &["10.0.0.1:8080", "10.0.0.2:8081"])]);
+    for bad in [json!("http"), json!({"$": [8080], "@enabled": "true"}), json!({"$": 70000}), json!({})] {
+        let garbled = list(json!([{"name": "A", "instance": [up("1", "10.0.0.1"), with("2", bad.clone())]}]), &good);
+        assert_eq!(show(&garbled), (vec![both.clone()], vec![]), "{bad}");
+        assert_eq!(services(&garbled)[0].notes.len(), 1, "{bad}");
+    }
+    // Of one that is switched off by itself nothing is kept.
+    let off = list(
+        json!([{"name": "A", "instance": [up("1", "10.0.0.1"), with("2", json!({"$": 1, "@enabled": "false"}))]}]),
+        &good,
+    );
+    assert_eq!(show(&off).0, [of("A", &["10.0.0.1:8080"])]);
+    // A service none of whose instances can be read is unreadable.
+    for none in [json!([{}]), json!([[]]), json!([{"instanceId": "3", "ipAddr": "x y"}]), json!("?")] {
+        let text = json!([{"name": "A", "instance": none}, {"name": "B", "instance": [up("1", "10.0.0.9")]}]);
+        assert_eq!(show(&list(text, &good)), (vec![of("B", &["10.0.0.9:8080"])], vec!["A".into()]), "{none}");
+    }
+    let missing = list(json!([{"name": "A"}, {"name": "B", "instance": []}]), &good);
+    assert_eq!(show(&missing), (vec![of("B", &[])], vec!["A".into()]), "no list is not an empty list");
+    // A nameless application costs itself, unless its instances say its name.
+    let nameless = json!([{"instance": [up("1", "10.0.0.9")]}, {"name": "A", "instance": [up("1", "10.0.0.1")]}, "?"]);
+    assert_eq!(show(&list(nameless, &good)), (vec![of("A", &["10.0.0.1:8080"])], vec!["".into()]));
+    let mut repeated = up("1", "10.0.0.9");
+    repeated["app"] = "C".into();
+    assert_eq!(show(&list(json!([{"instance": [repeated]}]), &good)).0, [of("C", &["10.0.0.9:8080"])]);
+    let text = listing(json!([{"instance": []}, 7]));
+    let error = wire::listing("url", text.as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("the 2 applications in the answer of url have no name"), "{error}");
+}
+
+#[test]
 fn names_of_all_instances_are_the_names_of_the_service() {
     let with = |id: &str, vip: &str| {
         let mut instance = up(id, "10.0.0.1");

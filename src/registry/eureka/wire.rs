@@ -2,15 +2,13 @@
 //!
 //! It was XML once: numbers and truths are text in one place and not in the other, and where there is one of something
 //! the list around it may be missing. What makes a list a list is required: an error's JSON must never read as an empty
-//! one. Everything else is optional; `null` and absent are the same.
+//! one. Everything else is optional, `null` and absent are the same, and a value of another kind costs itself only.
 
 use super::error::Error;
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, Visitor},
-};
+use crate::registry::lenient::{Loose, optional};
+use serde::{Deserialize, Deserializer, de};
 use serde_json::{Value, value::RawValue};
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
 /// What `/apps` and `/apps/delta` answer.
 #[derive(Debug, Deserialize)]
@@ -21,7 +19,7 @@ struct Root<'a> {
 
 #[derive(Debug, Deserialize)]
 struct Applications<'a> {
-    #[serde(borrow, default, rename = "apps__hashcode")]
+    #[serde(borrow, default, rename = "apps__hashcode", deserialize_with = "optional")]
     hash: Option<Loose<'a>>,
     #[serde(borrow, default)]
     application: Option<&'a RawValue>,
@@ -30,69 +28,76 @@ struct Applications<'a> {
 /// A list, or changes of one.
 #[derive(Debug)]
 pub(super) struct Listing<'a> {
-    /// How many instances of each status there are altogether, as the server counts them; other makes may not tell.
+    /// How many instances of each status there are altogether, as the server counts them; `None` from other makes.
     pub(super) hash: Option<Cow<'a, str>>,
     pub(super) applications: Vec<Application<'a>>,
+    /// Applications that are left out because nothing says their name.
+    pub(super) nameless: usize,
 }
 
 /// The instances of one name.
 #[derive(Debug)]
 pub(super) struct Application<'a> {
     pub(super) name: Cow<'a, str>,
-    pub(super) instances: Vec<&'a RawValue>,
+    /// `None` if the application has no list of them at all: Eureka never writes that.
+    pub(super) instances: Option<Vec<&'a RawValue>>,
 }
 
 #[derive(Debug, Deserialize)]
 struct RawApplication<'a> {
-    #[serde(borrow)]
-    name: Loose<'a>,
+    #[serde(borrow, default, deserialize_with = "optional")]
+    name: Option<Loose<'a>>,
     #[serde(borrow, default)]
     instance: Option<&'a RawValue>,
+}
+
+/// What instances repeat of their application.
+#[derive(Debug, Deserialize)]
+struct Member<'a> {
+    #[serde(borrow, default, deserialize_with = "optional")]
+    app: Option<Loose<'a>>,
 }
 
 /// An instance. Leases are not read: whether one is over is the server's to judge, whose clock it was written by.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Instance<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "optional")]
     pub(super) instance_id: Option<Loose<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "optional")]
     pub(super) host_name: Option<Loose<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "optional")]
     pub(super) ip_addr: Option<Loose<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "optional")]
     pub(super) status: Option<Loose<'a>>,
-    #[serde(borrow, default, alias = "overriddenstatus")]
+    #[serde(borrow, default, alias = "overriddenstatus", deserialize_with = "optional")]
     pub(super) overridden_status: Option<Loose<'a>>,
     #[serde(borrow, default)]
     pub(super) port: Option<WirePort<'a>>,
     #[serde(borrow, default)]
     pub(super) secure_port: Option<WirePort<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "optional")]
     pub(super) vip_address: Option<Loose<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "optional")]
     pub(super) secure_vip_address: Option<Loose<'a>>,
     #[serde(default)]
     pub(super) data_center_info: Value,
     /// Mostly a mapping; but what is empty may be written as an empty text.
     #[serde(default)]
     pub(super) metadata: Value,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "optional")]
     pub(super) last_dirty_timestamp: Option<Loose<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "optional")]
     pub(super) action_type: Option<Loose<'a>>,
 }
 
 /// `{"$": 8080, "@enabled": "true"}`, or the number alone.
 #[derive(Debug)]
 pub(super) struct WirePort<'a> {
-    pub(super) number: Loose<'a>,
+    /// `None` if there is none, or something else than a number or a text.
+    pub(super) number: Option<Loose<'a>>,
     pub(super) enabled: Option<bool>,
 }
-
-/// A text, a number or a truth, as text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Loose<'a>(pub(super) Cow<'a, str>);
 
 /// Reads an answer.
 pub(super) fn listing<'a>(url: &str, body: &'a [u8]) -> Result<Listing<'a>, Error> {
@@ -109,13 +114,36 @@ pub(super) fn listing<'a>(url: &str, body: &'a [u8]) -> Result<Listing<'a>, Erro
     if applications.hash.is_none() && applications.application.is_none() {
         return Err(Error::NoList { url: url.to_owned() });
     }
-    let application = |raw: &'a RawValue| {
-        let RawApplication { name, instance } = serde_json::from_str(raw.get())?;
-        Ok(Application { name: name.0, instances: one_or_many(instance)? })
-    };
     let listed = one_or_many(applications.application).map_err(refused)?;
-    let applications_read = listed.into_iter().map(application).collect::<Result<_, _>>().map_err(refused)?;
-    Ok(Listing { hash: applications.hash.map(|hash| hash.0), applications: applications_read })
+    let (count, mut wrong) = (listed.len(), Vec::new());
+    let mut read = |raw| {
+        application(raw).unwrap_or_else(|error| {
+            wrong.push(error);
+            None
+        })
+    };
+    let named: Vec<Application<'_>> = listed.into_iter().filter_map(&mut read).collect();
+    let nameless = count - named.len();
+    if named.is_empty() && nameless > 0 {
+        // Not one of them is an application at all.
+        return Err(match wrong.pop() {
+            Some(error) if wrong.len() + 1 == count => refused(error),
+            _ => Error::NoNames { url: url.to_owned(), count },
+        });
+    }
+    Ok(Listing { hash: applications.hash.map(|hash| hash.0), applications: named, nameless })
+}
+
+/// An application by its own name, or else by that which its first instance repeats; `None` if nothing says it.
+fn application(raw: &RawValue) -> Result<Option<Application<'_>>, serde_json::Error> {
+    let RawApplication { name, instance } = serde_json::from_str(raw.get())?;
+    let instances = instance.map(|raw| one_or_many(Some(raw)).unwrap_or_else(|_| vec![raw]));
+    let repeated = || {
+        let member: Member<'_> = serde_json::from_str(instances.as_ref()?.first()?.get()).ok()?;
+        member.app
+    };
+    let name = name.filter(|name| name.text().is_some()).or_else(repeated).filter(|name| name.text().is_some());
+    Ok(name.map(|name| Application { name: name.0, instances }))
 }
 
 /// A list, or the only one of it without the list.
@@ -129,59 +157,18 @@ fn one_or_many(raw: Option<&RawValue>) -> Result<Vec<&RawValue>, serde_json::Err
 
 impl<'de: 'a, 'a> Deserialize<'de> for WirePort<'a> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
+        #[derive(Default, Deserialize)]
         struct Full<'a> {
-            #[serde(borrow, rename = "$")]
-            number: Loose<'a>,
-            #[serde(borrow, rename = "@enabled", default)]
+            #[serde(borrow, rename = "$", default, deserialize_with = "optional")]
+            number: Option<Loose<'a>>,
+            #[serde(borrow, rename = "@enabled", default, deserialize_with = "optional")]
             enabled: Option<Loose<'a>>,
         }
         let raw = <&RawValue>::deserialize(from)?.get();
         if raw.starts_with('{') {
             let Full { number, enabled } = serde_json::from_str(raw).map_err(de::Error::custom)?;
-            return Ok(WirePort { number, enabled: enabled.map(|e| e.0.eq_ignore_ascii_case("true")) });
+            return Ok(WirePort { number, enabled: enabled.and_then(|enabled| enabled.truth()) });
         }
-        let number = serde_json::from_str(raw).map_err(de::Error::custom)?;
-        Ok(WirePort { number, enabled: None })
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Loose<'a> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Scalar;
-
-        impl<'de> Visitor<'de> for Scalar {
-            type Value = Loose<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text, a number or a truth")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Loose(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Loose(Cow::Owned(text.to_owned())))
-            }
-
-            fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
-                Ok(Loose(Cow::Owned(value.to_string())))
-            }
-
-            fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
-                Ok(Loose(Cow::Owned(value.to_string())))
-            }
-
-            fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-                Ok(Loose(Cow::Owned(value.to_string())))
-            }
-
-            fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
-                Ok(Loose(Cow::Owned(value.to_string())))
-            }
-        }
-
-        from.deserialize_any(Scalar)
+        Ok(WirePort { number: serde_json::from_str(raw).ok(), enabled: None })
     }
 }

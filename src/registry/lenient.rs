@@ -1,0 +1,215 @@
+//! Values in JSON that servers, proxies and clients of many makes write in several ways.
+//!
+//! One rule for all registries: what can be read with certainty is read. A number as text is a number, a truth as text is
+//! a truth. What cannot be read costs itself where it is optional; an instance without a usable address or port is
+//! unreadable, and keeps its last good value where it can be known again.
+
+use crate::model::{Port, Weight};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Visitor},
+};
+use std::{borrow::Cow, fmt};
+
+/// A text, a number or a truth, as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Loose<'a>(pub(super) Cow<'a, str>);
+
+impl Loose<'_> {
+    /// The text without white space around it; `None` if nothing is left.
+    pub(super) fn text(&self) -> Option<&str> {
+        Some(self.0.trim()).filter(|text| !text.is_empty())
+    }
+
+    /// A truth, in any case. `None` if it is none.
+    pub(super) fn truth(&self) -> Option<bool> {
+        match self.0.trim() {
+            text if text.eq_ignore_ascii_case("true") => Some(true),
+            text if text.eq_ignore_ascii_case("false") => Some(false),
+            _ => None,
+        }
+    }
+
+    /// A whole number; also one that is written as a decimal, such as `8080.0`.
+    pub(super) fn integer(&self) -> Option<i64> {
+        let text = self.0.trim();
+        text.parse().ok().or_else(|| {
+            let decimal: f64 = text.parse().ok()?;
+            // Exact up to 2^53, which is more than any port or time has.
+            (decimal.fract() == 0.0 && decimal.abs() < 9e15).then_some(decimal as i64)
+        })
+    }
+
+    /// A port.
+    ///
+    /// # Errors
+    /// If it is no number, or none from 1 to 65535.
+    pub(super) fn port(&self) -> Result<Port, String> {
+        let number = self.integer().ok_or_else(|| format!("port {:?} is no number", self.0))?;
+        Port::new(number).map_err(|error| error.to_string())
+    }
+}
+
+/// For a field of a struct: what is no text, number or truth is as good as absent, and costs itself only.
+///
+/// # Errors
+/// If the text is no JSON at all.
+pub(super) fn optional<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<Loose<'a>>, D::Error> {
+    struct Optional;
+
+    impl<'de> Visitor<'de> for Optional {
+        type Value = Option<Loose<'de>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("anything")
+        }
+
+        fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+            Scalar.visit_borrowed_str(text).map(Some)
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            Scalar.visit_str(text).map(Some)
+        }
+
+        fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
+            Scalar.visit_bool(value).map(Some)
+        }
+
+        fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
+            Scalar.visit_i64(value).map(Some)
+        }
+
+        fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
+            Scalar.visit_u64(value).map(Some)
+        }
+
+        fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
+            Scalar.visit_f64(value).map(Some)
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            while seq.next_element::<de::IgnoredAny>()?.is_some() {}
+            Ok(None)
+        }
+
+        fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            while map.next_entry::<de::IgnoredAny, de::IgnoredAny>()?.is_some() {}
+            Ok(None)
+        }
+    }
+
+    from.deserialize_any(Optional)
+}
+
+/// A weight relative to `default`, which is the registry's own. One that is none counts as the default; the second value
+/// says why.
+pub(super) fn weight(text: &str, default: f64) -> (Weight, Option<String>) {
+    let number = text.trim().parse::<f64>().map_err(|_| format!("weight {text:?} is no number"));
+    match number.and_then(|number| Weight::relative(number, default).map_err(|error| error.to_string())) {
+        Ok(weight) => (weight, None),
+        Err(problem) => (Weight::DEFAULT, Some(format!("{problem}; the default counts"))),
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Loose<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Scalar)
+    }
+}
+
+struct Scalar;
+
+impl<'de> Visitor<'de> for Scalar {
+    type Value = Loose<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text, a number or a truth")
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Loose(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Loose(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Loose(Cow::Owned(value.to_string())))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Loose(Cow::Owned(value.to_string())))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Loose(Cow::Owned(value.to_string())))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Loose(Cow::Owned(value.to_string())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Loose<'_> {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn a_number_as_text_is_a_number() {
+        for json in ["8080", "\"8080\"", "\" 8080 \"", "8080.0", "\"8080.0\""] {
+            assert_eq!(read(json).port().map(Port::get), Ok(8080), "{json}");
+        }
+        for (json, expected) in [
+            ("-1", "port -1 is not possible"),
+            ("\"http\"", "port \"http\" is no number"),
+            ("80.5", "is no number"),
+            ("\"NaN\"", "is no number"),
+            ("1e300", "is no number"),
+            ("true", "is no number"),
+        ] {
+            let error = read(json).port().unwrap_err();
+            assert!(error.contains(expected), "{json}: {error}");
+        }
+        assert_eq!(
+            (read("\"TRUE\"").truth(), read("false").truth(), read("1").truth()),
+            (Some(true), Some(false), None)
+        );
+        assert!(serde_json::from_str::<Loose<'_>>("[]").is_err());
+    }
+
+    #[test]
+    fn an_optional_value_of_another_kind_costs_itself() {
+        #[derive(Deserialize)]
+        struct Both<'a> {
+            #[serde(borrow, default, deserialize_with = "optional")]
+            a: Option<Loose<'a>>,
+            #[serde(borrow, default, deserialize_with = "optional")]
+            b: Option<Loose<'a>>,
+        }
+        for bad in ["[1, {}]", "{\"x\": [1]}", "null"] {
+            let text = format!("{{\"a\": {bad}, \"b\": 1}}");
+            let Both { a, b } = serde_json::from_str(&text).unwrap();
+            assert_eq!((a, b.and_then(|b| b.integer())), (None, Some(1)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_bad_weight_is_the_default() {
+        assert_eq!(weight("50", 100.0), (Weight::of_millionths(500_000), None));
+        for text in ["", "much", "NaN", "inf", "-1", "1e300"] {
+            let (weight, problem) = weight(text, 1.0);
+            assert_eq!(weight, Weight::DEFAULT, "{text}");
+            assert!(problem.unwrap().ends_with("; the default counts"), "{text}");
+        }
+    }
+}
