@@ -99,10 +99,23 @@ impl Publishing<'_> {
         if endpoint.weight == Weight::ZERO {
             return none(Reason::WeightZero, "");
         }
+        let addresses = self.rules.policy.addresses;
+        if let Some(why) = addresses.refuses(&endpoint.address) {
+            return none(Reason::AddressInvalid, why);
+        }
         match (&endpoint.address, self.rules.policy.hostnames) {
             (Address::Host(_), Hostnames::Drop) => none(Reason::HostnameDropped, ""),
             (Address::Host(name), Hostnames::Resolve) => match self.answers.get(name) {
-                Some(answer) if !answer.is_empty() => answer.iter().map(|ip| Address::Ip(*ip)).collect(),
+                Some(answer) if !answer.is_empty() => {
+                    let usable = answer.iter().filter(|ip| addresses.refuses_ip(**ip).is_none());
+                    let usable: Vec<Address> = usable.map(|ip| Address::Ip(*ip)).collect();
+                    match addresses.refuses_ip(answer[0]) {
+                        Some(why) if usable.is_empty() => {
+                            none(Reason::AddressInvalid, &format!("{name} is {}: {why}", answer[0]))
+                        }
+                        _ => usable,
+                    }
+                }
                 _ => none(Reason::HostnameUnresolved, ""),
             },
             (address, _) => vec![address.clone()],

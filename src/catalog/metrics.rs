@@ -100,7 +100,7 @@ impl Metrics {
         match event {
             Event::Failed { registry, scope, error, first } => {
                 self.failures.get_or_create(&RegistryLabel::of(registry)).inc();
-                let scope = scope.as_ref().map_or("all", |scope| &scope.0);
+                let scope = scope.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string);
                 if *first {
                     warn!(%registry, scope, %error, "Cannot read the registry; its last services are served on.");
                 } else {

@@ -2,6 +2,7 @@
 //!
 //! Registries' updates go in; an immutable [`Catalog`] comes out, swapped in for readers and then signalled.
 
+mod addresses;
 mod claim;
 mod claims;
 mod configure;
@@ -30,6 +31,7 @@ mod status;
 mod writer;
 
 pub use crate::model::{Template, TemplateError};
+pub use addresses::Addresses;
 pub use contests::Contest;
 pub use core::Core;
 pub use desired::{Desired, Held, HeldChange, Options, Outcome, Reading, Registry};

@@ -2,7 +2,6 @@
 //! of a hundred.
 
 use crate::model::{Address, Endpoint, Note, Port, Reason, Text};
-use std::net::SocketAddr;
 
 /// More are counted, not kept: people read the first ones, machines the metrics.
 const NOTES_MAX: usize = 100;
@@ -53,11 +52,7 @@ impl Notes {
 
 /// How notes name a place: its address and first port.
 pub(super) fn place(address: &Address, port: Option<Port>) -> String {
-    match (address, port) {
-        (Address::Ip(ip), Some(port)) => SocketAddr::new(*ip, port.get()).to_string(),
-        (address, Some(port)) => format!("{address}:{port}"),
-        (address, None) => address.to_string(),
-    }
+    port.map_or_else(|| address.to_string(), |port| address.with_port(port))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! How the services of one registry are published. Plain values; the configuration makes them.
 
-use super::Template;
+use super::{Template, addresses::Addresses};
 use crate::model::{DeclaredPort, Fraction, Protocol, Text, Weight};
 use ipnet::IpNet;
 use std::time::Duration;
@@ -32,6 +32,8 @@ pub struct Policy {
     pub locality: Option<Template>,
     /// What becomes of instances with host names.
     pub hostnames: Hostnames,
+    /// Which addresses are published that mean another machine to each client.
+    pub addresses: Addresses,
     /// What happens when another owner has the host already.
     pub merge: Merge,
     /// Whether a service keeps the host that it has when a smaller owner comes.
@@ -150,6 +152,7 @@ impl Policy {
             relabel: Vec::new(),
             locality: None,
             hostnames: Hostnames::default(),
+            addresses: Addresses::default(),
             merge: Merge::default(),
             owner: Owner::default(),
             priority: 0,

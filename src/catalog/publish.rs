@@ -245,6 +245,7 @@ impl<'a> Publisher<'a> {
             _ => naming.learn(instances.iter().map(|instance| &instance.endpoint.ports[..])),
         };
         let mut notes = Notes::default();
+        notes.extend(&service.notes);
         let ports = naming.plan(&learned, &mut notes);
         let publishing =
             Publishing { rules: self.rules, service, answers: self.answers, naming: &naming, ports: &ports, protected };

@@ -2,7 +2,7 @@
 
 use super::{DAY, preset::Preset};
 use crate::{
-    catalog::{Empty, Hostnames, Merge, Owner, Policy, Relabel, Template},
+    catalog::{Addresses, Empty, Hostnames, Merge, Owner, Policy, Relabel, Template},
     model::{DeclaredPort, Fraction, Port, Protocol, Text, Weight},
     registry::Kind,
     translate::istio::Rules,
@@ -72,12 +72,21 @@ fn read_ports(section: &mut Section<'_>, policy: &mut Policy) {
 fn read_merging(section: &mut Section<'_>, policy: &mut Policy) {
     let hostnames = [("resolve", Hostnames::Resolve), ("dns", Hostnames::Dns), ("drop", Hostnames::Drop)];
     set(&mut policy.hostnames, section.get("hostnames", |v| v.word(&hostnames)));
+    section.section("addresses", |s| read_addresses(s, &mut policy.addresses));
     // Envoy refuses priorities above 128.
     set(&mut policy.priority, section.get("priority", |v| v.integer(0..=127)));
     policy.share = section.get("share", |v| {
         let share = v.number(0.0..=1_000_000.0)?;
         v.check(Weight::relative(share, 1.0))
     });
+}
+
+/// `loopback` and `link_local`: `keep` or `drop`.
+fn read_addresses(section: &mut Section<'_>, addresses: &mut Addresses) -> Option<()> {
+    let words = [("keep", true), ("drop", false)];
+    set(&mut addresses.loopback, section.get("loopback", |v| v.word(&words)));
+    set(&mut addresses.link_local, section.get("link_local", |v| v.word(&words)));
+    Some(())
 }
 
 fn read_going_down(section: &mut Section<'_>, policy: &mut Policy) {

@@ -2,7 +2,7 @@
 
 use super::{istio, publish, select};
 use crate::{
-    catalog::{Policy, Template},
+    catalog::{Addresses, Policy, Template},
     model::Text,
     registry::{KINDS, Kind, file},
     translate::istio::Rules,
@@ -96,7 +96,8 @@ fn default_policy(kind: &Kind, registry: &str) -> Policy {
     let conventions = kind.adapter().conventions();
     let host = Template::parse(conventions.host).expect("the default templates are valid");
     let plain = Policy::new(registry, kind.name(), host);
-    Policy { absent_lists: conventions.absent_lists, protocol: conventions.protocol, ..plain }
+    let addresses = if conventions.local_addresses { Addresses::KEPT } else { Addresses::default() };
+    Policy { absent_lists: conventions.absent_lists, protocol: conventions.protocol, addresses, ..plain }
 }
 
 /// Exactly one of the kinds' keys.

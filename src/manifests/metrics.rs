@@ -68,7 +68,7 @@ impl Metrics {
     /// A list could not be had.
     pub(super) fn failed(&self, registry: &Text, scope: Option<&Scope>, error: &Text) {
         self.failures.get_or_create(&RegistryLabel::of(registry)).inc();
-        let scope = scope.map(ToString::to_string).unwrap_or_default();
+        let scope = scope.map_or_else(|| "all".to_owned(), ToString::to_string);
         warn!(%registry, scope, %error, "Cannot read manifests; the last ones stay.");
     }
 

@@ -1,7 +1,10 @@
 //! One instance, as its registry has it.
 
 use super::{Labels, Port, Protocol, Text, Weight};
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 /// Where an instance listens. Registries do hold host names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +39,16 @@ impl Address {
             !text.is_empty() && text.len() <= 253 && text.chars().all(named) && !text.starts_with(['-', '.']);
         let numeric = text.rsplit('.').find(|l| !l.is_empty()).is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit()));
         (plausible && !numeric).then(|| Address::Host(text.to_ascii_lowercase().into()))
+    }
+}
+
+impl Address {
+    /// The address with a port, as people and URLs write it: IPv6 in brackets.
+    pub fn with_port(&self, port: Port) -> String {
+        match self {
+            Address::Ip(ip) => SocketAddr::new(*ip, port.get()).to_string(),
+            Address::Host(_) | Address::Unix(_) => format!("{self}:{port}"),
+        }
     }
 }
 

@@ -25,6 +25,8 @@ pub enum Reason {
     Disabled,
     /// The instance has weight 0.
     WeightZero,
+    /// The instance's address means nothing, or another machine, to a client.
+    AddressInvalid,
     /// The instance has a host name, and host names are dropped by configuration.
     HostnameDropped,
     /// The instance has a host name that does not resolve.
@@ -49,7 +51,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Reason; 19] = [
+    pub const ALL: [Reason; 20] = [
         Reason::NotIncluded,
         Reason::Excluded,
         Reason::HostInvalid,
@@ -59,6 +61,7 @@ impl Reason {
         Reason::AliasInvalid,
         Reason::Disabled,
         Reason::WeightZero,
+        Reason::AddressInvalid,
         Reason::HostnameDropped,
         Reason::HostnameUnresolved,
         Reason::Duplicate,
@@ -83,6 +86,7 @@ impl Reason {
             Reason::AliasInvalid => "alias_invalid",
             Reason::Disabled => "disabled",
             Reason::WeightZero => "weight_zero",
+            Reason::AddressInvalid => "address_invalid",
             Reason::HostnameDropped => "hostname_dropped",
             Reason::HostnameUnresolved => "hostname_unresolved",
             Reason::Duplicate => "duplicate",

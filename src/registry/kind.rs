@@ -72,6 +72,8 @@ pub struct Conventions {
     pub protocol: Protocol,
     /// How many lists in a row must lack a service before it is gone: 1 where a list is whole or an error.
     pub absent_lists: u32,
+    /// Whether loopback and link-local addresses are published: whoever writes a catalogue by hand knows what they mean.
+    pub local_addresses: bool,
 }
 
 /// Where a reading sends what it reads.

@@ -35,11 +35,11 @@ fn config(nacos: &Nacos, mode: &str) -> String {
          - name: nacos\n  \
            nacos: {{ servers: '{url}', mode: {mode}, period: 200ms, namespaces: [public, shops] }}\n  \
            exclude: ['providers:*']\n  \
-           publish: {{ hold: 0s }}\n\
+           publish: {{ hold: 0s, addresses: {{ loopback: keep }} }}\n\
          - name: dubbo\n  \
            nacos: {{ servers: '{url}', mode: {mode}, period: 200ms }}\n  \
            include: ['providers:*']\n  \
-           publish: {{ hold: 0s, host: '{{label:interface}}.{{label:group}}.{{label:version}}.dubbo' }}\n"
+           publish: {{ hold: 0s, addresses: {{ loopback: keep }}, host: '{{label:interface}}.{{label:group}}.{{label:version}}.dubbo' }}\n"
     )
 }
 

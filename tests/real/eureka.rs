@@ -16,7 +16,7 @@ const HOST: &str = "orders.example";
 
 fn registry(eureka: &Eureka, more: &str) -> String {
     format!(
-        "envoy: {{ cluster_name: '{{host}}' }}\nregistries:\n- name: spring\n  eureka: {{ servers: '{}', timeout: 2s, {more} }}\n  publish: {{ host: '{{service}}.example', aliases: '{{label:vip}}.vip.example', hold: 60s }}\n",
+        "envoy: {{ cluster_name: '{{host}}' }}\nregistries:\n- name: spring\n  eureka: {{ servers: '{}', timeout: 2s, {more} }}\n  publish: {{ host: '{{service}}.example', addresses: {{ loopback: keep }}, aliases: '{{label:vip}}.vip.example', hold: 60s }}\n",
         eureka.url()
     )
 }

@@ -42,7 +42,7 @@ async fn nacos_3_is_followed_and_survived() {
 /// test that counts polls must not poll as fast as that.
 fn registry(nacos: &Nacos, group: &str, period: &str, publish: &str) -> String {
     format!(
-        "- name: {group}\n  nacos: {{ servers: ['{}'], groups: [{group}], period: {period}, timeout: 500ms }}\n  publish: {{ host: '{{service}}.example', {publish} }}\n",
+        "- name: {group}\n  nacos: {{ servers: ['{}'], groups: [{group}], period: {period}, timeout: 500ms }}\n  publish: {{ host: '{{service}}.example', addresses: {{ loopback: keep }}, {publish} }}\n",
         nacos.url()
     )
 }

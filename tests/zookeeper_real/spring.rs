@@ -25,7 +25,8 @@ async fn a_spring_application_is_called_while_its_status_is_up() {
     let Some(zookeeper) = ZooKeeper::start("zookeeper").await else { return };
     let address = zookeeper.address();
     let portolan = Portolan::start(&format!(
-        "registries:\n- name: spring\n  zookeeper: {{ servers: ['{address}'], spring: {{}} }}\n"
+        "registries:\n- name: spring\n  zookeeper: {{ servers: ['{address}'], spring: {{}} }}\n  \
+         publish: {{ addresses: {{ loopback: keep }} }}\n"
     ))
     .await;
     let example = Envoy::example("sidecar.yaml");

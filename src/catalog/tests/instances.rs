@@ -15,8 +15,11 @@ fn disabled_and_weightless_instances_are_left_out_with_notes() {
 #[test]
 fn one_place_is_served_once_and_places_are_sorted() {
     let mut world = one(|_| {});
-    world.list(&[service("a", &["10.0.0.9:80", "10.0.0.1:81", "10.0.0.1:80 x=2", "10.0.0.1:80 x=1", "[::1]:80"])]);
-    world.check(&["a.example http:80 | 10.0.0.1:80 x=1, 10.0.0.1:81, 10.0.0.9:80, ::1:80"]);
+    world.list(&[service(
+        "a",
+        &["10.0.0.9:80", "10.0.0.1:81", "10.0.0.1:80 x=2", "10.0.0.1:80 x=1", "[2001:db8::1]:80"],
+    )]);
+    world.check(&["a.example http:80 | 10.0.0.1:80 x=1, 10.0.0.1:81, 10.0.0.9:80, 2001:db8::1:80"]);
     world.check_notes(&id("r", "a"), &[(Reason::Duplicate, "10.0.0.1:80")]);
 }
 

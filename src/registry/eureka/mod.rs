@@ -40,7 +40,7 @@ impl Adapter for Config {
     }
 
     fn conventions(&self) -> Conventions {
-        Conventions { host: "{service}.eureka", protocol: Protocol::Http, absent_lists: 2 }
+        Conventions { host: "{service}.eureka", protocol: Protocol::Http, absent_lists: 2, local_addresses: false }
     }
 
     fn address(&self) -> String {

@@ -32,7 +32,12 @@ impl Adapter for Config {
     /// Catalogue files mostly give hosts themselves; what they give by name ends in `.file`. A file is read whole or not at
     /// all, so what it lacks is gone at once; who asks for two lists gets the second from the next look.
     fn conventions(&self) -> Conventions {
-        Conventions { host: "{service}.{namespace}.file", protocol: Protocol::Http, absent_lists: 1 }
+        Conventions {
+            host: "{service}.{namespace}.file",
+            protocol: Protocol::Http,
+            absent_lists: 1,
+            local_addresses: true,
+        }
     }
 
     fn address(&self) -> String {

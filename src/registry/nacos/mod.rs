@@ -45,7 +45,12 @@ impl Adapter for Config {
     }
 
     fn conventions(&self) -> Conventions {
-        Conventions { host: "{service}.{group}.{namespace}.nacos", protocol: Protocol::Http, absent_lists: 2 }
+        Conventions {
+            host: "{service}.{group}.{namespace}.nacos",
+            protocol: Protocol::Http,
+            absent_lists: 2,
+            local_addresses: false,
+        }
     }
 
     fn address(&self) -> String {

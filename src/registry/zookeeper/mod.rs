@@ -47,7 +47,7 @@ impl Adapter for Config {
             Layout::Dubbo => ("{label:interface}.{label:group}.{label:version}.dubbo", Protocol::Dubbo),
             Layout::Spring => ("{service}.zookeeper", Protocol::Http),
         };
-        Conventions { host, protocol, absent_lists: 1 }
+        Conventions { host, protocol, absent_lists: 1, local_addresses: false }
     }
 
     fn address(&self) -> String {
