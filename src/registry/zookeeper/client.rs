@@ -8,7 +8,7 @@
 use super::{Config, error::Error};
 use crate::{
     model::Text,
-    registry::{Cost, Metrics},
+    registry::{Cost, Limits, Metrics},
 };
 use std::{
     future::Future,
@@ -36,8 +36,11 @@ pub(super) struct Client {
     limit: Duration,
     /// The server is older than 3.6: it can neither watch a tree nor read many nodes at once.
     old: bool,
+    limits: Limits,
     requests: AtomicU64,
     bytes: AtomicU64,
+    /// Of the present reading.
+    reading: AtomicU64,
 }
 
 /// What is read of a node.
@@ -89,8 +92,10 @@ impl Client {
             session,
             limit,
             old,
+            limits: config.limits.clone(),
             requests: AtomicU64::new(1),
             bytes: AtomicU64::new(0),
+            reading: AtomicU64::new(0),
         })
     }
 
@@ -123,7 +128,12 @@ impl Client {
             What::Children => self.ask(path, self.session.list_children(path)).await.map(Found::children),
             What::Data => self.ask(path, self.session.get_data(path)).await.map(|(data, _)| Found::data(data)),
         };
-        self.count(present(answer))
+        self.count(path, present(answer))
+    }
+
+    /// Begins a reading, whose bytes are limited.
+    pub(super) fn begin(&self) {
+        self.reading.store(0, Ordering::Relaxed);
     }
 
     /// Reads one node, and watches what was read: for its change, or for its coming.
@@ -144,7 +154,7 @@ impl Client {
                 }
             };
             if let Some((answer, watcher)) = present(answer)? {
-                return Ok((self.count(Ok(Some(answer)))?, watcher));
+                return Ok((self.count(path, Ok(Some(answer)))?, watcher));
             }
             let (stat, watcher) = self.ask(path, self.session.check_and_watch_stat(path)).await?;
             // It may have come in between.
@@ -190,12 +200,13 @@ impl Client {
             return Err(error(&paths[0], Cause::UnexpectedError(odd)));
         }
         let answer = |(path, result): (&String, MultiReadResult)| {
-            self.count(present(match result {
+            let found = match result {
                 MultiReadResult::Children { children } => Ok(Found::children(children)),
                 MultiReadResult::Data { data, .. } => Ok(Found::data(data)),
                 MultiReadResult::Error { err } => Err(error(path, err)),
                 other => Err(error(path, Cause::UnexpectedError(format!("the answer {other:?}")))),
-            }))
+            };
+            self.count(path, present(found))
         };
         Ok(paths.iter().zip(results).map(answer).collect())
     }
@@ -223,10 +234,14 @@ impl Client {
     }
 
     /// Counts the bytes of names and data: the library does not tell those on the wire, which are little more.
-    fn count(&self, answer: Answer) -> Answer {
+    fn count(&self, path: &str, answer: Answer) -> Answer {
         if let Ok(Some(found)) = &answer {
             let names: usize = found.children.iter().map(|name| name.len() + 4).sum();
-            self.bytes.fetch_add((names + found.data.len()) as u64, Ordering::Relaxed);
+            let bytes = (names + found.data.len()) as u64;
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+            let reading = self.reading.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            let exceeded = |limit| Error::Exceeded { path: path.into(), limit };
+            self.limits.check_bytes(reading).map_err(exceeded)?;
         }
         answer
     }
@@ -275,6 +290,6 @@ async fn why(config: &Config, servers: &str, source: Cause) -> Error {
     let first = &config.servers[0];
     match timeout(REASON, TcpStream::connect(&**first)).await {
         Ok(Err(refused)) => Error::Unreachable { server: servers.into(), source: refused },
-        _ => Error::Connect { servers: servers.into(), source },
+        _ => Error::Connect { servers: servers.into(), cause: source },
     }
 }

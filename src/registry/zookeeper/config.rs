@@ -3,14 +3,14 @@
 use super::layout::Layout;
 use crate::{
     model::Text,
-    registry::transport::Tls,
+    registry::{Limits, transport::Tls},
     util::{
         redact,
         secret::Secret,
         yaml::{Section, Value},
     },
 };
-use std::time::Duration;
+use std::{net::Ipv6Addr, time::Duration};
 
 /// What is wrong with such a registry in a build without the feature.
 pub(super) const LACKING: &str = "this Portolan does not read ZooKeeper; build it with the feature `zookeeper`";
@@ -39,6 +39,8 @@ pub struct Config {
     pub session_timeout: Duration,
     /// Requests in flight.
     pub concurrency: usize,
+    /// What a reading may bring at most.
+    pub limits: Limits,
     /// What is written below the roots.
     pub layout: Layout,
     /// The nodes below which services stand; each is a scope.
@@ -79,6 +81,7 @@ impl Config {
             resync: Duration::from_secs(300),
             session_timeout: Duration::from_secs(10),
             concurrency: 32,
+            limits: Limits::default(),
             layout,
             roots: vec![layout.default_root().into()],
         }
@@ -95,7 +98,7 @@ impl Config {
         }
         let refused = || {
             let shown = redact::address(address);
-            format!("server {shown:?} is no address: write host:2181, one server to each entry of the list")
+            format!("server {shown:?} is no address: write host:2181, or [IPv6]:2181 with brackets")
         };
         let (host, port) = match address.rsplit_once(':') {
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port),
@@ -103,7 +106,9 @@ impl Config {
         };
         let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
-        let fine = !bare.is_empty() && bare.chars().all(known) && port.parse::<u16>().is_ok_and(|port| port != 0);
+        // An IPv6 address with a port and no brackets has too many groups, or one of them is too long.
+        let whole = !bare.contains(':') || bare.parse::<Ipv6Addr>().is_ok();
+        let fine = whole && !bare.is_empty() && bare.chars().all(known) && port.parse::<u16>().is_ok_and(|p| p != 0);
         if !fine {
             return Err(refused());
         }
@@ -124,12 +129,17 @@ impl Config {
     }
 
     /// Reads the section `zookeeper`: `servers`, `chroot`, `auth` (`username`, `password`), `tls` (`ca`, `cert`, `key`),
-    /// `mode` (`watch` or `poll`), `period`, `resync`, `session_timeout`, `concurrency`, and `dubbo` or `spring` with
+    /// `mode` (`watch` or `poll`), `period`, `resync`, `session_timeout`, `concurrency`, `limits`, and `dubbo` or `spring` with
     /// their `roots`.
     pub fn read(section: &mut Section<'_>) -> Option<Self> {
         let seconds = Duration::from_secs;
         let servers = section.need("servers", |v| {
-            let servers = v.one_or_each(|v| v.parse(Config::server))?;
+            // Each value may hold several with commas between them, as ZooKeeper's own clients write them.
+            let parts = |text: &str| {
+                let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+                parts.map(Config::server).collect::<Result<Vec<_>, _>>()
+            };
+            let servers: Vec<Text> = v.one_or_each(|v| v.parse(parts))?.into_iter().flatten().collect();
             if servers.is_empty() { v.problem("names no server") } else { Some(servers) }
         });
         let chroot = section.get("chroot", |v| v.parse(Config::path));
@@ -144,6 +154,7 @@ impl Config {
         let resync = section.get("resync", |v| v.duration(seconds(1)..=seconds(24 * 3600)));
         let session_timeout = section.get("session_timeout", |v| v.duration(seconds(1)..=seconds(300)));
         let concurrency = section.get("concurrency", |v| v.integer(1..=256_i64));
+        let limits = Limits::read(section);
         let (layout, roots) = read_layout(section)?;
         if !cfg!(feature = "zookeeper") {
             return section.value().problem(LACKING);
@@ -158,6 +169,7 @@ impl Config {
             resync: resync.unwrap_or(defaults.resync),
             session_timeout: session_timeout.unwrap_or(defaults.session_timeout),
             concurrency: concurrency.map_or(defaults.concurrency, |n| n as usize),
+            limits,
             layout,
             roots: roots.unwrap_or(defaults.roots),
             servers: defaults.servers,

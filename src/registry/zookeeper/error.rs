@@ -1,16 +1,15 @@
 //! Why something could not be had from ZooKeeper: which step, of which node, and what to do.
 
+use crate::registry::limits::Exceeded;
 use std::{io, time::Duration};
 
 /// What went wrong. No text in it holds a user's name or password.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("cannot get a session from {servers}: is it running, and is the address that of its clients' port?")]
-    Connect {
-        servers: String,
-        #[source]
-        source: zookeeper_client::Error,
-    },
+    #[error(
+        "cannot get a session from {servers}: {cause}; is it running, and is the address that of its clients' port?"
+    )]
+    Connect { servers: String, cause: zookeeper_client::Error },
     /// The library tells no cause where a server cannot be reached: this is what the first one says when it is tried.
     #[error("cannot reach {server}")]
     Unreachable {
@@ -31,6 +30,8 @@ pub(super) enum Error {
         #[source]
         source: zookeeper_client::Error,
     },
+    #[error("{limit}; {path} keeps its last services")]
+    Exceeded { path: String, limit: Exceeded },
     #[error("{path} was not answered within {limit:?}")]
     NoAnswer { path: String, limit: Duration },
     #[cfg(not(feature = "zk-tls"))]

@@ -245,9 +245,12 @@ impl Reader {
             return Ok(());
         }
         let (layout, concurrency) = (self.config.layout, self.config.concurrency);
+        let others: usize = self.trees.iter().map(Tree::len).sum::<usize>() - self.trees[index].len();
         let tree = &mut self.trees[index];
         let root = tree.root.clone();
         let source = Source { client, layout, root: &root, concurrency };
+        let exceeded = |limit| Error::Exceeded { path: root.to_string(), limit };
+        client.begin();
         let mut changes = Vec::new();
         if looks.root {
             let names = match source.names(watches).await {
@@ -261,6 +264,12 @@ impl Reader {
             };
             if names.is_none() {
                 debug!(registry = %self.registry, %root, "The root does not exist; it has no services.");
+            }
+            let count = names.as_ref().map_or(0, Vec::len);
+            if let Err(error) = self.config.limits.check_services(others + count).map_err(exceeded) {
+                tree.failed = true;
+                let scope = tree.scope();
+                return Ok(self.outbox.failed(Some(scope), &error).await?);
             }
             looks.whole |= std::mem::take(&mut tree.failed);
             let names: BTreeSet<String> = names.into_iter().flatten().collect();
@@ -276,7 +285,8 @@ impl Reader {
             let whole = looks.whole;
             looks.nodes.extend(names.into_iter().filter(|name| whole || !tree.knows(name)));
         }
-        let read = source.nodes(looks.nodes.into_iter().collect(), watches).await.map_err(End::Lost)?;
+        let reading = source.nodes(looks.nodes.into_iter().collect(), watches);
+        let read = self.config.limits.in_time(reading).await.map_err(exceeded).flatten().map_err(End::Lost)?;
         let now = SystemTime::now();
         for (name, entries) in read {
             changes.extend(tree.hear(&name, entries, now));

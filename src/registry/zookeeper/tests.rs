@@ -5,11 +5,33 @@ use super::{
     layout::{Entry, Layout},
     tree::{Change, Tree},
 };
-use crate::registry::Update;
+use crate::{model::Endpoint, registry::Update};
 use std::time::SystemTime;
 
 fn entry(name: &str) -> Entry {
     Entry { name: name.into(), data: Vec::new() }
+}
+
+#[test]
+fn an_instance_that_cannot_be_read_is_as_it_was_last() {
+    let mut tree = Tree::new("zk".into(), Layout::Spring, "/services".into());
+    let mut read = |data: &[(&str, &str)]| {
+        let entries = data.iter().map(|(name, data)| Entry { name: (*name).into(), data: (*data).into() }).collect();
+        tree.hear("orders", Ok(Some(entries)), SystemTime::UNIX_EPOCH);
+        let Update::Listed { services, unreadable, .. } = tree.list() else { panic!() };
+        let places = |endpoints: &[Endpoint]| endpoints.iter().map(|e| e.address.to_string()).collect::<Vec<_>>();
+        let endpoints = services.first().map(|service| places(&service.endpoints)).unwrap_or_default();
+        (endpoints, services.first().map_or(0, |service| service.notes.len()), unreadable.len())
+    };
+    let (a, b) = (r#"{"address":"192.0.2.1","port":80}"#, r#"{"address":"192.0.2.2","port":80}"#);
+    let both: Vec<String> = ["192.0.2.1", "192.0.2.2"].map(String::from).into();
+    assert_eq!(read(&[("a", a), ("b", b)]), (both.clone(), 0, 0));
+    assert_eq!(read(&[("a", a), ("b", "{")]), (both.clone(), 1, 0));
+    assert_eq!(read(&[("a", a), ("b", "{"), ("c", "{")]), (both.clone(), 2, 0), "what was never read is left out");
+    // None can be read: the service keeps its last.
+    assert_eq!(read(&[("a", "}"), ("b", "{")]), (Vec::new(), 0, 1));
+    assert_eq!(read(&[("a", a), ("b", "{")]), (both, 1, 0));
+    assert_eq!(read(&[("a", a)]), (vec!["192.0.2.1".into()], 0, 0), "what is gone is gone");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use super::{
     error::Error,
-    layout::{Converted, Entry, Layout, Place},
+    layout::{Converted, Entry, Known, Layout, Place},
 };
 use crate::{
     model::{Service, ServiceId, Text},
@@ -39,6 +39,8 @@ struct Node {
     services: Vec<Arc<Service>>,
     /// When they change by themselves.
     until: Option<SystemTime>,
+    /// Instances by the names of their entries.
+    known: Known,
     /// It cannot be read; `services` are the last good ones.
     error: Option<Text>,
 }
@@ -63,6 +65,11 @@ impl Tree {
     /// As which its services are listed.
     pub(super) fn scope(&self) -> Scope {
         Scope(self.root.clone())
+    }
+
+    /// How many nodes are known.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
     }
 
     /// The known nodes.
@@ -107,11 +114,13 @@ impl Tree {
         let hash = hash(&entries);
         let place = Place { registry: &self.registry, namespace: &self.namespace, node: name };
         let node = self.nodes.entry(name.to_owned()).or_default();
-        let mut changes: Vec<Change> = node.error.take().map(|_| Change::Readable).into_iter().collect();
-        if node.hash == Some(hash) && node.until.is_none_or(|until| now < until) {
-            return changes;
+        let fresh = node.hash != Some(hash) || node.until.is_some_and(|until| until <= now);
+        let converted = fresh.then(|| self.layout.services(place, &entries, &node.known, now));
+        if let Some(Converted { unreadable: Some(why), .. }) = converted {
+            return self.fail(name, why);
         }
-        let Converted { services, until } = self.layout.services(place, &entries, now);
+        let mut changes: Vec<Change> = node.error.take().map(|_| Change::Readable).into_iter().collect();
+        let Some(Converted { services, until, known, .. }) = converted else { return changes };
         let old = std::mem::take(&mut node.services);
         for service in services {
             match old.iter().find(|known| ***known == service) {
@@ -125,7 +134,7 @@ impl Tree {
         }
         let gone = |known: &&Arc<Service>| !node.services.iter().any(|service| service.id == known.id);
         changes.extend(old.iter().filter(gone).map(|known| Change::Removed(known.id.clone())));
-        (node.hash, node.until) = (Some(hash), until);
+        (node.hash, node.until, node.known) = (Some(hash), until, known);
         changes
     }
 

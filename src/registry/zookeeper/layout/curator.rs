@@ -1,10 +1,13 @@
 //! Curator's service discovery, which Spring Cloud uses: `<service>/<instance>` with JSON in it. Dubbo 3 writes instances
 //! of applications into the same folder by default; they are told apart by their payload and are not read here.
 
-use super::entry::{Entry, Place, Texts, invalid, service};
+use super::entry::{Converted, Entry, Known, Place, Texts, invalid, service, unreadable};
 use crate::{
-    model::{Address, Endpoint, EndpointPort, Health, Labels, Locality, Port, Protocol, Service, Text, Weight},
-    registry::metadata,
+    model::{Address, Endpoint, EndpointPort, Health, Labels, Locality, Protocol, Text, Weight},
+    registry::{
+        lenient::{Loose, optional},
+        metadata,
+    },
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,39 +16,64 @@ use serde_json::Value;
 const MAX_BYTES: usize = 256 << 10;
 
 #[derive(Debug, Deserialize)]
-struct Instance {
-    address: Option<String>,
-    port: Option<i64>,
-    #[serde(rename = "sslPort")]
-    ssl_port: Option<i64>,
-    enabled: Option<bool>,
+struct Instance<'a> {
+    #[serde(borrow, default, deserialize_with = "optional")]
+    address: Option<Loose<'a>>,
+    #[serde(borrow, default, deserialize_with = "optional")]
+    port: Option<Loose<'a>>,
+    #[serde(borrow, default, deserialize_with = "optional", rename = "sslPort")]
+    ssl_port: Option<Loose<'a>>,
+    #[serde(borrow, default, deserialize_with = "optional")]
+    enabled: Option<Loose<'a>>,
     #[serde(default)]
     payload: Value,
 }
 
-/// The service of a node; none if nothing there is Curator's.
-pub(super) fn service_of(place: Place<'_>, entries: &[Entry]) -> Option<Service> {
-    let (mut endpoints, mut notes, mut texts) = (Vec::new(), Vec::new(), Texts::default());
+/// The service of a node; none if nothing there is Curator's. An instance that cannot be read is as it was last.
+pub(super) fn service_of(place: Place<'_>, entries: &[Entry], last: &Known) -> Converted {
+    let (mut known, mut endpoints, mut notes, mut texts) = (Known::new(), Vec::new(), Vec::new(), Texts::default());
+    let (mut found, mut readable) = (0, 0);
     for entry in entries {
         match read(&entry.data) {
             Ok(Some(instance)) => match endpoint(instance, &mut texts) {
-                Ok(endpoint) => endpoints.push(endpoint),
-                Err(problem) => notes.push(invalid(&entry.name, problem)),
+                Ok((endpoint, problems)) => {
+                    (found, readable) = (found + 1, readable + 1);
+                    notes.extend(problems.into_iter().map(|problem| invalid(&entry.name, problem)));
+                    known.insert(entry.name.as_str().into(), endpoint.clone());
+                    endpoints.push(endpoint);
+                }
+                Err(problem) => {
+                    found += 1;
+                    notes.push(invalid(&entry.name, problem));
+                }
             },
-            Ok(None) => {}
-            Err(problem) => notes.push(invalid(&entry.name, problem)),
+            Ok(None) => continue,
+            Err(problem) => {
+                found += 1;
+                notes.push(invalid(&entry.name, problem));
+            }
+        }
+        if let (false, Some(endpoint)) = (known.contains_key(&*entry.name), last.get(&*entry.name)) {
+            known.insert(entry.name.as_str().into(), endpoint.clone());
+            endpoints.push(endpoint.clone());
         }
     }
-    let any = !endpoints.is_empty() || !notes.is_empty();
-    any.then(|| service(place.id("", place.node), Labels::new(), endpoints, notes))
+    match (found, readable) {
+        (0, _) => Converted::default(),
+        (_, 0) => Converted { unreadable: Some(unreadable(&notes)), ..Converted::default() },
+        _ => {
+            let services = vec![service(place.id("", place.node), Labels::new(), endpoints, notes)];
+            Converted { services, known, ..Converted::default() }
+        }
+    }
 }
 
 /// `None` for an instance of a Dubbo application.
-fn read(data: &[u8]) -> Result<Option<Instance>, String> {
+fn read(data: &[u8]) -> Result<Option<Instance<'_>>, String> {
     if data.len() > MAX_BYTES {
         return Err(format!("has {} bytes, and more than {MAX_BYTES} are not read", data.len()));
     }
-    let instance: Instance =
+    let instance: Instance<'_> =
         serde_json::from_slice(data).map_err(|error| format!("is no service instance in JSON: {error}"))?;
     let class = instance.payload["@class"].as_str().unwrap_or_default();
     let metadata = instance.payload["metadata"].as_object();
@@ -54,34 +82,41 @@ fn read(data: &[u8]) -> Result<Option<Instance>, String> {
     Ok((!dubbo).then_some(instance))
 }
 
-fn endpoint(instance: Instance, texts: &mut Texts) -> Result<Endpoint, String> {
-    let text = instance.address.unwrap_or_default();
-    let address = Address::parse(&text).filter(|address| !matches!(address, Address::Unix(_)));
+/// An endpoint, with what had to be left out of it.
+fn endpoint(instance: Instance<'_>, texts: &mut Texts) -> Result<(Endpoint, Vec<String>), String> {
+    let text = instance.address.as_ref().and_then(Loose::text).unwrap_or_default();
+    let address = Address::parse(text).filter(|address| !matches!(address, Address::Unix(_)));
     let address = address.ok_or_else(|| format!("{text:?} is neither an address nor a host name"))?;
     let labels = labels(&instance.payload["metadata"], texts);
     let protocol = labels.get("protocol").and_then(|p| Protocol::parse(p));
-    let mut ports = Vec::new();
-    // Curator leaves out what is not set, or writes null or 0.
-    for (number, protocol) in [(instance.port, protocol), (instance.ssl_port, Some(Protocol::Https))] {
-        if let Some(number) = number.filter(|number| *number != 0) {
-            let number = Port::new(number).map_err(|error| error.to_string())?;
-            ports.push(EndpointPort { number, protocol, name: None });
+    let (mut ports, mut problems) = (Vec::new(), Vec::new());
+    let both = [("port", instance.port, protocol), ("sslPort", instance.ssl_port, Some(Protocol::Https))];
+    for (key, number, protocol) in both {
+        // Curator leaves out what is not set, or writes null or 0.
+        let Some(number) = number.filter(|number| number.integer() != Some(0)) else { continue };
+        match number.port() {
+            Ok(number) => ports.push(EndpointPort { number, protocol, name: None }),
+            Err(problem) => problems.push(format!("{key}: {problem}")),
         }
     }
-    let Some(first) = ports.first() else { return Err("has neither a port nor an sslPort".into()) };
+    let Some(first) = ports.first() else {
+        return Err(if problems.is_empty() { "has neither a port nor an sslPort".into() } else { problems.join("; ") });
+    };
     let secure = first.protocol == Some(Protocol::Https);
     let up = labels.get("instance_status").is_none_or(|status| status.eq_ignore_ascii_case("UP"));
-    Ok(Endpoint {
+    let enabled = up && instance.enabled.as_ref().and_then(Loose::truth).unwrap_or(true);
+    let endpoint = Endpoint {
         address,
         ports,
         weight: Weight::DEFAULT,
         // Its node lives as long as its session does.
         health: Health::Healthy,
-        enabled: up && instance.enabled.unwrap_or(true),
+        enabled,
         locality: metadata::locality(&labels, Locality::default()),
         labels,
         secure,
-    })
+    };
+    Ok((endpoint, problems))
 }
 
 /// Metadata as text; what is no text is written as JSON.

@@ -7,7 +7,7 @@
 //! ten updates for each start of each provider, wanted or not, is no good bargain for those who are served.
 
 use super::{
-    entry::{Converted, Entry, Place, Texts, invalid, service},
+    entry::{Converted, Entry, Place, Texts, invalid, service, unreadable},
     url::{Url, decode},
 };
 use crate::{
@@ -44,33 +44,47 @@ struct Parts {
     notes: Vec<Note>,
 }
 
+/// Why an entry gives no endpoint.
+enum Problem {
+    /// It is something else than a provider.
+    NoProvider(String),
+    /// It may be a provider, and cannot be read.
+    Unreadable(String),
+}
+
 /// The services of an interface's node.
 pub(super) fn services(place: Place<'_>, entries: &[Entry], now: SystemTime) -> Converted {
     let interface = decode(place.node).unwrap_or_else(|_| place.node.to_owned());
-    let (mut identities, mut unread, mut texts) = (BTreeMap::<Identity, Parts>::new(), Vec::new(), Texts::default());
+    let (mut identities, mut texts) = (BTreeMap::<Identity, Parts>::new(), Texts::default());
+    let (mut others, mut unread) = (Vec::new(), Vec::new());
     for entry in entries {
-        let read = Url::parse(&entry.name).map_err(|error| error.to_string());
+        let read = Url::parse(&entry.name).map_err(|error| Problem::Unreadable(error.to_string()));
         match read.and_then(|url| Ok((provider(&url, &interface, now, &mut texts)?, url))) {
             Ok(((provider, problem), url)) => {
                 let parts = identities.entry(identity(&url, &interface)).or_default();
                 parts.notes.extend(problem.map(|problem| invalid(&shown(&entry.name), problem)));
                 parts.add(provider);
             }
-            Err(problem) => unread.push(invalid(&shown(&entry.name), problem)),
+            Err(Problem::NoProvider(why)) => others.push(invalid(&shown(&entry.name), why)),
+            Err(Problem::Unreadable(why)) => unread.push(invalid(&shown(&entry.name), why)),
         }
     }
-    // What cannot be read has no identity: the first one notes it, or else the interface by itself.
-    if !unread.is_empty() {
+    if identities.is_empty() && !unread.is_empty() {
+        return Converted { unreadable: Some(unreadable(&unread)), ..Converted::default() };
+    }
+    // What gives no endpoint has no identity: the first one notes it, or else the interface by itself.
+    others.append(&mut unread);
+    if !others.is_empty() {
         if identities.is_empty() {
             identities.insert(Identity::new(&interface, "", ""), Parts::default());
         }
-        identities.values_mut().take(1).for_each(|parts| parts.notes.append(&mut unread));
+        identities.values_mut().take(1).for_each(|parts| parts.notes.append(&mut others));
     }
     let until = identities.values().flat_map(|parts| parts.providers.values()).filter_map(|p| p.until).min();
     let services = identities.into_iter().map(|(identity, parts)| parts.service(place, &identity));
     let mut services: Vec<Service> = services.collect();
     services.sort_by(|a, b| a.id.cmp(&b.id));
-    Converted { services, until }
+    Converted { services, until, ..Converted::default() }
 }
 
 impl Parts {
@@ -78,7 +92,7 @@ impl Parts {
     fn add(&mut self, provider: Provider) {
         let at = (provider.endpoint.address.clone(), provider.endpoint.ports[0].clone());
         let double = |at: &(Address, EndpointPort)| {
-            let place = format!("{}:{}", at.0, at.1.number);
+            let place = at.0.with_port(at.1.number);
             Note::new(Reason::Duplicate, place, "registered twice; the one that was started later counts")
         };
         match self.providers.get_mut(&at) {
@@ -115,17 +129,18 @@ fn provider(
     interface: &str,
     now: SystemTime,
     texts: &mut Texts,
-) -> Result<(Provider, Option<String>), String> {
+) -> Result<(Provider, Option<String>), Problem> {
     let get = |key: &str| url.get(key);
-    if let Some(problem) = conventions::no_provider(&url.scheme, get) {
-        return Err(problem);
+    if let Some(why) = conventions::no_provider(&url.scheme, get) {
+        return Err(Problem::NoProvider(why));
     }
     if let Some(other) = url.get("interface").filter(|other| *other != interface) {
-        return Err(format!("stands below {interface}, but provides {other}"));
+        return Err(Problem::NoProvider(format!("stands below {interface}, but provides {other}")));
     }
     let address = Address::parse(&url.host).filter(|address| !matches!(address, Address::Unix(_)));
-    let address = address.ok_or_else(|| format!("{:?} is neither an address nor a host name", url.host))?;
-    let number = Port::new(url.port).map_err(|error| error.to_string())?;
+    let nowhere = || Problem::Unreadable(format!("{:?} is neither an address nor a host name", url.host));
+    let address = address.ok_or_else(nowhere)?;
+    let number = Port::new(url.port).map_err(|error| Problem::Unreadable(error.to_string()))?;
     let labels = labels(url, &identity(url, interface), texts);
     let (whole, problem) = conventions::weight(get);
     let (weight, until) = warm(url, whole, now);

@@ -2,7 +2,10 @@
 //! left out while their neighbours serve.
 
 use crate::model::{Endpoint, Labels, Note, Reason, Service, ServiceId, Text};
-use std::{collections::HashSet, time::SystemTime};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::SystemTime,
+};
 
 /// So much of a bad entry is shown.
 const SHOWN: usize = 80;
@@ -33,7 +36,14 @@ pub(in super::super) struct Converted {
     pub(in super::super) services: Vec<Service>,
     /// When they amount to something else though none of them changes.
     pub(in super::super) until: Option<SystemTime>,
+    /// The instances by the names of their entries, where these outlive what they hold.
+    pub(in super::super) known: Known,
+    /// Why no instance can be read, though there are some.
+    pub(in super::super) unreadable: Option<Text>,
 }
+
+/// Instances by the names of their entries.
+pub(in super::super) type Known = BTreeMap<Box<str>, Endpoint>;
 
 /// The texts of one node's entries, which repeat most of them; each is kept once.
 #[derive(Debug, Default)]
@@ -65,4 +75,10 @@ pub(super) fn service(id: ServiceId, labels: Labels, endpoints: Vec<Endpoint>, n
 pub(super) fn invalid(entry: &str, problem: impl ToString) -> Note {
     let subject: String = entry.chars().take(SHOWN).collect();
     Note::new(Reason::EntryInvalid, subject, problem.to_string())
+}
+
+/// That of all these entries none can be read.
+pub(super) fn unreadable(notes: &[Note]) -> Text {
+    let first = notes.first().map(|note| format!(": {} {}", note.subject, note.detail)).unwrap_or_default();
+    format!("none of its {} instances can be read{first}", notes.len()).into()
 }

@@ -9,7 +9,7 @@ mod url;
 #[cfg(test)]
 mod tests;
 
-pub(super) use entry::{Converted, Entry, Place};
+pub(super) use entry::{Converted, Entry, Known, Place};
 
 use std::time::SystemTime;
 
@@ -65,13 +65,11 @@ impl Layout {
         }
     }
 
-    /// The services of a node, whose entries are sorted.
-    pub(super) fn services(self, place: Place<'_>, entries: &[Entry], now: SystemTime) -> Converted {
+    /// The services of a node, whose entries are sorted. `last` has the instances that it had before.
+    pub(super) fn services(self, place: Place<'_>, entries: &[Entry], last: &Known, now: SystemTime) -> Converted {
         match self {
             Layout::Dubbo => dubbo::services(place, entries, now),
-            Layout::Spring => {
-                Converted { services: curator::service_of(place, entries).into_iter().collect(), until: None }
-            }
+            Layout::Spring => curator::service_of(place, entries, last),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The pure parts: entries as they were captured from real providers, and as nobody should write them.
 
 use super::{
-    Converted, Entry, Layout, Place,
+    Converted, Entry, Known, Layout, Place,
     url::{Url, UrlError},
 };
 use crate::model::{Address, Health, Protocol, Reason, Service, Text, Weight};
@@ -26,7 +26,7 @@ fn json(name: &str, data: &str) -> Entry {
 
 fn converted(layout: Layout, node: &str, entries: &[Entry], now: SystemTime) -> Converted {
     let (registry, namespace): (Text, Text) = ("zk".into(), "root".into());
-    layout.services(Place { registry: &registry, namespace: &namespace, node }, entries, now)
+    layout.services(Place { registry: &registry, namespace: &namespace, node }, entries, &Known::new(), now)
 }
 
 /// The services of an interface's node.
@@ -214,15 +214,58 @@ fn what_is_no_provider_is_told_and_its_neighbours_serve() {
         let [note] = &service.notes[..] else { panic!("{bad}: {:?}", service.notes) };
         assert!(note.reason == Reason::EntryInvalid && note.detail.contains(why), "{bad}: {note:?}");
         assert!(note.subject.len() <= 80, "{bad}");
-        // Alone it leaves a service without instances, so that somebody can see it.
-        let [service] = &dubbo("a.B", &[bad])[..] else { panic!("{bad}") };
-        assert_eq!((service.endpoints.len(), service.notes.len()), (0, 1), "{bad}");
+        // Alone it leaves a service without instances, so that somebody can see it; or one that cannot be read.
+        let alone = converted(Layout::Dubbo, "a.B", &[entry(bad)], SystemTime::UNIX_EPOCH);
+        match alone.unreadable {
+            None => assert_eq!((alone.services[0].endpoints.len(), alone.services[0].notes.len()), (0, 1), "{bad}"),
+            Some(error) => assert!(error.contains(why) && alone.services.is_empty(), "{bad}: {error}"),
+        }
+        assert_eq!(unreadable(&[bad]), !why.contains("provide"), "{bad}");
+    }
+}
+
+/// Whether none of these can be read.
+fn unreadable(urls: &[&str]) -> bool {
+    let entries: Vec<Entry> = urls.iter().map(|url| entry(url)).collect();
+    converted(Layout::Dubbo, "a.B", &entries, SystemTime::UNIX_EPOCH).unreadable.is_some()
+}
+
+#[test]
+fn a_service_none_of_whose_providers_can_be_read_is_unreadable() {
+    assert!(unreadable(&["no-url", "consumer://192.0.2.9:1/a.B"]));
+    assert!(!unreadable(&["consumer://192.0.2.9:1/a.B"]), "a consumer is read, and is no provider");
+    assert!(!unreadable(&["no-url", "dubbo://192.0.2.1:1/a.B"]));
+    assert!(!unreadable(&[]));
+}
+
+#[test]
+fn one_identity_in_several_spellings_is_one_service() {
+    let urls = [
+        "dubbo://192.0.2.1:1/a.B?group=-&version=0.0.0",
+        "dubbo://192.0.2.2:1/a.B?version=0.0.0",
+        "dubbo://192.0.2.3:1/a.B?group=-",
+        "dubbo://192.0.2.4:1/a.B",
+    ];
+    let [service] = &dubbo("a.B", &urls)[..] else { panic!("one service") };
+    assert_eq!((service.id.to_string(), service.endpoints.len()), ("zk/root/a.B".into(), 4));
+}
+
+#[test]
+fn a_consumer_among_providers_is_no_provider() {
+    for query in ["category=consumers", "side=consumer"] {
+        let [service] = &dubbo("a.B", &[&format!("dubbo://192.0.2.9:1/a.B?{query}"), "dubbo://192.0.2.1:1/a.B"])[..]
+        else {
+            panic!("{query}")
+        };
+        assert_eq!(service.endpoints.len(), 1, "{query}");
+        assert!(service.notes[0].detail.contains("so it is no provider"), "{query}: {:?}", service.notes);
     }
 }
 
 #[test]
 fn notes_never_show_what_may_be_a_password() {
-    let notes = &dubbo("a.B", &["dubbo%3A%2F%2Fuser%3Ahunter2%40192.0.2.1%3A0%2Fa.B"])[0].notes;
+    let urls = ["dubbo%3A%2F%2Fuser%3Ahunter2%40192.0.2.1%3A0%2Fa.B", "dubbo://192.0.2.2:1/a.B"];
+    let notes = &dubbo("a.B", &urls)[0].notes;
     assert_eq!(&*notes[0].subject, "dubbo://192.0.2.1:0/a.B");
     assert!(!format!("{notes:?}").contains("hunter2"));
 }
@@ -252,7 +295,7 @@ fn a_provider_that_asks_for_it_warms_up_in_ten_steps() {
     let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     let weight = |query: &str, now: u64| {
         let entries = [entry(&format!("dubbo://192.0.2.1:1/a.B?{query}"))];
-        let Converted { services, until } = converted(Layout::Dubbo, "a.B", &entries, at(now));
+        let Converted { services, until, .. } = converted(Layout::Dubbo, "a.B", &entries, at(now));
         (services[0].endpoints[0].weight.get(), until)
     };
     let warm = "timestamp=1000000&warmup=100000&weight=200";
@@ -331,12 +374,13 @@ fn bad_instances_are_told_and_their_neighbours_serve() {
     for (bad, why) in [
         ("", "no service instance in JSON"),
         ("{", "no service instance in JSON"),
-        ("[]", "no service instance in JSON"),
+        ("[]", "neither an address nor a host name"),
         (r#"{"port":80}"#, "neither an address nor a host name"),
         (r#"{"address":"192.0.2.1"}"#, "neither a port nor an sslPort"),
         (r#"{"address":"192.0.2.1","port":0}"#, "neither a port nor an sslPort"),
         (r#"{"address":"192.0.2.1","port":70000}"#, "port 70000 is not possible"),
-        (r#"{"address":"192.0.2.1","port":"80"}"#, "no service instance in JSON"),
+        (r#"{"address":"192.0.2.1","port":"http"}"#, "port \"http\" is no number"),
+        (r#"{"address":"192.0.2.1","port":-1,"sslPort":0}"#, "port -1 is not possible"),
         (r#"{"address":"/run/x.sock","port":80}"#, "neither an address nor a host name"),
         (long.as_str(), "1048576 bytes"),
     ] {
@@ -348,7 +392,27 @@ fn bad_instances_are_told_and_their_neighbours_serve() {
     }
     let mut binary = json("bad", "");
     binary.data = vec![0xff, 0xfe];
-    assert_eq!(spring(&[binary]).unwrap().notes.len(), 1);
+    let alone = converted(Layout::Spring, "orders", &[binary], SystemTime::UNIX_EPOCH);
+    assert!(alone.unreadable.unwrap().starts_with("none of its 1 instances can be read: bad is no service instance"));
+}
+
+#[test]
+fn a_bad_optional_value_costs_itself() {
+    for (more, ports, notes) in [
+        (r#""port":"8080""#, vec![8080], 0),
+        (r#""port":8080.0,"sslPort":null"#, vec![8080], 0),
+        (r#""port":-1,"sslPort":8443"#, vec![8443], 1),
+        (r#""port":8080,"sslPort":99999"#, vec![8080], 1),
+        (r#""port":8080,"sslPort":{}"#, vec![8080], 0),
+        (r#""port":8080,"enabled":[]"#, vec![8080], 0),
+    ] {
+        let service = spring(&[json("a", &instance(more, ""))]).unwrap();
+        let read: Vec<u16> = service.endpoints[0].ports.iter().map(|port| port.number.get()).collect();
+        assert_eq!((read, service.notes.len()), (ports, notes), "{more}: {:?}", service.notes);
+        assert!(service.endpoints[0].enabled, "{more}");
+    }
+    let off = spring(&[json("a", &instance(r#""port":8080,"enabled":"false""#, ""))]).unwrap();
+    assert!(!off.endpoints[0].enabled);
 }
 
 #[test]
