@@ -10,6 +10,8 @@ pub mod eureka;
 pub mod file;
 mod instances;
 mod kind;
+mod lenient;
+mod limits;
 mod metadata;
 mod metrics;
 pub mod nacos;
@@ -21,6 +23,7 @@ pub mod zookeeper;
 
 pub use crate::model::{Cost, ManifestUpdate, Scope, Update};
 pub use kind::{Adapter, Conventions, Feed, KINDS, Kind, ReadKind};
+pub use limits::Limits;
 pub use metrics::Metrics;
 
 use crate::{model::Text, util::error};

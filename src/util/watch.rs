@@ -16,12 +16,27 @@ use std::{
 use tokio::sync::mpsc;
 use tracing::debug;
 
-/// A watch on folders, each set up again when there is another one under its name.
+/// A watch on folders, with its hints.
 #[derive(Debug)]
 pub struct Watch {
-    folders: BTreeMap<PathBuf, Folder>,
-    hints: mpsc::Receiver<()>,
+    folders: Folders,
+    hints: Hints,
+}
+
+/// The folders of a watch, each set up again when there is another one under its name. To set them up may block, as
+/// everything that a file system is asked.
+#[derive(Debug)]
+pub struct Folders {
+    by_path: BTreeMap<PathBuf, Folder>,
     hint: mpsc::Sender<()>,
+}
+
+/// The hints of a watch.
+#[derive(Debug)]
+pub struct Hints {
+    hints: mpsc::Receiver<()>,
+    /// Keeps the channel open, wherever the folders are.
+    _hint: mpsc::Sender<()>,
 }
 
 /// What is watched under a folder's name.
@@ -35,32 +50,60 @@ struct Folder {
 impl Watch {
     /// Watches these folders, whether they are there yet or not.
     pub fn new<'p>(folders: impl IntoIterator<Item = &'p Path>) -> Self {
-        let (hint, hints) = mpsc::channel(1);
-        let mut watch = Watch { folders: BTreeMap::new(), hints, hint };
-        watch.set(folders);
-        watch
+        let (mut watched, hints) = Folders::new();
+        watched.set(folders);
+        Watch { folders: watched, hints }
     }
 
     /// Watches these folders and no others from now on.
     pub fn set<'p>(&mut self, folders: impl IntoIterator<Item = &'p Path>) {
-        let mut before = std::mem::take(&mut self.folders);
-        for path in folders {
-            let folder = before.remove(path).unwrap_or_default();
-            self.folders.insert(path.into(), folder);
-        }
-        self.renew();
+        self.folders.set(folders);
     }
 
     /// Watches the folders that are there now. Called after each look, because a folder may be removed and come back.
     pub fn renew(&mut self) {
-        for (path, folder) in &mut self.folders {
-            folder.renew(path, &self.hint);
-        }
+        self.folders.renew();
     }
 
     /// Returns when something may have changed. Safe to cancel: the hint stays.
     pub async fn changed(&mut self) {
-        // `hint` lives here, so the channel never ends.
+        self.hints.changed().await;
+    }
+
+    /// Forgets the hints of what is about to be looked at anyway.
+    pub fn forget(&mut self) {
+        self.hints.forget();
+    }
+}
+
+impl Folders {
+    /// None yet, and the hints of those to come: for a reader that sets folders up where it may block, and waits elsewhere.
+    pub fn new() -> (Self, Hints) {
+        let (hint, hints) = mpsc::channel(1);
+        (Folders { by_path: BTreeMap::new(), hint: hint.clone() }, Hints { hints, _hint: hint })
+    }
+
+    /// Watches these folders and no others from now on, as far as they are there.
+    pub fn set<'p>(&mut self, folders: impl IntoIterator<Item = &'p Path>) {
+        let mut before = std::mem::take(&mut self.by_path);
+        for path in folders {
+            let folder = before.remove(path).unwrap_or_default();
+            self.by_path.insert(path.into(), folder);
+        }
+        self.renew();
+    }
+
+    fn renew(&mut self) {
+        for (path, folder) in &mut self.by_path {
+            folder.renew(path, &self.hint);
+        }
+    }
+}
+
+impl Hints {
+    /// Returns when something may have changed. Safe to cancel: the hint stays.
+    pub async fn changed(&mut self) {
+        // A sender lives here, so the channel never ends.
         self.hints.recv().await;
     }
 

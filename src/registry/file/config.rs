@@ -1,6 +1,9 @@
 //! Where catalogue files are.
 
-use crate::util::yaml::{Section, Value};
+use crate::{
+    registry::Limits,
+    util::yaml::{Section, Value},
+};
 use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr},
@@ -15,6 +18,8 @@ pub struct Config {
     pub source: Source,
     /// A longer file is refused.
     pub max_file_bytes: usize,
+    /// What all files together may have.
+    pub limits: Limits,
     /// How often files are looked at where no change is announced, as on network file systems.
     pub poll: Duration,
 }
@@ -40,7 +45,7 @@ impl fmt::Display for Source {
 impl Config {
     /// The defaults.
     pub fn new(source: Source) -> Self {
-        Config { source, max_file_bytes: 64 << 20, poll: Duration::from_secs(2) }
+        Config { source, max_file_bytes: 64 << 20, limits: Limits::default(), poll: Duration::from_secs(2) }
     }
 
     /// The built-in example, with the address at which admin listens by default.
@@ -48,14 +53,16 @@ impl Config {
         Config::new(Source::Example((Ipv4Addr::LOCALHOST, 8081).into()))
     }
 
-    /// Reads the section `file`: `path`, `max_file` and `poll`.
+    /// Reads the section `file`: `path`, `max_file`, `limits` and `poll`.
     pub fn read(section: &mut Section<'_>) -> Option<Self> {
         let path = section.need("path", Value::path);
         let max_file_bytes = section.get("max_file", |v| v.bytes(1..=1 << 30));
         let poll = section.get("poll", |v| v.duration(Duration::from_millis(100)..=Duration::from_secs(3600)));
+        let limits = Limits::read(section);
         let default = Config::new(Source::Path(path?));
         Some(Config {
             max_file_bytes: max_file_bytes.unwrap_or(default.max_file_bytes),
+            limits,
             poll: poll.unwrap_or(default.poll),
             source: default.source,
         })

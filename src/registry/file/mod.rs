@@ -4,7 +4,9 @@
 
 mod config;
 mod files;
+mod read;
 mod reader;
+mod workers;
 
 pub use config::{Config, Source};
 
@@ -67,7 +69,7 @@ async fn run(registry: Text, config: Config, out: mpsc::Sender<Update>) -> Resul
         Source::Path(path) => {
             // A file that fails is looked at as often as one that does not: its stamp says whether it is worth reading.
             let pace = Pace::new(config.poll, config.poll, config.poll);
-            let mut reader = Reader::new(registry, path, config.max_file_bytes, outbox);
+            let mut reader = Reader::new(registry, path, config.max_file_bytes, config.limits, outbox);
             rounds::run(&mut reader, pace).await;
         }
     }

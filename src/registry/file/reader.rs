@@ -1,71 +1,351 @@
 //! The reading of catalogue files in rounds: a look at all files, then a pause until something may have changed.
+//!
+//! Files are looked at on threads of their own (`workers`), several at the same time, and what they give is sent in order of
+//! their names. A file that does not answer fails after [`HANGS`]; its neighbours are read meanwhile, it keeps its thread,
+//! and is taken in when it answers after all.
 
-use super::files::Files;
+use super::{
+    files::Files,
+    read::{self, Error, Job, Look},
+    workers::{Report, Workers, detached},
+};
 use crate::{
     model::Text,
     registry::{
-        Update,
+        Cost, Limits, Update,
         outbox::{Closed, Outbox},
         rounds::{Round, Rounds},
     },
-    util::watch::Watch,
+    util::watch::{Folders, Hints},
 };
 use std::{
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::Duration,
 };
 use tokio::{
-    task::spawn_blocking,
-    time::{sleep, timeout},
+    sync::oneshot,
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 /// From a reported change to the look at it, so that the writer has ended by then. Short enough for a reload within 50 ms.
 const SETTLE: Duration = Duration::from_millis(5);
 
-/// Reads the files of one registry.
-#[derive(Debug)]
-pub(super) struct Reader {
-    /// Lent to the thread that looks at them.
-    files: Option<Files>,
-    watch: Watch,
-    outbox: Outbox<Update>,
-}
+/// A file, or the list of a folder, that takes longer does not answer. A large file is read and parsed within a second.
+const HANGS: Duration = Duration::from_secs(10);
 
-impl Reader {
-    pub(super) fn new(registry: Text, path: PathBuf, max_file_bytes: usize, outbox: Outbox<Update>) -> Self {
-        let folder = if path.is_dir() { path.as_path() } else { parent(&path) };
-        let watch = Watch::new([folder]);
-        Reader { files: Some(Files::new(registry, path, max_file_bytes)), watch, outbox }
-    }
+/// Each file that does not answer holds a thread: with more than so many, no others are tried.
+const MOST_HANGING: usize = 16;
+
+type Names = Result<(bool, Vec<(Text, PathBuf)>), Error>;
+
+/// Reads the files of one registry.
+pub(super) struct Reader {
+    registry: Text,
+    path: PathBuf,
+    max_file_bytes: usize,
+    files: Files,
+    outbox: Outbox<Update>,
+    hints: Hints,
+    /// Lent to the thread that lists the files.
+    watched: Option<Folders>,
+    /// A listing that has not answered yet.
+    listing: Option<oneshot::Receiver<(Folders, Names)>>,
+    /// Files of former looks that have not answered yet, by their place in the look.
+    hanging: Vec<(Workers, BTreeMap<usize, Text>)>,
+    /// How a file is looked at, and how long that may take; tests have others.
+    pub(super) look: fn(&Text, &Job, usize) -> Look,
+    pub(super) hangs: Duration,
 }
 
 impl Rounds for Reader {
     async fn round(&mut self) -> Result<Round, Closed> {
-        let mut files = self.files.take().expect("each round gives the files back");
-        // Files may be large and slow: the threads of the runtime do not wait for them.
-        let look = spawn_blocking(move || {
-            let updates = files.look();
-            (files, updates)
-        });
-        let (files, updates) = look.await.expect("looking at files does not panic");
-        self.files = Some(files);
-        for update in updates {
-            self.outbox.send(update).await?;
+        self.late_answers().await?;
+        let started = Instant::now();
+        match self.names().await {
+            Ok((listed, names)) => {
+                let hanging: BTreeSet<Text> =
+                    self.hanging.iter().flat_map(|(_, names)| names.values().cloned()).collect();
+                self.outbox.scopes(self.files.scopes_with(&names)).await?;
+                let mut jobs = self.files.jobs(listed, &names);
+                jobs.retain(|job| !hanging.contains(&job.name));
+                let mut cost = Cost::default();
+                let gone = self.look_at(jobs, &mut cost).await?;
+                let left = names.into_iter().map(|(name, _)| name).filter(|name| !gone.contains(name)).collect();
+                self.outbox.scopes(self.files.scopes_of(&left)).await?;
+                if cost.requests > 0 {
+                    cost.duration = started.elapsed();
+                    self.outbox.send(Update::Cost(cost)).await?;
+                }
+            }
+            Err(error) => {
+                let update = self.files.failed(&error);
+                self.send(update).await?;
+            }
         }
-        self.watch.renew();
         Ok(Round::GOOD)
     }
 
     async fn rest(&mut self, pause: Duration) -> Result<(), Closed> {
-        if timeout(pause, self.watch.changed()).await.is_ok() {
+        if timeout(pause, self.hints.changed()).await.is_ok() {
             sleep(SETTLE).await;
-            self.watch.forget();
+            self.hints.forget();
         }
         Ok(())
+    }
+}
+
+impl Reader {
+    pub(super) fn new(
+        registry: Text,
+        path: PathBuf,
+        max_file_bytes: usize,
+        limits: Limits,
+        outbox: Outbox<Update>,
+    ) -> Self {
+        let (watched, hints) = Folders::new();
+        Reader {
+            files: Files::new(registry.clone(), limits),
+            watched: Some(watched),
+            registry,
+            path,
+            max_file_bytes,
+            outbox,
+            hints,
+            listing: None,
+            hanging: Vec::new(),
+            look: read::look,
+            hangs: HANGS,
+        }
+    }
+
+    /// The files that there are. The folder is watched before it is listed, so that no change falls in between.
+    async fn names(&mut self) -> Names {
+        let path = self.path.display().to_string();
+        let mut listing = match self.listing.take() {
+            Some(listing) => listing,
+            None => {
+                let path = self.path.clone();
+                let mut watched = self.watched.take().unwrap_or_else(|| {
+                    // The thread that had them panicked.
+                    let (watched, hints) = Folders::new();
+                    self.hints = hints;
+                    watched
+                });
+                detached(move || {
+                    watched.set([if path.is_dir() { path.as_path() } else { parent(&path) }]);
+                    let names = read::names(&path);
+                    (watched, names)
+                })
+            }
+        };
+        match timeout(self.hangs, &mut listing).await {
+            Ok(Ok((watched, names))) => {
+                self.watched = Some(watched);
+                names
+            }
+            Ok(Err(_)) => Err(Error::Panicked { path }),
+            Err(_) => {
+                self.listing = Some(listing);
+                Err(Error::Hangs { path, after: self.hangs })
+            }
+        }
+    }
+
+    /// Looks at files, and sends what is new of each in their order. Gives those that are gone.
+    async fn look_at(&mut self, jobs: Vec<Job>, cost: &mut Cost) -> Result<BTreeSet<Text>, Closed> {
+        let paths: Vec<(Text, String)> = jobs.iter().map(|j| (j.name.clone(), j.path.display().to_string())).collect();
+        let (look, registry, limit) = (self.look, self.registry.clone(), self.max_file_bytes);
+        let mut workers = match Workers::start(jobs, move |job| look(&registry, job, limit)) {
+            Ok(workers) => workers,
+            Err(source) => {
+                let error = Error::Read { path: self.path.display().to_string(), source };
+                let update = self.files.failed(&error);
+                self.send(update).await?;
+                return Ok(BTreeSet::new());
+            }
+        };
+        let (mut begun, mut hanging): (BTreeMap<usize, Instant>, BTreeMap<usize, Text>) = Default::default();
+        let (mut done, mut next, mut gone) = (BTreeMap::new(), 0, BTreeSet::new());
+        while next < paths.len() {
+            let oldest = begun.values().min().map_or_else(|| Instant::now() + self.hangs, |at| *at + self.hangs);
+            match timeout_at(oldest, workers.next()).await {
+                Ok(Some(Report::Begun(number))) => drop(begun.insert(number, Instant::now())),
+                Ok(Some(Report::Done(number, look))) => {
+                    begun.remove(&number);
+                    if hanging.remove(&number).is_some() && number < next {
+                        let update = self.files.seen(&paths[number].0, look);
+                        self.send(update).await?;
+                    } else {
+                        done.insert(number, look);
+                    }
+                }
+                Ok(None) | Err(_) => {
+                    let overdue = |at: &Instant| at.elapsed() >= self.hangs;
+                    let late: Vec<usize> =
+                        begun.iter().filter(|(_, at)| overdue(at)).map(|(number, _)| *number).collect();
+                    for number in late {
+                        begun.remove(&number);
+                        let (name, path) = paths[number].clone();
+                        hanging.insert(number, name);
+                        done.insert(number, Look::failed(Error::Hangs { path, after: self.hangs }));
+                    }
+                    let others = hanging.len() + self.hanging.iter().map(|(_, names)| names.len()).sum::<usize>();
+                    if others > MOST_HANGING || workers.add().is_err() {
+                        for (number, job) in workers.cancel() {
+                            let path = job.path.display().to_string();
+                            done.insert(number, Look::failed(Error::Refused { path, others }));
+                        }
+                    }
+                }
+            }
+            while let Some(look) = done.remove(&next) {
+                let name = &paths[next].0;
+                next += 1;
+                match &look {
+                    Look::Gone => drop(gone.insert(name.clone())),
+                    Look::Read { bytes, stamp: Some(_), .. } => {
+                        cost.requests += 1;
+                        cost.bytes += bytes;
+                    }
+                    Look::Read { .. } | Look::Unchanged => {}
+                }
+                let update = self.files.seen(name, look);
+                self.send(update).await?;
+            }
+        }
+        if !hanging.is_empty() {
+            self.hanging.push((workers, hanging));
+        }
+        Ok(gone)
+    }
+
+    /// Takes in the files of former looks that have answered since.
+    async fn late_answers(&mut self) -> Result<(), Closed> {
+        let mut answered = Vec::new();
+        for (workers, names) in &mut self.hanging {
+            while let Some(report) = workers.ready() {
+                if let Report::Done(number, look) = report {
+                    answered.extend(names.remove(&number).map(|name| (name, look)));
+                }
+            }
+        }
+        self.hanging.retain(|(_, names)| !names.is_empty());
+        for (name, look) in answered {
+            let update = self.files.seen(&name, look);
+            self.send(update).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, update: Option<Update>) -> Result<(), Closed> {
+        match update {
+            Some(update) => self.outbox.send(update).await,
+            None => Ok(()),
+        }
     }
 }
 
 /// The folder that holds a file.
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::rounds::{self, Pace};
+    use std::{
+        fs,
+        sync::atomic::{AtomicBool, Ordering},
+        thread,
+    };
+    use tokio::sync::mpsc;
+
+    /// Whether `b.yaml` hangs.
+    static B_HANGS: AtomicBool = AtomicBool::new(true);
+
+    fn hanging_on_b(registry: &Text, job: &Job, limit: usize) -> Look {
+        while &*job.name == "b.yaml" && B_HANGS.load(Ordering::Relaxed) {
+            thread::park_timeout(Duration::from_millis(10));
+        }
+        read::look(registry, job, limit)
+    }
+
+    /// Reads the folder, and gives each list and failure as `scope: host` or `scope! error`.
+    fn reading(folder: PathBuf) -> mpsc::Receiver<Update> {
+        let (out, updates) = mpsc::channel(64);
+        let mut reader = Reader::new("r".into(), folder, 1 << 20, Limits::default(), Outbox::new(out));
+        (reader.look, reader.hangs) = (hanging_on_b, Duration::from_millis(300));
+        let poll = Duration::from_millis(50);
+        tokio::spawn(async move { rounds::run(&mut reader, Pace::new(poll, poll, poll)).await });
+        updates
+    }
+
+    async fn until(updates: &mut mpsc::Receiver<Update>, what: &str) -> String {
+        let wanted = async {
+            loop {
+                let text = match updates.recv().await.expect("the reading goes on") {
+                    Update::Listed { scope, services, .. } => {
+                        format!("{scope}: {}", services.first().map(|s| s.id.to_string()).unwrap_or_default())
+                    }
+                    Update::Failed { scope: Some(scope), error } => format!("{scope}! {error}"),
+                    Update::Failed { scope: None, error } => format!("! {error}"),
+                    Update::Scopes(_) | Update::Cost(_) => continue,
+                    other => panic!("{other:?}"),
+                };
+                if text.starts_with(what) {
+                    return text;
+                }
+            }
+        };
+        timeout(Duration::from_secs(60), wanted).await.unwrap_or_else(|_| panic!("no {what:?}"))
+    }
+
+    #[tokio::test]
+    async fn a_file_that_does_not_answer_fails_alone_and_is_taken_in_when_it_does() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c"] {
+            let text = format!("services: [{{ host: {name}.example, endpoints: ['10.0.0.1:80'] }}]");
+            fs::write(folder.path().join(format!("{name}.yaml")), text).unwrap();
+        }
+        let mut updates = reading(folder.path().into());
+        let error = until(&mut updates, "b.yaml!").await;
+        assert!(error.contains("b.yaml does not answer: it is not read after 300ms"), "{error}");
+        until(&mut updates, "c.yaml: r/c.example").await;
+        // Neighbours are followed while it hangs.
+        fs::write(folder.path().join("a.yaml"), "services: [{ host: a2.example }]").unwrap();
+        until(&mut updates, "a.yaml: r/a2.example").await;
+        B_HANGS.store(false, Ordering::Relaxed);
+        until(&mut updates, "b.yaml: r/b.example").await;
+    }
+
+    #[test]
+    fn the_end_of_the_runtime_does_not_wait_for_what_hangs() {
+        let (_held, hang) = std::sync::mpsc::channel::<()>();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let hanging =
+            runtime.block_on(async move { timeout(Duration::from_millis(20), detached(move || hang.recv())).await });
+        assert!(hanging.is_err());
+        let (ended, end) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            drop(runtime);
+            ended.send(()).unwrap();
+        });
+        end.recv_timeout(Duration::from_secs(60)).expect("the runtime ends");
+    }
+
+    #[test]
+    fn a_file_that_is_deleted_after_it_was_listed_is_gone_and_a_link_to_nowhere_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let job = |name: &str, listed| {
+            let path = folder.path().join(name);
+            Job { name: name.into(), path, listed, stamp: None }
+        };
+        let look = |job: &Job| read::look(&"r".into(), job, 1 << 20);
+        assert!(matches!(look(&job("gone.yaml", true)), Look::Gone));
+        assert!(matches!(look(&job("gone.yaml", false)), Look::Read { outcome: Err(Error::Read { .. }), .. }));
+        std::os::unix::fs::symlink("nowhere", folder.path().join("link.yaml")).unwrap();
+        assert!(matches!(look(&job("link.yaml", true)), Look::Read { outcome: Err(Error::Read { .. }), .. }));
+    }
 }
