@@ -6,9 +6,9 @@
 //! one server say nothing about the state of another. What is served changes in none of this; only a good state is told.
 
 use super::{
-    Config,
     apps::{Apps, Source},
     client::Client,
+    config::Config,
     convert::Rules,
     error::Error,
     wire,

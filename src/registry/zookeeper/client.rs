@@ -5,7 +5,7 @@
 //! session, so a session whose connection is lost is given up: [`Client::lost`] ends, and the next one watches and reads
 //! anew. The library ends what was given up in the background; it takes 1.4 times the session's timeout at most.
 
-use super::{Config, error::Error};
+use super::{config::Config, error::Error};
 use crate::{
     model::Text,
     registry::{Cost, Limits, Metrics},

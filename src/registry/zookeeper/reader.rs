@@ -6,8 +6,8 @@
 //! same pointers.
 
 use super::{
-    Config, Mode,
     client::Client,
+    config::{Config, Mode},
     error::Error,
     read::Source,
     tree::{Change, Tree},
