@@ -367,6 +367,25 @@ async fn who_we_are_is_told_in_every_way() {
 }
 
 #[tokio::test]
+async fn secrets_that_a_server_echoes_are_blanked() {
+    for (fault, expected) in [
+        (
+            Fault::Status(401, r#"{"message":"p4ssw0rd of reader (cmVhZGVyOnA0c3N3MHJk) is wrong"}"#),
+            "*** of reader (***)",
+        ),
+        (Fault::Status(500, "<html> p4ssw0rd"), "(<html> ***)"),
+        (Fault::Text("<html>password=p4ssw0rd&user=reader"), "<html>password=***&user=reader"),
+    ] {
+        let fake = with_orders().await;
+        fake.model().faults.push(("/apps".into(), fault.clone()));
+        let server = Server::parse(&fake.url().replace("http://", "http://reader:p4ssw0rd@")).unwrap();
+        let failure = read(Config { servers: vec![server], ..config(&[&fake]) }).failure().await;
+        assert!(failure.contains(expected) && !failure.contains("p4ss"), "{fault:?}: {failure}");
+        assert!(!failure.contains("cmVhZGVyOnA0c3N3MHJk"), "{fault:?}: {failure}");
+    }
+}
+
+#[tokio::test]
 async fn any_path_may_stand_behind_the_address() {
     let fake = with_orders().await;
     fake.model().path = "/registry/v2".into();

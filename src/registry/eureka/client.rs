@@ -26,8 +26,10 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(registry: Text, config: &Config, metrics: Metrics) -> Result<Self, Error> {
+        let logins = config.servers.iter().filter_map(|server| server.login.as_ref()).chain(&config.login);
+        let secrets = logins.map(|login| &login.password).chain(&config.token);
         Ok(Client {
-            http: Http::new(registry, &config.connection, REMEDIES, metrics)?,
+            http: Http::new(registry, &config.connection, REMEDIES, metrics)?.hiding(&config.connection, secrets),
             servers: config.servers.clone(),
             login: config.login.clone(),
             token: config.token.clone(),
@@ -47,6 +49,11 @@ impl Client {
             request = request.bearer_auth(token.expose());
         }
         Ok(self.http.send_unless(known, request, &url).await?)
+    }
+
+    /// The beginning of an answer, as it may be shown.
+    pub(super) fn quote(&self, body: &[u8]) -> String {
+        self.http.redactor().quote(body, 60)
     }
 
     /// What has been asked and received since the last call.

@@ -167,7 +167,8 @@ impl Reader {
             }
             return Ok(Read::Unchanged);
         };
-        let listing = wire::listing(&answer.url, &answer.body)?;
+        let listing = wire::listing(&answer.url, &answer.body)
+            .map_err(|error| error.quoting(|| self.client.quote(&answer.body)))?;
         let exceeded = |limit| Error::Exceeded { url: answer.url.clone(), limit };
         self.config.limits.check_services(listing.applications.len()).map_err(exceeded)?;
         if self.session.as_ref().is_none_or(|session| session.server != server) {
@@ -224,7 +225,8 @@ impl Session {
             self.read_at = Instant::now();
             return Ok(Some(Read::Unchanged));
         };
-        let listing = wire::listing(&answer.url, &answer.body)?;
+        let listing =
+            wire::listing(&answer.url, &answer.body).map_err(|error| error.quoting(|| client.quote(&answer.body)))?;
         let apps = self.apps.changed(source, &listing);
         if listing.hash.as_deref() != Some(&*apps.hash()) {
             return Ok(None);

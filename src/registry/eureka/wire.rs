@@ -100,15 +100,17 @@ pub(super) struct WirePort<'a> {
 }
 
 /// Reads an answer.
+///
+/// # Errors
+/// If it is no list. Who quotes its beginning fills that in ([`Error::quoting`]).
 pub(super) fn listing<'a>(url: &str, body: &'a [u8]) -> Result<Listing<'a>, Error> {
     let refused = |source| {
-        let start = |length: usize| String::from_utf8_lossy(&body[..body.len().min(length)]).into_owned();
         let url = url.to_owned();
         // Perhaps behind a prologue.
-        if start(200).contains("<applications>") {
+        if String::from_utf8_lossy(&body[..body.len().min(200)]).contains("<applications>") {
             return Error::Xml { url };
         }
-        Error::Decode { url, start: start(60), source }
+        Error::Decode { url, start: String::new(), source }
     };
     let Root { applications } = serde_json::from_slice(body).map_err(refused)?;
     if applications.hash.is_none() && applications.application.is_none() {

@@ -7,7 +7,7 @@ use super::{Connection, Error, Remedies};
 use crate::{
     model::Text,
     registry::{Cost, Metrics},
-    util::tls,
+    util::{redact::Redactor, secret::Secret, tls},
 };
 use flate2::read::MultiGzDecoder;
 use reqwest::{
@@ -34,6 +34,8 @@ pub(in crate::registry) struct Http {
     timeout: Duration,
     max_body_bytes: usize,
     remedies: Remedies,
+    /// Knows what no quoted answer may show.
+    redactor: Redactor,
     metrics: Metrics,
     requests: AtomicU64,
     bytes: AtomicU64,
@@ -77,10 +79,26 @@ impl Http {
             timeout: connection.timeout,
             max_body_bytes: connection.max_body_bytes,
             remedies,
+            redactor: Redactor::new(connection.headers.iter().map(|(_, value)| value)),
             metrics,
             requests: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         })
+    }
+
+    /// The same, which blanks these secrets as well where it quotes an answer.
+    pub(in crate::registry) fn hiding<'a>(
+        self,
+        connection: &'a Connection,
+        secrets: impl IntoIterator<Item = &'a Secret>,
+    ) -> Self {
+        let headers = connection.headers.iter().map(|(_, value)| value);
+        Http { redactor: Redactor::new(headers.chain(secrets)), ..self }
+    }
+
+    /// Blanks secrets where an answer of this registry is quoted. It learns tokens.
+    pub(in crate::registry) fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     /// A GET, to be sent.
@@ -161,7 +179,7 @@ impl Http {
         Err(Error::Status {
             url: url.to_string(),
             status,
-            message: body.map(|answer| message(&answer.body)).unwrap_or_default(),
+            message: body.map(|answer| self.message(&answer.body)).unwrap_or_default(),
             remedy: (self.remedies.status)(status),
             retry_after,
         })
@@ -204,6 +222,14 @@ impl Http {
         }
     }
 
+    /// What a refusal says, short and in one line.
+    fn message(&self, body: &[u8]) -> String {
+        let said = serde_json::from_slice::<serde_json::Value>(body).ok();
+        let said = said.as_ref().and_then(|json| json.get("message")).and_then(|m| m.as_str());
+        let line = self.redactor.quote(said.map_or(body, str::as_bytes), 200);
+        if line.is_empty() { line } else { format!(" ({line})") }
+    }
+
     fn too_large(&self, url: &Url) -> Error {
         Error::TooLarge { url: url.to_string(), limit: self.max_body_bytes, remedy: self.remedies.too_large }
     }
@@ -226,13 +252,4 @@ fn headers(connection: &Connection) -> Result<HeaderMap, Error> {
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
-}
-
-/// What a refusal says, short and in one line.
-fn message(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    let said = serde_json::from_str::<serde_json::Value>(&text).ok();
-    let said = said.as_ref().and_then(|json| json.get("message")).and_then(|m| m.as_str()).unwrap_or(&text);
-    let line: String = said.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect();
-    if line.is_empty() { line } else { format!(" ({line})") }
 }
