@@ -16,7 +16,6 @@ use tokio::sync::mpsc;
 
 /// What a registry is, and how it is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "there is one for each registry of a configuration")]
 pub enum Kind {
     /// Nacos servers.
     Nacos(nacos::Config),
