@@ -225,7 +225,7 @@ async fn every_bad_answer_is_an_error_that_says_what_and_where() {
         (Fault::Text(r#"{"applications":{}}"#), "it is no list"),
         (Fault::Text(r#"{"applications":{"application":null}}"#), "it is no list"),
         (Fault::Text(r#"{"applications":{"application":"none"}}"#), "not what Eureka answers"),
-        (Fault::Text(r#"{"applications":{"application":[{"instance":[]}]}}"#), "missing field `name`"),
+        (Fault::Text(r#"{"applications":{"application":[{"instance":[]}]}}"#), "have no name"),
         (Fault::Text(r#"{"timestamp":1,"status":404,"error":"Not Found"}"#), "not what Eureka answers"),
         (Fault::Text("<applications><apps__hashcode/></applications>"), "answers in XML"),
         (Fault::Text("<?xml version=\"1.0\"?>\n<applications>"), "answers in XML"),
