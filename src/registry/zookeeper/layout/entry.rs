@@ -12,38 +12,38 @@ const SHOWN: usize = 80;
 
 /// One child of a service's node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in super::super) struct Entry {
+pub(crate) struct Entry {
     /// Its name, as it is in the tree.
-    pub(in super::super) name: String,
+    pub(crate) name: String,
     /// What it holds, where that matters.
-    pub(in super::super) data: Vec<u8>,
+    pub(crate) data: Vec<u8>,
 }
 
 /// Where entries stand.
 #[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Place<'a> {
-    pub(in super::super) registry: &'a Text,
+pub(crate) struct Place<'a> {
+    pub(crate) registry: &'a Text,
     /// The root, without its first slash.
-    pub(in super::super) namespace: &'a Text,
+    pub(crate) namespace: &'a Text,
     /// The name of the service's node, as it is in the tree.
-    pub(in super::super) node: &'a str,
+    pub(crate) node: &'a str,
 }
 
 /// What entries amount to.
 #[derive(Debug, Default, PartialEq)]
-pub(in super::super) struct Converted {
+pub(crate) struct Converted {
     /// By id.
-    pub(in super::super) services: Vec<Service>,
+    pub(crate) services: Vec<Service>,
     /// When they amount to something else though none of them changes.
-    pub(in super::super) until: Option<SystemTime>,
+    pub(crate) until: Option<SystemTime>,
     /// The instances by the names of their entries, where these outlive what they hold.
-    pub(in super::super) known: Known,
+    pub(crate) known: Known,
     /// Why no instance can be read, though there are some.
-    pub(in super::super) unreadable: Option<Text>,
+    pub(crate) unreadable: Option<Text>,
 }
 
 /// Instances by the names of their entries.
-pub(in super::super) type Known = BTreeMap<Box<str>, Endpoint>;
+pub(crate) type Known = BTreeMap<Box<str>, Endpoint>;
 
 /// The texts of one node's entries, which repeat most of them; each is kept once.
 #[derive(Debug, Default)]
@@ -61,7 +61,7 @@ impl Texts {
 }
 
 impl Place<'_> {
-    pub(in super::super) fn id(&self, group: &str, name: &str) -> ServiceId {
+    pub(crate) fn id(&self, group: &str, name: &str) -> ServiceId {
         ServiceId::new(self.registry.clone(), self.namespace.clone(), group, name)
     }
 }
