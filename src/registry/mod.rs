@@ -1,4 +1,4 @@
-//! Registries: each keeps a connection and tells what it hears as [`Update`]s of the neutral model.
+//! Registries: each keeps a connection and sends what it receives as [`Update`]s of the neutral model.
 //!
 //! A registry knows nothing of the other registries, of publishing policy, or of what is served. Failures are updates,
 //! too; they never remove anything. `app` starts each with [`read`]: a task of its own with a channel of its own, so

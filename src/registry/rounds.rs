@@ -55,7 +55,7 @@ pub(super) trait Rounds {
     /// Reads what is to be read, and sends it. A failure is sent, too, and makes a round that is not good.
     async fn round(&mut self) -> Result<Round, Closed>;
 
-    /// Waits for the next round, as a rule for `pause`. A registry that hears of changes may return earlier.
+    /// Waits for the next round, as a rule for `pause`. A registry that gets reports of changes may return earlier.
     async fn rest(&mut self, pause: Duration) -> Result<(), Closed> {
         sleep(pause).await;
         Ok(())

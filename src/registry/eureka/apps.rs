@@ -93,7 +93,7 @@ impl Apps {
         written(&counts)
     }
 
-    /// The same of the last whole list, with all that could not be told apart or read.
+    /// The same of the last whole list, with the instances that share an id or cannot be read.
     pub(super) fn hash_as_listed(&self) -> String {
         written(&self.listed)
     }
@@ -162,17 +162,17 @@ impl App {
     fn add(&mut self, mut entry: Entry) {
         match self.entries.entry(entry.id.clone()) {
             btree_map::Entry::Vacant(free) => drop(free.insert(entry)),
-            btree_map::Entry::Occupied(mut taken) => {
-                let detail = "two instances have this id; the one that changed last is taken";
+            btree_map::Entry::Occupied(mut known) => {
+                let detail = "two instances have this id; the one that changed last counts";
                 let note = Note::new(Reason::Duplicate, entry.id.clone(), detail);
                 let order = |e: &Entry| (e.changed, e.endpoint.clone());
-                if order(&entry) < order(taken.get()) {
-                    std::mem::swap(&mut entry, taken.get_mut());
+                if order(&entry) < order(known.get()) {
+                    std::mem::swap(&mut entry, known.get_mut());
                 }
                 if !entry.notes.contains(&note) {
                     entry.notes.push(note);
                 }
-                taken.insert(entry);
+                known.insert(entry);
             }
         }
     }

@@ -133,7 +133,7 @@ pub(super) fn entry(raw: &RawValue, rules: &Rules) -> Result<Entry, (Status, Not
     })
 }
 
-/// What the server tells instances of an application apart by (`InstanceInfo.getId`): `instanceId`; else, on AWS, the id
+/// The identity of an instance in its application, as the server has it (`InstanceInfo.getId`): `instanceId`; else, on AWS, the id
 /// of the machine; else `hostName`.
 fn id(instance: &Instance<'_>) -> Option<Text> {
     let machine = instance.data_center_info.pointer("/metadata/instance-id").and_then(Value::as_str);
@@ -204,7 +204,7 @@ fn ports(
         }
         None => false,
     };
-    // As Eureka's own clients have it, where it is not said: the one is on, the other off.
+    // The defaults of Eureka's own clients: the one is on, the other off.
     let plain = add(open(&instance.port, "port", true), spoken);
     let secure = add(open(&instance.secure_port, "securePort", false), Some(safely));
     match grpc_port(labels) {

@@ -36,7 +36,7 @@ pub(super) enum Error {
         "the answer of {url} contradicts itself: it says that it has {expected:?} (instances by status), and has {found:?}. The last list stays"
     )]
     Contradiction { url: String, expected: String, found: String },
-    #[error("{limit}; the list of {url} is not taken")]
+    #[error("{limit}; the list of {url} is refused")]
     Exceeded { url: String, limit: Exceeded },
     #[error("none of the {count} servers gave a list: {tried}")]
     EveryServer { count: usize, tried: String, retry_after: Option<Duration> },

@@ -1,7 +1,7 @@
 //! Eureka, by Spring Cloud or Netflix, read over HTTP. `registry::spawn` runs it.
 //!
 //! A round asks one server once: for what has changed, or for everything. One that fails is followed by the next; those of
-//! the own zone go first. The registry is one scope: it is told whole or not at all. Nothing but GETs is sent.
+//! the own zone go first. The registry is one scope: it is sent whole or not at all. Nothing but GETs is sent.
 //!
 //! **Whom to believe.** A server's answer is made anew every 30 s (stock), and lists instances until their lease is over or,
 //! in self-preservation, for as long as too many are silent: that judgement is the server's, and is followed. What it no

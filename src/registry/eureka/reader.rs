@@ -1,9 +1,9 @@
-//! One reading after the other: whom to ask, for what, and what of the answer is told.
+//! One reading after the other: which server is asked, for what, and what of the answer is sent.
 //!
 //! State: a [`Session`] with one server, from its first whole list on. While it lasts, changes are asked for, and the whole
 //! list only when they do not fit, after a pause in which some may have been missed, and every `full_period` (their hash
 //! does not see everything). A server that fails ends it: the whole list of the next one begins another, because changes of
-//! one server say nothing about the state of another. What is served changes in none of this; only a good state is told.
+//! one server say nothing about the state of another. What is served changes in none of this; only a good state is sent.
 
 use super::{
     apps::{Apps, Source},
@@ -39,7 +39,7 @@ struct Session {
     delta: Option<u64>,
     /// It counts its instances as we do, so its hash says whether changes fit.
     counts: bool,
-    /// When it last would not tell changes.
+    /// When it last refused to give changes.
     refused: Option<Instant>,
     begun: Instant,
     read_at: Instant,
@@ -201,7 +201,7 @@ impl Reader {
     async fn report(&self, read: Read, before: &Apps) -> Result<(), Closed> {
         let Some(session) = &self.session else { return Ok(()) };
         if read == Read::Delta {
-            // Each of its instances was said to be gone. What only a list lacks is for the catalog to judge.
+            // The server reported each of its instances as deleted. What only a list lacks is for the catalog to judge.
             for id in before.gone(&session.apps) {
                 self.outbox.send(Update::Removed(scope(), id.clone())).await?;
             }
@@ -215,8 +215,8 @@ impl Session {
     /// Whether changes are enough.
     fn may_follow(&self, config: &Config) -> bool {
         let within = |since: Instant, time: Duration| since.elapsed() < time;
-        let told = self.counts && self.refused.is_none_or(|at| !within(at, config.full_period));
-        config.delta && told && within(self.read_at, MISSED) && within(self.list_at, config.full_period)
+        let offers = self.counts && self.refused.is_none_or(|at| !within(at, config.full_period));
+        config.delta && offers && within(self.read_at, MISSED) && within(self.list_at, config.full_period)
     }
 
     /// Applies what has changed; `None` if the outcome is not what the server has.

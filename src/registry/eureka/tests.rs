@@ -184,7 +184,7 @@ fn an_instance_is_known_as_its_server_knows_it() {
         (services[0].endpoints.len(), notes)
     };
     assert_eq!(found(json!([machine("i-1", "10.1.3.1"), machine("i-2", "10.1.3.2")])), (2, vec![]));
-    let twice = "two instances have this id; the one that changed last is taken";
+    let twice = "two instances have this id; the one that changed last counts";
     assert_eq!(
         found(json!([machine("i-1", "10.1.3.1"), machine("i-1", "10.1.3.2")])),
         (1, vec![format!("i-1 {twice}")])

@@ -43,7 +43,7 @@ pub(super) enum Error {
     Catalogue(#[from] Problems),
 }
 
-/// What tells one state of a file from another without reading it.
+/// Distinguishes one state of a file from another without reading it: device, inode, length, times of change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stamp(u64, u64, u64, i64, i64, i64, i64);
 

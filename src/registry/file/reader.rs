@@ -2,7 +2,7 @@
 //!
 //! Files are looked at on threads of their own (`workers`), several at the same time, and what they give is sent in order of
 //! their names. A file that does not answer fails after [`HANGS`]; its neighbours are read meanwhile, it keeps its thread,
-//! and is taken in when it answers after all.
+//! and its services are sent when it answers after all.
 
 use super::{
     files::Files,

@@ -70,7 +70,7 @@ impl Error {
         }
     }
 
-    /// What a server said with this status, in short.
+    /// The short text of a server's answer with this status.
     pub(in crate::registry) fn said_with(&self, code: u16) -> Option<&str> {
         match self {
             Error::Status { status, message, .. } if status.as_u16() == code => Some(message),

@@ -1,4 +1,4 @@
-//! Who is trusted, and who we are. Files are read with the configuration, so that a wrong one is told at the start, with
+//! Who is trusted, and who we are. Files are read with the configuration, so that a wrong one is reported at the start, with
 //! its key and its path; what is held here has been tried by TLS itself.
 
 use crate::{

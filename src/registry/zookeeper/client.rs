@@ -109,7 +109,7 @@ impl Client {
         Error::Lost { servers: self.servers.clone() }
     }
 
-    /// Lets the server catch up with its leader, lest a list be older than one that another server gave before.
+    /// Makes the server catch up with its leader, so that no list is older than one that another server gave before.
     pub(super) async fn sync(&self, path: &str) -> Result<(), Error> {
         self.ask(path, self.session.sync(path)).await
     }
@@ -233,7 +233,7 @@ impl Client {
         answer
     }
 
-    /// Counts the bytes of names and data: the library does not tell those on the wire, which are little more.
+    /// Counts the bytes of names and data: the library does not report those on the wire, which are little more.
     fn count(&self, path: &str, answer: Answer) -> Answer {
         if let Ok(Some(found)) = &answer {
             let names: usize = found.children.iter().map(|name| name.len() + 4).sum();

@@ -32,10 +32,10 @@ pub struct Config {
     pub mode: Mode,
     /// When polling: from one list to the next. When watching: until what could not be read is tried again.
     pub period: Duration,
-    /// When watching: after how long everything is read again nevertheless. A server tells nothing of nodes that the user
+    /// When watching: after how long everything is read again nevertheless. A server reports nothing of nodes that the user
     /// must not read, though it lists them.
     pub resync: Duration,
-    /// After how long without a sign of life a session ends; the server may settle for another time.
+    /// After how long without a sign of life a session ends; the server may choose another time.
     pub session_timeout: Duration,
     /// Requests in flight.
     pub concurrency: usize,
@@ -50,7 +50,7 @@ pub struct Config {
 /// How changes are noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// The server tells them.
+    /// The server reports them.
     Watch,
     /// By reading everything again and again.
     Poll,
@@ -212,7 +212,7 @@ fn read_layout(section: &mut Section<'_>) -> Option<(Layout, Option<Vec<Text>>)>
     }
     match found.len() {
         1 => found.pop(),
-        0 => section.value().problem("not said what is read; add `dubbo:` or `spring:`"),
+        0 => section.value().problem("nothing says what is read; add `dubbo:` or `spring:`"),
         _ => section.value().problem("dubbo and spring at once; make a registry of each"),
     }
 }

@@ -10,7 +10,7 @@ pub(super) enum Error {
         "cannot get a session from {servers}: {cause}; is it running, and is the address that of its clients' port?"
     )]
     Connect { servers: String, cause: zookeeper_client::Error },
-    /// The library tells no cause where a server cannot be reached: this is what the first one says when it is tried.
+    /// The library gives no cause where a server cannot be reached: this is the answer of the first server to a connection.
     #[error("cannot reach {server}")]
     Unreachable {
         server: String,

@@ -6,7 +6,7 @@
 //! Nothing is ever written, and a session is never joined again once its connection is lost (`client`, and why in
 //! `docs/adr/0007-zookeeper-is-read-again-after-every-loss.md`).
 //!
-//! Without the feature `zookeeper` its section is still read, and told what the build lacks.
+//! Without the feature `zookeeper` its section is still read, and the error says what the build lacks.
 
 #[cfg(feature = "zookeeper")]
 mod client;

@@ -1,7 +1,7 @@
-//! Reads session after session: what is to be read, and what of it is told.
+//! Reads session after session: what is to be read, and what of it is sent.
 //!
-//! Within a session every root is read whole and told as a list. Then, when watching, only what the watches touch is read
-//! and told by itself; when polling, everything is read again. A root or node that cannot be read keeps what was last
+//! Within a session every root is read whole and sent as a list. Then, when watching, only what the watches touch is read
+//! and sent by itself; when polling, everything is read again. A root or node that cannot be read keeps what was last
 //! known of it, and is tried again each period. The trees outlive sessions: after a reconnection equal services are the
 //! same pointers.
 
@@ -54,7 +54,7 @@ struct Looks {
     /// The list of its nodes.
     root: bool,
     nodes: BTreeSet<String>,
-    /// All of it, to be told as a list.
+    /// All of it, to be sent as a list.
     whole: bool,
 }
 
@@ -210,7 +210,7 @@ impl Reader {
         Some(Instant::now() + until.duration_since(SystemTime::now()).unwrap_or_default())
     }
 
-    /// What could not be read is to be read again. What can is as it was told, and is told once more, so that whatever is
+    /// What could not be read is to be read again. What can is as it was sent, and is sent once more, so that whatever is
     /// absent from one list is absent from the next, too: the catalog may want two.
     async fn try_again(&self, looks: &mut [Looks]) -> Result<(), Closed> {
         for (tree, looks) in self.trees.iter().zip(looks) {
@@ -233,7 +233,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads what is to be read of one root, and tells what is new.
+    /// Reads what is to be read of one root, and sends what is new.
     async fn look(
         &mut self,
         client: &Client,
@@ -277,7 +277,7 @@ impl Reader {
             for name in gone {
                 watches.disarm(&layout.folder(&root, &name));
                 let removed = tree.forget(&name);
-                // A list tells it by not having it.
+                // A list shows it by not having it.
                 if !looks.whole {
                     changes.extend(removed);
                 }
@@ -289,21 +289,21 @@ impl Reader {
         let read = self.config.limits.in_time(reading).await.map_err(exceeded).flatten().map_err(End::Lost)?;
         let now = SystemTime::now();
         for (name, entries) in read {
-            changes.extend(tree.hear(&name, entries, now));
+            changes.extend(tree.update(&name, entries, now));
         }
-        Ok(self.tell(index, changes, looks.whole).await?)
+        Ok(self.report(index, changes, looks.whole).await?)
     }
 
-    /// Tells changes one by one, or as a list where only a list can tell them.
-    async fn tell(&self, index: usize, changes: Vec<Change>, whole: bool) -> Result<(), Closed> {
+    /// Sends changes one by one, or as a list where only a list can show them.
+    async fn report(&self, index: usize, changes: Vec<Change>, whole: bool) -> Result<(), Closed> {
         let tree = &self.trees[index];
         let listed = whole || changes.contains(&Change::Readable);
         for change in changes {
-            // A list does not tell that a service has no instance left; it would seem to be absent only.
+            // A list does not show that a service has no instance left; it would seem to be absent only.
             if listed && !matches!(change, Change::Removed(_)) {
                 continue;
             }
-            if let Some(update) = tree.update(change) {
+            if let Some(update) = tree.message(change) {
                 self.outbox.send(update).await?;
             }
         }

@@ -17,7 +17,7 @@ fn an_instance_that_cannot_be_read_is_as_it_was_last() {
     let mut tree = Tree::new("zk".into(), Layout::Spring, "/services".into());
     let mut read = |data: &[(&str, &str)]| {
         let entries = data.iter().map(|(name, data)| Entry { name: (*name).into(), data: (*data).into() }).collect();
-        tree.hear("orders", Ok(Some(entries)), SystemTime::UNIX_EPOCH);
+        tree.update("orders", Ok(Some(entries)), SystemTime::UNIX_EPOCH);
         let Update::Listed { services, unreadable, .. } = tree.list() else { panic!() };
         let places = |endpoints: &[Endpoint]| endpoints.iter().map(|e| e.address.to_string()).collect::<Vec<_>>();
         let endpoints = services.first().map(|service| places(&service.endpoints)).unwrap_or_default();
@@ -38,9 +38,9 @@ fn an_instance_that_cannot_be_read_is_as_it_was_last() {
 fn only_what_differs_is_a_change() {
     let (now, first, second) = (SystemTime::UNIX_EPOCH, "dubbo://192.0.2.1:1/a.B", "dubbo://192.0.2.2:1/a.B?group=g");
     let mut tree = Tree::new("zk".into(), Layout::Dubbo, "/dubbo".into());
-    let hear =
-        |tree: &mut Tree, urls: &[&str]| tree.hear("a.B", Ok(Some(urls.iter().map(|url| entry(url)).collect())), now);
-    let told = |changes: Vec<Change>| -> Vec<String> {
+    let update =
+        |tree: &mut Tree, urls: &[&str]| tree.update("a.B", Ok(Some(urls.iter().map(|url| entry(url)).collect())), now);
+    let shown = |changes: Vec<Change>| -> Vec<String> {
         let text = |change| match change {
             Change::Applied(service) => format!("+{}", service.id),
             Change::Removed(id) => format!("-{id}"),
@@ -48,23 +48,23 @@ fn only_what_differs_is_a_change() {
         };
         changes.into_iter().map(text).collect()
     };
-    assert_eq!(told(hear(&mut tree, &[first, second])), ["+zk/dubbo/a.B", "+zk/dubbo/g/a.B"]);
+    assert_eq!(shown(update(&mut tree, &[first, second])), ["+zk/dubbo/a.B", "+zk/dubbo/g/a.B"]);
     let Update::Listed { services: before, .. } = tree.list() else { panic!() };
-    assert_eq!(told(hear(&mut tree, &[second, first])), [""; 0]);
-    assert_eq!(told(hear(&mut tree, &[first])), ["-zk/dubbo/g/a.B"]);
-    assert_eq!(told(hear(&mut tree, &[first, second])), ["+zk/dubbo/g/a.B"]);
+    assert_eq!(shown(update(&mut tree, &[second, first])), [""; 0]);
+    assert_eq!(shown(update(&mut tree, &[first])), ["-zk/dubbo/g/a.B"]);
+    assert_eq!(shown(update(&mut tree, &[first, second])), ["+zk/dubbo/g/a.B"]);
     let Update::Listed { services: after, .. } = tree.list() else { panic!() };
     assert_eq!(before, after);
     assert!(std::sync::Arc::ptr_eq(&before[0], &after[0]));
     // What cannot be read keeps its services, and says so once.
-    let denied = |tree: &mut Tree| tree.hear("a.B", Err(Error::Denied { path: "/dubbo/a.B".into() }), now);
-    assert_eq!(told(denied(&mut tree)), ["?"]);
-    assert_eq!(told(denied(&mut tree)), [""; 0]);
+    let denied = |tree: &mut Tree| tree.update("a.B", Err(Error::Denied { path: "/dubbo/a.B".into() }), now);
+    assert_eq!(shown(denied(&mut tree)), ["?"]);
+    assert_eq!(shown(denied(&mut tree)), [""; 0]);
     let Update::Listed { services, unreadable, .. } = tree.list() else { panic!() };
     assert_eq!((services.len(), unreadable.len()), (0, 2));
-    assert_eq!(told(hear(&mut tree, &[first, second])), ["?"]);
-    assert_eq!(told(tree.hear("a.B", Ok(None), now)), ["-zk/dubbo/a.B", "-zk/dubbo/g/a.B"]);
-    assert_eq!(told(tree.hear("a.C", Err(Error::Denied { path: "/dubbo/a.C".into() }), now)), ["?"]);
+    assert_eq!(shown(update(&mut tree, &[first, second])), ["?"]);
+    assert_eq!(shown(tree.update("a.B", Ok(None), now)), ["-zk/dubbo/a.B", "-zk/dubbo/g/a.B"]);
+    assert_eq!(shown(tree.update("a.C", Err(Error::Denied { path: "/dubbo/a.C".into() }), now)), ["?"]);
     let Update::Listed { services, unreadable, .. } = tree.list() else { panic!() };
     assert_eq!((services.len(), unreadable[0].0.to_string()), (0, "zk/dubbo/a.C".into()));
 }

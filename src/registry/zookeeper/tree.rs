@@ -104,7 +104,12 @@ impl Tree {
     }
 
     /// What was read of a node: its entries in any order, or that it is not there.
-    pub(super) fn hear(&mut self, name: &str, read: Result<Option<Vec<Entry>>, Error>, now: SystemTime) -> Vec<Change> {
+    pub(super) fn update(
+        &mut self,
+        name: &str,
+        read: Result<Option<Vec<Entry>>, Error>,
+        now: SystemTime,
+    ) -> Vec<Change> {
         let mut entries = match read {
             Ok(Some(entries)) => entries,
             Ok(None) => return self.forget(name),
@@ -163,8 +168,8 @@ impl Tree {
         Update::Listed { scope: self.scope(), services, unreadable }
     }
 
-    /// What is told of a change.
-    pub(super) fn update(&self, change: Change) -> Option<Update> {
+    /// The update that reports a change; `None` if only a list can.
+    pub(super) fn message(&self, change: Change) -> Option<Update> {
         match change {
             Change::Applied(service) => Some(Update::Applied(self.scope(), service)),
             Change::Removed(id) => Some(Update::Removed(self.scope(), id)),

@@ -1,9 +1,9 @@
-//! Which nodes have changed: a stream of places to look at again. What has changed there is read, never taken from the
+//! Which nodes have changed: a stream of places to look at again. What has changed there is read, never derived from the
 //! event, so that all ways of noticing lead to the same result.
 //!
 //! Servers of 3.6 and later have one watch for a whole tree. Older ones have watches that fire once: one for the root's
 //! children, one for each node's, and where data matters one for each entry; whoever reads such a node arms its watch
-//! again. A path is armed at most once, because the server tells a change to each watch.
+//! again. A path is armed at most once, because the server reports a change to each watch.
 
 use super::{
     client::{OneshotWatcher, PersistentWatcher},
@@ -37,7 +37,7 @@ pub(super) struct Watches {
     waiting: FuturesUnordered<BoxFuture<'static, Result<String, Aborted>>>,
 }
 
-/// The paths at which a watch waits that fires once, and how each is taken back.
+/// The paths at which a watch waits that fires once, and how each is cancelled.
 #[derive(Debug, Default)]
 pub(super) struct Armed(HashMap<String, AbortHandle>);
 
@@ -74,7 +74,7 @@ impl Watches {
     pub(super) fn add_tree(&mut self, watcher: PersistentWatcher) {
         let events = stream::unfold(watcher, |mut watcher| async {
             let event = watcher.changed().await;
-            // The end of the session is told by the session itself; asked again after it the library would panic.
+            // The session itself reports its end; asked again after it the library would panic.
             (event.event_type != EventType::Session).then_some((event.path, watcher))
         });
         self.trees.push(events.boxed());
@@ -112,7 +112,7 @@ impl Watches {
             let path = tokio::select! {
                 Some(path) = self.trees.next() => path,
                 Some(fired) = self.waiting.next() => {
-                    // One that was taken back says nothing, and the others are waited for again.
+                    // A cancelled one gives no path; the others are waited for again.
                     let Ok(path) = fired else { continue };
                     self.armed.0.remove(&path);
                     path

@@ -1,5 +1,5 @@
 //! Curator's service discovery, which Spring Cloud uses: `<service>/<instance>` with JSON in it. Dubbo 3 writes instances
-//! of applications into the same folder by default; they are told apart by their payload and are not read here.
+//! of applications into the same folder by default; they are known by their payload and are not read here.
 
 use super::entry::{Converted, Entry, Known, Place, Texts, invalid, service, unreadable};
 use crate::{

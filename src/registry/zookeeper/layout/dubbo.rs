@@ -1,5 +1,5 @@
-//! Dubbo's interface level: the URLs below `<interface>/providers`. One interface node holds several services, told apart
-//! by group and version.
+//! Dubbo's interface level: the URLs below `<interface>/providers`. One interface node holds several services, which differ
+//! in group and version.
 //!
 //! **Weights.** Dubbo's default is 100. A provider that names a `warmup` starts with a tenth of its weight and has the
 //! whole when so many milliseconds have passed since its `timestamp`, in ten steps: each start costs ten small updates,
@@ -117,7 +117,7 @@ impl Parts {
     }
 }
 
-/// SOFARPC tells services of one interface apart by `uniqueId`, where Dubbo has a group.
+/// SOFARPC has a `uniqueId` where Dubbo has a group.
 fn identity(url: &Url, interface: &str) -> Identity {
     let group = url.get("group").or_else(|| url.get("uniqueId")).unwrap_or_default();
     Identity::new(interface, group, url.get("version").unwrap_or_default())
