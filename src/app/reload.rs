@@ -10,7 +10,7 @@ use super::{
     follow::Follow,
     plan::{Change, Plan, plan},
     readers::Readers,
-    status::{Cause, Status, Tried},
+    status::{Cause, Request, Status, Tried},
 };
 use crate::{
     admin::{Attempt, Reload},
@@ -21,7 +21,7 @@ use crate::{
 };
 use tokio::{
     signal::unix::Signal,
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     task::spawn_blocking,
 };
 use tokio_util::sync::CancellationToken;
@@ -40,13 +40,6 @@ pub(super) struct Reloader {
     pub(super) status: Status,
     /// The problems that were logged last, as long as they last.
     pub(super) reported: Option<String>,
-}
-
-/// A request to read the configuration again, and where the answer goes.
-#[derive(Debug)]
-pub(super) struct Request {
-    pub(super) how: Reload,
-    pub(super) answer: oneshot::Sender<Attempt>,
 }
 
 /// The registries that keep manifests.

@@ -1,6 +1,6 @@
 //! How the last reload went, and what is in force: for admin and for metrics.
 
-use super::{plan::Plan, reload::Request};
+use super::plan::Plan;
 use crate::{
     admin::{self, Attempt, ConfigStatus, Reload},
     config::hash_text,
@@ -21,6 +21,13 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Requests that may wait. One more is refused: those that wait read what it would.
 const WAITING: usize = 8;
+
+/// A request to read the configuration again, and where the answer goes.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) how: Reload,
+    pub(super) answer: oneshot::Sender<Attempt>,
+}
 
 /// What caused a reading of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
