@@ -3,18 +3,21 @@
 //!     cargo bench --bench istio
 
 mod services;
+mod whole;
 
 use bytes::Bytes;
 use divan::{Bencher, black_box, counter::ItemsCount};
 use portolan::{
-    catalog::Catalog,
     model::Protocol,
-    resource::{Kind, KindReadiness, Variant, ViewGeneration},
+    resource::{Family, Kind, Variant, ViewGeneration},
     translate::istio::{Options, translate},
-    views::{Builder, Istio, Metrics},
+    views::{Istio, Metrics},
 };
-use services::{SERVICES, catalog, service};
+use services::{catalog, changed, service};
 use std::sync::Arc;
+use whole::Views;
+
+const SERVICES: u32 = 10_000;
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
@@ -24,13 +27,8 @@ fn main() {
     divan::main();
 }
 
-fn builder() -> Builder<Istio> {
-    Builder::new(Istio::new(Options::default(), Metrics::default()))
-}
-
-fn view(builder: &mut Builder<Istio>, catalog: &Catalog, before: &ViewGeneration) -> ViewGeneration {
-    let changes = builder.update(catalog).expect("it differs");
-    before.next(KindReadiness::of([Kind::ServiceEntry], changes.readiness), changes.resources).expect("it differs")
+fn views() -> Views {
+    Views::new(Family::Istio, Box::new(Istio::new(Options::default(), Metrics::default())))
 }
 
 /// A whole list, as a stream takes it.
@@ -39,14 +37,11 @@ fn list(view: &ViewGeneration) -> Vec<Bytes> {
 }
 
 /// All services, and all with one weight changed.
-fn before_and_after() -> (ViewGeneration, ViewGeneration) {
-    let (before, mut after) = (catalog(Protocol::Http), catalog(Protocol::Http));
-    let changed = service(7, Protocol::Http, 2.0);
-    after.services = before.services.update(changed.host.clone(), Arc::new(changed));
-    let mut builder = builder();
-    let before = view(&mut builder, &before, &ViewGeneration::empty());
-    let after = view(&mut builder, &after, &before);
-    (before, after)
+fn before_and_after() -> (Arc<ViewGeneration>, Arc<ViewGeneration>) {
+    let before = catalog(SERVICES, Protocol::Http);
+    let after = changed(&before, service(7, Protocol::Http, 2.0));
+    let mut views = views();
+    (views.step(&Arc::new(before)), views.step(&Arc::new(after)))
 }
 
 #[divan::bench(sample_count = 20)]
@@ -58,33 +53,29 @@ fn one_service(bencher: Bencher) {
 /// Dubbo's with a virtual address each.
 #[divan::bench(sample_count = 10, args = [Protocol::Http, Protocol::Dubbo])]
 fn all_services_at_first(bencher: Bencher, protocol: Protocol) {
-    let catalog = catalog(protocol);
-    bencher
-        .counter(ItemsCount::new(SERVICES))
-        .with_inputs(builder)
-        .bench_local_values(|mut builder| builder.update(&catalog));
+    let catalog = Arc::new(catalog(SERVICES, protocol));
+    bencher.counter(ItemsCount::new(SERVICES)).with_inputs(views).bench_local_values(|mut views| {
+        views.step(&catalog);
+        views
+    });
 }
 
 /// One weight changes, back and forth.
 #[divan::bench(sample_count = 1000, args = [Protocol::Http, Protocol::Dubbo])]
 fn one_of_all_services_changes(bencher: Bencher, protocol: Protocol) {
-    let (before, mut after) = (catalog(protocol), catalog(protocol));
-    let changed = service(7, protocol, 2.0);
-    after.services = before.services.update(changed.host.clone(), Arc::new(changed));
-    let mut builder = builder();
-    builder.update(&before);
+    let before = Arc::new(catalog(SERVICES, protocol));
+    let after = Arc::new(changed(&before, service(7, protocol, 2.0)));
+    let mut views = views();
+    views.step(&before);
     let mut turns = [after, before].into_iter().cycle();
-    bencher
-        .with_inputs(|| turns.next().expect("a cycle has no end"))
-        .bench_local_refs(|catalog| builder.update(catalog));
+    bencher.with_inputs(|| turns.next().expect("a cycle has no end")).bench_local_refs(|catalog| views.step(catalog));
 }
 
 /// Every block is encoded for the first time.
 #[divan::bench(sample_count = 20)]
 fn first_list(bencher: Bencher) {
-    let catalog = catalog(Protocol::Http);
-    let fresh = || view(&mut builder(), &catalog, &ViewGeneration::empty());
-    bencher.with_inputs(fresh).bench_local_refs(|view| {
+    let catalog = Arc::new(catalog(SERVICES, Protocol::Http));
+    bencher.with_inputs(|| views().step(&catalog)).bench_local_refs(|view| {
         let list = list(view);
         assert!(list.iter().map(Bytes::len).sum::<usize>() > 10 << 20);
         list

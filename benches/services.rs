@@ -3,7 +3,6 @@
 use portolan::{catalog::Catalog, model::*};
 use std::{net::Ipv4Addr, sync::Arc};
 
-pub const SERVICES: u32 = 10_000;
 pub const ENDPOINTS: u32 = 10;
 
 /// The service of that number; the weight is its first endpoint's.
@@ -28,9 +27,9 @@ pub fn service(number: u32, protocol: Protocol, weight: f64) -> PublishedService
     PublishedService { sources: vec![id], ..PublishedService::new(host, ports, endpoints) }
 }
 
-/// A complete catalog of them all.
-pub fn catalog(protocol: Protocol) -> Catalog {
-    let services = (0..SERVICES).map(|number| service(number, protocol, 1.0));
+/// A complete catalog of so many of them.
+pub fn catalog(count: u32, protocol: Protocol) -> Catalog {
+    let services = (0..count).map(|number| service(number, protocol, 1.0));
     Catalog {
         number: 1,
         services: services.map(|s| (s.host.clone(), Arc::new(s))).collect(),
@@ -38,4 +37,10 @@ pub fn catalog(protocol: Protocol) -> Catalog {
         registries: Arc::new([]),
         sync: Readiness::Complete,
     }
+}
+
+/// The same with another service.
+pub fn changed(catalog: &Catalog, service: PublishedService) -> Catalog {
+    let services = catalog.services.update(service.host.clone(), Arc::new(service));
+    Catalog { services, ..catalog.clone() }
 }

@@ -3,15 +3,19 @@
 //!     cargo bench --bench translate
 
 mod services;
+mod whole;
 
 use divan::{Bencher, counter::ItemsCount};
 use portolan::{
     model::Protocol,
+    resource::Family,
     translate::envoy::{Options, translate},
-    views::Builder,
 };
-use services::{SERVICES, catalog, service};
+use services::{catalog, changed, service};
 use std::sync::Arc;
+use whole::Views;
+
+const SERVICES: u32 = 10_000;
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
@@ -27,25 +31,26 @@ fn one_service(bencher: Bencher) {
     bencher.bench(|| translate(divan::black_box(&service), &options));
 }
 
+fn views() -> Views {
+    Views::new(Family::Envoy, Box::new(Options::default()))
+}
+
 #[divan::bench(sample_count = 10)]
 fn all_services_at_first(bencher: Bencher) {
-    let catalog = catalog(Protocol::Http);
-    bencher
-        .counter(ItemsCount::new(SERVICES))
-        .with_inputs(|| Builder::new(Options::default()))
-        .bench_local_values(|mut builder| builder.update(&catalog));
+    let catalog = Arc::new(catalog(SERVICES, Protocol::Http));
+    bencher.counter(ItemsCount::new(SERVICES)).with_inputs(views).bench_local_values(|mut views| {
+        views.step(&catalog);
+        views
+    });
 }
 
 /// One weight changes, back and forth.
 #[divan::bench(sample_count = 1000)]
 fn one_of_all_services_changes(bencher: Bencher) {
-    let (before, mut after) = (catalog(Protocol::Http), catalog(Protocol::Http));
-    let changed = service(7, Protocol::Http, 2.0);
-    after.services = before.services.update(changed.host.clone(), Arc::new(changed));
-    let mut builder = Builder::new(Options::default());
-    builder.update(&before);
+    let before = Arc::new(catalog(SERVICES, Protocol::Http));
+    let after = Arc::new(changed(&before, service(7, Protocol::Http, 2.0)));
+    let mut views = views();
+    views.step(&before);
     let mut turns = [after, before].into_iter().cycle();
-    bencher
-        .with_inputs(|| turns.next().expect("a cycle has no end"))
-        .bench_local_refs(|catalog| builder.update(catalog));
+    bencher.with_inputs(|| turns.next().expect("a cycle has no end")).bench_local_refs(|catalog| views.step(catalog));
 }

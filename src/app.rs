@@ -6,6 +6,7 @@
 //!
 //! The end goes against the direction of the data: first not ready, then the streams end themselves, then the rest.
 
+mod access;
 mod banner;
 mod follow;
 mod parts;
@@ -19,36 +20,32 @@ use crate::{
     admin, catalog,
     config::{self, Files, Loaded, Reading, Sources},
     manifests, registry, resolver,
-    resource::Readiness,
     telemetry::{self, LogLevel},
-    translate::envoy,
     views, xds,
 };
+use access::Everything;
 use follow::Follow;
 use parts::Parts;
 use readers::Readers;
-use reload::{Reloader, manifest_sources};
+use reload::{Changeable, Reloader, manifest_sources};
 use sources::Handles;
 use std::{
     net::SocketAddr,
     sync::{Arc, atomic::AtomicBool, atomic::Ordering},
 };
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 /// A Portolan that has its ports and does not run yet.
 pub struct App {
     writer: catalog::Writer,
-    feeds: Vec<catalog::Feed>,
     catalog: catalog::Handle,
-    envoys: views::Follower<envoy::Options>,
-    istiods: views::Follower<views::Istio>,
-    manifests: manifests::Keeper,
+    views: [views::Task; 2],
+    manifests: manifests::ManifestStore,
     readers: Readers,
+    /// The readings that begin.
+    first: catalog::Configured,
     reloader: Reloader,
     xds: xds::Server,
     admin: admin::Server,
@@ -128,24 +125,19 @@ impl App {
         manifest_metrics.register(&mut metrics);
 
         let (mut writer, catalog) = catalog::Writer::new(config.catalog, catalog_metrics);
-        let registries = config.registries.iter().map(|registry| registry.policy.clone().into()).collect();
-        let desired = catalog::Desired { registries, options: config.catalog };
-        let feeds = writer.configure(desired, false).feeds;
-        let (envoys, envoy) = views::Follower::new(config.envoy.clone(), catalog.clone(), view_metrics.clone());
-        let sources_of_manifests = manifest_sources(config);
         let (manifests, kept) =
-            manifests::Keeper::new(sources_of_manifests, config.istio.create_time, manifest_metrics);
-        let entries = views::Istio::new(config.istio.clone(), view_metrics.clone());
-        let (istiods, istio) = views::Follower::new(entries, catalog.clone(), view_metrics);
-        let istiods = istiods.with_manifests(kept.clone());
-        let views = Views { envoy, istio };
-        let xds = xds::Server::bind(xds_options(&config.xds), Arc::new(views.clone()), xds_metrics.clone())?;
+            manifests::ManifestStore::new(manifest_sources(config), config.istio.create_time, manifest_metrics);
+        let (envoy, istio) = (config.envoy.clone(), config.istio.clone());
+        let options = views::Options { envoy, istio, ..views::Options::default() };
+        let (set, views) = views::Set::new(options, catalog.clone(), kept.clone(), view_metrics);
+        let access = Arc::new(Everything(set.clone()));
+        let xds = xds::Server::bind(xds_options(&config.xds), access, xds_metrics.clone())?;
         let stopping = Arc::new(AtomicBool::new(false));
         let (status, configuration, requests) = status::started(loaded.hash, sources.names(), &mut metrics);
         let handles = Handles {
             catalog: catalog.clone(),
-            views,
-            manifests: kept,
+            views: set.clone(),
+            manifests: kept.clone(),
             clients: xds.clients(),
             xds_metrics,
             configuration,
@@ -154,10 +146,12 @@ impl App {
         let admin =
             admin::Server::bind(config.admin.listen, &config.admin.hosts, Arc::new(handles), Arc::new(metrics)).await?;
         let rest = CancellationToken::new();
-        let readers = Readers::new(registry_metrics, admin.local_addr(), rest.child_token());
+        let mut readers = Readers::new(registry_metrics, admin.local_addr(), rest.child_token());
+        let first = writer.configure(readers.desired(config), false);
         let follow = follow.then(|| Follow::new(files));
-        let reloader = Reloader { sources, loaded, follow, log, hangup, requests, status, reported: None };
-        Ok(App { writer, feeds, catalog, envoys, istiods, manifests, readers, reloader, xds, admin, stopping, rest })
+        let parts = Changeable { catalog: catalog.clone(), views: set, manifests: kept };
+        let reloader = Reloader { sources, loaded, follow, parts, log, hangup, requests, status, reported: None };
+        Ok(App { writer, catalog, views, manifests, readers, first, reloader, xds, admin, stopping, rest })
     }
 
     /// Where clients connect.
@@ -175,27 +169,15 @@ impl App {
     /// # Errors
     /// If a part ends before it is told to.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let App {
-            writer,
-            feeds,
-            catalog,
-            envoys,
-            istiods,
-            manifests,
-            mut readers,
-            reloader,
-            xds,
-            admin,
-            stopping,
-            rest,
-        } = self;
+        let App { writer, catalog, views, manifests, mut readers, first, reloader, xds, admin, stopping, rest } = self;
         let mut parts = Parts::new(rest.clone());
-        readers.start(&reloader.loaded.config, feeds, &manifests);
+        readers.follow(&reloader.loaded.config, first, &reloader.parts.manifests);
         parts.start("catalog", |stop| writer.run(stop));
         parts.start("resolver", |stop| resolver::run(resolver::System::new(), catalog, stop));
         parts.start("manifests", |stop| manifests.run(stop));
-        parts.start("the view of Envoys", |stop| envoys.run(stop));
-        parts.start("the view of Istiods", |stop| istiods.run(stop));
+        for task in views {
+            parts.start(format!("views of {}", task.name()), |stop| task.run(stop));
+        }
         parts.start("admin", |stop| admin.run(stop));
         let closing = shutdown.clone();
         parts.start("configuration", |stop| reloader.run(readers, closing, stop));
@@ -213,27 +195,6 @@ impl App {
         serving.await;
         parts.end().await;
         Ok(())
-    }
-}
-
-/// Everyone sees everything, in the form that it understands.
-#[derive(Clone)]
-struct Views {
-    envoy: views::View,
-    istio: views::View,
-}
-
-impl xds::Views for Views {
-    fn subscribe(&self, client: &xds::Subscriber<'_>) -> Result<xds::Subscription, xds::Refused> {
-        let generations = match client.dialect {
-            xds::Dialect::Envoy => self.envoy.subscribe(),
-            xds::Dialect::Istio => self.istio.subscribe(),
-        };
-        Ok(xds::Subscription { view: client.dialect.name().into(), generations })
-    }
-
-    fn readiness(&self) -> watch::Receiver<Readiness> {
-        self.envoy.readiness()
     }
 }
 

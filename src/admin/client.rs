@@ -18,6 +18,8 @@ pub struct Client {
     pub connected_at: SystemTime,
     /// The node of its first request.
     pub node: Node,
+    /// The key of the view that it sees; empty before its first request.
+    pub view: String,
     /// Its subscriptions, one for each type.
     pub types: Vec<Subscription>,
 }

@@ -7,6 +7,10 @@ use super::{
     answer::{self, Format, Parts, bad_query, joined, json, refusal, safe},
     view::slime::{self, Form, Wanted},
 };
+use crate::{
+    resource::{Family, Readiness, ViewGeneration},
+    views::ViewKey,
+};
 use axum::{
     Router,
     extract::{Query, State, rejection::QueryRejection},
@@ -56,7 +60,8 @@ struct RegistryQuery {
 }
 
 async fn ready(State(sources): State<Arc<dyn Sources>>) -> Response {
-    let reason = slime::unready(&sources.catalog(), sources.stopping());
+    let served = sources.is_ready(Family::Istio);
+    let reason = slime::unready(&sources.catalog(), served, &sources.manifests_pending(), sources.stopping());
     match reason {
         None => StatusCode::OK.into_response(),
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason).into_response(),
@@ -65,7 +70,7 @@ async fn ready(State(sources): State<Arc<dyn Sources>>) -> Response {
 
 async fn xds_cache(State(sources): State<Arc<dyn Sources>>, query: Queried<CacheQuery>) -> Result<Response, Response> {
     let Query(query) = query.map_err(bad_query)?;
-    if slime::unready(&sources.catalog(), sources.stopping()).is_some() {
+    if sources.stopping() || sources.catalog().sync == Readiness::Waiting {
         return Err(refusal(StatusCode::SERVICE_UNAVAILABLE, "not ready; /meshregistry/ready says why"));
     }
     let layout = match query.layout.as_deref() {
@@ -80,6 +85,7 @@ async fn xds_cache(State(sources): State<Arc<dyn Sources>>, query: Queried<Cache
         Some(other) => return Err(bad(&format!("no format {other:?}; there are json and yaml"))),
     };
     let form = if query.k8s_rsc.is_some() { Form::Kubernetes } else { Form::Cached };
+    let view = entries(&*sources).await?;
     let wanted = Wanted { namespace: query.ns, name: query.name, of_type: query.res, other_than: query.ver };
     let format = match (layout, yaml) {
         (_, true) => Format::Yaml,
@@ -87,7 +93,7 @@ async fn xds_cache(State(sources): State<Arc<dyn Sources>>, query: Queried<Cache
         (_, false) => Format::Json,
     };
     Ok(answer::whole(format, move || {
-        let entries = slime::cached(sources.entries(), wanted, form);
+        let entries = slime::cached(view, wanted, form);
         if yaml { as_yaml(layout, entries) } else { as_json(layout, entries) }
     })
     .await)
@@ -138,10 +144,11 @@ async fn registry(
     query: Queried<RegistryQuery>,
 ) -> Result<Response, Response> {
     let Query(query) = query.map_err(bad_query)?;
-    Ok(match query.registries {
-        true => answer::one(&slime::registries(&sources.catalog(), kind)),
-        false => object(move || slime::entries_of(&sources.catalog(), &sources.entries(), kind)).await,
-    })
+    if query.registries {
+        return Ok(answer::one(&slime::registries(&sources.catalog(), kind)));
+    }
+    let view = entries(&*sources).await?;
+    Ok(object(move || slime::entries_of(&sources.catalog(), &view, kind)).await)
 }
 
 async fn zookeeper(
@@ -150,21 +157,22 @@ async fn zookeeper(
 ) -> Result<Response, Response> {
     let Query(query) = query.map_err(bad_query)?;
     let interface = query.interface_name;
-    Ok(match query.registry_services {
-        true => {
-            answer::array(move || {
-                slime::instances(&sources.catalog(), interface.as_deref()).map(|instance| json(&instance))
-            })
-            .await
-        }
-        false => {
-            answer::whole(Format::Json, move || {
-                let interfaces = slime::interfaces(&sources.catalog(), &sources.entries(), interface.as_deref());
-                joined(b"{\"cache\":{".to_vec(), b",", interfaces.map(field), b"}}")
-            })
-            .await
-        }
+    if query.registry_services {
+        let instances = move || slime::instances(&sources.catalog(), interface.as_deref());
+        return Ok(answer::array(move || instances().map(|instance| json(&instance))).await);
+    }
+    let view = entries(&*sources).await?;
+    Ok(answer::whole(Format::Json, move || {
+        let interfaces = slime::interfaces(&sources.catalog(), &view, interface.as_deref());
+        joined(b"{\"cache\":{".to_vec(), b",", interfaces.map(field), b"}}")
     })
+    .await)
+}
+
+/// What Istiods see.
+async fn entries(sources: &dyn Sources) -> Result<Arc<ViewGeneration>, Response> {
+    let loaded = sources.view(&ViewKey::whole(Family::Istio)).await;
+    loaded.map(|loaded| loaded.generation).ok_or_else(|| refusal(StatusCode::SERVICE_UNAVAILABLE, "stopping"))
 }
 
 /// An object of many fields.

@@ -21,23 +21,31 @@ mod time;
 mod view;
 
 pub use client::{Acknowledged, Client, Node, Refused, Sent, Subscription};
-pub use reload::{Attempt, Change, ConfigStatus, Configuration, Problem, Reload};
+pub use reload::{Attempt, Change, ConfigStatus, Configuration, HeldChange, Problem, Reload};
 pub use server::{Server, ServerError};
 
-use crate::{catalog::Catalog, resource::ViewGeneration};
+use crate::{
+    catalog::Catalog,
+    resource::{Family, Kind, Name},
+    views::{Loaded, ViewKey, ViewStatus},
+};
+use futures_util::future::BoxFuture;
 use serde::Serialize;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// Where admin reads. `app` implements it over the handles of the other parts.
 pub trait Sources: Send + Sync + 'static {
     /// Everything known and published now.
     fn catalog(&self) -> Arc<Catalog>;
 
-    /// What Envoys see.
-    fn view(&self) -> Arc<ViewGeneration>;
+    /// What a view has now; one that has everything is made for that. `None`: there is no such view.
+    fn view<'a>(&'a self, key: &'a ViewKey) -> BoxFuture<'a, Option<Loaded>>;
 
-    /// What Istiods see.
-    fn entries(&self) -> Arc<ViewGeneration>;
+    /// The views that are kept now, by key.
+    fn views(&self) -> Vec<ViewStatus>;
+
+    /// Whether new clients of that family are answered.
+    fn is_ready(&self, family: Family) -> bool;
 
     /// How many lists of entries were sent to Istiods.
     fn lists_sent(&self) -> u64;
@@ -45,11 +53,13 @@ pub trait Sources: Send + Sync + 'static {
     /// The open streams, in order of their opening.
     fn clients(&self) -> Vec<Client>;
 
-    /// What is published and still not sent, because clients would refuse it.
-    fn rejected(&self) -> Vec<Rejected>;
+    /// How each manifest fares, by registry and name, where services' resources have these names.
+    fn manifests(&self, _of_services: &BTreeSet<(Kind, Name)>) -> Vec<Manifest> {
+        Vec::new()
+    }
 
-    /// How each manifest fares, by registry and name.
-    fn manifests(&self) -> Vec<Manifest> {
+    /// The registries whose manifests were not read completely yet.
+    fn manifests_pending(&self) -> Vec<String> {
         Vec::new()
     }
 

@@ -68,8 +68,24 @@ pub struct Attempt {
     pub hash: Option<String>,
     /// What was changed, or would be.
     pub changes: Vec<Change>,
+    /// What takes effect later, or when it is released, because it takes much away.
+    pub held: Vec<HeldChange>,
     /// Why it was refused.
     pub problems: Vec<Problem>,
+}
+
+/// What is held back of a configuration that is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeldChange {
+    /// The registry that loses endpoints.
+    pub registry: String,
+    /// How many it would lose.
+    pub endpoints: usize,
+    /// Out of so many.
+    pub of: usize,
+    /// When it takes effect all the same.
+    #[serde(serialize_with = "time::required")]
+    pub until: SystemTime,
 }
 
 /// A part of Portolan, and what becomes of it.

@@ -6,12 +6,16 @@ use super::{
     guard::{Guard, guard},
     meshregistry, page, reload,
     view::{
-        registry, resource,
+        ready, registry, resource,
         service::{self, Summary},
-        slime,
+        slime, views,
     },
 };
-use crate::{resource::Kind, telemetry};
+use crate::{
+    resource::{Family, Kind},
+    telemetry,
+    views::{Loaded, ViewKey},
+};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Path, Query, State, rejection::QueryRejection},
@@ -21,7 +25,8 @@ use axum::{
     routing::{get, post},
 };
 use prometheus_client::registry::Registry;
-use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+use serde::Deserialize;
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::SystemTime};
 
 /// The one request that has a body needs none.
 const MAX_BODY_BYTES: usize = 16 << 10;
@@ -53,6 +58,7 @@ pub(super) fn router(sources: Arc<dyn Sources>, metrics: Arc<Registry>, settings
         .route("/api/v1/rejected", get(rejected))
         .route("/api/v1/manifests", get(manifests))
         .route("/api/v1/clients", get(clients))
+        .route("/api/v1/views", get(views_kept))
         .route("/api/v1/resources/{kind}", get(resources))
         .route("/api/v1/digests", get(digests))
         .merge(meshregistry::router(sources.clone()))
@@ -63,11 +69,33 @@ pub(super) fn router(sources: Arc<dyn Sources>, metrics: Arc<Registry>, settings
         .with_state(Shared { sources, metrics })
 }
 
-async fn ready(State(shared): State<Shared>) -> Response {
-    let Shared { sources, .. } = shared;
-    let ready = registry::ready(&sources.catalog(), sources.view().readiness_of(Kind::Cluster), sources.stopping());
+/// For whom readiness is asked.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadyQuery {
+    #[serde(rename = "for")]
+    client: Option<String>,
+}
+
+async fn ready(
+    State(shared): State<Shared>,
+    query: Result<Query<ReadyQuery>, QueryRejection>,
+) -> Result<Response, Response> {
+    let Query(query) = query.map_err(bad_query)?;
+    let name = query.client.as_deref().unwrap_or(Family::Envoy.name());
+    let Some(family) = Family::ALL.into_iter().find(|family| family.name() == name) else {
+        return Err(refusal(StatusCode::BAD_REQUEST, &format!("no clients {name:?}; there are envoy and istio")));
+    };
+    let sources = &shared.sources;
+    let facts = ready::Facts {
+        catalog: &sources.catalog(),
+        served: Family::ALL.map(|family| sources.is_ready(family)),
+        manifests: &sources.manifests_pending(),
+        stopping: sources.stopping(),
+    };
+    let ready = ready::ready(facts, family);
     let status = if ready.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, answer::one(&ready)).into_response()
+    Ok((status, answer::one(&ready)).into_response())
 }
 
 async fn metrics_text(State(shared): State<Shared>) -> Response {
@@ -95,7 +123,8 @@ async fn services(
 }
 
 async fn one_service(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
-    match service::detail(&shared.sources.catalog(), shared.sources.rejected(), &name) {
+    let rejected = views::rejected(&*shared.sources).await;
+    match service::detail(&shared.sources.catalog(), rejected, &name) {
         Some(detail) => answer::one(&detail),
         None => refusal(
             StatusCode::NOT_FOUND,
@@ -105,15 +134,36 @@ async fn one_service(State(shared): State<Shared>, Path(name): Path<String>) -> 
 }
 
 async fn rejected(State(shared): State<Shared>) -> Response {
-    answer::array(move || shared.sources.rejected().into_iter().map(|rejected| json(&rejected))).await
+    let rejected = views::rejected(&*shared.sources).await;
+    answer::array(move || rejected.into_iter().map(|rejected| json(&rejected))).await
 }
 
 async fn manifests(State(shared): State<Shared>) -> Response {
-    answer::array(move || shared.sources.manifests().into_iter().map(|manifest| json(&manifest))).await
+    let sources = shared.sources;
+    // Without manifests there is nothing for which Istiods' view would have to be made.
+    let views = match sources.manifests(&BTreeSet::new()).is_empty() {
+        true => Vec::new(),
+        false => views::whole(&*sources, &[Family::Istio]).await,
+    };
+    let conflicts = views.first().map(|(_, loaded)| loaded.report.conflicts.clone()).unwrap_or_default();
+    answer::array(move || sources.manifests(&conflicts).into_iter().map(|manifest| json(&manifest))).await
 }
 
 async fn clients(State(shared): State<Shared>) -> Response {
     answer::array(move || shared.sources.clients().into_iter().map(|client| json(&client))).await
+}
+
+async fn views_kept(State(shared): State<Shared>) -> Response {
+    answer::one(&views::list(shared.sources.views(), &shared.sources.clients()))
+}
+
+/// The view of that key, made if it is not there.
+async fn view(sources: &dyn Sources, key: &str) -> Result<(ViewKey, Loaded), Response> {
+    let key: ViewKey = key.parse().map_err(|error| refusal(StatusCode::BAD_REQUEST, &format!("{key:?}: {error}")))?;
+    match sources.view(&key).await {
+        Some(loaded) => Ok((key, loaded)),
+        None => Err(refusal(StatusCode::NOT_FOUND, &format!("no view {key}; /api/v1/views lists them"))),
+    }
 }
 
 async fn resources(
@@ -126,16 +176,31 @@ async fn resources(
         return Err(refusal(StatusCode::NOT_FOUND, &format!("no resources {kind:?}; there are {known}")));
     };
     let Query(query) = query.map_err(bad_query)?;
-    let view = if kind.is_istio() { shared.sources.entries() } else { shared.sources.view() };
+    let key = query.view.clone().unwrap_or_else(|| kind.family().name().to_owned());
+    let (key, loaded) = view(&*shared.sources, &key).await?;
+    if key.family != kind.family() {
+        return Err(refusal(
+            StatusCode::BAD_REQUEST,
+            &format!("a view of {} has no {}", key.family.name(), kind.name()),
+        ));
+    }
     Ok(answer::apart(move || {
-        let (head, resources) = resource::page(&view, kind, &query);
+        let (head, resources) = resource::page(&loaded.generation, kind, &query);
         answer::page(&head, "resources", resources.into_iter().map(move |r| resource::item(kind, &r)))
     })
     .await)
 }
 
-async fn digests(State(shared): State<Shared>) -> Response {
-    answer::one(&resource::digests(&shared.sources.view(), &shared.sources.entries()))
+async fn digests(
+    State(shared): State<Shared>,
+    query: Result<Query<resource::DigestQuery>, QueryRejection>,
+) -> Result<Response, Response> {
+    let Query(query) = query.map_err(bad_query)?;
+    let views = match &query.view {
+        Some(key) => vec![view(&*shared.sources, key).await?],
+        None => views::whole(&*shared.sources, &Family::ALL).await,
+    };
+    Ok(answer::one(&resource::digests(&views)))
 }
 
 async fn release(State(shared): State<Shared>, Path(name): Path<String>) -> Response {

@@ -5,9 +5,10 @@ use crate::{
         Address, Cost, Endpoint, Health, Hostname, Labels, Locality, Note, Port, Protocol, PublishedEndpoint,
         PublishedService, Reason, Scope, Service, ServiceId, ServicePort,
     },
-    resource::{Kind, KindReadiness, Readiness},
+    resource::{Kind, KindReadiness, Readiness, Resource, ViewGeneration},
     telemetry,
     translate::{envoy, istio},
+    views::Report,
 };
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -19,7 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 struct Fake {
     catalog: Arc<Catalog>,
-    view: Arc<ViewGeneration>,
+    /// Of Envoys and of Istiods: each has its own.
+    views: [Loaded; 2],
+    ready: [bool; 2],
     released: Mutex<Vec<String>>,
 }
 
@@ -28,12 +31,19 @@ impl Sources for Fake {
         self.catalog.clone()
     }
 
-    fn view(&self) -> Arc<ViewGeneration> {
-        self.view.clone()
+    fn view<'a>(&'a self, key: &'a ViewKey) -> BoxFuture<'a, Option<Loaded>> {
+        let loaded = key.scope.is_none().then(|| self.views[key.family as usize].clone());
+        Box::pin(std::future::ready(loaded))
     }
 
-    fn entries(&self) -> Arc<ViewGeneration> {
-        self.view.clone()
+    fn views(&self) -> Vec<ViewStatus> {
+        let generation = self.views[0].generation.clone();
+        let key = ViewKey::whole(Family::Envoy);
+        vec![ViewStatus { key, readers: 2, idle: Some(Duration::from_millis(1_500)), generation }]
+    }
+
+    fn is_ready(&self, family: Family) -> bool {
+        self.ready[family as usize]
     }
 
     fn lists_sent(&self) -> u64 {
@@ -59,19 +69,16 @@ impl Sources for Fake {
             variant: "delta",
             connected_at: at,
             node: Node { id: "n".into(), cluster: "c".into(), locality: "r/z".into(), agent: "envoy 1.40.0".into() },
+            view: "envoy".into(),
             types: vec![subscription],
         }]
     }
 
-    fn rejected(&self) -> Vec<Rejected> {
-        let text = "the address and port are there twice; the first is sent";
-        vec![Rejected {
-            view: "envoy",
-            host: "orders.example".into(),
-            subject: "10.0.0.1:80".into(),
-            code: "twice",
-            text: text.into(),
-        }]
+    fn manifests_pending(&self) -> Vec<String> {
+        match self.ready[1] {
+            true => Vec::new(),
+            false => vec!["held".into()],
+        }
     }
 
     fn release(&self, registry: &str) -> bool {
@@ -167,13 +174,23 @@ fn catalog(sync: Readiness, registries: Vec<Arc<RegistryStatus>>, services: Vec<
     }
 }
 
-fn view(catalog: &Catalog) -> ViewGeneration {
-    let translated = catalog.services.values().flat_map(|s| envoy::translate(s, &envoy::Options::default()).0);
-    let entries =
-        catalog.services.values().flat_map(|s| istio::translate(s, &istio::Options::default(), &|_| vec![]).0);
-    let readiness = KindReadiness::of(Kind::ENVOY.into_iter().chain([Kind::ServiceEntry]), Readiness::Complete);
-    let resources = translated.chain(entries).map(|(kind, resource)| (kind, resource.name().clone(), Some(resource)));
-    ViewGeneration::empty().next(readiness, resources).unwrap()
+/// What Envoys, and what Istiods have. An address stands twice in what is meant for Envoys.
+fn views(catalog: &Catalog) -> [Loaded; 2] {
+    let services = || catalog.services.values();
+    let clusters = services().flat_map(|s| envoy::translate(s, &envoy::Options::default()).0);
+    let entries = services().flat_map(|s| istio::translate(s, &istio::Options::default(), &|_| vec![]).0);
+    let loaded = |kinds: Vec<Kind>, resources: Vec<(Kind, Resource)>, rejected| {
+        let resources = resources.into_iter().map(|(kind, resource)| (kind, resource.name().clone(), Some(resource)));
+        let generation = ViewGeneration::empty().next(KindReadiness::of(kinds, Readiness::Complete), resources);
+        let report = Report { rejected, ..Report::default() };
+        Loaded { generation: Arc::new(generation.unwrap()), report: Arc::new(report) }
+    };
+    let (host, subject) = (host("orders.example"), "10.0.0.1:80".into());
+    let twice = crate::translate::Rejected { host, subject, why: crate::translate::Why::Twice };
+    [
+        loaded(Kind::ENVOY.to_vec(), clusters.collect(), vec![twice]),
+        loaded(vec![Kind::ServiceEntry], entries.collect(), Vec::new()),
+    ]
 }
 
 /// Admin on a port of its own, over a catalog that never changes.
@@ -191,13 +208,13 @@ impl Drop for Running {
 
 impl Running {
     async fn start(catalog: Catalog) -> Running {
-        let view = view(&catalog);
-        Running::start_with(catalog, view).await
+        let ready = [catalog.sync != Readiness::Waiting, catalog.sync == Readiness::Complete];
+        Running::start_with(catalog, ready).await
     }
 
-    async fn start_with(catalog: Catalog, view: ViewGeneration) -> Running {
-        let (catalog, view) = (Arc::new(catalog), Arc::new(view));
-        let fake = Arc::new(Fake { catalog, view, released: Mutex::default() });
+    async fn start_with(catalog: Catalog, ready: [bool; 2]) -> Running {
+        let (views, catalog) = (views(&catalog), Arc::new(catalog));
+        let fake = Arc::new(Fake { catalog, views, ready, released: Mutex::default() });
         let metrics = Arc::new(telemetry::registry());
         let server = Server::bind("127.0.0.1:0".parse().unwrap(), &["portolan.test".into()], fake.clone(), metrics)
             .await
@@ -261,6 +278,13 @@ async fn readiness_says_for_whom_it_waits() {
             "ready": false,
             "reason": "waiting for the first list of late (refused), half (refused), new",
             "sync": "waiting",
+            "clients": {
+                "envoy": { "ready": false, "pending": ["late (refused)", "half (refused)", "new"] },
+                "istio": {
+                    "ready": false,
+                    "pending": ["late (refused)", "half (refused)", "new", "held's manifests"],
+                },
+            },
             "registries": [
                 { "name": "good", "required": true, "state": "synced", "error": null },
                 { "name": "late", "required": true, "state": "connecting", "error": "refused" },
@@ -276,10 +300,68 @@ async fn readiness_says_for_whom_it_waits() {
 #[tokio::test]
 async fn what_was_listed_is_not_ready_before_it_is_served() {
     for sync in [Readiness::Partial, Readiness::Complete] {
-        let admin = Running::start_with(catalog(sync, Vec::new(), Vec::new()), ViewGeneration::empty()).await;
+        let admin = Running::start_with(catalog(sync, Vec::new(), Vec::new()), [false; 2]).await;
         let (status, body) = admin.get("/ready").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(body.contains("making the first generation"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn readiness_is_another_for_istiods_who_wait_until_all_is_known() {
+    let registries = vec![registry("good", State::Synced), registry("late", State::Connecting)];
+    let admin = Running::start(catalog(Readiness::Partial, registries, Vec::new())).await;
+    for (path, status) in [
+        ("/ready", StatusCode::OK),
+        ("/ready?for=envoy", StatusCode::OK),
+        ("/ready?for=istio", StatusCode::SERVICE_UNAVAILABLE),
+        ("/ready?for=me", StatusCode::BAD_REQUEST),
+        ("/ready?of=istio", StatusCode::BAD_REQUEST),
+    ] {
+        assert_eq!(admin.get(path).await.0, status, "{path}");
+    }
+    let ready = admin.json("/ready").await;
+    assert_eq!(
+        ready["clients"],
+        json!({
+            "envoy": { "ready": true, "pending": [] },
+            "istio": { "ready": false, "pending": ["late (refused)", "held's manifests"] },
+        })
+    );
+    assert_eq!(ready["reason"], "some registry is missing; what the others have is served");
+    let (_, body) = admin.get("/ready?for=istio").await;
+    assert!(body.contains("waiting for the first list of late (refused), held's manifests"), "{body}");
+    let (status, text) = admin.get("/meshregistry/ready").await;
+    assert_eq!((status, &*text), (StatusCode::SERVICE_UNAVAILABLE, "xds not ready source not ready late,held"));
+}
+
+#[tokio::test]
+async fn views_are_shown_by_key_and_each_has_its_own() {
+    let admin = Running::good().await;
+    assert_eq!(
+        admin.json("/api/v1/views").await,
+        json!([{
+            "key": "envoy", "clients": 1, "idle_seconds": 1.5, "generation": 1, "readiness": "complete",
+            "resources": { "clusters": 4, "endpoints": 2, "listeners": 0, "routes": 0 },
+        }])
+    );
+    let total = async |path: &str| admin.json(path).await["total"].clone();
+    assert_eq!(total("/api/v1/resources/clusters?view=envoy").await, 4);
+    assert_eq!(total("/api/v1/resources/serviceentries").await, 2);
+    assert_eq!(total("/api/v1/resources/serviceentries?view=istio&q=orders").await, 1);
+    let keys = |digests: &Value| digests.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let all = admin.json("/api/v1/digests").await;
+    assert_eq!(keys(&all), ["clusters", "endpoints", "listeners", "routes", "serviceentries"]);
+    assert_eq!(all["serviceentries"]["count"], 2);
+    assert_eq!(keys(&admin.json("/api/v1/digests?view=istio").await), ["serviceentries"]);
+    for (path, status, text) in [
+        ("/api/v1/resources/clusters?view=edge", StatusCode::BAD_REQUEST, "envoy/SCOPE"),
+        ("/api/v1/resources/clusters?view=envoy/edge", StatusCode::NOT_FOUND, "no view envoy/edge"),
+        ("/api/v1/resources/clusters?view=istio", StatusCode::BAD_REQUEST, "a view of istio has no clusters"),
+        ("/api/v1/digests?view=envoy/edge", StatusCode::NOT_FOUND, "/api/v1/views lists them"),
+    ] {
+        let (found, body) = admin.get(path).await;
+        assert!(found == status && body.contains(text), "{path}: {found} {body}");
     }
 }
 
@@ -379,6 +461,7 @@ async fn clients_show_what_they_took_and_refused() {
         json!([{
             "stream": 1, "peer": "127.0.0.1:40000", "variant": "delta", "connected_at": at,
             "node": { "id": "n", "cluster": "c", "locality": "r/z", "agent": "envoy 1.40.0" },
+            "view": "envoy",
             "types": [{
                 "type_url": Kind::Cluster.type_url(), "wildcard": true, "names": 0,
                 "sent": { "version": "2", "nonce": "7", "at": at },
@@ -549,7 +632,7 @@ async fn the_pages_of_slime_show_registries_clients_and_readiness() {
     let late = catalog(Readiness::Waiting, vec![registry("late", State::Connecting)], vec![published("a", Vec::new())]);
     let admin = Running::start(late).await;
     let (status, text) = admin.get("/meshregistry/ready").await;
-    assert_eq!((status, &*text), (StatusCode::SERVICE_UNAVAILABLE, "xds not ready source not ready late"));
+    assert_eq!((status, &*text), (StatusCode::SERVICE_UNAVAILABLE, "xds not ready source not ready late,held"));
     assert_eq!(admin.get("/meshregistry/xdsCache").await.0, StatusCode::SERVICE_UNAVAILABLE);
 }
 

@@ -1,41 +1,87 @@
-//! The readings of registries: started and stopped one by one.
+//! The readings of registries: started and stopped one by one, as the catalog asks for them.
 
 use super::parts::Parts;
 use crate::{
-    catalog,
+    catalog::{Configured, Desired, Registry},
     config::Config,
     manifests,
-    registry::{self, Feed},
+    model::Text,
+    registry::{self, Feed, Kind},
 };
-use std::net::SocketAddr;
+use std::{collections::BTreeMap, net::SocketAddr};
 use tokio_util::sync::CancellationToken;
 
-/// The running readings.
+/// The running readings, and what each registry is connected to.
 #[derive(Debug)]
 pub(super) struct Readers {
     parts: Parts,
+    /// What ends the reading of each registry.
+    running: BTreeMap<Text, CancellationToken>,
+    connections: Connections,
     metrics: registry::Metrics,
     /// Where admin listens, which the built-in example serves.
     admin: SocketAddr,
 }
 
+/// A number for each connection that was configured, which is another one whenever a registry is read from elsewhere or in
+/// another way.
+#[derive(Debug, Default)]
+struct Connections {
+    known: BTreeMap<Text, (Kind, u64)>,
+    last: u64,
+}
+
+impl Connections {
+    fn number(&mut self, registry: &Text, kind: &Kind) -> u64 {
+        match self.known.get(registry) {
+            Some((known, number)) if known == kind => *number,
+            _ => {
+                self.last += 1;
+                self.known.insert(registry.clone(), (kind.clone(), self.last));
+                self.last
+            }
+        }
+    }
+}
+
 impl Readers {
     /// None yet. All of them end with `stop`.
     pub(super) fn new(metrics: registry::Metrics, admin: SocketAddr, stop: CancellationToken) -> Self {
-        Readers { parts: Parts::new(stop), metrics, admin }
+        let (running, connections) = Default::default();
+        Readers { parts: Parts::new(stop), running, connections, metrics, admin }
     }
 
-    /// Starts one for each registry of a configuration.
-    pub(super) fn start(&mut self, config: &Config, feeds: Vec<catalog::Feed>, manifests: &manifests::Keeper) {
-        for (registry, feed) in config.registries.iter().zip(feeds) {
+    /// What the catalog is to have by this configuration.
+    pub(super) fn desired(&mut self, config: &Config) -> Desired {
+        self.connections.known.retain(|name, _| config.registries.iter().any(|registry| registry.name == *name));
+        let registries = config.registries.iter().map(|registry| Registry {
+            policy: registry.policy.clone(),
+            connection: self.connections.number(&registry.name, &registry.kind),
+        });
+        Desired { registries: registries.collect(), options: config.catalog }
+    }
+
+    /// Starts and stops what the catalog says; new readings first.
+    pub(super) fn follow(&mut self, config: &Config, configured: Configured, manifests: &manifests::Handle) {
+        let Configured { feeds, outcome } = configured;
+        let ended: Vec<CancellationToken> = outcome.ended.iter().filter_map(|name| self.running.remove(name)).collect();
+        for feed in feeds {
+            let name = feed.reading.registry;
+            let Some(registry) = config.registries.iter().find(|registry| registry.name == name) else { continue };
             let kind = registry.kind.clone().with_admin(self.admin);
             let feed = Feed {
-                registry: registry.name.clone(),
+                registry: name.clone(),
                 updates: feed.updates,
-                manifests: manifests.feed(&registry.name),
+                manifests: manifests.feed(&name),
                 metrics: self.metrics.clone(),
             };
-            self.parts.start(format!("registry {}", registry.name), |stop| registry::read(kind, feed, stop));
+            let part = format!("registry {name}");
+            let stop = self.parts.start(part, |stop| registry::read(kind, feed, stop));
+            self.running.insert(name, stop);
+        }
+        ended.iter().for_each(CancellationToken::cancel);
+        for name in outcome.ended.iter().filter(|name| !self.running.contains_key(*name)) {
+            self.metrics.forget(name);
         }
     }
 

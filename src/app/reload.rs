@@ -14,16 +14,14 @@ use super::{
 };
 use crate::{
     admin::{Attempt, Reload},
+    catalog::{self, Held},
     config::{self, Config, Loaded, Reading, Sources},
     manifests,
     telemetry::LogLevel,
     util::yaml::{Problem, Problems},
+    views,
 };
-use tokio::{
-    signal::unix::Signal,
-    sync::mpsc,
-    task::spawn_blocking,
-};
+use tokio::{signal::unix::Signal, sync::mpsc, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
@@ -34,12 +32,34 @@ pub(super) struct Reloader {
     pub(super) loaded: Loaded,
     /// `None`: files are read again on request only.
     pub(super) follow: Option<Follow>,
+    pub(super) parts: Changeable,
     pub(super) log: Option<LogLevel>,
     pub(super) hangup: Signal,
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) status: Status,
     /// The problems that were logged last, as long as they last.
     pub(super) reported: Option<String>,
+}
+
+/// The parts that a configuration changes, besides the readings of registries.
+pub(super) struct Changeable {
+    pub(super) catalog: catalog::Handle,
+    pub(super) views: views::Set,
+    pub(super) manifests: manifests::Handle,
+}
+
+impl Changeable {
+    /// Makes a configuration the one in force, and gives what is held back of it.
+    async fn apply(&self, config: &Config, readers: &mut Readers, force: bool) -> Vec<Held> {
+        // First, so that new readings find where to send manifests.
+        self.manifests.configure(manifest_sources(config), config.istio.create_time);
+        self.views.configure(config.envoy.clone(), config.istio.clone());
+        // Without a catalog the process is about to end.
+        let Some(configured) = self.catalog.configure(readers.desired(config), force).await else { return Vec::new() };
+        let held = configured.outcome.held.clone();
+        readers.follow(config, configured, &self.manifests);
+        held
+    }
 }
 
 /// The registries that keep manifests.
@@ -74,20 +94,20 @@ impl Reloader {
                 Some(request) = self.requests.recv() => {
                     // Dropped at the end: whoever asked is told so.
                     if open && !shutdown.is_cancelled() {
-                        let attempt = self.reload(Cause::Request, request.how).await;
+                        let attempt = self.reload(Cause::Request, request.how, &mut readers).await;
                         // Whoever asked may have gone.
                         let _ = request.answer.send(attempt);
                     }
                 }
-                Some(()) = self.hangup.recv(), if open => drop(self.reload(Cause::Signal, Reload::default()).await),
-                () = changed(self.follow.as_mut()), if open => drop(self.reload(Cause::File, Reload::default()).await),
+                Some(()) = self.hangup.recv(), if open => drop(self.reload(Cause::Signal, Reload::default(), &mut readers).await),
+                () = changed(self.follow.as_mut()), if open => drop(self.reload(Cause::File, Reload::default(), &mut readers).await),
             }
         }
         readers.end().await;
     }
 
     /// Reads the configuration again, and does what follows from it.
-    async fn reload(&mut self, cause: Cause, how: Reload) -> Attempt {
+    async fn reload(&mut self, cause: Cause, how: Reload, readers: &mut Readers) -> Attempt {
         let sources = self.sources.clone();
         let read = spawn_blocking(move || sources.read()).await;
         let Reading { result, files } = read.expect("reading a configuration does not panic");
@@ -105,13 +125,16 @@ impl Reloader {
             return self.refuse(cause, how, Some(loaded.hash), &plan, problems);
         }
         if how.dry_run {
-            return self.status.tried(cause, Tried::Planned, Some(loaded.hash), &plan, Problems::default());
+            return self.status.tried(cause, Tried::Planned, Some(loaded.hash), &plan, Vec::new(), Problems::default());
         }
-        if !plan.changes.is_empty() {
+        let mut held = Vec::new();
+        // By force, what a former reload left held back is done, too.
+        if !plan.changes.is_empty() || how.force {
             log_warnings(&loaded.warnings);
             self.set_level(&loaded.config, &plan);
+            held = self.parts.apply(&loaded.config, readers, how.force).await;
         }
-        self.accept(cause, loaded, &plan)
+        self.accept(cause, loaded, &plan, held)
     }
 
     fn set_level(&self, config: &Config, plan: &Plan) {
@@ -124,17 +147,21 @@ impl Reloader {
     }
 
     /// Makes a configuration the one in force.
-    fn accept(&mut self, cause: Cause, loaded: Loaded, plan: &Plan) -> Attempt {
+    fn accept(&mut self, cause: Cause, loaded: Loaded, plan: &Plan, held: Vec<Held>) -> Attempt {
         let (hash, changes, cause_name) = (config::hash_text(loaded.hash), plan.to_string(), cause.name());
         if self.reported.take().is_some() || !plan.changes.is_empty() {
             info!(cause = cause_name, hash, changes, "Reloaded the configuration.");
         } else {
             debug!(cause = cause_name, hash, changes, "Read the configuration again.");
         }
+        for Held { registry, endpoints, of, until, .. } in &held {
+            let until = humantime::format_rfc3339_seconds(*until);
+            warn!(%registry, endpoints, of, %until, "Held back what the new configuration takes away; release it, or reload with `force`.");
+        }
         let tried = if plan.changes.is_empty() { Tried::Unchanged } else { Tried::Reloaded };
         let hash = loaded.hash;
         self.loaded = loaded;
-        self.status.tried(cause, tried, Some(hash), plan, Problems::default())
+        self.status.tried(cause, tried, Some(hash), plan, held, Problems::default())
     }
 
     /// Keeps what is in force, and says why.
@@ -147,7 +174,7 @@ impl Reloader {
             self.reported = Some(text);
         }
         let tried = if how.dry_run { Tried::WouldRefuse } else { Tried::Refused };
-        self.status.tried(cause, tried, hash, plan, problems)
+        self.status.tried(cause, tried, hash, plan, Vec::new(), problems)
     }
 }
 
@@ -160,7 +187,7 @@ fn restarts(loaded: &Loaded, plan: &Plan) -> Problems {
         let text = format!("cannot change while Portolan runs{detail}; restart it, or take this change back");
         Problem { file, place, path: change.key.clone(), text }
     };
-    Problems::new(plan.changes.iter().filter(|change| change.key != "log.level").map(problem).collect())
+    Problems::new(plan.restarts().map(problem).collect())
 }
 
 /// Waits for ever where no files are followed.

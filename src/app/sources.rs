@@ -1,13 +1,15 @@
 //! What admin reads: the handles of the other parts, in admin's own words.
 
-use super::{Views, status};
+use super::status;
 use crate::{
     admin::{self, Acknowledged, Client, Refused, Sent, Subscription},
     catalog::{self, Catalog},
     manifests,
-    resource::{Kind, Name, Variant, ViewGeneration, version_text},
+    resource::{Family, Kind, Name, Variant, version_text},
+    views::{self, Loaded, ViewKey, ViewStatus},
     xds,
 };
+use futures_util::future::BoxFuture;
 use std::{
     collections::BTreeSet,
     sync::{
@@ -19,7 +21,7 @@ use std::{
 /// The read handles.
 pub(super) struct Handles {
     pub(super) catalog: catalog::Handle,
-    pub(super) views: Views,
+    pub(super) views: views::Set,
     pub(super) manifests: manifests::Handle,
     pub(super) clients: Arc<xds::Clients>,
     pub(super) xds_metrics: xds::Metrics,
@@ -32,12 +34,16 @@ impl admin::Sources for Handles {
         self.catalog.load()
     }
 
-    fn view(&self) -> Arc<ViewGeneration> {
-        self.views.envoy.load()
+    fn view<'a>(&'a self, key: &'a ViewKey) -> BoxFuture<'a, Option<Loaded>> {
+        Box::pin(self.views.load(key))
     }
 
-    fn entries(&self) -> Arc<ViewGeneration> {
-        self.views.istio.load()
+    fn views(&self) -> Vec<ViewStatus> {
+        self.views.views()
+    }
+
+    fn is_ready(&self, family: Family) -> bool {
+        self.views.is_ready(family)
     }
 
     fn lists_sent(&self) -> u64 {
@@ -48,22 +54,12 @@ impl admin::Sources for Handles {
         self.clients.list().into_iter().map(client).collect()
     }
 
-    fn rejected(&self) -> Vec<admin::Rejected> {
-        let shown = |view, rejected: &crate::translate::Rejected| admin::Rejected {
-            view,
-            host: rejected.host.to_string(),
-            subject: rejected.subject.to_string(),
-            code: rejected.why.code(),
-            text: rejected.why.to_string(),
-        };
-        let (envoy, istio) = (self.views.envoy.rejected(), self.views.istio.rejected());
-        let envoy = envoy.iter().map(|rejected| shown("envoy", rejected));
-        envoy.chain(istio.iter().map(|rejected| shown("istio", rejected))).collect()
+    fn manifests(&self, of_services: &BTreeSet<(Kind, Name)>) -> Vec<admin::Manifest> {
+        self.manifests.load().statuses(of_services).into_iter().map(manifest).collect()
     }
 
-    fn manifests(&self) -> Vec<admin::Manifest> {
-        let (snapshot, taken) = (self.manifests.load(), self.views.istio.taken());
-        snapshot.manifests.iter().map(|status| manifest(status, &taken)).collect()
+    fn manifests_pending(&self) -> Vec<String> {
+        self.manifests.load().pending.iter().map(ToString::to_string).collect()
     }
 
     fn release(&self, registry: &str) -> bool {
@@ -79,26 +75,16 @@ impl admin::Sources for Handles {
     }
 }
 
-/// A manifest, whose ServiceEntries may have names that services' have.
-fn manifest(status: &manifests::Status, taken: &BTreeSet<Name>) -> admin::Manifest {
-    let lost = |(kind, name): &&(Kind, Name)| *kind == Kind::ServiceEntry && taken.contains(name);
-    let mut state = status.state;
-    let mut errors = Vec::from_iter(status.error.as_ref().map(ToString::to_string));
-    for (_, name) in status.resources.iter().filter(lost) {
-        state = state.max(manifests::State::Conflicting);
-        errors.push(format!(
-            "ServiceEntry {name} is a service's already; rename one, or let `istio: name` tell them apart"
-        ));
-    }
+fn manifest(status: manifests::Status) -> admin::Manifest {
     let text = |(kind, name): &(Kind, Name)| format!("{}/{name}", kind.name());
     admin::Manifest {
         registry: status.id.registry.to_string(),
         namespace: status.id.namespace.to_string(),
         group: status.id.group.to_string(),
         name: status.id.name.to_string(),
-        state: state.name(),
-        resources: status.resources.iter().filter(|key| !lost(key)).map(text).collect(),
-        error: (!errors.is_empty()).then(|| errors.join("\n")),
+        state: status.state.name(),
+        resources: status.resources.iter().map(text).collect(),
+        error: status.error.as_ref().map(ToString::to_string),
     }
 }
 
@@ -119,6 +105,7 @@ fn client(client: xds::Client) -> Client {
             locality: node.locality.join("/").trim_end_matches('/').into(),
             agent: agent.trim().into(),
         },
+        view: client.view.as_deref().unwrap_or_default().to_owned(),
         types: client.types.into_iter().map(subscription).collect(),
     }
 }

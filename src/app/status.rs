@@ -3,6 +3,7 @@
 use super::plan::Plan;
 use crate::{
     admin::{self, Attempt, ConfigStatus, Reload},
+    catalog::Held,
     config::hash_text,
     util::yaml::{Problem, Problems},
 };
@@ -134,6 +135,7 @@ pub(super) fn started(
         result: Tried::Reloaded.name(),
         hash: Some(hash.clone()),
         changes: Vec::new(),
+        held: Vec::new(),
         problems: Vec::new(),
     };
     let metrics = Metrics::default();
@@ -152,6 +154,7 @@ impl Status {
         tried: Tried,
         hash: Option<u64>,
         plan: &Plan,
+        held: Vec<Held>,
         problems: Problems,
     ) -> Attempt {
         let attempt = Attempt {
@@ -160,6 +163,7 @@ impl Status {
             result: tried.name(),
             hash: hash.map(hash_text),
             changes: plan.changes.iter().map(change).collect(),
+            held: held.into_iter().map(held_change).collect(),
             problems: problems.iter().map(problem).collect(),
         };
         if !tried.is_dry() {
@@ -186,6 +190,11 @@ impl Status {
 
 fn change(change: &super::plan::Change) -> admin::Change {
     admin::Change { key: change.key.clone(), action: change.action.name(), detail: change.detail.clone() }
+}
+
+fn held_change(held: Held) -> admin::HeldChange {
+    let Held { registry, endpoints, of, until, .. } = held;
+    admin::HeldChange { registry: registry.to_string(), endpoints, of, until }
 }
 
 fn problem(problem: &Problem) -> admin::Problem {

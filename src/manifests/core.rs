@@ -1,10 +1,10 @@
-//! What stands of all that was heard, as a value: no task, no clock.
+//! What stands of all that registries sent, as a value: no task, no clock, no log. What happened it says as [`Event`]s.
 //!
-//! Each scope of a registry is told as a whole list. What a list lacks is deleted; but a scope that had [`MANY`] or more
-//! and lists none is held, until it has been listed so for [`HOLD`]: a server that lost its data must not take the mesh's
-//! configuration with it. A failure in between begins that time anew.
+//! Each scope of a registry is sent as a whole list. What a list lacks is deleted; but a scope that had [`MANY`] or more
+//! manifests and lists none is held, until it has been listed so for [`HOLD`]: a server that lost its data must not take
+//! the mesh's configuration with it. A failure in between begins that time anew.
 
-use super::{Metrics, Snapshot, Source, State, Status};
+use super::{Event, Snapshot, Source, State, Status};
 use crate::{
     model::{Manifest, ManifestId, ManifestUpdate, Scope, Text},
     resource::{Kind, Name, Readiness, Resource},
@@ -23,25 +23,28 @@ pub(super) const HOLD: Duration = Duration::from_secs(60);
 /// So many manifests are not deleted at once by hand.
 const MANY: usize = 2;
 
-/// All that was heard.
+/// All that registries sent.
 #[derive(Debug)]
 pub(super) struct Core {
-    sources: Vec<Heads>,
+    registries: BTreeMap<Text, Registry>,
     create_time: i64,
-    metrics: Metrics,
     /// Until when services' entries wait.
     patience: Instant,
-    overdue: bool,
+    /// They wait no longer: the time is over, or all registries had been read before another one was added.
+    waited: bool,
     conflicts: BTreeSet<(ManifestId, Text)>,
+    events: Vec<Event>,
 }
 
 /// One registry's scopes.
 #[derive(Debug)]
-struct Heads {
+struct Registry {
     source: Source,
     /// Whether its scopes are known.
     scoped: bool,
     scopes: BTreeMap<Scope, Listing>,
+    /// Why it, or a scope of it, could not be read the last time.
+    failures: BTreeMap<Option<Scope>, Text>,
 }
 
 #[derive(Debug, Default)]
@@ -58,81 +61,97 @@ struct Listing {
 #[derive(Debug)]
 struct Kept {
     manifest: Arc<Manifest>,
-    resources: Vec<(Kind, Resource)>,
+    resources: Vec<(Kind, Arc<Resource>)>,
     problems: Option<Text>,
 }
 
+/// How a text is read: what it depends on besides itself.
+#[derive(Debug)]
+struct Reading<'a> {
+    /// Istio's namespace of resources that name none.
+    namespace: &'a Text,
+    create_time: i64,
+    events: &'a mut Vec<Event>,
+}
+
 impl Core {
-    pub(super) fn new(sources: Vec<Source>, create_time: i64, metrics: Metrics, now: Instant) -> Self {
-        let heads = |source| Heads { source, scoped: false, scopes: BTreeMap::new() };
+    /// No registry, and nobody waits for one.
+    pub(super) fn new(now: Instant) -> Self {
         Core {
-            sources: sources.into_iter().map(heads).collect(),
-            create_time,
-            metrics,
+            registries: BTreeMap::new(),
+            create_time: 0,
             patience: now + HOLD,
-            overdue: false,
+            waited: false,
             conflicts: BTreeSet::new(),
+            events: Vec::new(),
         }
     }
 
-    /// Takes what a registry says.
-    pub(super) fn apply(&mut self, source: usize, update: ManifestUpdate, now: Instant) {
-        let (heads, metrics) = (&mut self.sources[source], &self.metrics);
-        let Heads { source, scoped, scopes } = heads;
+    /// Reads these registries from now on, and no others. A new one is awaited; one that is gone takes its manifests with
+    /// it; texts are read again where their namespace, or the time of creation, is another.
+    pub(super) fn configure(&mut self, sources: Vec<Source>, create_time: i64) {
+        self.waited |= !self.registries.is_empty() && self.is_complete();
+        let created_otherwise = std::mem::replace(&mut self.create_time, create_time) != create_time;
+        let mut before = std::mem::take(&mut self.registries);
+        for source in sources {
+            let mut registry = before.remove(&source.registry).unwrap_or_else(|| Registry::new(source.clone()));
+            let elsewhere = std::mem::replace(&mut registry.source, source).namespace != registry.source.namespace;
+            if created_otherwise || elsewhere {
+                registry.read_again(create_time, &mut self.events);
+            }
+            self.registries.insert(registry.source.registry.clone(), registry);
+        }
+    }
+
+    /// Takes what a registry sent; of one that is not read it is passed over.
+    pub(super) fn apply(&mut self, registry: &str, update: ManifestUpdate, now: Instant) {
+        let Some(registry) = self.registries.get_mut(registry) else { return };
+        let reading =
+            Reading { namespace: &registry.source.namespace, create_time: self.create_time, events: &mut self.events };
+        let of = &registry.source.registry;
         match update {
             ManifestUpdate::Scopes(names) => {
-                *scoped = true;
-                let names: BTreeSet<Scope> = names.into_iter().collect();
-                for (scope, listing) in scopes.iter_mut().filter(|(scope, _)| !names.contains(scope)) {
-                    listing.named = false;
-                    listing.list(Vec::new(), source, scope, self.create_time, metrics, now);
-                }
-                names.into_iter().for_each(|scope| scopes.entry(scope).or_default().named = true);
-                scopes.retain(|_, listing| listing.named || !listing.manifests.is_empty());
+                recovered(&mut registry.failures, None, of, reading.events);
+                registry.scoped = true;
+                rename(&mut registry.scopes, names, of, reading, now);
             }
             ManifestUpdate::Listed(scope, manifests) => {
-                let listing = scopes.entry(scope.clone()).or_default();
+                recovered(&mut registry.failures, Some(&scope), of, reading.events);
+                let listing = registry.scopes.entry(scope.clone()).or_default();
                 (listing.named, listing.listed) = (true, true);
-                listing.list(manifests, source, &scope, self.create_time, metrics, now);
+                listing.list(manifests, of, &scope, reading, now);
             }
-            ManifestUpdate::Failed(scope, error) => {
-                metrics.failed(&source.registry, scope.as_ref(), &error);
-                let concerned = |name: &Scope| scope.as_ref().is_none_or(|scope| scope == name);
-                let failed = scopes.iter_mut().filter(|(name, listing)| listing.named && concerned(name));
-                failed.for_each(|(_, listing)| listing.empty_since = None);
-            }
+            ManifestUpdate::Failed(scope, error) => registry.fail(scope, error, &mut self.events),
         }
     }
 
     /// When [`Core::tick`] has something to do.
     pub(super) fn due(&self) -> Option<Instant> {
-        let listings = self.sources.iter().flat_map(|heads| heads.scopes.values());
+        let listings = self.registries.values().flat_map(|registry| registry.scopes.values());
         let held = listings.filter_map(|listing| Some(listing.empty_since? + HOLD));
-        let patience = (!self.overdue && !self.is_heard()).then_some(self.patience);
+        let patience = (!self.waited && !self.is_complete()).then_some(self.patience);
         held.chain(patience).min()
     }
 
     /// Lets go what was held for long enough.
     pub(super) fn tick(&mut self, now: Instant) {
-        if !self.overdue && !self.is_heard() && self.patience <= now {
-            self.overdue = true;
-            self.metrics.overdue();
+        if !self.waited && !self.is_complete() && self.patience <= now {
+            self.waited = true;
+            self.events.push(Event::Overdue { registries: self.pending() });
         }
-        for heads in &mut self.sources {
-            for (scope, listing) in &mut heads.scopes {
-                if listing.empty_since.is_some_and(|since| since + HOLD <= now) {
-                    self.metrics.let_go(&heads.source.registry, scope, listing.manifests.len());
-                    listing.manifests.clear();
-                    listing.empty_since = None;
-                }
-            }
-            heads.scopes.retain(|_, listing| listing.named || !listing.manifests.is_empty());
+        for registry in self.registries.values_mut() {
+            registry.let_go(now, &mut self.events);
         }
+    }
+
+    /// What happened since the last call.
+    pub(super) fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
     }
 
     /// What stands now. Whoever hands it out numbers it.
     pub(super) fn snapshot(&mut self) -> Snapshot {
-        let listings = self.sources.iter().flat_map(|heads| heads.scopes.values());
+        let listings = self.registries.values().flat_map(|registry| registry.scopes.values());
         let all = listings.flat_map(|listing| listing.manifests.iter().map(move |kept| (kept, listing)));
         let all: BTreeMap<&ManifestId, (&Kept, &Listing)> = all.map(|((id, kept), l)| (id, (kept, l))).collect();
         let mut owners: BTreeMap<(Kind, Name), &ManifestId> = BTreeMap::new();
@@ -163,26 +182,109 @@ impl Core {
             let error = (!errors.is_empty()).then(|| errors.join("\n").into());
             manifests.push(Status { id: id.clone(), state, resources: served, error });
         }
-        conflicts.difference(&self.conflicts).for_each(|(id, error)| self.metrics.conflicts(id, error));
+        let new = conflicts.difference(&self.conflicts);
+        let conflict = |(manifest, error): &(ManifestId, Text)| {
+            let (manifest, error) = (manifest.clone(), error.clone());
+            Event::Conflict { manifest, error }
+        };
+        self.events.extend(new.map(conflict));
         self.conflicts = conflicts;
-        let registries: Vec<&Text> = self.sources.iter().map(|heads| &heads.source.registry).collect();
-        self.metrics.stands(&registries, &manifests);
-        Snapshot { number: 0, readiness: self.readiness(), resources, manifests }
+        Snapshot { number: 0, readiness: self.readiness(), pending: self.pending(), resources, manifests }
+    }
+
+    /// The registries that are read.
+    pub(super) fn registries(&self) -> impl Iterator<Item = &Text> {
+        self.registries.keys()
     }
 
     fn readiness(&self) -> Option<Readiness> {
-        match (self.sources.is_empty(), self.is_heard()) {
+        match (self.registries.is_empty(), self.is_complete()) {
             (true, _) => None,
             (_, true) => Some(Readiness::Complete),
-            _ if self.overdue => Some(Readiness::Partial),
+            _ if self.waited => Some(Readiness::Partial),
             _ => Some(Readiness::Waiting),
         }
     }
 
-    /// Whether every registry has listed all its scopes once.
-    fn is_heard(&self) -> bool {
-        let heard = |heads: &Heads| heads.scoped && heads.scopes.values().all(|l| l.listed || !l.named);
-        self.sources.iter().all(heard)
+    fn is_complete(&self) -> bool {
+        self.registries.values().all(Registry::is_complete)
+    }
+
+    fn pending(&self) -> Vec<Text> {
+        let pending = self.registries.iter().filter(|(_, registry)| !registry.is_complete());
+        pending.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+impl Registry {
+    fn new(source: Source) -> Self {
+        Registry { source, scoped: false, scopes: BTreeMap::new(), failures: BTreeMap::new() }
+    }
+
+    /// Whether it has listed all its scopes once.
+    fn is_complete(&self) -> bool {
+        self.scoped && self.scopes.values().all(|listing| listing.listed || !listing.named)
+    }
+
+    /// It, or a scope of it, cannot be read: everything stays.
+    fn fail(&mut self, scope: Option<Scope>, error: Text, events: &mut Vec<Event>) {
+        let concerned = |name: &Scope| scope.as_ref().is_none_or(|scope| scope == name);
+        let failed = self.scopes.iter_mut().filter(|(name, listing)| listing.named && concerned(name));
+        failed.for_each(|(_, listing)| listing.empty_since = None);
+        let again = self.failures.insert(scope.clone(), error.clone()).is_some_and(|before| before == error);
+        events.push(Event::Failed { registry: self.source.registry.clone(), scope, error, again });
+    }
+
+    fn read_again(&mut self, create_time: i64, events: &mut Vec<Event>) {
+        for kept in self.scopes.values_mut().flat_map(|listing| listing.manifests.values_mut()) {
+            let reading = &mut Reading { namespace: &self.source.namespace, create_time, events };
+            let old = Kept { manifest: kept.manifest.clone(), resources: kept.resources.clone(), problems: None };
+            *kept = Kept::read(kept.manifest.clone(), Some(old), reading);
+        }
+    }
+
+    fn let_go(&mut self, now: Instant, events: &mut Vec<Event>) {
+        for (scope, listing) in &mut self.scopes {
+            if listing.empty_since.is_some_and(|since| since + HOLD <= now) {
+                let (registry, scope) = (self.source.registry.clone(), scope.clone());
+                events.push(Event::Released { registry, scope, manifests: listing.manifests.len() });
+                listing.manifests.clear();
+                listing.empty_since = None;
+            }
+        }
+        self.scopes.retain(|_, listing| listing.named || !listing.manifests.is_empty());
+    }
+}
+
+/// These are a registry's scopes now; those that are no longer named are as if they listed nothing.
+fn rename(
+    scopes: &mut BTreeMap<Scope, Listing>,
+    names: Vec<Scope>,
+    registry: &Text,
+    mut reading: Reading<'_>,
+    now: Instant,
+) {
+    let names: BTreeSet<Scope> = names.into_iter().collect();
+    for (scope, listing) in scopes.iter_mut().filter(|(scope, _)| !names.contains(scope)) {
+        listing.named = false;
+        let Reading { namespace, create_time, events } = &mut reading;
+        let reading = Reading { namespace, create_time: *create_time, events };
+        listing.list(Vec::new(), registry, scope, reading, now);
+    }
+    names.into_iter().for_each(|scope| scopes.entry(scope).or_default().named = true);
+    scopes.retain(|_, listing| listing.named || !listing.manifests.is_empty());
+}
+
+/// It can be read again, if it could not.
+fn recovered(
+    failures: &mut BTreeMap<Option<Scope>, Text>,
+    scope: Option<&Scope>,
+    registry: &Text,
+    events: &mut Vec<Event>,
+) {
+    let scope = scope.cloned();
+    if failures.remove(&scope).is_some() {
+        events.push(Event::Recovered { registry: registry.clone(), scope });
     }
 }
 
@@ -190,16 +292,16 @@ impl Listing {
     fn list(
         &mut self,
         manifests: Vec<Arc<Manifest>>,
-        source: &Source,
+        registry: &Text,
         scope: &Scope,
-        create_time: i64,
-        metrics: &Metrics,
+        mut reading: Reading<'_>,
         now: Instant,
     ) {
         if manifests.is_empty() && self.manifests.len() >= MANY {
             if self.empty_since.is_none() {
                 self.empty_since = Some(now);
-                metrics.held(&source.registry, scope, self.manifests.len());
+                let (registry, scope, manifests) = (registry.clone(), scope.clone(), self.manifests.len());
+                reading.events.push(Event::Held { registry, scope, manifests });
             }
             return;
         }
@@ -208,7 +310,7 @@ impl Listing {
         for manifest in manifests {
             let kept = match before.remove(&manifest.id) {
                 Some(kept) if Arc::ptr_eq(&kept.manifest, &manifest) || kept.manifest == manifest => kept,
-                old => Kept::read(manifest, old, source, create_time, metrics),
+                old => Kept::read(manifest, old, &mut reading),
             };
             self.manifests.insert(kept.manifest.id.clone(), kept);
         }
@@ -216,23 +318,23 @@ impl Listing {
 }
 
 impl Kept {
-    /// Reads a new text; where it is wrong, what the old one gave stays.
-    fn read(manifest: Arc<Manifest>, old: Option<Kept>, source: &Source, create_time: i64, metrics: &Metrics) -> Kept {
-        let Manifest { id, text } = &*manifest;
-        let wrong_before = old.as_ref().is_some_and(|old| old.problems.is_some());
-        let (resources, problems) = match manifest::read(&id.name, text, &source.namespace, create_time) {
+    /// Reads a text; where it is wrong, what the old one gave stays.
+    fn read(manifest: Arc<Manifest>, old: Option<Kept>, reading: &mut Reading<'_>) -> Kept {
+        let (id, wrong_before) = (manifest.id.clone(), old.as_ref().is_some_and(|old| old.problems.is_some()));
+        match manifest::read(&id.name, &manifest.text, reading.namespace, reading.create_time) {
             Ok(resources) => {
-                metrics.read(id, resources.len(), wrong_before);
-                (resources, None)
+                let resources: Vec<_> = resources.into_iter().map(|(kind, r)| (kind, Arc::new(r))).collect();
+                reading.events.push(Event::Read { manifest: id, resources: resources.len(), wrong_before });
+                Kept { manifest, resources, problems: None }
             }
             Err(problems) => {
-                let stays = old.map(|old| old.resources).unwrap_or_default();
+                let resources = old.map(|old| old.resources).unwrap_or_default();
                 let first = problems.iter().next().map(ToString::to_string).unwrap_or_default();
-                metrics.wrong(id, &first, problems.iter().count(), stays.len());
-                (stays, Some(problems.to_string().into()))
+                let (count, stays) = (problems.iter().count(), resources.len());
+                reading.events.push(Event::Wrong { manifest: id, first, problems: count, stays });
+                Kept { manifest, resources, problems: Some(problems.to_string().into()) }
             }
-        };
-        Kept { manifest, resources, problems }
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! What is counted and logged of manifests. One function per event does both.
 
-use super::{State, Status};
+use super::{Event, State, Status};
 use crate::{
-    model::{ManifestId, Scope, Text},
+    model::{Scope, Text},
     telemetry::RegistryLabel,
 };
 use prometheus_client::{
@@ -36,8 +36,8 @@ impl Metrics {
     }
 
     /// So many manifests are in each state now.
-    pub(super) fn stands(&self, registries: &[&Text], manifests: &[Status]) {
-        let states = State::ALL.into_iter().flat_map(|state| registries.iter().map(move |r| ((*r, state), 0)));
+    pub(super) fn stands<'a>(&self, registries: impl Iterator<Item = &'a Text>, manifests: &'a [Status]) {
+        let states = registries.flat_map(|registry| State::ALL.into_iter().map(move |state| ((registry, state), 0)));
         let mut counts: BTreeMap<(&Text, State), i64> = states.collect();
         for status in manifests {
             *counts.entry((&status.id.registry, status.state)).or_default() += 1;
@@ -47,46 +47,47 @@ impl Metrics {
         }
     }
 
-    /// A text was read.
-    pub(super) fn read(&self, manifest: &ManifestId, resources: usize, was_wrong: bool) {
-        match was_wrong {
-            true => info!(%manifest, resources, "A manifest is right again."),
-            false => debug!(%manifest, resources, "Read a manifest."),
+    /// Logs and counts what happened.
+    pub(super) fn happened(&self, event: &Event) {
+        match event {
+            Event::Read { manifest, resources, wrong_before: true } => {
+                info!(%manifest, resources, "A manifest is right again.");
+            }
+            Event::Read { manifest, resources, .. } => debug!(%manifest, resources, "Read a manifest."),
+            Event::Wrong { manifest, first, problems, stays } => {
+                warn!(%manifest, first, problems, stays, "A manifest is wrong; what its last good text gave stays.");
+            }
+            Event::Conflict { manifest, error } => warn!(%manifest, %error, "Left a resource of a manifest out."),
+            Event::Failed { registry, scope, error, again } => {
+                self.failures.get_or_create(&RegistryLabel::of(registry)).inc();
+                let scope = text(scope.as_ref());
+                match again {
+                    true => debug!(%registry, scope, %error, "Cannot read manifests still."),
+                    false => warn!(%registry, scope, %error, "Cannot read manifests; the last ones stay."),
+                }
+            }
+            Event::Recovered { registry, scope } => {
+                info!(%registry, scope = text(scope.as_ref()), "Manifests can be read again.");
+            }
+            Event::Held { registry, scope, manifests } => {
+                self.holds.get_or_create(&RegistryLabel::of(registry)).inc();
+                warn!(
+                    %registry, %scope, manifests,
+                    "All manifests are gone at once; they stay until that has lasted for 60 s."
+                );
+            }
+            Event::Released { registry, scope, manifests } => {
+                warn!(%registry, %scope, manifests, "All manifests are gone for 60 s; they are deleted.");
+            }
+            Event::Overdue { registries } => warn!(
+                registries = registries.join(", "),
+                "Some manifests cannot be read for 60 s; ServiceEntries of services go to Istiods without theirs."
+            ),
         }
     }
+}
 
-    /// A text is wrong.
-    pub(super) fn wrong(&self, manifest: &ManifestId, first: &str, problems: usize, stays: usize) {
-        warn!(%manifest, first, problems, stays, "A manifest is wrong; what its last good text gave stays.");
-    }
-
-    /// Something of a manifest is another's already.
-    pub(super) fn conflicts(&self, manifest: &ManifestId, error: &Text) {
-        warn!(%manifest, %error, "Left a resource of a manifest out.");
-    }
-
-    /// A list could not be had.
-    pub(super) fn failed(&self, registry: &Text, scope: Option<&Scope>, error: &Text) {
-        self.failures.get_or_create(&RegistryLabel::of(registry)).inc();
-        let scope = scope.map_or_else(|| "all".to_owned(), ToString::to_string);
-        warn!(%registry, scope, %error, "Cannot read manifests; the last ones stay.");
-    }
-
-    /// Everything of a scope is gone at once.
-    pub(super) fn held(&self, registry: &Text, scope: &Scope, manifests: usize) {
-        self.holds.get_or_create(&RegistryLabel::of(registry)).inc();
-        warn!(%registry, %scope, manifests, "All manifests are gone at once; they stay until that has lasted for 60 s.");
-    }
-
-    /// It stayed so.
-    pub(super) fn let_go(&self, registry: &Text, scope: &Scope, manifests: usize) {
-        warn!(%registry, %scope, manifests, "All manifests are gone for 60 s; they are deleted.");
-    }
-
-    /// Services' entries wait no longer.
-    pub(super) fn overdue(&self) {
-        warn!(
-            "Some registry's manifests cannot be read for 60 s; ServiceEntries of services go to Istiods without theirs."
-        );
-    }
+/// A scope, or nothing where the whole registry is meant.
+fn text(scope: Option<&Scope>) -> String {
+    scope.map_or_else(|| "all".to_owned(), ToString::to_string)
 }

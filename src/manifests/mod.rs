@@ -1,24 +1,29 @@
-//! Manifests: Istio's resources that registries keep as texts, from what was heard to what is served.
+//! Manifests: Istio's resources that registries keep as texts, from what registries send to what is served.
 //!
-//! Registries tell [`ManifestUpdate`](crate::model::ManifestUpdate)s, `translate::istio::manifest` reads the texts, and
-//! [`Keeper`] is the one task that decides what stands: for each manifest the resources of its last good text. Views
+//! Registries send [`ManifestUpdate`](crate::model::ManifestUpdate)s, `translate::istio::manifest` reads the texts, and
+//! [`ManifestStore`] is the one task that decides what stands: for each manifest the resources of its last good text. Views
 //! read [`Snapshot`]s. A failure changes nothing; a wrong text costs nothing but itself; a manifest that is deleted goes at
 //! once, unless everything goes at once.
 
 mod core;
-mod keeper;
+mod event;
 mod metrics;
+mod store;
 #[cfg(test)]
 mod tests;
 
-pub use keeper::{Handle, Keeper};
 pub use metrics::Metrics;
+pub use store::{Handle, ManifestStore};
 
+use self::event::Event;
 use crate::{
     model::{ManifestId, Text},
     resource::{Kind, Name, Readiness, Resource},
 };
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// A registry that keeps manifests.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +42,10 @@ pub struct Snapshot {
     /// How far the registries have reported; partial: not all, for so long that services' entries wait no longer for
     /// those of manifests. `None`: no registry keeps manifests.
     pub readiness: Option<Readiness>,
+    /// The registries whose manifests were not read completely yet.
+    pub pending: Vec<Text>,
     /// What is to be served, each name once.
-    pub resources: BTreeMap<(Kind, Name), Resource>,
+    pub resources: BTreeMap<(Kind, Name), Arc<Resource>>,
     /// How each manifest fares, by id.
     pub manifests: Vec<Status>,
 }
@@ -56,7 +63,7 @@ pub struct Status {
     pub error: Option<Text>,
 }
 
-/// The states of a manifest; of several, the last one is told.
+/// The states of a manifest; where several are true, the last one counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
     /// It is served as it is.
@@ -81,5 +88,30 @@ impl State {
             State::Held => "held",
             State::Wrong => "wrong",
         }
+    }
+}
+
+impl Snapshot {
+    /// The status of each manifest. Services' resources have the names `of_services`, and go first.
+    pub fn statuses(&self, of_services: &BTreeSet<(Kind, Name)>) -> Vec<Status> {
+        self.manifests.iter().map(|status| status.without(of_services)).collect()
+    }
+}
+
+impl Status {
+    fn without(&self, of_services: &BTreeSet<(Kind, Name)>) -> Status {
+        let (lost, resources): (Vec<_>, Vec<_>) =
+            self.resources.iter().cloned().partition(|key| of_services.contains(key));
+        if lost.is_empty() {
+            return self.clone();
+        }
+        let conflict = |(kind, name): &(Kind, Name)| {
+            let word = kind.group_and_word().map_or(kind.name(), |(_, word)| word);
+            format!("{word} {name} is a service's already; rename one, or let `istio: name` tell them apart")
+        };
+        let errors = self.error.iter().map(ToString::to_string).chain(lost.iter().map(conflict));
+        let error = errors.collect::<Vec<_>>().join("\n");
+        let (id, state) = (self.id.clone(), self.state.max(State::Conflicting));
+        Status { id, state, resources, error: Some(error.into()) }
     }
 }

@@ -1,4 +1,4 @@
-//! What stands after what was heard.
+//! What stands after what was received.
 
 use super::{core::Core, *};
 use crate::model::{Manifest, ManifestUpdate, Scope};
@@ -47,19 +47,21 @@ impl World {
     fn of(registries: &[&str]) -> World {
         let source = |name: &&str| Source { registry: (*name).into(), namespace: "portolan".into() };
         let now = Instant::now();
-        World { core: Core::new(registries.iter().map(source).collect(), 7, Metrics::default(), now), now }
+        let mut core = Core::new(now);
+        core.configure(registries.iter().map(source).collect(), 7);
+        World { core, now }
     }
 
-    /// One that has heard these.
+    /// One that has received these.
     fn with(manifests: &[(&str, String)]) -> World {
         let mut world = World::new();
-        world.hears(ManifestUpdate::Scopes(vec![scope("s")]));
-        world.hears(listed(manifests));
+        world.receives(ManifestUpdate::Scopes(vec![scope("s")]));
+        world.receives(listed(manifests));
         world
     }
 
-    fn hears(&mut self, update: ManifestUpdate) -> Snapshot {
-        self.core.apply(0, update, self.now);
+    fn receives(&mut self, update: ManifestUpdate) -> Snapshot {
+        self.core.apply("a", update, self.now);
         self.core.snapshot()
     }
 
@@ -89,14 +91,14 @@ fn a_list_is_followed_and_what_it_lacks_goes_at_once() {
     let mut world = World::with(&two());
     let first = world.core.snapshot();
     assert_eq!((names(&first), first.readiness), (vec!["portolan/x", "portolan/z2"], Some(Readiness::Complete)));
-    let next = world.hears(listed(&[("z2", gateway("z2", 2)), ("zz", gateway("zz", 1))]));
+    let next = world.receives(listed(&[("z2", gateway("z2", 2)), ("zz", gateway("zz", 1))]));
     assert_eq!(names(&next), ["portolan/z2", "portolan/zz"]);
     assert_ne!(
         next.resources[&(Kind::Gateway, "portolan/z2".into())],
         first.resources[&(Kind::Gateway, "portolan/z2".into())]
     );
-    assert_eq!(names(&world.hears(listed(&[("zz", gateway("zz", 1))]))), ["portolan/zz"]);
-    assert!(names(&world.hears(listed(&[]))).is_empty(), "one may go");
+    assert_eq!(names(&world.receives(listed(&[("zz", gateway("zz", 1))]))), ["portolan/zz"]);
+    assert!(names(&world.receives(listed(&[]))).is_empty(), "one may go");
 }
 
 #[test]
@@ -104,7 +106,7 @@ fn a_failure_changes_nothing() {
     let mut world = World::with(&two());
     let before = world.core.snapshot();
     for update in [failed(), ManifestUpdate::Failed(None, "down".into())] {
-        let after = world.hears(update);
+        let after = world.receives(update);
         assert_eq!(after, before);
     }
     assert_eq!(names(&world.after(9_999)), ["portolan/x", "portolan/z2"]);
@@ -114,7 +116,7 @@ fn a_failure_changes_nothing() {
 fn a_wrong_text_keeps_what_its_last_good_one_gave() {
     let mut world = World::with(&two());
     let wrong = format!("{}---\n{}", gateway("new", 1), gateway("x", 1).replace("servers", "srvers"));
-    let next = world.hears(listed(&[("x", wrong.clone()), ("z2", gateway("z2", 2))]));
+    let next = world.receives(listed(&[("x", wrong.clone()), ("z2", gateway("z2", 2))]));
     assert_eq!(names(&next), ["portolan/x", "portolan/z2"], "no half");
     assert_eq!(states(&next), [("x", State::Wrong), ("z2", State::Good)]);
     let error = next.manifests[0].error.clone().unwrap();
@@ -122,35 +124,35 @@ fn a_wrong_text_keeps_what_its_last_good_one_gave() {
         error.contains("x:9:8: spec.srvers: Gateway has no field \"srvers\"; did you mean \"servers\"?"),
         "{error}"
     );
-    let right = world.hears(listed(&[("x", gateway("x2", 1)), ("z2", gateway("z2", 2))]));
+    let right = world.receives(listed(&[("x", gateway("x2", 1)), ("z2", gateway("z2", 2))]));
     assert_eq!((names(&right), states(&right)[0]), (vec!["portolan/x2", "portolan/z2"], ("x", State::Good)));
-    let deleted = world.hears(listed(&[("x", wrong)]));
+    let deleted = world.receives(listed(&[("x", wrong)]));
     assert_eq!(names(&deleted), ["portolan/x2"]);
-    assert!(names(&world.hears(listed(&[("q", "nonsense".into())]))).is_empty(), "it never was good");
+    assert!(names(&world.receives(listed(&[("q", "nonsense".into())]))).is_empty(), "it never was good");
 }
 
 #[test]
 fn a_loss_of_everything_is_held_until_it_has_lasted() {
     let mut world = World::with(&two());
-    let held = world.hears(listed(&[]));
+    let held = world.receives(listed(&[]));
     assert_eq!(states(&held), [("x", State::Held), ("z2", State::Held)]);
     assert_eq!(names(&world.after(59)).len(), 2);
-    world.hears(listed(&[]));
+    world.receives(listed(&[]));
     assert_eq!(names(&world.after(1)).len(), 0, "60 s since the first such list");
 
     let mut world = World::with(&two());
-    world.hears(listed(&[]));
+    world.receives(listed(&[]));
     world.after(30);
-    let back = world.hears(listed(&[("z2", gateway("z2", 1))]));
+    let back = world.receives(listed(&[("z2", gateway("z2", 1))]));
     assert_eq!(states(&back), [("z2", State::Good)]);
     assert_eq!(names(&world.after(99)), ["portolan/z2"]);
 
     let mut world = World::with(&two());
-    world.hears(listed(&[]));
+    world.receives(listed(&[]));
     world.after(59);
-    world.hears(failed());
+    world.receives(failed());
     assert_eq!(names(&world.after(99)).len(), 2, "nobody says that it is gone");
-    world.hears(listed(&[]));
+    world.receives(listed(&[]));
     assert_eq!(names(&world.after(59)).len(), 2);
     assert_eq!(names(&world.after(1)).len(), 0);
 }
@@ -158,15 +160,15 @@ fn a_loss_of_everything_is_held_until_it_has_lasted() {
 #[test]
 fn a_scope_that_is_no_longer_named_is_lost_as_a_whole() {
     let mut world = World::with(&two());
-    let held = world.hears(ManifestUpdate::Scopes(vec![scope("other")]));
+    let held = world.receives(ManifestUpdate::Scopes(vec![scope("other")]));
     assert_eq!((names(&held).len(), held.readiness), (2, Some(Readiness::Waiting)));
-    world.hears(ManifestUpdate::Listed(scope("other"), Vec::new()));
-    world.hears(ManifestUpdate::Failed(None, "down".into()));
+    world.receives(ManifestUpdate::Listed(scope("other"), Vec::new()));
+    world.receives(ManifestUpdate::Failed(None, "down".into()));
     let gone = world.after(60);
     assert_eq!((names(&gone).len(), gone.readiness), (0, Some(Readiness::Complete)));
 
     let mut world = World::with(&two()[..1]);
-    assert!(names(&world.hears(ManifestUpdate::Scopes(Vec::new()))).is_empty());
+    assert!(names(&world.receives(ManifestUpdate::Scopes(Vec::new()))).is_empty());
 }
 
 #[test]
@@ -179,32 +181,32 @@ fn of_two_with_one_name_the_first_by_id_has_it() {
         "Gateway portolan/same stands in a/public/istio/x already"
     );
     assert_eq!((both.manifests[0].resources.len(), both.manifests[1].resources.len()), (1, 0));
-    let one = world.hears(listed(&[("z2", gateway("same", 2))]));
+    let one = world.receives(listed(&[("z2", gateway("same", 2))]));
     assert_eq!((names(&one), states(&one)), (vec!["portolan/same"], vec![("z2", State::Good)]));
 }
 
 #[test]
-fn all_is_heard_when_every_registry_has_listed_every_scope_and_overdue_after_a_minute() {
+fn all_is_known_when_every_registry_has_listed_every_scope_and_overdue_after_a_minute() {
     let mut world = World::of(&["a", "b"]);
     assert_eq!(world.core.snapshot().readiness, Some(Readiness::Waiting));
-    world.hears(ManifestUpdate::Scopes(vec![scope("s"), scope("t")]));
-    world.hears(listed(&two()));
-    world.hears(ManifestUpdate::Failed(Some(scope("t")), "denied".into()));
-    world.core.apply(1, ManifestUpdate::Scopes(Vec::new()), world.now);
+    world.receives(ManifestUpdate::Scopes(vec![scope("s"), scope("t")]));
+    world.receives(listed(&two()));
+    world.receives(ManifestUpdate::Failed(Some(scope("t")), "denied".into()));
+    world.core.apply("b", ManifestUpdate::Scopes(Vec::new()), world.now);
     assert_eq!(world.after(59).readiness, Some(Readiness::Waiting));
     assert_eq!(world.after(1).readiness, Some(Readiness::Partial));
-    let all = world.hears(ManifestUpdate::Listed(scope("t"), Vec::new()));
+    let all = world.receives(ManifestUpdate::Listed(scope("t"), Vec::new()));
     assert_eq!((all.readiness, world.core.due()), (Some(Readiness::Complete), None));
     assert_eq!(World::of(&[]).core.snapshot().readiness, None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_keeper_tells_each_change_once_and_lets_go_by_itself() {
+async fn the_store_signals_each_change_once_and_lets_go_by_itself() {
     let source = Source { registry: "a".into(), namespace: "portolan".into() };
-    let (keeper, handle) = Keeper::new(vec![source], 7, Metrics::default());
-    assert!(keeper.feed("b").is_none());
-    let (feed, stop) = (keeper.feed("a").unwrap(), CancellationToken::new());
-    let running = tokio::spawn(keeper.run(stop.clone()));
+    let (store, handle) = ManifestStore::new(vec![source], 7, Metrics::default());
+    assert!(handle.feed("b").is_none());
+    let (feed, stop) = (handle.feed("a").unwrap(), CancellationToken::new());
+    let running = tokio::spawn(store.run(stop.clone()));
     let mut seen = handle.subscribe();
     feed.send(ManifestUpdate::Scopes(vec![scope("s")])).await.unwrap();
     feed.send(listed(&two())).await.unwrap();
@@ -217,4 +219,99 @@ async fn the_keeper_tells_each_change_once_and_lets_go_by_itself() {
     seen.wait_for(|snapshot| snapshot.resources.is_empty()).await.unwrap();
     stop.cancel();
     running.await.unwrap();
+}
+
+#[test]
+fn what_happens_is_said_once_until_it_is_otherwise() {
+    let mut world = World::with(&two());
+    world.core.take_events();
+    let registry = Text::from("a");
+    let scope = Some(scope("s"));
+    let failed =
+        |error: &str, again| Event::Failed { registry: "a".into(), scope: scope.clone(), error: error.into(), again };
+    for (error, again) in [("refused", false), ("refused", true), ("timed out", false), ("timed out", true)] {
+        world.receives(ManifestUpdate::Failed(scope.clone(), error.into()));
+        assert_eq!(world.core.take_events(), [failed(error, again)]);
+    }
+    world.receives(listed(&two()));
+    assert_eq!(world.core.take_events(), [Event::Recovered { registry, scope: scope.clone() }]);
+    world.receives(listed(&two()));
+    assert_eq!(world.core.take_events(), []);
+    world.receives(ManifestUpdate::Failed(scope.clone(), "timed out".into()));
+    assert_eq!(world.core.take_events(), [failed("timed out", false)], "anew");
+    world.receives(listed(&[("x", gateway("same", 1)), ("z2", gateway("same", 2))]));
+    let events = world.core.take_events();
+    assert!(
+        matches!(
+            &events[..],
+            [Event::Recovered { .. }, Event::Read { .. }, Event::Read { .. }, Event::Conflict { .. }]
+        ),
+        "{events:?}"
+    );
+}
+
+#[test]
+fn another_configuration_awaits_what_is_new_lets_go_what_is_gone_and_reads_again_what_it_concerns() {
+    let source = |name: &str, namespace: &str| Source { registry: name.into(), namespace: namespace.into() };
+    let mut world = World::with(&two());
+    let before = world.core.snapshot();
+    world.core.configure(vec![source("a", "portolan"), source("b", "portolan")], 7);
+    let awaited = world.core.snapshot();
+    assert_eq!((awaited.readiness, &awaited.pending[..]), (Some(Readiness::Partial), &[Text::from("b")][..]));
+    assert_eq!(awaited.resources, before.resources);
+    assert_eq!(world.core.due(), None, "services' entries wait no longer than they did");
+
+    world.core.configure(vec![source("a", "mesh"), source("b", "portolan")], 7);
+    assert_eq!(names(&world.core.snapshot()), ["mesh/x", "mesh/z2"]);
+    world.core.configure(vec![source("a", "mesh"), source("b", "portolan")], 8);
+    let later = world.core.snapshot();
+    let key = (Kind::Gateway, Name::from("mesh/x"));
+    assert_eq!(names(&later), ["mesh/x", "mesh/z2"]);
+    assert_ne!(later.resources[&key], before.resources[&(Kind::Gateway, "portolan/x".into())]);
+
+    world.core.configure(vec![source("b", "portolan")], 8);
+    assert!(world.core.snapshot().resources.is_empty());
+    world.receives(listed(&two()));
+    assert!(world.core.snapshot().resources.is_empty(), "it is not read any more");
+    world.core.configure(Vec::new(), 8);
+    assert_eq!(world.core.snapshot().readiness, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_former_reading_of_a_registry_sends_is_passed_over() {
+    let source = || Source { registry: "a".into(), namespace: "portolan".into() };
+    let (store, handle) = ManifestStore::new(vec![source()], 7, Metrics::default());
+    let (old, new) = (handle.feed("a").unwrap(), handle.feed("a").unwrap());
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(store.run(stop.clone()));
+    let mut seen = handle.subscribe();
+    old.send(ManifestUpdate::Scopes(vec![scope("old")])).await.unwrap();
+    new.send(ManifestUpdate::Scopes(vec![scope("s")])).await.unwrap();
+    new.send(listed(&two())).await.unwrap();
+    seen.wait_for(|snapshot| snapshot.readiness == Some(Readiness::Complete)).await.unwrap();
+    assert_eq!(names(&handle.load()).len(), 2);
+
+    handle.configure(Vec::new(), 7);
+    seen.wait_for(|snapshot| snapshot.resources.is_empty() && snapshot.readiness.is_none()).await.unwrap();
+    assert!(handle.feed("a").is_none());
+    handle.configure(vec![source()], 7);
+    seen.wait_for(|snapshot| snapshot.pending.len() == 1).await.unwrap();
+    let again = handle.feed("a").unwrap();
+    again.send(ManifestUpdate::Scopes(Vec::new())).await.unwrap();
+    seen.wait_for(|snapshot| snapshot.readiness == Some(Readiness::Complete)).await.unwrap();
+    stop.cancel();
+    running.await.unwrap();
+}
+
+#[test]
+fn a_manifest_whose_entry_gives_way_to_a_services_says_so() {
+    let mut world = World::with(&two());
+    let names_of_services = BTreeSet::from([(Kind::Gateway, Name::from("portolan/x"))]);
+    let statuses = world.core.snapshot().statuses(&names_of_services);
+    let [x, z] = &statuses[..] else { panic!("{statuses:?}") };
+    assert_eq!((x.state, x.resources.len(), z.state), (State::Conflicting, 0, State::Good));
+    assert_eq!(
+        x.error.as_deref(),
+        Some("Gateway portolan/x is a service's already; rename one, or let `istio: name` tell them apart")
+    );
 }

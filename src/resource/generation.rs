@@ -41,7 +41,7 @@ impl Generation {
                 changed.push(name);
             }
         }
-        // Versions tell: what was changed there and back is no change.
+        // By versions: what was changed there and back is no change.
         self.versions.diff(&next.versions).next()?;
         rebuild(&mut next.blocks, &next.resources, &changed);
         Some(next)

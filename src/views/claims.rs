@@ -4,12 +4,12 @@
 //! one contest never decides another.
 
 use crate::{model::Hostname, resource::Name, util::small::SmallSet};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 /// Who claims which name.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    claimants: BTreeMap<Name, SmallSet<Hostname>>,
+    claimants: HashMap<Name, SmallSet<Hostname>>,
 }
 
 impl Claims {

@@ -1,7 +1,7 @@
-//! The view of Istiods: entries, and the virtual addresses of those that need them.
+//! Istio's resources of services: entries, and the virtual addresses of those that need them.
 
 use super::{
-    Metrics, Translation,
+    Metrics, Translator,
     vip::{Claimant, Moved, Pool},
 };
 use crate::{
@@ -17,7 +17,7 @@ use std::{
 };
 use tracing::warn;
 
-/// Makes the resources of Istiods.
+/// Makes entries. Virtual addresses follow from all services of the catalog, whichever of them a view has.
 #[derive(Debug)]
 pub struct Istio {
     options: istio::Options,
@@ -41,10 +41,7 @@ impl Istio {
     }
 }
 
-impl Translation for Istio {
-    const VIEW: &'static str = "istio";
-    const KINDS: &'static [Kind] = &[Kind::ServiceEntry];
-
+impl Translator for Istio {
     fn prepare(
         &mut self,
         services: &OrdMap<Hostname, Arc<PublishedService>>,
@@ -94,8 +91,8 @@ mod tests {
     use crate::{
         catalog::Catalog,
         model::{Port, Protocol, Readiness, ServiceId, ServicePort},
-        resource::Name,
-        views::Builder,
+        resource::{Family, Name},
+        views::{Selection, ViewKey, tests::Fixture},
     };
     use proptest::{collection::vec, prelude::*, sample::subsequence};
     use std::collections::BTreeMap;
@@ -132,22 +129,23 @@ mod tests {
         })
     }
 
-    fn builder(network: &str) -> Builder<Istio> {
+    fn whole() -> ViewKey {
+        ViewKey::whole(Family::Istio)
+    }
+
+    fn fixture(network: &str) -> Fixture {
         let options = istio::Options { vip: vec![network.parse().unwrap()], ..Default::default() };
-        Builder::new(Istio::new(options, Metrics::default()))
+        let mut fixture = Fixture::new(Family::Istio, Box::new(Istio::new(options, Metrics::default())));
+        fixture.add(whole(), Selection::default());
+        fixture
     }
 
     /// What is served after these catalogs, by name.
-    fn served(builder: &mut Builder<Istio>, catalogs: &[Catalog]) -> BTreeMap<Name, u64> {
-        let mut served = BTreeMap::new();
-        let changes = catalogs.iter().filter_map(|catalog| builder.update(catalog)).flat_map(|c| c.resources);
-        for (_, name, resource) in changes {
-            match resource {
-                Some(resource) => drop(served.insert(name, resource.version())),
-                None => drop(served.remove(&name)),
-            }
-        }
-        served
+    fn served(fixture: &mut Fixture, catalogs: &[Catalog]) -> BTreeMap<Name, u64> {
+        catalogs.iter().for_each(|catalog| drop(fixture.step(catalog)));
+        let generation = fixture.generation(&whole());
+        let versions = generation.get(Kind::ServiceEntry).versions();
+        versions.iter().map(|(name, version)| (name.clone(), *version)).collect()
     }
 
     /// The services of these numbers, each with an alias.
@@ -160,15 +158,16 @@ mod tests {
     fn two_replicas_serve_ten_thousand_tcp_hosts_alike_whatever_came_first() {
         let all = || numbered(0..5_000);
         let parts = [numbered((0..9_000).step_by(3)), numbered((0..5_000).rev().step_by(2)), all()];
-        let (mut first, mut second) = (builder("241.0.0.0/16"), builder("241.0.0.0/16"));
+        let (mut first, mut second) = (fixture("241.0.0.0/16"), fixture("241.0.0.0/16"));
         let before = served(&mut first, &[all()]);
         assert_eq!(before.len(), 10_000, "a host and an alias each");
         assert_eq!(before, served(&mut second, &parts));
 
         let more = numbered(0..5_001);
-        let changed = served(&mut first, std::slice::from_ref(&more));
-        assert!((2..6).contains(&changed.len()), "its own, and those that collide with it: {changed:?}");
-        assert_eq!(served(&mut second, std::slice::from_ref(&more)), changed);
+        let after = served(&mut first, std::slice::from_ref(&more));
+        let changed = after.iter().filter(|(name, version)| before.get(*name) != Some(*version)).count();
+        assert!((2..6).contains(&changed), "its own, and those that collide with it: {changed}");
+        assert_eq!(served(&mut second, std::slice::from_ref(&more)), after);
     }
 
     proptest! {
@@ -177,20 +176,14 @@ mod tests {
             catalogs in vec(any_catalog(), 1..8)
         ) {
             // Fewer addresses than they could want.
-            let (mut builder, mut held) = (builder("241.0.0.0/28"), BTreeMap::<Name, Resource>::new());
+            let mut fixture = fixture("241.0.0.0/28");
             for catalog in &catalogs {
-                for (_, name, resource) in builder.update(catalog).into_iter().flat_map(|c| c.resources) {
-                    match resource {
-                        Some(resource) => drop(held.insert(name, resource)),
-                        None => drop(held.remove(&name)),
-                    }
-                }
-                let mut fresh = self::builder("241.0.0.0/28");
-                let all = fresh.update(catalog).into_iter().flat_map(|c| c.resources);
-                let all = all.filter_map(|(_, name, resource)| Some((name, resource?))).collect();
-                prop_assert_eq!(&held, &all);
-                prop_assert!(fresh.rejected().eq(builder.rejected()));
-                prop_assert_eq!(builder.update(catalog), None);
+                fixture.step(catalog);
+                let mut fresh = self::fixture("241.0.0.0/28");
+                fresh.step(catalog);
+                prop_assert_eq!(fixture.content(&whole()), fresh.content(&whole()));
+                prop_assert_eq!(&fixture.report(&whole()), &fresh.report(&whole()));
+                prop_assert!(fixture.step(catalog).is_empty(), "nothing changed");
             }
         }
     }

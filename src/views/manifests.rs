@@ -1,85 +1,41 @@
-//! What manifests add to a view, and what of it gives way to services.
+//! The resources of manifests, beside those of services.
 
+use super::producer::{Producer, Sources, Step};
 use crate::{
-    manifests::{Handle, Snapshot},
+    manifests::Snapshot,
     resource::{Kind, KindReadiness, Name, Readiness, Resource},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
-use tokio::sync::watch;
+use std::sync::Arc;
 
-/// Follows manifests. What is served of them after [`Manifests::update`] is what stands, without what services have.
-#[derive(Debug)]
+/// What stands in the last snapshot.
+#[derive(Debug, Default)]
 pub(super) struct Manifests {
-    snapshots: watch::Receiver<Arc<Snapshot>>,
-    loaded: Arc<Snapshot>,
-    /// The number of the snapshot that was merged last.
-    merged: Option<u64>,
-    /// Versions.
-    served: BTreeMap<(Kind, Name), u64>,
-    taken: BTreeSet<Name>,
+    snapshot: Arc<Snapshot>,
 }
 
-impl Manifests {
-    pub(super) fn new(handle: Handle) -> Self {
-        let (snapshots, loaded) = (handle.subscribe(), handle.load());
-        Manifests { snapshots, loaded, merged: None, served: BTreeMap::new(), taken: BTreeSet::new() }
+impl Producer for Manifests {
+    fn update(&mut self, step: &mut Step<'_>) {
+        let before = std::mem::replace(&mut self.snapshot, step.sources.manifests.clone());
+        if Arc::ptr_eq(&before, &self.snapshot) {
+            return;
+        }
+        let (old, new) = (&before.resources, &self.snapshot.resources);
+        let differs = |key, resource: &Arc<Resource>| new.get(key).is_none_or(|now| !Arc::ptr_eq(now, resource));
+        let gone = old.iter().filter(|(key, resource)| differs(*key, resource));
+        let come = new.keys().filter(|key| !old.contains_key(*key));
+        step.touched.extend(gone.map(|(key, _)| key).chain(come).cloned());
     }
 
-    /// Takes the newest snapshot.
-    pub(super) fn load(&mut self) {
-        self.loaded = self.snapshots.borrow_and_update().clone();
+    fn get(&self, kind: Kind, name: &Name) -> Option<&Arc<Resource>> {
+        self.snapshot.resources.get(&(kind, name.clone()))
     }
 
-    /// Waits for another one.
-    pub(super) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
-        self.snapshots.changed().await
-    }
-
-    /// How far their sources have reported, with what is known of services.
-    ///
     /// A list that lacks a manifest's entry deletes it, so entries of services wait for manifests, but not for ever: a
     /// source of manifests that never answers must not keep the mesh from changes of instances.
-    pub(super) fn readiness(&self, services: KindReadiness) -> KindReadiness {
-        let Some(readiness) = self.loaded.readiness else { return services };
+    fn readiness(&self, sources: &Sources, so_far: KindReadiness) -> KindReadiness {
+        let Some(readiness) = sources.manifests.readiness else { return so_far };
         let of_entries = if readiness == Readiness::Waiting { readiness } else { Readiness::Complete };
         let of = |kind| if kind == Kind::ServiceEntry { of_entries } else { readiness };
-        Kind::istio().fold(services, |all, kind| all.and(kind, of(kind)))
-    }
-
-    /// The names that services have.
-    pub(super) fn taken(&self) -> &BTreeSet<Name> {
-        &self.taken
-    }
-
-    /// What differs; to be applied after what differs of services, which are `others` now.
-    pub(super) fn update(
-        &mut self,
-        others_changed: bool,
-        others: impl Fn(Kind, &Name) -> bool,
-    ) -> Vec<(Kind, Name, Option<Resource>)> {
-        if self.merged == Some(self.loaded.number) && !others_changed {
-            return Vec::new();
-        }
-        self.merged = Some(self.loaded.number);
-        self.taken.clear();
-        let (mut changes, mut served) = (Vec::new(), BTreeMap::new());
-        for ((kind, name), resource) in &self.loaded.resources {
-            if others(*kind, name) {
-                self.taken.insert(name.clone());
-                continue;
-            }
-            let key = (*kind, name.clone());
-            if self.served.remove(&key) != Some(resource.version()) {
-                changes.push((*kind, name.clone(), Some(resource.clone())));
-            }
-            served.insert(key, resource.version());
-        }
-        let gone = std::mem::replace(&mut self.served, served);
-        let gone = gone.into_keys().filter(|(kind, name)| !others(*kind, name));
-        changes.extend(gone.map(|(kind, name)| (kind, name, None)));
-        changes
+        Kind::istio().fold(so_far, |all, kind| all.and(kind, of(kind)))
     }
 }

@@ -1,7 +1,8 @@
 //! What views count.
 
+use super::ViewKey;
 use crate::{
-    resource::{Kind, ViewGeneration},
+    resource::{Family as ResourceFamily, Kind, ViewGeneration},
     translate::{Rejected, Why},
 };
 use prometheus_client::{
@@ -9,7 +10,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// From 10 µs, one changed service, to some seconds, a first list of hundreds of thousands.
 const BUCKETS: [f64; 10] = [0.000_01, 0.000_03, 0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.1, 1.0, 10.0];
@@ -17,12 +18,25 @@ const BUCKETS: [f64; 10] = [0.000_01, 0.000_03, 0.000_1, 0.000_3, 0.001, 0.003, 
 /// Counters and gauges of the views.
 #[derive(Debug, Clone)]
 pub struct Metrics {
+    ready: Family<Client, Gauge>,
+    kept: Family<OfFamily, Gauge>,
     resources: Family<OfKind, Gauge>,
     rejected: Family<For, Gauge>,
     changes: Family<OfKind, Counter>,
+    translations: Family<OfFamily, Counter>,
     generations: Counter,
     vips_moved: Counter,
     update: Histogram,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Client {
+    client: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfFamily {
+    family: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -39,9 +53,12 @@ struct For {
 impl Default for Metrics {
     fn default() -> Self {
         Metrics {
+            ready: Family::default(),
+            kept: Family::default(),
             resources: Family::default(),
             rejected: Family::default(),
             changes: Family::default(),
+            translations: Family::default(),
             generations: Counter::default(),
             vips_moved: Counter::default(),
             update: Histogram::new(BUCKETS),
@@ -53,13 +70,16 @@ impl Metrics {
     /// Makes them readable.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("views");
-        registry.register("resources", "Resources that can be served", self.resources.clone());
+        registry.register("ready", "Whether new clients of that kind are answered", self.ready.clone());
+        registry.register("kept", "Views that are kept, by family of resources", self.kept.clone());
+        registry.register("resources", "Resources in the view that has everything", self.resources.clone());
         registry.register(
             "rejected",
             "Parts of services that cannot be sent, by view and reason",
             self.rejected.clone(),
         );
         registry.register("resource_changes", "Resources that were added, changed or removed", self.changes.clone());
+        registry.register("translations", "Services that were translated and encoded", self.translations.clone());
         registry.register("generations", "Generations that were made", self.generations.clone());
         registry.register("vips_moved", "Virtual addresses that gave way to others", self.vips_moved.clone());
         registry.register_with_unit(
@@ -70,16 +90,41 @@ impl Metrics {
         );
     }
 
-    /// A generation was made: with so many changes of each kind, in that time.
-    pub(super) fn made(&self, changes: &[Kind], made: &ViewGeneration, took: Duration) {
+    /// Whether clients of that family can be answered, and how many views of it there are.
+    pub(super) fn stands(&self, family: ResourceFamily, ready: bool, views: usize) {
+        self.ready.get_or_create(&Client { client: family.name() }).set(i64::from(ready));
+        self.kept.get_or_create(&OfFamily { family: family.name() }).set(count(views));
+    }
+
+    /// So many services were translated.
+    pub(super) fn translated(&self, family: ResourceFamily, services: u64) {
+        self.translations.get_or_create(&OfFamily { family: family.name() }).inc_by(services);
+    }
+
+    /// A generation was made, from that one, in that time.
+    pub(super) fn made(&self, key: &ViewKey, before: &ViewGeneration, made: &ViewGeneration, took: Duration) {
         self.generations.inc();
         self.update.observe(took.as_secs_f64());
-        for kind in changes {
-            self.changes.get_or_create(&OfKind { kind: kind.name() }).inc();
+        if key.scope.is_some() {
+            return;
         }
         for kind in Kind::ALL.into_iter().filter(|kind| made.readiness_of(*kind).is_some()) {
-            let count = i64::try_from(made.get(kind).len()).unwrap_or(i64::MAX);
-            self.resources.get_or_create(&OfKind { kind: kind.name() }).set(count);
+            let (old, new, label) = (before.get(kind), made.get(kind), OfKind { kind: kind.name() });
+            if !Arc::ptr_eq(old, new) {
+                let changes = old.versions().diff(new.versions()).count();
+                self.changes.get_or_create(&label).inc_by(changes as u64);
+            }
+            self.resources.get_or_create(&label).set(count(new.len()));
+        }
+    }
+
+    /// A view was dropped: nothing of it is made any more.
+    pub(super) fn dropped(&self, key: &ViewKey) {
+        if key.scope.is_none() {
+            for kind in Kind::of_family(key.family) {
+                self.resources.remove(&OfKind { kind: kind.name() });
+            }
+            self.rejected(key.family, &[]);
         }
     }
 
@@ -88,14 +133,18 @@ impl Metrics {
         self.vips_moved.inc();
     }
 
-    /// So much of a view is rejected now.
-    pub(super) fn rejected(&self, view: &'static str, rejected: &[Rejected]) {
+    /// So much of the view that has everything is rejected now.
+    pub(super) fn rejected(&self, family: ResourceFamily, rejected: &[Rejected]) {
         let mut counts: BTreeMap<&'static str, i64> = Why::CODES.into_iter().map(|code| (code, 0)).collect();
         for rejected in rejected {
             *counts.entry(rejected.why.code()).or_default() += 1;
         }
         for (reason, count) in counts {
-            self.rejected.get_or_create(&For { view, reason }).set(count);
+            self.rejected.get_or_create(&For { view: family.name(), reason }).set(count);
         }
     }
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,22 +1,37 @@
-//! What groups of clients see: generations of translated resources.
+//! What clients see: views of encoded resources, in generations.
 //!
-//! The catalog changes; [`Builder`] finds out which services did, translates those and no others, and says which
-//! resources differ. [`Follower`] is the task around it, [`View`] what readers hold. All types of resources change
-//! together.
+//! A [`Set`] has a view for each [`ViewKey`] that somebody subscribes to, and one [`Task`] for each family of resources. The
+//! task follows the catalog and manifests: `translations` encodes each service once for all views, producers (`services`,
+//! `manifests`) say what a view has and whose a name is, `state` makes the next generation of it, `stage` holds all
+//! views of the family. What nobody sees costs nothing.
+//!
+//! Invariant: what a view serves follows from the last catalog, the last manifests, the options and its selection alone.
 
-mod builder;
 mod claims;
-mod follow;
 mod istio;
+mod key;
 mod manifests;
 mod metrics;
+mod order;
+mod producer;
+mod services;
+mod set;
+mod shared;
+mod stage;
+mod state;
+mod task;
 #[cfg(test)]
 mod tests;
-mod translation;
+mod translations;
 mod vip;
 
-pub use builder::{Builder, Changes};
-pub use follow::{Follower, View};
 pub use istio::Istio;
+pub use key::{NoViewKey, Select, Selection, ViewKey};
 pub use metrics::Metrics;
-pub use translation::Translation;
+pub use producer::Sources;
+pub use set::{Loaded, Options, Set};
+pub use shared::{Full, ViewStatus};
+pub use stage::{Place, Stage};
+pub use state::{Report, Stepped};
+pub use task::Task;
+pub use translations::Translator;

@@ -19,7 +19,7 @@ use std::{
     sync::Arc,
 };
 
-/// A host that has found so many addresses taken gets none: the range is nearly full.
+/// A host that found so many addresses in use gets none: the range is nearly full.
 const TURNS: u32 = 64;
 
 /// A host that wants an address. The order is that of precedence.
@@ -51,7 +51,7 @@ pub(super) struct Pool {
     holders: HashMap<u64, Arc<Claimant>>,
     /// In which turn each found what it has; [`TURNS`]: it has none.
     turns: HashMap<Arc<Claimant>, u32>,
-    /// Who found an address taken by a smaller one.
+    /// Who found an address in use by a smaller one.
     passed: HashMap<u64, BTreeSet<Arc<Claimant>>>,
     moved: Vec<(Arc<Claimant>, u32)>,
 }
@@ -225,11 +225,11 @@ mod tests {
 
     /// One after the other takes the first address that it prefers and that is left.
     fn in_order_of_owners(all: &BTreeSet<Arc<Claimant>>, pool: &Pool) -> BTreeMap<Arc<Claimant>, Option<IpAddr>> {
-        let mut taken = BTreeSet::new();
+        let mut used = BTreeSet::new();
         let choose = |claimant: &Arc<Claimant>| {
-            let free = (0..TURNS).find(|turn| !taken.contains(&pool.range.slot(&claimant.host, *turn)));
+            let free = (0..TURNS).find(|turn| !used.contains(&pool.range.slot(&claimant.host, *turn)));
             if let Some(turn) = free {
-                taken.insert(pool.range.slot(&claimant.host, turn));
+                used.insert(pool.range.slot(&claimant.host, turn));
             }
             (claimant.clone(), free.and_then(|turn| pool.at(claimant, turn)))
         };

@@ -21,7 +21,8 @@ async fn series(services: usize) -> Vec<String> {
         Local::start(&format!("registries:\n- name: files\n  file: {{ path: '{}' }}\n", folder.path().display())).await;
     portolan.ready().await;
     assert_eq!(portolan.json("/api/v1/services").await["total"], services);
-    // Counted right after they are served.
+    // Views are made for that, and counted right after.
+    assert!(portolan.json("/api/v1/digests").await["clusters"]["count"].as_u64().unwrap() > 0);
     until("the views' metrics", Duration::from_secs(60), || async {
         let (_, body) = portolan.get("/metrics").await;
         if body.contains("views_resources{") { Ok(()) } else { Err(body) }

@@ -300,3 +300,26 @@ async fn a_client_that_has_something_waits_until_absence_is_certain() {
     world.become_ready(Readiness::Complete, []);
     back.next().await.is(Cluster, &[("a", "1")], &[]);
 }
+
+#[tokio::test]
+async fn a_client_that_has_assignments_is_sent_what_there_is_of_them_for_absence_removes_none() {
+    let changes = vec![cluster("a", "1"), assignment("a", 1), route("r", "1")];
+    let world = World::with(|_| {}, Readiness::Partial, changes).await;
+    let mut back = world.sotw().await;
+    back.ask_as(Cluster, &[], "0123456789abcdef", "").await;
+    back.ask_as(Endpoint, &["a", "late"], "0123456789abcdef", "").await;
+    let sent = back.next().await;
+    sent.is(Endpoint, &[("a", "1")], &[]);
+    back.ack(&sent, &["a", "late"]).await;
+    back.ask_as(Route, &["r"], "0123456789abcdef", "").await;
+    back.next().await.is(Route, &[("r", "1")], &[]);
+    world.change([assignment("a", 2)]);
+    let sent = back.next().await;
+    sent.is(Endpoint, &[("a", "2")], &[]);
+    back.ack(&sent, &["a", "late"]).await;
+    back.nothing_more().await;
+    world.become_ready(Readiness::Complete, []);
+    back.next().await.is(Cluster, &[("a", "1")], &[]);
+    back.next().await.is(Endpoint, &[("a", "2")], &[]); // behind its cluster
+    back.next().await.is(Endpoint, &[("late", "-")], &[]); // now it is certain that this one is not there
+}

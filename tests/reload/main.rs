@@ -6,6 +6,9 @@ mod client;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod changes;
 mod envoy;
+mod follow;
+mod property;
 mod refused;
 mod world;

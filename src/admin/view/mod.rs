@@ -1,8 +1,10 @@
 //! The forms in which admin answers.
 
 mod page;
+pub(super) mod ready;
 pub(super) mod registry;
 pub(super) mod resource;
 pub(super) mod service;
 mod service_entry;
 pub(super) mod slime;
+pub(super) mod views;

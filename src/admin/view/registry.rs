@@ -1,10 +1,9 @@
-//! Registries, and readiness, which follows from them.
+//! Registries.
 
 use crate::admin::time;
 use crate::{
-    catalog::{Catalog, HoldStatus, RegistryStatus, State},
+    catalog::{Catalog, HoldStatus, RegistryStatus},
     model::Cost,
-    resource::Readiness,
 };
 use serde::Serialize;
 use std::time::SystemTime;
@@ -99,62 +98,4 @@ impl CostView {
     fn of(Cost { requests, bytes, duration }: Cost) -> Self {
         CostView { requests, bytes, duration_ms: time::millis(duration) }
     }
-}
-
-#[derive(Debug, Serialize)]
-pub(in crate::admin) struct Ready {
-    pub(in crate::admin) ready: bool,
-    reason: String,
-    sync: &'static str,
-    registries: Vec<Brief>,
-}
-
-#[derive(Debug, Serialize)]
-struct Brief {
-    name: String,
-    /// Answers wait for it.
-    required: bool,
-    state: &'static str,
-    error: Option<String>,
-}
-
-/// Whether clients may be sent here, and why not. What was listed is not served before there is a generation of it.
-pub(in crate::admin) fn ready(catalog: &Catalog, served: Option<Readiness>, stopping: bool) -> Ready {
-    let registries: Vec<Brief> = catalog
-        .registries
-        .iter()
-        .map(|r| Brief {
-            name: r.name.to_string(),
-            required: r.required,
-            state: r.state.name(),
-            error: r.scopes.iter().find_map(|s| s.error.as_ref()).or(unheard_error(r)).map(ToString::to_string),
-        })
-        .collect();
-    let waiting = || {
-        // Also one that failed after a part of its lists.
-        let unheard = registries.iter().filter(|r| r.required && r.state != State::Synced.name());
-        let names: Vec<String> = unheard
-            .map(|r| match &r.error {
-                Some(error) => format!("{} ({error})", r.name),
-                None => r.name.clone(),
-            })
-            .collect();
-        format!("waiting for the first list of {}", names.join(", "))
-    };
-    let (ready, reason) = match catalog.sync {
-        _ if stopping => (false, "stopping".to_owned()),
-        Readiness::Waiting => (false, waiting()),
-        _ if served.is_none_or(|served| served == Readiness::Waiting) => {
-            (false, "making the first generation of what was listed".to_owned())
-        }
-        Readiness::Partial => (true, "some registry is missing; what the others have is served".to_owned()),
-        Readiness::Complete => (true, "every registry was listed".to_owned()),
-    };
-    Ready { ready, reason, sync: catalog.sync.name(), registries }
-}
-
-/// The newest error of a registry of which no scope is known yet; of others it may be long over.
-fn unheard_error(status: &RegistryStatus) -> Option<&crate::model::Text> {
-    let unheard = matches!(status.state, State::Connecting | State::Stale);
-    status.last_error.as_ref().filter(|_| unheard).map(|(_, text)| text)
 }

@@ -8,6 +8,7 @@ use crate::{
     admin::answer::{json, safe},
     pb::{istio::mcp::v1alpha1::Resource as Envelope, schema},
     resource::{Kind, Resource, ViewGeneration, version_text},
+    views::{Loaded, ViewKey},
 };
 use prost::Message;
 use serde::{Deserialize, Serialize};
@@ -22,12 +23,22 @@ pub(in crate::admin) struct Query {
     q: Option<String>,
     /// The whole name.
     name: Option<String>,
+    /// The key of the view; without it the one that has everything.
+    pub(in crate::admin) view: Option<String>,
     #[serde(default)]
     offset: usize,
     #[serde(default)]
     limit: Limit,
     /// The last name of the page before.
     r#continue: Option<String>,
+}
+
+/// Which digests are asked for.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::admin) struct DigestQuery {
+    /// The key of the view; without it those that have everything.
+    pub(in crate::admin) view: Option<String>,
 }
 
 /// The fields of a page besides its items.
@@ -82,14 +93,17 @@ pub(in crate::admin) fn item(kind: Kind, resource: &Resource) -> Vec<u8> {
     with(&Item { name: resource.name(), version: version_text(resource.version()) }, "resource", &body)
 }
 
-/// By kind.
-pub(in crate::admin) fn digests(envoy: &ViewGeneration, istio: &ViewGeneration) -> BTreeMap<&'static str, Digest> {
-    let digest = |kind: Kind| {
-        let generation = if kind.is_istio() { istio.get(kind) } else { envoy.get(kind) };
-        Digest { count: generation.len(), digest: version_text(generation.digest()) }
+/// By kind, of what these views have.
+pub(in crate::admin) fn digests(views: &[(ViewKey, Loaded)]) -> BTreeMap<&'static str, Digest> {
+    let digest = |(kind, view): (Kind, &ViewGeneration)| {
+        let generation = view.get(kind);
+        (kind.name(), Digest { count: generation.len(), digest: version_text(generation.digest()) })
     };
-    let sent = |kind: &Kind| !kind.is_istio() || istio.readiness_of(*kind).is_some();
-    Kind::ALL.into_iter().filter(sent).map(|kind| (kind.name(), digest(kind))).collect()
+    let kinds = |(key, loaded): &'_ (ViewKey, Loaded)| -> Vec<(&'static str, Digest)> {
+        let made = |kind: &Kind| loaded.generation.readiness_of(*kind).is_some();
+        Kind::of_family(key.family).filter(made).map(|kind| digest((kind, &loaded.generation))).collect()
+    };
+    views.iter().flat_map(kinds).collect()
 }
 
 /// An object of Istio's with its metadata, as JSON.

@@ -6,7 +6,7 @@ use crate::{
     catalog::{Catalog, State},
     model::{Address, Hostname, PublishedEndpoint, PublishedService},
     pb::istio::{mcp::v1alpha1::Resource as Envelope, networking::v1alpha3::ServiceEntry},
-    resource::{Kind, Readiness, Resource, ViewGeneration},
+    resource::{Kind, Resource, ViewGeneration},
 };
 use prost::Message;
 use serde_json::{Map, Value, json};
@@ -85,17 +85,23 @@ fn parts(envelope: &Envelope) -> (Map<String, Value>, Value) {
     (metadata.as_object().cloned().unwrap_or_default(), service_entry::spec(envelope))
 }
 
-/// Why it is not ready, in Slime's words.
-pub(in crate::admin) fn unready(catalog: &Catalog, stopping: bool) -> Option<String> {
+/// Why new Istiods are not answered, in Slime's words; `served`: they are.
+pub(in crate::admin) fn unready(
+    catalog: &Catalog,
+    served: bool,
+    manifests: &[String],
+    stopping: bool,
+) -> Option<String> {
     if stopping {
         return Some("stopping".into());
     }
-    if catalog.sync != Readiness::Waiting {
+    if served {
         return None;
     }
     let waits =
         |r: &&Arc<crate::catalog::RegistryStatus>| r.required && !matches!(r.state, State::Synced | State::Stale);
-    let names: Vec<&str> = catalog.registries.iter().filter(waits).map(|r| &*r.name).collect();
+    let registries = catalog.registries.iter().filter(waits).map(|r| &*r.name);
+    let names: Vec<&str> = registries.chain(manifests.iter().map(|registry| &**registry)).collect();
     Some(format!("xds not ready source not ready {}", names.join(",")))
 }
 
@@ -129,8 +135,8 @@ pub(in crate::admin) fn client(client: &Client) -> (String, Value) {
         .map(|of| {
             let version = |version: Option<&String>| version.cloned().unwrap_or_default();
             let pushed = version(of.sent.as_ref().map(|sent| &sent.version));
-            let taken = version(of.acknowledged.as_ref().map(|acknowledged| &acknowledged.version));
-            (of.type_url.clone(), json!({ "PushVer": pushed, "AckVer": taken }))
+            let accepted = version(of.acknowledged.as_ref().map(|acknowledged| &acknowledged.version));
+            (of.type_url.clone(), json!({ "PushVer": pushed, "AckVer": accepted }))
         })
         .collect();
     let id = client.stream.to_string();

@@ -11,6 +11,10 @@ pub(in crate::cli) struct Arguments {
     pub(super) what: What,
     /// Only this one: a host, alias or id for services, a part of the name for all others
     pub(super) name: Option<String>,
+    /// The view whose endpoints, clusters, entries or digests are shown (`get views` lists them); without it the one that has
+    /// everything
+    #[arg(long, value_name = "KEY")]
+    pub(super) view: Option<String>,
     /// The admin address of a running Portolan: a URL, or a host with a port
     // Read later: the errors and the help of arguments would show a password in it.
     #[arg(
@@ -34,6 +38,10 @@ pub(super) enum What {
     Endpoints,
     /// Clusters, as they are sent
     Clusters,
+    /// Istio's ServiceEntries, as an Istiod is sent them
+    Serviceentries,
+    /// Views: who sees them, and what is in them
+    Views,
     /// Registries: state, age, last error
     Registries,
     /// Clients, and what they acknowledged and refused
@@ -60,13 +68,15 @@ impl Arguments {
     /// # Errors
     /// If the address of admin is none.
     pub(super) fn url(&self) -> Result<Url, Error> {
-        let Arguments { what, name, .. } = self;
+        let Arguments { what, name, view, .. } = self;
         let admin = address(&self.admin)?;
         let mut url = admin.clone();
         let path = match what {
             What::Services => "api/v1/services",
             What::Endpoints => "api/v1/resources/endpoints",
             What::Clusters => "api/v1/resources/clusters",
+            What::Serviceentries => "api/v1/resources/serviceentries",
+            What::Views => "api/v1/views",
             What::Registries => "api/v1/registries",
             What::Clients => "api/v1/clients",
             What::Manifests => "api/v1/manifests",
@@ -77,8 +87,14 @@ impl Arguments {
             (What::Services, Some(name)) => url.set_path(&format!("{base}/{path}/{name}")),
             _ => url.set_path(&format!("{base}/{path}")),
         }
-        match (what, name) {
-            (What::Endpoints | What::Clusters, Some(name)) => Ok(with_parameter(url, "q", name)),
+        let url = match (what, name) {
+            (What::Endpoints | What::Clusters | What::Serviceentries, Some(name)) => with_parameter(url, "q", name),
+            _ => url,
+        };
+        match (what, view) {
+            (What::Endpoints | What::Clusters | What::Serviceentries | What::Digests, Some(view)) => {
+                Ok(with_parameter(url, "view", view))
+            }
             _ => Ok(url),
         }
     }

@@ -13,11 +13,13 @@ pub(super) fn of(what: What) -> Columns {
         What::Services => table(["HOST", "PORTS", "SERVING", "FROM", "NOTES"], services),
         What::Endpoints => table(["CLUSTER", "ADDRESS", "HEALTH", "WEIGHT", "LOCALITY", "PRIORITY"], endpoints),
         What::Clusters => table(["NAME", "TYPE", "ENDPOINTS OF", "VERSION"], clusters),
+        What::Serviceentries => table(["NAME", "HOSTS", "ADDRESSES", "PORTS", "ENDPOINTS", "VERSION"], entries),
+        What::Views => table(["KEY", "CLIENTS", "IDLE", "GENERATION", "READINESS", "RESOURCES"], views),
         What::Registries => {
             table(["NAME", "KIND", "STATE", "AGE", "SERVICES", "ENDPOINTS", "HELD BACK", "LAST ERROR"], registries)
         }
         What::Clients => {
-            table(["NODE", "CLUSTER", "PEER", "AGENT", "VARIANT", "TYPE", "ACKNOWLEDGED", "REFUSED"], clients)
+            table(["NODE", "CLUSTER", "PEER", "AGENT", "VARIANT", "VIEW", "TYPE", "ACKNOWLEDGED", "REFUSED"], clients)
         }
         What::Manifests => table(["REGISTRY", "NAMESPACE", "NAME", "STATE", "SERVED", "ERROR"], manifests),
         What::Digests => table(["KIND", "COUNT", "DIGEST"], digests),
@@ -102,7 +104,7 @@ fn manifests(table: &mut Table<6>, answer: &Value) {
     }
 }
 
-fn clients(table: &mut Table<8>, answer: &Value) {
+fn clients(table: &mut Table<9>, answer: &Value) {
     for client in items(answer) {
         for kind in items(&client["types"]) {
             table.row([
@@ -111,6 +113,7 @@ fn clients(table: &mut Table<8>, answer: &Value) {
                 text(&client["peer"]),
                 text(&client["node"]["agent"]),
                 text(&client["variant"]),
+                text(&client["view"]),
                 text(&kind["type_url"]).rsplit('.').next().unwrap_or_default().to_owned(),
                 text(&kind["acknowledged"]["version"]),
                 text(&kind["refused"]["message"]),
@@ -128,6 +131,37 @@ fn clusters(table: &mut Table<4>, answer: &Value) {
             or(text(&cluster["type"]), "STATIC"),
             if service.is_empty() { name } else { service },
             text(&item["version"]),
+        ]);
+    }
+}
+
+fn entries(table: &mut Table<6>, answer: &Value) {
+    for item in items(&answer["resources"]) {
+        let spec = &item["resource"]["spec"];
+        let port = |p: &Value| format!("{}/{}", text(&p["number"]), text(&p["protocol"]));
+        table.row([
+            text(&item["name"]),
+            text(&spec["hosts"]),
+            text(&spec["addresses"]),
+            items(&spec["ports"]).iter().map(port).collect::<Vec<_>>().join(" "),
+            items(&spec["endpoints"]).len().to_string(),
+            text(&item["version"]),
+        ]);
+    }
+}
+
+fn views(table: &mut Table<6>, answer: &Value) {
+    for view in items(answer) {
+        let idle = view["idle_seconds"].as_f64().map(|seconds| format!("{seconds:.0}s"));
+        let counts = view["resources"].as_object().into_iter().flatten().filter(|(_, count)| **count != 0);
+        let counts: Vec<String> = counts.map(|(kind, count)| format!("{kind}={}", text(count))).collect();
+        table.row([
+            text(&view["key"]),
+            text(&view["clients"]),
+            idle.unwrap_or_default(),
+            text(&view["generation"]),
+            text(&view["readiness"]),
+            counts.join(" "),
         ]);
     }
 }

@@ -30,10 +30,12 @@ pub(super) fn run(arguments: &Arguments, mut print: impl FnMut(&str) -> io::Resu
         let (admin, mut printer) = (Admin::new(&url)?, Printer::new(arguments));
         loop {
             let mut page = admin.ask(&url).await?;
-            if let (What::Registries | What::Clients | What::Manifests, Some(name), Value::Array(items)) =
+            if let (What::Registries | What::Clients | What::Manifests | What::Views, Some(name), Value::Array(items)) =
                 (arguments.what, &arguments.name, &mut page)
             {
-                items.retain(|item| [&item["name"], &item["node"]["id"]].iter().any(|n| text(n).contains(name)));
+                items.retain(|item| {
+                    [&item["name"], &item["key"], &item["node"]["id"]].iter().any(|n| text(n).contains(name))
+                });
             }
             let next = page.as_object_mut().and_then(|page| page.remove("continue")).filter(Value::is_string);
             print(&printer.page(page, next.is_none())?).map_err(Error::Print)?;
@@ -92,10 +94,15 @@ mod tests {
             ),
             (
                 "clients",
-                "NODE  CLUSTER  PEER             AGENT         VARIANT  TYPE     ACKNOWLEDGED  REFUSED\n\
-                 n     c        127.0.0.1:40000  envoy 1.40.0  delta    Cluster  1             no such thing\n",
+                "NODE  CLUSTER  PEER             AGENT         VARIANT  VIEW   TYPE     ACKNOWLEDGED  REFUSED\n\
+                 n     c        127.0.0.1:40000  envoy 1.40.0  delta    envoy  Cluster  1             no such thing\n",
             ),
-            ("clients somebody-else", "NODE  CLUSTER  PEER  AGENT  VARIANT  TYPE  ACKNOWLEDGED  REFUSED\n"),
+            ("clients somebody-else", "NODE  CLUSTER  PEER  AGENT  VARIANT  VIEW  TYPE  ACKNOWLEDGED  REFUSED\n"),
+            (
+                "views",
+                "KEY    CLIENTS  IDLE  GENERATION  READINESS  RESOURCES\n\
+                 envoy  1        2s    1           complete   clusters=4 endpoints=2\n",
+            ),
         ] {
             assert_eq!(get(&admin.url, words).await.as_deref(), Ok(expected), "{words}");
         }
@@ -104,6 +111,11 @@ mod tests {
         assert_eq!(lines[0], ["NAME", "TYPE", "ENDPOINTS", "OF", "VERSION"]);
         assert_eq!(lines[1][..3], ["outbound|80||orders", "EDS", "outbound|80||orders.example"]);
         assert_eq!(lines.len(), 3);
+        let entries = get(&admin.url, "serviceentries users --view istio").await.unwrap();
+        let line: Vec<&str> = entries.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(line[..6], ["portolan/users.example", "users.example", "users", "-", "80/GRPC", "0"]);
+        let wrong = get(&admin.url, "clusters --view istio").await.unwrap_err();
+        assert!(wrong.contains("a view of istio has no clusters"), "{wrong}");
         let registries = get(&admin.url, "registries").await.unwrap();
         assert!(registries.contains("held  nacos  synced"), "{registries}");
         let digests = get(&admin.url, "digests").await.unwrap();

@@ -28,7 +28,7 @@ use std::collections::BTreeSet;
 /// All resources of a service, those of a port together, and what of it cannot be sent.
 pub fn translate(service: &PublishedService, options: &Options) -> (Vec<(Kind, Resource)>, Vec<Rejected>) {
     let (mut resources, mut rejected) = (Vec::new(), Vec::new());
-    let mut taken = BTreeSet::new();
+    let mut used = BTreeSet::new();
     for port in &service.ports {
         let names = names(service, port, options);
         let main = &names[0];
@@ -37,9 +37,9 @@ pub fn translate(service: &PublishedService, options: &Options) -> (Vec<(Kind, R
             endpoints: endpoint::groups(service, port, options, &mut rejected),
         };
         // A port that does not have its main name has no assignment: its aliases would get the endpoints of another.
-        let has_main = !taken.contains(main);
+        let has_main = !used.contains(main);
         for name in &names {
-            if !has_main || !taken.insert(name.clone()) {
+            if !has_main || !used.insert(name.clone()) {
                 let (host, why) = (service.host.clone(), Why::NameTaken(service.host.clone()));
                 rejected.push(Rejected { host, subject: name.clone(), why });
                 continue;

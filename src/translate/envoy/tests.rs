@@ -161,7 +161,7 @@ proptest! {
         }
     }
 
-    /// Whatever is left out is left out for a reason that is told or configured.
+    /// Whatever is left out is left out for a reason that is reported or configured.
     #[test]
     fn every_endpoint_that_has_the_port_is_sent_or_told(endpoints in vec(any_endpoint(), 0..12)) {
         let service = service(endpoints);

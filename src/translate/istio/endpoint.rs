@@ -1,6 +1,6 @@
 //! The endpoints of one entry, such that Istio takes them all.
 //!
-//! One that Istio refuses costs the whole entry, so it is left out and told. Istio knows no health: what does not serve
+//! One that Istio refuses costs the whole entry, so it is left out and reported. Istio knows no health: what does not serve
 //! is left out. It takes endpoints as they come: they are sorted, each place once, because another order is a push and a
 //! double takes twice its share.
 
@@ -41,7 +41,7 @@ pub(super) fn entries(
         WorkloadEntry {
             address: place.address(),
             ports: ports.map(|(name, number)| ((*name).to_owned(), number.get().into())).collect(),
-            labels: label::taken(labels, &mut |key| _ = refused.insert(key.into())),
+            labels: label::accepted(labels, &mut |key| _ = refused.insert(key.into())),
             network: subject.of_endpoint(&rules.network, own),
             locality: place.endpoint.locality.to_string(),
             weight,

@@ -40,16 +40,16 @@ pub(super) fn owned(labels: &Labels) -> BTreeMap<String, String> {
 }
 
 /// The labels that Istio takes; the keys of the others go to `refused`.
-pub(super) fn taken(labels: BTreeMap<String, String>, refused: &mut impl FnMut(&str)) -> BTreeMap<String, String> {
-    let mut taken = labels;
-    taken.retain(|key, value| {
+pub(super) fn accepted(labels: BTreeMap<String, String>, refused: &mut impl FnMut(&str)) -> BTreeMap<String, String> {
+    let mut accepted = labels;
+    accepted.retain(|key, value| {
         let fine = is_key(key) && is_value(value);
         if !fine {
             refused(key);
         }
         fine
     });
-    taken
+    accepted
 }
 
 fn is_qualified(text: &str) -> bool {

@@ -88,7 +88,7 @@ fn metadata(subject: &Subject<'_>, rules: &Rules, options: &Options, rejected: &
         name: subject.namespace(),
         create_time: Some(Timestamp { seconds: options.create_time }),
         version: String::new(),
-        labels: label::taken(subject.texts(&rules.labels), &mut refused),
+        labels: label::accepted(subject.texts(&rules.labels), &mut refused),
         annotations: subject.texts(&rules.annotations),
     }
 }

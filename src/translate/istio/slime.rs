@@ -17,7 +17,7 @@ pub(super) fn of_instances(endpoints: &[&PublishedEndpoint]) -> Vec<BTreeMap<Str
 /// The labels of each provider of Dubbo.
 pub(super) fn of_providers(endpoints: &[&PublishedEndpoint]) -> Vec<BTreeMap<String, String>> {
     let mut all: Vec<BTreeMap<String, String>> = endpoints.iter().map(|e| of_provider(&e.labels)).collect();
-    // What all have alike tells nothing.
+    // What all have alike says nothing.
     if all.first().is_some_and(|first| all.iter().all(|labels| labels.get("methods") == first.get("methods"))) {
         all.iter_mut().for_each(|labels| drop(labels.remove("methods")));
     }

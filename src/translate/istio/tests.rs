@@ -146,8 +146,8 @@ fn entries_are_named_by_template_and_see_what_is_configured() {
     let labels = [("team", "a"), ("zone", "aa")].map(|(key, value)| (key.to_owned(), value.to_owned()));
     assert_eq!(metadata.labels, BTreeMap::from(labels));
     assert_eq!(entry.export_to, [".", "other"], "the own namespace is there as `.` already");
-    let told: Vec<String> = rejected.iter().map(|r| format!("{} {}", r.subject, r.why.code())).collect();
-    assert_eq!(told, ["bad label_refused"]);
+    let shown: Vec<String> = rejected.iter().map(|r| format!("{} {}", r.subject, r.why.code())).collect();
+    assert_eq!(shown, ["bad label_refused"]);
 }
 
 #[test]
@@ -169,10 +169,10 @@ fn an_entry_that_istio_would_refuse_is_not_sent_and_told() {
     let options = Options { rules, vip: Vec::new(), ..Options::default() };
     let (resources, rejected) = translate(&service(Vec::new()), &options, &|_| Vec::new());
     assert_eq!(resources, []);
-    let told: Vec<String> = rejected.iter().map(|r| format!("{}: {}", r.subject, r.why)).collect();
+    let shown: Vec<String> = rejected.iter().map(|r| format!("{}: {}", r.subject, r.why)).collect();
     let why = "Istio takes no such entry: the name \"/orders.example\" is not a namespace, one slash and a name";
-    assert_eq!(told[0], format!("orders.example: {why}"));
-    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(shown[0], format!("orders.example: {why}"));
+    assert_eq!(shown.len(), 3, "{shown:?}");
 }
 
 #[test]
@@ -191,8 +191,8 @@ fn tcp_services_have_the_addresses_that_they_are_given_and_others_none() {
     let hosts: Vec<String> = vip_hosts(&service(Vec::new())).iter().map(ToString::to_string).collect();
     assert_eq!(hosts, ["rpc.orders.example", "rpc.orders"]);
     let (_, rejected) = translate(&service(Vec::new()), &Options::default(), &|_| Vec::new());
-    let told: Vec<String> = rejected.iter().map(|r| format!("{} {}", r.subject, r.why.code())).collect();
-    assert_eq!(told, ["rpc.orders.example no_vip", "rpc.orders no_vip"]);
+    let shown: Vec<String> = rejected.iter().map(|r| format!("{} {}", r.subject, r.why.code())).collect();
+    assert_eq!(shown, ["rpc.orders.example no_vip", "rpc.orders no_vip"]);
 }
 
 #[test]

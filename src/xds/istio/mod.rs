@@ -59,8 +59,9 @@ pub struct Session {
 /// What a stream was sent of one type.
 #[derive(Debug)]
 enum Subscription {
-    /// Nothing feeds it: it was answered, and never will be again.
-    Empty,
+    /// Nothing makes it: it was answered, and is again only when something does, after a change of the configuration.
+    /// `None`: it is no type of ours.
+    Empty(Option<Kind>),
     /// It has what there is.
     List(List),
 }
@@ -96,7 +97,7 @@ impl Session {
                     self.events.push(event);
                 }
             }
-            Some(Subscription::Empty) => {}
+            Some(Subscription::Empty(_)) => {}
             None => self.subscribe(request.type_url, view)?,
         }
         self.catch_up(view, now);
@@ -131,18 +132,18 @@ impl Session {
             return Err(SessionError::Types { limit: MOST_TYPES, longest: LONGEST_TYPE });
         }
         let type_url: Arc<str> = type_url.into();
-        let fed = Kind::of(&type_url).filter(|kind| kind.is_istio());
-        let subscription = match fed.and_then(|kind| Some((kind, view.readiness_of(kind)?))) {
+        let kind = Kind::of(&type_url).filter(|kind| kind.is_istio());
+        let subscription = match kind.and_then(|kind| Some((kind, view.readiness_of(kind)?))) {
             Some((kind, readiness)) => {
                 self.events.push(Event::Subscribed { kind, type_url: type_url.clone(), wildcard: true, names: 0 });
                 if readiness != Readiness::Complete {
                     self.events.push(Event::Waits { kind });
                 }
-                Subscription::List(List { kind, pace: Pace::default(), seen: None, sent: None, nonce: 0 })
+                Subscription::List(List::new(kind))
             }
             None => {
                 self.answer_empty(&type_url);
-                Subscription::Empty
+                Subscription::Empty(kind)
             }
         };
         self.types.insert(type_url, subscription);
@@ -162,6 +163,11 @@ impl Session {
     fn catch_up(&mut self, view: &ViewGeneration, now: Instant) {
         let mut due = Vec::new();
         for (type_url, subscription) in &mut self.types {
+            if let Subscription::Empty(Some(kind)) = subscription
+                && view.readiness_of(*kind).is_some()
+            {
+                *subscription = Subscription::List(List::new(*kind));
+            }
             if let Subscription::List(list) = subscription
                 && list.is_due(view, now)
             {
@@ -223,12 +229,17 @@ impl Subscription {
     fn list(&self) -> Option<&List> {
         match self {
             Subscription::List(list) => Some(list),
-            Subscription::Empty => None,
+            Subscription::Empty(_) => None,
         }
     }
 }
 
 impl List {
+    /// Nothing was sent.
+    fn new(kind: Kind) -> Self {
+        List { kind, pace: Pace::default(), seen: None, sent: None, nonce: 0 }
+    }
+
     /// A further request: it answers the last list, or it is of no account.
     fn on_answered(&mut self, request: &Request<'_>, now: Instant) -> Option<Event> {
         let version = self.sent.filter(|_| request.nonce.parse() == Ok(self.nonce))?;

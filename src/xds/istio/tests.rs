@@ -96,6 +96,25 @@ fn what_happens_is_told() {
     assert_eq!((acknowledged, bytes > 20), (version, true));
 }
 
+#[test]
+fn a_type_that_nothing_makes_is_sent_when_something_does() {
+    let now = Instant::now();
+    let mut session = Session::new(&node(&[]), rules());
+    let gateways = "networking.istio.io/v1/Gateway";
+    let view = ViewGeneration::unbuilt(ready(Readiness::Complete));
+    session.on_request(&request(gateways, "a time"), &view, now).unwrap();
+    assert_eq!(read(&mut session).len(), 1, "answered with nothing");
+    let made = |readiness| ready(Readiness::Complete).and(Kind::Gateway, readiness);
+    let gateway = (Kind::Gateway, Name::from("ns/g"), Some(Resource::new(Kind::Gateway, "ns/g".into(), b"", None)));
+    let view = view.next(made(Readiness::Waiting), [gateway]).unwrap();
+    session.on_generation(&view, now);
+    assert!(read(&mut session).is_empty(), "not before all is known");
+    let view = view.next(made(Readiness::Complete), []).unwrap();
+    session.on_generation(&view, now);
+    let answers = read(&mut session);
+    assert_eq!((answers.len(), answers[0].resources.len(), &*answers[0].type_url), (1, 1, gateways));
+}
+
 #[derive(Debug, Clone)]
 enum Happening {
     /// An entry appears, changes or goes.

@@ -87,8 +87,8 @@ impl Session {
         let subscription = &mut self.subscriptions[kind as usize];
         let ready = match (readiness, self.variant) {
             (Readiness::Complete, _) | (Readiness::Partial, Variant::Delta) => true,
-            // What is absent from the answer would be removed by a client that has something.
-            (Readiness::Partial, Variant::Sotw) => subscription.resumed.is_none(),
+            // A client that has something would remove what a whole answer lacks. Of other kinds absence removes nothing.
+            (Readiness::Partial, Variant::Sotw) => subscription.resumed.is_none() || !kind.whole_state(),
             (Readiness::Waiting, _) => false,
         };
         match subscription.state {

@@ -1,7 +1,7 @@
 //! What a single value is that stands without quotes.
 //!
 //! YAML's versions differ in that: `no` is text in one and false in the other, `010` is ten or eight. What is the same for
-//! all is taken; what is not is refused, with the remedy, before somebody's country is false.
+//! all is accepted; what is not is refused, with the remedy, before somebody's country is false.
 
 use crate::util::yaml::{Node, Shape};
 

@@ -1,0 +1,85 @@
+//! What views of a selection cost: a hundred of 50 services each out of 5,000, beside or without the one that has everything.
+//! Allocations are counted: what is held in the end is the difference of what was allocated and freed.
+//!
+//!     cargo bench --bench views
+
+mod services;
+
+use divan::{AllocProfiler, Bencher};
+use portolan::{
+    catalog::Catalog,
+    model::{Protocol, PublishedService},
+    resource::{Family, ViewGeneration},
+    translate::envoy::Options,
+    views::{Select, Selection, Sources, Stage, ViewKey},
+};
+use services::{catalog, changed, service};
+use std::sync::Arc;
+
+#[global_allocator]
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
+
+const SERVICES: u32 = 5_000;
+const SELECTED: u32 = 50;
+
+fn main() {
+    divan::main();
+}
+
+/// Those whose number, in their host's name, leaves this rest.
+#[derive(Debug)]
+struct Every(u32);
+
+impl Select for Every {
+    fn select(&self, service: &Arc<PublishedService>) -> Option<Arc<PublishedService>> {
+        let host = service.host.as_str();
+        let number = host.split(['-', '.']).nth(1).and_then(|number| number.parse::<u32>().ok());
+        number.is_some_and(|number| number % (SERVICES / SELECTED) == self.0).then(|| service.clone())
+    }
+}
+
+/// So many views of a selection, and perhaps the one that has everything.
+fn stage(scopes: u32, whole: bool) -> Stage {
+    let mut stage = Stage::new(Family::Envoy, Box::new(Options::default()));
+    let unbuilt = Arc::new(ViewGeneration::empty());
+    for scope in 0..scopes {
+        let key = ViewKey { family: Family::Envoy, scope: Some(scope.to_string().into()) };
+        stage.add((key, 0), &Selection::by(Arc::new(Every(scope))), unbuilt.clone());
+    }
+    if whole {
+        stage.add((ViewKey::whole(Family::Envoy), 0), &Selection::default(), unbuilt);
+    }
+    stage
+}
+
+/// How many views made a generation.
+fn step(stage: &mut Stage, catalog: &Arc<Catalog>) -> usize {
+    let (sources, mut made) = (Sources { catalog: catalog.clone(), manifests: Arc::default() }, 0);
+    stage.step(&sources, None, |_, _, stepped| made += usize::from(stepped.generation.is_some()));
+    made
+}
+
+/// Scopes, and whether there is the whole.
+const CASES: [(u32, bool); 3] = [(0, true), (100, false), (100, true)];
+
+#[divan::bench(sample_count = 10, args = CASES)]
+fn at_first(bencher: Bencher, (scopes, whole): (u32, bool)) {
+    let catalog = Arc::new(catalog(SERVICES, Protocol::Http));
+    bencher.with_inputs(|| stage(scopes, whole)).bench_local_values(|mut stage| {
+        assert_eq!(step(&mut stage, &catalog), scopes as usize + usize::from(whole));
+        stage
+    });
+}
+
+/// One weight changes, back and forth: one translation, and a generation of the views that have the service.
+#[divan::bench(sample_count = 1000, args = CASES)]
+fn one_change(bencher: Bencher, (scopes, whole): (u32, bool)) {
+    let before = Arc::new(catalog(SERVICES, Protocol::Http));
+    let after = Arc::new(changed(&before, service(7, Protocol::Http, 2.0)));
+    let mut stage = stage(scopes, whole);
+    step(&mut stage, &before);
+    let mut turns = [after, before].into_iter().cycle();
+    bencher.with_inputs(|| turns.next().expect("a cycle has no end")).bench_local_refs(|catalog| {
+        assert_eq!(step(&mut stage, catalog), usize::from(scopes > 0) + usize::from(whole));
+    });
+}

@@ -1,0 +1,34 @@
+//! The view that has everything, without a task.
+
+use portolan::{
+    catalog::Catalog,
+    resource::{Family, ViewGeneration},
+    views::{Selection, Sources, Stage, Translator, ViewKey},
+};
+use std::sync::Arc;
+
+/// The view of a family that has everything.
+pub struct Views {
+    stage: Stage,
+    generation: Arc<ViewGeneration>,
+}
+
+impl Views {
+    pub fn new(family: Family, translator: Box<dyn Translator>) -> Self {
+        let (mut stage, generation) = (Stage::new(family, translator), Arc::new(ViewGeneration::empty()));
+        stage.add((ViewKey::whole(family), 0), &Selection::default(), generation.clone());
+        Views { stage, generation }
+    }
+
+    /// What is served of that catalog.
+    pub fn step(&mut self, catalog: &Arc<Catalog>) -> Arc<ViewGeneration> {
+        let sources = Sources { catalog: catalog.clone(), manifests: Arc::default() };
+        let next = &mut self.generation;
+        self.stage.step(&sources, None, |_, _, stepped| {
+            if let Some(generation) = stepped.generation {
+                *next = generation;
+            }
+        });
+        self.generation.clone()
+    }
+}

@@ -1,0 +1,109 @@
+//! Whether clients may be sent here, for each kind of client, and for what they wait.
+
+use crate::{
+    catalog::{Catalog, RegistryStatus, State},
+    model::Text,
+    resource::{Family, Readiness},
+};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+#[derive(Debug, Serialize)]
+pub(in crate::admin) struct Ready {
+    pub(in crate::admin) ready: bool,
+    reason: String,
+    sync: &'static str,
+    /// By kind of client.
+    clients: BTreeMap<&'static str, OfClient>,
+    registries: Vec<Brief>,
+}
+
+/// Whether new clients of a kind are answered.
+#[derive(Debug, Serialize)]
+struct OfClient {
+    ready: bool,
+    /// For what they wait.
+    pending: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Brief {
+    name: String,
+    /// Answers wait for it.
+    required: bool,
+    state: &'static str,
+    error: Option<String>,
+}
+
+/// What readiness is made of.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::admin) struct Facts<'a> {
+    pub(in crate::admin) catalog: &'a Catalog,
+    /// Whether Envoys, and whether Istiods can be answered, as views have it.
+    pub(in crate::admin) served: [bool; 2],
+    /// Registries whose manifests were not read completely yet.
+    pub(in crate::admin) manifests: &'a [String],
+    pub(in crate::admin) stopping: bool,
+}
+
+/// Whether clients of that family may be sent here, and why not. What was listed is not served before it is followed.
+pub(in crate::admin) fn ready(facts: Facts<'_>, asked: Family) -> Ready {
+    let Facts { catalog, served, stopping, .. } = facts;
+    let ready = !stopping && served[asked as usize];
+    let reason = match (stopping, served[asked as usize], catalog.sync) {
+        (true, ..) => "stopping".to_owned(),
+        (_, true, Readiness::Complete) => "every registry was listed".to_owned(),
+        (_, true, _) => "some registry is missing; what the others have is served".to_owned(),
+        (_, false, _) => match pending(facts, asked) {
+            pending if pending.is_empty() => "making the first generation of what was listed".to_owned(),
+            pending => format!("waiting for the first list of {}", pending.join(", ")),
+        },
+    };
+    let of_client = |family: Family| {
+        let ready = !stopping && served[family as usize];
+        let pending = if served[family as usize] { Vec::new() } else { pending(facts, family) };
+        (family.name(), OfClient { ready, pending })
+    };
+    Ready {
+        ready,
+        reason,
+        sync: catalog.sync.name(),
+        clients: Family::ALL.into_iter().map(of_client).collect(),
+        registries: catalog.registries.iter().map(|registry| Brief::of(registry)).collect(),
+    }
+}
+
+/// For what clients of a family wait: Envoys for required registries within the grace, Istiods until there is nothing left.
+fn pending(facts: Facts<'_>, family: Family) -> Vec<String> {
+    let waits = match family {
+        Family::Envoy => facts.catalog.sync == Readiness::Waiting,
+        Family::Istio => facts.catalog.sync != Readiness::Complete,
+    };
+    // Also one that failed after a part of its lists.
+    let unheard = |r: &&Brief| waits && r.required && r.state != State::Synced.name();
+    let registries: Vec<Brief> = facts.catalog.registries.iter().map(|registry| Brief::of(registry)).collect();
+    let named = registries.iter().filter(unheard).map(|r| match &r.error {
+        Some(error) => format!("{} ({error})", r.name),
+        None => r.name.clone(),
+    });
+    let manifests = facts.manifests.iter().filter(|_| family == Family::Istio);
+    named.chain(manifests.map(|registry| format!("{registry}'s manifests"))).collect()
+}
+
+impl Brief {
+    fn of(status: &RegistryStatus) -> Brief {
+        let error = status.scopes.iter().find_map(|s| s.error.as_ref()).or(unheard_error(status));
+        Brief {
+            name: status.name.to_string(),
+            required: status.required,
+            state: status.state.name(),
+            error: error.map(ToString::to_string),
+        }
+    }
+}
+
+/// The newest error of a registry of which no scope is known yet; of others it may be long over.
+fn unheard_error(status: &RegistryStatus) -> Option<&Text> {
+    let unheard = matches!(status.state, State::Connecting | State::Stale);
+    status.last_error.as_ref().filter(|_| unheard).map(|(_, text)| text)
+}

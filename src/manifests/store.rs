@@ -1,0 +1,186 @@
+//! The task that keeps manifests, and the handle through which others read what stands and say which registries keep
+//! manifests.
+
+use super::{Metrics, Snapshot, Source, core::Core};
+use crate::{
+    model::{ManifestUpdate, Text},
+    util::moment::until,
+};
+use futures_util::{
+    StreamExt,
+    stream::{BoxStream, SelectAll},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Updates that a registry may be ahead. A full channel makes its reading wait, as the newest state is read again anyway.
+const CHANNEL: usize = 16;
+
+/// The only one who decides what stands.
+pub struct ManifestStore {
+    core: Core,
+    metrics: Metrics,
+    shared: Arc<Shared>,
+    /// What registries send, each with the number of its reading. One that floods, hangs or dies delays no other.
+    updates: SelectAll<BoxStream<'static, (Text, u64, ManifestUpdate)>>,
+    out: watch::Sender<Arc<Snapshot>>,
+}
+
+/// Reads what stands, and changes whose manifests are kept. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    shared: Arc<Shared>,
+}
+
+/// What handles leave for the task.
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<Wanted>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Wanted {
+    /// Registries, and when Istio takes all resources to be created; `None`: as before.
+    sources: Option<(Vec<Source>, i64)>,
+    /// By registry: the number of its newest reading. Updates of an older one are passed over.
+    readings: BTreeMap<Text, u64>,
+    /// Readings that have begun.
+    begun: Vec<(Text, u64, mpsc::Receiver<ManifestUpdate>)>,
+}
+
+impl ManifestStore {
+    /// For these registries. `create_time` is when Istio takes all resources to be created, in seconds since 1970.
+    pub fn new(sources: Vec<Source>, create_time: i64, metrics: Metrics) -> (ManifestStore, Handle) {
+        let (out, shared) = (watch::Sender::new(Arc::default()), Arc::new(Shared::default()));
+        let handle = Handle { snapshots: out.subscribe(), shared: shared.clone() };
+        handle.configure(sources, create_time);
+        let core = Core::new(Instant::now());
+        let mut store = ManifestStore { core, metrics, shared, updates: SelectAll::new(), out };
+        store.take_wanted();
+        store.publish();
+        (store, handle)
+    }
+
+    /// How others read it, and configure it.
+    pub fn handle(&self) -> Handle {
+        Handle { snapshots: self.out.subscribe(), shared: self.shared.clone() }
+    }
+
+    /// Keeps them until `shutdown`.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let shared = self.shared.clone();
+        loop {
+            let due = self.core.due();
+            // Receiving loses nothing when it is dropped, and the rest are timers and signals, which come first.
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                () = until(due) => self.core.tick(Instant::now()),
+                () = shared.changed.notified() => self.take_wanted(),
+                Some((registry, reading, update)) = self.updates.next() => {
+                    if self.is_newest(&registry, reading) {
+                        self.core.apply(&registry, update, Instant::now());
+                    }
+                }
+            }
+            self.publish();
+        }
+    }
+
+    /// Does what handles have asked for.
+    fn take_wanted(&mut self) {
+        let shared = self.shared.clone();
+        let mut wanted = shared.lock();
+        for (registry, reading, updates) in wanted.begun.drain(..) {
+            let next = move |mut updates: mpsc::Receiver<ManifestUpdate>| {
+                let registry = registry.clone();
+                async move { updates.recv().await.map(|update| ((registry, reading, update), updates)) }
+            };
+            self.updates.push(futures_util::stream::unfold(updates, next).boxed());
+        }
+        if let Some((sources, create_time)) = wanted.sources.take() {
+            self.core.configure(sources, create_time);
+        }
+    }
+
+    fn is_newest(&self, registry: &str, reading: u64) -> bool {
+        self.shared.lock().readings.get(registry) == Some(&reading)
+    }
+
+    /// Hands out what stands, if it differs.
+    fn publish(&mut self) {
+        let next = self.core.snapshot();
+        self.core.take_events().iter().for_each(|event| self.metrics.happened(event));
+        self.metrics.stands(self.core.registries(), &next.manifests);
+        self.out.send_if_modified(|last| {
+            let next = Snapshot { number: last.number, ..next };
+            if next == **last {
+                return false;
+            }
+            *last = Arc::new(Snapshot { number: next.number + 1, ..next });
+            true
+        });
+    }
+}
+
+impl Handle {
+    /// Reads what a test hands out.
+    #[cfg(test)]
+    pub(crate) fn of(snapshots: watch::Receiver<Arc<Snapshot>>) -> Self {
+        Handle { snapshots, shared: Arc::default() }
+    }
+
+    /// What stands now.
+    pub fn load(&self) -> Arc<Snapshot> {
+        self.snapshots.borrow().clone()
+    }
+
+    /// Each snapshot as it comes.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshots.clone()
+    }
+
+    /// From now on these registries keep manifests, and no others. What a new one has is awaited; what one had that is
+    /// not named any more is gone at once.
+    pub fn configure(&self, sources: Vec<Source>, create_time: i64) {
+        let mut wanted = self.shared.lock();
+        let known = std::mem::take(&mut wanted.readings);
+        let reading = |source: &Source| {
+            let number = known.get(&source.registry).copied().unwrap_or_default();
+            (source.registry.clone(), number)
+        };
+        wanted.readings = sources.iter().map(reading).collect();
+        wanted.sources = Some((sources, create_time));
+        drop(wanted);
+        self.shared.changed.notify_one();
+    }
+
+    /// Where a new reading of that registry sends its manifests; what an older reading of it sends is passed over from now
+    /// on. `None`: it keeps none.
+    pub fn feed(&self, registry: &str) -> Option<mpsc::Sender<ManifestUpdate>> {
+        let mut wanted = self.shared.lock();
+        let (name, reading) = wanted.readings.get_key_value(registry)?;
+        let (name, reading) = (name.clone(), reading + 1);
+        let (feed, updates) = mpsc::channel(CHANNEL);
+        wanted.readings.insert(name.clone(), reading);
+        wanted.begun.push((name, reading, updates));
+        drop(wanted);
+        self.shared.changed.notify_one();
+        Some(feed)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Wanted> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,86 @@
+//! What distinguishes one view from another, and what a view has.
+
+use crate::{model::PublishedService, resource::Family};
+use std::{fmt, str::FromStr, sync::Arc};
+
+/// The key of a view: all who have the same key see the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ViewKey {
+    /// Whose resources.
+    pub family: Family,
+    /// The name of what it selects; `None`: everything.
+    pub scope: Option<Arc<str>>,
+}
+
+impl ViewKey {
+    /// The view that has everything.
+    pub const fn whole(family: Family) -> Self {
+        ViewKey { family, scope: None }
+    }
+}
+
+impl fmt::Display for ViewKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.family.name())?;
+        self.scope.as_deref().map_or(Ok(()), |scope| write!(f, "/{scope}"))
+    }
+}
+
+/// A text that is no key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a view is written as `envoy` or `istio`, with a scope as `envoy/SCOPE`")]
+pub struct NoViewKey;
+
+impl FromStr for ViewKey {
+    type Err = NoViewKey;
+
+    fn from_str(text: &str) -> Result<Self, NoViewKey> {
+        let (family, scope) = match text.split_once('/') {
+            Some((family, scope)) => (family, Some(scope)),
+            None => (text, None),
+        };
+        let family = Family::ALL.into_iter().find(|known| known.name() == family).ok_or(NoViewKey)?;
+        match scope {
+            Some("") => Err(NoViewKey),
+            scope => Ok(ViewKey { family, scope: scope.map(Into::into) }),
+        }
+    }
+}
+
+/// Decides what of a service a view has. Equal services must give equal answers, whatever came before.
+pub trait Select: fmt::Debug + Send + Sync {
+    /// The service, or the part of it that the view has; `None`: nothing of it. The same `Arc` costs no translation of
+    /// its own.
+    fn select(&self, service: &Arc<PublishedService>) -> Option<Arc<PublishedService>>;
+}
+
+/// Which services a view has. Everything by default.
+#[derive(Debug, Clone, Default)]
+pub struct Selection(Option<Arc<dyn Select>>);
+
+impl Selection {
+    /// What that selects.
+    pub fn by(select: Arc<dyn Select>) -> Self {
+        Selection(Some(select))
+    }
+
+    pub(super) fn of(&self, service: &Arc<PublishedService>) -> Option<Arc<PublishedService>> {
+        self.0.as_ref().map_or_else(|| Some(service.clone()), |select| select.select(service))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_as_it_is_written() {
+        let edge = ViewKey { family: Family::Istio, scope: Some("edge/a".into()) };
+        for (text, key) in [("envoy", ViewKey::whole(Family::Envoy)), ("istio/edge/a", edge)] {
+            assert_eq!((key.to_string().as_str(), text.parse()), (text, Ok(key)));
+        }
+        for wrong in ["", "envoys", "envoy/", "/a"] {
+            assert_eq!(wrong.parse::<ViewKey>(), Err(NoViewKey), "{wrong}");
+        }
+    }
+}

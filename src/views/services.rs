@@ -1,0 +1,153 @@
+//! The resources of services: those that a view selects, translated, and each name given to one of them.
+//!
+//! Whatever catalogs came before, what it has is what the last catalog alone gives: a name belongs to the smallest host that
+//! claims it, whether or not that can use it, and a cluster whose assignment is another service's goes with it, because
+//! it would send traffic there.
+
+use super::{
+    Selection,
+    claims::Claims,
+    producer::{Producer, Sources, Step},
+    translations::Translated,
+};
+use crate::{
+    model::Hostname,
+    resource::{Family, Kind, KindReadiness, Name, Resource},
+    translate::{Rejected, Why},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Services {
+    family: Family,
+    selection: Selection,
+    /// What each service gives that the view has.
+    translated: BTreeMap<Hostname, Arc<Translated>>,
+    claims: Claims,
+    /// What of a service is not served because another has the name.
+    contested: BTreeMap<Hostname, Vec<Rejected>>,
+    /// What cannot be sent differs from what was read last: of many services, most updates change nothing of that.
+    rejected_differs: bool,
+}
+
+impl Services {
+    pub(super) fn new(family: Family, selection: Selection) -> Self {
+        Services {
+            family,
+            selection,
+            translated: BTreeMap::new(),
+            claims: Claims::default(),
+            contested: BTreeMap::new(),
+            rejected_differs: false,
+        }
+    }
+
+    /// Takes what a service gives now; returns the hosts whose names are others for that.
+    fn replace(&mut self, host: &Hostname, step: &mut Step<'_>) -> BTreeSet<Hostname> {
+        let selected = step.sources.catalog.services.get(host).and_then(|service| self.selection.of(service));
+        let new = selected.map(|service| step.translations.translate(&service));
+        let old = match &new {
+            Some(new) => self.translated.insert(host.clone(), new.clone()),
+            None => self.translated.remove(host),
+        };
+        if new.is_none() && old.is_none() {
+            return BTreeSet::new();
+        }
+        let (new, old) = (new.unwrap_or_default(), old.unwrap_or_default());
+        self.rejected_differs |= new.rejected != old.rejected;
+        step.touched.extend(old.differing(&new).map(|(kind, name)| (kind, name.clone())));
+        self.claim(host, &old, &new)
+    }
+
+    /// Makes the service claim the names of its new resources and no others; returns those whom that concerns.
+    fn claim(&mut self, host: &Hostname, old: &Translated, new: &Translated) -> BTreeSet<Hostname> {
+        let mut concerned = BTreeSet::new();
+        for name in claimed(new).filter(|name| !claimed(old).any(|before| before == *name)) {
+            concerned.extend(self.claims.add(name, host));
+        }
+        for name in claimed(old).filter(|name| !claimed(new).any(|now| now == *name)) {
+            concerned.extend(self.claims.remove(name, host));
+        }
+        concerned
+    }
+
+    /// Who has a name that the resource needs, if that is not the host.
+    fn taken_by(&self, host: &Hostname, resource: &Resource) -> Option<&Hostname> {
+        let mut needed = std::iter::once(resource.name()).chain(resource.refers_to());
+        needed.find_map(|name| self.claims.owner(name).filter(|owner| *owner != host))
+    }
+
+    /// Notes which resources of a host are not served because another has the name.
+    fn contest(&mut self, host: &Hostname) {
+        let contested = |(kind, resource): &(Kind, Arc<Resource>)| {
+            // Of an assignment the cluster of the same name says it.
+            let owner = self.taken_by(host, resource).filter(|_| claims_its_name(*kind))?;
+            let why = Why::NameTaken(owner.clone());
+            Some(Rejected { host: host.clone(), subject: resource.name().clone(), why })
+        };
+        let translated = self.translated.get(host);
+        let contested: Vec<_> = translated.iter().flat_map(|of| of.resources.iter().filter_map(contested)).collect();
+        self.rejected_differs |= self.contested.get(host).map_or(&[][..], Vec::as_slice) != contested;
+        match contested.is_empty() {
+            true => drop(self.contested.remove(host)),
+            false => drop(self.contested.insert(host.clone(), contested)),
+        }
+    }
+}
+
+impl Producer for Services {
+    fn update(&mut self, step: &mut Step<'_>) {
+        let mut concerned = BTreeSet::new();
+        for host in step.changed {
+            concerned.extend(self.replace(host, step));
+        }
+        for host in &concerned {
+            let translated = self.translated.get(host).into_iter();
+            let resources = translated.flat_map(|translated| translated.resources.iter());
+            step.touched.extend(resources.map(|(kind, resource)| (*kind, resource.name().clone())));
+        }
+        step.changed.union(&concerned).for_each(|host| self.contest(host));
+    }
+
+    fn get(&self, kind: Kind, name: &Name) -> Option<&Arc<Resource>> {
+        let owner = self.claims.owner(name)?;
+        let resource = self.translated.get(owner)?.get(kind, name)?;
+        self.taken_by(owner, resource).is_none().then_some(resource)
+    }
+
+    /// Envoy's kinds that nothing makes are known to be empty when services are known.
+    fn readiness(&self, sources: &Sources, so_far: KindReadiness) -> KindReadiness {
+        let readiness = sources.catalog.sync;
+        match self.family {
+            Family::Envoy => Kind::ENVOY.into_iter().fold(so_far, |all, kind| all.and(kind, readiness)),
+            Family::Istio => so_far.and(Kind::ServiceEntry, readiness),
+        }
+    }
+
+    fn take_rejected(&mut self) -> Option<Vec<Rejected>> {
+        if !std::mem::take(&mut self.rejected_differs) {
+            return None;
+        }
+        let contested = |host| self.contested.get(host).into_iter().flatten();
+        let all = self.translated.iter().flat_map(|(host, of)| of.rejected.iter().chain(contested(host)));
+        Some(all.cloned().collect())
+    }
+
+    #[cfg(test)]
+    fn held(&self) -> usize {
+        self.translated.len()
+    }
+}
+
+/// The names that a service claims. An assignment has the name of its cluster.
+fn claimed(of: &Translated) -> impl Iterator<Item = &Name> {
+    of.resources.iter().filter(|(kind, _)| claims_its_name(*kind)).map(|(_, resource)| resource.name())
+}
+
+fn claims_its_name(kind: Kind) -> bool {
+    kind != Kind::Endpoint
+}

@@ -1,0 +1,155 @@
+//! The set of views: who subscribes, which views there are, and when one is dropped.
+//!
+//! A view is made at its first subscription. Its receivers are what keeps it: when the last one is gone, its idle time
+//! begins, and at the end of that the task drops it with all that was kept for it. The same key gives the same content
+//! again, byte for byte.
+
+use super::{
+    Metrics, Report, Selection, ViewKey,
+    order::readiness,
+    shared::{Full, Shared, Translation, ViewStatus, is_ready},
+    task::Task,
+};
+use crate::{
+    catalog, manifests,
+    resource::{Family, KindReadiness, Readiness, ViewGeneration},
+    translate::{envoy, istio},
+};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::sync::{Notify, watch};
+
+/// How services become resources, and how long views are kept.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Envoy's resources.
+    pub envoy: envoy::Options,
+    /// Istio's.
+    pub istio: istio::Options,
+    /// A view that nobody sees is dropped after so long.
+    pub idle: Duration,
+    /// How many views of a family there may be.
+    pub most: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            envoy: envoy::Options::default(),
+            istio: istio::Options::default(),
+            // A client that reconnects, or a restarted one, finds its view as it was.
+            idle: Duration::from_secs(300),
+            most: 1_000,
+        }
+    }
+}
+
+/// All views. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Set {
+    families: [Arc<Shared>; 2],
+    translation: watch::Sender<Translation>,
+}
+
+/// What a view has at one moment.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What it serves.
+    pub generation: Arc<ViewGeneration>,
+    /// What it does not serve.
+    pub report: Arc<Report>,
+}
+
+impl Set {
+    /// No views, and for each family the task that makes them.
+    pub fn new(
+        options: Options,
+        catalog: catalog::Handle,
+        manifests: manifests::Handle,
+        metrics: Metrics,
+    ) -> (Set, [Task; 2]) {
+        let Options { envoy, istio, idle, most } = options;
+        let translation = watch::Sender::new(Translation { envoy, istio });
+        let families = Family::ALL.map(|family| {
+            Arc::new(Shared {
+                family,
+                catalog: catalog.clone(),
+                manifests: manifests.clone(),
+                wanted: Notify::new(),
+                readiness: watch::Sender::new(Readiness::Waiting),
+                idle,
+                most,
+                entries: Mutex::default(),
+            })
+        });
+        let tasks = families.clone().map(|shared| Task::new(shared, translation.subscribe(), metrics.clone()));
+        (Set { families, translation }, tasks)
+    }
+
+    /// Subscribes to a view, which is made if it is not there. The selection must be the key's.
+    ///
+    /// # Errors
+    /// If as many views are in use as there may be.
+    pub fn subscribe(
+        &self,
+        key: &ViewKey,
+        selection: &Selection,
+    ) -> Result<watch::Receiver<Arc<ViewGeneration>>, Full> {
+        self.of(key.family).subscribe(key, selection).map(|entry| entry.1)
+    }
+
+    /// What a view has now; one that has everything is made for that. `None`: there is no such view.
+    pub async fn load(&self, key: &ViewKey) -> Option<Loaded> {
+        let shared = self.of(key.family);
+        let (report, mut generations) = match shared.find(key) {
+            Some(found) => found,
+            None if key.scope.is_none() => shared.subscribe(key, &Selection::default()).ok()?,
+            None => return None,
+        };
+        // Fails when the view is gone, with the process.
+        let generation = generations.wait_for(|generation| generation.number() > 0).await.ok()?.clone();
+        Some(Loaded { generation, report: report.load_full() })
+    }
+
+    /// What a view does not serve; `None`: it is not there.
+    pub fn report(&self, key: &ViewKey) -> Option<Arc<Report>> {
+        self.of(key.family).find(key).map(|(report, _)| report.load_full())
+    }
+
+    /// Every view that there is, by key.
+    pub fn views(&self) -> Vec<ViewStatus> {
+        self.families.iter().flat_map(|shared| shared.views()).collect()
+    }
+
+    /// How far what a family's clients get has reported. Rises only after it is served.
+    pub fn readiness(&self, family: Family) -> watch::Receiver<Readiness> {
+        self.of(family).readiness.subscribe()
+    }
+
+    /// Whether new clients of a family can be answered.
+    pub fn is_ready(&self, family: Family) -> bool {
+        is_ready(family, *self.of(family).readiness.borrow())
+    }
+
+    /// How far the sources of each kind of a family have reported.
+    pub fn sources(&self, family: Family) -> KindReadiness {
+        readiness(family, &self.of(family).sources())
+    }
+
+    /// From now on resources are made in this way. Views go on under one generation each; what comes out as it was is not
+    /// sent again.
+    pub fn configure(&self, envoy: envoy::Options, istio: istio::Options) {
+        let new = Translation { envoy, istio };
+        self.translation.send_if_modified(|old| {
+            let differs = *old != new;
+            *old = new;
+            differs
+        });
+    }
+
+    fn of(&self, family: Family) -> &Shared {
+        &self.families[family as usize]
+    }
+}

@@ -1,0 +1,204 @@
+//! What the task of a family shares with those who subscribe: which views there are, and since when nobody sees one.
+
+use super::{
+    Istio, Metrics, Report, Selection, ViewKey, order::readiness, producer::Sources, stage::Place,
+    translations::Translator,
+};
+use crate::{
+    catalog, manifests,
+    resource::{Family, Readiness, ViewGeneration},
+    translate::{envoy, istio},
+};
+use arc_swap::ArcSwap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+
+/// How services become resources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Translation {
+    pub(super) envoy: envoy::Options,
+    pub(super) istio: istio::Options,
+}
+
+impl Translation {
+    /// Whether a family's resources are made in the same way.
+    pub(super) fn same(&self, other: &Translation, family: Family) -> bool {
+        match family {
+            Family::Envoy => self.envoy == other.envoy,
+            Family::Istio => self.istio == other.istio,
+        }
+    }
+
+    pub(super) fn translator(&self, family: Family, metrics: &Metrics) -> Box<dyn Translator> {
+        match family {
+            Family::Envoy => Box::new(self.envoy.clone()),
+            Family::Istio => Box::new(Istio::new(self.istio.clone(), metrics.clone())),
+        }
+    }
+}
+
+/// What a family's task shares with those who subscribe.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) family: Family,
+    pub(super) catalog: catalog::Handle,
+    pub(super) manifests: manifests::Handle,
+    /// Signals a view that is to be made.
+    pub(super) wanted: Notify,
+    /// How far the sources of the family have reported, after what they reported is served.
+    pub(super) readiness: watch::Sender<Readiness>,
+    pub(super) idle: Duration,
+    pub(super) most: usize,
+    pub(super) entries: Mutex<Entries>,
+}
+
+/// The views that there are.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    by_key: BTreeMap<ViewKey, Entry>,
+    /// Counts up with each view that is made.
+    next: u64,
+}
+
+/// A view, as those who read it have it.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) number: u64,
+    pub(super) selection: Selection,
+    pub(super) generations: watch::Sender<Arc<ViewGeneration>>,
+    pub(super) report: Arc<ArcSwap<Report>>,
+    /// Since when nobody sees it.
+    idle_since: Option<Instant>,
+}
+
+/// No further view can be kept: all are in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{most} views are in use, which is the limit")]
+pub struct Full {
+    /// The limit.
+    pub most: usize,
+}
+
+/// A view, for people.
+#[derive(Debug, Clone)]
+pub struct ViewStatus {
+    /// Its key.
+    pub key: ViewKey,
+    /// How many read it now: streams, and requests of admin.
+    pub readers: usize,
+    /// For how long nobody has.
+    pub idle: Option<Duration>,
+    /// What it serves.
+    pub generation: Arc<ViewGeneration>,
+}
+
+/// What a reader of a view holds.
+pub(super) type Reading = (Arc<ArcSwap<Report>>, watch::Receiver<Arc<ViewGeneration>>);
+
+impl Shared {
+    /// The newest of all that views are made of.
+    pub(super) fn sources(&self) -> Sources {
+        Sources { catalog: self.catalog.load(), manifests: self.manifests.load() }
+    }
+
+    /// A view that is there.
+    pub(super) fn find(&self, key: &ViewKey) -> Option<Reading> {
+        let mut entries = self.lock();
+        Some(entries.by_key.get_mut(key)?.read())
+    }
+
+    /// A view, made if it is not there.
+    pub(super) fn subscribe(&self, key: &ViewKey, selection: &Selection) -> Result<Reading, Full> {
+        let mut entries = self.lock();
+        if let Some(entry) = entries.by_key.get_mut(key) {
+            return Ok(entry.read());
+        }
+        entries.make_room(self.most)?;
+        let number = entries.next;
+        entries.next += 1;
+        let unbuilt = ViewGeneration::unbuilt(readiness(self.family, &self.sources()).waiting());
+        let mut entry = Entry {
+            number,
+            selection: selection.clone(),
+            generations: watch::Sender::new(Arc::new(unbuilt)),
+            report: Arc::default(),
+            idle_since: None,
+        };
+        let reading = entry.read();
+        entries.by_key.insert(key.clone(), entry);
+        drop(entries);
+        self.wanted.notify_one();
+        Ok(reading)
+    }
+
+    /// The views that are to be there, after those were dropped that nobody has seen for the idle time.
+    pub(super) fn current(&self, now: Instant) -> BTreeMap<Place, Entry> {
+        let mut entries = self.lock();
+        entries.by_key.retain(|_, entry| {
+            match entry.generations.receiver_count() {
+                0 => drop(entry.idle_since.get_or_insert(now)),
+                _ => entry.idle_since = None,
+            }
+            entry.idle_since.is_none_or(|since| now < since + self.idle)
+        });
+        entries.by_key.iter().map(|(key, entry)| ((key.clone(), entry.number), entry.clone())).collect()
+    }
+
+    /// How often [`Shared::current`] must be asked for the idle time to be kept to, more or less.
+    pub(super) fn period(&self) -> Duration {
+        self.idle / 10
+    }
+
+    /// Every view, by key.
+    pub(super) fn views(&self) -> Vec<ViewStatus> {
+        let now = Instant::now();
+        let status = |(key, entry): (&ViewKey, &Entry)| ViewStatus {
+            key: key.clone(),
+            readers: entry.generations.receiver_count(),
+            idle: entry.idle_since.map(|since| now.saturating_duration_since(since)),
+            generation: entry.generations.borrow().clone(),
+        };
+        self.lock().by_key.iter().map(status).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    /// Drops the view that nobody has seen for longest, if there are as many as there may be.
+    fn make_room(&mut self, most: usize) -> Result<(), Full> {
+        if self.by_key.len() < most {
+            return Ok(());
+        }
+        let idle = self.by_key.iter().filter(|(_, entry)| entry.generations.receiver_count() == 0);
+        let longest = idle.min_by_key(|(_, entry)| (entry.idle_since.is_none(), entry.idle_since));
+        let key = longest.map(|(key, _)| key.clone()).ok_or(Full { most })?;
+        self.by_key.remove(&key);
+        Ok(())
+    }
+}
+
+impl Entry {
+    fn read(&mut self) -> Reading {
+        self.idle_since = None;
+        (self.report.clone(), self.generations.subscribe())
+    }
+}
+
+/// Whether new clients of a family can be answered: an Istiod would delete what a list lacks, so it is sent nothing before
+/// all is known; an Envoy is sent what there is.
+pub(super) fn is_ready(family: Family, readiness: Readiness) -> bool {
+    match family {
+        Family::Envoy => readiness != Readiness::Waiting,
+        Family::Istio => readiness == Readiness::Complete,
+    }
+}

@@ -1,0 +1,101 @@
+//! All views of one family as a value: what they share, and each of them.
+//!
+//! A catalog's change is looked for once; each view then asks its selection of the services that changed and of no others.
+//! While there is no view nothing is kept: neither translations nor virtual addresses nor the catalog itself.
+
+use super::{
+    Selection, ViewKey,
+    producer::{Sources, Step},
+    state::{Stepped, ViewState},
+    translations::{Translations, Translator},
+};
+use crate::{
+    model::Hostname,
+    resource::{Family, ViewGeneration},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// A view's key, and a number that counts up with each view that is made: one that was dropped and made again under its key
+/// is another one.
+pub type Place = (ViewKey, u64);
+
+/// All views of a family. A [`Task`](super::Task) drives it; tests and benches do the same.
+#[derive(Debug)]
+pub struct Stage {
+    family: Family,
+    translations: Translations,
+    views: BTreeMap<Place, View>,
+}
+
+#[derive(Debug)]
+struct View {
+    state: ViewState,
+    /// It has not seen any sources.
+    new: bool,
+}
+
+impl Stage {
+    /// No views, of resources that are made so.
+    pub fn new(family: Family, translator: Box<dyn Translator>) -> Self {
+        Stage { family, translations: Translations::new(translator), views: BTreeMap::new() }
+    }
+
+    /// How often a service was translated.
+    pub fn translations(&self) -> u64 {
+        self.translations.count()
+    }
+
+    /// Whether it has that view.
+    pub fn contains(&self, view: &Place) -> bool {
+        self.views.contains_key(view)
+    }
+
+    /// Adds a view that has seen nothing.
+    pub fn add(&mut self, view: Place, selection: &Selection, unbuilt: Arc<ViewGeneration>) {
+        let state = ViewState::new(self.family, selection, unbuilt);
+        self.views.insert(view, View { state, new: true });
+    }
+
+    /// Drops all views but these; returns the keys of those that are gone.
+    pub fn retain(&mut self, kept: impl Fn(&Place) -> bool) -> Vec<ViewKey> {
+        let gone = self.views.keys().filter(|view| !kept(view)).map(|(key, _)| key.clone()).collect();
+        self.views.retain(|view, _| kept(view));
+        gone
+    }
+
+    /// Whether there is no view.
+    pub fn is_empty(&self) -> bool {
+        self.views.is_empty()
+    }
+
+    /// How many services a view keeps something of.
+    #[cfg(test)]
+    pub(super) fn held(&self, view: &Place) -> usize {
+        self.views[view].state.held()
+    }
+
+    /// Goes on to these sources, and from now on translates by `renewed`, if there is one. Says of each view what
+    /// changed; what it served before is the second.
+    pub fn step(
+        &mut self,
+        sources: &Sources,
+        renewed: Option<Box<dyn Translator>>,
+        mut changed: impl FnMut(&Place, &ViewGeneration, Stepped),
+    ) {
+        let hosts = self.translations.advance(&sources.catalog.services, renewed);
+        let all: BTreeSet<Hostname> = match self.views.values().any(|view| view.new) {
+            true => sources.catalog.services.keys().cloned().collect(),
+            false => BTreeSet::new(),
+        };
+        for (key, view) in &mut self.views {
+            let before = view.state.generation().clone();
+            let hosts = if std::mem::take(&mut view.new) { &all } else { &hosts };
+            let (translations, touched) = (&mut self.translations, BTreeSet::new());
+            let stepped = view.state.step(Step { sources, changed: hosts, translations, touched });
+            changed(key, &before, stepped);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The task that keeps the views of one family up with the catalog and with manifests.
+//!
+//! A reader that is slow misses generations in between, never the last one.
+
+use super::{
+    Metrics, Report, ViewKey,
+    order::readiness,
+    shared::{Entry, Shared, Translation, is_ready},
+    stage::{Place, Stage},
+    state::Stepped,
+};
+use crate::{
+    resource::ViewGeneration,
+    translate::{Rejected, Why},
+};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+/// Makes the views of one family.
+#[derive(Debug)]
+pub struct Task {
+    shared: Arc<Shared>,
+    translation: watch::Receiver<Translation>,
+    /// As it is in force.
+    current: Translation,
+    /// While there is a view.
+    stage: Option<Stage>,
+    metrics: Metrics,
+}
+
+impl Task {
+    pub(super) fn new(shared: Arc<Shared>, translation: watch::Receiver<Translation>, metrics: Metrics) -> Self {
+        let current = translation.borrow().clone();
+        metrics.rejected(shared.family, &[]);
+        metrics.stands(shared.family, false, 0);
+        Task { shared, translation, current, stage: None, metrics }
+    }
+
+    /// The family whose views it makes, as a word.
+    pub fn name(&self) -> &'static str {
+        self.shared.family.name()
+    }
+
+    /// Whether it keeps nothing.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.stage.is_none()
+    }
+
+    /// Makes views until `shutdown`, or until the catalog has no writer any more.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let shared = self.shared.clone();
+        let mut catalog = shared.catalog.changed();
+        let mut manifests = shared.manifests.subscribe();
+        loop {
+            // Before they are read: what changes in between is signalled again.
+            catalog.mark_unchanged();
+            manifests.mark_unchanged();
+            self.step(Instant::now());
+            let check = self.stage.as_ref().map(|_| Instant::now() + shared.period());
+            // Each may be dropped at any moment: none holds anything.
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                signal = catalog.changed() => if signal.is_err() { return },
+                signal = manifests.changed() => if signal.is_err() { return },
+                Ok(()) = self.translation.changed() => {}
+                () = shared.wanted.notified() => {}
+                () = until(check) => {}
+            }
+        }
+    }
+
+    /// Goes on to the newest of all that views are made of.
+    pub(super) fn step(&mut self, now: Instant) {
+        let start = std::time::Instant::now();
+        let shared = self.shared.clone();
+        let sources = shared.sources();
+        let views = shared.current(now);
+        self.drop_views(&views);
+        let wanted = self.translation.borrow_and_update().clone();
+        let differs = !self.current.same(&wanted, shared.family);
+        self.current = wanted;
+        if !views.is_empty() {
+            let translator = || self.current.translator(shared.family, &self.metrics);
+            let renewed = (differs && self.stage.is_some()).then(translator);
+            let mut stage = self.stage.take().unwrap_or_else(|| Stage::new(shared.family, translator()));
+            for (view, entry) in &views {
+                if stage.contains(view) {
+                    continue;
+                }
+                debug!(view = %view.0, "Makes a view.");
+                stage.add(view.clone(), &entry.selection, entry.generations.borrow().clone());
+            }
+            let translated = stage.translations();
+            stage.step(&sources, renewed, |view, before, stepped| {
+                let entry = &views[view];
+                self.report(&view.0, entry, &stepped);
+                self.publish(&view.0, entry, before, stepped, start);
+            });
+            self.metrics.translated(shared.family, stage.translations() - translated);
+            self.stage = Some(stage);
+        }
+        let readiness = readiness(shared.family, &sources).least(shared.family);
+        self.metrics.stands(shared.family, is_ready(shared.family, readiness), views.len());
+        shared.readiness.send_if_modified(|before| std::mem::replace(before, readiness) != readiness);
+    }
+
+    /// Forgets views that nobody has seen for long, and with the last one all that was kept.
+    fn drop_views(&mut self, views: &BTreeMap<Place, Entry>) {
+        let Some(stage) = &mut self.stage else { return };
+        for key in stage.retain(|view| views.contains_key(view)) {
+            info!(view = %key, "Dropped a view: nobody has seen it for some time.");
+            self.metrics.dropped(&key);
+        }
+        if stage.is_empty() {
+            self.stage = None;
+        }
+    }
+
+    fn publish(
+        &self,
+        key: &ViewKey,
+        entry: &Entry,
+        before: &ViewGeneration,
+        stepped: Stepped,
+        start: std::time::Instant,
+    ) {
+        let Some(next) = stepped.generation else { return };
+        debug!(view = %key, generation = next.number(), "Made a generation.");
+        self.metrics.made(key, before, &next, start.elapsed());
+        entry.generations.send_replace(next);
+    }
+
+    /// Logs each thing that is not served once: when it appears. Labels cost nothing but themselves, and there may be
+    /// thousands; what is no matter of a scope is logged for the view that has everything.
+    fn report(&self, key: &ViewKey, entry: &Entry, stepped: &Stepped) {
+        let Some(report) = &stepped.report else { return };
+        let before = entry.report.swap(report.clone());
+        if key.scope.is_none() {
+            log(key, &before, report);
+            self.metrics.rejected(key.family, &report.rejected);
+        }
+    }
+}
+
+fn log(view: &ViewKey, before: &Report, now: &Report) {
+    let known: HashSet<&Rejected> = before.rejected.iter().collect();
+    for Rejected { host, subject, why } in now.rejected.iter().filter(|rejected| !known.contains(rejected)) {
+        match why {
+            Why::LabelRefused => debug!(%view, %host, %subject, reason = why.code(), "Left a label out."),
+            _ => warn!(%view, %host, %subject, reason = why.code(), %why, "Left a part of a service out."),
+        }
+    }
+    for (kind, name) in now.conflicts.difference(&before.conflicts) {
+        warn!(%view, kind = kind.name(), %name, "Left a resource of a manifest out: a service's has its name.");
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}

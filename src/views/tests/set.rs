@@ -1,0 +1,324 @@
+//! Which views there are, for how long, and what they follow.
+
+use super::{services::shown, *};
+use crate::{
+    catalog::{Desired, Handle, Policy, Template, Writer},
+    manifests,
+    model::{Scope, Update},
+    resource::KindReadiness,
+    translate::istio,
+};
+use std::time::Duration;
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+const ENVOY: ViewKey = ViewKey::whole(Family::Envoy);
+const ISTIO: ViewKey = ViewKey::whole(Family::Istio);
+const IDLE: Duration = Duration::from_secs(300);
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A catalog that one registry feeds, and the tasks of both families, which run when a test says so.
+struct World {
+    set: Set,
+    tasks: [Task; 2],
+    now: Instant,
+    catalog: Handle,
+    feed: mpsc::Sender<Update>,
+    manifests: watch::Sender<Arc<Snapshot>>,
+    metrics: Metrics,
+}
+
+impl World {
+    async fn new(options: Options) -> World {
+        let policy = Policy::new("r", "file", Template::parse("{service}.example").unwrap());
+        let (mut writer, catalog) = Writer::new(Default::default(), Default::default());
+        let desired = Desired { registries: vec![policy.into()], ..Desired::default() };
+        let feed = writer.configure(desired, false).feeds.remove(0).updates;
+        tokio::spawn(writer.run(CancellationToken::new()));
+        let manifests = watch::Sender::new(Arc::new(Snapshot::default()));
+        let handle = manifests::Handle::of(manifests.subscribe());
+        let metrics = Metrics::default();
+        let (set, tasks) = Set::new(options, catalog.clone(), handle, metrics.clone());
+        let mut world = World { set, tasks, now: Instant::now(), catalog, feed, manifests, metrics };
+        world.step();
+        world
+    }
+
+    /// Services of that many endpoints each are listed, and nothing else.
+    async fn listed(&mut self, services: usize, endpoints: u16) {
+        let scope = Scope("".into());
+        let services: Vec<_> = (0..services).map(|n| Arc::new(registered(n, endpoints))).collect();
+        let wanted = |catalog: &Catalog| {
+            catalog.services.len() == services.len()
+                && catalog.services.values().all(|service| service.endpoints.len() == usize::from(endpoints))
+        };
+        let mut changed = self.catalog.changed();
+        self.feed.send(Update::Scopes(vec![scope.clone()])).await.unwrap();
+        let services = services.clone();
+        self.feed.send(Update::Listed { scope, services: services.clone(), unreadable: Vec::new() }).await.unwrap();
+        let until = async {
+            while !(wanted(&self.catalog.load()) && self.catalog.load().sync == Readiness::Complete) {
+                changed.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(DEADLINE, until).await.expect("the list is published");
+        self.step();
+    }
+
+    fn step(&mut self) {
+        self.tasks.iter_mut().for_each(|task| task.step(self.now));
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.step();
+    }
+
+    fn subscribe(&self, key: &ViewKey) -> Result<watch::Receiver<Arc<ViewGeneration>>, Full> {
+        self.set.subscribe(key, &Selection::default())
+    }
+
+    /// What is counted of Istiods' views.
+    fn of_istio(&self, metric: &str) -> Option<String> {
+        let line = shown(&self.metrics, &format!("{metric}{{family=\"istio\"}}")).pop()?;
+        line.rsplit(' ').next().map(str::to_owned)
+    }
+}
+
+fn registered(number: usize, endpoints: u16) -> Service {
+    let id = ServiceId::new("r", "", "", format!("s{number}"));
+    let endpoint =
+        |n: u16| Endpoint::new(Address::parse("10.0.0.1").unwrap(), Port::new(8_000 + i64::from(n)).unwrap());
+    Service::new(id, (0..endpoints).map(endpoint).collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_istiod_nothing_is_made_for_one() {
+    let mut world = World::new(Options::default()).await;
+    let envoy = world.subscribe(&ENVOY).unwrap();
+    world.listed(3, 1).await;
+    assert_eq!(envoy.borrow().get(Kind::Cluster).len(), 3);
+    assert_eq!((world.of_istio("views_kept"), world.of_istio("views_translations_total")), (Some("0".into()), None));
+    assert!(world.tasks[Family::Istio as usize].is_idle());
+    assert!(!world.tasks[Family::Envoy as usize].is_idle());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_view_that_nobody_sees_is_dropped_after_its_time_and_comes_back_as_it_was() {
+    let mut world = World::new(Options::default()).await;
+    world.listed(3, 1).await;
+    let istiod = world.subscribe(&ISTIO).unwrap();
+    assert_eq!(istiod.borrow().number(), 0, "it is made by the task");
+    world.step();
+    let before = content(&istiod.borrow());
+    assert_eq!((before.len(), world.of_istio("views_kept")), (3, Some("1".into())));
+    let other = world.subscribe(&ISTIO).unwrap();
+    drop(istiod);
+    world.pass(2 * IDLE);
+    assert_eq!(world.set.views().len(), 1, "somebody sees it");
+
+    drop(other);
+    world.step();
+    world.pass(IDLE - Duration::from_secs(1));
+    drop(world.subscribe(&ISTIO).unwrap());
+    world.step();
+    world.pass(IDLE - Duration::from_secs(1));
+    assert_eq!(world.set.views().len(), 1, "its time began anew");
+    world.pass(Duration::from_secs(1));
+    assert!(world.set.views().is_empty() && world.tasks[Family::Istio as usize].is_idle());
+    assert_eq!(
+        (world.of_istio("views_kept"), shown(&world.metrics, "views_resources{")),
+        (Some("0".into()), Vec::new())
+    );
+
+    let again = world.subscribe(&ISTIO).unwrap();
+    world.step();
+    assert_eq!(content(&again.borrow()), before);
+    assert_eq!(world.of_istio("views_translations_total").as_deref(), Some("6"), "it was made anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_number_of_views_is_bounded_and_one_that_nobody_sees_makes_room() {
+    let world = World::new(Options { most: 2, ..Options::default() }).await;
+    let scope = |name: &str| ViewKey { family: Family::Envoy, scope: Some(name.into()) };
+    let (a, _b) = (world.subscribe(&scope("a")).unwrap(), world.subscribe(&scope("b")).unwrap());
+    assert_eq!(world.subscribe(&scope("c")).unwrap_err(), Full { most: 2 });
+    assert!(world.subscribe(&scope("a")).is_ok() && world.subscribe(&ISTIO).is_ok(), "these need no room");
+    drop(a);
+    assert!(world.subscribe(&scope("c")).is_ok());
+    let keys: Vec<String> = world.set.views().iter().map(|view| view.key.to_string()).collect();
+    assert_eq!(keys, ["envoy/b", "envoy/c", "istio"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_view_made_again_under_its_key_has_a_generation_even_if_no_step_lay_between() {
+    let mut world = World::new(Options { most: 1, ..Options::default() }).await;
+    world.listed(2, 1).await;
+    let scope = |name: &str| ViewKey { family: Family::Envoy, scope: Some(name.into()) };
+    let first = world.subscribe(&scope("a")).unwrap();
+    world.step();
+    drop(first);
+    drop(world.subscribe(&scope("b")).unwrap());
+    let again = world.subscribe(&scope("a")).unwrap();
+    world.step();
+    assert_eq!(again.borrow().get(Kind::Cluster).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_options_are_swapped_in_and_equal_ones_change_nothing() {
+    let mut world = World::new(Options::default()).await;
+    let (mut envoy, mut istiod) = (world.subscribe(&ENVOY).unwrap(), world.subscribe(&ISTIO).unwrap());
+    world.listed(3, 2).await;
+    let (first, entries) = (envoy.borrow_and_update().clone(), istiod.borrow_and_update().clone());
+
+    world.set.configure(EnvoyOptions::default(), istio::Options::default());
+    world.step();
+    assert!(!envoy.has_changed().unwrap() && !istiod.has_changed().unwrap());
+
+    let options = EnvoyOptions { connect_timeout: Duration::from_secs(9), ..EnvoyOptions::default() };
+    world.set.configure(options, istio::Options::default());
+    world.step();
+    let second = envoy.borrow_and_update().clone();
+    assert_eq!(second.number(), first.number() + 1, "one generation for all of it");
+    let clusters = |generation: &ViewGeneration| generation.get(Kind::Cluster).digest();
+    assert_ne!(clusters(&second), clusters(&first));
+    assert!(Arc::ptr_eq(second.get(Kind::Endpoint), first.get(Kind::Endpoint)), "assignments are the same values");
+    assert!(!istiod.has_changed().unwrap(), "and Istiods hear nothing of it");
+
+    // While nobody sees it a view is not made; later it is made by the options in force.
+    let rules = istio::Rules { namespace: Template::parse("mesh").unwrap(), ..Default::default() };
+    drop(istiod);
+    world.step();
+    world.pass(IDLE);
+    world.set.configure(EnvoyOptions::default(), istio::Options { rules, ..Default::default() });
+    world.step();
+    let istiod = world.subscribe(&ISTIO).unwrap();
+    world.step();
+    let names = |generation: &ViewGeneration| -> Vec<Name> {
+        generation.get(Kind::ServiceEntry).versions().keys().cloned().collect()
+    };
+    assert_eq!(&*names(&entries)[0], "portolan/s0.example");
+    assert_eq!(&*names(&istiod.borrow())[0], "mesh/s0.example");
+    assert_eq!(clusters(&envoy.borrow()), clusters(&first), "and back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_is_told_by_family_whether_or_not_there_is_a_view() {
+    let mut world = World::new(Options::default()).await;
+    let ready = |world: &World| Family::ALL.map(|family| world.set.is_ready(family));
+    assert_eq!(ready(&world), [false, false]);
+    world.manifests.send_replace(Arc::new(Snapshot { readiness: Some(Readiness::Waiting), ..Snapshot::default() }));
+    world.listed(1, 1).await;
+    assert_eq!(ready(&world), [true, false], "Istiods wait for manifests");
+    assert_eq!(
+        shown(&world.metrics, "views_ready{"),
+        ["views_ready{client=\"envoy\"} 1", "views_ready{client=\"istio\"} 0"],
+        "a gauge to alert on"
+    );
+    let istiod = world.subscribe(&ISTIO).unwrap();
+    assert_eq!(istiod.borrow().readiness_of(Kind::Gateway), Some(Readiness::Waiting), "before anything runs");
+    world.manifests.send_replace(Arc::new(Snapshot {
+        number: 1,
+        readiness: Some(Readiness::Partial),
+        ..Snapshot::default()
+    }));
+    world.step();
+    assert_eq!(ready(&world), [true, false], "an Istiod starts only when each type was answered");
+    let of = |kind| istiod.borrow().readiness_of(kind);
+    assert_eq!((of(Kind::ServiceEntry), of(Kind::Gateway)), (Some(Readiness::Complete), Some(Readiness::Partial)));
+    world.manifests.send_replace(Arc::new(Snapshot {
+        number: 2,
+        readiness: Some(Readiness::Complete),
+        ..Snapshot::default()
+    }));
+    world.step();
+    assert_eq!(ready(&world), [true, true]);
+}
+
+/// A resource of that kind from a manifest.
+fn manifest_of(kind: &str, name: &str, spec: &str) -> ((Kind, Name), Arc<Resource>) {
+    let text =
+        format!("{{apiVersion: networking.istio.io/v1, kind: {kind}, metadata: {{name: {name}}}, spec: {spec}}}");
+    let (kind, resource) =
+        crate::translate::istio::manifest::read("m", &text, &"portolan".into(), 7).unwrap().remove(0);
+    ((kind, resource.name().clone()), Arc::new(resource))
+}
+
+#[tokio::test(start_paused = true)]
+async fn manifests_stand_beside_services_whose_names_go_first() {
+    let mut world = World::new(Options::default()).await;
+    let entry =
+        |host: &str| manifest_of("ServiceEntry", "s0.example", &format!("{{hosts: [{host}], resolution: STATIC}}"));
+    let gateway = manifest_of("Gateway", "g", "{}");
+    let istiod = world.subscribe(&ISTIO).unwrap();
+    let (set, manifests) = (world.set.clone(), world.manifests.clone());
+    let mut number = 0;
+    let mut send = |resources: Vec<((Kind, Name), Arc<Resource>)>| {
+        number += 1;
+        let (readiness, resources) = (Some(Readiness::Complete), resources.into_iter().collect());
+        manifests.send_replace(Arc::new(Snapshot { number, readiness, resources, ..Snapshot::default() }));
+    };
+    let now = || {
+        let generation = istiod.borrow();
+        let entry = generation.get(Kind::ServiceEntry).get("portolan/s0.example").map(|r| r.version());
+        (entry, generation.get(Kind::Gateway).len(), set.report(&ISTIO).unwrap().conflicts.len())
+    };
+    let of_manifest = |host: &str| Some(entry(host).1.version());
+
+    world.listed(0, 1).await;
+    assert_eq!(now(), (None, 0, 0));
+    send(vec![entry("x.example"), gateway.clone()]);
+    world.step();
+    assert_eq!(now(), (of_manifest("x.example"), 1, 0));
+    world.listed(1, 1).await;
+    let of_service = now().0;
+    assert_ne!(of_service, of_manifest("x.example"), "the service's goes first");
+    assert_eq!(now(), (of_service, 1, 1));
+    send(vec![entry("y.example"), gateway.clone()]);
+    world.step();
+    assert_eq!(now(), (of_service, 1, 1));
+    send(vec![gateway]);
+    world.step();
+    assert_eq!(now(), (of_service, 1, 0));
+    send(vec![entry("z.example")]);
+    world.step();
+    assert_eq!(now(), (of_service, 0, 1));
+    send(Vec::new());
+    world.step();
+    assert_eq!(now(), (of_service, 0, 0));
+    assert_eq!(istiod.borrow().readiness().get(Kind::Gateway), Some(Readiness::Complete));
+    assert_eq!(istiod.borrow().readiness().get(Kind::Cluster), KindReadiness::default().get(Kind::Cluster));
+}
+
+#[tokio::test]
+async fn the_tasks_follow_what_registries_send_and_end_on_demand() {
+    let World { set, tasks, catalog, feed, manifests: _manifests, .. } = World::new(Options::default()).await;
+    drop(catalog);
+    let shutdown = CancellationToken::new();
+    let tasks = tasks.map(|task| tokio::spawn(task.run(shutdown.clone())));
+    let scope = Scope("".into());
+    feed.send(Update::Scopes(vec![scope.clone()])).await.unwrap();
+    let services = vec![Arc::new(registered(0, 1))];
+    feed.send(Update::Listed { scope: scope.clone(), services, unreadable: Vec::new() }).await.unwrap();
+
+    let mut seen = set.subscribe(&ENVOY, &Selection::default()).unwrap();
+    let endpoints = |generation: &Arc<ViewGeneration>| generation.get(Kind::Endpoint).digest();
+    let has = |generation: &Arc<ViewGeneration>| generation.get(Kind::Endpoint).len() == 1;
+    let first = tokio::time::timeout(DEADLINE, seen.wait_for(has)).await.expect("the first list").unwrap().clone();
+    feed.send(Update::Applied(scope, Arc::new(registered(0, 2)))).await.unwrap();
+    let differs = |generation: &Arc<ViewGeneration>| endpoints(generation) != endpoints(&first);
+    tokio::time::timeout(DEADLINE, seen.wait_for(differs)).await.expect("the change").unwrap();
+
+    let scope = ViewKey { family: Family::Istio, scope: Some("nobody".into()) };
+    assert!(set.load(&scope).await.is_none());
+    let loaded = tokio::time::timeout(DEADLINE, set.load(&ISTIO)).await.expect("it is made for that").unwrap();
+    assert_eq!(loaded.generation.get(Kind::ServiceEntry).len(), 1);
+
+    shutdown.cancel();
+    for task in tasks {
+        tokio::time::timeout(DEADLINE, task).await.expect("it ends").unwrap();
+    }
+}

@@ -1,0 +1,152 @@
+//! From services to resources: each service is translated and encoded once for all views of a family.
+//!
+//! [`Translations`] keeps no body itself: it knows what the views still hold, and hands that out again. A service that
+//! changed is translated at once, but a resource that came out equal stays the same value, so that a change of one
+//! endpoint leaves the service's clusters where they are in memory.
+
+use crate::{
+    model::{Hostname, PublishedService},
+    resource::{Kind, Name, Resource},
+    translate::{Rejected, envoy},
+};
+use imbl::{OrdMap, ordmap::DiffItem};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    sync::{Arc, Weak},
+};
+
+/// How the resources of a family are made of services, under certain options.
+pub trait Translator: fmt::Debug + Send {
+    /// Takes notice that these services have come, changed or gone; returns others whose resources differ for that.
+    fn prepare(
+        &mut self,
+        _services: &OrdMap<Hostname, Arc<PublishedService>>,
+        _changed: &BTreeSet<Hostname>,
+    ) -> BTreeSet<Hostname> {
+        BTreeSet::new()
+    }
+
+    /// The resources of one service, and what of it cannot be sent.
+    fn translate(&self, service: &PublishedService) -> (Vec<(Kind, Resource)>, Vec<Rejected>);
+}
+
+impl Translator for envoy::Options {
+    fn translate(&self, service: &PublishedService) -> (Vec<(Kind, Resource)>, Vec<Rejected>) {
+        envoy::translate(service, self)
+    }
+}
+
+/// What a service gives.
+#[derive(Debug, Default)]
+pub(super) struct Translated {
+    /// A few for each port.
+    pub(super) resources: Box<[(Kind, Arc<Resource>)]>,
+    /// What of it cannot be sent.
+    pub(super) rejected: Box<[Rejected]>,
+}
+
+impl Translated {
+    pub(super) fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Resource>> {
+        self.resources.iter().find(|(k, resource)| *k == kind && **resource.name() == *name).map(|(_, found)| found)
+    }
+
+    /// What differs between the two, by kind and name.
+    pub(super) fn differing<'a>(&'a self, other: &'a Translated) -> impl Iterator<Item = (Kind, &'a Name)> {
+        let lacks = |of: &Translated, kind, resource: &Arc<Resource>| {
+            of.get(kind, resource.name()).is_none_or(|found| !Arc::ptr_eq(found, resource))
+        };
+        let here = self.resources.iter().filter(move |(kind, resource)| lacks(other, *kind, resource));
+        let there = other.resources.iter().filter(move |(kind, resource)| lacks(self, *kind, resource));
+        here.chain(there).map(|(kind, resource)| (*kind, resource.name()))
+    }
+}
+
+/// Translates the services of a catalog for all views.
+#[derive(Debug)]
+pub(super) struct Translations {
+    translator: Box<dyn Translator>,
+    /// Those of the last catalog.
+    services: OrdMap<Hostname, Arc<PublishedService>>,
+    /// By host: what was made of the whole service, while some view holds it.
+    made: HashMap<Hostname, Made>,
+    /// How often a service was translated.
+    count: u64,
+}
+
+#[derive(Debug)]
+struct Made {
+    translated: Weak<Translated>,
+    /// The service, or what its translation depends on, changed since.
+    stale: bool,
+}
+
+impl Translations {
+    /// Nothing was seen.
+    pub(super) fn new(translator: Box<dyn Translator>) -> Self {
+        Translations { translator, services: OrdMap::new(), made: HashMap::new(), count: 0 }
+    }
+
+    /// How often a service was translated.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Goes on to these services, and from now on translates by `renewed`, if there is one. Returns the hosts whose
+    /// translation may differ.
+    pub(super) fn advance(
+        &mut self,
+        services: &OrdMap<Hostname, Arc<PublishedService>>,
+        renewed: Option<Box<dyn Translator>>,
+    ) -> BTreeSet<Hostname> {
+        let before = std::mem::replace(&mut self.services, services.clone());
+        let mut changed: BTreeSet<Hostname> = before.diff(services).map(host_of).collect();
+        if let Some(translator) = renewed {
+            self.translator = translator;
+            changed.extend(services.keys().cloned());
+        }
+        let also = self.translator.prepare(services, &changed);
+        changed.extend(also);
+        for host in &changed {
+            match self.made.get_mut(host) {
+                Some(made) if services.contains_key(host) => made.stale = true,
+                Some(_) => drop(self.made.remove(host)),
+                None => {}
+            }
+        }
+        changed
+    }
+
+    /// What a service gives, or a part of a service that only some views have.
+    pub(super) fn translate(&mut self, service: &Arc<PublishedService>) -> Arc<Translated> {
+        let whole = self.services.get(&service.host).is_some_and(|whole| Arc::ptr_eq(whole, service));
+        let made = self.made.get(&service.host).filter(|_| whole);
+        let before = made.and_then(|made| made.translated.upgrade());
+        if let (Some(before), false) = (&before, made.is_none_or(|made| made.stale)) {
+            return before.clone();
+        }
+        let translated = Arc::new(self.make(service, before.as_deref()));
+        if whole {
+            let made = Made { translated: Arc::downgrade(&translated), stale: false };
+            self.made.insert(service.host.clone(), made);
+        }
+        translated
+    }
+
+    fn make(&mut self, service: &PublishedService, before: Option<&Translated>) -> Translated {
+        self.count += 1;
+        let (resources, rejected) = self.translator.translate(service);
+        let shared = |(kind, resource): (Kind, Resource)| {
+            let same = before.and_then(|before| before.get(kind, resource.name())).filter(|same| ***same == resource);
+            (kind, same.cloned().unwrap_or_else(|| Arc::new(resource)))
+        };
+        Translated { resources: resources.into_iter().map(shared).collect(), rejected: rejected.into() }
+    }
+}
+
+fn host_of(item: DiffItem<'_, '_, Hostname, Arc<PublishedService>>) -> Hostname {
+    match item {
+        DiffItem::Add(host, _) | DiffItem::Remove(host, _) => host.clone(),
+        DiffItem::Update { new: (host, _), .. } => host.clone(),
+    }
+}
