@@ -23,6 +23,7 @@ pub(super) enum Exceeded {
     #[error("the registry has more than {0} bytes to read; raise `limits.bytes` if that is right")]
     Bytes(usize),
     #[error("the registry is not read within {0:?}; raise `limits.time`, or see why it answers so slowly")]
+    #[cfg_attr(not(feature = "zookeeper"), expect(dead_code, reason = "others bound their time by rounds"))]
     Time(Duration),
 }
 
@@ -60,6 +61,7 @@ impl Limits {
     }
 
     /// Ends a reading that takes too long.
+    #[cfg_attr(not(feature = "zookeeper"), expect(dead_code, reason = "others bound their time by rounds"))]
     pub(super) async fn in_time<T>(&self, reading: impl Future<Output = T>) -> Result<T, Exceeded> {
         tokio::time::timeout(self.time, reading).await.map_err(|_| Exceeded::Time(self.time))
     }

@@ -231,13 +231,13 @@ fn read_roots(value: &Value<'_>) -> Option<Vec<Text>> {
     Some(roots)
 }
 
-#[cfg(all(test, not(feature = "zookeeper")))]
+#[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::util::yaml::{Document, Limits};
-
     #[test]
+    #[cfg(not(feature = "zookeeper"))]
     fn a_build_without_the_feature_says_what_it_lacks() {
+        use super::*;
+        use crate::util::yaml::{Document, Limits};
         let text = b"{servers: 'zk:2181', dubbo: {}}";
         let document = Document::parse("c.yaml", text, &Limits::default()).unwrap();
         let problems = document.read(None, |root| root.section(Config::read)).finish().unwrap_err().to_string();
