@@ -23,7 +23,6 @@ pub(super) enum Exceeded {
     #[error("the registry has more than {0} bytes to read; raise `limits.bytes` if that is right")]
     Bytes(usize),
     #[error("the registry is not read within {0:?}; raise `limits.time`, or see why it answers so slowly")]
-    #[cfg_attr(not(feature = "zookeeper"), expect(dead_code, reason = "others bound their time by rounds"))]
     Time(Duration),
 }
 
