@@ -5,7 +5,7 @@ use crate::{
     support::{http::client, until},
     world::{LIMIT, World, host},
 };
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{fs, time::Duration};
 
 /// A registry of one catalogue file.
 fn file(name: &str, policy: &str) -> String {
@@ -298,6 +298,5 @@ async fn a_folder_with_variables_and_arguments_is_read_again_whole() {
     );
     assert!(answer.problems[0].contains("conf/a.yaml on line 3"), "{answer:?}");
     world.serves(&[ORDERS, STOCK]).await;
-    let _: BTreeMap<String, Vec<String>> = world.endpoints().await;
     world.end().await;
 }

@@ -39,22 +39,11 @@ pub struct Answer {
 }
 
 impl World {
-    /// Reads its configuration again on request only.
-    pub async fn on_request(config: &str) -> World {
-        World::start(tempfile::tempdir().unwrap(), config, false).await
-    }
-
-    /// Follows its files.
-    pub async fn following(config: &str) -> World {
-        World::start(tempfile::tempdir().unwrap(), config, true).await
-    }
-
-    /// The same in a folder that has files already. A configuration is written to it unless it is empty.
+    /// In a folder that has its files already. `follow`: it reads its configuration again when that changes, not on request
+    /// only.
     pub async fn start(folder: TempDir, config: &str, follow: bool) -> World {
-        if !config.is_empty() {
-            fs::write(folder.path().join("portolan.yaml"), format!("{HEAD}{config}")).unwrap();
-        }
         let path = folder.path().join("portolan.yaml");
+        fs::write(&path, format!("{HEAD}{config}")).unwrap();
         World::of(folder, Sources::new(Some(path)), follow).await
     }
 
