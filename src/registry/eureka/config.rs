@@ -14,7 +14,7 @@ use crate::{
 };
 use percent_encoding::percent_decode_str;
 use reqwest::{Url, header::HeaderValue};
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 /// The zone whose servers stand in for a zone that has none, as with Eureka's own clients.
 const DEFAULT_ZONE: &str = "defaultZone";
@@ -204,16 +204,24 @@ fn own_zone(zone: &Value<'_>, zones: &[(&str, Option<Vec<Server>>)]) -> Option<u
 
 /// Each value may hold several addresses with commas between them, as Eureka's clients write them.
 fn read_list(value: &Value<'_>) -> Option<Vec<Server>> {
+    let wrong = Cell::new(false);
     let parsed = value.one_or_each(|v| {
-        v.parse(|text| {
+        let read = v.parse(|text| {
             let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
             // A comma in a password makes parts without an @ that show some of it.
             let hide = |error| if text.contains('@') { AddressError::NotHttpWithLogin } else { error };
             parts.map(|part| Server::parse(part).map_err(hide)).collect::<Result<Vec<_>, _>>()
-        })
+        });
+        wrong.set(wrong.get() || read.is_none());
+        read
     })?;
     let servers: Vec<Server> = parsed.into_iter().flatten().collect();
-    if servers.is_empty() { value.problem("names no server") } else { Some(servers) }
+    match servers.is_empty() {
+        // The mistake is reported already.
+        true if wrong.get() => None,
+        true => value.problem("names no server"),
+        false => Some(servers),
+    }
 }
 
 fn read_token(value: &Value<'_>) -> Option<Secret> {

@@ -10,7 +10,7 @@ use crate::{
         yaml::{Section, Value},
     },
 };
-use std::{net::Ipv6Addr, time::Duration};
+use std::{cell::Cell, net::Ipv6Addr, time::Duration};
 
 /// What is wrong with such a registry in a build without the feature.
 pub(super) const LACKING: &str = "this Portolan does not read ZooKeeper; build it with the feature `zookeeper`";
@@ -139,8 +139,20 @@ impl Config {
                 let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
                 parts.map(Config::server).collect::<Result<Vec<_>, _>>()
             };
-            let servers: Vec<Text> = v.one_or_each(|v| v.parse(parts))?.into_iter().flatten().collect();
-            if servers.is_empty() { v.problem("names no server") } else { Some(servers) }
+            let wrong = Cell::new(false);
+            let read = |v: &Value<'_>| {
+                v.parse(parts).or_else(|| {
+                    wrong.set(true);
+                    None
+                })
+            };
+            let servers: Vec<Text> = v.one_or_each(read)?.into_iter().flatten().collect();
+            match servers.is_empty() {
+                // The mistake is reported already.
+                true if wrong.get() => None,
+                true => v.problem("names no server"),
+                false => Some(servers),
+            }
         });
         let chroot = section.get("chroot", |v| v.parse(Config::path));
         let login = section.section("auth", |s| {
