@@ -2,6 +2,8 @@
 
 mod entries;
 mod lists;
+mod messages;
+mod push;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -6,6 +6,7 @@ pub mod eureka;
 pub mod fake_configs;
 pub mod fake_eureka;
 pub mod fake_nacos;
+pub mod fake_push;
 pub mod fault;
 pub mod http;
 pub mod judge;

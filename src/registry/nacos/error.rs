@@ -3,6 +3,7 @@
 use crate::{
     model::Text,
     registry::transport::{self, Remedies},
+    util::{error::chain, redact::address},
 };
 use reqwest::StatusCode;
 use std::time::Duration;
@@ -96,18 +97,25 @@ pub(crate) enum Error {
     OverLimit { what: &'static str, limit: String },
     #[error("namespace {name:?} does not exist; there are {known}")]
     NoNamespace { name: String, known: String },
-    #[error("the list of namespaces cannot be had, which `all` needs; name them instead. Tried: {0}")]
-    NoNamespaceList(String),
+    #[error(
+        "{cause}: the list of namespaces cannot be read, which `*`, patterns and names need; write ids instead. Tried: {tried}"
+    )]
+    NoNamespaceList { cause: String, tried: String },
     #[error("the list of namespaces is empty, though every server has a public one; is the server starting?")]
     NoNamespaces,
 
     // Services.
     #[error(
-        "the server lists services in no way that is known. Give the user the right to read all groups (`NAMESPACE:*:*`), \
-         or name in `groups` those that it may read; for the latter Nacos 3 needs gRPC within reach (`grpc_port`), or \
-         nacos.core.api.compatibility.client.enabled=true. Tried: {0}"
+        "no Nacos answers at this address: {cause}. Check host, port and context path, which is /nacos unless the address \
+         or `context_path` says otherwise. Tried: {tried}"
     )]
-    NoApi(String),
+    NoNacos { cause: String, tried: String },
+    #[error(
+        "{cause}: the server lists services in no way that is open to this user. Give it the right to read all groups \
+         (`NAMESPACE:*:*`), or name in `groups` those that it may read; for the latter Nacos 3 needs gRPC within reach \
+         (`grpc_port`), or nacos.core.api.compatibility.client.enabled=true. Tried: {tried}"
+    )]
+    NoApi { cause: String, tried: String },
     #[error(
         "no pattern of `groups` says which group to ask for, and the server lists no groups to this user: name them in full"
     )]
@@ -127,10 +135,10 @@ pub(crate) enum Error {
 
     // Manifests.
     #[error(
-        "the server lists its configuration in no way that is known, or not to this user: the right to read the group \
-         {group} is needed. Tried: {tried}"
+        "{cause}: the server lists its configuration in no way that is known, or not to this user, who needs the right to \
+         read the group {group}. Tried: {tried}"
     )]
-    NoConfigList { group: Text, tried: String },
+    NoConfigList { cause: String, group: Text, tried: String },
     #[error("manifest {name} could not be read")]
     Manifest {
         name: Text,
@@ -154,6 +162,26 @@ impl Error {
                 Error::NotThere { url, status }
             }
             other => other,
+        }
+    }
+
+    /// What happened, in the first words, without what to do about it: for errors that have a remedy of their own.
+    pub(crate) fn cause(&self) -> String {
+        match self {
+            Error::Http(transport::Error::Status { url, status, message, .. }) => {
+                format!("{status} from {}{message}", address(url))
+            }
+            Error::Decode { url, start, .. } => format!("{} answers {start:?}", address(url)),
+            other => chain(other),
+        }
+    }
+
+    /// Nothing that Nacos would answer: another server is there, or another path is its own.
+    pub(crate) fn is_foreign(&self) -> bool {
+        match self {
+            Error::Decode { .. } => true,
+            Error::Http(error) => error.status().is_some_and(|status| matches!(status.as_u16(), 300..=399 | 404 | 405)),
+            _ => self.is_grpc_absent() || matches!(self, Error::GrpcCall { .. }),
         }
     }
 

@@ -41,7 +41,7 @@ impl Namespaces {
         }
         let listed = match list(client).await {
             Ok(listed) => listed,
-            Err(error @ Error::NoNamespaceList(_)) if !named.iter().any(is_pattern) => {
+            Err(error @ Error::NoNamespaceList { .. }) if !named.iter().any(is_pattern) => {
                 debug!(%error, "Taking the configured namespaces for ids.");
                 let id = |name: &Text| if public(name) { PUBLIC.into() } else { self.known(name) };
                 return Ok(sorted(named.iter().map(|name| (id(name), None)).collect()));
@@ -103,7 +103,7 @@ struct Namespace {
 
 /// The namespaces; the public one always has the id `public`.
 async fn list(client: &Client) -> Result<Vec<Namespace>, Error> {
-    let mut tried = Vec::new();
+    let (mut tried, mut causes) = (Vec::new(), Vec::new());
     for path in ["/v3/admin/core/namespace/list", "/v1/console/namespaces", "/v2/console/namespace/list"] {
         let listed = match client.http.get(path, &[]).await {
             Ok(answer) => json::enveloped::<Vec<wire::Namespace>>(&answer.url, &answer.body),
@@ -112,11 +112,16 @@ async fn list(client: &Client) -> Result<Vec<Namespace>, Error> {
         match listed {
             Ok(list) if list.is_empty() => return Err(Error::NoNamespaces),
             Ok(list) => return each_once(list),
-            Err(error) if error.is_not_offered() => tried.push(chain(&error)),
+            Err(error) if error.is_not_offered() => {
+                causes.push((!error.is_denied(), error.cause()));
+                tried.push(chain(&error));
+            }
             Err(error) => return Err(error),
         }
     }
-    Err(Error::NoNamespaceList(tried.join("; ")))
+    // That it is forbidden says more than that it is not there.
+    let cause = causes.into_iter().min().map(|(_, cause)| cause).unwrap_or_default();
+    Err(Error::NoNamespaceList { cause, tried: tried.join("; ") })
 }
 
 /// Servers list the public namespace as ``, as `public`, or as both.

@@ -99,14 +99,19 @@ impl Way {
 impl Source<'_> {
     /// All texts of the group, by the interface that worked last or else by the best that works.
     pub(crate) async fn list(&self, known: Option<Way>) -> Result<(Way, List), Error> {
-        let mut tried = Vec::new();
+        let (mut tried, mut causes) = (Vec::new(), Vec::new());
         for way in known.map_or(Way::ALL.to_vec(), |way| vec![way]) {
             match self.list_by(way).await {
-                Err(error) if known.is_none() && error.is_not_offered() => tried.push(chain(&error)),
+                Err(error) if known.is_none() && error.is_not_offered() => {
+                    causes.push((!error.is_denied(), error.cause()));
+                    tried.push(chain(&error));
+                }
                 outcome => return outcome.map(|list| (way, list)),
             }
         }
-        Err(Error::NoConfigList { group: self.group.clone(), tried: tried.join("; ") })
+        // That it is forbidden says more than that it is not there.
+        let cause = causes.into_iter().min().map(|(_, cause)| cause).unwrap_or_default();
+        Err(Error::NoConfigList { cause, group: self.group.clone(), tried: tried.join("; ") })
     }
 
     /// One text, from a server whose list has none; `None` if it says that there is none.

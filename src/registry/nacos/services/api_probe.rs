@@ -79,8 +79,9 @@ async fn first_that_works(client: &Client, places: &[Place]) -> Result<Api, Erro
             match probe(client, api, place).await {
                 Ok(()) => return ready(client, api).await.map(|()| api),
                 Err(error) if error.is_not_offered() => {
-                    tried.push(chain(&error));
-                    if error.is_absent() {
+                    let is_absent = error.is_absent();
+                    tried.push(error);
+                    if is_absent {
                         break;
                     }
                 }
@@ -92,7 +93,20 @@ async fn first_that_works(client: &Client, places: &[Place]) -> Result<Api, Erro
             return Err(error);
         }
     }
-    Err(Error::NoApi(tried.join("; ")))
+    Err(no_api(&tried))
+}
+
+/// Why nothing works, from what each interface has answered; the first words are the cause.
+fn no_api(errors: &[Error]) -> Error {
+    let tried = errors.iter().map(|error| chain(error)).collect::<Vec<_>>().join("; ");
+    let told = errors.iter().find(|error| !error.is_foreign());
+    match told {
+        Some(_) => {
+            let denied = errors.iter().find(|error| error.is_denied()).or(told);
+            Error::NoApi { cause: denied.map(Error::cause).unwrap_or_default(), tried }
+        }
+        None => Error::NoNacos { cause: errors.first().map(Error::cause).unwrap_or_default(), tried },
+    }
 }
 
 /// A better interface than the one that is used: it works, and in every place where that one does.

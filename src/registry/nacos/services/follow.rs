@@ -21,7 +21,10 @@ use crate::{
         },
         outbox::Closed,
     },
-    util::{backoff::jittered, error::chain},
+    util::{
+        backoff::{Backoff, jittered},
+        error::chain,
+    },
 };
 use futures_util::{StreamExt, stream};
 use std::{
@@ -30,7 +33,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
 /// With more changes at once the whole list is the smaller question.
@@ -38,6 +41,10 @@ const ONE_BY_ONE: usize = 16;
 /// Where the server says which services come and go, from one list of names to the next: it is what makes up for a word
 /// that was lost.
 const NAMES: Duration = Duration::from_secs(60);
+/// After a push that brought nothing the next one is read after this time, and later each time, up to the other: a server
+/// that pushes without end does not make us ask without end.
+const VAIN: Duration = Duration::from_millis(50);
+const MAX_VAIN: Duration = Duration::from_secs(2);
 /// Within this time a list follows upon the word that a service is gone: not sooner, as there may be many such words.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -47,6 +54,14 @@ struct Found {
     services: Vec<Arc<Service>>,
     /// Some were not there, or could not be read.
     incomplete: bool,
+}
+
+/// How the reading of what was pushed went.
+struct Refreshed {
+    /// All of it could be read.
+    whole: bool,
+    /// Something is other than it was.
+    sent: bool,
 }
 
 impl Reader {
@@ -66,14 +81,23 @@ impl Reader {
         let mut again = !matches!(self.phase, Phase::Following { settled: true, .. });
         let mut named = started;
         let mut look = pin!(sleep(wait));
+        // From one reading of what was pushed to the next: none as a rule, longer after each push that brought nothing.
+        let (mut vain, mut rest) = (Backoff::new(VAIN, MAX_VAIN), started);
         push.want(self.ids(), self.patterns());
         loop {
             let changes = tokio::select! {
-                changes = push.changed() => Some(changes),
+                changes = async { sleep_until(rest).await; push.changed().await } => Some(changes),
                 () = &mut look => None,
             };
             if let Some(changes) = changes {
-                if !self.refresh(changes.services).await? || changes.gone {
+                let refreshed = self.refresh(changes.services).await?;
+                rest = Instant::now();
+                if refreshed.sent {
+                    vain.reset();
+                } else {
+                    rest += vain.next();
+                }
+                if !refreshed.whole || changes.gone {
                     again = true;
                     let soon = Instant::now() + jittered(self.config.period.min(SOON));
                     let next = soon.min(look.deadline());
@@ -124,10 +148,10 @@ impl Reader {
         self.known.values().flat_map(Known::ids).cloned().collect()
     }
 
-    /// Reads what may have changed and tells what has. `false`: not all could be read. Others than those that are wanted
+    /// Reads what may have changed and sends what has. Others than those that are wanted
     /// may be named here, too.
-    async fn refresh(&mut self, mut ids: BTreeSet<ServiceId>) -> Result<bool, Closed> {
-        let Some(api) = self.phase.api() else { return Ok(false) };
+    async fn refresh(&mut self, mut ids: BTreeSet<ServiceId>) -> Result<Refreshed, Closed> {
+        let Some(api) = self.phase.api() else { return Ok(Refreshed { whole: false, sent: false }) };
         self.renew_budget();
         let wanted = self.wanted_groups();
         ids.retain(|id| wanted.matches(id));
@@ -136,7 +160,7 @@ impl Reader {
             let group = (!api.is_bulk()).then(|| id.group.clone());
             parts.entry(Target { namespace: id.namespace.clone(), group }).or_default().push(id);
         }
-        let mut whole = true;
+        let mut refreshed = Refreshed { whole: true, sent: false };
         for (target, ids) in parts {
             let Some(mut known) = self.known.remove(&target) else { continue };
             let found = match &target.group {
@@ -145,17 +169,17 @@ impl Reader {
             };
             match found {
                 Ok(found) => {
-                    whole &= !found.incomplete;
-                    self.send_changed(&target, found.services, &mut known).await?;
+                    refreshed.whole &= !found.incomplete;
+                    refreshed.sent |= self.send_changed(&target, found.services, &mut known).await?;
                 }
                 Err(error) => {
                     debug!(registry = %self.registry, scope = %target.scope(), error = %chain(&error), "Cannot read what was pushed.");
-                    whole = false;
+                    refreshed.whole = false;
                 }
             }
             self.known.insert(target, known);
         }
-        Ok(whole)
+        Ok(refreshed)
     }
 
     async fn changed_in_bulk(
@@ -258,10 +282,12 @@ impl Reader {
         target: &Target,
         services: Vec<Arc<Service>>,
         known: &mut Known,
-    ) -> Result<(), Closed> {
+    ) -> Result<bool, Closed> {
+        let mut any = false;
         for service in services {
             let sent = known.services.get(&service.id);
             if sent.is_none_or(|sent| !Arc::ptr_eq(sent, &service) && **sent != *service) {
+                any = true;
                 known.unreadable.remove(&service.id);
                 known.services.insert(service.id.clone(), service.clone());
                 if let Some(whole) = known.spellings.changed(&service, &known.services, &known.unreadable) {
@@ -269,6 +295,6 @@ impl Reader {
                 }
             }
         }
-        Ok(())
+        Ok(any)
     }
 }

@@ -15,6 +15,9 @@ use std::{
 };
 use tokio::sync::Notify;
 
+/// New services that are read one by one; of more a list is made.
+const MAX_NEW: usize = 100;
+
 /// What is to be pushed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Wanted {
@@ -38,7 +41,7 @@ pub(super) struct PushState {
 pub(crate) struct Changes {
     /// These are to be read; some may be new.
     pub(crate) services: BTreeSet<ServiceId>,
-    /// A service is said to be gone: only a list shows that it is.
+    /// A service is reported to be gone, or very many are new: a list shows what is true.
     pub(crate) gone: bool,
 }
 
@@ -50,6 +53,8 @@ struct State {
     /// Of those.
     namespaces: BTreeSet<Text>,
     changed: Changes,
+    /// How many of them are new ones.
+    new: usize,
     names: Names,
     /// Everything wanted is subscribed to.
     covers: bool,
@@ -65,7 +70,11 @@ impl PushState {
     /// Waits until something may have changed, and gives all of it.
     pub(super) async fn changed(&self) -> Changes {
         loop {
-            let changed = std::mem::take(&mut self.state().changed);
+            let changed = {
+                let mut state = self.state();
+                state.new = 0;
+                std::mem::take(&mut state.changed)
+            };
             if changed.gone || !changed.services.is_empty() {
                 return changed;
             }
@@ -149,7 +158,9 @@ impl PushState {
         state.names.receive(pattern, key, change);
         let wanted = state.wanted.services.contains(&id);
         match change {
-            Change::Added if !wanted => drop(state.changed.services.insert(id)),
+            // More names than anybody reads one by one are a list.
+            Change::Added if !wanted && state.new >= MAX_NEW => state.changed.gone = true,
+            Change::Added if !wanted => state.new += usize::from(state.changed.services.insert(id)),
             Change::Deleted if wanted => state.changed.gone = true,
             _ => return,
         }
@@ -202,5 +213,23 @@ impl PushState {
 
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn names_without_end_become_one_list() {
+        let state = PushState::new("r".into());
+        for n in 0..100_000 {
+            state.name(None, &format!("public@@g@@ghost-{n}"), Change::Added);
+        }
+        let changes = state.changed().await;
+        assert_eq!((changes.services.len(), changes.gone), (MAX_NEW, true));
+        state.name(None, "public@@g@@one", Change::Added);
+        let changes = state.changed().await;
+        assert_eq!((changes.services.len(), changes.gone), (1, false));
     }
 }

@@ -31,11 +31,17 @@ use futures_util::{StreamExt, stream};
 use reqwest::Url;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 use tracing::{debug, info, warn};
 
 /// Subscriptions on their way at the same time.
 const IN_FLIGHT: usize = 64;
+/// A connection that lasted this long was a good one. After a shorter one the next comes later each time, so that a server
+/// that takes every connection and ends it is not asked all the time.
+const STABLE: Duration = Duration::from_secs(30);
 /// What a server has refused is asked for again after this time.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 
@@ -61,10 +67,11 @@ impl Worker {
             let at = servers.iter().position(|server| Some(server) == first.as_ref()).unwrap_or_default();
             servers.rotate_left(at);
             for server in &servers {
-                let mut was_up = false;
-                let error = self.session(server, &mut was_up).await;
-                self.note_lost(server, was_up, &error);
-                if was_up {
+                let mut up_since = None;
+                let error = self.session(server, &mut up_since).await;
+                let was_stable = up_since.is_some_and(|since: Instant| since.elapsed() >= STABLE);
+                self.note_lost(server, up_since.is_some(), was_stable, &error);
+                if was_stable {
                     backoff.reset();
                 }
                 first = None;
@@ -78,7 +85,7 @@ impl Worker {
     }
 
     /// One connection, from its beginning to its end.
-    async fn session(&mut self, server: &Url, was_up: &mut bool) -> Error {
+    async fn session(&mut self, server: &Url, up_since: &mut Option<Instant>) -> Error {
         let (registry, client, state) = (self.registry.clone(), self.client.clone(), self.state.clone());
         let connection = match Connection::open(server, &self.config).await {
             Ok(connection) => connection,
@@ -88,7 +95,7 @@ impl Worker {
         let link = Link { http: &client.http, connection: &connection, server };
         let watch = FuzzyWatch { registry: &registry, link, state: &state };
         let work = async {
-            *was_up = true;
+            *up_since = Some(Instant::now());
             self.note_connected(server);
             tokio::select! {
                 error = watch.run(&mut patterns) => error,
@@ -182,12 +189,13 @@ impl Worker {
     }
 
     /// Where no service could be read so far, that the server is not there is told by whoever reads.
-    fn note_lost(&mut self, server: &Url, was_up: bool, error: &Error) {
+    fn note_lost(&mut self, server: &Url, was_up: bool, was_stable: bool, error: &Error) {
         let why = Text::from(chain(error));
         self.metrics.push_connected(&self.registry, false);
         self.state.lost(why.clone());
         let missed = !self.wanted.borrow().services.is_empty() && self.logged.as_ref() != Some(&why);
-        if was_up || missed {
+        // One that comes and goes all the time has one line for each reason.
+        if was_stable || was_up && self.logged.as_ref() != Some(&why) || missed {
             self.logged = Some(why.clone());
             warn!(registry = %self.registry, %server, error = %why, "No push from Nacos; its services are polled.");
         }

@@ -99,13 +99,13 @@ impl Connection {
         H: FnMut(&Payload) -> Result<(), Error> + Send,
     {
         let (answers, queue) = mpsc::channel(ANSWERS);
-        let said = self.stream(queue);
+        let (said, limit) = (self.stream(queue), self.timeout);
         async move {
             let mut said = pin!(said);
             while let Some(payload) = said.next().await {
                 let outcome = match payload {
                     Ok(payload) => match hear(&payload) {
-                        Ok(()) => answer(&payload, &answers).await,
+                        Ok(()) => answer(&payload, &answers, limit).await,
                         Err(error) => Err(error),
                     },
                     Err(status) => Err(Error::GrpcBroken(Box::new(status))),
@@ -210,10 +210,13 @@ impl Connection {
     }
 }
 
-/// Answers the server, and follows it if it sends us away.
-async fn answer(payload: &Payload, answers: &mpsc::Sender<Payload>) -> Result<(), Error> {
+/// Answers the server, and follows it if it sends us away. A server that does not take answers within `limit` would keep us
+/// from hearing it for ever.
+async fn answer(payload: &Payload, answers: &mpsc::Sender<Payload>, limit: Duration) -> Result<(), Error> {
     if let Some(answer) = wire::answer(payload)? {
-        answers.send(answer).await.map_err(|_| Error::GrpcClosed)?;
+        let sent = timeout(limit, answers.send(answer)).await;
+        let late = |_| Error::GrpcLate { kind: "response of ours", seconds: limit.as_secs_f64() };
+        sent.map_err(late)?.map_err(|_| Error::GrpcClosed)?;
     }
     if wire::kind(payload) == "ConnectResetRequest" {
         return Err(Error::GrpcReset { to: wire::read::<wire::Reset>(payload)?.server() });
