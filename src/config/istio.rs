@@ -2,7 +2,7 @@
 
 use crate::{
     model::{Template, Text},
-    translate::istio::{Location, Options, Ports, Rules},
+    translate::istio::{Addresses, Location, Options, Ports, Rules},
     util::{
         label::is_label,
         yaml::{Section, Value},
@@ -14,13 +14,17 @@ use std::{collections::BTreeMap, net::Ipv4Addr, time::UNIX_EPOCH};
 /// What Istio allocates virtual addresses from by itself.
 const ISTIOS_OWN: (Ipv4Addr, u8) = (Ipv4Addr::new(240, 240, 0, 0), 16);
 
-/// Keys: those of [`read_rules`], `create_time` (2020-01-01T00:00:00Z) and `vip` (241.0.0.0/8).
+/// Keys: those of [`read_rules`], `create_time` (2020-01-01T00:00:00Z), `vip` (241.0.0.0/8), `addresses` (`tcp` or `all`)
+/// and `mark_empty` (true).
 pub(super) fn read(section: &mut Section<'_>) -> Option<Options> {
     let default = Options::default();
+    let addresses = Addresses::ALL.map(|a| (a.name(), a));
     Some(Options {
         rules: read_rules(section, default.rules),
         create_time: section.get("create_time", time).unwrap_or(default.create_time),
         vip: section.get("vip", vip).unwrap_or(default.vip),
+        addresses: section.get("addresses", |v| v.word(&addresses)).unwrap_or(default.addresses),
+        mark_empty: section.get("mark_empty", Value::bool).unwrap_or(default.mark_empty),
         registries: BTreeMap::new(),
     })
 }

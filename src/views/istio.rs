@@ -49,7 +49,8 @@ impl Translator for Istio {
     ) -> BTreeSet<Hostname> {
         let mut fresh: HashSet<Arc<Claimant>> = HashSet::new();
         for host in changed {
-            let wanted = services.get(host).map(|service| claimants(service)).unwrap_or_default();
+            let wanted =
+                services.get(host).map(|service| claimants(service, self.options.addresses)).unwrap_or_default();
             let before = self.claimants.remove(host).unwrap_or_default();
             for pool in &mut self.pools {
                 before.iter().filter(|claimant| !wanted.contains(claimant)).for_each(|gone| pool.remove(gone));
@@ -70,10 +71,10 @@ impl Translator for Istio {
 }
 
 /// A service belongs to its first source.
-fn claimants(service: &PublishedService) -> Vec<Arc<Claimant>> {
+fn claimants(service: &PublishedService, addresses: istio::Addresses) -> Vec<Arc<Claimant>> {
     let Some(owner) = service.sources.first() else { return Vec::new() };
     let claimant = |host| Arc::new(Claimant { owner: owner.clone(), host, service: service.host.clone() });
-    istio::vip_hosts(service).into_iter().map(claimant).collect()
+    istio::vip_hosts(service, addresses).into_iter().map(claimant).collect()
 }
 
 /// Connections to the former address end up elsewhere until the client asks for the name again.

@@ -201,3 +201,18 @@ async fn an_istiod_that_starts_while_a_registry_is_down_waits_until_it_is_heard(
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_last_endpoint_that_leaves_and_the_first_that_comes_reach_sidecars_of_every_release() {
+    for old_release in [true, false] {
+        let mut served = Served::start(ORDERS).await;
+        served.istiod.old_release = old_release;
+        let sidecar = |served: &Served| served.istiod.sidecars["portolan/orders.example"].clone();
+        assert_eq!(sidecar(&served).len(), 2);
+        for (endpoints, expected) in [("", 0), ("10.0.0.3:80", 1), ("10.0.0.3:80, 10.0.0.4:80", 2), ("10.0.0.4:80", 1)]
+        {
+            served.change(&format!("- {{ host: orders.example, endpoints: [{endpoints}] }}\n")).await;
+            assert_eq!(sidecar(&served).len(), expected, "{endpoints:?} by an old release: {old_release}");
+        }
+    }
+}

@@ -11,7 +11,8 @@ use std::{fmt::Write, fs, io, path::PathBuf};
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Where Istiod reaches Portolan, several with commas between them; without it, where the configuration says
+    /// Where Istiod reaches Portolan: one address that leads to all replicas. Several, with commas between them, are for
+    /// Portolans that serve different services; without it, where the configuration says
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     xds: Vec<String>,
     /// The authority of a TLS server in front of Portolan, as PEM (Istiod 1.26 and later)
@@ -58,6 +59,13 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> Result<String, Erro
     }
 }
 
+/// Not an error: the Portolans may serve different services.
+const SEVERAL: &str = "\
+# WARNING: several sources are no high availability. Of two copies of an entry the first source's counts, also when that
+# source is lost: then no change from the others arrives, and Istiod does not start while one of them is missing. For
+# replicas of one Portolan give ONE address that leads to all of them, such as a Kubernetes Service.
+";
+
 fn mesh_configuration(arguments: &Arguments, configured: std::net::SocketAddr) -> Result<String, Error> {
     let mut addresses = arguments.xds.clone();
     if addresses.is_empty() {
@@ -66,12 +74,16 @@ fn mesh_configuration(arguments: &Arguments, configured: std::net::SocketAddr) -
         }
         addresses.push(configured.to_string());
     }
+    let several = addresses.len() > 1;
     let authority = arguments.ca.as_ref().map(read_authority).transpose()?;
     let mut out = String::from(
         "# For the mesh configuration of Istiod (ConfigMap `istio`, key `mesh`; with Helm below `meshConfig`). Istiod reads\n\
          # it at its start only, and does not start while one of the servers is unreachable.\n\
          configSources:\n",
     );
+    if several {
+        out = format!("{SEVERAL}{out}");
+    }
     let mut line = |text: std::fmt::Arguments<'_>| writeln!(out, "{text}").expect("writing to a text does not fail");
     for address in &addresses {
         let (host, port) = address.rsplit_once(':').unwrap_or_default();
@@ -120,9 +132,11 @@ mod tests {
         let listen = "127.0.0.1:16010".parse().unwrap();
         let text = mesh_configuration(&arguments(&[]), listen).unwrap();
         assert_eq!(addresses(&text), ["\"xds://127.0.0.1:16010\"", "\"k8s://\""]);
+        assert!(!text.contains("WARNING"), "{text}");
         let several = arguments(&["a.example:1", "[::1]:2"]);
         let text = mesh_configuration(&several, listen).unwrap();
         assert_eq!(addresses(&text), ["\"xds://a.example:1\"", "\"xds://[::1]:2\"", "\"k8s://\""]);
+        assert!(text.starts_with("# WARNING: several sources are no high availability."), "{text}");
         let bare = Arguments { no_kubernetes: true, ..several };
         assert_eq!(addresses(&mesh_configuration(&bare, listen).unwrap()).len(), 2);
     }

@@ -137,7 +137,8 @@ fn settings(text: &str, kind: &str, protocol: Protocol) -> (Policy, Options) {
     };
     let mut policy = Policy::new("r", kind.name(), Template::parse("{service}.{namespace}.example").unwrap());
     policy.protocol = protocol;
-    let mut options = Options { vip: Vec::new(), ..Options::default() };
+    // The label of empty entries is ours, and not a convention of theirs.
+    let mut options = Options { vip: Vec::new(), mark_empty: false, ..Options::default() };
     let document = Document::parse("in.yaml", text.as_bytes(), &Limits::default()).unwrap();
     let reading = document.read(None, |root| {
         root.section(|section| {

@@ -2,7 +2,8 @@
 //!
 //! One entry for each port, because Istio sends an endpoint that lacks one of its entry's ports to the wrong place: the
 //! service's own port stands on its host, every further one on the host of the port. An instance that comes or goes
-//! alters `endpoints` alone, which costs the mesh one small push; everything else of an entry depends on configuration,
+//! alters `endpoints` alone, which costs the mesh one small push, except the first to come and the last to go, which also
+//! alter a label ([`EMPTY`]); everything else of an entry depends on configuration,
 //! names and ports. (Rules that read endpoints' labels for the entry's, or instances' ports for its ports, choose
 //! otherwise.)
 
@@ -16,7 +17,7 @@ mod subject;
 mod tests;
 mod validate;
 
-pub use options::{EndpointLabels, Location, Options, Ports, Rules};
+pub use options::{Addresses, EMPTY, EndpointLabels, Location, Options, Ports, Rules};
 pub use validate::{Refusal, refusal};
 
 use super::{Rejected, Why};
@@ -56,8 +57,9 @@ pub fn translate(
             let mut reject = |why| {
                 rejected.push(Rejected { host: service.host.clone(), subject: hosts[0].text().clone(), why });
             };
-            let vips = if needs_vip(port) { vips(&hosts[0]) } else { Vec::new() };
-            if needs_vip(port) && vips.len() < options.vip.len() {
+            let addressed = has_address(port, options.addresses);
+            let vips = if addressed { vips(&hosts[0]) } else { Vec::new() };
+            if addressed && vips.len() < options.vip.len() {
                 reject(Why::NoVip);
             }
             let name = format!("{}/{name}", metadata.name);
@@ -68,17 +70,25 @@ pub fn translate(
             };
             match refusal(&name, &spec) {
                 Some(refusal) => reject(Why::EntryRefused(refusal)),
-                None => entries.push(encoded(Metadata { name, ..metadata.clone() }, &spec)),
+                None => entries.push(encoded(marked(Metadata { name, ..metadata.clone() }, &spec, options), &spec)),
             }
         }
     }
     (entries, rejected)
 }
 
-/// The hosts of a service that need a virtual address.
-pub fn vip_hosts(service: &PublishedService) -> Vec<Hostname> {
-    let ports = service.ports.iter().filter(|port| needs_vip(port));
-    ports.flat_map(|port| hosts(service, port, "")).flat_map(|(_, hosts)| hosts).collect()
+/// The hosts of a service that have a virtual address: the first one of each entry that does.
+pub fn vip_hosts(service: &PublishedService, addresses: Addresses) -> Vec<Hostname> {
+    let ports = service.ports.iter().filter(|port| has_address(port, addresses));
+    ports.flat_map(|port| hosts(service, port, "")).filter_map(|(_, hosts)| hosts.into_iter().next()).collect()
+}
+
+/// An entry without endpoints shows in its metadata, too.
+fn marked(mut metadata: Metadata, spec: &ServiceEntry, options: &Options) -> Metadata {
+    if options.mark_empty && spec.endpoints.is_empty() {
+        metadata.labels.insert(EMPTY.0.to_owned(), EMPTY.1.to_owned());
+    }
+    metadata
 }
 
 /// What all entries of a service have alike; its `name` is the namespace only.
@@ -133,6 +143,11 @@ fn ports(port: &ServicePort, places: &[Place<'_>], which: Ports) -> Vec<PbPort> 
             numbers.into_iter().map(|n| named(n.get().into(), format!("{}-{n}", port.protocol))).collect()
         }
     }
+}
+
+/// Whether the entry of a port has a virtual address.
+fn has_address(port: &ServicePort, addresses: Addresses) -> bool {
+    addresses == Addresses::All || needs_vip(port)
 }
 
 /// Whether Istio tells services on one port of this protocol apart by their addresses alone: where there is neither a

@@ -22,6 +22,38 @@ pub struct Options {
     pub create_time: i64,
     /// Where virtual addresses come from; 241.0.0.0/8 by default. Those who need one get one of each network.
     pub vip: Vec<IpNet>,
+    /// Which entries have virtual addresses. Those that Istio cannot do without by default.
+    pub addresses: Addresses,
+    /// Whether an entry without endpoints has a label that says so. It has by default: see [`EMPTY`].
+    pub mark_empty: bool,
+}
+
+/// The label of an entry without endpoints. Istio up to 1.29 finds the ports of an update that alters endpoints alone in
+/// the *new* endpoints; where there are none it pushes nothing, and even new sidecars get the last address. A change of a
+/// label makes it push the whole entry.
+pub const EMPTY: (&str, &str) = ("portolan/endpoints", "none");
+
+/// Which entries have virtual addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Addresses {
+    /// Those of protocols by which Istio cannot tell hosts apart.
+    #[default]
+    Tcp,
+    /// All.
+    All,
+}
+
+impl Addresses {
+    /// All of them.
+    pub const ALL: [Addresses; 2] = [Addresses::Tcp, Addresses::All];
+
+    /// The word in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Addresses::Tcp => "tcp",
+            Addresses::All => "all",
+        }
+    }
 }
 
 /// How the entries of a registry's services look. Templates know the service's host.
@@ -60,6 +92,8 @@ impl Default for Options {
             registries: BTreeMap::new(),
             create_time: CREATED,
             vip: vec![Ipv4Net::new_assert(VIP, 8).into()],
+            addresses: Addresses::default(),
+            mark_empty: true,
         }
     }
 }

@@ -93,7 +93,9 @@ fn any_change_of_an_endpoint_changes_the_endpoints_and_nothing_else() {
         let new = entries(&service(after));
         assert_ne!(old, new, "{what}");
         let rest = |entries: BTreeMap<String, (Metadata, ServiceEntry)>| -> Vec<_> {
-            let without = |(metadata, entry)| {
+            let without = |(mut metadata, entry): (Metadata, ServiceEntry)| {
+                // The one exception: whether there are any.
+                metadata.labels.remove(EMPTY.0);
                 (Metadata { version: String::new(), ..metadata }, ServiceEntry { endpoints: Vec::new(), ..entry })
             };
             entries.into_values().map(without).collect()
@@ -188,11 +190,39 @@ fn tcp_services_have_the_addresses_that_they_are_given_and_others_none() {
     ];
     assert_eq!(addresses, expected);
     assert_eq!(rejected, []);
-    let hosts: Vec<String> = vip_hosts(&service(Vec::new())).iter().map(ToString::to_string).collect();
+    let hosts: Vec<String> = vip_hosts(&service(Vec::new()), Addresses::Tcp).iter().map(ToString::to_string).collect();
     assert_eq!(hosts, ["rpc.orders.example", "rpc.orders"]);
     let (_, rejected) = translate(&service(Vec::new()), &Options::default(), &|_| Vec::new());
     let shown: Vec<String> = rejected.iter().map(|r| format!("{} {}", r.subject, r.why.code())).collect();
     assert_eq!(shown, ["rpc.orders.example no_vip", "rpc.orders no_vip"]);
+}
+
+#[test]
+fn all_entries_have_an_address_where_all_shall_have_one() {
+    let options = Options { addresses: Addresses::All, ..Options::default() };
+    let vip = |host: &Hostname| vec![IpAddr::from([241, 0, 0, host.as_str().len() as u8])];
+    let (resources, rejected) = translate(&service(Vec::new()), &options, &vip);
+    assert!(resources.iter().all(|(_, resource)| decoded(resource).1.1.addresses.len() == 1), "{resources:?}");
+    assert_eq!(rejected, []);
+    let hosts: Vec<String> = vip_hosts(&service(Vec::new()), Addresses::All).iter().map(ToString::to_string).collect();
+    assert_eq!(hosts, ["orders.example", "rpc.orders.example", "rpc.orders"], "one for each entry");
+}
+
+#[test]
+fn an_entry_shows_in_its_labels_whether_it_has_endpoints_and_nothing_else_of_them() {
+    let labels = |endpoints, options: &Options| -> Vec<BTreeMap<String, String>> {
+        let (resources, _) = translate(&service(endpoints), options, &|_| Vec::new());
+        resources.iter().map(|(_, resource)| decoded(resource).1.0.labels).collect()
+    };
+    let marked = BTreeMap::from([(EMPTY.0.to_owned(), EMPTY.1.to_owned())]);
+    let options = Options { vip: Vec::new(), ..Options::default() };
+    assert!(labels(Vec::new(), &options).iter().all(|labels| *labels == marked));
+    let one = || vec![endpoint("10.0.0.1", &[("http", 80), ("rpc", 90)])];
+    let two = [one(), vec![endpoint("10.0.0.2", &[("http", 80), ("rpc", 90)])]].concat();
+    assert!(labels(one(), &options).iter().all(BTreeMap::is_empty));
+    assert_eq!(labels(one(), &options), labels(two, &options));
+    let unmarked = Options { mark_empty: false, ..options };
+    assert!(labels(Vec::new(), &unmarked).iter().all(BTreeMap::is_empty));
 }
 
 #[test]
