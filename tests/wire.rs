@@ -104,6 +104,7 @@ fn clusters_mean_the_same_to_others() {
         eds_cluster_config: Some(EdsClusterConfig {
             eds_config: Some(core::ConfigSource {
                 ads: Some(core::AggregatedConfigSource {}),
+                own: None,
                 resource_api_version: core::ApiVersion::V3.into(),
             }),
             service_name: "s".into(),
@@ -277,4 +278,20 @@ fn http_options_have_the_fields_that_envoy_reads() {
         HttpProtocolOptions::type_url(),
         "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
     );
+}
+
+#[test]
+fn both_places_of_endpoints_mean_the_same_to_others() {
+    use theirs::core::v3::{ConfigSource, config_source::ConfigSourceSpecifier};
+    let ours = |ads, own| core::ConfigSource { ads, own, resource_api_version: core::ApiVersion::V3.into() };
+    for (ours, specifier) in [
+        (ours(Some(core::AggregatedConfigSource {}), None), ConfigSourceSpecifier::Ads(Default::default())),
+        (ours(None, Some(core::SelfConfigSource {})), ConfigSourceSpecifier::Self_(Default::default())),
+    ] {
+        let resource_api_version = theirs::core::v3::ApiVersion::V3.into();
+        check(
+            ours,
+            ConfigSource { resource_api_version, config_source_specifier: Some(specifier), ..Default::default() },
+        );
+    }
 }

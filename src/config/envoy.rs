@@ -2,16 +2,17 @@
 
 use super::DAY;
 use crate::{
-    translate::envoy::{ClusterName, LbPolicy, Options, Unhealthy},
+    translate::envoy::{ClusterName, Eds, LbPolicy, Options, Unhealthy},
     util::yaml::Section,
 };
 use std::time::Duration;
 
 /// Keys: `cluster_name` (`outbound|{port}||{host}`), `unhealthy` (`mark` or `omit`), `connect_timeout` (5 s, 1 ms to 10
-/// min), `lb_policy` (`least_request`, ...).
+/// min), `lb_policy` (`least_request`, ...), `eds` (`ads` or `self`).
 pub(super) fn read(section: &mut Section<'_>) -> Option<Options> {
     let default = Options::default();
     let unhealthy = Unhealthy::ALL.map(|u| (u.name(), u));
+    let sources = Eds::ALL.map(|e| (e.name(), e));
     let policies = LbPolicy::ALL.map(|p| (p.name(), p));
     Some(Options {
         cluster_name: section.get("cluster_name", |v| v.parse(ClusterName::parse)).unwrap_or(default.cluster_name),
@@ -19,6 +20,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Options> {
         connect_timeout: section
             .get("connect_timeout", |v| v.duration(Duration::from_millis(1)..=DAY / 144))
             .unwrap_or(default.connect_timeout),
+        eds: section.get("eds", |v| v.word(&sources)).unwrap_or(default.eds),
         lb_policy: section.get("lb_policy", |v| v.word(&policies)).unwrap_or(default.lb_policy),
     })
 }

@@ -122,12 +122,28 @@ impl ::prost::Name for AggregatedConfigSource {
         "type.googleapis.com/envoy.config.core.v3.AggregatedConfigSource".into()
     }
 }
+/// From where this was sent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SelfConfigSource {}
+impl ::prost::Name for SelfConfigSource {
+    const NAME: &'static str = "SelfConfigSource";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.SelfConfigSource".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.SelfConfigSource".into()
+    }
+}
 /// Where to ask for more.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ConfigSource {
     /// On this stream.
     #[prost(message, optional, tag = "3")]
     pub ads: ::core::option::Option<AggregatedConfigSource>,
+    /// Where this came from, on a stream of its own; upstream's name of the field is `self`.
+    #[prost(message, optional, tag = "5")]
+    pub own: ::core::option::Option<SelfConfigSource>,
     /// In this version.
     #[prost(enumeration = "ApiVersion", tag = "6")]
     pub resource_api_version: i32,

@@ -4,7 +4,7 @@
 //! makes Envoy warm it again. Settings per service (circuit breakers, outlier detection, TLS, subsets) have their place
 //! here.
 
-use super::{LbPolicy, Options, name::stat_name};
+use super::{Eds, LbPolicy, Options, name::stat_name};
 use crate::{
     model::ServicePort,
     pb::{
@@ -16,7 +16,7 @@ use crate::{
                         CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbPolicy as PbLbPolicy,
                     },
                 },
-                core::v3::{AggregatedConfigSource, ApiVersion, ConfigSource, Http2ProtocolOptions},
+                core::v3::{AggregatedConfigSource, ApiVersion, ConfigSource, Http2ProtocolOptions, SelfConfigSource},
                 endpoint::v3::ClusterLoadAssignment,
             },
             extensions::upstreams::http::v3::{HttpProtocolOptions, http_protocol_options::ExplicitHttpConfig},
@@ -61,7 +61,8 @@ pub(super) fn cluster(name: &str, port: &ServicePort, discovery: Discovery<'_>, 
             cluster.set_type(DiscoveryType::Eds);
             cluster.eds_cluster_config = Some(EdsClusterConfig {
                 eds_config: Some(ConfigSource {
-                    ads: Some(AggregatedConfigSource {}),
+                    ads: (options.eds == Eds::Ads).then_some(AggregatedConfigSource {}),
+                    own: (options.eds == Eds::Own).then_some(SelfConfigSource {}),
                     resource_api_version: ApiVersion::V3.into(),
                 }),
                 service_name: if assignment == name { String::new() } else { assignment.to_owned() },

@@ -13,7 +13,7 @@ mod tests;
 
 pub use endpoint::MAX_UNIX_PATH;
 pub use name::{ClusterName, ClusterNameError};
-pub use options::{LbPolicy, Options, Unhealthy};
+pub use options::{Eds, LbPolicy, Options, Unhealthy};
 
 use super::{Rejected, Why};
 use crate::{

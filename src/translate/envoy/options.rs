@@ -14,6 +14,8 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// How Envoy chooses an endpoint. By the least requests by default.
     pub lb_policy: LbPolicy,
+    /// Where Envoy asks for the endpoints of a cluster. On the aggregated stream by default.
+    pub eds: Eds,
 }
 
 impl Default for Options {
@@ -23,6 +25,7 @@ impl Default for Options {
             unhealthy: Unhealthy::default(),
             connect_timeout: Duration::from_secs(5),
             lb_policy: LbPolicy::default(),
+            eds: Eds::default(),
         }
     }
 }
@@ -46,6 +49,29 @@ impl Unhealthy {
         match self {
             Unhealthy::Mark => "mark",
             Unhealthy::Omit => "omit",
+        }
+    }
+}
+
+/// Where Envoy asks for the endpoints of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Eds {
+    /// On the aggregated stream, which an Envoy without `ads_config` has not: it refuses such clusters.
+    #[default]
+    Ads,
+    /// Where the cluster came from: for Envoys whose `cds_config` is no `ads`.
+    Own,
+}
+
+impl Eds {
+    /// All of them.
+    pub const ALL: [Eds; 2] = [Eds::Ads, Eds::Own];
+
+    /// The word in the configuration: Envoy's.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Eds::Ads => "ads",
+            Eds::Own => "self",
         }
     }
 }
