@@ -6,6 +6,10 @@
 //! memory read from its process. Changes go the whole way: registry, catalog, view, stream. All on loopback, bounded in
 //! time and count.
 
+mod attack;
+#[allow(dead_code, reason = "the load generator uses a part")]
+#[path = "../../tests/support/attack.rs"]
+mod attacks;
 #[allow(dead_code, reason = "the load generator uses a part")]
 #[path = "../../tests/support/fake_configs.rs"]
 mod fake_configs;
@@ -74,6 +78,12 @@ struct Args {
     /// This many readers that never read, one change between each two of them; what they cost in memory.
     #[arg(long, default_value_t = 0)]
     stalled: usize,
+    /// This many hostile clients of each sort, one sort after the other, beside one stream that behaves.
+    #[arg(long, default_value_t = 0)]
+    attackers: usize,
+    /// Seconds of each attack.
+    #[arg(long, default_value_t = 20)]
+    attack_time: u64,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -82,6 +92,9 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn run(args: Args) -> anyhow::Result<()> {
+    if args.attackers > 0 {
+        return attack::run(&args, args.attackers, args.attack_time).await;
+    }
     let registry = Registry::create(args.registry, args.services, args.endpoints).await?;
     let started = Instant::now();
     let server = Server::start(&args.portolan, registry.config()).await?;

@@ -51,6 +51,10 @@ impl Server {
         Ok(server)
     }
 
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
     pub fn xds(&self) -> SocketAddr {
         self.xds
     }
