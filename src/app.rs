@@ -206,6 +206,14 @@ fn xds_options(config: &config::Xds) -> xds::Options {
         max_streams: config.limits.streams,
         max_streams_per_connection: config.limits.streams_per_connection,
         max_connections: config.limits.connections,
+        max_connections_per_peer: config.limits.connections_per_peer,
+        max_streams_per_peer: config.limits.streams_per_peer,
+        request_time: config.limits.request_time,
+        memory: xds::MemoryLimits {
+            stream: config.limits.memory_per_stream,
+            peer: config.limits.memory_per_peer,
+            server: config.limits.memory,
+        },
         drain: config.drain,
         max_connection_age: config.max_connection_age,
         ..xds::Options::default()

@@ -4,6 +4,7 @@ use crate::{
     app::{self, Start},
     config::Sources,
     telemetry,
+    util::descriptors,
 };
 use anyhow::Context;
 use std::time::Duration;
@@ -17,6 +18,8 @@ pub(super) fn run(sources: Sources, follow: bool) -> anyhow::Result<()> {
     let log = &start.loaded.config.log;
     let (_log, level) = telemetry::init(&log.level, log.format)?;
     let start = Start { log: Some(level), follow, ..start };
+    // Each connection is a file. Where that is not enough the server says so.
+    descriptors::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the threads")?;
     let ended = runtime.block_on(app::run(start));

@@ -7,6 +7,7 @@ use crate::{
 };
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
     time::Duration,
 };
 
@@ -24,6 +25,9 @@ pub struct Xds {
     pub limits: Limits,
 }
 
+/// What clients may be given of the memory.
+const BYTES_HELD: RangeInclusive<usize> = 1 << 20..=64 << 30;
+
 /// What clients may ask at most.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -36,9 +40,22 @@ pub struct Limits {
     /// Resource names that one stream subscribes to, over all types (`names_per_stream`). 200,000 by default, 1 to 10
     /// million.
     pub names_per_stream: usize,
-    /// Bytes of one request (`request`). 64 MiB by default, 64 KiB to 1 GiB: Envoy repeats all that it has when it
+    /// Bytes of one request (`request`). 16 MiB by default, 64 KiB to 1 GiB: Envoy repeats all that it has when it
     /// connects again.
     pub request_bytes: usize,
+    /// How long a request may take from its first byte to its last, and a stream to its first request
+    /// (`request_time`). 30 s by default, 1 s to 1 h.
+    pub request_time: Duration,
+    /// Connections at once from one address (`connections_per_peer`). 5,000 by default, 1 to 1 million.
+    pub connections_per_peer: usize,
+    /// Streams at once from one address (`streams_per_peer`). 5,000 by default, 1 to 1 million.
+    pub streams_per_peer: usize,
+    /// Bytes of unfinished requests and subscriptions, of all clients (`memory`). 256 MiB by default, 1 MiB to 64 GiB.
+    pub memory: usize,
+    /// The same of one address (`memory_per_peer`). 128 MiB by default.
+    pub memory_per_peer: usize,
+    /// The same of one stream (`memory_per_stream`). 64 MiB by default.
+    pub memory_per_stream: usize,
 }
 
 impl Default for Xds {
@@ -59,7 +76,13 @@ impl Default for Limits {
             streams: 20_000,
             streams_per_connection: 100,
             names_per_stream: 200_000,
-            request_bytes: 64 << 20,
+            request_bytes: 16 << 20,
+            request_time: Duration::from_secs(30),
+            connections_per_peer: 5_000,
+            streams_per_peer: 5_000,
+            memory: 256 << 20,
+            memory_per_peer: 128 << 20,
+            memory_per_stream: 64 << 20,
         }
     }
 }
@@ -99,6 +122,20 @@ impl Limits {
                 .get("names_per_stream", |v| v.integer(1..=10 * million))
                 .unwrap_or(default.names_per_stream),
             request_bytes: section.get("request", |v| v.bytes(64 << 10..=1 << 30)).unwrap_or(default.request_bytes),
+            request_time: section
+                .get("request_time", |v| v.duration(DAY / 86_400..=DAY / 24))
+                .unwrap_or(default.request_time),
+            connections_per_peer: section
+                .get("connections_per_peer", |v| v.integer(1..=million))
+                .unwrap_or(default.connections_per_peer),
+            streams_per_peer: section
+                .get("streams_per_peer", |v| v.integer(1..=million))
+                .unwrap_or(default.streams_per_peer),
+            memory: section.get("memory", |v| v.bytes(BYTES_HELD)).unwrap_or(default.memory),
+            memory_per_peer: section.get("memory_per_peer", |v| v.bytes(BYTES_HELD)).unwrap_or(default.memory_per_peer),
+            memory_per_stream: section
+                .get("memory_per_stream", |v| v.bytes(BYTES_HELD))
+                .unwrap_or(default.memory_per_stream),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Small things without an idea of their own that several parts need.
 
 pub mod backoff;
+pub mod descriptors;
 pub mod error;
 pub mod escape;
 pub mod fan_in;

@@ -3,7 +3,7 @@
 //! A stream enters itself when it opens and leaves when it is dropped. Its entry is one small record behind a mutex of its
 //! own, touched only when something happens on that stream.
 
-use super::{event::Event, node::Node};
+use super::node::Node;
 use crate::{
     resource::{Kind, Variant},
     util::lock::lock,
@@ -91,13 +91,12 @@ pub struct Refusal {
 pub struct Clients {
     started: Instant,
     next: AtomicU64,
-    limit: usize,
     entries: Mutex<BTreeMap<u64, Arc<Entry>>>,
 }
 
 impl Clients {
-    pub(super) fn new(limit: usize) -> Self {
-        Clients { started: Instant::now(), next: AtomicU64::new(1), limit, entries: Mutex::default() }
+    pub(super) fn new() -> Self {
+        Clients { started: Instant::now(), next: AtomicU64::new(1), entries: Mutex::default() }
     }
 
     /// All open streams, oldest first.
@@ -116,13 +115,13 @@ impl Clients {
         self.len() == 0
     }
 
-    /// Enters a stream; `None` when there are too many.
+    /// Enters a stream. Until it first looks for requests it counts as sending: the transport may never let it.
     pub(super) fn enter(
         self: &Arc<Self>,
         peer: SocketAddr,
         variant: Variant,
         close: CancellationToken,
-    ) -> Option<Registration> {
+    ) -> Registration {
         let entry = Arc::new(Entry {
             peer,
             variant,
@@ -133,12 +132,10 @@ impl Clients {
             record: Mutex::default(),
         });
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut entries = lock(&self.entries);
-        if entries.len() >= self.limit {
-            return None;
-        }
-        entries.insert(id, entry.clone());
-        Some(Registration { id, entry, clients: self.clone() })
+        lock(&self.entries).insert(id, entry.clone());
+        let registration = Registration { id, entry, clients: self.clone() };
+        registration.sending();
+        registration
     }
 
     /// Closes the connections of those streams that have been sending for longer than `limit` without the transport
@@ -183,11 +180,29 @@ impl Registration {
         (record.node, record.view) = (node, view);
     }
 
-    pub(super) fn note(&self, events: &[Event]) {
-        if !events.is_empty() {
-            let mut record = lock(&self.entry.record);
-            events.iter().for_each(|event| record.note(event));
-        }
+    pub(super) fn subscribed(&self, kind: Kind, type_url: Arc<str>, wildcard: bool, names: usize) {
+        self.change(kind, |entry| (entry.type_url, entry.wildcard, entry.names) = (type_url, wildcard, names));
+    }
+
+    pub(super) fn sent(&self, kind: Kind, version: u64, nonce: u64, items: usize, bytes: usize) {
+        self.change(kind, |entry| {
+            entry.answers += 1;
+            entry.resources += items as u64;
+            entry.bytes += bytes as u64;
+            entry.sent = Some(Answer { version, nonce, at: SystemTime::now() });
+        });
+    }
+
+    pub(super) fn acknowledged(&self, kind: Kind, version: u64) {
+        self.change(kind, |entry| entry.acknowledged = Some((version, SystemTime::now())));
+    }
+
+    pub(super) fn refused(&self, kind: Kind, version: Option<u64>, message: String) {
+        self.change(kind, |entry| entry.refused = Some(Refusal { message, version, at: SystemTime::now() }));
+    }
+
+    fn change(&self, kind: Kind, change: impl FnOnce(&mut ClientType)) {
+        change(lock(&self.entry.record).of(kind));
     }
 
     /// A frame is handed to the transport; the stream's next call shows that the transport took it.
@@ -244,30 +259,6 @@ struct Record {
 }
 
 impl Record {
-    fn note(&mut self, event: &Event) {
-        let at = SystemTime::now();
-        match event {
-            Event::Subscribed { kind, type_url, wildcard, names } => {
-                let entry = self.of(*kind);
-                (entry.type_url, entry.wildcard, entry.names) = (type_url.clone(), *wildcard, *names);
-            }
-            Event::Sent { kind, version, nonce, items, bytes } => {
-                let entry = self.of(*kind);
-                entry.answers += 1;
-                entry.resources += *items as u64;
-                entry.bytes += *bytes as u64;
-                entry.sent = Some(Answer { version: *version, nonce: *nonce, at });
-            }
-            Event::Acknowledged { kind, version } => {
-                self.of(*kind).acknowledged = Some((*version, at));
-            }
-            Event::Refused { kind, version, message } => {
-                self.of(*kind).refused = Some(Refusal { message: message.clone(), version: *version, at });
-            }
-            Event::UnknownType { .. } | Event::Empty { .. } | Event::Waits { .. } => {}
-        }
-    }
-
     fn of(&mut self, kind: Kind) -> &mut ClientType {
         let place = self.types.binary_search_by_key(&kind, |of| of.kind).unwrap_or_else(|place| {
             self.types.reserve_exact(1);
@@ -300,20 +291,17 @@ impl ClientType {
 mod tests {
     use super::*;
 
-    fn table(limit: usize) -> (Arc<Clients>, SocketAddr) {
-        (Arc::new(Clients::new(limit)), SocketAddr::from(([127, 0, 0, 1], 1)))
+    fn table() -> (Arc<Clients>, SocketAddr) {
+        (Arc::new(Clients::new()), SocketAddr::from(([127, 0, 0, 1], 1)))
     }
 
     #[test]
-    fn a_stream_is_listed_while_it_lives_and_the_limit_holds() {
-        let (clients, peer) = table(1);
-        let one = clients.enter(peer, Variant::Delta, CancellationToken::new()).unwrap();
-        assert!(clients.enter(peer, Variant::Delta, CancellationToken::new()).is_none());
+    fn a_stream_is_listed_while_it_lives() {
+        let (clients, peer) = table();
+        let one = clients.enter(peer, Variant::Delta, CancellationToken::new());
         one.set_client(Node { id: "n".into(), ..Node::default() }, Some("envoy".into()));
-        one.note(&[
-            Event::Sent { kind: Kind::Cluster, version: 1, nonce: 3, items: 2, bytes: 50 },
-            Event::Acknowledged { kind: Kind::Cluster, version: 1 },
-        ]);
+        one.sent(Kind::Cluster, 1, 3, 2, 50);
+        one.acknowledged(Kind::Cluster, 1);
         let [client] = &clients.list()[..] else { panic!() };
         let entry = &client.types[0];
         assert_eq!((&*client.node.id, entry.answers, entry.resources, entry.bytes), ("n", 1, 2, 50));
@@ -321,14 +309,14 @@ mod tests {
         assert_eq!((client.types.len(), entry.refused.clone(), client.view.as_deref()), (1, None, Some("envoy")));
         drop(one);
         assert_eq!(clients.list(), []);
-        assert!(clients.enter(peer, Variant::Delta, CancellationToken::new()).is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn only_a_stream_that_sends_and_makes_no_progress_is_stalled() {
-        let (clients, peer) = table(9);
+        let (clients, peer) = table();
         let close = CancellationToken::new();
-        let one = clients.enter(peer, Variant::Sotw, close.clone()).unwrap();
+        let one = clients.enter(peer, Variant::Sotw, close.clone());
+        one.idle();
         let limit = Duration::from_secs(30);
         let later = |seconds| Instant::now() + Duration::from_secs(seconds);
         assert_eq!(clients.close_stalled(later(99), limit), []);

@@ -1,4 +1,4 @@
-//! What happened in a session, for logs, metrics and the table of clients.
+//! What happened in a session, for the log, metrics and the table of clients ([`super::recorder`] writes all three).
 
 use crate::resource::Kind;
 use std::sync::Arc;

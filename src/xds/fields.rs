@@ -71,6 +71,23 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The integers in fields 1 to 3 of a message; 0 where one is missing.
+pub(super) fn numbers(data: &[u8]) -> Result<[u64; 3], Malformed> {
+    let (mut found, mut fields) = ([0; 3], Fields::new(data));
+    while fields.at < data.len() {
+        let start = fields.at;
+        let key = fields.varint().ok_or(Malformed { at: start })?;
+        match key {
+            0x08 | 0x10 | 0x18 => found[key as usize / 8 - 1] = fields.varint().ok_or(Malformed { at: start })?,
+            _ => {
+                fields.at = start;
+                fields.field().ok_or(Malformed { at: start })?;
+            }
+        }
+    }
+    Ok(found)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,10 +3,15 @@
 //! No buffer is kept between messages: with hundreds of streams, each of which once sent 95 KB of names, the buffers of a
 //! stock decoder cost more memory than all that is served. And large messages are not put together: they are read in the
 //! parts in which they came, because nearly all of them repeat what is known (see [`super::request`]).
+//!
+//! What is unfinished has an end in bytes and time: it is counted in the stream's [`Allowance`], in memory of its own (a
+//! part of a frame would hold the transport's whole buffer), and has a deadline from its first byte on.
 
+use super::budget::{Allowance, OverBudget};
 use bytes::{Bytes, BytesMut};
 use http_body::Body;
-use std::{borrow::Cow, collections::VecDeque, future::poll_fn, mem::take, pin::Pin};
+use std::{borrow::Cow, collections::VecDeque, future::poll_fn, mem::take, pin::Pin, task::Poll, time::Duration};
+use tokio::time::Instant;
 
 const HEADER: usize = 5;
 /// Smaller pieces are put together, so that what holds them never costs more than they do.
@@ -20,6 +25,11 @@ impl Message {
     /// The parts, in order.
     pub fn parts(&self) -> &[Bytes] {
         &self.0
+    }
+
+    /// How many bytes it has.
+    pub fn size(&self) -> usize {
+        self.0.iter().map(Bytes::len).sum()
     }
 
     /// The whole; copied if it came in several parts.
@@ -58,14 +68,28 @@ pub enum MessageError {
         /// What is accepted.
         limit: usize,
     },
+    /// Too much is held already.
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
     /// The connection broke, or the client took the stream back.
     #[error("the client went away")]
     Gone,
 }
 
+/// What comes of waiting for a message.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// A message.
+    Message(Message),
+    /// The beginning of one: now there is a [`Requests::deadline`].
+    Begun,
+    /// The client has finished.
+    End,
+}
+
 /// The messages of a request body.
 #[derive(Debug)]
-pub struct Requests<B> {
+pub(super) struct Requests<B> {
     body: B,
     /// What has come, in order; `loose` is behind it.
     parts: VecDeque<Bytes>,
@@ -73,29 +97,78 @@ pub struct Requests<B> {
     loose: BytesMut,
     /// Bytes in both.
     held: usize,
+    /// How many of the parts are memory of their own.
+    own: usize,
+    /// What the allowance was told of.
+    counted: usize,
     limit: usize,
+    /// How long a message may take from its first byte to its last.
+    time: Duration,
+    deadline: Option<Instant>,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
-    /// Messages of at most `limit` bytes.
-    pub fn new(body: B, limit: usize) -> Self {
-        Requests { body, parts: VecDeque::new(), loose: BytesMut::new(), held: 0, limit }
+    /// Messages of at most `limit` bytes, each of which comes within `time`.
+    pub(super) fn new(body: B, limit: usize, time: Duration) -> Self {
+        let (parts, loose) = (VecDeque::new(), BytesMut::new());
+        Requests { body, parts, loose, held: 0, own: 0, counted: 0, limit, time, deadline: None }
     }
 
-    /// The next message; `None` when the client has finished. Cancelling it loses nothing: what has come is held here.
-    ///
-    /// # Errors
-    /// If the transport breaks, or a message is too long, compressed or cut off.
-    pub async fn next(&mut self) -> Result<Option<Message>, MessageError> {
+    /// The rest of a message that has begun has all its time again: its stream sends, and does not read meanwhile.
+    pub(super) fn postpone(&mut self) {
+        if self.deadline.is_some() {
+            self.deadline = Some(Instant::now() + self.time);
+        }
+    }
+
+    /// When the message that has begun to come must be there.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// The next message. Cancelling it loses nothing: what has come is held here.
+    pub(super) async fn next(&mut self, allowance: &mut Allowance) -> Result<Next, MessageError> {
         loop {
             if let Some(message) = self.take()? {
-                return Ok(Some(message));
+                self.deadline = None;
+                if take(&mut self.counted) > 0 {
+                    allowance.set_in_flight(0)?;
+                }
+                return Ok(Next::Message(message));
             }
-            let Some(frame) = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await else { return Ok(None) };
+            let polled = poll_fn(|context| match Pin::new(&mut self.body).poll_frame(context) {
+                Poll::Ready(frame) => Poll::Ready(Ok(Some(frame))),
+                Poll::Pending => match self.wait(allowance) {
+                    Ok(false) => Poll::Pending,
+                    Ok(true) => Poll::Ready(Ok(None)),
+                    Err(error) => Poll::Ready(Err(error)),
+                },
+            });
+            let Some(frame) = polled.await? else { return Ok(Next::Begun) };
+            let Some(frame) = frame else { return Ok(Next::End) };
             if let Ok(data) = frame.map_err(|_| MessageError::Gone)?.into_data() {
                 self.hold(data);
             }
         }
+    }
+
+    /// The rest of a message is not there yet. Returns whether it has only begun.
+    fn wait(&mut self, allowance: &mut Allowance) -> Result<bool, OverBudget> {
+        if self.held == 0 {
+            return Ok(false);
+        }
+        for part in self.parts.range_mut(self.own..) {
+            *part = Bytes::copy_from_slice(part);
+        }
+        self.own = self.parts.len();
+        if self.held > self.counted {
+            // Some more at once: not every frame is worth a look into the account.
+            self.counted = self.held + self.held / 4;
+            allowance.set_in_flight(self.counted)?;
+        }
+        let begun = self.deadline.is_none();
+        self.deadline.get_or_insert_with(|| Instant::now() + self.time);
+        Ok(begun)
     }
 
     fn hold(&mut self, data: Bytes) {
@@ -151,6 +224,7 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
         let mut split = Vec::new();
         while length > 0 {
             let Some(mut part) = self.parts.pop_front() else { break };
+            self.own = self.own.saturating_sub(1);
             let rest = part.split_off(length.min(part.len()));
             if !rest.is_empty() {
                 self.parts.push_front(rest);
@@ -165,21 +239,76 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::xds::{
+        Metrics,
+        budget::{Budget, MemoryLimits},
+        peer::Peer,
+    };
     use http_body_util::{BodyExt, Full, StreamBody};
+    use std::{convert::Infallible, sync::Arc};
+    use tokio_util::sync::CancellationToken;
 
     fn message(bytes: &[u8]) -> Vec<u8> {
         [&[0][..], &(bytes.len() as u32).to_be_bytes(), bytes].concat()
     }
 
+    /// The allowance of a stream, of which `limit` bytes may be in flight.
+    fn allowance(limit: usize) -> (Allowance, Arc<Budget>) {
+        let limits = MemoryLimits { stream: limit, peer: usize::MAX, server: usize::MAX };
+        let budget = Budget::new(limits, Arc::default(), Metrics::default());
+        (budget.open(1, Peer::of(([127, 0, 0, 1], 1).into()), CancellationToken::new()), budget)
+    }
+
+    async fn next<B: Body<Data = Bytes> + Unpin>(requests: &mut Requests<B>) -> Result<Option<Message>, MessageError> {
+        let mut allowance = allowance(usize::MAX).0;
+        loop {
+            match requests.next(&mut allowance).await? {
+                Next::Message(message) => return Ok(Some(message)),
+                Next::Begun => {}
+                Next::End => return Ok(None),
+            }
+        }
+    }
+
+    fn requests<S>(frames: S, limit: usize) -> Requests<StreamBody<S>>
+    where
+        S: futures_util::Stream<Item = Result<http_body::Frame<Bytes>, Infallible>> + Unpin,
+    {
+        Requests::new(StreamBody::new(frames), limit, Duration::from_secs(30))
+    }
+
     async fn read(parts: Vec<Vec<u8>>, limit: usize) -> Result<Vec<Vec<u8>>, MessageError> {
-        let frames = parts.into_iter().map(|p| Ok::<_, std::convert::Infallible>(http_body::Frame::data(p.into())));
-        let mut requests = Requests::new(StreamBody::new(futures_util::stream::iter(frames)), limit);
+        let frames = parts.into_iter().map(|p| Ok(http_body::Frame::data(p.into())));
+        let mut requests = requests(futures_util::stream::iter(frames), limit);
         let mut all = Vec::new();
-        while let Some(message) = requests.next().await? {
+        while let Some(message) = next(&mut requests).await? {
             all.push(message.whole().into_owned());
         }
         assert_eq!((requests.loose.capacity(), requests.parts.capacity()), (0, 0), "a buffer is kept");
         Ok(all)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_unfinished_is_counted_has_a_deadline_and_memory_of_its_own() {
+        let whole = message(&vec![7; 20_000]);
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+        let send = |part: &Bytes| sender.send(Ok(http_body::Frame::data(part.clone()))).unwrap();
+        let frames = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
+        let mut requests = requests(frames, 1 << 20);
+        let (mut allowance, budget) = allowance(24_000);
+        let [first, second] = [&whole[..8_000], &whole[8_000..]].map(Bytes::copy_from_slice);
+        send(&first);
+        assert!(matches!(requests.next(&mut allowance).await, Ok(Next::Begun)));
+        assert_eq!((budget.held(), requests.deadline()), (10_000, Some(Instant::now() + Duration::from_secs(30))));
+        assert_ne!(requests.parts[0].as_ptr(), first.as_ptr(), "it would hold the transport's buffer");
+        send(&second);
+        let Ok(Next::Message(read)) = requests.next(&mut allowance).await else { panic!() };
+        assert!(*read.whole() == whole[HEADER..]);
+        assert_eq!((budget.held(), requests.deadline()), (0, None));
+
+        send(&Bytes::copy_from_slice(&message(&vec![7; 200_000])[..20_000]));
+        let over = requests.next(&mut allowance).await;
+        assert!(matches!(over, Err(MessageError::OverBudget(OverBudget::Stream(24_000)))), "{over:?}");
     }
 
     #[tokio::test]
@@ -200,9 +329,9 @@ mod tests {
         let parts = [head, &rest[..PIECE], &rest[PIECE..2 * PIECE], &small, &small];
         let pieces: Vec<Bytes> = parts.into_iter().map(Bytes::copy_from_slice).collect();
         let places = [pieces[1].as_ptr(), pieces[2].as_ptr()];
-        let frames = pieces.into_iter().map(|p| Ok::<_, std::convert::Infallible>(http_body::Frame::data(p)));
-        let mut requests = Requests::new(StreamBody::new(futures_util::stream::iter(frames)), 1 << 20);
-        let message = requests.next().await.unwrap().unwrap();
+        let frames = pieces.into_iter().map(|p| Ok(http_body::Frame::data(p)));
+        let mut requests = requests(futures_util::stream::iter(frames), 1 << 20);
+        let message = next(&mut requests).await.unwrap().unwrap();
         let [one, two, three] = message.parts() else { panic!("{} parts", message.parts().len()) };
         assert_eq!(([one.as_ptr(), two.as_ptr()], three.len()), (places, 2 * small.len()));
     }
@@ -216,8 +345,8 @@ mod tests {
     #[tokio::test]
     async fn a_length_that_is_only_claimed_reserves_nothing() {
         let body = Full::new(Bytes::from_static(b"\0\x03\xff\xff\xff")).boxed_unsync();
-        let mut requests = Requests::new(body, 64 << 20);
-        assert!(matches!(requests.next().await, Ok(None)));
+        let mut requests = Requests::new(body, 64 << 20, Duration::from_secs(30));
+        assert!(matches!(next(&mut requests).await, Ok(None)));
         assert!(requests.loose.capacity() < PIECE);
     }
 }

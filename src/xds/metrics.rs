@@ -1,6 +1,5 @@
 //! What the server counts. Labels are of bounded size: never a client, never a resource.
 
-use super::event::Event;
 use crate::resource::{Kind, Variant};
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -24,6 +23,8 @@ pub struct Metrics {
     pub(super) unknown_types: Counter,
     pub(super) empty_answers: Counter,
     pub(super) waits: Counter,
+    pub(super) memory: Gauge,
+    pub(super) closed: Family<ReasonLabel, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -39,6 +40,12 @@ pub(super) struct KindLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ReasonLabel {
     reason: &'static str,
+}
+
+impl From<&'static str> for ReasonLabel {
+    fn from(reason: &'static str) -> Self {
+        ReasonLabel { reason }
+    }
 }
 
 impl From<Variant> for VariantLabel {
@@ -75,6 +82,12 @@ impl Metrics {
         registry.register("xds_refused", "Answers that clients refused", m.refused.clone());
         registry.register("xds_unknown_types", "Requests for a type that is not served", m.unknown_types.clone());
         registry.register(
+            "xds_memory_bytes",
+            "What unfinished requests and subscriptions of clients hold",
+            m.memory.clone(),
+        );
+        registry.register("xds_connections_closed", "Connections that were closed, by reason", m.closed.clone());
+        registry.register(
             "xds_empty_answers",
             "Types that nothing feeds, answered to an Istiod",
             m.empty_answers.clone(),
@@ -91,18 +104,28 @@ impl Metrics {
         self.answers.get_or_create(&kind.into()).get()
     }
 
-    pub(super) fn count(&self, event: &Event) {
-        match event {
-            Event::Subscribed { .. } => {}
-            Event::Sent { kind, bytes, .. } => {
-                self.answers.get_or_create(&(*kind).into()).inc();
-                self.answer_bytes.get_or_create(&(*kind).into()).inc_by(*bytes as u64);
-            }
-            Event::Acknowledged { kind, .. } => drop(self.acknowledged.get_or_create(&(*kind).into()).inc()),
-            Event::Refused { kind, .. } => drop(self.refused.get_or_create(&(*kind).into()).inc()),
-            Event::UnknownType { .. } => drop(self.unknown_types.inc()),
-            Event::Empty { .. } => drop(self.empty_answers.inc()),
-            Event::Waits { .. } => drop(self.waits.inc()),
-        }
+    pub(super) fn sent(&self, kind: Kind, bytes: usize) {
+        self.answers.get_or_create(&kind.into()).inc();
+        self.answer_bytes.get_or_create(&kind.into()).inc_by(bytes as u64);
+    }
+
+    pub(super) fn acknowledged(&self, kind: Kind) {
+        self.acknowledged.get_or_create(&kind.into()).inc();
+    }
+
+    pub(super) fn refused(&self, kind: Kind) {
+        self.refused.get_or_create(&kind.into()).inc();
+    }
+
+    pub(super) fn unknown_type(&self) {
+        self.unknown_types.inc();
+    }
+
+    pub(super) fn empty_answer(&self) {
+        self.empty_answers.inc();
+    }
+
+    pub(super) fn wait(&self) {
+        self.waits.inc();
     }
 }

@@ -5,6 +5,8 @@
 //! `session` is the protocol, `istio` Istiod's dialect of it, `protocol` one of the two; `read_ahead`, `grpc_messages`,
 //! `fields`, `request` and `names` read, `response` writes; `stalled` ends connections that make no progress. Nothing here knows where resources come from.
 
+mod activity;
+mod budget;
 mod clients;
 mod event;
 mod fields;
@@ -14,17 +16,22 @@ mod metrics;
 mod names;
 mod node;
 mod options;
+mod peer;
 mod protocol;
 mod read_ahead;
+mod recorder;
 mod request;
 mod response;
 mod server;
 mod service;
 mod session;
+mod slots;
 mod stalled;
 mod stream;
+mod unread;
 mod views;
 
+pub use budget::{Held, MemoryLimits};
 pub use clients::{Answer, Client, ClientType, Clients, Refusal};
 pub use event::Event;
 pub use grpc_messages::Message;

@@ -2,6 +2,7 @@
 //!
 //! Thousands of streams subscribe to the same thousands of names, and repeat them with every acknowledgement. The
 //! [`Interner`] keeps one set for all of them. It holds them weakly: a set lives as long as a subscription does that has it.
+//! What all of them together cost is counted once, however many streams share them.
 
 use super::fields::{Fields, Malformed};
 use crate::{
@@ -13,9 +14,17 @@ use imbl::{OrdMap, OrdSet};
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex, Weak},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
+
+/// Bytes of a resource name at most.
+pub const LONGEST_NAME: usize = 1024;
+/// What an entry of a set or map costs beside its name, about.
+const ENTRY: usize = 48;
 
 /// A list of names as it came over the wire, and what it means.
 #[derive(Debug)]
@@ -28,6 +37,27 @@ pub struct Names {
     pub star: bool,
     /// The sum of [`name_hash`] over the set.
     pub digest: u64,
+    cost: Cost,
+}
+
+/// Bytes that a shared value holds; counted in the interner's sum while it lives.
+#[derive(Debug, Default)]
+struct Cost {
+    bytes: usize,
+    sum: Arc<AtomicUsize>,
+}
+
+impl Cost {
+    fn new(bytes: usize, sum: &Arc<AtomicUsize>) -> Self {
+        sum.fetch_add(bytes, Ordering::Relaxed);
+        Cost { bytes, sum: sum.clone() }
+    }
+}
+
+impl Drop for Cost {
+    fn drop(&mut self) {
+        self.sum.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// Why a list of names is refused.
@@ -45,29 +75,69 @@ pub enum NamesError {
         /// How many are accepted.
         limit: usize,
     },
+    /// A name longer than any.
+    #[error("a resource name of {length} bytes; at most {LONGEST_NAME} are accepted")]
+    Long {
+        /// Its bytes.
+        length: usize,
+    },
 }
 
 impl Names {
-    fn read(raw: &[u8], limit: usize, known: impl Fn(&str) -> Option<Name>) -> Result<Names, NamesError> {
+    /// An empty name is passed over: it names nothing, and the list is not the wildcard either.
+    fn read(
+        raw: &[u8],
+        limit: usize,
+        known: impl Fn(&str) -> Option<Name>,
+        sum: &Arc<AtomicUsize>,
+    ) -> Result<Names, NamesError> {
         let (mut list, mut fields, mut star) = (Vec::new(), Fields::new(raw), false);
+        let mut own = 0;
         while let Some((_, name)) = fields.next()? {
-            let name = str::from_utf8(name).map_err(|_| NamesError::NotText)?;
-            if name == "*" {
-                star = true;
-            } else if list.len() == limit {
-                return Err(NamesError::TooMany { limit });
-            } else {
-                list.push(known(name).unwrap_or_else(|| name.into()));
+            if name.len() > LONGEST_NAME {
+                return Err(NamesError::Long { length: name.len() });
+            }
+            match str::from_utf8(name).map_err(|_| NamesError::NotText)? {
+                "" => {}
+                "*" => star = true,
+                _ if list.len() == limit => return Err(NamesError::TooMany { limit }),
+                name => list.push(known(name).unwrap_or_else(|| {
+                    own += name.len();
+                    name.into()
+                })),
             }
         }
         let set: OrdSet<Name> = list.into_iter().collect();
         let digest = set.iter().fold(0, |sum: u64, name| sum.wrapping_add(name_hash(name.as_bytes())));
-        Ok(Names { raw: Bytes::copy_from_slice(raw), set, star, digest })
+        let cost = Cost::new(raw.len() + own + ENTRY * set.len(), sum);
+        Ok(Names { raw: Bytes::copy_from_slice(raw), set, star, digest, cost })
+    }
+
+    /// Bytes that it holds, about.
+    pub fn cost(&self) -> usize {
+        self.cost.bytes
     }
 }
 
 /// What a reconnecting client has: name and version of each resource.
-pub type Versions = OrdMap<Name, u64>;
+#[derive(Debug, Default)]
+pub struct Versions {
+    /// The version of each name.
+    pub map: OrdMap<Name, u64>,
+    cost: Cost,
+}
+
+impl Versions {
+    /// A map that a generation holds anyway, and so costs nothing.
+    pub fn held(map: OrdMap<Name, u64>) -> Self {
+        Versions { map, cost: Cost::default() }
+    }
+
+    /// Bytes that it holds, about.
+    pub fn cost(&self) -> usize {
+        self.cost.bytes
+    }
+}
 
 /// Hands out one shared value for equal lists. See the module.
 #[derive(Debug, Default)]
@@ -76,6 +146,8 @@ pub struct Interner {
     versions: Mutex<Table<Versions>>,
     /// Keeps a client from choosing a list whose key another's has.
     secret: RandomState,
+    /// Bytes that all live lists and maps hold.
+    sum: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -105,6 +177,11 @@ impl<T> Table<T> {
 }
 
 impl Interner {
+    /// Bytes that all live lists and maps hold, each counted once. The number follows them.
+    pub fn held(&self) -> Arc<AtomicUsize> {
+        self.sum.clone()
+    }
+
     /// The set of a list. `known` finds the name where it is held already; only its memory is at stake.
     ///
     /// # Errors
@@ -116,10 +193,12 @@ impl Interner {
         known: impl Fn(&str) -> Option<Name>,
     ) -> Result<Arc<Names>, NamesError> {
         let key = xxh3_128(raw);
-        if let Some(names) = lock(&self.names).get(key).filter(|names| names.raw == raw && names.set.len() <= limit) {
+        // Compared without the lock: a list may have megabytes.
+        let found = lock(&self.names).get(key);
+        if let Some(names) = found.filter(|names| names.raw == raw && names.set.len() <= limit) {
             return Ok(names);
         }
-        let names = Arc::new(Names::read(raw, limit, known)?);
+        let names = Arc::new(Names::read(raw, limit, known, &self.sum)?);
         lock(&self.names).insert(key, &names);
         Ok(names)
     }
@@ -135,11 +214,18 @@ impl Interner {
         if let Some(versions) = lock(&self.versions).get(key) {
             return versions;
         }
+        let mut own = 0;
         let entry = |(name, version): &(&[u8], &[u8])| {
             let name = str::from_utf8(name).ok()?;
-            Some((known(name).unwrap_or_else(|| name.into()), parse_version(version).unwrap_or(0)))
+            let name = known(name).unwrap_or_else(|| {
+                own += name.len();
+                name.into()
+            });
+            Some((name, parse_version(version).unwrap_or(0)))
         };
-        let versions = Arc::new(has.iter().filter_map(entry).collect());
+        let map: OrdMap<_, _> = has.iter().filter_map(entry).collect();
+        let cost = Cost::new(own + ENTRY * map.len(), &self.sum);
+        let versions = Arc::new(Versions { map, cost });
         lock(&self.versions).insert(key, &versions);
         versions
     }
@@ -177,12 +263,37 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_name_is_passed_over_and_is_no_wildcard() {
+        let names = Interner::default().names(&raw(&["", "a", ""]), 1, |_| None).unwrap();
+        assert_eq!((names.set.iter().map(|n| &**n).collect::<Vec<_>>(), names.star), (vec!["a"], false));
+        assert_eq!(
+            Interner::default().names(&raw(&[&"x".repeat(1_025)]), 1, |_| None).unwrap_err(),
+            NamesError::Long { length: 1_025 }
+        );
+    }
+
+    #[test]
+    fn what_lists_and_maps_hold_is_counted_once_and_while_they_live() {
+        let interner = Interner::default();
+        let held = || interner.held().load(Ordering::Relaxed);
+        let one = interner.names(&raw(&["a", "b"]), 9, |_| None).unwrap();
+        let two = interner.names(&raw(&["a", "b"]), 9, |_| None).unwrap();
+        assert_eq!((held(), one.cost()), (6 + 2 + 2 * ENTRY, held()));
+        let versions = interner.versions(&[(b"abc", b"1")], |_| None);
+        assert_eq!(held(), one.cost() + 3 + ENTRY);
+        drop((one, versions));
+        assert_eq!(held(), two.cost());
+        drop(two);
+        assert_eq!(held(), 0);
+    }
+
+    #[test]
     fn what_clients_have_is_shared_in_whatever_order_it_comes() {
         let interner = Interner::default();
         let [a, b]: [(&[u8], &[u8]); 2] = [(b"a", b"0000000000000001"), (b"b", b"v2")];
         let one = interner.versions(&[a, b], |_| None);
         assert!(Arc::ptr_eq(&one, &interner.versions(&[b, a], |_| None)));
-        assert_eq!(*one, Versions::from_iter([(Name::from("a"), 1u64), (Name::from("b"), 0)]));
+        assert_eq!(one.map, OrdMap::from_iter([(Name::from("a"), 1u64), (Name::from("b"), 0)]));
         assert!(!Arc::ptr_eq(&one, &interner.versions(&[a], |_| None)));
     }
 

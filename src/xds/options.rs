@@ -1,5 +1,6 @@
 //! What can be set of the server.
 
+use super::budget::MemoryLimits;
 use std::{net::SocketAddr, time::Duration};
 
 /// What can be set of the server. The defaults serve some thousand clients.
@@ -13,18 +14,26 @@ pub struct Options {
     pub answer_bytes: usize,
     /// How many names a stream may subscribe to.
     pub max_names: usize,
+    /// How many bytes of unfinished requests and subscriptions are held.
+    pub memory: MemoryLimits,
     /// How many streams may be open.
     pub max_streams: usize,
+    /// How many streams may be open from one address.
+    pub max_streams_per_peer: usize,
     /// How many streams one connection may have open.
     pub max_streams_per_connection: u32,
     /// How many connections may be open.
     pub max_connections: usize,
+    /// How many connections may be open from one address.
+    pub max_connections_per_peer: usize,
+    /// How long a request may take from its first byte to its last, and how long a stream waits for its first one.
+    pub request_time: Duration,
     /// How long an answer without acknowledgement holds back the next one of its type. Envoy withholds it for as long as
     /// clusters warm.
     pub ack_patience: Duration,
     /// A connection on which a stream that has something to send makes no progress for so long is closed.
     pub stall_timeout: Duration,
-    /// A connection that opens no stream for so long is closed.
+    /// A connection without an open stream for so long is closed.
     pub idle_timeout: Duration,
     /// How often a silent connection is asked whether it lives.
     pub keepalive_interval: Duration,
@@ -40,12 +49,16 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             address: SocketAddr::from(([127, 0, 0, 1], 16010)),
-            max_request_bytes: 64 << 20,
+            max_request_bytes: 16 << 20,
             answer_bytes: 2 << 20,
             max_names: 200_000,
+            memory: MemoryLimits { stream: 64 << 20, peer: 128 << 20, server: 256 << 20 },
             max_streams: 20_000,
+            max_streams_per_peer: 5_000,
             max_streams_per_connection: 100,
             max_connections: 20_000,
+            max_connections_per_peer: 5_000,
+            request_time: Duration::from_secs(30),
             ack_patience: Duration::from_millis(500),
             stall_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(30),

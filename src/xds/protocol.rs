@@ -1,6 +1,7 @@
 //! The protocol's state of a stream in the dialect that its client speaks: which one shows its first request.
 
 use super::{
+    budget::Held,
     event::Event,
     grpc_messages::Message,
     istio,
@@ -50,17 +51,15 @@ pub(super) enum Protocol {
 }
 
 impl Protocol {
-    /// By the stream's method and its first request.
+    /// By the stream's method and the node and type of its first request.
     pub(super) fn new(
         method: Method,
         node: &Node,
-        message: &Message,
+        type_url: &str,
         rules: Arc<Rules>,
     ) -> Result<Protocol, SessionError> {
         let Method { variant, implied } = method;
-        let raw = Raw::of(variant, message, [].iter());
-        let first = Request::read(variant, &raw)?;
-        if implied.is_some() || !istio::speaks(node, first.type_url) {
+        if implied.is_some() || !istio::speaks(node, type_url) {
             return Ok(Protocol::Envoy(Box::new(session::Session::new(variant, implied, rules))));
         }
         match variant {
@@ -76,15 +75,32 @@ impl Protocol {
         }
     }
 
+    /// The bytes of a message, without a list of names that was there before.
+    pub(super) fn raw<'m>(&self, message: &'m Message) -> Raw<'m> {
+        match self {
+            Protocol::Envoy(session) => session.raw(message),
+            Protocol::Istio(_) => Raw::of(Variant::Sotw, message, [].iter()),
+        }
+    }
+
+    /// What its state holds.
+    pub(super) fn held(&self) -> Held {
+        match self {
+            Protocol::Envoy(session) => session.held(),
+            // A few types, whose names are short.
+            Protocol::Istio(_) => Held::default(),
+        }
+    }
+
     pub(super) fn on_request(
         &mut self,
-        message: &Message,
+        request: &Request<'_>,
         view: &ViewGeneration,
         now: Instant,
     ) -> Result<(), SessionError> {
         match self {
-            Protocol::Envoy(session) => session.on_request(message, view, now),
-            Protocol::Istio(session) => session.on_request(message, view, now),
+            Protocol::Envoy(session) => session.on_read(request, view, now),
+            Protocol::Istio(session) => session.on_read(request, view, now),
         }
     }
 

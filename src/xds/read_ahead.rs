@@ -3,12 +3,20 @@
 //! The HTTP/2 library reads about as much as its next frame needs: an acknowledgement of 95 KB in frames of 16 KB took 17
 //! system calls. Here each call takes all that has come, up to [`SCRATCH`]; what the caller has no room for is kept until
 //! he asks again, and not longer. A connection on which nothing comes holds no buffer: the scratch is the thread's.
+//!
+//! Two things keep a connection from costing others: of what its streams do not read only its share is let in
+//! ([`super::unread`]), and after [`TURN`] bytes other tasks have their turn, however fast it sends.
 
-use bytes::{Buf, BytesMut};
+use super::{
+    slots::Slots,
+    unread::{FrameMeter, Unread, share},
+};
+use bytes::{Buf, BufMut, BytesMut};
 use std::{
     cell::RefCell,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,6 +24,8 @@ use tokio_util::io::poll_read_buf;
 
 /// Bytes read in one call.
 const SCRATCH: usize = 128 << 10;
+/// Bytes of one turn: some milliseconds, where they are the smallest of frames.
+const TURN: usize = 128 << 10;
 
 thread_local! {
     /// Room for the next call. What was read is split off and shares its memory; when all of that is gone, it is used
@@ -28,16 +38,50 @@ thread_local! {
 pub(super) struct ReadAhead<S> {
     inner: S,
     kept: BytesMut,
+    meter: FrameMeter,
+    unread: Arc<Unread>,
+    /// Those of all connections, among which the room for what is unread is shared.
+    connections: Arc<Slots>,
+    /// Bytes handed on in this turn.
+    turn: usize,
 }
 
 impl<S> ReadAhead<S> {
-    pub(super) fn new(inner: S) -> Self {
-        ReadAhead { inner, kept: BytesMut::new() }
+    pub(super) fn new(inner: S, unread: Arc<Unread>, connections: Arc<Slots>) -> Self {
+        ReadAhead { inner, kept: BytesMut::new(), meter: FrameMeter::new(), unread, connections, turn: 0 }
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.turn >= TURN {
+            self.turn = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let share = share(self.connections.taken());
+        if self.unread.poll_below(context, share).is_pending() {
+            self.turn = 0;
+            // A part of the scratch holds all of it.
+            self.kept = BytesMut::from(&self.kept[..]);
+            return Poll::Pending;
+        }
+        let before = out.filled().len();
+        let Poll::Ready(read) = self.fill(context, out, share) else {
+            self.turn = 0;
+            return Poll::Pending;
+        };
+        let bytes = &out.filled()[before..];
+        let cost = self.meter.read(bytes);
+        self.unread.add(cost);
+        self.turn += bytes.len();
+        Poll::Ready(read)
+    }
+}
+
+impl<S: AsyncRead + Unpin> ReadAhead<S> {
+    /// Takes at most `most` bytes, or what there is room for in `out`.
+    fn fill(&mut self, context: &mut Context<'_>, out: &mut ReadBuf<'_>, most: usize) -> Poll<io::Result<()>> {
         if !self.kept.is_empty() {
             let size = self.kept.len().min(out.remaining());
             out.put_slice(&self.kept[..size]);
@@ -55,7 +99,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
             if room.capacity() < SCRATCH / 2 {
                 room.reserve(SCRATCH);
             }
-            let size = ready!(poll_read_buf(Pin::new(&mut self.inner), context, room))?;
+            let room = &mut *room;
+            let size = ready!(poll_read_buf(Pin::new(&mut self.inner), context, &mut room.limit(most)))?;
             let mut bytes = room.split_to(size);
             let now = size.min(out.remaining());
             out.put_slice(&bytes[..now]);
@@ -99,14 +144,30 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
+    /// A preface and frames of no stream's data.
+    fn frames(count: usize, size: usize) -> Vec<u8> {
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        for n in 0..count {
+            bytes.extend(&(size as u32).to_be_bytes()[1..]);
+            bytes.extend([6, 0, 0, 0, 0, 0]);
+            bytes.extend((0..size).map(|at| ((n + at) % 251) as u8));
+        }
+        bytes
+    }
+
+    fn ahead<S>(inner: S) -> (ReadAhead<S>, Arc<Unread>) {
+        let unread = Arc::new(Unread::default());
+        (ReadAhead::new(inner, unread.clone(), Slots::new(9, 9)), unread)
+    }
+
     #[tokio::test]
     async fn what_comes_is_read_whole_and_in_order_by_readers_of_any_size() {
-        let sent: Vec<u8> = (0..300_000u32).map(|n| (n % 251) as u8).collect();
+        let sent = frames(30, 10_000);
         for size in [1, 9, 4_096, SCRATCH, 2 * SCRATCH] {
             let (mut here, there) = duplex(200_000);
             let data = sent.clone();
             let writer = tokio::spawn(async move { here.write_all(&data).await });
-            let mut ahead = ReadAhead::new(there);
+            let (mut ahead, _) = ahead(there);
             let (mut read, mut part) = (Vec::new(), vec![0; size]);
             loop {
                 match ahead.read(&mut part).await.unwrap() {
@@ -118,5 +179,51 @@ mod tests {
             assert!(read == sent, "in parts of {size}");
             assert_eq!(ahead.kept.capacity(), 0, "a buffer is kept");
         }
+    }
+
+    #[tokio::test]
+    async fn others_have_their_turn_however_much_there_is_to_read() {
+        let (mut here, there) = duplex(4 << 20);
+        here.write_all(&frames(300, 10_000)).await.unwrap();
+        let (mut ahead, _) = ahead(there);
+        let mut part = vec![0; 1 << 20];
+        let mut turns = Vec::new();
+        let mut read = 0;
+        while read < 3_000_000 {
+            let mut turn = 0;
+            // One turn: until it is pending.
+            std::future::poll_fn(|context| {
+                loop {
+                    let mut out = ReadBuf::new(&mut part[..8 << 10]);
+                    match Pin::new(&mut ahead).poll_read(context, &mut out) {
+                        Poll::Ready(result) => result.unwrap(),
+                        Poll::Pending => return Poll::Ready(()),
+                    }
+                    turn += out.filled().len();
+                    if read + turn >= 3_000_000 {
+                        return Poll::Ready(());
+                    }
+                }
+            })
+            .await;
+            read += turn;
+            turns.push(turn);
+        }
+        assert!(turns.iter().all(|turn| *turn < TURN + (8 << 10)), "{turns:?}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_with_too_much_unread_is_not_read_until_that_is_taken() {
+        let (mut here, there) = duplex(4 << 20);
+        here.write_all(&frames(1, 10)).await.unwrap();
+        let (mut ahead, unread) = ahead(there);
+        unread.add(3 << 20);
+        let mut part = [0; 100];
+        let waits = tokio::time::timeout(std::time::Duration::from_millis(20), ahead.read(&mut part)).await;
+        assert!(waits.is_err());
+        let reader = tokio::spawn(async move { ahead.read(&mut [0; 100]).await.unwrap() });
+        tokio::task::yield_now().await;
+        unread.add(-(3 << 20));
+        assert_eq!(reader.await.unwrap(), 43);
     }
 }

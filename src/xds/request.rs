@@ -7,7 +7,7 @@
 use super::{
     fields::{Fields, Malformed},
     grpc_messages::Message,
-    names::Names,
+    names::{LONGEST_NAME, Names, NamesError},
 };
 use crate::resource::Variant;
 use std::{borrow::Cow, sync::Arc};
@@ -21,7 +21,19 @@ pub enum RequestError {
     /// Text that is not UTF-8.
     #[error("{0} of a request is not UTF-8")]
     NotText(&'static str),
+    /// A type URL that is longer than any.
+    #[error("a request whose type_url has {length} bytes; at most {LONGEST_TYPE} are accepted")]
+    LongType {
+        /// Its bytes.
+        length: usize,
+    },
+    /// A list of names that breaks a limit.
+    #[error(transparent)]
+    Names(#[from] NamesError),
 }
+
+/// Bytes of a type URL at most. Istio's longest has 45, Envoy's 75.
+pub const LONGEST_TYPE: usize = 256;
 
 /// The names in a request: all that are subscribed to (state of the world), or the new ones (incremental).
 #[derive(Debug, Clone)]
@@ -34,9 +46,11 @@ pub enum Listed<'a> {
     New(Cow<'a, [u8]>),
 }
 
-/// A request. Everything but the node, which only the first one has: `node` finds it.
+/// A request.
 #[derive(Debug)]
 pub struct Request<'a> {
+    /// The node as it came, which only a stream's first request needs to have.
+    pub node: Option<&'a [u8]>,
     /// What is asked for; empty where the method implies it.
     pub type_url: &'a str,
     /// The answer that it answers; empty in the first.
@@ -69,22 +83,37 @@ impl<'a> Raw<'a> {
         };
         cut.unwrap_or_else(|| Raw { bytes: message.whole(), again: None })
     }
+
+    /// How many bytes there are to be read.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there is nothing to be read.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
 }
 
 impl<'a> Request<'a> {
-    /// Reads a request.
+    /// Reads a request, each list of which may have `limit` names.
     ///
     /// # Errors
-    /// If it is not protobuf, or has more than a stream may have.
-    pub fn read(variant: Variant, raw: &'a Raw<'_>) -> Result<Self, RequestError> {
-        match variant {
-            Variant::Sotw => Self::read_sotw(raw),
-            Variant::Delta => Self::read_delta(&raw.bytes),
+    /// Where it is no discovery request or breaks a limit.
+    pub fn read(variant: Variant, raw: &'a Raw<'_>, limit: usize) -> Result<Self, RequestError> {
+        let request = match variant {
+            Variant::Sotw => Self::read_sotw(raw, limit)?,
+            Variant::Delta => Self::read_delta(&raw.bytes, limit)?,
+        };
+        match request.type_url.len() {
+            length if length > LONGEST_TYPE => Err(RequestError::LongType { length }),
+            _ => Ok(request),
         }
     }
 
     fn empty() -> Self {
         Request {
+            node: None,
             type_url: "",
             nonce: "",
             version: "",
@@ -95,22 +124,23 @@ impl<'a> Request<'a> {
         }
     }
 
-    fn read_sotw(raw: &'a Raw<'_>) -> Result<Self, RequestError> {
-        let (mut request, mut names) = (Request::empty(), Runs::default());
+    fn read_sotw(raw: &'a Raw<'_>, limit: usize) -> Result<Self, RequestError> {
+        let (mut request, mut names) = (Request::empty(), Runs::new(&raw.bytes, limit));
         let mut fields = Fields::new(&raw.bytes);
         loop {
             let start = fields.at();
             let Some((number, value)) = fields.next()? else { break };
             match number {
                 1 => request.version = text(value, "version_info")?,
-                SOTW_NAMES => names.add(start, fields.at()),
+                2 => request.node = Some(value),
+                SOTW_NAMES => names.add(start, fields.at())?,
                 4 => request.type_url = text(value, "type_url")?,
                 5 => request.nonce = text(value, "response_nonce")?,
                 6 => request.error = Some(value),
                 _ => {}
             }
         }
-        request.names = match (&raw.again, names.finish(&raw.bytes)) {
+        request.names = match (&raw.again, names.finish()) {
             (None, names) => names,
             (Some(list), Listed::New(more)) => Listed::New(Cow::Owned([&list.raw[..], &more].concat())),
             (Some(list), _) => Listed::Again(list.clone()),
@@ -118,43 +148,35 @@ impl<'a> Request<'a> {
         Ok(request)
     }
 
-    fn read_delta(raw: &'a [u8]) -> Result<Self, RequestError> {
-        let (mut request, mut names) = (Request::empty(), Runs::default());
+    fn read_delta(raw: &'a [u8], limit: usize) -> Result<Self, RequestError> {
+        let (mut request, mut names) = (Request::empty(), Runs::new(raw, limit));
         let mut fields = Fields::new(raw);
         loop {
             let start = fields.at();
             let Some((number, value)) = fields.next()? else { break };
             match number {
+                1 => request.node = Some(value),
                 2 => request.type_url = text(value, "type_url")?,
-                3 => names.add(start, fields.at()),
-                4 => request.unsubscribe.push(text(value, "resource_names_unsubscribe")?),
-                5 => request.has.push(entry(value)?),
+                3 => names.add(start, fields.at())?,
+                4 => push(&mut request.unsubscribe, text(value, "resource_names_unsubscribe")?, limit)?,
+                5 => push(&mut request.has, entry(value)?, limit)?,
                 6 => request.nonce = text(value, "response_nonce")?,
                 7 => request.error = Some(value),
                 _ => {}
             }
         }
-        request.names = names.finish(raw);
+        request.names = names.finish();
         Ok(request)
     }
 }
 
-/// The bytes of the node in a request, if it has one.
-///
-/// # Errors
-/// If the request is not protobuf.
-pub fn node(variant: Variant, raw: &[u8]) -> Result<Option<&[u8]>, Malformed> {
-    let number = match variant {
-        Variant::Sotw => 2,
-        Variant::Delta => 1,
-    };
-    let mut fields = Fields::new(raw);
-    while let Some((found, value)) = fields.next()? {
-        if found == number {
-            return Ok(Some(value));
-        }
+/// Counts a list while it is read.
+fn push<T>(list: &mut Vec<T>, item: T, limit: usize) -> Result<(), NamesError> {
+    if list.len() >= limit {
+        return Err(NamesError::TooMany { limit });
     }
-    Ok(None)
+    list.push(item);
+    Ok(())
 }
 
 /// The message of a `google.rpc.Status`, cut to what is worth keeping.
@@ -196,26 +218,41 @@ fn cut<'a>(message: &'a Message, at: usize, list: &Arc<Names>) -> Option<Raw<'a>
     rest.is_empty().then(|| Raw { bytes: Cow::Owned(bytes), again: Some(list.clone()) })
 }
 
-/// The places of the names in a request: one run of fields, unless the client is peculiar.
-#[derive(Default)]
-struct Runs {
-    runs: Vec<(usize, usize)>,
+/// The names in a request: one run of fields where they stand, unless the client is peculiar and scatters them.
+struct Runs<'a> {
+    raw: &'a [u8],
+    run: Option<(usize, usize)>,
+    /// The runs before, put together.
+    before: Vec<u8>,
+    /// Names that may still come. `*` is no name, so there is one more than the limit.
+    left: usize,
+    limit: usize,
 }
 
-impl Runs {
-    fn add(&mut self, start: usize, end: usize) {
-        match self.runs.last_mut() {
-            Some((_, last)) if *last == start => *last = end,
-            _ => self.runs.push((start, end)),
-        }
+impl<'a> Runs<'a> {
+    fn new(raw: &'a [u8], limit: usize) -> Self {
+        Runs { raw, run: None, before: Vec::new(), left: limit.saturating_add(1), limit }
     }
 
-    fn finish(self, raw: &[u8]) -> Listed<'_> {
-        match &self.runs[..] {
-            [] => Listed::Nothing,
-            [(start, end)] => Listed::New(Cow::Borrowed(&raw[*start..*end])),
-            runs => Listed::New(Cow::Owned(runs.iter().flat_map(|(s, e)| &raw[*s..*e]).copied().collect())),
+    fn add(&mut self, start: usize, end: usize) -> Result<(), NamesError> {
+        self.left = self.left.checked_sub(1).ok_or(NamesError::TooMany { limit: self.limit })?;
+        match &mut self.run {
+            Some((_, last)) if *last == start => *last = end,
+            run => {
+                let former = run.replace((start, end));
+                former.into_iter().for_each(|(start, end)| self.before.extend_from_slice(&self.raw[start..end]));
+            }
         }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Listed<'a> {
+        let Some((start, end)) = self.run else { return Listed::Nothing };
+        if self.before.is_empty() {
+            return Listed::New(Cow::Borrowed(&self.raw[start..end]));
+        }
+        self.before.extend_from_slice(&self.raw[start..end]);
+        Listed::New(Cow::Owned(self.before))
     }
 }
 
@@ -223,7 +260,7 @@ fn text<'a>(value: &'a [u8], what: &'static str) -> Result<&'a str, RequestError
     str::from_utf8(value).map_err(|_| RequestError::NotText(what))
 }
 
-fn entry(value: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+fn entry(value: &[u8]) -> Result<(&[u8], &[u8]), RequestError> {
     let (mut fields, mut name, mut version) = (Fields::new(value), &b""[..], &b""[..]);
     while let Some((number, value)) = fields.next()? {
         match number {
@@ -232,7 +269,10 @@ fn entry(value: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
             _ => {}
         }
     }
-    Ok((name, version))
+    match name.len() {
+        length if length > LONGEST_NAME => Err(NamesError::Long { length }.into()),
+        _ => Ok((name, version)),
+    }
 }
 
 #[cfg(test)]
@@ -273,12 +313,12 @@ mod tests {
     #[test]
     fn every_field_of_a_request_is_read() {
         let raw = sotw(&["a", "b"]);
-        let message = raw.clone().into();
+        let message = raw.into();
         let plain = Raw::of(Variant::Sotw, &message, [].iter());
-        let request = Request::read(Variant::Sotw, &plain).unwrap();
+        let request = Request::read(Variant::Sotw, &plain, 9).unwrap();
         assert_eq!((request.version, request.type_url, request.nonce), ("v", "t", "3"));
         assert_eq!(request.error.map(error_message).as_deref(), Some("no"));
-        assert_eq!(Node::decode(node(Variant::Sotw, &raw).unwrap().unwrap()).unwrap().id, "n");
+        assert_eq!(Node::decode(request.node.unwrap()).unwrap().id, "n");
 
         let raw = DeltaDiscoveryRequest {
             node: Some(Node { id: "n".into(), ..Default::default() }),
@@ -290,13 +330,13 @@ mod tests {
             ..Default::default()
         }
         .encode_to_vec();
-        let message = raw.clone().into();
+        let message = raw.into();
         let plain = Raw::of(Variant::Delta, &message, [].iter());
-        let request = Request::read(Variant::Delta, &plain).unwrap();
+        let request = Request::read(Variant::Delta, &plain, 9).unwrap();
         assert_eq!((request.type_url, request.nonce, request.error), ("t", "3", None));
         assert_eq!((&request.unsubscribe[..], &request.has[..]), (&["b"][..], &[(&b"a"[..], &b"1"[..])][..]));
         assert_eq!(listed(&Interner::default(), &request.names), (false, vec!["a".into()]));
-        assert_eq!(Node::decode(node(Variant::Delta, &raw).unwrap().unwrap()).unwrap().id, "n");
+        assert_eq!(Node::decode(request.node.unwrap()).unwrap().id, "n");
     }
 
     #[test]
@@ -319,7 +359,7 @@ mod tests {
             for size in [1, 8, 9, 12, raw.len()] {
                 let message = raw.chunks(size).map(Bytes::copy_from_slice).collect::<Message>();
                 let cut = Raw::of(Variant::Sotw, &message, last.iter());
-                let request = Request::read(Variant::Sotw, &cut).unwrap();
+                let request = Request::read(Variant::Sotw, &cut, 9).unwrap();
                 let (again, names) = listed(&interner, &request.names);
                 assert_eq!((again, &names), (expected.0 && size > 8, &expected.1), "in parts of {size}");
                 assert_eq!((request.version, request.nonce), ("v", "3"));
@@ -343,8 +383,8 @@ mod tests {
             let message = raw.chunks(9).map(Bytes::copy_from_slice).collect::<Message>();
             for variant in [Variant::Sotw, Variant::Delta] {
                 let raw = Raw::of(variant, &message, last.iter());
-                let Ok(request) = Request::read(variant, &raw) else { continue };
-                proptest::prop_assert!(node(variant, &message.whole()).is_ok());
+                let Ok(request) = Request::read(variant, &raw, 9) else { continue };
+                drop(request.node.map(crate::xds::Node::read));
                 drop(request.error.map(error_message));
                 if let Listed::New(names) = request.names {
                     drop(interner.names(&names, 9, |_| None));
@@ -358,12 +398,37 @@ mod tests {
         let read = |raw: &[u8]| {
             let message = raw.to_vec().into();
             let raw = Raw::of(Variant::Sotw, &message, [].iter());
-            Request::read(Variant::Sotw, &raw).map(|_| ()).unwrap_err()
+            Request::read(Variant::Sotw, &raw, 9).map(|_| ()).unwrap_err()
         };
         assert_eq!(read(b"\x0b"), RequestError::Malformed(Malformed { at: 0 }));
         assert_eq!(read(b"\x22\x01\xff"), RequestError::NotText("type_url"));
         let long = Status { message: "é".repeat(5_000), ..Default::default() }.encode_to_vec();
         assert_eq!(error_message(&long).chars().count(), 512);
         assert_eq!(error_message(b"\xff"), "");
+    }
+
+    #[test]
+    fn lists_and_texts_have_an_end_while_they_are_read() {
+        let read = |variant, raw: Vec<u8>| {
+            let message = raw.into();
+            Request::read(variant, &Raw::of(variant, &message, [].iter()), 3).map(|_| ())
+        };
+        let many = NamesError::TooMany { limit: 3 };
+        assert_eq!(read(Variant::Sotw, b"\x1a\x01a".repeat(5)), Err(many.clone().into()));
+        assert_eq!(read(Variant::Sotw, b"\x1a\x01a".repeat(4)), Ok(()), "one may be the wildcard");
+        assert_eq!(read(Variant::Sotw, b"\x1a\x00\x20\x00".repeat(5)), Err(many.clone().into()), "scattered and empty");
+        for field in [b"\x22\x01a", b"\x2a\x01\x0a"] {
+            let expected =
+                if field[0] == 0x22 { many.clone().into() } else { RequestError::Malformed(Malformed { at: 0 }) };
+            assert_eq!(read(Variant::Delta, field.repeat(4)), Err(expected));
+        }
+        assert_eq!(read(Variant::Delta, b"\x2a\x00".repeat(4)), Err(many.into()));
+        let mut long = Vec::new();
+        crate::resource::put_field(&mut long, 4, &[b'a'; 257]);
+        assert_eq!(read(Variant::Sotw, long), Err(RequestError::LongType { length: 257 }));
+        let (mut entry, mut long) = (Vec::new(), Vec::new());
+        crate::resource::put_field(&mut entry, 1, &[b'a'; 1025]);
+        crate::resource::put_field(&mut long, 5, &entry);
+        assert_eq!(read(Variant::Delta, long), Err(NamesError::Long { length: 1025 }.into()));
     }
 }

@@ -23,6 +23,8 @@ pub(super) enum Contents {
     Whole,
     /// These.
     Some(Vec<Arc<Resource>>),
+    /// Assignments without endpoints, for clusters of these names. Each is made when it is sent.
+    Absent(Vec<Name>),
 }
 
 impl Contents {
@@ -30,6 +32,7 @@ impl Contents {
         match self {
             Contents::Whole => generation.is_empty(),
             Contents::Some(resources) => resources.is_empty(),
+            Contents::Absent(names) => names.is_empty(),
         }
     }
 }
@@ -47,6 +50,7 @@ pub(super) struct Message {
 enum Piece {
     Bytes(Bytes),
     Entries(VecDeque<Arc<Resource>>, Variant),
+    Absent(VecDeque<Name>, Variant),
 }
 
 /// Cuts contents into messages of at most `limit` bytes (one resource may have more). Never none: an answer may be empty.
@@ -54,6 +58,7 @@ pub(super) fn messages(contents: Contents, generation: &Generation, variant: Var
     let mut packer = Packer { variant, limit, done: Vec::new(), open: Message::default() };
     match contents {
         Contents::Some(resources) => resources.into_iter().for_each(|r| packer.add(r)),
+        Contents::Absent(names) => names.into_iter().for_each(|name| packer.add_absent(name)),
         Contents::Whole => {
             for (bytes, resources) in generation.blocks(variant) {
                 match bytes.len() <= limit {
@@ -113,6 +118,14 @@ impl Packer {
         }
     }
 
+    fn add_absent(&mut self, name: Name) {
+        self.make_room(Resource::absent_assignment(&name).entry(self.variant).len(), 1);
+        match self.open.pieces.last_mut() {
+            Some(Piece::Absent(names, _)) => names.push_back(name),
+            _ => self.open.pieces.push(Piece::Absent([name].into(), self.variant)),
+        }
+    }
+
     fn finish(mut self) -> Vec<Message> {
         if self.open.items > 0 || self.done.is_empty() {
             self.done.push(self.open);
@@ -164,6 +177,17 @@ impl Outgoing {
                 self.queue.push_front(Piece::Bytes(bytes));
                 self.pop()
             }
+            Piece::Absent(mut names, variant) => {
+                let mut bytes = BytesMut::new();
+                while let Some(name) = names.front().filter(|_| bytes.len() < FRAME / 2) {
+                    bytes.put_slice(Resource::absent_assignment(name).entry(variant));
+                    names.pop_front();
+                }
+                if !names.is_empty() {
+                    self.queue.push_front(Piece::Absent(names, variant));
+                }
+                Some(bytes.freeze())
+            }
         }
     }
 }
@@ -189,6 +213,9 @@ impl Piece {
         match self {
             Piece::Bytes(bytes) => out.put_slice(bytes),
             Piece::Entries(entries, variant) => entries.iter().for_each(|r| out.put_slice(r.entry(*variant))),
+            Piece::Absent(names, variant) => {
+                names.iter().for_each(|name| out.put_slice(Resource::absent_assignment(name).entry(*variant)));
+            }
         }
     }
 }
@@ -273,6 +300,20 @@ mod tests {
                 for parts in [whole, some] {
                     let fits = |m: &Vec<u8>| m.len() <= limit || variant == Variant::Sotw || names(m).len() == 1;
                     assert!(parts.iter().all(fits), "limit {limit}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn absent_assignments_are_the_same_bytes_as_if_they_were_there() {
+        for (count, length) in [(1, 9), (40, 100), (3_000, 20), (70, 1_000)] {
+            let names: Vec<Name> = (0..count).map(|i| format!("{i:0length$}").into()).collect();
+            let made = || names.iter().map(|name| Arc::new(Resource::absent_assignment(name))).collect();
+            for limit in [1_000, 100_000, usize::MAX] {
+                for variant in [Variant::Sotw, Variant::Delta] {
+                    let all = |contents| sent(messages(contents, &Generation::default(), variant, limit));
+                    assert!(all(Contents::Absent(names.clone())) == all(Contents::Some(made())), "{count} x {length}");
                 }
             }
         }

@@ -1,20 +1,26 @@
 //! The server: its own accept loop, so that a single connection can be limited, aged, drained and cut from outside.
 //!
 //! Every connection is one task in a set that `run` owns. It ends when its client goes, when it stalls and is closed, when
-//! nothing is asked of it, or when it retires: at its age, or at a random moment of the drain. Retiring means that its
+//! no stream is open on it, or when it retires: at its age, or at a random moment of the drain. Retiring means that its
 //! streams end with UNAVAILABLE and GOAWAY is sent; what has not ended shortly after that is cut.
 
 use super::{
     Options, Views,
+    activity::Activity,
+    budget::Budget,
     clients::Clients,
     metrics::Metrics,
     names::Interner,
+    peer::Peer,
     read_ahead::ReadAhead,
     service::{Connection, Health, Shared},
     session::Rules,
+    slots::{Full, Slot, Slots},
     stalled::close_stalled,
+    stream,
+    unread::Unread,
 };
-use crate::resource::Readiness;
+use crate::{resource::Readiness, util::descriptors};
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -24,16 +30,14 @@ use std::{
     io,
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -47,6 +51,12 @@ const CONNECTION_WINDOW: u32 = 2 << 20;
 const SEND_BUFFER: usize = 128 << 10;
 /// Connections that wait to be accepted: a fleet reconnects at once.
 const BACKLOG: i32 = 4096;
+/// Descriptors for all that is no client of xDS: registries, admin, files, the log.
+const RESERVE: usize = 256;
+/// Streams of the health service that one address may have open.
+const PROBES_PER_PEER: usize = 100;
+/// Bytes of a request to the health service: it has the name of a service.
+const LONGEST_PROBE: usize = 4 << 10;
 /// How long a retired connection has to end by itself.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -89,12 +99,13 @@ impl Server {
     /// # Errors
     /// If the address cannot be listened on.
     pub fn bind(options: Options, views: Arc<dyn Views>, metrics: Metrics) -> Result<Server, ServerError> {
+        let options = Options { max_connections: accepted(options.max_connections, descriptors::limit()), ..options };
         let address = options.address;
         let (listener, address) = listen(address).map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => ServerError::InUse { address, source },
             _ => ServerError::Bind { address, source },
         })?;
-        let clients = Arc::new(Clients::new(options.max_streams));
+        let clients = Arc::new(Clients::new());
         Ok(Server { listener, address, options: Arc::new(options), views, clients, metrics })
     }
 
@@ -112,6 +123,7 @@ impl Server {
     pub async fn run(self, shutdown: CancellationToken) {
         let Server { listener, address, options, views, clients, metrics } = self;
         let (reporter, health) = tonic_health::server::health_reporter();
+        let health = health.max_decoding_message_size(LONGEST_PROBE);
         let rules = Rules {
             identifier: concat!("portolan/", env!("CARGO_PKG_VERSION")).into(),
             ack_patience: options.ack_patience,
@@ -120,10 +132,22 @@ impl Server {
             interner: Interner::default(),
         };
         let mut helpers = JoinSet::new();
-        helpers.spawn(close_stalled(clients.clone(), options.stall_timeout));
+        helpers.spawn(close_stalled(clients.clone(), options.stall_timeout, metrics.clone()));
         helpers.spawn(report_health(reporter, views.clone()));
         info!(%address, "Serving xDS.");
-        let shared = Arc::new(Shared { options, rules: Arc::new(rules), views, clients, metrics, health });
+        let budget = Budget::new(options.memory, rules.interner.held(), metrics.clone());
+        let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
+        let stream = stream::Shared {
+            rules: Arc::new(rules),
+            views,
+            request_time: options.request_time,
+            large: Arc::new(Semaphore::new(1.max(processors / 2))),
+        };
+        let connections = Slots::new(options.max_connections, options.max_connections_per_peer);
+        let streams = Slots::new(options.max_streams, options.max_streams_per_peer);
+        let probes = Slots::new(options.max_streams, PROBES_PER_PEER);
+        let shared =
+            Arc::new(Shared { options, stream, clients, metrics, budget, connections, streams, probes, health });
         let mut connections = accept(listener, shared.clone(), &shutdown).await;
         let most = shared.options.drain + 2 * GRACE;
         let all = async { while connections.join_next().await.is_some() {} };
@@ -134,6 +158,21 @@ impl Server {
         helpers.shutdown().await;
         info!(%address, "Stopped serving xDS.");
     }
+}
+
+/// How many connections are accepted. Each is a file descriptor: where the process may not have enough of them there are
+/// fewer, so that registries are read and admin answers, however many clients come.
+fn accepted(wanted: usize, descriptors: Option<usize>) -> usize {
+    let most = descriptors.map_or(usize::MAX, |limit| limit.saturating_sub(RESERVE).max(1));
+    if most < wanted {
+        warn!(
+            ?descriptors,
+            wanted,
+            accepted = most,
+            "Fewer connections are accepted than xds.limits.connections allows: the process may not open more files; raise its hard limit (ulimit -Hn, LimitNOFILE=)."
+        );
+    }
+    wanted.min(most)
 }
 
 fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
@@ -164,17 +203,13 @@ async fn accept<H: Health>(listener: TcpListener, shared: Arc<Shared<H>>, shutdo
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((_, peer)) if connections.len() >= shared.options.max_connections => {
-                shared.metrics.connections_refused.inc();
-                if !std::mem::replace(&mut trouble, true) {
-                    let limit = shared.options.max_connections;
-                    warn!(%peer, limit, "Too many connections (xds.limits.connections); further ones are closed.");
+            Ok((socket, peer)) => match shared.connections.take(Peer::of(peer)) {
+                Ok(slot) => {
+                    trouble = false;
+                    connections.spawn(serve(socket, peer, slot, shared.clone(), shutdown.clone()));
                 }
-            }
-            Ok((socket, peer)) => {
-                trouble = false;
-                connections.spawn(serve(socket, peer, shared.clone(), shutdown.clone()));
-            }
+                Err(full) => refuse(peer, full, &shared),
+            },
             Err(error) => {
                 // Out of descriptors, mostly: one that closes makes room.
                 if !std::mem::replace(&mut trouble, true) {
@@ -186,23 +221,42 @@ async fn accept<H: Health>(listener: TcpListener, shared: Arc<Shared<H>>, shutdo
     }
 }
 
+/// There is no place for a connection: it is closed.
+fn refuse<H>(peer: SocketAddr, full: Full, shared: &Shared<H>) {
+    shared.metrics.connections_refused.inc();
+    let (limit, key) = match full {
+        Full::Server { limit } => (limit, "xds.limits.connections"),
+        Full::Peer { limit } => (limit, "xds.limits.connections_per_peer"),
+    };
+    warn!(%peer, limit, key, "Too many connections; further ones are closed.");
+}
+
 /// One connection, to its end.
-async fn serve<H: Health>(socket: TcpStream, peer: SocketAddr, shared: Arc<Shared<H>>, shutdown: CancellationToken) {
-    let _counted = Counted::new(&shared.metrics);
+async fn serve<H: Health>(
+    socket: TcpStream,
+    peer: SocketAddr,
+    slot: Slot,
+    shared: Arc<Shared<H>>,
+    shutdown: CancellationToken,
+) {
+    let _counted = (slot, Counted::new(&shared.metrics));
     if let Err(error) = socket.set_nodelay(true) {
         debug!(%peer, %error, "A connection went at once.");
         return;
     }
     let options = shared.options.clone();
+    let (activity, unread) = (Activity::new(), Arc::new(Unread::default()));
+    let socket = ReadAhead::new(socket, unread.clone(), shared.connections.clone());
     let service = Connection {
         shared,
         peer,
         retire: CancellationToken::new(),
         close: CancellationToken::new(),
-        used: Arc::new(AtomicBool::new(false)),
+        activity: activity.clone(),
+        unread,
     };
-    let (retire, close, used) = (service.retire.clone(), service.close.clone(), service.used.clone());
-    let mut connection = pin!(http(&options).serve_connection(TokioIo::new(ReadAhead::new(socket)), service));
+    let (retire, close) = (service.retire.clone(), service.close.clone());
+    let mut connection = pin!(http(&options).serve_connection(TokioIo::new(socket), service));
     // Looked at only when one of them was woken, however busy the connection is.
     let mut signals = FuturesUnordered::<Pin<Box<dyn Future<Output = Signal> + Send + '_>>>::new();
     signals.push(Box::pin(close.cancelled().map(|()| Signal::Close)));
@@ -226,13 +280,19 @@ async fn serve<H: Health>(socket: TcpStream, peer: SocketAddr, shared: Arc<Share
                 signals.push(Box::pin(sleep(GRACE).map(|()| Signal::Cut)));
             }
             Signal::Cut => {
-                debug!(%peer, "A retired connection did not end; it is cut.");
+                debug!(%peer, "A connection did not end by itself; it is cut.");
                 return;
             }
-            Signal::Idle if used.load(Ordering::Relaxed) => {}
             Signal::Idle => {
-                debug!(%peer, "A connection on which nothing is asked is closed.");
-                return;
+                let idle = activity.idle_since().map(|since| since + options.idle_timeout);
+                if idle.is_none_or(|until| until > Instant::now()) {
+                    let look = idle.unwrap_or_else(|| Instant::now() + options.idle_timeout);
+                    signals.push(Box::pin(sleep_until(look).map(|()| Signal::Idle)));
+                    continue;
+                }
+                debug!(%peer, "A connection without any stream is closed.");
+                connection.as_mut().graceful_shutdown();
+                signals.push(Box::pin(sleep(GRACE).map(|()| Signal::Cut)));
             }
         }
     }
@@ -244,9 +304,9 @@ enum Signal {
     Close,
     /// It is to end, its streams first.
     Retire,
-    /// It has had its grace.
+    /// It had its grace.
     Cut,
-    /// By now something should have been asked.
+    /// It may have been without a stream for too long.
     Idle,
 }
 
@@ -309,5 +369,17 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_descriptors_for_everything_else() {
+        for (descriptors, expected) in [(None, 20_000), (Some(20_256), 20_000), (Some(1_024), 768), (Some(100), 1)] {
+            assert_eq!(accepted(20_000, descriptors), expected, "{descriptors:?}");
+        }
     }
 }

@@ -1,39 +1,41 @@
 //! The gRPC methods, by path: the aggregated service, one service per type, and health.
 
 use super::{
-    Options, Views,
+    Options,
+    activity::{Activity, Keeping},
+    budget::Budget,
     clients::Clients,
     grpc_messages::Requests,
     metrics::Metrics,
+    peer::Peer,
     protocol::Method,
-    session::Rules,
-    stream::{Parts, Stream},
+    recorder::Recorder,
+    slots::{Full, Slot, Slots},
+    stream::{self, Parts, Stream},
+    unread::{Counted, Unread},
 };
 use crate::resource::{Kind, Variant};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::StreamBody;
 use hyper::body::Incoming;
-use std::{
-    convert::Infallible,
-    future::Future,
-    net::SocketAddr,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{convert::Infallible, future::Future, net::SocketAddr, pin::Pin, sync::Arc};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
+use tracing::warn;
 
 /// What all connections of a server share.
 #[derive(Clone)]
 pub(super) struct Shared<H> {
     pub(super) options: Arc<Options>,
-    pub(super) rules: Arc<Rules>,
-    pub(super) views: Arc<dyn Views>,
+    pub(super) stream: stream::Shared,
     pub(super) clients: Arc<Clients>,
     pub(super) metrics: Metrics,
+    pub(super) budget: Arc<Budget>,
+    pub(super) connections: Arc<Slots>,
+    pub(super) streams: Arc<Slots>,
+    /// Those of the health service: a probe must find a place when clients have taken all of theirs.
+    pub(super) probes: Arc<Slots>,
     pub(super) health: H,
 }
 
@@ -46,13 +48,16 @@ pub(super) struct Connection<H> {
     pub(super) retire: CancellationToken,
     /// Cuts it.
     pub(super) close: CancellationToken,
-    /// A stream was opened at some time.
-    pub(super) used: Arc<AtomicBool>,
+    pub(super) activity: Arc<Activity>,
+    pub(super) unread: Arc<Unread>,
 }
+
+/// The body of a request.
+pub(super) type RequestBody = Counted<Incoming>;
 
 /// A health service of tonic's.
 pub(super) trait Health:
-    tower_service::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
+    tower_service::Service<Request<RequestBody>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
     + Clone
     + Send
     + Sync
@@ -61,8 +66,12 @@ pub(super) trait Health:
 }
 
 impl<H> Health for H where
-    H: tower_service::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
-        + Clone
+    H: tower_service::Service<
+            Request<RequestBody>,
+            Response = Response<Body>,
+            Error = Infallible,
+            Future: Send + 'static,
+        > + Clone
         + Send
         + Sync
         + 'static
@@ -77,37 +86,68 @@ impl<H: Health> hyper::service::Service<Request<Incoming>> for Connection<H> {
     type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Answer {
-        self.used.store(true, Ordering::Relaxed);
-        if request.uri().path().starts_with("/grpc.health.v1.Health/") {
-            return Box::pin(self.shared.health.clone().call(request));
+        let request = request.map(|body| Counted::new(body, self.unread.clone()));
+        match request.uri().path().starts_with("/grpc.health.v1.Health/") {
+            true => self.probe(request),
+            false => Box::pin(std::future::ready(Ok(self.open(request)))),
         }
-        Box::pin(std::future::ready(Ok(self.open(request))))
     }
 }
 
 impl<H: Health> Connection<H> {
-    fn open(&self, request: Request<Incoming>) -> Response<Body> {
+    /// A place of those slots, or what to answer.
+    fn place(&self, slots: &Arc<Slots>) -> Result<Slot, Status> {
+        slots.take(Peer::of(self.peer)).map_err(|full| {
+            self.shared.metrics.streams_refused.inc();
+            let (limit, key) = match full {
+                Full::Server { limit } => (limit, "xds.limits.streams"),
+                Full::Peer { limit } => (limit, "xds.limits.streams_per_peer"),
+            };
+            warn!(peer = %self.peer, limit, key, "Too many streams; further ones are refused.");
+            let whose = if matches!(full, Full::Peer { .. }) { " from this address" } else { "" };
+            Status::resource_exhausted(format!("{limit} streams are open{whose}, which is the limit ({key})"))
+        })
+    }
+
+    fn probe(&self, request: Request<RequestBody>) -> Answer {
+        let slot = match self.place(&self.shared.probes) {
+            Ok(slot) => slot,
+            Err(status) => return Box::pin(std::future::ready(Ok(status.into_http()))),
+        };
+        let kept = (slot, self.activity.open());
+        let answer = timeout(self.shared.options.request_time, self.shared.health.clone().call(request));
+        Box::pin(async move {
+            let Ok(answered) = answer.await else {
+                return Ok(Status::deadline_exceeded("the request took too long (xds.limits.request_time)").into_http());
+            };
+            answered.map(|response| response.map(|body| Body::new(Keeping { body, _kept: kept })))
+        })
+    }
+
+    fn open(&self, request: Request<RequestBody>) -> Response<Body> {
         if let Some(response) = refuse_headers(request.headers()) {
             return response;
         }
         let Some(method) = method(request.uri().path()) else {
-            return Status::unimplemented(format!("{} is not served here", request.uri().path())).into_http();
+            return Status::unimplemented("this method is not served here").into_http();
         };
-        let Shared { options, rules, views, clients, metrics, .. } = &*self.shared;
-        let Some(registration) = clients.enter(self.peer, method.variant, self.close.clone()) else {
-            metrics.streams_refused.inc();
-            let text = format!("{} streams are open, which is the limit (xds.limits.streams)", options.max_streams);
-            return Status::resource_exhausted(text).into_http();
+        let shared = &*self.shared;
+        let slot = match self.place(&shared.streams) {
+            Ok(slot) => slot,
+            Err(status) => return status.into_http(),
         };
+        let registration = shared.clients.enter(self.peer, method.variant, self.close.clone());
         let parts = Parts {
             method,
-            rules: rules.clone(),
-            views: views.clone(),
-            registration,
-            metrics: metrics.clone(),
+            shared: shared.stream.clone(),
+            allowance: shared.budget.open(registration.id(), Peer::of(self.peer), self.close.clone()),
+            recorder: Recorder::new(registration, shared.metrics.clone()),
             retire: self.retire.clone(),
+            slot,
+            open: self.activity.open(),
         };
-        let requests = Requests::new(request.into_body(), options.max_request_bytes);
+        let options = &shared.options;
+        let requests = Requests::new(request.into_body(), options.max_request_bytes, options.request_time);
         let frames = futures_util::stream::unfold(Stream::new(requests, parts), Stream::frame);
         let mut response = Response::new(Body::new(StreamBody::new(frames)));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
@@ -126,6 +166,7 @@ fn refuse_headers(headers: &HeaderMap) -> Option<Response<Body>> {
     match text("grpc-encoding") {
         None | Some("identity") => None,
         Some(other) => {
+            let other: String = other.chars().take(32).collect();
             let text = format!("grpc-encoding {other} is not accepted; switch compression off in the client");
             let mut response = Status::unimplemented(text).into_http();
             response.headers_mut().insert("grpc-accept-encoding", HeaderValue::from_static("identity"));

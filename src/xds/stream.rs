@@ -5,35 +5,46 @@
 
 use super::{
     Refused, Subscriber, Subscription, Views,
-    clients::Registration,
-    event::Event,
-    grpc_messages::{Message, MessageError, Requests},
-    metrics::Metrics,
-    node::{Node, NodeError},
+    activity::Open,
+    budget::{Allowance, OverBudget},
+    grpc_messages::{Message, MessageError, Next, Requests},
+    names::NamesError,
+    node::Node,
     protocol::{Method, Protocol},
+    recorder::Recorder,
+    request::{Raw, Request, RequestError},
     session::{Rules, SessionError},
+    slots::Slot,
 };
-use crate::resource::{ViewGeneration, version_text};
+use crate::resource::ViewGeneration;
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use http::HeaderMap;
 use http_body::{Body, Frame};
-use std::{convert::Infallible, pin::Pin, sync::Arc};
+use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
-    sync::watch,
+    sync::{Semaphore, watch},
     time::{Instant, Sleep, sleep_until},
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::Status;
-use tracing::{debug, info, warn};
+use tonic::{Code, Status};
+use tracing::{debug, warn};
+
+/// Requests with more bytes to be read are read one at a time, so that others have the other processors. A list of names
+/// that was there before is not among these bytes.
+const LARGE: usize = 16 << 10;
+/// Work of one turn, after which other tasks have theirs: a request is 1, and each KiB of it.
+const TURN: usize = 64;
 
 /// Why a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
     /// The client finished it, or went away.
     Client,
-    /// The client broke the protocol or a limit.
+    /// The client broke the protocol.
     Refused,
+    /// The client broke a limit of names, bytes or time.
+    Limit,
     /// We are going down, or the connection is old enough.
     Retired,
     /// The body was dropped: the connection was cut, by either side.
@@ -45,6 +56,7 @@ impl Ended {
         match self {
             Ended::Client => "client",
             Ended::Refused => "refused",
+            Ended::Limit => "limit",
             Ended::Retired => "retired",
             Ended::Cut => "cut",
         }
@@ -55,40 +67,57 @@ impl Ended {
 #[derive(Debug, thiserror::Error)]
 enum StreamError {
     #[error(transparent)]
-    Frame(#[from] MessageError),
-    #[error(transparent)]
-    Node(#[from] NodeError),
+    Message(#[from] MessageError),
+    #[error("the node of the first request cannot be read")]
+    Node(#[source] super::fields::Malformed),
     #[error(transparent)]
     Session(#[from] SessionError),
     #[error(transparent)]
     Refused(#[from] Refused),
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
+    #[error("no request came within {} s (xds.limits.request_time)", .0.as_secs_f64())]
+    Silent(Duration),
+    #[error("a request took longer than {} s from its first byte (xds.limits.request_time)", .0.as_secs_f64())]
+    Slow(Duration),
     #[error("this server is going away; connect again")]
     Retired,
 }
 
 impl StreamError {
-    fn status(&self) -> Status {
-        let text = self.to_string();
+    /// What the client is told. What it may not see is for our log alone.
+    fn text(&self) -> String {
         match self {
-            StreamError::Frame(MessageError::Compressed) => Status::unimplemented(text),
-            StreamError::Frame(MessageError::Long { .. }) => Status::resource_exhausted(text),
-            StreamError::Frame(MessageError::Gone) => Status::cancelled(text),
-            StreamError::Session(SessionError::Names(super::names::NamesError::TooMany { .. })) => {
-                Status::resource_exhausted(text)
-            }
-            StreamError::Session(SessionError::IstioByDelta) => Status::unimplemented(text),
-            StreamError::Node(_) | StreamError::Session(_) => Status::invalid_argument(text),
-            // The reason is for our log: a client must not learn what it may not see.
-            StreamError::Refused(Refused::NotAllowed(_)) => Status::permission_denied("this client may not subscribe"),
-            StreamError::Refused(Refused::NoRoom(_)) => Status::resource_exhausted("too many views are in use"),
-            StreamError::Retired => Status::unavailable(text),
+            StreamError::Refused(Refused::NotAllowed(_)) => "this client may not subscribe".into(),
+            StreamError::Refused(Refused::NoRoom(_)) => "too many views are in use".into(),
+            error => error.to_string(),
+        }
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            StreamError::Message(MessageError::Compressed) => Code::Unimplemented,
+            StreamError::Message(MessageError::Gone) => Code::Cancelled,
+            StreamError::Message(MessageError::Long { .. } | MessageError::OverBudget(_)) => Code::ResourceExhausted,
+            StreamError::OverBudget(_) => Code::ResourceExhausted,
+            StreamError::Session(
+                SessionError::Names(NamesError::TooMany { .. })
+                | SessionError::Request(RequestError::Names(NamesError::TooMany { .. })),
+            ) => Code::ResourceExhausted,
+            StreamError::Session(SessionError::IstioByDelta) => Code::Unimplemented,
+            StreamError::Node(_) | StreamError::Session(_) => Code::InvalidArgument,
+            StreamError::Refused(Refused::NotAllowed(_)) => Code::PermissionDenied,
+            StreamError::Refused(Refused::NoRoom(_)) => Code::ResourceExhausted,
+            StreamError::Silent(_) | StreamError::Slow(_) => Code::DeadlineExceeded,
+            StreamError::Retired => Code::Unavailable,
         }
     }
 
     fn ended(&self) -> Ended {
-        match self {
-            StreamError::Frame(MessageError::Gone) => Ended::Client,
-            StreamError::Retired => Ended::Retired,
+        match (self, self.code()) {
+            (StreamError::Message(MessageError::Gone), _) => Ended::Client,
+            (StreamError::Retired, _) => Ended::Retired,
+            (_, Code::ResourceExhausted | Code::DeadlineExceeded) => Ended::Limit,
             _ => Ended::Refused,
         }
     }
@@ -98,16 +127,22 @@ impl StreamError {
 pub(super) struct Stream<B> {
     requests: Requests<B>,
     method: Method,
-    rules: Arc<Rules>,
-    views: Arc<dyn Views>,
+    shared: Shared,
     /// Begins with the first request.
     exchange: Option<Exchange>,
+    /// Dropped behind what it accounts for, so that the sum is right.
+    allowance: Allowance,
+    /// When the first request must be there.
+    first_by: Instant,
     /// Looked at only when it was woken, unlike the others: it nearly never is.
     retire: FuturesUnordered<WaitForCancellationFutureOwned>,
     timer: Option<Pin<Box<Sleep>>>,
-    registration: Registration,
-    metrics: Metrics,
+    /// Work done in this turn.
+    turn: usize,
+    recorder: Recorder,
     ended: Option<Ended>,
+    /// Its place among the streams of the server and of its connection.
+    _place: (Slot, Open),
 }
 
 /// What the first request decides: how the client speaks, and what it sees.
@@ -117,32 +152,46 @@ struct Exchange {
     now: Arc<ViewGeneration>,
 }
 
+/// What all streams of a server share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) rules: Arc<Rules>,
+    pub(super) views: Arc<dyn Views>,
+    /// How long a request may take.
+    pub(super) request_time: Duration,
+    /// The place of the one large request that is read.
+    pub(super) large: Arc<Semaphore>,
+}
+
 /// What a stream is made of.
 pub(super) struct Parts {
     pub(super) method: Method,
-    pub(super) rules: Arc<Rules>,
-    pub(super) views: Arc<dyn Views>,
-    pub(super) registration: Registration,
-    pub(super) metrics: Metrics,
+    pub(super) shared: Shared,
+    pub(super) allowance: Allowance,
+    pub(super) recorder: Recorder,
     pub(super) retire: CancellationToken,
+    pub(super) slot: Slot,
+    pub(super) open: Open,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
     pub(super) fn new(requests: Requests<B>, parts: Parts) -> Self {
-        let Parts { method, rules, views, registration, metrics, retire } = parts;
-        metrics.streams.get_or_create(&method.variant.into()).inc();
-        debug!(stream = registration.id(), variant = method.variant.name(), "A stream opened.");
+        let Parts { method, shared, allowance, recorder, retire, slot, open } = parts;
+        recorder.metrics.streams.get_or_create(&method.variant.into()).inc();
+        debug!(stream = recorder.registration.id(), variant = method.variant.name(), "A stream opened.");
         Stream {
             requests,
+            allowance,
             method,
-            rules,
-            views,
+            first_by: Instant::now() + shared.request_time,
+            shared,
             exchange: None,
             retire: FuturesUnordered::from_iter([retire.cancelled_owned()]),
             timer: None,
-            registration,
-            metrics,
+            turn: 0,
+            recorder,
             ended: None,
+            _place: (slot, open),
         }
     }
 
@@ -153,10 +202,11 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
         }
         loop {
             if let Some(bytes) = self.exchange.as_mut().and_then(|exchange| exchange.protocol.next_frame()) {
-                self.registration.sending();
+                self.recorder.registration.sending();
+                self.requests.postpone();
                 return Some((Ok(Frame::data(bytes)), self));
             }
-            self.registration.idle();
+            self.recorder.registration.idle();
             let end = match self.step().await {
                 Ok(true) => continue,
                 Ok(false) => None,
@@ -169,34 +219,76 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
 
     /// Takes one event; `false` when the client has finished. Every branch may be cancelled: none holds anything.
     async fn step(&mut self) -> Result<bool, StreamError> {
-        let due = self.exchange.as_ref().and_then(|exchange| exchange.protocol.due());
+        let due = self.due();
         set_timer(&mut self.timer, due);
         tokio::select! {
             biased;
-            request = self.requests.next() => {
-                let Some(message) = request? else { return Ok(false) };
-                self.on_request(&message)?;
-            }
-            () = changed(&mut self.exchange) => self.on_generation(),
-            () = elapsed(&mut self.timer) => self.on_generation(),
-            // Last: a client that never lets it come up is cut after the grace.
             Some(()) = self.retire.next() => return Err(StreamError::Retired),
+            next = self.requests.next(&mut self.allowance) => match next? {
+                Next::Message(message) => self.on_message(message).await?,
+                Next::Begun => {}
+                Next::End => return Ok(false),
+            },
+            () = changed(&mut self.exchange) => self.on_generation(),
+            () = elapsed(&mut self.timer) => {
+                self.check_time(Instant::now())?;
+                self.on_generation();
+            }
         }
         self.note();
         Ok(true)
     }
 
-    fn on_request(&mut self, message: &Message) -> Result<(), StreamError> {
-        self.metrics.requests.get_or_create(&self.method.variant.into()).inc();
+    /// When something must happen though nothing comes.
+    fn due(&self) -> Option<Instant> {
+        let protocol = match &self.exchange {
+            Some(exchange) => exchange.protocol.due(),
+            None => Some(self.first_by),
+        };
+        protocol.into_iter().chain(self.requests.deadline()).min()
+    }
+
+    fn check_time(&self, now: Instant) -> Result<(), StreamError> {
+        let time = self.shared.request_time;
+        match self.requests.deadline() {
+            Some(deadline) if deadline <= now => Err(StreamError::Slow(time)),
+            _ if self.exchange.is_none() && self.first_by <= now => Err(StreamError::Silent(time)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads a request and takes it over, then lets others have their turn if this one was long enough.
+    async fn on_message(&mut self, message: Message) -> Result<(), StreamError> {
+        self.recorder.metrics.requests.get_or_create(&self.method.variant.into()).inc();
+        self.turn += 1 + message.size() / 1024;
+        let raw = match &self.exchange {
+            Some(exchange) => exchange.protocol.raw(&message),
+            None => Raw::of(self.method.variant, &message, [].iter()),
+        };
+        let large = raw.len() > LARGE;
+        let place = if large { self.shared.large.clone().acquire_owned().await.ok() } else { None };
+        self.on_request(&raw)?;
+        drop(place);
+        if large || self.turn >= TURN {
+            self.turn = 0;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    fn on_request(&mut self, raw: &Raw<'_>) -> Result<(), StreamError> {
+        let Shared { rules, views, .. } = &self.shared;
+        let request = Request::read(self.method.variant, raw, rules.names).map_err(SessionError::from)?;
         let exchange = match &mut self.exchange {
             Some(exchange) => exchange,
-            none => none.insert(begin(self.method, message, &self.rules, &*self.views, &self.registration)?),
+            none => none.insert(begin(self.method, &request, rules, &**views, &self.recorder)?),
         };
         // The newest state wins: no request is answered from a generation that another has followed.
         if exchange.generations.has_changed().unwrap_or(false) {
             exchange.now = exchange.generations.borrow_and_update().clone();
         }
-        Ok(exchange.protocol.on_request(message, &exchange.now, Instant::now())?)
+        exchange.protocol.on_request(&request, &exchange.now, Instant::now())?;
+        Ok(self.allowance.set_state(exchange.protocol.held())?)
     }
 
     fn on_generation(&mut self) {
@@ -205,50 +297,26 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
         }
     }
 
-    /// Counts, logs and records what happened.
     fn note(&mut self) {
-        let Some(exchange) = &mut self.exchange else { return };
-        let events: Vec<Event> = exchange.protocol.take_events().collect();
-        self.registration.note(&events);
-        for event in &events {
-            self.metrics.count(event);
-            let stream = self.registration.id();
-            match event {
-                Event::Refused { kind, version, message } => warn!(
-                    stream,
-                    kind = kind.name(),
-                    version = version.map(version_text),
-                    message,
-                    "A client refuses what it was sent."
-                ),
-                Event::UnknownType { type_url } => debug!(stream, type_url, "A type that is not served was asked for."),
-                Event::Empty { type_url } => debug!(stream, %type_url, "Nothing feeds the type; answered so."),
-                Event::Waits { kind } => info!(
-                    stream,
-                    kind = kind.name(),
-                    "An Istiod waits: it would delete what a list lacks, and not all registries were read yet."
-                ),
-                Event::Sent { kind, version, nonce, items, bytes } => {
-                    debug!(stream, kind = kind.name(), version = version_text(*version), nonce, items, bytes, "Sent.");
-                }
-                Event::Subscribed { .. } | Event::Acknowledged { .. } => {}
-            }
+        if let Some(exchange) = &mut self.exchange {
+            exchange.protocol.take_events().for_each(|event| self.recorder.record(event));
         }
     }
 
     fn end(&mut self, error: Option<StreamError>) -> HeaderMap {
         self.note();
-        let stream = self.registration.id();
+        let stream = self.recorder.registration.id();
         let ended = error.as_ref().map_or(Ended::Client, StreamError::ended);
         match &error {
-            Some(error) if ended == Ended::Refused => {
+            Some(error) if matches!(ended, Ended::Refused | Ended::Limit) => {
+                let peer = self.recorder.registration.peer();
                 let cause = std::error::Error::source(error).map(ToString::to_string);
-                warn!(stream, %error, cause, "A client's stream is ended.");
+                warn!(stream, %peer, %error, cause, "A client's stream is ended.");
             }
             _ => debug!(stream, reason = ended.name(), "A stream ended."),
         }
         self.ended = Some(ended);
-        let status = error.map_or_else(|| Status::ok(""), |error| error.status());
+        let status = error.map_or_else(|| Status::ok(""), |error| Status::new(error.code(), error.text()));
         let mut trailers = HeaderMap::new();
         if status.add_header(&mut trailers).is_err() {
             trailers.insert("grpc-status", http::HeaderValue::from_static("13"));
@@ -259,30 +327,35 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
 
 impl<B> Drop for Stream<B> {
     fn drop(&mut self) {
-        let ended = self.ended.unwrap_or(Ended::Cut);
-        self.metrics.streams.get_or_create(&self.method.variant.into()).dec();
-        self.metrics.streams_ended.get_or_create(&ended.into()).inc();
+        let (ended, metrics) = (self.ended.unwrap_or(Ended::Cut), &self.recorder.metrics);
+        metrics.streams.get_or_create(&self.method.variant.into()).dec();
+        metrics.streams_ended.get_or_create(&ended.into()).inc();
     }
 }
 
 /// Takes note of who begins, and finds what it sees.
 fn begin(
     method: Method,
-    message: &Message,
+    first: &Request<'_>,
     rules: &Arc<Rules>,
     views: &dyn Views,
-    registration: &Registration,
+    recorder: &Recorder,
 ) -> Result<Exchange, StreamError> {
-    let node = Node::of_request(method.variant, &message.whole())?;
-    let protocol = Protocol::new(method, &node, message, rules.clone())?;
+    let node = first.node.map(Node::read).transpose().map_err(StreamError::Node)?.unwrap_or_default();
+    let protocol = Protocol::new(method, &node, first.type_url, rules.clone())?;
     debug!(
-        stream = registration.id(), node = %node.id, cluster = %node.cluster, dialect = protocol.dialect().name(),
-        agent = %node.user_agent, version = %node.user_agent_version, variant = method.variant.name(),
+        stream = recorder.registration.id(),
+        node = &*node.id,
+        cluster = &*node.cluster,
+        dialect = protocol.dialect().name(),
+        agent = &*node.user_agent,
+        version = &*node.user_agent_version,
+        variant = method.variant.name(),
         "A client subscribed."
     );
-    let client = Subscriber { node: &node, identity: None, peer: registration.peer(), dialect: protocol.dialect() };
-    let subscribed = views.subscribe(&client);
-    registration.set_client(node, subscribed.as_ref().ok().map(|subscription| subscription.view.clone()));
+    let peer = recorder.registration.peer();
+    let subscribed = views.subscribe(&Subscriber { node: &node, identity: None, peer, dialect: protocol.dialect() });
+    recorder.registration.set_client(node, subscribed.as_ref().ok().map(|subscription| subscription.view.clone()));
     let Subscription { mut generations, .. } = subscribed?;
     let now = generations.borrow_and_update().clone();
     Ok(Exchange { protocol, generations, now })

@@ -212,3 +212,152 @@ async fn readers_that_take_nothing_are_ended_and_others_are_not() {
     world.eventually(|list| list.len() == 1).await;
     reader.nothing_more().await;
 }
+
+#[tokio::test]
+async fn a_stream_that_asks_nothing_ends_and_so_does_a_request_without_an_end() {
+    let set = |o: &mut portolan::xds::Options| o.request_time = Duration::from_millis(300);
+    let world = World::with(set, Readiness::Complete, vec![cluster("a", "1")]).await;
+    let witness = Witness::of(&world).await;
+    let mut silent = world.sotw().await;
+    assert_eq!(silent.end().await.code(), Code::DeadlineExceeded);
+
+    let mut unfinished = Plain::open(world.address).await;
+    unfinished.send(b"\0\0\0\x03\xe8only a part").await;
+    assert_eq!(unfinished.status().await, "4", "DEADLINE_EXCEEDED");
+    witness.stays_unaffected(&world).await;
+}
+
+#[tokio::test]
+async fn an_address_has_its_share_of_streams_and_connections() {
+    let set = |o: &mut portolan::xds::Options| o.max_streams_per_peer = 2;
+    let world = World::with(set, Readiness::Complete, vec![cluster("a", "1")]).await;
+    let witness = Witness::of(&world).await;
+    let _second = world.sotw().await;
+    let refused = Sotw::try_open(world.channel().await, ADS_SOTW, None).await.err().unwrap();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(refused.message().contains("xds.limits.streams_per_peer"), "{refused:?}");
+    assert_eq!(health(&world).await, SERVING, "probes have places of their own");
+    witness.stays_unaffected(&world).await;
+
+    let world = World::with(|o| o.max_connections_per_peer = 1, Readiness::Complete, vec![cluster("a", "1")]).await;
+    let witness = Witness::of(&world).await;
+    assert_closed(&mut TcpStream::connect(world.address).await.unwrap()).await;
+    witness.stays_unaffected(&world).await;
+}
+
+#[tokio::test]
+async fn a_connection_whose_last_stream_has_ended_is_closed() {
+    let set = |o: &mut portolan::xds::Options| o.idle_timeout = Duration::from_millis(200);
+    let world = World::with(set, Readiness::Complete, vec![cluster("a", "1")]).await;
+    let witness = Witness::of(&world).await;
+    let channel = world.channel().await;
+    Sotw::open(channel.clone(), ADS_SOTW).await.finish().await;
+    let connections = || world.counted().get("xds_connections").copied();
+    let closed = async {
+        while connections() != Some(1) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(DEADLINE, closed).await.expect("the connection is still open");
+    witness.stays_unaffected(&world).await;
+}
+
+#[tokio::test]
+async fn what_a_stream_holds_is_bounded_counted_and_given_back() {
+    let set = |o: &mut portolan::xds::Options| o.memory.stream = 200_000;
+    let world = World::with(set, Readiness::Complete, vec![cluster("a", "1"), assignment("a", 1)]).await;
+    let witness = Witness::of(&world).await;
+    let names: Vec<String> = (0..500).map(|i| format!("{i:0100}")).collect();
+    let names: Vec<&str> = names.iter().map(|n| &**n).collect();
+    let mut stream = world.sotw().await;
+    stream.ask(Endpoint, &names).await;
+    stream.next().await;
+    let held = || world.counted().get("xds_memory_bytes").copied().unwrap_or(0);
+    assert!((100_000..200_000).contains(&held()), "{}", held());
+
+    let mut greedy = world.delta().await;
+    for part in 0..10 {
+        let names: Vec<String> = (0..500).map(|i| format!("{part}-{i:0100}")).collect();
+        greedy.ask(Endpoint, &names.iter().map(|n| &**n).collect::<Vec<_>>(), &[]).await;
+    }
+    let status = greedy.end().await;
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert!(status.message().contains("xds.limits.memory_per_stream"), "{status:?}");
+    drop(stream);
+    world.eventually(|list| list.len() == 1).await;
+    assert!(held() < 1_000, "{}", held());
+    witness.stays_unaffected(&world).await;
+}
+
+#[tokio::test]
+async fn names_and_type_urls_have_a_length() {
+    let world = one().await;
+    let witness = Witness::of(&world).await;
+    let mut long = world.sotw().await;
+    long.ask(Endpoint, &[&"x".repeat(1_025)]).await;
+    assert_eq!(long.end().await.code(), Code::InvalidArgument);
+    let mut stream = world.sotw().await;
+    let mut request = sotw_request(Cluster, &[], "", "");
+    request.type_url = "x".repeat(257);
+    stream.request(request).await;
+    assert_eq!(stream.end().await.code(), Code::InvalidArgument);
+    witness.stays_unaffected(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn floods_delay_nobody_and_not_the_end() {
+    let world = one().await;
+    let witness = Witness::of(&world).await;
+    let mut floods = Vec::new();
+    for _ in 0..20 {
+        let stream = world.sotw().await;
+        stream.ask(Cluster, &[]).await;
+        floods.push(tokio::spawn(async move {
+            let stream = stream;
+            loop {
+                stream.ask_as(Cluster, &[], "", "1").await;
+            }
+        }));
+    }
+    witness.stays_unaffected(&world).await;
+    world.shutdown.cancel();
+    timeout(DEADLINE, world.running).await.expect("the server goes on").unwrap();
+    floods.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// A stream whose bytes the test makes.
+struct Plain {
+    requests: h2::SendStream<bytes::Bytes>,
+    answers: Option<h2::client::ResponseFuture>,
+    _connection: h2::client::SendRequest<bytes::Bytes>,
+}
+
+impl Plain {
+    async fn open(address: std::net::SocketAddr) -> Plain {
+        let socket = TcpStream::connect(address).await.unwrap();
+        let (client, connection) = h2::client::handshake(socket).await.unwrap();
+        tokio::spawn(connection);
+        let mut client = client.ready().await.unwrap();
+        let request = http::Request::post(format!("http://{address}{ADS_SOTW}"));
+        let request = request.header("content-type", "application/grpc").header("te", "trailers").body(()).unwrap();
+        let (answers, requests) = client.send_request(request, false).unwrap();
+        Plain { requests, answers: Some(answers), _connection: client }
+    }
+
+    async fn send(&mut self, bytes: &'static [u8]) {
+        self.requests.send_data(bytes::Bytes::from_static(bytes), false).unwrap();
+    }
+
+    /// The status that the stream ends with.
+    async fn status(&mut self) -> String {
+        let end = async {
+            let mut body = self.answers.take().unwrap().await.unwrap().into_body();
+            while let Some(data) = body.data().await {
+                data.unwrap();
+            }
+            let trailers = body.trailers().await.unwrap().unwrap();
+            trailers["grpc-status"].to_str().unwrap().to_owned()
+        };
+        timeout(DEADLINE, end).await.expect("the stream goes on")
+    }
+}

@@ -21,9 +21,8 @@ mod tests;
 
 use super::{
     event::Event,
-    grpc_messages::Message,
     node::Node,
-    request::{Raw, Request, error_message},
+    request::{LONGEST_TYPE, Request, error_message},
     response::{Contents, Outgoing, head, messages},
     session::{Rules, SessionError},
 };
@@ -35,8 +34,6 @@ use tokio::time::Instant;
 
 /// Istiod asks for 16 types. Each costs us a little, and the client chooses them.
 const MOST_TYPES: usize = 64;
-/// Istiod's longest has 45.
-const LONGEST_TYPE: usize = 256;
 
 /// Whether a stream is an Istiod's, by its first request: its node has `GENERATOR: api`, or it asks for a type in Istio's way, which is
 /// `group/version/Kind`; all others' types have one slash.
@@ -84,16 +81,16 @@ impl Session {
         Session { rules, revision, types: BTreeMap::new(), last_nonce: 0, out: Outgoing::default(), events: Vec::new() }
     }
 
-    /// Takes a request. An error ends the stream.
-    ///
-    /// # Errors
-    /// If the request is none, or breaks a limit; the stream ends with it.
-    pub fn on_request(&mut self, message: &Message, view: &ViewGeneration, now: Instant) -> Result<(), SessionError> {
-        let raw = Raw::of(Variant::Sotw, message, [].iter());
-        let request = Request::read(Variant::Sotw, &raw)?;
+    /// Takes over a request that was read. An error ends the stream.
+    pub(super) fn on_read(
+        &mut self,
+        request: &Request<'_>,
+        view: &ViewGeneration,
+        now: Instant,
+    ) -> Result<(), SessionError> {
         match self.types.get_mut(request.type_url) {
             Some(Subscription::List(list)) => {
-                if let Some(event) = list.on_answered(&request, now) {
+                if let Some(event) = list.on_answered(request, now) {
                     self.events.push(event);
                 }
             }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     resource::{KindReadiness, Name, put_field},
-    xds::response::messages_of,
+    xds::{request::Raw, response::messages_of},
 };
 use proptest::{collection::vec, prelude::*, test_runner::TestCaseError};
 use std::time::Duration;
@@ -26,9 +26,11 @@ fn node(metadata: &[(&str, &str)]) -> Node {
     Node { metadata, ..Node::default() }
 }
 
-fn request(type_url: &str, nonce: &str) -> Message {
+fn ask(session: &mut Session, type_url: &str, nonce: &str, view: &ViewGeneration, now: Instant) {
     let request = DiscoveryRequest { type_url: type_url.into(), response_nonce: nonce.into(), ..Default::default() };
-    prost_of_xds_api::Message::encode_to_vec(&request).into()
+    let message = prost_of_xds_api::Message::encode_to_vec(&request).into();
+    let raw = Raw::of(Variant::Sotw, &message, [].iter());
+    session.on_read(&Request::read(Variant::Sotw, &raw, 0).unwrap(), view, now).unwrap();
 }
 
 /// The messages that wait to be read.
@@ -75,8 +77,8 @@ fn what_happens_is_told() {
     let now = Instant::now();
     let mut session = Session::new(&node(&[]), rules());
     let waiting = ViewGeneration::unbuilt(ready(Readiness::Waiting));
-    session.on_request(&request(V1, "a time"), &waiting, now).unwrap();
-    session.on_request(&request("core/v1alpha1/MeshConfig", "a time"), &waiting, now).unwrap();
+    ask(&mut session, V1, "a time", &waiting, now);
+    ask(&mut session, "core/v1alpha1/MeshConfig", "a time", &waiting, now);
     let kind = Kind::ServiceEntry;
     let received: Vec<Event> = session.take_events().collect();
     let subscribed = Event::Subscribed { kind, type_url: V1.into(), wildcard: true, names: 0 };
@@ -85,7 +87,7 @@ fn what_happens_is_told() {
 
     let view = waiting.next(ready(Readiness::Complete), [change("ns/a", Some(1), None)]).unwrap();
     session.on_generation(&view, now);
-    session.on_request(&request(V1, "2"), &view, now).unwrap();
+    ask(&mut session, V1, "2", &view, now);
     let received: Vec<Event> = session.take_events().collect();
     let version = view.get(kind).digest();
     let [Event::Sent { items: 1, nonce: 2, bytes, .. }, Event::Acknowledged { version: acknowledged, .. }] =
@@ -102,7 +104,7 @@ fn a_type_that_nothing_makes_is_sent_when_something_does() {
     let mut session = Session::new(&node(&[]), rules());
     let gateways = "networking.istio.io/v1/Gateway";
     let view = ViewGeneration::unbuilt(ready(Readiness::Complete));
-    session.on_request(&request(gateways, "a time"), &view, now).unwrap();
+    ask(&mut session, gateways, "a time", &view, now);
     assert_eq!(read(&mut session).len(), 1, "answered with nothing");
     let made = |readiness| ready(Readiness::Complete).and(Kind::Gateway, readiness);
     let gateway = (Kind::Gateway, Name::from("ns/g"), Some(Resource::new(Kind::Gateway, "ns/g".into(), b"", None)));
@@ -163,7 +165,7 @@ impl Play {
         };
         let mut session = Session::new(&node, rules());
         let (view, now) = (ViewGeneration::unbuilt(ready(Readiness::Waiting)), Instant::now());
-        session.on_request(&request(V1, "a time"), &view, now).unwrap();
+        ask(&mut session, V1, "a time", &view, now);
         Play { session, view, now, revision, held: None, in_flight: None, last_sent: None, differs_since: None }
     }
 
@@ -199,11 +201,10 @@ impl Play {
             }
             Happening::Acknowledges => {
                 let Some((_, nonce)) = &self.held else { return Ok(()) };
-                let raw = request(V1, nonce);
                 self.in_flight = None;
-                self.session.on_request(&raw, &self.view, self.now).unwrap();
+                ask(&mut self.session, V1, nonce, &self.view, self.now);
             }
-            Happening::Babbles => self.session.on_request(&request(V1, "999"), &self.view, self.now).unwrap(),
+            Happening::Babbles => ask(&mut self.session, V1, "999", &self.view, self.now),
         }
         self.reads()
     }

@@ -4,7 +4,7 @@ use super::{Session, SessionError, State, subscription::Resumed};
 use crate::{
     resource::{Kind, Name, ViewGeneration, parse_version, version_hash},
     xds::{
-        names::{Names, NamesError},
+        names::{Names, NamesError, Versions},
         request::Request,
     },
 };
@@ -26,7 +26,9 @@ impl Session {
         let subscription = &mut self.subscriptions[kind as usize];
         let open = subscription.state == State::Open;
         for name in &request.unsubscribe {
-            if *name == "*" {
+            if name.is_empty() {
+                continue; // it names nothing
+            } else if *name == "*" {
                 if std::mem::take(&mut subscription.everything) {
                     subscription.leave_all();
                 }
@@ -66,7 +68,7 @@ impl Session {
         let subscription = &mut self.subscriptions[kind as usize];
         let known = |name: &str| generation.name(name).cloned();
         let has = match digest == Some(generation.digest()) {
-            true => Arc::new(generation.versions().clone()),
+            true => Arc::new(Versions::held(generation.versions().clone())),
             false => self.rules.interner.versions(has, known),
         };
         subscription.resumed = Some(Resumed { digest, has: Some(has) });

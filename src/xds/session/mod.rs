@@ -8,7 +8,8 @@
 //! - a type is first answered when the view's readiness allows it; until then its requests are remembered;
 //! - what is wanted and differs goes out, unless an answer of the type is in flight: then it waits for the acknowledgement,
 //!   at most for the patience. What is asked for goes out at once;
-//! - a cluster that was sent makes its assignment, where subscribed to, go out behind it (Envoy warms until it comes);
+//! - a cluster that was sent makes its assignment, where subscribed to, go out behind it (Envoy warms until it comes); so
+//!   does one that changes and that another stream follows ([`warming`]);
 //! - what must be sent goes in the order clusters, endpoints, listeners, routes, and removals last, in the order
 //!   listeners, routes, clusters, endpoints.
 //!
@@ -18,23 +19,26 @@ mod delta;
 mod sotw;
 mod step;
 mod subscription;
+mod warming;
 
 #[cfg(test)]
 mod tests;
 
 use super::{
+    budget::Held,
     event::Event,
     grpc_messages::Message,
     names::{Interner, Names, NamesError},
     request::{Listed, Raw, Request, RequestError, error_message},
     response::{Outgoing, head, messages, removals},
 };
-use crate::resource::{ENVOY_KINDS, Kind, Name, Resource, Variant, ViewGeneration, version_text};
+use crate::resource::{ENVOY_KINDS, Kind, Name, Variant, ViewGeneration, version_text};
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
 use step::Step;
 use subscription::{State, Subscription};
 use tokio::time::Instant;
+use warming::Warming;
 
 /// What all sessions of a server have in common.
 #[derive(Debug)]
@@ -94,6 +98,7 @@ pub struct Session {
     last_nonce: u64,
     out: Outgoing,
     events: Vec<Event>,
+    warming: Warming,
 }
 
 /// What stops referring comes before what is referred to.
@@ -110,27 +115,46 @@ impl Session {
             last_nonce: 0,
             out: Outgoing::default(),
             events: Vec::new(),
+            warming: Warming::default(),
         }
     }
 
-    /// Takes a request. An error ends the stream.
+    /// Reads a request and takes it over.
     ///
     /// # Errors
-    /// If the request is none, or breaks a limit; the stream ends with it.
+    /// Where the client breaks the protocol or a limit: then the stream must end.
     pub fn on_request(&mut self, message: &Message, view: &ViewGeneration, now: Instant) -> Result<(), SessionError> {
-        let last = self.subscriptions.iter().filter_map(Subscription::list);
-        let raw = Raw::of(self.variant, message, last);
-        let request = Request::read(self.variant, &raw)?;
+        let raw = self.raw(message);
+        let request = Request::read(self.variant, &raw, self.rules.names)?;
+        self.on_read(&request, view, now)
+    }
+
+    /// The bytes of a message, without a list of names that was there before.
+    pub(super) fn raw<'m>(&self, message: &'m Message) -> Raw<'m> {
+        Raw::of(self.variant, message, self.subscriptions.iter().filter_map(Subscription::list))
+    }
+
+    /// What it holds, about.
+    pub(super) fn held(&self) -> Held {
+        self.subscriptions.iter().map(Subscription::held).fold(Held::default(), |sum, held| sum + held)
+    }
+
+    /// Takes over a request that was read.
+    pub(super) fn on_read(
+        &mut self,
+        request: &Request<'_>,
+        view: &ViewGeneration,
+        now: Instant,
+    ) -> Result<(), SessionError> {
         let Some(kind) = self.kind(request.type_url)? else {
-            let type_url = request.type_url.chars().take(256).collect();
-            self.events.push(Event::UnknownType { type_url });
+            self.events.push(Event::UnknownType { type_url: request.type_url.into() });
             return Ok(());
         };
-        self.acknowledge(kind, &request);
+        self.acknowledge(kind, request);
         let names = self.names(kind, &request.names, view)?;
         let changed = match self.variant {
-            Variant::Sotw => self.subscribe_sotw(kind, &request, names),
-            Variant::Delta => self.subscribe_delta(kind, &request, names, view)?,
+            Variant::Sotw => self.subscribe_sotw(kind, request, names),
+            Variant::Delta => self.subscribe_delta(kind, request, names, view)?,
         };
         if changed {
             self.check_limit()?;
@@ -147,8 +171,8 @@ impl Session {
 
     /// When what is held back goes out, though the client sends nothing.
     pub fn due(&self) -> Option<Instant> {
-        let held = self.subscriptions.iter().filter(|s| s.held_back);
-        held.filter_map(|s| s.in_flight).min().map(|since| since + self.rules.ack_patience)
+        let held = self.subscriptions.iter().filter(|s| s.held_back).filter_map(|s| s.in_flight);
+        held.map(|since| since + self.rules.ack_patience).chain(self.warming.next()).min()
     }
 
     /// The next frame for the transport.
@@ -178,6 +202,7 @@ impl Session {
         let nonce = request.nonce.parse().unwrap_or(0);
         let version = subscription.version_of(nonce);
         let last = nonce != 0 && nonce == subscription.last_nonce();
+        let repeated = last && subscription.acknowledged && request.error.is_none();
         if last {
             subscription.read();
         }
@@ -186,6 +211,10 @@ impl Session {
         } else if let (true, Some(version)) = (last && !subscription.acknowledged, version) {
             subscription.acknowledged = true;
             self.events.push(Event::Acknowledged { kind, version });
+        }
+        if repeated && kind == Kind::Endpoint {
+            let warming: Vec<Name> = self.warming.take_all().collect();
+            self.resend_assignments(warming);
         }
     }
 
@@ -215,6 +244,7 @@ impl Session {
 
     /// Sends what the client should have and has not.
     fn catch_up(&mut self, view: &ViewGeneration, now: Instant) {
+        self.warm_others(view, now);
         // Clusters first: they decide which assignments go out again.
         let mut steps = Kind::ENVOY.map(|kind| self.step(kind, view, now));
         for (kind, step) in Kind::ENVOY.into_iter().zip(&mut steps) {
@@ -248,8 +278,8 @@ impl Session {
         match self.variant {
             Variant::Delta => removals(removed, limit),
             Variant::Sotw => {
-                let absent = removed.map(|name| Arc::new(Resource::absent_assignment(name))).collect();
-                messages(super::response::Contents::Some(absent), view.get(kind), self.variant, limit)
+                let absent = super::response::Contents::Absent(removed.cloned().collect());
+                messages(absent, view.get(kind), self.variant, limit)
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::{
     resource::{Generation, Kind, Name, Readiness, Resource, Variant, ViewGeneration},
     xds::response::Contents,
 };
-use imbl::ordmap::DiffItem;
+use imbl::{OrdMap, ordmap::DiffItem};
 use std::{collections::BTreeSet, sync::Arc};
 use tokio::time::Instant;
 
@@ -64,7 +64,16 @@ impl Session {
             true => subscription.first_difference(kind, self.variant, generation, complete)?,
             false => subscription.difference(generation),
         };
-        subscription.add_asked(&mut difference, generation, report);
+        // A route that a client waits for is never reported as removed (Envoy 1.36, 1.40): the removal is ignored, and stops
+        // the timeout of its first fetch as well, so that the listener never opens. It is sent when it appears. One that
+        // the client has is reported.
+        let waited_for = self.variant == Variant::Delta && kind == Kind::Route;
+        let has = if waited_for && first { subscription.sent.clone() } else { OrdMap::new() };
+        difference.missing.retain(|name| !waited_for || has.contains_key(name));
+        subscription.add_asked(&mut difference, generation, waited_for);
+        if report {
+            subscription.add_unreported(&mut difference, generation);
+        }
         subscription.sent = generation.versions().clone();
         if reports_missing(self.variant, kind) {
             match complete {
@@ -98,6 +107,28 @@ impl Session {
                 Some(true)
             }
             _ => None,
+        }
+    }
+
+    /// What [`Warming`](super::warming::Warming) says goes out again, on a stream that follows assignments and no clusters.
+    pub(super) fn warm_others(&mut self, view: &ViewGeneration, now: Instant) {
+        let clusters = &self.subscriptions[Kind::Cluster as usize];
+        let endpoints = &self.subscriptions[Kind::Endpoint as usize];
+        if clusters.state != State::Unasked || endpoints.state != State::Open {
+            return self.warming.forget();
+        }
+        self.warming.look(view.get(Kind::Cluster), |name| endpoints.wants(name), now);
+        let due = self.warming.take_due(now);
+        self.resend_assignments(due);
+    }
+
+    /// These go out again, where they are wanted.
+    pub(super) fn resend_assignments(&mut self, names: impl IntoIterator<Item = Name>) {
+        let endpoints = &mut self.subscriptions[Kind::Endpoint as usize];
+        for name in names {
+            if endpoints.wants(&name) {
+                endpoints.resend.insert(name);
+            }
         }
     }
 
@@ -145,7 +176,7 @@ impl Subscription {
             let missing = self.missing(generation);
             return Some(Difference { expected, missing, ..Difference::default() });
         }
-        self.sent = self.resumed.as_mut().and_then(|r| r.has.take()).map(|has| (*has).clone()).unwrap_or_default();
+        self.sent = self.resumed.as_mut().and_then(|r| r.has.take()).map(|has| has.map.clone()).unwrap_or_default();
         let mut difference = Difference { expected, ..self.difference(generation) };
         difference.missing = self.missing(generation);
         if !complete {
@@ -172,13 +203,15 @@ impl Subscription {
         difference
     }
 
-    /// Adds what must be sent whatever the client has.
-    fn add_asked(&mut self, difference: &mut Difference, generation: &Generation, report: bool) {
+    /// Adds what must be sent whatever the client has; of names that are missing only if they are not just `waited_for`.
+    fn add_asked(&mut self, difference: &mut Difference, generation: &Generation, waited_for: bool) {
         let mut resend = std::mem::take(&mut self.resend);
         if std::mem::take(&mut self.whole) {
             difference.whole = true;
             difference.changed.clear();
-            difference.missing.extend(self.missing(generation));
+            if !waited_for {
+                difference.missing.extend(self.missing(generation));
+            }
             difference.removed.extend(self.left_and_gone(generation));
         } else {
             for resource in &difference.changed {
@@ -187,15 +220,18 @@ impl Subscription {
             for name in resend.into_iter().filter(|name| self.wants(name)) {
                 match generation.get(&name) {
                     Some(resource) => difference.changed.push(resource.clone()),
+                    None if waited_for => {}
                     None => difference.missing.push(name),
                 }
             }
         }
-        if report {
-            let unreported = std::mem::take(&mut self.unreported);
-            let gone = unreported.into_iter().filter(|name| self.wants(name) && generation.get(name).is_none());
-            difference.missing.extend(gone);
-        }
+    }
+
+    /// Adds what was missing before absence was certain, and still is.
+    fn add_unreported(&mut self, difference: &mut Difference, generation: &Generation) {
+        let unreported = std::mem::take(&mut self.unreported);
+        let gone = unreported.into_iter().filter(|name| self.wants(name) && generation.get(name).is_none());
+        difference.missing.extend(gone);
     }
 
     /// All that is wanted: shared blocks where that is all there is.

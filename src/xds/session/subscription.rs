@@ -2,12 +2,20 @@
 
 use crate::resource::{Generation, Kind, Name, Resource, Variant, name_hash, version_hash};
 use crate::xds::{
+    budget::Held,
     event::Event,
     names::{Names, Versions},
 };
 use imbl::{OrdMap, OrdSet};
 use std::{collections::BTreeSet, sync::Arc};
 use tokio::time::Instant;
+
+/// What a name costs beside its bytes in a set that no other stream has, about.
+const OWN_NAME: usize = 64;
+/// A set of so many names is not looked through.
+const FEW: usize = 64;
+/// What a name costs in a further set, about.
+const ENTRY: usize = 32;
 
 /// How far a type has come on a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,6 +50,8 @@ pub(super) struct Subscription {
     pub(super) named: bool,
     names: OrdSet<Name>,
     names_digest: u64,
+    /// Bytes of the names that are in no list.
+    own_bytes: usize,
     /// The list as it came last. It also keeps the shared set alive for the next client.
     list: Option<Arc<Names>>,
     pub(super) resumed: Option<Resumed>,
@@ -55,6 +65,8 @@ pub(super) struct Subscription {
     pub(super) resend: BTreeSet<Name>,
     /// Asked for and missing, but absence proves nothing yet.
     pub(super) unreported: BTreeSet<Name>,
+    /// How many of these there are when those no longer wanted are dropped.
+    prune_at: usize,
     /// An answer was sent at that time and is not acknowledged.
     pub(super) in_flight: Option<Instant>,
     /// Something may have changed that waits for the answer in flight.
@@ -102,6 +114,7 @@ impl Subscription {
     pub(super) fn replace_names(&mut self, list: Option<Arc<Names>>) -> OrdSet<Name> {
         let (set, digest) = list.as_ref().map(|l| (l.set.clone(), l.digest)).unwrap_or_default();
         self.names_digest = digest;
+        self.own_bytes = 0;
         self.list = list;
         std::mem::replace(&mut self.names, set)
     }
@@ -115,6 +128,7 @@ impl Subscription {
         for name in &list.set {
             if self.names.insert(name.clone()).is_none() {
                 self.names_digest = self.names_digest.wrapping_add(name_hash(name.as_bytes()));
+                self.own_bytes += OWN_NAME + name.len();
             }
         }
     }
@@ -125,6 +139,9 @@ impl Subscription {
         let found = self.names.contains(name) && self.names.remove(name).is_some();
         if found {
             self.names_digest = self.names_digest.wrapping_sub(name_hash(name.as_bytes()));
+            self.own_bytes = self.own_bytes.saturating_sub(OWN_NAME + name.len());
+            self.unreported.remove(name);
+            self.resend.remove(name);
         }
         found
     }
@@ -157,13 +174,25 @@ impl Subscription {
         self.left = OrdMap::new();
     }
 
-    /// Keeps names that are missing until absence is certain; only those that are still wanted, so that a client that goes
-    /// from name to name does not fill the memory.
-    pub(super) fn report_later(&mut self, missing: impl ExactSizeIterator<Item = Name>) {
-        if missing.len() > 0 {
+    /// Keeps names that are missing until absence is certain. Names that are no longer wanted are dropped each time
+    /// that the set has doubled, so that a client that goes from name to name neither fills the memory nor pays
+    /// for all names with each.
+    pub(super) fn report_later(&mut self, missing: impl Iterator<Item = Name>) {
+        self.unreported.extend(missing);
+        if self.unreported.len() > self.prune_at.max(FEW) {
             let known = std::mem::take(&mut self.unreported);
-            self.unreported = known.into_iter().chain(missing).filter(|name| self.wants(name)).collect();
+            self.unreported = known.into_iter().filter(|name| self.wants(name)).collect();
+            self.prune_at = 2 * self.unreported.len();
         }
+    }
+
+    /// What it holds, about.
+    pub(super) fn held(&self) -> Held {
+        let list = self.list.as_ref().map_or(Held::default(), |list| Held::shared(list, list.cost()));
+        let has = self.resumed.as_ref().and_then(|resumed| resumed.has.as_ref());
+        let has = has.map_or(Held::default(), |has| Held::shared(has, has.cost()));
+        let entries = self.unreported.len() + self.resend.len() + self.left.len();
+        list + has + Held { own: self.own_bytes + ENTRY * entries, shared: 0 }
     }
 
     /// Starts it, at its first request. Returns false for all others.

@@ -1,0 +1,81 @@
+//! What happens on a stream, in the log, the metrics and the table of clients: one function writes all three, so that they
+//! agree.
+//!
+//! A refusal that repeats is one line until the client accepts something. (How many lines of one sort are logged at all is
+//! the log's own limit.) No text of a client is the field `message`, which is the line's own.
+
+use super::{clients::Registration, event::Event, metrics::Metrics};
+use crate::resource::{ENVOY_KINDS, Kind, version_text};
+use tracing::{debug, info, warn};
+
+/// Writes down what happens on one stream.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    pub(super) registration: Registration,
+    pub(super) metrics: Metrics,
+    /// The error of each kind that was logged last, until the client accepts something.
+    logged: [Option<Box<str>>; ENVOY_KINDS],
+}
+
+impl Recorder {
+    pub(super) fn new(registration: Registration, metrics: Metrics) -> Self {
+        Recorder { registration, metrics, logged: Default::default() }
+    }
+
+    pub(super) fn record(&mut self, event: Event) {
+        let stream = self.registration.id();
+        match event {
+            Event::Subscribed { kind, type_url, wildcard, names } => {
+                self.registration.subscribed(kind, type_url, wildcard, names);
+            }
+            Event::Sent { kind, version, nonce, items, bytes } => {
+                self.metrics.sent(kind, bytes);
+                self.registration.sent(kind, version, nonce, items, bytes);
+                debug!(stream, kind = kind.name(), version = version_text(version), nonce, items, bytes, "Sent.");
+            }
+            Event::Acknowledged { kind, version } => {
+                self.metrics.acknowledged(kind);
+                self.registration.acknowledged(kind, version);
+                if let Some(logged) = self.logged.get_mut(kind as usize) {
+                    *logged = None;
+                }
+            }
+            Event::Refused { kind, version, message } => self.refused(kind, version, message),
+            Event::UnknownType { type_url } => {
+                self.metrics.unknown_type();
+                debug!(stream, type_url, "A type that is not served was asked for.");
+            }
+            Event::Empty { type_url } => {
+                self.metrics.empty_answer();
+                debug!(stream, type_url = &*type_url, "Nothing feeds the type; answered so.");
+            }
+            Event::Waits { kind } => {
+                self.metrics.wait();
+                info!(
+                    stream,
+                    kind = kind.name(),
+                    "An Istiod waits: it would delete what a list lacks, and not all registries were read yet."
+                );
+            }
+        }
+    }
+
+    fn refused(&mut self, kind: Kind, version: Option<u64>, error: String) {
+        self.metrics.refused(kind);
+        // Istio's kinds are never refused by their clients, so there is no place for them.
+        let known = match self.logged.get_mut(kind as usize) {
+            Some(logged) => logged.replace(error.as_str().into()).is_some_and(|logged| *logged == *error),
+            None => false,
+        };
+        if !known {
+            warn!(
+                stream = self.registration.id(),
+                kind = kind.name(),
+                version = version.map(version_text),
+                error,
+                "A client refuses what it was sent."
+            );
+        }
+        self.registration.refused(kind, version, error);
+    }
+}

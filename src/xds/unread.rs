@@ -1,0 +1,228 @@
+//! What a client sent that waits in the HTTP/2 library, because nobody reads the stream that it is for.
+//!
+//! Flow control bounds it by 2 MiB for each connection, which is nothing for one and too much for thousands; and a frame
+//! costs memory, however short it is. So frames are counted where they pass from the socket to the library, and where
+//! streams take them; a connection that has more waiting than its share is not read for as long ([`super::read_ahead`]).
+//! Who reads its answers has nothing waiting: its streams are read all the time.
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use http_body::{Body, Frame, SizeHint};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+/// What a waiting frame costs beside its bytes, about.
+const FRAME_COST: usize = 256;
+/// What all connections may have waiting.
+const ALL: usize = 64 << 20;
+/// What each may have waiting however many there are: an acknowledgement comes in frames of 16 KiB.
+const LEAST: usize = 16 << 10;
+/// What none has more of: the window.
+const MOST: usize = 2 << 20;
+
+/// The share of a connection where there are so many.
+pub(super) fn share(connections: usize) -> usize {
+    (ALL / connections.max(1)).clamp(LEAST, MOST)
+}
+
+/// What waits on one connection.
+#[derive(Debug, Default)]
+pub(super) struct Unread {
+    bytes: AtomicUsize,
+    /// Streams that may still take something.
+    bodies: AtomicUsize,
+    /// The reader of the socket, while it does not read.
+    reader: AtomicWaker,
+}
+
+impl Unread {
+    /// Notes what [`FrameMeter::read`] found.
+    pub(super) fn add(&self, cost: isize) {
+        match usize::try_from(cost) {
+            Ok(more) => {
+                self.bytes.fetch_add(more, Ordering::AcqRel);
+            }
+            Err(_) => self.remove(cost.unsigned_abs()),
+        }
+    }
+
+    fn remove(&self, bytes: usize) {
+        // Frames that a stream never took were forgotten with it: this may be more than there is.
+        let less = |waiting: usize| Some(waiting.saturating_sub(bytes));
+        let _ = self.bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
+        self.reader.wake();
+    }
+
+    /// Whether no more than `limit` waits; else the reader is woken when something was taken.
+    pub(super) fn poll_below(&self, context: &mut Context<'_>, limit: usize) -> Poll<()> {
+        if self.bytes.load(Ordering::Acquire) <= limit {
+            return Poll::Ready(());
+        }
+        self.reader.register(context.waker());
+        match self.bytes.load(Ordering::Acquire) <= limit {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+}
+
+/// A request's body that says what is taken of it.
+#[derive(Debug)]
+pub(super) struct Counted<B> {
+    body: B,
+    unread: Arc<Unread>,
+}
+
+impl<B> Counted<B> {
+    pub(super) fn new(body: B, unread: Arc<Unread>) -> Self {
+        unread.bodies.fetch_add(1, Ordering::AcqRel);
+        Counted { body, unread }
+    }
+}
+
+impl<B> Drop for Counted<B> {
+    fn drop(&mut self) {
+        // What came for this stream and was not taken is dropped with it. How much that is nobody says; with no stream
+        // left it is all.
+        if self.unread.bodies.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.unread.remove(usize::MAX);
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+            self.unread.remove(FRAME_COST + data.len());
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The client's preface, before its first frame.
+const PREFACE: usize = 24;
+const HEADER: usize = 9;
+const DATA: u8 = 0;
+const PADDED: u8 = 8;
+
+/// Finds the data frames in what is read from a socket.
+#[derive(Debug)]
+pub(super) struct FrameMeter {
+    /// Bytes until the next header.
+    skip: usize,
+    header: [u8; HEADER],
+    /// Bytes of the header that were read.
+    filled: usize,
+    /// The next byte is the padding's length.
+    padded: bool,
+}
+
+impl FrameMeter {
+    pub(super) fn new() -> Self {
+        FrameMeter { skip: PREFACE, header: [0; HEADER], filled: 0, padded: false }
+    }
+
+    /// Reads on. Returns what the data frames that begin here will cost, less the padding, which is not handed on.
+    pub(super) fn read(&mut self, mut bytes: &[u8]) -> isize {
+        let mut cost = 0;
+        while let Some((first, rest)) = bytes.split_first() {
+            if std::mem::take(&mut self.padded) {
+                cost -= 1 + isize::from(*first);
+            }
+            if self.skip > 0 {
+                let passed = self.skip.min(bytes.len());
+                self.skip -= passed;
+                bytes = &bytes[passed..];
+                continue;
+            }
+            self.header[self.filled] = *first;
+            self.filled += 1;
+            bytes = rest;
+            if self.filled == HEADER {
+                cost += self.begin();
+            }
+        }
+        cost
+    }
+
+    fn begin(&mut self) -> isize {
+        let [a, b, c, kind, flags, ..] = self.header;
+        self.filled = 0;
+        self.skip = u32::from_be_bytes([0, a, b, c]) as usize;
+        if kind != DATA {
+            return 0;
+        }
+        self.padded = flags & PADDED != 0 && self.skip > 0;
+        (FRAME_COST + self.skip) as isize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::task::noop_waker_ref;
+    use http_body_util::{BodyExt, Full};
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let length = (payload.len() as u32).to_be_bytes();
+        [&length[1..], &[kind, flags, 0, 0, 0, 1], payload].concat()
+    }
+
+    #[test]
+    fn data_frames_are_counted_however_the_bytes_are_cut() {
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        bytes.extend(frame(4, 0, &[0; 12]));
+        bytes.extend(frame(1, 4, &[0; 100]));
+        bytes.extend(frame(DATA, 0, &[7; 300]));
+        bytes.extend(frame(DATA, 0, b""));
+        bytes.extend(frame(DATA, PADDED, &[[3, 1, 2].as_slice(), &[0; 3]].concat()));
+        let expected = 3 * FRAME_COST + 300 + 2;
+        for size in [1, 2, 9, 10, 33, bytes.len()] {
+            let mut meter = FrameMeter::new();
+            let all: isize = bytes.chunks(size).map(|part| meter.read(part)).sum();
+            assert_eq!(all, expected as isize, "in parts of {size}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_reader_waits_until_a_stream_has_taken_what_is_there() {
+        let unread = Arc::new(Unread::default());
+        let mut context = Context::from_waker(noop_waker_ref());
+        let body = Counted::new(Full::new(Bytes::from_static(b"12345")), unread.clone());
+        let other = Counted::new(Full::new(Bytes::new()), unread.clone());
+        unread.add(FRAME_COST as isize + 5);
+        unread.add(FRAME_COST as isize + 1);
+        assert!(unread.poll_below(&mut context, FRAME_COST + 5).is_pending());
+        body.collect().await.unwrap();
+        assert!(unread.poll_below(&mut context, FRAME_COST + 1).is_ready());
+        assert!(unread.poll_below(&mut context, FRAME_COST).is_pending());
+        drop(other);
+        assert!(unread.poll_below(&mut context, 0).is_ready(), "with the last stream all is gone");
+    }
+
+    #[test]
+    fn the_share_falls_with_the_number_of_connections() {
+        assert_eq!([1, 32, 64, 1_024, 20_000].map(share), [2 << 20, 2 << 20, 1 << 20, 64 << 10, LEAST]);
+    }
+}
