@@ -1,7 +1,8 @@
-//! Resolves the host names that registries have for addresses, and tells the catalog.
+//! Resolves the host names that registries have for addresses, and reports to the catalog.
 //!
 //! Follows the set of names that the catalog wants, asks for each again when its answer's time to live is over (within
-//! bounds), and tells only good answers: a failure leaves the last one in force, and is tried again with backoff.
+//! bounds), and reports answers, and that a name has no addresses: a failure leaves the last answer in force, and is tried
+//! again with backoff.
 //! The system's configuration and `/etc/hosts` are respected. Started by the app beside the catalog's writer.
 
 mod system;
@@ -29,8 +30,12 @@ pub use system::System;
 const TTL_MIN: Duration = Duration::from_secs(5);
 /// And at most so long: a move must be seen in bounded time, and entries of the hosts file live for ever.
 const TTL_MAX: Duration = Duration::from_secs(300);
-/// The first pause after a failure; doubled by each further one, up to [`TTL_MAX`].
+/// The first pause after a failure; doubled by each further one, up to one of the following.
 const RETRY_MIN: Duration = Duration::from_secs(1);
+/// Between two failures of a name that had an answer: its instances take traffic, and may have moved.
+const RETRY_KNOWN_MAX: Duration = Duration::from_secs(10);
+/// Between two failures of a name that never had one.
+const RETRY_UNKNOWN_MAX: Duration = Duration::from_secs(300);
 /// Queries under way at once.
 const CONCURRENCY: usize = 32;
 /// For one name, both families and all retries together.
@@ -48,7 +53,16 @@ pub struct Answer {
 /// Why a name has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
-    /// The query failed, or the name does not exist.
+    /// The name servers' answer is that the name does not exist.
+    #[error("{name:?} does not exist; check the name in the registry")]
+    NoSuchName {
+        /// The name.
+        name: Text,
+        /// The answer.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The query failed.
     #[error("cannot resolve {name:?}; check the name in the registry, and this machine's resolv.conf")]
     Query {
         /// The name.
@@ -113,13 +127,15 @@ struct Schedule {
     /// When to ask; `None` while a query is under way.
     next: Option<Instant>,
     failures: u32,
+    /// It was resolved before.
+    known: bool,
 }
 
 impl<L: Lookup> Resolver<L> {
     fn want(&mut self, wanted: &watch::Ref<'_, Arc<BTreeSet<Text>>>) {
         self.names.retain(|name, _| wanted.contains(name));
         for name in wanted.iter() {
-            let now = || Schedule { next: Some(Instant::now()), failures: 0 };
+            let now = || Schedule { next: Some(Instant::now()), failures: 0, known: false };
             self.names.entry(name.clone()).or_insert_with(now);
         }
     }
@@ -150,25 +166,28 @@ impl<L: Lookup> Resolver<L> {
         }
     }
 
-    /// Notes how a query ended. What is to be told, if anything.
+    /// Notes how a query ended. What is to be reported, if anything: addresses, or, of a name that never had any, that it
+    /// certainly has none.
     fn answered(&mut self, name: Text, result: Result<Answer, LookupError>) -> Option<(Text, Vec<IpAddr>)> {
         let jitter = self.spread.hash_one((&name, self.names.get(&name).map(|s| s.failures))) % 256;
         let schedule = self.names.get_mut(&name)?;
         match result {
             Ok(mut answer) if !answer.addresses.is_empty() => {
-                schedule.failures = 0;
+                (schedule.failures, schedule.known) = (0, true);
                 schedule.next = Some(Instant::now() + answer.ttl.clamp(TTL_MIN, TTL_MAX));
                 answer.addresses.sort();
                 answer.addresses.dedup();
                 Some((name, answer.addresses))
             }
             failed => {
-                let pause = (RETRY_MIN * 2_u32.saturating_pow(schedule.failures.min(16))).min(TTL_MAX);
+                let longest = if schedule.known { RETRY_KNOWN_MAX } else { RETRY_UNKNOWN_MAX };
+                let pause = (RETRY_MIN * 2_u32.saturating_pow(schedule.failures.min(16))).min(longest);
                 // Between half the pause and the whole, so that names that failed together do not stay together.
                 schedule.next = Some(Instant::now() + pause / 2 + pause / 512 * u32::try_from(jitter).unwrap_or(0));
                 schedule.failures += 1;
+                let none = !schedule.known && matches!(failed, Ok(_) | Err(LookupError::NoSuchName { .. }));
                 failure_seen(&name, schedule.failures, failed.err());
-                None
+                none.then(|| (name, Vec::new()))
             }
         }
     }
@@ -191,7 +210,7 @@ mod tests {
     use super::*;
     use crate::{
         catalog::{Desired, Metrics, Options, Policy, Template, Writer},
-        model::{Address, Endpoint, Port, Scope, Service, ServiceId, Update},
+        model::{Address, Endpoint, Port, Readiness, Scope, Service, ServiceId, Update},
     };
     use std::sync::Mutex;
 
@@ -216,7 +235,7 @@ mod tests {
             let mut answers = self.answers.lock().unwrap();
             let answers = answers.get_mut(&name).expect("the test gives an answer");
             let answer = if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() };
-            answer.ok_or_else(|| LookupError::Query { name, source: "NXDOMAIN".into() })
+            answer.ok_or_else(|| LookupError::NoSuchName { name, source: "NXDOMAIN".into() })
         }
     }
 
@@ -248,7 +267,8 @@ mod tests {
         let id = ServiceId::new("r", "", "", "a");
         let endpoint = |name: &String| Endpoint::new(Address::parse(name).unwrap(), Port::new(80).unwrap());
         let service = Arc::new(Service::new(id, names.iter().map(endpoint).collect()));
-        feed.send(Update::Applied(Scope("".into()), service)).await.unwrap();
+        let listed = Update::Listed { scope: Scope("".into()), services: vec![service], unreadable: Vec::new() };
+        feed.send(listed).await.unwrap();
         (handle, shutdown.drop_guard())
     }
 
@@ -266,16 +286,27 @@ mod tests {
         assert_eq!(served(&handle), ["10.0.0.1"]);
         tokio::time::sleep(Duration::from_secs(420)).await;
         assert_eq!(served(&handle), ["10.0.0.3"], "a failure tells nothing");
+        tokio::time::sleep(Duration::from_secs(300)).await;
         let pauses = fake.pauses();
         for (pause, expected) in pauses.iter().zip([5.01, 100.01, 300.01]) {
             assert!((pause - expected).abs() < 0.01, "{pauses:?}");
         }
         // Then failures: each pause is between half of its bound and the whole.
         for (failure, pause) in pauses[3..].iter().enumerate() {
-            let bound = f64::from(1 << failure);
+            let bound = f64::from(1 << failure.min(8)).min(10.0);
             assert!((bound / 2.0..bound + 0.1).contains(pause), "{pauses:?}");
         }
-        assert!(pauses.len() >= 5, "{pauses:?}");
+        assert!(pauses.len() >= 20, "a name that had an answer is asked for again soon: {pauses:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_without_addresses_is_not_waited_for() {
+        let fake = Fake::default();
+        fake.gives("none", vec![None]);
+        fake.gives("n", vec![answer("10.0.0.1", 60)]);
+        let (handle, _guard) = start(&fake, &["none".into(), "n".into()]).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!((served(&handle), handle.load().sync), (vec!["10.0.0.1".into()], Readiness::Complete));
     }
 
     #[tokio::test(start_paused = true)]

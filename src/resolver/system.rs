@@ -40,6 +40,9 @@ impl Lookup for System {
     async fn lookup(&self, name: Text) -> Result<Answer, LookupError> {
         let found = match self.0.lookup_ip(&*name).await {
             Ok(found) => found,
+            Err(source) if source.is_nx_domain() => {
+                return Err(LookupError::NoSuchName { name, source: Box::new(source) });
+            }
             Err(source) => return Err(LookupError::Query { name, source: Box::new(source) }),
         };
         let ttl = found.valid_until().saturating_duration_since(std::time::Instant::now());
