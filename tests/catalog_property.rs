@@ -1,6 +1,11 @@
 //! Properties of the catalog: the order in which registries are heard does not matter, being incremental does not matter,
 //! and hosts and aliases belong to whom a naive model gives them.
 
+#[path = "catalog_property/configure.rs"]
+mod configure;
+#[path = "catalog_property/holds.rs"]
+mod holds;
+
 use portolan::{
     catalog::{Catalog, Core, Desired, Merge, Now, Options, Policy, Template},
     model::{Address, Endpoint, Hostname, Labels, Port, Protocol, PublishedService, Scope, Service, ServiceId, Update},

@@ -55,8 +55,10 @@ impl Core {
         let (leaving, losing): (BTreeMap<Text, Loss>, BTreeMap<Text, Loss>) =
             held.into_iter().partition(|(registry, _)| removed.contains(registry));
         for registry in removed {
-            match leaving.get(&registry) {
-                Some(loss) => outcome.held.extend(self.hold_removal(&registry, *loss, now)),
+            // What others would take over by a plan that is held, they do not take over yet.
+            let waits = || if losing.is_empty() { None } else { self.whole(&registry) };
+            match leaving.get(&registry).copied().or_else(waits) {
+                Some(loss) => outcome.held.extend(self.hold_removal(&registry, loss, now)),
                 None => self.forget(&registry, now),
             }
         }
@@ -137,6 +139,13 @@ impl Core {
         self.last_epoch = epoch;
         self.recomputing(now).records(stale);
         self.restate(registry, now);
+    }
+
+    /// What a registry has, if that may be held.
+    fn whole(&self, registry: &Text) -> Option<Loss> {
+        let source = self.intake.sources.get(registry).filter(|source| !source.rules.policy.hold.is_zero())?;
+        let endpoints = self.publishing.endpoints_of(source.name());
+        (endpoints > 0).then_some(Loss { lost: endpoints, of: endpoints })
     }
 
     /// Whether a registry would lose more than may go at once.

@@ -148,7 +148,11 @@ impl RemovalGuard {
         lost.endpoints.retain(|endpoint| !there.contains(&key(&endpoint)));
         (lost.has_any, lost.absent) = (!there.is_empty(), absent);
         if lost.has_any {
-            lost.emptied = None;
+            // Any instance ends that hold, and the others are followed, unless a hold over the registry has them, too.
+            let before = |since: Now| self.hold_now.is_none_or(|hold| since.instant < hold.since.instant);
+            if lost.emptied.take().is_some_and(before) {
+                lost.endpoints.clear();
+            }
         } else if !newly.is_empty() && self.empty == Empty::Hold && endpoints(&change.after).is_empty() {
             lost.emptied = Some(now);
         }

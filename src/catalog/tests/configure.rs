@@ -240,6 +240,20 @@ fn an_order_waits_with_the_policies_that_came_with_it() {
 }
 
 #[test]
+fn a_removal_waits_with_the_plan_by_which_another_would_take_its_hosts() {
+    let mut elsewhere = policy("a");
+    elsewhere.host = template("{service}.elsewhere");
+    let mut world = world(vec![elsewhere, policy("b")]);
+    world.update_of("a", listed(&singles("a", 30)));
+    world.update_of("b", listed(&singles("b", 30)));
+    let before = hosts(&mut world);
+    // `a` would have the hosts of `b`, but leaves its own: that waits, and so must the end of `b`.
+    let held = world.configure(vec![policy("a")]).held;
+    assert_eq!(held.iter().map(|held| &*held.registry).collect::<Vec<_>>(), ["b", "a"]);
+    assert_eq!(hosts(&mut world), before);
+}
+
+#[test]
 fn names_that_go_take_their_endpoints_away() {
     let mut world = world(vec![policy("a")]);
     world.update_of("a", listed(&singles("a", 30)));
