@@ -135,9 +135,9 @@ impl Go {
         scene.publishes("registered", IDLE, disabled).await;
         let three = web(KEPT, &[instance("127.0.0.1", ports.clone(), 3.0, "", plain.clone())]);
         scene.publishes("registered", KEPT, three).await;
-        // None of its instances is healthy: then Nacos gives its own clients all of them.
-        let all = web(ILL, &[instance("127.0.0.1", ports.clone(), 1.0, "", plain.clone())]);
-        scene.publishes("registered", ILL, but(all, "notes", json!(["protected"]))).await;
+        // None of its instances is healthy. It is only registered and has no settings of its own: Nacos does not protect it.
+        let unhealthy = instance("127.0.0.1", ports.clone(), 1.0, "", plain.clone());
+        scene.publishes("registered", ILL, web(ILL, &[but(unhealthy, "health", "unhealthy".into())])).await;
 
         depot.tell("weight=7.25 metadata=version=v2&zone=z2").await;
         scene.publishes("changed", DEPOT, depot_is(7.25, "v2", "z2")).await;

@@ -32,17 +32,20 @@ async fn expect(what: &str, portolan: &Portolan, envoys: &[Arc<Envoy>], protecte
 
 pub async fn is_reached_and_left(nacos: &Nacos) {
     let (stays, comes_and_goes) = (Upstream::start("stays").await, Upstream::start("guest").await);
-    let guest = comes_and_goes.address.to_string();
+    let (home, guest) = (stays.address.to_string(), comes_and_goes.address.to_string());
     // Nacos looks after persistent instances itself: it connects to their ports.
     let persistent = "groupName=guarded&ephemeral=false";
-    nacos.register("guarded", &stays.address.to_string(), persistent).await;
+    nacos.register("guarded", &home, persistent).await;
     nacos.register("guarded", &guest, persistent).await;
     let portolan = Portolan::start(&format!("registries:\n{}", registry(nacos, "guarded", "400ms", "port: 80"))).await;
     portolan.ready().await;
     let Some(envoys) = envoys("sidecar.yaml", &portolan).await else { return };
     let envoys = &envoys[..];
     expect("both to be healthy", &portolan, envoys, false, ["HEALTHY", "HEALTHY"]).await;
-    drop(comes_and_goes);
+    drop((stays, comes_and_goes));
+    // The service is only registered, with no settings of its own: Nacos does not protect it.
+    expect("none to be healthy", &portolan, envoys, false, ["UNHEALTHY", "UNHEALTHY"]).await;
+    let stays = Upstream::start_on(&home, "stays").await;
     expect("one to be unhealthy", &portolan, envoys, false, ["HEALTHY", "UNHEALTHY"]).await;
     // One of two is healthy: 0.5, which a threshold of 0.5 covers and one of 0.4 does not.
     nacos.protect("guarded", "guarded", 0.5).await;
@@ -51,7 +54,11 @@ pub async fn is_reached_and_left(nacos: &Nacos) {
     expect("no protection at 0.4", &portolan, envoys, false, ["HEALTHY", "UNHEALTHY"]).await;
     nacos.protect("guarded", "guarded", 0.6).await;
     expect("protection at 0.6", &portolan, envoys, true, ["HEALTHY", "HEALTHY"]).await;
-    let _back = Upstream::start_on(&guest, "guest").await;
+    let back = Upstream::start_on(&guest, "guest").await;
     expect("both to be healthy again", &portolan, envoys, false, ["HEALTHY", "HEALTHY"]).await;
+    // Now it has settings: a threshold of 0 is reached where no instance is healthy.
+    nacos.protect("guarded", "guarded", 0.0).await;
+    drop((stays, back));
+    expect("protection at 0", &portolan, envoys, true, ["HEALTHY", "HEALTHY"]).await;
     content(envoys).await;
 }
