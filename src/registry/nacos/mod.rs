@@ -5,12 +5,12 @@
 //! | room | what it is |
 //! |---|---|
 //! | `config`, `name`, `error` | settings; how Nacos names things; the one error type |
-//! | [`identity`] | whom we ask, as whom: servers, login, signature |
-//! | [`transport`] | requests and answers by HTTP and gRPC |
-//! | [`api`] | the interfaces: paths, pages, JSON forms, namespaces |
-//! | [`subscribe`] | what the server pushes about services |
-//! | [`services`] | reads services, by lists and when they are pushed |
-//! | [`manifests`] | reads the configuration's texts |
+//! | `identity` | whom we ask, as whom: servers, login, signature |
+//! | `transport` | requests and answers by HTTP and gRPC |
+//! | `api` | the interfaces: paths, pages, JSON forms, namespaces |
+//! | `subscribe` | what the server pushes about services |
+//! | `services` | reads services, by lists and when they are pushed |
+//! | `manifests` | reads the configuration's texts |
 //!
 //! Nothing is sent but questions: GETs, a login's POST, the POST of waiting for a change of configuration, and gRPC.
 
