@@ -41,7 +41,7 @@ use tracing::{debug, info, warn};
 const IN_FLIGHT: usize = 64;
 /// A connection that lasted this long was a good one. After a shorter one the next comes later each time, so that a server
 /// that takes every connection and ends it is not asked all the time.
-const STABLE: Duration = Duration::from_secs(30);
+const STABLE: Duration = Duration::from_secs(5);
 /// What a server has refused is asked for again after this time.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 
