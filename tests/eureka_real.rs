@@ -238,13 +238,16 @@ async fn changes_and_whole_lists_end_in_the_same_state() {
         let services = |reading: &Reading| reading.lists[""].iter().map(|s| (**s).clone()).collect::<Vec<Service>>();
         assert_eq!(services(&by_delta), services(&whole), "after batch {batch}");
     }
-    assert_eq!((by_delta.failed, whole.failed), (0, 0));
+    // While instances change, a real server gives lists that do not fit their own hash: they are refused and read again.
+    let refused: Vec<&String> = by_delta.failures.iter().chain(&whole.failures).collect();
+    assert!(refused.iter().all(|error| error.contains("contradicts itself")), "{refused:#?}");
     let requests = recorder.asked();
     let lists = requests.iter().filter(|request| *request == "GET /eureka/apps HTTP/1.1").count();
     let changes = BATCHES * CHANGES;
     eprintln!(
-        "{changes} changes; {lists} lists among {} requests; {nudges} answers were kept too long",
-        requests.len()
+        "{changes} changes; {lists} lists among {} requests; {nudges} answers were kept too long, {} refused",
+        requests.len(),
+        refused.len()
     );
     assert!(lists * 4 < BATCHES, "changes were to do, but {lists} lists were read");
 }

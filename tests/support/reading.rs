@@ -34,6 +34,8 @@ pub struct Reading {
     pub applied: usize,
     /// Failures received so far.
     pub failed: usize,
+    /// What they said.
+    pub failures: Vec<String>,
     /// Of the last round.
     pub cost: Cost,
 }
@@ -51,7 +53,8 @@ impl Reading {
         let stop = CancellationToken::new();
         registry::spawn(Registry { name: "r".into(), kind }, out, None, Metrics::default(), stop.clone());
         let (scopes, lists, unreadable, errors, removed, cost) = Default::default();
-        Reading { updates, stop, scopes, lists, unreadable, errors, removed, listed: 0, applied: 0, failed: 0, cost }
+        let (listed, applied, failed, failures) = Default::default();
+        Reading { updates, stop, scopes, lists, unreadable, errors, removed, listed, applied, failed, failures, cost }
     }
 
     /// The next update, which is then part of this.
@@ -72,6 +75,7 @@ impl Reading {
             }
             Update::Failed { scope, error } => {
                 self.failed += 1;
+                self.failures.push(error.to_string());
                 let scope = scope.as_ref().map(|s| s.0.to_string()).unwrap_or_default();
                 self.errors.insert(scope, error.to_string());
             }
