@@ -1,11 +1,6 @@
 //! Instances as they are served: which ones, where, with which ports and health.
 
-use super::{
-    Hostnames,
-    notes::{Notes, place},
-    ports::Naming,
-    rules::Rules,
-};
+use super::{Hostnames, notes::Notes, ports::Naming, rules::Rules};
 use crate::model::{
     Address, DeclaredPort, Endpoint, Health, Labels, Locality, Port, PublishedEndpoint, Reason, Service, Text, Weight,
 };
@@ -198,5 +193,5 @@ pub(super) fn by_place(a: &PublishedEndpoint, b: &PublishedEndpoint) -> Ordering
 
 /// How notes name a published endpoint.
 pub(super) fn published_place(endpoint: &PublishedEndpoint) -> String {
-    place(&endpoint.address, endpoint.ports.first().map(|(_, number)| *number))
+    endpoint.address.place(endpoint.ports.first().map(|(_, number)| *number))
 }

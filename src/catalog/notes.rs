@@ -1,7 +1,7 @@
 //! Collects the notes of one service or host; bounded, so that a service of 100,000 bad entries costs no more than one
 //! of a hundred.
 
-use crate::model::{Address, Endpoint, Note, Port, Reason, Text};
+use crate::model::{Endpoint, Note, Reason, Text};
 
 /// More are counted, not kept: people read the first ones, machines the metrics.
 const NOTES_MAX: usize = 100;
@@ -21,9 +21,7 @@ impl Notes {
 
     /// Adds a note about an instance.
     pub(super) fn instance(&mut self, reason: Reason, endpoint: &Endpoint, detail: &str) {
-        self.push(|| {
-            Note::new(reason, place(&endpoint.address, endpoint.ports.first().map(|port| port.number)), detail)
-        });
+        self.push(|| Note::new(reason, endpoint.address.place(endpoint.ports.first().map(|port| port.number)), detail));
     }
 
     /// Adds notes made elsewhere.
@@ -48,11 +46,6 @@ impl Notes {
             self.more += 1;
         }
     }
-}
-
-/// How notes name a place: its address and first port.
-pub(super) fn place(address: &Address, port: Option<Port>) -> String {
-    port.map_or_else(|| address.to_string(), |port| address.with_port(port))
 }
 
 #[cfg(test)]

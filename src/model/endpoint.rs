@@ -50,6 +50,11 @@ impl Address {
             Address::Host(_) | Address::Unix(_) => format!("{self}:{port}"),
         }
     }
+
+    /// How notes name a place: the address with its port, or alone where no port is known.
+    pub fn place(&self, port: Option<Port>) -> String {
+        port.map_or_else(|| self.to_string(), |port| self.with_port(port))
+    }
 }
 
 impl fmt::Display for Address {

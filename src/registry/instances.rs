@@ -10,7 +10,6 @@
 
 use crate::model::{Address, Endpoint, Note, Port, Reason, Service, Text, Weight};
 use serde_json::Value;
-use std::net::SocketAddr;
 
 /// Instances in a message about those that cannot be read.
 const MAX_NAMED: usize = 3;
@@ -108,7 +107,7 @@ impl Instances {
     /// An instance that was read, with what could not be read of it.
     pub(super) fn read(&mut self, endpoint: Endpoint, problems: Vec<String>) {
         let port = endpoint.ports.first().map(|port| port.number);
-        let subject = shown(&endpoint.address, port);
+        let subject = endpoint.address.place(port);
         self.notes.extend(problems.into_iter().map(|problem| Note::new(Reason::EntryInvalid, &*subject, problem)));
         self.read.push(endpoint);
     }
@@ -168,15 +167,6 @@ impl Place {
 fn same_place(a: &Endpoint, b: &Endpoint) -> bool {
     let first = |endpoint: &Endpoint| endpoint.ports.first().map(|port| port.number);
     a.address == b.address && first(a) == first(b)
-}
-
-/// A place as notes name it.
-pub(super) fn shown(address: &Address, port: Option<Port>) -> String {
-    match (address, port) {
-        (Address::Ip(ip), Some(port)) => SocketAddr::new(*ip, port.get()).to_string(),
-        (address, Some(port)) => format!("{address}:{port}"),
-        (address, None) => address.to_string(),
-    }
 }
 
 #[cfg(test)]
@@ -257,7 +247,7 @@ mod tests {
             unread.iter().for_each(|(address, port)| instances.unreadable(unreadable(*address, *port)));
             let (endpoints, notes) = instances.finish(Some(&last)).unwrap();
             assert_eq!(notes.len(), unread.len());
-            endpoints.iter().map(|e| shown(&e.address, Some(e.ports[0].number))).collect::<Vec<_>>()
+            endpoints.iter().map(|e| e.address.place(Some(e.ports[0].number))).collect::<Vec<_>>()
         };
         let one = ("10.0.0.1", 80);
         assert_eq!(places(&[one], &[(Some("10.0.0.2"), Some(80))]), ["10.0.0.1:80", "10.0.0.2:80"]);
@@ -282,7 +272,7 @@ mod tests {
     #[test]
     fn places_are_shown_as_people_write_them() {
         let port = Port::new(80).ok();
-        assert_eq!(shown(&Address::parse("::1").unwrap(), port), "[::1]:80");
-        assert_eq!(shown(&Address::parse("node-1").unwrap(), port), "node-1:80");
+        assert_eq!(Address::parse("::1").unwrap().place(port), "[::1]:80");
+        assert_eq!(Address::parse("node-1").unwrap().place(port), "node-1:80");
     }
 }

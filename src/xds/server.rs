@@ -20,13 +20,18 @@ use super::{
     stream,
     unread::Unread,
 };
-use crate::{resource::Readiness, util::descriptors};
+use crate::{
+    resource::Readiness,
+    util::{
+        backoff::{jittered, random},
+        descriptors,
+    },
+};
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
-    hash::{BuildHasher, RandomState},
     io,
     net::SocketAddr,
     pin::{Pin, pin},
@@ -327,7 +332,7 @@ fn http(options: &Options) -> http2::Builder<TokioExecutor> {
 async fn retirement(options: &Options, shutdown: &CancellationToken) {
     let age = async {
         match options.max_connection_age {
-            Some(age) => sleep(age.mul_f64(0.9 + 0.2 * random())).await,
+            Some(age) => sleep(jittered(age)).await,
             None => std::future::pending().await,
         }
     };
@@ -335,11 +340,6 @@ async fn retirement(options: &Options, shutdown: &CancellationToken) {
         () = age => {}
         () = shutdown.cancelled() => sleep(options.drain.mul_f64(random())).await,
     }
-}
-
-/// Between 0 and 1. Enough to spread clients; the standard library has no other source.
-fn random() -> f64 {
-    (RandomState::new().hash_one(()) >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// Healthy means that the first answer can be given.

@@ -1,12 +1,12 @@
 //! The whole product in this process, on ports that were free; ended when dropped.
 
-use super::{http::client, until};
+use super::http;
 use portolan::{
     app::{App, Start},
     config::Sources,
 };
 use serde_json::Value;
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -48,26 +48,17 @@ impl Local {
 
     /// The body of an admin page, with its status.
     pub async fn get(&self, path: &str) -> (u16, String) {
-        let answer = client().get(format!("http://{}{path}", self.admin)).send().await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
+        http::get(self.admin, path).await
     }
 
     /// The JSON of an admin page.
     pub async fn json(&self, path: &str) -> Value {
-        let (status, body) = self.get(path).await;
-        assert_eq!(status, 200, "{path}: {body}");
-        serde_json::from_str(&body).unwrap()
+        http::json(self.admin, path).await
     }
 
     /// Waits until `/ready` says yes.
     pub async fn ready(&self) -> &Self {
-        until("Portolan to be ready", Duration::from_secs(60), || async {
-            match self.get("/ready").await {
-                (200, _) => Ok(()),
-                (status, body) => Err(format!("{status} {body}")),
-            }
-        })
-        .await;
+        http::ready(self.admin).await;
         self
     }
 }

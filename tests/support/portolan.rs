@@ -1,6 +1,6 @@
 //! The product itself, as a process of its own: started on free ports, asked over HTTP, ended by its process id.
 
-use super::{process::Process, until};
+use super::{http, process::Process, until};
 use std::{
     fs,
     net::SocketAddr,
@@ -71,26 +71,17 @@ impl Portolan {
 
     /// The body of an admin page, with its status.
     pub async fn get(&self, path: &str) -> (u16, String) {
-        let answer = super::http::client().get(format!("http://{}{path}", self.admin)).send().await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
+        http::get(self.admin, path).await
     }
 
     /// The JSON of an admin page.
     pub async fn json(&self, path: &str) -> serde_json::Value {
-        let (status, body) = self.get(path).await;
-        assert_eq!(status, 200, "{path}: {body}");
-        serde_json::from_str(&body).unwrap()
+        http::json(self.admin, path).await
     }
 
     /// Waits until `/ready` says yes.
     pub async fn ready(&self) -> &Self {
-        until("Portolan to be ready", Duration::from_secs(60), || async {
-            match self.get("/ready").await {
-                (200, _) => Ok(()),
-                (status, body) => Err(format!("{status} {body}")),
-            }
-        })
-        .await;
+        http::ready(self.admin).await;
         self
     }
 
