@@ -127,15 +127,25 @@ async fn a_peer_takes_over_with_the_same_state() {
         // Apart from each other: see `reach`.
         tokio::time::sleep(Duration::from_millis(150)).await;
     }
-    let mut other = read(config(&[&second.url()]));
-    other.until("the replica", |h| health(h, "ORDERS").len() == 9).await;
+    // A server makes its list and its changes apart from each other: changes may have all while the list, which is what a
+    // reader begins with, still lacks some. When both lists are whole, nothing may change any more.
+    let mut lists = [&first, &second].map(|server| read(Config { delta: false, ..config(&[&server.url()]) }));
+    for list in &mut lists {
+        list.until("a whole list", |h| health(h, "ORDERS").len() == 9).await;
+    }
+    let [of_first, of_second] = lists.map(|list| list.service("ORDERS").unwrap().clone());
+    assert_eq!(of_first, of_second, "what is replicated is the same");
     let mut reading = read(config(&[&first.url(), &second.url()]));
-    reading.until("all", |h| health(h, "ORDERS").len() == 9).await;
+    reading.list().await;
     let orders = reading.service("ORDERS").unwrap().clone();
+    assert_eq!(orders, of_first);
     first.kill().await;
-    let lists = reading.listed;
-    reading.until("lists of the other", |h| h.listed > lists + 3).await;
-    assert!(Arc::ptr_eq(reading.service("ORDERS").unwrap(), &orders), "the same instances");
+    let (lists, failed) = (reading.listed, reading.failed);
+    while reading.listed <= lists + 3 {
+        reading.list().await;
+        assert!(Arc::ptr_eq(reading.service("ORDERS").unwrap(), &orders), "{:#?}", reading.service("ORDERS"));
+    }
+    assert_eq!(reading.failed, failed, "{:?}", reading.failures);
     second.set_status("ORDERS", "10.0.0.9:8080", "DOWN").await;
     reading.until("a change", |h| health(h, "ORDERS")[8] == (Health::Unhealthy, true)).await;
     first.restart().await;
@@ -238,16 +248,14 @@ async fn changes_and_whole_lists_end_in_the_same_state() {
         let services = |reading: &Reading| reading.lists[""].iter().map(|s| (**s).clone()).collect::<Vec<Service>>();
         assert_eq!(services(&by_delta), services(&whole), "after batch {batch}");
     }
-    // While instances change, a real server gives lists that do not fit their own hash: they are refused and read again.
-    let refused: Vec<&String> = by_delta.failures.iter().chain(&whole.failures).collect();
-    assert!(refused.iter().all(|error| error.contains("contradicts itself")), "{refused:#?}");
+    // While instances change, a real server gives lists that do not fit their own hash: they are read again without a word.
+    assert_eq!((&by_delta.failures, &whole.failures), (&vec![], &vec![]));
     let requests = recorder.asked();
     let lists = requests.iter().filter(|request| *request == "GET /eureka/apps HTTP/1.1").count();
     let changes = BATCHES * CHANGES;
     eprintln!(
-        "{changes} changes; {lists} lists among {} requests; {nudges} answers were kept too long, {} refused",
-        requests.len(),
-        refused.len()
+        "{changes} changes; {lists} lists among {} requests; {nudges} answers were kept too long",
+        requests.len()
     );
     assert!(lists * 4 < BATCHES, "changes were to do, but {lists} lists were read");
 }

@@ -76,7 +76,7 @@ impl Metrics {
         );
         registry.register(
             "registry_reads",
-            "How registries that tell changes were read: full, delta, unchanged; mismatch: a delta that did not fit",
+            "How registries that tell changes were read: full, delta, unchanged; mismatch: a delta that did not fit; contradiction: a list that did not fit itself",
             self.reads.clone(),
         );
     }

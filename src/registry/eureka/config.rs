@@ -47,6 +47,9 @@ pub struct Config {
     pub delta: bool,
     /// After this time the whole list is read although changes are asked for.
     pub full_period: Duration,
+    /// For how long lists that contradict their hash are refused and read again before that is a failure. No key: a stock
+    /// server makes its answers anew in half of it.
+    pub patience: Duration,
     /// Where instances are reached.
     pub address: AddressOf,
     /// The region of instances that do not say it.
@@ -91,6 +94,7 @@ impl Config {
             period: Duration::from_secs(5),
             delta: true,
             full_period: Duration::from_secs(300),
+            patience: Duration::from_secs(60),
             address: AddressOf::Ip,
             region: None,
             login: None,
@@ -125,6 +129,7 @@ impl Config {
             delta: delta.unwrap_or(defaults.delta),
             full_period: full_period.unwrap_or(defaults.full_period),
             address: address.unwrap_or(defaults.address),
+            patience: defaults.patience,
             region: region.map(Text::from),
             login: login?,
             token,

@@ -35,7 +35,13 @@ pub(super) enum Error {
     #[error(
         "the answer of {url} contradicts itself: it says that it has {expected:?} (instances by status), and has {found:?}. The last list stays"
     )]
-    Contradiction { url: String, expected: String, found: String },
+    Contradiction {
+        url: String,
+        expected: String,
+        found: String,
+        /// There was nothing else for a while.
+        lasting: bool,
+    },
     #[error("{limit}; the list of {url} is refused")]
     Exceeded { url: String, limit: Exceeded },
     #[error("none of the {count} servers gave a list: {tried}")]
@@ -52,6 +58,11 @@ impl Error {
             Error::Decode { .. } | Error::NoList { .. } | Error::NoNames { .. } | Error::Xml { .. } => true,
             Error::Contradiction { .. } | Error::Exceeded { .. } | Error::EveryServer { .. } => false,
         }
+    }
+
+    /// One answer is wrong, as happens to a server that makes it while an instance changes: the next may be right.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self, Error::Contradiction { lasting: false, .. })
     }
 
     /// The same with the beginning of the answer as it may be shown.

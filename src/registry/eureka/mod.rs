@@ -13,6 +13,7 @@ mod config;
 mod convert;
 mod error;
 mod reader;
+mod trust;
 mod wire;
 
 #[cfg(test)]

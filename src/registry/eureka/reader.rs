@@ -11,6 +11,7 @@ use super::{
     config::Config,
     convert::Rules,
     error::Error,
+    trust::{Misfit, Trust},
     wire,
 };
 use crate::{
@@ -66,8 +67,8 @@ pub(super) struct Reader {
     metrics: Metrics,
     outbox: Outbox<Update>,
     session: Option<Session>,
-    /// When each server last gave a list, or changes, that fit its hash.
-    fitted: Vec<Option<Instant>>,
+    /// Of each server.
+    trust: Vec<Trust>,
 }
 
 impl Rounds for Reader {
@@ -80,6 +81,10 @@ impl Rounds for Reader {
                 self.metrics.read(&self.source.registry, read.name());
                 self.report(read, &before).await?;
                 Round::GOOD
+            }
+            Err(error) if error.is_passing() => {
+                note_contradiction(&self.source.registry, &error, &self.metrics);
+                Round::FAILED
             }
             Err(error) => {
                 self.outbox.failed(Some(scope()), &error).await?;
@@ -95,8 +100,8 @@ impl Reader {
     pub(super) fn new(registry: Text, config: Config, outbox: Outbox<Update>, metrics: Metrics) -> Result<Self, Error> {
         let client = Client::new(registry.clone(), &config, metrics.clone())?;
         let rules = Rules { address: config.address, region: config.region.clone() };
-        let fitted = vec![None; config.servers.len()];
-        Ok(Reader { source: Source { registry, rules }, config, client, metrics, outbox, session: None, fitted })
+        let trust = vec![Trust::default(); config.servers.len()];
+        Ok(Reader { source: Source { registry, rules }, config, client, metrics, outbox, session: None, trust })
     }
 
     /// The state as it is now, in the session.
@@ -105,7 +110,7 @@ impl Reader {
         if let Some(session) = self.session.as_mut().filter(|session| session.may_follow(config)) {
             match session.follow(&self.client, &self.source).await {
                 Ok(Some(read)) => {
-                    self.fitted[session.server] = Some(Instant::now());
+                    self.trust[session.server].fits();
                     return Ok(read);
                 }
                 Ok(None) => note_mismatch(&self.source.registry, &self.metrics),
@@ -118,12 +123,13 @@ impl Reader {
         self.read_list().await
     }
 
-    /// The whole list, of the first server that gives one.
+    /// The whole list, of the first server that gives one. One wrong answer is no reason to leave a server.
     async fn read_list(&mut self) -> Result<Read, Error> {
         let mut failures = Vec::new();
         for server in self.order() {
             match self.list_of(server).await {
                 Ok(read) => return Ok(read),
+                Err(error) if error.is_passing() => return Err(error),
                 Err(error) => failures.push(error),
             }
         }
@@ -184,18 +190,20 @@ impl Reader {
         Ok(Read::Full)
     }
 
-    /// A list that does not fit its own hash is broken, where the server's lists did fit. A server that never counts as we
-    /// do, or has not for `full_period`, is another make.
+    /// A list that does not fit its own hash is never taken from a server whose lists did fit.
     fn check_hash(&mut self, server: usize, url: &str, expected: Option<&str>, apps: &Apps) -> Result<(), Error> {
         let Some(expected) = expected else { return Ok(()) };
-        let (found, fitted) = (apps.hash_as_listed(), &mut self.fitted[server]);
+        let (found, trust) = (apps.hash_as_listed(), &mut self.trust[server]);
         if found == expected {
-            *fitted = Some(Instant::now());
-        } else if fitted.is_some_and(|at| at.elapsed() < self.config.full_period) {
-            let (url, expected) = (url.to_owned(), expected.to_owned());
-            return Err(Error::Contradiction { url, expected, found });
+            trust.fits();
+            return Ok(());
         }
-        Ok(())
+        let lasting = match trust.misfits(self.config.patience, self.config.full_period) {
+            Misfit::Taken => return Ok(()),
+            Misfit::Refused => false,
+            Misfit::Lasting => true,
+        };
+        Err(Error::Contradiction { url: url.to_owned(), expected: expected.to_owned(), found, lasting })
     }
 
     async fn report(&self, read: Read, before: &Apps) -> Result<(), Closed> {
@@ -259,6 +267,12 @@ fn scope() -> Scope {
 fn note_mismatch(registry: &Text, metrics: &Metrics) {
     metrics.read(registry, "mismatch");
     debug!(%registry, "The changes do not give what the server has; reading the whole list.");
+}
+
+/// Log and count of a list that is read again.
+fn note_contradiction(registry: &Text, error: &Error, metrics: &Metrics) {
+    metrics.read(registry, "contradiction");
+    debug!(%registry, %error, "A list contradicts itself; reading it again.");
 }
 
 fn note_server(registry: &Text, server: &reqwest::Url) {
