@@ -143,7 +143,7 @@ impl Core {
 
     /// What a registry has, if that may be held.
     fn whole(&self, registry: &Text) -> Option<Loss> {
-        let source = self.intake.sources.get(registry).filter(|source| !source.rules.policy.hold.is_zero())?;
+        let source = self.intake.sources.get(registry).filter(|source| source.rules.policy.holds_drops())?;
         let endpoints = self.publishing.endpoints_of(source.name());
         (endpoints > 0).then_some(Loss { lost: endpoints, of: endpoints })
     }
@@ -153,7 +153,7 @@ impl Core {
         let Some(source) = self.intake.sources.get(registry) else { return false };
         let policy = plan.policies.get(registry).unwrap_or(&source.rules.policy);
         let large = !policy.max_drop.covers(loss.lost, loss.of) && (loss.lost >= SMALL || loss.lost == loss.of);
-        !policy.hold.is_zero() && loss.lost > 0 && (large || source.removed)
+        policy.holds_drops() && loss.lost > 0 && (large || source.removed)
     }
 
     /// Puts policies and the order of registries in force.

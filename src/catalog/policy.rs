@@ -164,4 +164,9 @@ impl Policy {
             empty: Empty::default(),
         }
     }
+
+    /// Whether drops are held back at all.
+    pub(super) fn holds_drops(&self) -> bool {
+        !self.hold.is_zero() && !self.max_drop.covers(1, 1)
+    }
 }

@@ -132,14 +132,16 @@ fn a_removal_is_released_forced_and_taken_back() {
 
 #[test]
 fn a_registry_without_endpoints_or_holding_leaves_at_once() {
-    let mut unheld = policy("a");
-    unheld.hold = Duration::ZERO;
-    let mut world = world(vec![unheld, policy("b")]);
-    world.update_of("a", listed(&[of("a", "s", &["10.0.0.1:80"])]));
-    world.update_of("b", listed(&[of("b", "t", &[])]));
-    assert_eq!(world.configure(Vec::new()).held, []);
-    world.check(&[]);
-    assert_eq!(states(&mut world), []);
+    let no_time = Policy { hold: Duration::ZERO, ..policy("a") };
+    let no_drop = Policy { max_drop: Fraction::new(1.0).unwrap(), ..policy("a") };
+    for unheld in [no_time, no_drop] {
+        let mut world = world(vec![unheld, policy("b")]);
+        world.update_of("a", listed(&[of("a", "s", &["10.0.0.1:80"])]));
+        world.update_of("b", listed(&[of("b", "t", &[])]));
+        assert_eq!(world.configure(Vec::new()).held, []);
+        world.check(&[]);
+        assert_eq!(states(&mut world), []);
+    }
 }
 
 #[test]
