@@ -10,4 +10,5 @@ mod changes;
 mod eureka;
 mod examples;
 mod nacos;
+mod reload;
 mod restart;

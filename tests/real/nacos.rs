@@ -48,7 +48,7 @@ fn registry(nacos: &Nacos, group: &str, period: &str, publish: &str) -> String {
 }
 
 /// One Envoy by delta and one by state of the world. `None` where there is none.
-async fn envoys(example: &str, portolan: &Portolan) -> Option<[Arc<Envoy>; 2]> {
+pub async fn envoys(example: &str, portolan: &Portolan) -> Option<[Arc<Envoy>; 2]> {
     let delta = Envoy::example(example);
     let sotw = delta.replace("api_type: DELTA_GRPC", "api_type: GRPC");
     assert_ne!(delta, sotw);
@@ -110,7 +110,7 @@ async fn answers(envoys: &[Arc<Envoy>], host: &str, expected: (u16, Option<&str>
 }
 
 /// Nothing was refused, timed out or is still awaited.
-async fn content(envoys: &[Arc<Envoy>]) {
+pub async fn content(envoys: &[Arc<Envoy>]) {
     for envoy in envoys {
         assert_eq!(envoy.complaints().await, []);
     }

@@ -29,13 +29,7 @@ impl Portolan {
     pub async fn start_on(xds: &str, admin: &str, rest_of_config: &str) -> Portolan {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("portolan.yaml");
-        fs::write(
-            &config,
-            format!(
-                "version: 1\nxds: {{ listen: '{xds}', drain: 200ms }}\nadmin: {{ listen: '{admin}' }}\n{rest_of_config}"
-            ),
-        )
-        .unwrap();
+        fs::write(&config, whole(xds, admin, rest_of_config)).unwrap();
         Self::spawn(folder, &["--config", config.to_str().unwrap()]).await
     }
 
@@ -69,6 +63,13 @@ impl Portolan {
         self.process.folder().join("portolan.yaml")
     }
 
+    /// Puts another configuration in the place of the one that it was started on with [`Portolan::start`], in one step.
+    pub fn configure(&self, rest_of_config: &str) {
+        let new = self.folder().join("portolan.new");
+        fs::write(&new, whole("127.0.0.1:0", "127.0.0.1:0", rest_of_config)).unwrap();
+        fs::rename(new, self.config()).unwrap();
+    }
+
     /// The body of an admin page, with its status.
     pub async fn get(&self, path: &str) -> (u16, String) {
         http::get(self.admin, path).await
@@ -99,6 +100,10 @@ impl Portolan {
     pub async fn kill(mut self) {
         self.process.kill().await;
     }
+}
+
+fn whole(xds: &str, admin: &str, rest_of_config: &str) -> String {
+    format!("version: 1\nxds: {{ listen: '{xds}', drain: 200ms }}\nadmin: {{ listen: '{admin}' }}\n{rest_of_config}")
 }
 
 fn address_after(log: &str, mark: &str) -> Option<SocketAddr> {

@@ -4,7 +4,7 @@ use super::envoy::Envoy;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -16,6 +16,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Steady traffic to one service.
 pub struct Traffic {
     stop: Arc<AtomicBool>,
+    made: Arc<AtomicUsize>,
     task: JoinHandle<Outcome>,
 }
 
@@ -31,13 +32,14 @@ pub struct Outcome {
 impl Traffic {
     /// Asks for a host, whose instances answer with that body.
     pub fn start(envoy: &Arc<Envoy>, host: String, body: &'static str) -> Traffic {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (envoy, stopped, started) = (envoy.clone(), stop.clone(), Instant::now());
+        let (stop, made): (Arc<AtomicBool>, Arc<AtomicUsize>) = Default::default();
+        let (envoy, stopped, count, started) = (envoy.clone(), stop.clone(), made.clone(), Instant::now());
         let task = tokio::spawn(async move {
             let mut outcome = Outcome::default();
             while !stopped.load(Ordering::Relaxed) {
                 let answer = envoy.get(&host, "/").await;
                 outcome.requests += 1;
+                count.store(outcome.requests, Ordering::Relaxed);
                 if (answer.0, answer.1.as_str()) != (200, body) {
                     outcome.failed.push((started.elapsed(), answer.0, answer.1));
                 }
@@ -45,7 +47,12 @@ impl Traffic {
             }
             outcome
         });
-        Traffic { stop, task }
+        Traffic { stop, made, task }
+    }
+
+    /// The requests that were answered so far.
+    pub fn made(&self) -> usize {
+        self.made.load(Ordering::Relaxed)
     }
 
     /// Ends it, and asserts that there was some and that none failed.
