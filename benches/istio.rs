@@ -9,7 +9,7 @@ use bytes::Bytes;
 use divan::{Bencher, black_box, counter::ItemsCount};
 use portolan::{
     model::Protocol,
-    resource::{Family, Kind, Variant, ViewGeneration},
+    resource::{Dialect, Kind, Variant, ViewGeneration},
     translate::istio::{Options, translate},
     views::{Istio, Metrics},
 };
@@ -28,7 +28,7 @@ fn main() {
 }
 
 fn views() -> Views {
-    Views::new(Family::Istio, Box::new(Istio::new(Options::default(), Metrics::default())))
+    Views::new(Dialect::Istio, Box::new(Istio::new(Options::default(), Metrics::default())))
 }
 
 /// A whole list, as a stream takes it.

@@ -8,7 +8,7 @@ mod whole;
 use divan::{Bencher, counter::ItemsCount};
 use portolan::{
     model::Protocol,
-    resource::Family,
+    resource::Dialect,
     translate::envoy::{Options, translate},
 };
 use services::{catalog, changed, service};
@@ -32,7 +32,7 @@ fn one_service(bencher: Bencher) {
 }
 
 fn views() -> Views {
-    Views::new(Family::Envoy, Box::new(Options::default()))
+    Views::new(Dialect::Envoy, Box::new(Options::default()))
 }
 
 #[divan::bench(sample_count = 10)]

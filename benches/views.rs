@@ -9,7 +9,7 @@ use divan::{AllocProfiler, Bencher};
 use portolan::{
     catalog::Catalog,
     model::{Protocol, PublishedService},
-    resource::{Family, ViewGeneration},
+    resource::{Dialect, ViewGeneration},
     translate::envoy::Options,
     views::{Select, Selection, Sources, Stage, ViewKey},
 };
@@ -40,14 +40,14 @@ impl Select for Every {
 
 /// So many views of a selection, and perhaps the one that has everything.
 fn stage(scopes: u32, whole: bool) -> Stage {
-    let mut stage = Stage::new(Family::Envoy, Box::new(Options::default()));
+    let mut stage = Stage::new(Dialect::Envoy, Box::new(Options::default()));
     let unbuilt = Arc::new(ViewGeneration::empty());
     for scope in 0..scopes {
-        let key = ViewKey { family: Family::Envoy, scope: Some(scope.to_string().into()) };
+        let key = ViewKey { dialect: Dialect::Envoy, scope: Some(scope.to_string().into()) };
         stage.add((key, 0), &Selection::by(Arc::new(Every(scope))), unbuilt.clone());
     }
     if whole {
-        stage.add((ViewKey::whole(Family::Envoy), 0), &Selection::default(), unbuilt);
+        stage.add((ViewKey::whole(Dialect::Envoy), 0), &Selection::default(), unbuilt);
     }
     stage
 }

@@ -2,21 +2,21 @@
 
 use portolan::{
     catalog::Catalog,
-    resource::{Family, ViewGeneration},
+    resource::{Dialect, ViewGeneration},
     views::{Selection, Sources, Stage, Translator, ViewKey},
 };
 use std::sync::Arc;
 
-/// The view of a family that has everything.
+/// The view of a dialect that has everything.
 pub struct Views {
     stage: Stage,
     generation: Arc<ViewGeneration>,
 }
 
 impl Views {
-    pub fn new(family: Family, translator: Box<dyn Translator>) -> Self {
-        let (mut stage, generation) = (Stage::new(family, translator), Arc::new(ViewGeneration::empty()));
-        stage.add((ViewKey::whole(family), 0), &Selection::default(), generation.clone());
+    pub fn new(dialect: Dialect, translator: Box<dyn Translator>) -> Self {
+        let (mut stage, generation) = (Stage::new(dialect, translator), Arc::new(ViewGeneration::empty()));
+        stage.add((ViewKey::whole(dialect), 0), &Selection::default(), generation.clone());
         Views { stage, generation }
     }
 

@@ -20,6 +20,7 @@ use crate::{
     admin, catalog,
     config::{self, Files, Loaded, Reading, Sources},
     manifests, registry, resolver,
+    resource::Dialect,
     telemetry::{self, LogLevel},
     views, xds,
 };
@@ -41,7 +42,7 @@ use tracing::info;
 pub struct App {
     writer: catalog::Writer,
     catalog: catalog::Handle,
-    views: [views::Task; 2],
+    views: [views::Task; Dialect::ALL.len()],
     manifests: manifests::ManifestStore,
     readers: Readers,
     /// The readings that begin.

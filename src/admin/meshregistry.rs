@@ -8,7 +8,7 @@ use super::{
     view::slime::{self, Form, Wanted},
 };
 use crate::{
-    resource::{Family, Readiness, ViewGeneration},
+    resource::{Dialect, Readiness, ViewGeneration},
     views::ViewKey,
 };
 use axum::{
@@ -60,7 +60,7 @@ struct RegistryQuery {
 }
 
 async fn ready(State(sources): State<Arc<dyn Sources>>) -> Response {
-    let served = sources.is_ready(Family::Istio);
+    let served = sources.is_ready(Dialect::Istio);
     let reason = slime::unready(&sources.catalog(), served, &sources.manifests_pending(), sources.stopping());
     match reason {
         None => StatusCode::OK.into_response(),
@@ -171,7 +171,7 @@ async fn zookeeper(
 
 /// What Istiods see.
 async fn entries(sources: &dyn Sources) -> Result<Arc<ViewGeneration>, Response> {
-    let loaded = sources.view(&ViewKey::whole(Family::Istio)).await;
+    let loaded = sources.view(&ViewKey::whole(Dialect::Istio)).await;
     loaded.map(|loaded| loaded.generation).ok_or_else(|| refusal(StatusCode::SERVICE_UNAVAILABLE, "stopping"))
 }
 

@@ -26,7 +26,7 @@ pub use server::{Server, ServerError};
 
 use crate::{
     catalog::Catalog,
-    resource::{Family, Kind, Name},
+    resource::{Dialect, Kind, Name},
     views::{Loaded, ViewKey, ViewStatus},
 };
 use futures_util::future::BoxFuture;
@@ -44,8 +44,8 @@ pub trait Sources: Send + Sync + 'static {
     /// The views that are kept now, by key.
     fn views(&self) -> Vec<ViewStatus>;
 
-    /// Whether new clients of that family are answered.
-    fn is_ready(&self, family: Family) -> bool;
+    /// Whether new clients of that dialect are answered.
+    fn is_ready(&self, dialect: Dialect) -> bool;
 
     /// How many lists of entries were sent to Istiods.
     fn lists_sent(&self) -> u64;

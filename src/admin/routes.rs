@@ -12,7 +12,7 @@ use super::{
     },
 };
 use crate::{
-    resource::{Family, Kind},
+    resource::{Dialect, Kind},
     telemetry,
     views::{Loaded, ViewKey},
 };
@@ -82,18 +82,19 @@ async fn ready(
     query: Result<Query<ReadyQuery>, QueryRejection>,
 ) -> Result<Response, Response> {
     let Query(query) = query.map_err(bad_query)?;
-    let name = query.client.as_deref().unwrap_or(Family::Envoy.name());
-    let Some(family) = Family::ALL.into_iter().find(|family| family.name() == name) else {
-        return Err(refusal(StatusCode::BAD_REQUEST, &format!("no clients {name:?}; there are envoy and istio")));
+    let name = query.client.as_deref().unwrap_or(Dialect::Envoy.name());
+    let Some(dialect) = Dialect::named(name) else {
+        let known = Dialect::ALL.map(Dialect::name).join(", ");
+        return Err(refusal(StatusCode::BAD_REQUEST, &format!("no clients {name:?}; there are {known}")));
     };
     let sources = &shared.sources;
     let facts = ready::Facts {
         catalog: &sources.catalog(),
-        served: Family::ALL.map(|family| sources.is_ready(family)),
+        served: Dialect::ALL.map(|dialect| sources.is_ready(dialect)),
         manifests: &sources.manifests_pending(),
         stopping: sources.stopping(),
     };
-    let ready = ready::ready(facts, family);
+    let ready = ready::ready(facts, dialect);
     let status = if ready.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((status, answer::one(&ready)).into_response())
 }
@@ -143,7 +144,7 @@ async fn manifests(State(shared): State<Shared>) -> Response {
     // Without manifests there is nothing for which Istiods' view would have to be made.
     let views = match sources.manifests(&BTreeSet::new()).is_empty() {
         true => Vec::new(),
-        false => views::whole(&*sources, &[Family::Istio]).await,
+        false => views::whole(&*sources, &[Dialect::Istio]).await,
     };
     let conflicts = views.first().map(|(_, loaded)| loaded.report.conflicts.clone()).unwrap_or_default();
     answer::array(move || sources.manifests(&conflicts).into_iter().map(|manifest| json(&manifest))).await
@@ -176,12 +177,12 @@ async fn resources(
         return Err(refusal(StatusCode::NOT_FOUND, &format!("no resources {kind:?}; there are {known}")));
     };
     let Query(query) = query.map_err(bad_query)?;
-    let key = query.view.clone().unwrap_or_else(|| kind.family().name().to_owned());
+    let key = query.view.clone().unwrap_or_else(|| kind.family().dialect().name().to_owned());
     let (key, loaded) = view(&*shared.sources, &key).await?;
-    if key.family != kind.family() {
+    if key.dialect.family() != kind.family() {
         return Err(refusal(
             StatusCode::BAD_REQUEST,
-            &format!("a view of {} has no {}", key.family.name(), kind.name()),
+            &format!("a view of {} has no {}", key.dialect.name(), kind.name()),
         ));
     }
     Ok(answer::apart(move || {
@@ -198,7 +199,7 @@ async fn digests(
     let Query(query) = query.map_err(bad_query)?;
     let views = match &query.view {
         Some(key) => vec![view(&*shared.sources, key).await?],
-        None => views::whole(&*shared.sources, &Family::ALL).await,
+        None => views::whole(&*shared.sources, &[Dialect::Envoy, Dialect::Istio]).await,
     };
     Ok(answer::one(&resource::digests(&views)))
 }

@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 struct Fake {
     catalog: Arc<Catalog>,
-    /// Of Envoys and of Istiods: each has its own.
-    views: [Loaded; 2],
-    ready: [bool; 2],
+    /// By dialect.
+    views: [Loaded; Dialect::ALL.len()],
+    ready: [bool; Dialect::ALL.len()],
     released: Mutex<Vec<String>>,
 }
 
@@ -32,18 +32,18 @@ impl Sources for Fake {
     }
 
     fn view<'a>(&'a self, key: &'a ViewKey) -> BoxFuture<'a, Option<Loaded>> {
-        let loaded = key.scope.is_none().then(|| self.views[key.family as usize].clone());
+        let loaded = key.scope.is_none().then(|| self.views[key.dialect as usize].clone());
         Box::pin(std::future::ready(loaded))
     }
 
     fn views(&self) -> Vec<ViewStatus> {
         let generation = self.views[0].generation.clone();
-        let key = ViewKey::whole(Family::Envoy);
+        let key = ViewKey::whole(Dialect::Envoy);
         vec![ViewStatus { key, readers: 2, idle: Some(Duration::from_millis(1_500)), generation }]
     }
 
-    fn is_ready(&self, family: Family) -> bool {
-        self.ready[family as usize]
+    fn is_ready(&self, dialect: Dialect) -> bool {
+        self.ready[dialect as usize]
     }
 
     fn lists_sent(&self) -> u64 {
@@ -75,7 +75,7 @@ impl Sources for Fake {
     }
 
     fn manifests_pending(&self) -> Vec<String> {
-        match self.ready[1] {
+        match self.is_ready(Dialect::Istio) {
             true => Vec::new(),
             false => vec!["held".into()],
         }
@@ -175,7 +175,7 @@ fn catalog(sync: Readiness, registries: Vec<Arc<RegistryStatus>>, services: Vec<
 }
 
 /// What Envoys, and what Istiods have. An address stands twice in what is meant for Envoys.
-fn views(catalog: &Catalog) -> [Loaded; 2] {
+fn views(catalog: &Catalog) -> [Loaded; Dialect::ALL.len()] {
     let services = || catalog.services.values();
     let clusters = services().flat_map(|s| envoy::translate(s, &envoy::Options::default()).0);
     let entries = services().flat_map(|s| istio::translate(s, &istio::Options::default(), &|_| vec![]).0);
@@ -187,10 +187,8 @@ fn views(catalog: &Catalog) -> [Loaded; 2] {
     };
     let (host, subject) = (host("orders.example"), "10.0.0.1:80".into());
     let twice = crate::translate::Rejected { host, subject, why: crate::translate::Why::Twice };
-    [
-        loaded(Kind::ENVOY.to_vec(), clusters.collect(), vec![twice]),
-        loaded(vec![Kind::ServiceEntry], entries.collect(), Vec::new()),
-    ]
+    let envoy = loaded(Kind::ENVOY.to_vec(), clusters.collect(), vec![twice]);
+    [envoy.clone(), envoy, loaded(vec![Kind::ServiceEntry], entries.collect(), Vec::new())]
 }
 
 /// Admin on a port of its own, over a catalog that never changes.
@@ -208,11 +206,12 @@ impl Drop for Running {
 
 impl Running {
     async fn start(catalog: Catalog) -> Running {
-        let ready = [catalog.sync != Readiness::Waiting, catalog.sync == Readiness::Complete];
+        let answers = catalog.sync != Readiness::Waiting;
+        let ready = [answers, answers, catalog.sync == Readiness::Complete];
         Running::start_with(catalog, ready).await
     }
 
-    async fn start_with(catalog: Catalog, ready: [bool; 2]) -> Running {
+    async fn start_with(catalog: Catalog, ready: [bool; Dialect::ALL.len()]) -> Running {
         let (views, catalog) = (views(&catalog), Arc::new(catalog));
         let fake = Arc::new(Fake { catalog, views, ready, released: Mutex::default() });
         let metrics = Arc::new(telemetry::registry());
@@ -280,6 +279,7 @@ async fn readiness_says_for_whom_it_waits() {
             "sync": "waiting",
             "clients": {
                 "envoy": { "ready": false, "pending": ["late (refused)", "half (refused)", "new"] },
+                "grpc": { "ready": false, "pending": ["late (refused)", "half (refused)", "new"] },
                 "istio": {
                     "ready": false,
                     "pending": ["late (refused)", "half (refused)", "new", "held's manifests"],
@@ -300,7 +300,7 @@ async fn readiness_says_for_whom_it_waits() {
 #[tokio::test]
 async fn what_was_listed_is_not_ready_before_it_is_served() {
     for sync in [Readiness::Partial, Readiness::Complete] {
-        let admin = Running::start_with(catalog(sync, Vec::new(), Vec::new()), [false; 2]).await;
+        let admin = Running::start_with(catalog(sync, Vec::new(), Vec::new()), [false; Dialect::ALL.len()]).await;
         let (status, body) = admin.get("/ready").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(body.contains("making the first generation"), "{body}");
@@ -325,6 +325,7 @@ async fn readiness_is_another_for_istiods_who_wait_until_all_is_known() {
         ready["clients"],
         json!({
             "envoy": { "ready": true, "pending": [] },
+            "grpc": { "ready": true, "pending": [] },
             "istio": { "ready": false, "pending": ["late (refused)", "held's manifests"] },
         })
     );

@@ -5,7 +5,7 @@ use crate::{
     admin::{self, Acknowledged, Client, Refused, Sent, Subscription},
     catalog::{self, Catalog},
     manifests,
-    resource::{Family, Kind, Name, Variant, version_text},
+    resource::{Dialect, Kind, Name, Variant, version_text},
     views::{self, Loaded, ViewKey, ViewStatus},
     xds,
 };
@@ -42,8 +42,8 @@ impl admin::Sources for Handles {
         self.views.views()
     }
 
-    fn is_ready(&self, family: Family) -> bool {
-        self.views.is_ready(family)
+    fn is_ready(&self, dialect: Dialect) -> bool {
+        self.views.is_ready(dialect)
     }
 
     fn lists_sent(&self) -> u64 {

@@ -22,5 +22,6 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Options> {
             .unwrap_or(default.connect_timeout),
         eds: section.get("eds", |v| v.word(&sources)).unwrap_or(default.eds),
         lb_policy: section.get("lb_policy", |v| v.word(&policies)).unwrap_or(default.lb_policy),
+        grpc: default.grpc,
     })
 }

@@ -63,15 +63,50 @@ pub enum Family {
 }
 
 impl Family {
-    /// Every family.
-    pub const ALL: [Family; 2] = [Family::Envoy, Family::Istio];
+    /// The dialect that has these types in full.
+    pub const fn dialect(self) -> Dialect {
+        match self {
+            Family::Envoy => Dialect::Envoy,
+            Family::Istio => Dialect::Istio,
+        }
+    }
+}
+
+/// How a client speaks and which form of resources it takes: this decides which view it gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Dialect {
+    /// Envoys.
+    Envoy,
+    /// gRPC programs: Envoy's types, of which each library takes a part and refuses a whole resource for the rest.
+    Grpc,
+    /// Istiods, by MCP over xDS.
+    Istio,
+}
+
+impl Dialect {
+    /// Every dialect.
+    pub const ALL: [Dialect; 3] = [Dialect::Envoy, Dialect::Grpc, Dialect::Istio];
 
     /// The word for people, metrics and formats.
     pub const fn name(self) -> &'static str {
         match self {
-            Family::Envoy => "envoy",
-            Family::Istio => "istio",
+            Dialect::Envoy => "envoy",
+            Dialect::Grpc => "grpc",
+            Dialect::Istio => "istio",
         }
+    }
+
+    /// Whose types it has.
+    pub const fn family(self) -> Family {
+        match self {
+            Dialect::Envoy | Dialect::Grpc => Family::Envoy,
+            Dialect::Istio => Family::Istio,
+        }
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Dialect> {
+        Dialect::ALL.into_iter().find(|dialect| dialect.name() == name)
     }
 }
 

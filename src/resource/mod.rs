@@ -17,7 +17,7 @@ mod tests;
 pub use encode::{field_size, put_field, put_varint};
 pub use entry::{Resource, Variant, content_version, name_hash, parse_version, version_hash, version_text};
 pub use generation::Generation;
-pub use kind::{ENVOY_KINDS, Family, KINDS, Kind};
+pub use kind::{Dialect, ENVOY_KINDS, Family, KINDS, Kind};
 pub use view::{KindReadiness, ViewGeneration};
 
 pub use crate::model::Readiness;

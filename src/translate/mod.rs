@@ -33,6 +33,12 @@ pub enum Why {
     /// Longer than the operating system takes; clients refuse the whole assignment.
     #[error("the path of a unix socket has at most {} bytes", envoy::MAX_UNIX_PATH)]
     UnixPathLong,
+    /// gRPC's C core refuses the whole assignment.
+    #[error("gRPC programs take no unix socket from xDS")]
+    UnixForGrpc,
+    /// All gRPC libraries refuse the cluster.
+    #[error("gRPC programs take no cluster of host names; let its registry have `hostnames: resolve`")]
+    NamesForGrpc,
     /// The same place twice; the first stays.
     #[error("the address and port are there twice; the first is sent")]
     Twice,
@@ -55,10 +61,12 @@ pub enum Why {
 
 impl Why {
     /// All codes.
-    pub const CODES: [&str; 9] = [
+    pub const CODES: [&str; 11] = [
         "host_name",
         "unix_among_names",
         "unix_path_long",
+        "unix_for_grpc",
+        "names_for_grpc",
         "twice",
         "name_taken",
         "label_refused",
@@ -73,6 +81,8 @@ impl Why {
             Why::HostName => "host_name",
             Why::UnixAmongNames => "unix_among_names",
             Why::UnixPathLong => "unix_path_long",
+            Why::UnixForGrpc => "unix_for_grpc",
+            Why::NamesForGrpc => "names_for_grpc",
             Why::Twice => "twice",
             Why::NameTaken(_) => "name_taken",
             Why::LabelRefused => "label_refused",

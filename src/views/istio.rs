@@ -92,7 +92,7 @@ mod tests {
     use crate::{
         catalog::Catalog,
         model::{Port, Protocol, Readiness, ServiceId, ServicePort},
-        resource::{Family, Name},
+        resource::{Dialect, Name},
         views::{Selection, ViewKey, tests::Fixture},
     };
     use proptest::{collection::vec, prelude::*, sample::subsequence};
@@ -131,12 +131,12 @@ mod tests {
     }
 
     fn whole() -> ViewKey {
-        ViewKey::whole(Family::Istio)
+        ViewKey::whole(Dialect::Istio)
     }
 
     fn fixture(network: &str) -> Fixture {
         let options = istio::Options { vip: vec![network.parse().unwrap()], ..Default::default() };
-        let mut fixture = Fixture::new(Family::Istio, Box::new(Istio::new(options, Metrics::default())));
+        let mut fixture = Fixture::new(Dialect::Istio, Box::new(Istio::new(options, Metrics::default())));
         fixture.add(whole(), Selection::default());
         fixture
     }

@@ -1,48 +1,48 @@
 //! What distinguishes one view from another, and what a view has.
 
-use crate::{model::PublishedService, resource::Family};
+use crate::{model::PublishedService, resource::Dialect};
 use std::{fmt, str::FromStr, sync::Arc};
 
 /// The key of a view: all who have the same key see the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ViewKey {
-    /// Whose resources.
-    pub family: Family,
+    /// In which form.
+    pub dialect: Dialect,
     /// The name of what it selects; `None`: everything.
     pub scope: Option<Arc<str>>,
 }
 
 impl ViewKey {
     /// The view that has everything.
-    pub const fn whole(family: Family) -> Self {
-        ViewKey { family, scope: None }
+    pub const fn whole(dialect: Dialect) -> Self {
+        ViewKey { dialect, scope: None }
     }
 }
 
 impl fmt::Display for ViewKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.family.name())?;
+        f.write_str(self.dialect.name())?;
         self.scope.as_deref().map_or(Ok(()), |scope| write!(f, "/{scope}"))
     }
 }
 
 /// A text that is no key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a view is written as `envoy` or `istio`, with a scope as `envoy/SCOPE`")]
+#[error("a view is written as `envoy`, `grpc` or `istio`, with a scope as `envoy/SCOPE`")]
 pub struct NoViewKey;
 
 impl FromStr for ViewKey {
     type Err = NoViewKey;
 
     fn from_str(text: &str) -> Result<Self, NoViewKey> {
-        let (family, scope) = match text.split_once('/') {
-            Some((family, scope)) => (family, Some(scope)),
+        let (dialect, scope) = match text.split_once('/') {
+            Some((dialect, scope)) => (dialect, Some(scope)),
             None => (text, None),
         };
-        let family = Family::ALL.into_iter().find(|known| known.name() == family).ok_or(NoViewKey)?;
+        let dialect = Dialect::named(dialect).ok_or(NoViewKey)?;
         match scope {
             Some("") => Err(NoViewKey),
-            scope => Ok(ViewKey { family, scope: scope.map(Into::into) }),
+            scope => Ok(ViewKey { dialect, scope: scope.map(Into::into) }),
         }
     }
 }
@@ -75,8 +75,8 @@ mod tests {
 
     #[test]
     fn a_key_is_read_as_it_is_written() {
-        let edge = ViewKey { family: Family::Istio, scope: Some("edge/a".into()) };
-        for (text, key) in [("envoy", ViewKey::whole(Family::Envoy)), ("istio/edge/a", edge)] {
+        let edge = ViewKey { dialect: Dialect::Istio, scope: Some("edge/a".into()) };
+        for (text, key) in [("envoy", ViewKey::whole(Dialect::Envoy)), ("istio/edge/a", edge)] {
             assert_eq!((key.to_string().as_str(), text.parse()), (text, Ok(key)));
         }
         for wrong in ["", "envoys", "envoy/", "/a"] {

@@ -2,7 +2,7 @@
 
 use super::ViewKey;
 use crate::{
-    resource::{Family as ResourceFamily, Kind, ViewGeneration},
+    resource::{Dialect, Kind, ViewGeneration},
     translate::{Rejected, Why},
 };
 use prometheus_client::{
@@ -19,11 +19,11 @@ const BUCKETS: [f64; 10] = [0.000_01, 0.000_03, 0.000_1, 0.000_3, 0.001, 0.003, 
 #[derive(Debug, Clone)]
 pub struct Metrics {
     ready: Family<Client, Gauge>,
-    kept: Family<OfFamily, Gauge>,
+    kept: Family<OfDialect, Gauge>,
     resources: Family<OfKind, Gauge>,
     rejected: Family<For, Gauge>,
     changes: Family<OfKind, Counter>,
-    translations: Family<OfFamily, Counter>,
+    translations: Family<OfDialect, Counter>,
     generations: Counter,
     vips_moved: Counter,
     update: Histogram,
@@ -35,12 +35,13 @@ struct Client {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfFamily {
-    family: &'static str,
+struct OfDialect {
+    dialect: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfKind {
+    dialect: &'static str,
     kind: &'static str,
 }
 
@@ -71,7 +72,7 @@ impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("views");
         registry.register("ready", "Whether new clients of that kind are answered", self.ready.clone());
-        registry.register("kept", "Views that are kept, by family of resources", self.kept.clone());
+        registry.register("kept", "Views that are kept, by dialect", self.kept.clone());
         registry.register("resources", "Resources in the view that has everything", self.resources.clone());
         registry.register(
             "rejected",
@@ -90,15 +91,15 @@ impl Metrics {
         );
     }
 
-    /// Whether clients of that family can be answered, and how many views of it there are.
-    pub(super) fn stands(&self, family: ResourceFamily, ready: bool, views: usize) {
-        self.ready.get_or_create(&Client { client: family.name() }).set(i64::from(ready));
-        self.kept.get_or_create(&OfFamily { family: family.name() }).set(count(views));
+    /// Whether clients of that dialect can be answered, and how many views of it there are.
+    pub(super) fn stands(&self, dialect: Dialect, ready: bool, views: usize) {
+        self.ready.get_or_create(&Client { client: dialect.name() }).set(i64::from(ready));
+        self.kept.get_or_create(&OfDialect { dialect: dialect.name() }).set(count(views));
     }
 
     /// So many services were translated.
-    pub(super) fn translated(&self, family: ResourceFamily, services: u64) {
-        self.translations.get_or_create(&OfFamily { family: family.name() }).inc_by(services);
+    pub(super) fn translated(&self, dialect: Dialect, services: u64) {
+        self.translations.get_or_create(&OfDialect { dialect: dialect.name() }).inc_by(services);
     }
 
     /// A generation was made, from that one, in that time.
@@ -109,7 +110,8 @@ impl Metrics {
             return;
         }
         for kind in Kind::ALL.into_iter().filter(|kind| made.readiness_of(*kind).is_some()) {
-            let (old, new, label) = (before.get(kind), made.get(kind), OfKind { kind: kind.name() });
+            let label = OfKind { dialect: key.dialect.name(), kind: kind.name() };
+            let (old, new) = (before.get(kind), made.get(kind));
             if !Arc::ptr_eq(old, new) {
                 let changes = old.versions().diff(new.versions()).count();
                 self.changes.get_or_create(&label).inc_by(changes as u64);
@@ -121,10 +123,10 @@ impl Metrics {
     /// A view was dropped: nothing of it is made any more.
     pub(super) fn dropped(&self, key: &ViewKey) {
         if key.scope.is_none() {
-            for kind in Kind::of_family(key.family) {
-                self.resources.remove(&OfKind { kind: kind.name() });
+            for kind in Kind::of_family(key.dialect.family()) {
+                self.resources.remove(&OfKind { dialect: key.dialect.name(), kind: kind.name() });
             }
-            self.rejected(key.family, &[]);
+            self.rejected(key.dialect, &[]);
         }
     }
 
@@ -134,13 +136,13 @@ impl Metrics {
     }
 
     /// So much of the view that has everything is rejected now.
-    pub(super) fn rejected(&self, family: ResourceFamily, rejected: &[Rejected]) {
+    pub(super) fn rejected(&self, dialect: Dialect, rejected: &[Rejected]) {
         let mut counts: BTreeMap<&'static str, i64> = Why::CODES.into_iter().map(|code| (code, 0)).collect();
         for rejected in rejected {
             *counts.entry(rejected.why.code()).or_default() += 1;
         }
         for (reason, count) in counts {
-            self.rejected.get_or_create(&For { view: family.name(), reason }).set(count);
+            self.rejected.get_or_create(&For { view: dialect.name(), reason }).set(count);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What clients see: views of encoded resources, in generations.
 //!
-//! A [`Set`] has a view for each [`ViewKey`] that somebody subscribes to, and one [`Task`] for each family of resources. The
+//! A [`Set`] has a view for each [`ViewKey`] that somebody subscribes to, and one [`Task`] for each dialect of resources. The
 //! task follows the catalog and manifests: `translations` encodes each service once for all views, producers (`services`,
 //! `manifests`) say what a view has and whose a name is, `state` makes the next generation of it, `stage` holds all
-//! views of the family. What nobody sees costs nothing.
+//! views of the dialect. What nobody sees costs nothing.
 //!
 //! Invariant: what a view serves follows from the last catalog, the last manifests, the options and its selection alone.
 

@@ -1,4 +1,4 @@
-//! Which producers a family's views have, and in which order: of several that have a name the first one's is served.
+//! Which producers a dialect's views have, and in which order: of several that have a name the first one's is served.
 
 use super::{
     Selection,
@@ -6,19 +6,19 @@ use super::{
     producer::{Producer, Sources},
     services::Services,
 };
-use crate::resource::{Family, KindReadiness};
+use crate::resource::{Dialect, KindReadiness};
 
 /// The producers of a view, in the order in which names are theirs.
-pub(super) fn producers(family: Family, selection: &Selection) -> Vec<Box<dyn Producer>> {
-    let services = Box::new(Services::new(family, selection.clone()));
-    match family {
-        Family::Envoy => vec![services],
-        Family::Istio => vec![services, Box::new(Manifests::default())],
+pub(super) fn producers(dialect: Dialect, selection: &Selection) -> Vec<Box<dyn Producer>> {
+    let services = Box::new(Services::new(dialect, selection.clone()));
+    match dialect {
+        Dialect::Envoy | Dialect::Grpc => vec![services],
+        Dialect::Istio => vec![services, Box::new(Manifests::default())],
     }
 }
 
-/// How far what a family's views are made of has reported, kind by kind.
-pub(super) fn readiness(family: Family, sources: &Sources) -> KindReadiness {
-    let producers = producers(family, &Selection::default());
+/// How far what a dialect's views are made of has reported, kind by kind.
+pub(super) fn readiness(dialect: Dialect, sources: &Sources) -> KindReadiness {
+    let producers = producers(dialect, &Selection::default());
     producers.iter().fold(KindReadiness::default(), |so_far, producer| producer.readiness(sources, so_far))
 }

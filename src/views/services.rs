@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     model::Hostname,
-    resource::{Family, Kind, KindReadiness, Name, Resource},
+    resource::{Dialect, Kind, KindReadiness, Name, Resource},
     translate::{Rejected, Why},
 };
 use std::{
@@ -23,7 +23,7 @@ use std::{
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Services {
-    family: Family,
+    dialect: Dialect,
     selection: Selection,
     /// What each service gives that the view has.
     translated: BTreeMap<Hostname, Arc<Translated>>,
@@ -35,9 +35,9 @@ pub(super) struct Services {
 }
 
 impl Services {
-    pub(super) fn new(family: Family, selection: Selection) -> Self {
+    pub(super) fn new(dialect: Dialect, selection: Selection) -> Self {
         Services {
-            family,
+            dialect,
             selection,
             translated: BTreeMap::new(),
             claims: Claims::default(),
@@ -122,9 +122,11 @@ impl Producer for Services {
     /// Envoy's kinds that nothing makes are known to be empty when services are known.
     fn readiness(&self, sources: &Sources, so_far: KindReadiness) -> KindReadiness {
         let readiness = sources.catalog.sync;
-        match self.family {
-            Family::Envoy => Kind::ENVOY.into_iter().fold(so_far, |all, kind| all.and(kind, readiness)),
-            Family::Istio => so_far.and(Kind::ServiceEntry, readiness),
+        match self.dialect {
+            Dialect::Envoy | Dialect::Grpc => {
+                Kind::ENVOY.into_iter().fold(so_far, |all, kind| all.and(kind, readiness))
+            }
+            Dialect::Istio => so_far.and(Kind::ServiceEntry, readiness),
         }
     }
 

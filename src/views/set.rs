@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     catalog, manifests,
-    resource::{Family, KindReadiness, Readiness, ViewGeneration},
+    resource::{Dialect, KindReadiness, Readiness, ViewGeneration},
     translate::{envoy, istio},
 };
 use std::{
@@ -30,7 +30,7 @@ pub struct Options {
     pub istio: istio::Options,
     /// A view that nobody sees is dropped after so long.
     pub idle: Duration,
-    /// How many views of a family there may be.
+    /// How many views of a dialect there may be.
     pub most: usize,
 }
 
@@ -49,7 +49,7 @@ impl Default for Options {
 /// All views. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Set {
-    families: [Arc<Shared>; 2],
+    dialects: [Arc<Shared>; Dialect::ALL.len()],
     translation: watch::Sender<Translation>,
 }
 
@@ -63,18 +63,18 @@ pub struct Loaded {
 }
 
 impl Set {
-    /// No views, and for each family the task that makes them.
+    /// No views, and for each dialect the task that makes them.
     pub fn new(
         options: Options,
         catalog: catalog::Handle,
         manifests: manifests::Handle,
         metrics: Metrics,
-    ) -> (Set, [Task; 2]) {
+    ) -> (Set, [Task; Dialect::ALL.len()]) {
         let Options { envoy, istio, idle, most } = options;
         let translation = watch::Sender::new(Translation { envoy, istio });
-        let families = Family::ALL.map(|family| {
+        let dialects = Dialect::ALL.map(|dialect| {
             Arc::new(Shared {
-                family,
+                dialect,
                 catalog: catalog.clone(),
                 manifests: manifests.clone(),
                 wanted: Notify::new(),
@@ -84,8 +84,8 @@ impl Set {
                 entries: Mutex::default(),
             })
         });
-        let tasks = families.clone().map(|shared| Task::new(shared, translation.subscribe(), metrics.clone()));
-        (Set { families, translation }, tasks)
+        let tasks = dialects.clone().map(|shared| Task::new(shared, translation.subscribe(), metrics.clone()));
+        (Set { dialects, translation }, tasks)
     }
 
     /// Subscribes to a view, which is made if it is not there. The selection must be the key's.
@@ -97,12 +97,12 @@ impl Set {
         key: &ViewKey,
         selection: &Selection,
     ) -> Result<watch::Receiver<Arc<ViewGeneration>>, Full> {
-        self.of(key.family).subscribe(key, selection).map(|entry| entry.1)
+        self.of(key.dialect).subscribe(key, selection).map(|entry| entry.1)
     }
 
     /// What a view has now; one that has everything is made for that. `None`: there is no such view.
     pub async fn load(&self, key: &ViewKey) -> Option<Loaded> {
-        let shared = self.of(key.family);
+        let shared = self.of(key.dialect);
         let (report, mut generations) = match shared.find(key) {
             Some(found) => found,
             None if key.scope.is_none() => shared.subscribe(key, &Selection::default()).ok()?,
@@ -115,27 +115,27 @@ impl Set {
 
     /// What a view does not serve; `None`: it is not there.
     pub fn report(&self, key: &ViewKey) -> Option<Arc<Report>> {
-        self.of(key.family).find(key).map(|(report, _)| report.load_full())
+        self.of(key.dialect).find(key).map(|(report, _)| report.load_full())
     }
 
     /// Every view that there is, by key.
     pub fn views(&self) -> Vec<ViewStatus> {
-        self.families.iter().flat_map(|shared| shared.views()).collect()
+        self.dialects.iter().flat_map(|shared| shared.views()).collect()
     }
 
-    /// How far what a family's clients get has reported. Rises only after it is served.
-    pub fn readiness(&self, family: Family) -> watch::Receiver<Readiness> {
-        self.of(family).readiness.subscribe()
+    /// How far what a dialect's clients get has reported. Rises only after it is served.
+    pub fn readiness(&self, dialect: Dialect) -> watch::Receiver<Readiness> {
+        self.of(dialect).readiness.subscribe()
     }
 
-    /// Whether new clients of a family can be answered.
-    pub fn is_ready(&self, family: Family) -> bool {
-        is_ready(family, *self.of(family).readiness.borrow())
+    /// Whether new clients of a dialect can be answered.
+    pub fn is_ready(&self, dialect: Dialect) -> bool {
+        is_ready(dialect, *self.of(dialect).readiness.borrow())
     }
 
-    /// How far the sources of each kind of a family have reported.
-    pub fn sources(&self, family: Family) -> KindReadiness {
-        readiness(family, &self.of(family).sources())
+    /// How far the sources of each kind of a dialect have reported.
+    pub fn sources(&self, dialect: Dialect) -> KindReadiness {
+        readiness(dialect, &self.of(dialect).sources())
     }
 
     /// From now on resources are made in this way. Views go on under one generation each; what comes out as it was is not
@@ -149,7 +149,7 @@ impl Set {
         });
     }
 
-    fn of(&self, family: Family) -> &Shared {
-        &self.families[family as usize]
+    fn of(&self, dialect: Dialect) -> &Shared {
+        &self.dialects[dialect as usize]
     }
 }

@@ -1,4 +1,4 @@
-//! What the task of a family shares with those who subscribe: which views there are, and since when nobody sees one.
+//! What the task of a dialect shares with those who subscribe: which views there are, and since when nobody sees one.
 
 use super::{
     Istio, Metrics, Report, Selection, ViewKey, order::readiness, producer::Sources, stage::Place,
@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     catalog, manifests,
-    resource::{Family, Readiness, ViewGeneration},
+    resource::{Dialect, Readiness, ViewGeneration},
     translate::{envoy, istio},
 };
 use arc_swap::ArcSwap;
@@ -28,31 +28,32 @@ pub(super) struct Translation {
 }
 
 impl Translation {
-    /// Whether a family's resources are made in the same way.
-    pub(super) fn same(&self, other: &Translation, family: Family) -> bool {
-        match family {
-            Family::Envoy => self.envoy == other.envoy,
-            Family::Istio => self.istio == other.istio,
+    /// Whether a dialect's resources are made in the same way.
+    pub(super) fn same(&self, other: &Translation, dialect: Dialect) -> bool {
+        match dialect {
+            Dialect::Envoy | Dialect::Grpc => self.envoy == other.envoy,
+            Dialect::Istio => self.istio == other.istio,
         }
     }
 
-    pub(super) fn translator(&self, family: Family, metrics: &Metrics) -> Box<dyn Translator> {
-        match family {
-            Family::Envoy => Box::new(self.envoy.clone()),
-            Family::Istio => Box::new(Istio::new(self.istio.clone(), metrics.clone())),
+    pub(super) fn translator(&self, dialect: Dialect, metrics: &Metrics) -> Box<dyn Translator> {
+        match dialect {
+            Dialect::Envoy => Box::new(self.envoy.clone()),
+            Dialect::Grpc => Box::new(self.envoy.for_grpc()),
+            Dialect::Istio => Box::new(Istio::new(self.istio.clone(), metrics.clone())),
         }
     }
 }
 
-/// What a family's task shares with those who subscribe.
+/// What a dialect's task shares with those who subscribe.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) family: Family,
+    pub(super) dialect: Dialect,
     pub(super) catalog: catalog::Handle,
     pub(super) manifests: manifests::Handle,
     /// Signals a view that is to be made.
     pub(super) wanted: Notify,
-    /// How far the sources of the family have reported, after what they reported is served.
+    /// How far the sources of the dialect have reported, after what they reported is served.
     pub(super) readiness: watch::Sender<Readiness>,
     pub(super) idle: Duration,
     pub(super) most: usize,
@@ -123,7 +124,7 @@ impl Shared {
         entries.make_room(self.most)?;
         let number = entries.next;
         entries.next += 1;
-        let unbuilt = ViewGeneration::unbuilt(readiness(self.family, &self.sources()).waiting());
+        let unbuilt = ViewGeneration::unbuilt(readiness(self.dialect, &self.sources()).waiting());
         let mut entry = Entry {
             number,
             selection: selection.clone(),
@@ -194,11 +195,11 @@ impl Entry {
     }
 }
 
-/// Whether new clients of a family can be answered: an Istiod would delete what a list lacks, so it is sent nothing before
+/// Whether new clients of a dialect can be answered: an Istiod would delete what a list lacks, so it is sent nothing before
 /// all is known; an Envoy is sent what there is.
-pub(super) fn is_ready(family: Family, readiness: Readiness) -> bool {
-    match family {
-        Family::Envoy => readiness != Readiness::Waiting,
-        Family::Istio => readiness == Readiness::Complete,
+pub(super) fn is_ready(dialect: Dialect, readiness: Readiness) -> bool {
+    match dialect {
+        Dialect::Envoy | Dialect::Grpc => readiness != Readiness::Waiting,
+        Dialect::Istio => readiness == Readiness::Complete,
     }
 }

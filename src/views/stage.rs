@@ -1,4 +1,4 @@
-//! All views of one family as a value: what they share, and each of them.
+//! All views of one dialect as a value: what they share, and each of them.
 //!
 //! A catalog's change is looked for once; each view then asks its selection of the services that changed and of no others.
 //! While there is no view nothing is kept: neither translations nor virtual addresses nor the catalog itself.
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::Hostname,
-    resource::{Family, ViewGeneration},
+    resource::{Dialect, ViewGeneration},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,10 +22,10 @@ use std::{
 /// is another one.
 pub type Place = (ViewKey, u64);
 
-/// All views of a family. A [`Task`](super::Task) drives it; tests and benches do the same.
+/// All views of a dialect. A [`Task`](super::Task) drives it; tests and benches do the same.
 #[derive(Debug)]
 pub struct Stage {
-    family: Family,
+    dialect: Dialect,
     translations: Translations,
     views: BTreeMap<Place, View>,
 }
@@ -39,8 +39,8 @@ struct View {
 
 impl Stage {
     /// No views, of resources that are made so.
-    pub fn new(family: Family, translator: Box<dyn Translator>) -> Self {
-        Stage { family, translations: Translations::new(translator), views: BTreeMap::new() }
+    pub fn new(dialect: Dialect, translator: Box<dyn Translator>) -> Self {
+        Stage { dialect, translations: Translations::new(translator), views: BTreeMap::new() }
     }
 
     /// How often a service was translated.
@@ -55,7 +55,7 @@ impl Stage {
 
     /// Adds a view that has seen nothing.
     pub fn add(&mut self, view: Place, selection: &Selection, unbuilt: Arc<ViewGeneration>) {
-        let state = ViewState::new(self.family, selection, unbuilt);
+        let state = ViewState::new(self.dialect, selection, unbuilt);
         self.views.insert(view, View { state, new: true });
     }
 

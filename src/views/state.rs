@@ -6,7 +6,7 @@ use super::{
     producer::{Producer, Step},
 };
 use crate::{
-    resource::{Family, Kind, KindReadiness, Name, Resource, ViewGeneration},
+    resource::{Dialect, Kind, KindReadiness, Name, Resource, ViewGeneration},
     translate::Rejected,
 };
 use std::{collections::BTreeSet, sync::Arc};
@@ -48,8 +48,8 @@ pub struct Stepped {
 
 impl ViewState {
     /// Nothing was seen.
-    pub(super) fn new(family: Family, selection: &Selection, unbuilt: Arc<ViewGeneration>) -> Self {
-        let parts = producers(family, selection).into_iter().map(|producer| Part { producer, rejected: Vec::new() });
+    pub(super) fn new(dialect: Dialect, selection: &Selection, unbuilt: Arc<ViewGeneration>) -> Self {
+        let parts = producers(dialect, selection).into_iter().map(|producer| Part { producer, rejected: Vec::new() });
         ViewState { parts: parts.collect(), generation: unbuilt, report: Arc::default() }
     }
 

@@ -1,4 +1,4 @@
-//! The task that keeps the views of one family up with the catalog and with manifests.
+//! The task that keeps the views of one dialect up with the catalog and with manifests.
 //!
 //! A reader that is slow misses generations in between, never the last one.
 
@@ -24,7 +24,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-/// Makes the views of one family.
+/// Makes the views of one dialect.
 #[derive(Debug)]
 pub struct Task {
     shared: Arc<Shared>,
@@ -39,14 +39,14 @@ pub struct Task {
 impl Task {
     pub(super) fn new(shared: Arc<Shared>, translation: watch::Receiver<Translation>, metrics: Metrics) -> Self {
         let current = translation.borrow().clone();
-        metrics.rejected(shared.family, &[]);
-        metrics.stands(shared.family, false, 0);
+        metrics.rejected(shared.dialect, &[]);
+        metrics.stands(shared.dialect, false, 0);
         Task { shared, translation, current, stage: None, metrics }
     }
 
-    /// The family whose views it makes, as a word.
+    /// The dialect whose views it makes, as a word.
     pub fn name(&self) -> &'static str {
-        self.shared.family.name()
+        self.shared.dialect.name()
     }
 
     /// Whether it keeps nothing.
@@ -86,12 +86,12 @@ impl Task {
         let views = shared.current(now);
         self.drop_views(&views);
         let wanted = self.translation.borrow_and_update().clone();
-        let differs = !self.current.same(&wanted, shared.family);
+        let differs = !self.current.same(&wanted, shared.dialect);
         self.current = wanted;
         if !views.is_empty() {
-            let translator = || self.current.translator(shared.family, &self.metrics);
+            let translator = || self.current.translator(shared.dialect, &self.metrics);
             let renewed = (differs && self.stage.is_some()).then(translator);
-            let mut stage = self.stage.take().unwrap_or_else(|| Stage::new(shared.family, translator()));
+            let mut stage = self.stage.take().unwrap_or_else(|| Stage::new(shared.dialect, translator()));
             for (view, entry) in &views {
                 if stage.contains(view) {
                     continue;
@@ -105,11 +105,11 @@ impl Task {
                 self.report(&view.0, entry, &stepped);
                 self.publish(&view.0, entry, before, stepped, start);
             });
-            self.metrics.translated(shared.family, stage.translations() - translated);
+            self.metrics.translated(shared.dialect, stage.translations() - translated);
             self.stage = Some(stage);
         }
-        let readiness = readiness(shared.family, &sources).least(shared.family);
-        self.metrics.stands(shared.family, is_ready(shared.family, readiness), views.len());
+        let readiness = readiness(shared.dialect, &sources).least(shared.dialect.family());
+        self.metrics.stands(shared.dialect, is_ready(shared.dialect, readiness), views.len());
         shared.readiness.send_if_modified(|before| std::mem::replace(before, readiness) != readiness);
     }
 
@@ -146,7 +146,7 @@ impl Task {
         let before = entry.report.swap(report.clone());
         if key.scope.is_none() {
             log(key, &before, report);
-            self.metrics.rejected(key.family, &report.rejected);
+            self.metrics.rejected(key.dialect, &report.rejected);
         }
     }
 }

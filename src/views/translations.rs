@@ -1,4 +1,4 @@
-//! From services to resources: each service is translated and encoded once for all views of a family.
+//! From services to resources: each service is translated and encoded once for all views of a dialect.
 //!
 //! [`Translations`] keeps no body itself: it knows what the views still hold, and hands that out again. A service that
 //! changed is translated at once, but a resource that came out equal stays the same value, so that a change of one
@@ -16,7 +16,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-/// How the resources of a family are made of services, under certain options.
+/// How the resources of a dialect are made of services, under certain options.
 pub trait Translator: fmt::Debug + Send {
     /// Takes notice that these services have come, changed or gone; returns others whose resources differ for that.
     fn prepare(

@@ -39,7 +39,6 @@ pub use metrics::Metrics;
 pub use names::{Interner, Names, NamesError};
 pub use node::Node;
 pub use options::Options;
-pub use protocol::Dialect;
 pub use request::{Listed, Raw, Request, RequestError};
 pub use server::{Server, ServerError};
 pub use session::{Rules, Session, SessionError};

@@ -9,7 +9,7 @@ use super::{
     request::{Raw, Request},
     session::{self, Rules, SessionError},
 };
-use crate::resource::{Kind, Variant, ViewGeneration};
+use crate::resource::{Dialect, Kind, Variant, ViewGeneration};
 use bytes::Bytes;
 use std::{sync::Arc, vec::Drain};
 use tokio::time::Instant;
@@ -20,25 +20,6 @@ pub(super) struct Method {
     pub(super) variant: Variant,
     /// The type that it serves; `None` for the aggregated one.
     pub(super) implied: Option<Kind>,
-}
-
-/// Who speaks, which decides what it sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// Envoys and gRPC programs.
-    Envoy,
-    /// Istiods: MCP over xDS.
-    Istio,
-}
-
-impl Dialect {
-    /// The word for people, metrics and formats.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Dialect::Envoy => "envoy",
-            Dialect::Istio => "istio",
-        }
-    }
 }
 
 /// The state of one stream.
@@ -68,8 +49,10 @@ impl Protocol {
         }
     }
 
-    pub(super) fn dialect(&self) -> Dialect {
+    /// gRPC's libraries all begin their name so: `gRPC C-core …`, `gRPC Go`, `gRPC Java`, `gRPC Node Pure JS`.
+    pub(super) fn dialect(&self, node: &Node) -> Dialect {
         match self {
+            Protocol::Envoy(_) if node.user_agent.starts_with("gRPC") => Dialect::Grpc,
             Protocol::Envoy(_) => Dialect::Envoy,
             Protocol::Istio(_) => Dialect::Istio,
         }

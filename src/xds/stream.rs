@@ -347,14 +347,15 @@ fn begin(
         stream = recorder.registration.id(),
         node = &*node.id,
         cluster = &*node.cluster,
-        dialect = protocol.dialect().name(),
+        dialect = protocol.dialect(&node).name(),
         agent = &*node.user_agent,
         version = &*node.user_agent_version,
         variant = method.variant.name(),
         "A client subscribed."
     );
     let peer = recorder.registration.peer();
-    let subscribed = views.subscribe(&Subscriber { node: &node, identity: None, peer, dialect: protocol.dialect() });
+    let subscribed =
+        views.subscribe(&Subscriber { node: &node, identity: None, peer, dialect: protocol.dialect(&node) });
     recorder.registration.set_client(node, subscribed.as_ref().ok().map(|subscription| subscription.view.clone()));
     let Subscription { mut generations, .. } = subscribed?;
     let now = generations.borrow_and_update().clone();

@@ -1,7 +1,7 @@
 //! The joint with whoever makes resources: who subscribes, and what it gets to see.
 
-use super::{Dialect, Node};
-use crate::resource::{Readiness, ViewGeneration};
+use super::Node;
+use crate::resource::{Dialect, Readiness, ViewGeneration};
 use std::{net::SocketAddr, sync::Arc};
 use tokio::sync::watch;
 

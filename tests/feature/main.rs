@@ -1,11 +1,15 @@
 //! Features, seen from outside: catalogue files and configurations in, admin HTTP out. The product runs in this process,
 //! or in one of its own where the process is the subject: its outputs, its log, its exit code.
 
+#[path = "../protocol/client.rs"]
+#[allow(dead_code, reason = "each test program uses a part of it")]
+mod client;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod admin_load;
 mod bad_starts;
+mod grpc;
 mod hosts;
 mod isolation;
 mod metrics;

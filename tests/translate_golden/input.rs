@@ -30,6 +30,8 @@ struct InputOptions {
     unhealthy: Option<String>,
     connect_timeout_ms: Option<u64>,
     lb_policy: Option<String>,
+    #[serde(default)]
+    grpc: bool,
 }
 
 #[derive(Deserialize)]
@@ -72,7 +74,7 @@ impl Input {
         if let Some(timeout) = self.options.connect_timeout_ms {
             options.connect_timeout = Duration::from_millis(timeout);
         }
-        options
+        if self.options.grpc { options.for_grpc() } else { options }
     }
 
     pub fn service(&self) -> PublishedService {

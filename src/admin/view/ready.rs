@@ -3,7 +3,7 @@
 use crate::{
     catalog::{Catalog, RegistryStatus, State},
     model::Text,
-    resource::{Family, Readiness},
+    resource::{Dialect, Readiness},
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -39,15 +39,15 @@ struct Brief {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::admin) struct Facts<'a> {
     pub(in crate::admin) catalog: &'a Catalog,
-    /// Whether Envoys, and whether Istiods can be answered, as views have it.
-    pub(in crate::admin) served: [bool; 2],
+    /// Whether clients of each dialect can be answered, as views have it.
+    pub(in crate::admin) served: [bool; Dialect::ALL.len()],
     /// Registries whose manifests were not read completely yet.
     pub(in crate::admin) manifests: &'a [String],
     pub(in crate::admin) stopping: bool,
 }
 
-/// Whether clients of that family may be sent here, and why not. What was listed is not served before it is followed.
-pub(in crate::admin) fn ready(facts: Facts<'_>, asked: Family) -> Ready {
+/// Whether clients of that dialect may be sent here, and why not. What was listed is not served before it is followed.
+pub(in crate::admin) fn ready(facts: Facts<'_>, asked: Dialect) -> Ready {
     let Facts { catalog, served, stopping, .. } = facts;
     let ready = !stopping && served[asked as usize];
     let reason = match (stopping, served[asked as usize], catalog.sync) {
@@ -59,25 +59,25 @@ pub(in crate::admin) fn ready(facts: Facts<'_>, asked: Family) -> Ready {
             pending => format!("waiting for the first list of {}", pending.join(", ")),
         },
     };
-    let of_client = |family: Family| {
-        let ready = !stopping && served[family as usize];
-        let pending = if served[family as usize] { Vec::new() } else { pending(facts, family) };
-        (family.name(), OfClient { ready, pending })
+    let of_client = |dialect: Dialect| {
+        let ready = !stopping && served[dialect as usize];
+        let pending = if served[dialect as usize] { Vec::new() } else { pending(facts, dialect) };
+        (dialect.name(), OfClient { ready, pending })
     };
     Ready {
         ready,
         reason,
         sync: catalog.sync.name(),
-        clients: Family::ALL.into_iter().map(of_client).collect(),
+        clients: Dialect::ALL.into_iter().map(of_client).collect(),
         registries: catalog.registries.iter().map(|registry| Brief::of(registry)).collect(),
     }
 }
 
-/// For what clients of a family wait: Envoys for required registries within the grace, Istiods until there is nothing left.
-fn pending(facts: Facts<'_>, family: Family) -> Vec<String> {
-    let waits = match family {
-        Family::Envoy => facts.catalog.sync == Readiness::Waiting,
-        Family::Istio => facts.catalog.sync != Readiness::Complete,
+/// For what clients of a dialect wait: Envoys for required registries within the grace, Istiods until there is nothing left.
+fn pending(facts: Facts<'_>, dialect: Dialect) -> Vec<String> {
+    let waits = match dialect {
+        Dialect::Envoy | Dialect::Grpc => facts.catalog.sync == Readiness::Waiting,
+        Dialect::Istio => facts.catalog.sync != Readiness::Complete,
     };
     // Also one that failed after a part of its lists.
     let unheard = |r: &&Brief| waits && r.required && r.state != State::Synced.name();
@@ -86,7 +86,7 @@ fn pending(facts: Facts<'_>, family: Family) -> Vec<String> {
         Some(error) => format!("{} ({error})", r.name),
         None => r.name.clone(),
     });
-    let manifests = facts.manifests.iter().filter(|_| family == Family::Istio);
+    let manifests = facts.manifests.iter().filter(|_| dialect == Dialect::Istio);
     named.chain(manifests.map(|registry| format!("{registry}'s manifests"))).collect()
 }
 

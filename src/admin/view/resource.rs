@@ -101,7 +101,7 @@ pub(in crate::admin) fn digests(views: &[(ViewKey, Loaded)]) -> BTreeMap<&'stati
     };
     let kinds = |(key, loaded): &'_ (ViewKey, Loaded)| -> Vec<(&'static str, Digest)> {
         let made = |kind: &Kind| loaded.generation.readiness_of(*kind).is_some();
-        Kind::of_family(key.family).filter(made).map(|kind| digest((kind, &loaded.generation))).collect()
+        Kind::of_family(key.dialect.family()).filter(made).map(|kind| digest((kind, &loaded.generation))).collect()
     };
     views.iter().flat_map(kinds).collect()
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     admin::{Client, Rejected, Sources, time},
-    resource::{Family, Kind},
+    resource::{Dialect, Kind},
     views::{Loaded, ViewKey, ViewStatus},
 };
 use serde::Serialize;
@@ -28,23 +28,23 @@ pub(in crate::admin) fn list(views: Vec<ViewStatus>, clients: &[Client]) -> Vec<
     let view = |status: ViewStatus| {
         let key = status.key.to_string();
         let made = |kind: &Kind| status.generation.readiness_of(*kind).is_some();
-        let kinds = Kind::of_family(status.key.family).filter(made);
+        let kinds = Kind::of_family(status.key.dialect.family()).filter(made);
         View {
             clients: clients.iter().filter(|client| client.view == key).count(),
             key,
             idle_seconds: status.idle.map(|idle| time::millis(idle) / 1_000.0),
             generation: status.generation.number(),
-            readiness: status.generation.readiness().least(status.key.family).name(),
+            readiness: status.generation.readiness().least(status.key.dialect.family()).name(),
             resources: kinds.map(|kind| (kind.name(), status.generation.get(kind).len())).collect(),
         }
     };
     views.into_iter().map(view).collect()
 }
 
-/// The views of these families that have everything; they are made if they are not there.
-pub(in crate::admin) async fn whole(sources: &dyn Sources, families: &[Family]) -> Vec<(ViewKey, Loaded)> {
+/// The views of these dialects that have everything; they are made if they are not there.
+pub(in crate::admin) async fn whole(sources: &dyn Sources, dialects: &[Dialect]) -> Vec<(ViewKey, Loaded)> {
     let mut found = Vec::new();
-    for key in families.iter().copied().map(ViewKey::whole) {
+    for key in dialects.iter().copied().map(ViewKey::whole) {
         if let Some(loaded) = sources.view(&key).await {
             found.push((key, loaded));
         }
@@ -52,12 +52,22 @@ pub(in crate::admin) async fn whole(sources: &dyn Sources, families: &[Family]) 
     found
 }
 
+/// The views that have everything, for every dialect. gRPC's is shown where a program sees it, and not made for that:
+/// most meshes have none.
+pub(in crate::admin) async fn all(sources: &dyn Sources) -> Vec<(ViewKey, Loaded)> {
+    let kept = sources.views();
+    let is_shown =
+        |dialect: &Dialect| *dialect != Dialect::Grpc || kept.iter().any(|view| view.key == ViewKey::whole(*dialect));
+    let shown: Vec<Dialect> = Dialect::ALL.into_iter().filter(is_shown).collect();
+    whole(sources, &shown).await
+}
+
 /// What is published and still not sent.
 pub(in crate::admin) async fn rejected(sources: &dyn Sources) -> Vec<Rejected> {
-    let views = whole(sources, &Family::ALL).await;
+    let views = all(sources).await;
     let of = |(key, loaded): &(ViewKey, Loaded)| -> Vec<Rejected> {
         let shown = loaded.report.rejected.iter().map(|rejected| Rejected {
-            view: key.family.name(),
+            view: key.dialect.name(),
             host: rejected.host.to_string(),
             subject: rejected.subject.to_string(),
             code: rejected.why.code(),

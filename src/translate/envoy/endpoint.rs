@@ -67,7 +67,7 @@ fn places<'a>(
     let own = service.ports.first().is_some_and(|first| first.name == port.name);
     let mut places: Vec<Place<'_>> = service.endpoints.iter().filter_map(|e| Place::of(e, port, own)).collect();
     places.retain(|place| options.unhealthy == Unhealthy::Mark || place.endpoint.health.serves());
-    places.retain(|place| match place.fault(service.dns) {
+    places.retain(|place| match place.fault(service.dns, options) {
         Some(why) => {
             reject(place, why);
             false
@@ -109,10 +109,11 @@ impl<'a> Place<'a> {
     }
 
     /// Why it must not be sent.
-    fn fault(&self, dns: bool) -> Option<Why> {
+    fn fault(&self, dns: bool, options: &Options) -> Option<Why> {
         match &self.endpoint.address {
             Address::Host(_) if !dns => Some(Why::HostName),
             Address::Unix(_) if dns => Some(Why::UnixAmongNames),
+            Address::Unix(_) if options.grpc => Some(Why::UnixForGrpc),
             Address::Unix(path) if path.len() > MAX_UNIX_PATH => Some(Why::UnixPathLong),
             _ => None,
         }

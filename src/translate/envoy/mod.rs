@@ -29,6 +29,10 @@ use std::collections::BTreeSet;
 pub fn translate(service: &PublishedService, options: &Options) -> (Vec<(Kind, Resource)>, Vec<Rejected>) {
     let (mut resources, mut rejected) = (Vec::new(), Vec::new());
     let mut used = BTreeSet::new();
+    if service.dns && options.grpc {
+        let (host, subject) = (service.host.clone(), service.host.as_str().into());
+        return (resources, vec![Rejected { host, subject, why: Why::NamesForGrpc }]);
+    }
     for port in &service.ports {
         let names = names(service, port, options);
         let main = &names[0];

@@ -16,6 +16,20 @@ pub struct Options {
     pub lb_policy: LbPolicy,
     /// Where Envoy asks for the endpoints of a cluster. On the aggregated stream by default.
     pub eds: Eds,
+    /// Whether gRPC programs are the takers. Set by [`Options::for_grpc`].
+    pub grpc: bool,
+}
+
+impl Options {
+    /// The same in the form that every gRPC library takes: `LEAST_REQUEST`, `RANDOM` and `MAGLEV`, a unix socket, and a cluster of
+    /// DNS names are each refused by at least one, always with the whole resource.
+    pub fn for_grpc(&self) -> Options {
+        let lb_policy = match self.lb_policy {
+            LbPolicy::RingHash => LbPolicy::RingHash,
+            LbPolicy::LeastRequest | LbPolicy::RoundRobin | LbPolicy::Random | LbPolicy::Maglev => LbPolicy::RoundRobin,
+        };
+        Options { lb_policy, grpc: true, ..self.clone() }
+    }
 }
 
 impl Default for Options {
@@ -26,6 +40,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(5),
             lb_policy: LbPolicy::default(),
             eds: Eds::default(),
+            grpc: false,
         }
     }
 }
@@ -79,7 +94,7 @@ impl Eds {
 /// How an endpoint is chosen for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LbPolicy {
-    /// The one of two with fewer requests in flight; a slow instance gets less. (gRPC's C core refuses it.)
+    /// The one of two with fewer requests in flight; a slow instance gets less.
     #[default]
     LeastRequest,
     /// In turn.

@@ -3,7 +3,10 @@
 use super::*;
 use crate::{
     model::{Address, Health, Hostname, Locality, Port, Protocol, PublishedEndpoint, Text, Weight},
-    pb::envoy::config::{cluster::v3::Cluster, core::v3::address},
+    pb::envoy::config::{
+        cluster::v3::{Cluster, cluster::LbPolicy as PbLbPolicy},
+        core::v3::address,
+    },
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use std::{collections::BTreeMap, net::IpAddr};
@@ -95,7 +98,11 @@ fn any_endpoint() -> impl Strategy<Value = PublishedEndpoint> {
 }
 
 fn any_options() -> impl Strategy<Value = Options> {
-    select(Unhealthy::ALL.to_vec()).prop_map(|unhealthy| Options { unhealthy, ..Options::default() })
+    let any = (select(Unhealthy::ALL.to_vec()), select(LbPolicy::ALL.to_vec()), any::<bool>());
+    any.prop_map(|(unhealthy, lb_policy, grpc)| {
+        let options = Options { unhealthy, lb_policy, ..Options::default() };
+        if grpc { options.for_grpc() } else { options }
+    })
 }
 
 /// What Envoy 1.40, gRPC's C core and grpc-go ask of an assignment, all together.
@@ -126,11 +133,25 @@ fn check_strictly(assignment: &ClusterLoadAssignment) {
     assert!(sum.values().all(|sum| *sum <= u64::from(u32::MAX)));
 }
 
+fn has_socket(assignment: &ClusterLoadAssignment) -> bool {
+    let endpoints = assignment.endpoints.iter().flat_map(|group| &group.lb_endpoints);
+    let mut addresses = endpoints.map(|e| e.endpoint.as_ref().unwrap().address.as_ref().unwrap().address.as_ref());
+    addresses.any(|address| matches!(address, Some(address::Address::Pipe(_))))
+}
+
 proptest! {
     #[test]
     fn the_strictest_client_takes_every_assignment(endpoints in vec(any_endpoint(), 0..12), options in any_options()) {
         let (resources, _) = translate(&service(endpoints), &options);
         assignments(&resources).values().for_each(check_strictly);
+        if options.grpc {
+            prop_assert!(assignments(&resources).values().all(|assignment| !has_socket(assignment)));
+            let clusters = resources.iter().filter(|(kind, _)| *kind == Kind::Cluster);
+            for (_, resource) in clusters {
+                let policy = Cluster::decode(resource.body()).unwrap().lb_policy();
+                prop_assert!(matches!(policy, PbLbPolicy::RoundRobin | PbLbPolicy::RingHash), "{policy:?}");
+            }
+        }
     }
 
     #[test]
@@ -163,9 +184,13 @@ proptest! {
 
     /// Whatever is left out is left out for a reason that is reported or configured.
     #[test]
-    fn every_endpoint_that_has_the_port_is_sent_or_told(endpoints in vec(any_endpoint(), 0..12)) {
+    fn every_endpoint_that_has_the_port_is_sent_or_told(
+        endpoints in vec(any_endpoint(), 0..12),
+        grpc in any::<bool>(),
+    ) {
         let service = service(endpoints);
-        let (resources, rejected) = translate(&service, &Options::default());
+        let options = if grpc { Options::default().for_grpc() } else { Options::default() };
+        let (resources, rejected) = translate(&service, &options);
         for port in &service.ports {
             let own = port.name == service.ports[0].name;
             let socket = |e: &PublishedEndpoint| matches!(e.address, Address::Unix(_)) && e.ports.is_empty();

@@ -4,7 +4,7 @@ use super::{services::any_catalog, *};
 use crate::translate::istio;
 use proptest::{collection::vec, prelude::*, sample::subsequence};
 
-const ISTIO: ViewKey = ViewKey::whole(Family::Istio);
+const ISTIO: ViewKey = ViewKey::whole(Dialect::Istio);
 
 /// What manifests give: entries whose names services have, too, and gateways. Their bytes hold the number.
 fn any_snapshot() -> impl Strategy<Value = Arc<Snapshot>> {
@@ -26,7 +26,7 @@ fn any_snapshot() -> impl Strategy<Value = Arc<Snapshot>> {
 
 fn fixture() -> Fixture {
     let translator = Istio::new(istio::Options::default(), Metrics::default());
-    let mut fixture = Fixture::new(Family::Istio, Box::new(translator));
+    let mut fixture = Fixture::new(Dialect::Istio, Box::new(translator));
     fixture.add(ISTIO, Selection::default());
     fixture
 }

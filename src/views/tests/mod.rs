@@ -13,7 +13,7 @@ use crate::{
     catalog::Catalog,
     manifests::Snapshot,
     model::*,
-    resource::{Family, Kind, Name, Resource, ViewGeneration},
+    resource::{Dialect, Kind, Name, Resource, ViewGeneration},
     translate::{
         Rejected, Why,
         envoy::{ClusterName, Options as EnvoyOptions},
@@ -24,7 +24,7 @@ use std::{
     sync::Arc,
 };
 
-/// All views of a family, without a task.
+/// All views of a dialect, without a task.
 pub(super) struct Fixture {
     pub(super) stage: Stage,
     manifests: Arc<Snapshot>,
@@ -32,15 +32,15 @@ pub(super) struct Fixture {
 }
 
 impl Fixture {
-    pub(super) fn new(family: Family, translator: Box<dyn Translator>) -> Self {
-        let stage = Stage::new(family, translator);
+    pub(super) fn new(dialect: Dialect, translator: Box<dyn Translator>) -> Self {
+        let stage = Stage::new(dialect, translator);
         Fixture { stage, manifests: Arc::default(), views: BTreeMap::new() }
     }
 
     /// One with everything, as Envoys see it by default.
     fn whole(options: EnvoyOptions) -> Self {
-        let mut fixture = Fixture::new(Family::Envoy, Box::new(options));
-        fixture.add(ViewKey::whole(Family::Envoy), Selection::default());
+        let mut fixture = Fixture::new(Dialect::Envoy, Box::new(options));
+        fixture.add(ViewKey::whole(Dialect::Envoy), Selection::default());
         fixture
     }
 

@@ -30,7 +30,7 @@ impl Select for Picked {
 }
 
 fn scope(name: impl ToString) -> ViewKey {
-    ViewKey { family: Family::Envoy, scope: Some(name.to_string().into()) }
+    ViewKey { dialect: Dialect::Envoy, scope: Some(name.to_string().into()) }
 }
 
 /// What happens to the views.
@@ -61,7 +61,7 @@ proptest! {
         happenings in vec(happening(), 1..16)
     ) {
         let mut fixture = Fixture::whole(by_host());
-        let mut selections = BTreeMap::from([(ViewKey::whole(Family::Envoy), Selection::default())]);
+        let mut selections = BTreeMap::from([(ViewKey::whole(Dialect::Envoy), Selection::default())]);
         let (mut now, mut options) = (catalog(Readiness::Waiting, []), by_host());
         for (number, happening) in happenings.into_iter().enumerate() {
             let mut renewed: Option<Box<dyn Translator>> = None;
@@ -110,7 +110,7 @@ fn many(services: usize, changed: usize, endpoints: i64) -> Catalog {
 fn a_change_costs_one_translation_and_a_generation_of_the_views_concerned() {
     const SERVICES: usize = 5_000;
     const SELECTED: usize = 50;
-    let mut fixture = Fixture::new(Family::Envoy, Box::new(by_host()));
+    let mut fixture = Fixture::new(Dialect::Envoy, Box::new(by_host()));
     // Each service is in one of the hundred views, and every hundredth also in a further one.
     for view in 0..SERVICES / SELECTED {
         let hosts = (0..SELECTED).map(|n| numbered(view * SELECTED + n));
@@ -139,8 +139,8 @@ fn a_change_costs_one_translation_and_a_generation_of_the_views_concerned() {
 
     // A view that comes later finds everything made.
     let count = fixture.stage.translations();
-    fixture.add(ViewKey::whole(Family::Envoy), Selection::default());
-    assert_eq!(fixture.step(&before), [ViewKey::whole(Family::Envoy)]);
+    fixture.add(ViewKey::whole(Dialect::Envoy), Selection::default());
+    assert_eq!(fixture.step(&before), [ViewKey::whole(Dialect::Envoy)]);
     assert_eq!(fixture.stage.translations(), count);
 }
 
@@ -150,7 +150,7 @@ fn a_scope_that_lacks_the_owner_of_a_name_has_the_next_one_under_it() {
     fixture.add(scope("d"), Selection::by(Picked::of([host("d")], 9)));
     fixture.step(&catalog(Readiness::Complete, [service("b", &["p.d"], 1), service("d", &[], 1)]));
     let assignments = |key: &ViewKey| fixture.generation(key).get(Kind::Endpoint).versions().keys().cloned().collect();
-    let whole: Vec<Name> = assignments(&ViewKey::whole(Family::Envoy));
+    let whole: Vec<Name> = assignments(&ViewKey::whole(Dialect::Envoy));
     let of_d: Vec<Name> = assignments(&scope("d"));
     assert_eq!(whole.iter().map(|name| &**name).collect::<Vec<_>>(), ["b", "d", "p.b"]);
     assert_eq!(of_d.iter().map(|name| &**name).collect::<Vec<_>>(), ["d", "p.d"], "what it cannot see takes nothing");

@@ -5,7 +5,7 @@ use crate::resource::KindReadiness;
 use prometheus_client::{encoding::text, registry::Registry};
 use proptest::{collection::vec, prelude::*, sample::subsequence};
 
-const ENVOY: ViewKey = ViewKey::whole(Family::Envoy);
+const ENVOY: ViewKey = ViewKey::whole(Dialect::Envoy);
 
 /// What a step changes.
 fn step(fixture: &mut Fixture, catalog: &Catalog) -> Vec<String> {

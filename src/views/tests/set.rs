@@ -15,15 +15,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-const ENVOY: ViewKey = ViewKey::whole(Family::Envoy);
-const ISTIO: ViewKey = ViewKey::whole(Family::Istio);
+const ENVOY: ViewKey = ViewKey::whole(Dialect::Envoy);
+const ISTIO: ViewKey = ViewKey::whole(Dialect::Istio);
 const IDLE: Duration = Duration::from_secs(300);
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A catalog that one registry feeds, and the tasks of both families, which run when a test says so.
+/// A catalog that one registry feeds, and the tasks of all dialects, which run when a test says so.
 struct World {
     set: Set,
-    tasks: [Task; 2],
+    tasks: [Task; Dialect::ALL.len()],
     now: Instant,
     catalog: Handle,
     feed: mpsc::Sender<Update>,
@@ -83,7 +83,7 @@ impl World {
 
     /// What is counted of Istiods' views.
     fn of_istio(&self, metric: &str) -> Option<String> {
-        let line = shown(&self.metrics, &format!("{metric}{{family=\"istio\"}}")).pop()?;
+        let line = shown(&self.metrics, &format!("{metric}{{dialect=\"istio\"}}")).pop()?;
         line.rsplit(' ').next().map(str::to_owned)
     }
 }
@@ -102,8 +102,8 @@ async fn without_an_istiod_nothing_is_made_for_one() {
     world.listed(3, 1).await;
     assert_eq!(envoy.borrow().get(Kind::Cluster).len(), 3);
     assert_eq!((world.of_istio("views_kept"), world.of_istio("views_translations_total")), (Some("0".into()), None));
-    assert!(world.tasks[Family::Istio as usize].is_idle());
-    assert!(!world.tasks[Family::Envoy as usize].is_idle());
+    assert!(world.tasks[Dialect::Istio as usize].is_idle());
+    assert!(!world.tasks[Dialect::Envoy as usize].is_idle());
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,7 +128,7 @@ async fn a_view_that_nobody_sees_is_dropped_after_its_time_and_comes_back_as_it_
     world.pass(IDLE - Duration::from_secs(1));
     assert_eq!(world.set.views().len(), 1, "its time began anew");
     world.pass(Duration::from_secs(1));
-    assert!(world.set.views().is_empty() && world.tasks[Family::Istio as usize].is_idle());
+    assert!(world.set.views().is_empty() && world.tasks[Dialect::Istio as usize].is_idle());
     assert_eq!(
         (world.of_istio("views_kept"), shown(&world.metrics, "views_resources{")),
         (Some("0".into()), Vec::new())
@@ -143,7 +143,7 @@ async fn a_view_that_nobody_sees_is_dropped_after_its_time_and_comes_back_as_it_
 #[tokio::test(start_paused = true)]
 async fn the_number_of_views_is_bounded_and_one_that_nobody_sees_makes_room() {
     let world = World::new(Options { most: 2, ..Options::default() }).await;
-    let scope = |name: &str| ViewKey { family: Family::Envoy, scope: Some(name.into()) };
+    let scope = |name: &str| ViewKey { dialect: Dialect::Envoy, scope: Some(name.into()) };
     let (a, _b) = (world.subscribe(&scope("a")).unwrap(), world.subscribe(&scope("b")).unwrap());
     assert_eq!(world.subscribe(&scope("c")).unwrap_err(), Full { most: 2 });
     assert!(world.subscribe(&scope("a")).is_ok() && world.subscribe(&ISTIO).is_ok(), "these need no room");
@@ -157,7 +157,7 @@ async fn the_number_of_views_is_bounded_and_one_that_nobody_sees_makes_room() {
 async fn a_view_made_again_under_its_key_has_a_generation_even_if_no_step_lay_between() {
     let mut world = World::new(Options { most: 1, ..Options::default() }).await;
     world.listed(2, 1).await;
-    let scope = |name: &str| ViewKey { family: Family::Envoy, scope: Some(name.into()) };
+    let scope = |name: &str| ViewKey { dialect: Dialect::Envoy, scope: Some(name.into()) };
     let first = world.subscribe(&scope("a")).unwrap();
     world.step();
     drop(first);
@@ -206,16 +206,16 @@ async fn other_options_are_swapped_in_and_equal_ones_change_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn readiness_is_told_by_family_whether_or_not_there_is_a_view() {
+async fn readiness_is_told_by_dialect_whether_or_not_there_is_a_view() {
     let mut world = World::new(Options::default()).await;
-    let ready = |world: &World| Family::ALL.map(|family| world.set.is_ready(family));
-    assert_eq!(ready(&world), [false, false]);
+    let ready = |world: &World| Dialect::ALL.map(|dialect| world.set.is_ready(dialect));
+    assert_eq!(ready(&world), [false, false, false]);
     world.manifests.send_replace(Arc::new(Snapshot { readiness: Some(Readiness::Waiting), ..Snapshot::default() }));
     world.listed(1, 1).await;
-    assert_eq!(ready(&world), [true, false], "Istiods wait for manifests");
+    assert_eq!(ready(&world), [true, true, false], "Istiods wait for manifests");
     assert_eq!(
         shown(&world.metrics, "views_ready{"),
-        ["views_ready{client=\"envoy\"} 1", "views_ready{client=\"istio\"} 0"],
+        ["envoy\"} 1", "grpc\"} 1", "istio\"} 0"].map(|end| format!("views_ready{{client=\"{end}")),
         "a gauge to alert on"
     );
     let istiod = world.subscribe(&ISTIO).unwrap();
@@ -226,7 +226,7 @@ async fn readiness_is_told_by_family_whether_or_not_there_is_a_view() {
         ..Snapshot::default()
     }));
     world.step();
-    assert_eq!(ready(&world), [true, false], "an Istiod starts only when each type was answered");
+    assert_eq!(ready(&world), [true, true, false], "an Istiod starts only when each type was answered");
     let of = |kind| istiod.borrow().readiness_of(kind);
     assert_eq!((of(Kind::ServiceEntry), of(Kind::Gateway)), (Some(Readiness::Complete), Some(Readiness::Partial)));
     world.manifests.send_replace(Arc::new(Snapshot {
@@ -235,7 +235,7 @@ async fn readiness_is_told_by_family_whether_or_not_there_is_a_view() {
         ..Snapshot::default()
     }));
     world.step();
-    assert_eq!(ready(&world), [true, true]);
+    assert_eq!(ready(&world), [true, true, true]);
 }
 
 /// A resource of that kind from a manifest.
@@ -312,7 +312,7 @@ async fn the_tasks_follow_what_registries_send_and_end_on_demand() {
     let differs = |generation: &Arc<ViewGeneration>| endpoints(generation) != endpoints(&first);
     tokio::time::timeout(DEADLINE, seen.wait_for(differs)).await.expect("the change").unwrap();
 
-    let scope = ViewKey { family: Family::Istio, scope: Some("nobody".into()) };
+    let scope = ViewKey { dialect: Dialect::Istio, scope: Some("nobody".into()) };
     assert!(set.load(&scope).await.is_none());
     let loaded = tokio::time::timeout(DEADLINE, set.load(&ISTIO)).await.expect("it is made for that").unwrap();
     assert_eq!(loaded.generation.get(Kind::ServiceEntry).len(), 1);
