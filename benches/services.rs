@@ -17,7 +17,7 @@ pub fn service(number: u32, protocol: Protocol, weight: f64) -> PublishedService
             .into(),
         ..PublishedEndpoint::new(
             Address::Ip(Ipv4Addr::from(0x0a00_0000 + number * 16 + n).into()),
-            vec![(name.clone(), Port::new(8080).unwrap())],
+            [(name.clone(), Port::new(8080).unwrap())].into(),
         )
     };
     let id = format!("service-{number}");

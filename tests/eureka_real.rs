@@ -49,7 +49,7 @@ async fn everything_that_happens_to_an_instance_is_followed_by_reading_only() {
         reading.until("the instance", |h| h.service("ORDERS").is_some()).await;
         let orders = reading.service("ORDERS").unwrap();
         let endpoint = &orders.endpoints[0];
-        assert_eq!((&*endpoint.labels["version"], &*endpoint.locality.zone, endpoint.weight.get()), ("v1", "z1", 2.0));
+        assert_eq!((&*endpoint.labels["version"], endpoint.locality.zone(), endpoint.weight.get()), ("v1", "z1", 2.0));
         assert_eq!((&*orders.labels["vip"], &*orders.labels["secure_vip"]), ("orders,shop", "orders"));
         let state = |wanted: Vec<(Health, bool)>| move |h: &Reading| health(h, "ORDERS") == wanted;
         for (status, expected) in [

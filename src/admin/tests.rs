@@ -100,7 +100,7 @@ fn id(registry: &str, name: &str) -> ServiceId {
 }
 
 fn endpoint(last: u8, health: Health) -> PublishedEndpoint {
-    let ports = vec![("http".into(), Port::new(8080).unwrap())];
+    let ports = [("http".into(), Port::new(8080).unwrap())].into();
     PublishedEndpoint {
         health,
         locality: Locality::parse("r/z"),

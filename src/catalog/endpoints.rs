@@ -2,7 +2,8 @@
 
 use super::{Hostnames, notes::Notes, ports::Naming, rules::Rules};
 use crate::model::{
-    Address, DeclaredPort, Endpoint, Health, Labels, Locality, Port, PublishedEndpoint, Reason, Service, Text, Weight,
+    Address, DeclaredPort, Endpoint, Few, Health, Labels, Locality, Port, PublishedEndpoint, Reason, Service, Text,
+    Weight,
 };
 use std::{
     borrow::Cow,
@@ -118,7 +119,7 @@ impl Publishing<'_> {
     }
 
     /// One port for each name that the service has.
-    fn ports(&self, endpoint: &Endpoint, notes: &mut Notes) -> Vec<(Text, Port)> {
+    fn ports(&self, endpoint: &Endpoint, notes: &mut Notes) -> Few<(Text, Port)> {
         let mut ports: Vec<(Text, Port)> = Vec::with_capacity(endpoint.ports.len());
         for port in &endpoint.ports {
             let name = self.naming.name(port);
@@ -133,10 +134,10 @@ impl Publishing<'_> {
             ports.push((name, port.number));
         }
         ports.sort();
-        ports
+        ports.into()
     }
 
-    fn endpoint(&self, address: Address, ports: Vec<(Text, Port)>, instance: &Instance) -> PublishedEndpoint {
+    fn endpoint(&self, address: Address, ports: Few<(Text, Port)>, instance: &Instance) -> PublishedEndpoint {
         let endpoint = instance.endpoint;
         let rule = self.rules.policy.locality.as_ref();
         let ruled = rule.map(|rule| rule.render(&self.service.id, &self.service.labels, &instance.labels));

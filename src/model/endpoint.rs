@@ -1,9 +1,10 @@
 //! One instance, as its registry has it.
 
-use super::{Labels, Port, Protocol, Text, Weight};
+use super::{Few, Labels, Port, Protocol, Text, Weight};
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 /// Where an instance listens. Registries do hold host names.
@@ -103,34 +104,61 @@ impl Health {
     }
 }
 
-/// Where an instance runs, from large to small. Empty parts are unknown.
+/// Where an instance runs, from large to small: region, zone, sub-zone. Empty parts are unknown.
+///
+/// Most say nothing, or what their neighbours say: a clone is the same value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Locality {
-    /// Such as `cn-hangzhou`.
-    pub region: Text,
-    /// Such as `cn-hangzhou-h`.
-    pub zone: Text,
-    /// Such as a rack or a room.
-    pub sub_zone: Text,
-}
+pub struct Locality(Option<Arc<[Text; 3]>>);
 
 impl Locality {
+    /// `cn-hangzhou`, `cn-hangzhou-h`, a rack or a room.
+    pub fn new(region: impl Into<Text>, zone: impl Into<Text>, sub_zone: impl Into<Text>) -> Self {
+        let parts = [region.into(), zone.into(), sub_zone.into()];
+        Locality(parts.iter().any(|part| !part.is_empty()).then(|| Arc::new(parts)))
+    }
+
     /// Reads `region/zone/sub-zone`; missing parts are empty.
     pub fn parse(text: &str) -> Self {
-        let mut parts = text.splitn(3, '/').map(|p| Text::from(p.trim()));
+        let mut parts = text.splitn(3, '/').map(str::trim);
         let mut part = || parts.next().unwrap_or_default();
-        Locality { region: part(), zone: part(), sub_zone: part() }
+        Locality::new(part(), part(), part())
+    }
+
+    /// The largest part.
+    pub fn region(&self) -> &str {
+        self.part(0)
+    }
+
+    /// The part of the region.
+    pub fn zone(&self) -> &str {
+        self.part(1)
+    }
+
+    /// The part of the zone.
+    pub fn sub_zone(&self) -> &str {
+        self.part(2)
+    }
+
+    fn part(&self, at: usize) -> &str {
+        self.0.as_ref().map_or("", |parts| &parts[at])
+    }
+
+    /// Becomes the other value, if it is equal.
+    pub(super) fn share(&mut self, other: &Locality) {
+        if self == other {
+            self.clone_from(other);
+        }
     }
 
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
-        self.region.is_empty() && self.zone.is_empty() && self.sub_zone.is_empty()
+        self.0.is_none()
     }
 }
 
 impl fmt::Display for Locality {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = format!("{}/{}/{}", self.region, self.zone, self.sub_zone);
+        let text = format!("{}/{}/{}", self.region(), self.zone(), self.sub_zone());
         f.write_str(text.trim_end_matches('/'))
     }
 }
@@ -159,7 +187,7 @@ pub struct Endpoint {
     /// Where it is.
     pub address: Address,
     /// Its ports; at least one, except for unix sockets.
-    pub ports: Vec<EndpointPort>,
+    pub ports: Few<EndpointPort>,
     /// Its share of traffic.
     pub weight: Weight,
     /// As the registry says it.
@@ -179,7 +207,7 @@ impl Endpoint {
     pub fn new(address: Address, port: Port) -> Self {
         Endpoint {
             address,
-            ports: vec![EndpointPort::plain(port)],
+            ports: [EndpointPort::plain(port)].into(),
             weight: Weight::DEFAULT,
             health: Health::Healthy,
             enabled: true,
@@ -218,6 +246,7 @@ mod tests {
     fn localities_read_and_print_from_large_to_small() {
         assert_eq!(Locality::parse("cn/hz/a").to_string(), "cn/hz/a");
         assert_eq!(Locality::parse("cn").to_string(), "cn");
-        assert!(Locality::parse("").is_empty());
+        assert!(Locality::parse("").is_empty() && Locality::parse("/ /").is_empty());
+        assert!(Locality::default() < Locality::parse("cn"));
     }
 }

@@ -5,6 +5,7 @@
 //! checked when it is made, and compares by content.
 
 mod endpoint;
+mod few;
 mod labels;
 mod manifest;
 mod name;
@@ -17,6 +18,7 @@ mod template;
 mod update;
 
 pub use endpoint::{Address, Endpoint, EndpointPort, Health, Locality};
+pub use few::Few;
 pub use labels::Labels;
 pub use manifest::{Manifest, ManifestId};
 pub use name::{Hostname, HostnameError};

@@ -1,6 +1,8 @@
 //! One service, as clients see it.
 
-use super::{Address, Fraction, Health, Hostname, Labels, Locality, Note, Port, Protocol, ServiceId, Text, Weight};
+use super::{
+    Address, Few, Fraction, Health, Hostname, Labels, Locality, Note, Port, Protocol, ServiceId, Text, Weight,
+};
 
 /// A port that clients ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub struct PublishedEndpoint {
     /// Where it is. A host name only where the service's `dns` is set.
     pub address: Address,
     /// Its own port for each service port that it has, ordered by name.
-    pub ports: Vec<(Text, Port)>,
+    pub ports: Few<(Text, Port)>,
     /// Above zero.
     pub weight: Weight,
     /// After protection.
@@ -39,7 +41,7 @@ pub struct PublishedEndpoint {
 
 impl PublishedEndpoint {
     /// A healthy endpoint of weight 1 of which nothing else is known.
-    pub fn new(address: Address, ports: Vec<(Text, Port)>) -> Self {
+    pub fn new(address: Address, ports: Few<(Text, Port)>) -> Self {
         PublishedEndpoint {
             address,
             ports,

@@ -1,12 +1,16 @@
 //! One service, as its registry has it.
 
-use super::{Endpoint, Fraction, Hostname, Labels, Port, Text};
-use std::fmt;
+use super::{Endpoint, Fraction, Hostname, Labels, Locality, Port, Text};
+use std::{fmt, ops::Deref, sync::Arc};
 
 /// What a registry calls a service. Orders by registry name first; ownership of hosts is decided elsewhere, by the
-/// registry's place in the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServiceId {
+/// registry's place in the configuration. It is the key of a dozen maps: a clone is the same value.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceId(Arc<ServiceIdParts>);
+
+/// The parts of a [`ServiceId`].
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceIdParts {
     /// The registry's name in the configuration.
     pub registry: Text,
     /// Namespace, datacentre or root; empty where the registry has none.
@@ -25,13 +29,28 @@ impl ServiceId {
         group: impl Into<Text>,
         name: impl Into<Text>,
     ) -> Self {
-        ServiceId { registry: registry.into(), namespace: namespace.into(), group: group.into(), name: name.into() }
+        let (registry, namespace, group, name) = (registry.into(), namespace.into(), group.into(), name.into());
+        ServiceId(Arc::new(ServiceIdParts { registry, namespace, group, name }))
+    }
+}
+
+impl Deref for ServiceId {
+    type Target = ServiceIdParts;
+
+    fn deref(&self) -> &ServiceIdParts {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ServiceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
 impl fmt::Display for ServiceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ServiceId { registry, namespace, group, name } = self;
+        let ServiceIdParts { registry, namespace, group, name } = &**self;
         f.write_str(registry)?;
         for part in [namespace, group, name].into_iter().filter(|p| !p.is_empty()) {
             write!(f, "/{part}")?;
@@ -162,7 +181,7 @@ impl Service {
     /// A service of which only the name and the instances are known.
     pub fn new(id: ServiceId, mut endpoints: Vec<Endpoint>) -> Self {
         endpoints.sort();
-        share_labels(&mut endpoints);
+        share_equals(&mut endpoints);
         Service {
             id,
             host: None,
@@ -179,10 +198,12 @@ impl Service {
 /// Instances of a service differ in a handful of sets of labels, if at all.
 const LABEL_SETS: usize = 8;
 
-/// Keeps equal labels once.
-fn share_labels(endpoints: &mut [Endpoint]) {
-    let mut sets: Vec<Labels> = Vec::new();
-    for Endpoint { labels, .. } in endpoints {
+/// Keeps equal labels and localities once.
+fn share_equals(endpoints: &mut [Endpoint]) {
+    let (mut sets, mut last): (Vec<Labels>, Locality) = Default::default();
+    for Endpoint { labels, locality, .. } in endpoints {
+        locality.share(&last);
+        last.clone_from(locality);
         let known = sets.iter().any(|set| labels.share(set));
         if !known && sets.len() < LABEL_SETS {
             sets.push(labels.clone());

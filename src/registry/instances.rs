@@ -179,7 +179,7 @@ mod tests {
         let number = Port::new(port).unwrap();
         Endpoint {
             address: Address::parse(address).unwrap(),
-            ports: vec![EndpointPort { number, protocol: None, name: None }],
+            ports: [EndpointPort::plain(number)].into(),
             weight: Weight::DEFAULT,
             health: Default::default(),
             enabled: true,
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn an_unreadable_instance_of_a_known_place_keeps_its_last_value() {
-        let id = ServiceId { registry: "r".into(), namespace: "".into(), group: "".into(), name: "s".into() };
+        let id = ServiceId::new("r", "", "", "s");
         let last = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|address| endpoint(address, 80));
         let last = Service::new(id, [&last[..], &[endpoint("10.0.0.3", 81)]].concat());
         let places = |read: &[(&str, i64)], unread: &[(Option<&str>, Option<i64>)]| {

@@ -20,11 +20,13 @@ pub(super) fn label(labels: &Labels, key: &str) -> Option<Text> {
 
 /// Where an instance runs; what it does not say is as in `otherwise`.
 pub(super) fn locality(labels: &Labels, otherwise: Locality) -> Locality {
-    Locality {
-        region: label(labels, "region").unwrap_or(otherwise.region),
-        zone: label(labels, "zone").unwrap_or(otherwise.zone),
-        sub_zone: label(labels, "subzone").or_else(|| label(labels, "sub_zone")).unwrap_or(otherwise.sub_zone),
+    let [region, zone, sub_zone] = ["region", "zone", "subzone"].map(|key| label(labels, key));
+    let sub_zone = sub_zone.or_else(|| label(labels, "sub_zone"));
+    if (&region, &zone, &sub_zone) == (&None, &None, &None) {
+        return otherwise;
     }
+    let or = |said: Option<Text>, otherwise: &str| said.unwrap_or_else(|| otherwise.into());
+    Locality::new(or(region, otherwise.region()), or(zone, otherwise.zone()), or(sub_zone, otherwise.sub_zone()))
 }
 
 /// The second port of an instance that speaks gRPC beside HTTP.

@@ -39,8 +39,7 @@ struct Reported {
 }
 
 fn service_id(service: usize, group: usize) -> ServiceId {
-    let [namespace, group, name] = ["".into(), format!("g{group}").into(), format!("s{service}").into()];
-    ServiceId { registry: REGISTRIES[0].into(), namespace, group, name }
+    ServiceId::new(REGISTRIES[0], "", format!("g{group}"), format!("s{service}"))
 }
 
 fn made(service: usize, group: usize, number: u8) -> Arc<Service> {

@@ -132,8 +132,7 @@ impl TryFrom<String> for Token {
         }
         let [registry, namespace, group, name]: [String; 4] =
             serde_json::from_str(&text).map_err(|_| "`continue` is what the page before has there")?;
-        let [registry, namespace, group, name] = [registry, namespace, group, name].map(Text::from);
-        Ok(Token::Unpublished(ServiceId { registry, namespace, group, name }))
+        Ok(Token::Unpublished(ServiceId::new(registry, namespace, group, name)))
     }
 }
 
@@ -141,8 +140,8 @@ impl Token {
     fn text(&self) -> String {
         match self {
             Token::Published(host) => host.to_string(),
-            Token::Unpublished(ServiceId { registry, namespace, group, name }) => {
-                serde_json::json!([&**registry, &**namespace, &**group, &**name]).to_string()
+            Token::Unpublished(id) => {
+                serde_json::json!([&*id.registry, &*id.namespace, &*id.group, &*id.name]).to_string()
             }
         }
     }

@@ -64,11 +64,7 @@ fn a_host_that_no_instance_names_lingers_and_goes() {
 #[test]
 fn the_smaller_owner_has_a_contested_host_and_the_next_follows() {
     let mut world = one(|p| p.host = template("{group}.example"));
-    let of = |name: &str, address: &str| {
-        let mut service = service_of("r", name, &[address]);
-        service.id.group = "g".into();
-        Arc::new(service)
-    };
+    let of = |name: &str, address: &str| Arc::new(grouped(service_of("r", name, &[address]), "g"));
     let (a, b) = (of("a", "10.0.0.1:80"), of("b", "10.0.0.2:80"));
     world.list(std::slice::from_ref(&b));
     world.check(&["g.example http:80 | 10.0.0.2:80"]);
@@ -84,9 +80,7 @@ fn the_smaller_owner_has_a_contested_host_and_the_next_follows() {
 /// Services `a` of these groups, whose host has the group in it.
 fn of_groups(groups: &[&str]) -> Vec<Arc<Service>> {
     let of = |(i, group): (usize, &&str)| {
-        let mut service = service_of("r", "a", &[format!("10.0.0.{}:80", i + 1).as_str()]);
-        service.id.group = (*group).into();
-        Arc::new(service)
+        Arc::new(grouped(service_of("r", "a", &[format!("10.0.0.{}:80", i + 1).as_str()]), group))
     };
     groups.iter().enumerate().map(of).collect()
 }
@@ -165,11 +159,7 @@ fn aliases_belong_to_one_host_or_to_nobody() {
         p.host = template("{service}.{group}.example");
         p.aliases = vec![template("{service}"), template("{service}.{group}.example"), template("-")];
     });
-    let of = |group: &str, name: &str| {
-        let mut service = service_of("r", name, &[]);
-        service.id.group = group.into();
-        Arc::new(service)
-    };
+    let of = |group: &str, name: &str| Arc::new(grouped(service_of("r", name, &[]), group));
     world.list(&[of("g", "a"), of("g", "b")]);
     world.check(&["a.g.example +a http:80 | ", "b.g.example +b http:80 | "]);
     world.check_notes(&of("g", "a").id, &[(Reason::AliasInvalid, "-")]);

@@ -250,7 +250,7 @@ fn unix_sockets_are_published_as_they_are() {
     let mut world = one(|_| {});
     let mut service = service_of("r", "a", &["10.0.0.1:80"]);
     service.endpoints[0].address = Address::Unix("/run/a.sock".into());
-    service.endpoints[0].ports.clear();
+    service.endpoints[0].ports = Default::default();
     world.list(&[Arc::new(service)]);
     world.check(&["a.example http:80 | unix:/run/a.sock:"]);
 }

@@ -128,11 +128,7 @@ fn what_has_moved_away_before_a_hold_is_not_in_it() {
             p.absent_lists = 1;
             p.merge = merge;
         });
-        let of = |group: &str, first: usize| {
-            let mut service = (*fleet("a", first, 30)).clone();
-            service.id.group = group.into();
-            Arc::new(service)
-        };
+        let of = |group: &str, first: usize| Arc::new(grouped((*fleet("a", first, 30)).clone(), group));
         let others = fleet("b", 400, 60);
         world.list(&[of("g1", 0), others.clone()]);
         world.list(&[of("g1", 0), of("g2", 100), others.clone()]);
@@ -153,11 +149,7 @@ fn what_has_moved_away_before_a_hold_is_not_in_it() {
 #[test]
 fn what_is_gone_and_held_makes_way_for_what_is_listed() {
     let mut world = one(|p| p.absent_lists = 1);
-    let of = |group: &str, first: usize| {
-        let mut service = (*fleet("a", first, 30)).clone();
-        service.id.group = group.into();
-        Arc::new(service)
-    };
+    let of = |group: &str, first: usize| Arc::new(grouped((*fleet("a", first, 30)).clone(), group));
     world.list(&[of("g1", 0)]);
     world.list(&[]);
     world.list(&[of("g2", 100)]);

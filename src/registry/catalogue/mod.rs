@@ -9,7 +9,7 @@ mod tests;
 
 use crate::{
     model::{
-        Address, DeclaredPort, Endpoint, EndpointPort, Fraction, Health, Hostname, Labels, Locality, Note, Port,
+        Address, DeclaredPort, Endpoint, EndpointPort, Few, Fraction, Health, Hostname, Labels, Locality, Note, Port,
         Protocol, Reason, Service, ServiceId, Text, Weight,
     },
     util::yaml::{Document, Limits, Problems, Section, Value},
@@ -174,7 +174,7 @@ fn short(text: &str) -> Result<Endpoint, String> {
 
 /// A unix socket has no ports.
 fn at_path(address: Address) -> Endpoint {
-    Endpoint { ports: Vec::new(), ..Endpoint::new(address, Protocol::Http.default_port()) }
+    Endpoint { ports: Few::default(), ..Endpoint::new(address, Protocol::Http.default_port()) }
 }
 
 fn long(section: &mut Section<'_>, declared: &[DeclaredPort]) -> Option<Endpoint> {

@@ -39,7 +39,7 @@ services:
     };
     let address = |text| Address::parse(text).unwrap();
     let full = Endpoint {
-        ports: vec![named("http", 8080, Protocol::Http), named("grpc", 9000, Protocol::Grpc)],
+        ports: [named("http", 8080, Protocol::Http), named("grpc", 9000, Protocol::Grpc)].into(),
         weight: Weight::relative(2.0, 1.0).unwrap(),
         health: Health::Unhealthy,
         enabled: false,
@@ -48,7 +48,7 @@ services:
         secure: true,
         ..Endpoint::new(address("10.0.0.2"), port(1))
     };
-    let socket = Endpoint { ports: vec![], ..Endpoint::new(address("/run/orders.sock"), port(1)) };
+    let socket = Endpoint { ports: [].into(), ..Endpoint::new(address("/run/orders.sock"), port(1)) };
     let id = ServiceId::new("r", "", "", "orders.example");
     let endpoints = vec![
         Endpoint::new(address("10.0.0.1"), port(8080)),

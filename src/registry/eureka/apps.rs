@@ -122,8 +122,7 @@ impl Apps {
 
 impl Source {
     fn id(&self, name: &Text) -> ServiceId {
-        let (namespace, group) = Default::default();
-        ServiceId { registry: self.registry.clone(), namespace, group, name: name.clone() }
+        ServiceId::new(self.registry.clone(), "", "", name.clone())
     }
 }
 

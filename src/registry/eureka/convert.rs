@@ -160,7 +160,7 @@ fn endpoint(instance: &mut Instance<'_>, status: Status, rules: &Rules) -> Resul
     let status = status.overridden(override_);
     let endpoint = Endpoint {
         address,
-        ports,
+        ports: ports.into(),
         weight,
         health: status.health(),
         enabled: status != Status::OutOfService,
@@ -236,12 +236,8 @@ fn locality(instance: &Instance<'_>, labels: &Labels, rules: &Rules) -> Locality
     let offered = instance.data_center_info.pointer("/metadata/availability-zone").and_then(Value::as_str);
     let offered = offered.filter(|zone| !zone.is_empty());
     let around = offered.map(|zone| Text::from(region_of(zone)));
-    let otherwise = Locality {
-        region: rules.region.clone().or(around).unwrap_or_default(),
-        zone: offered.map(Text::from).unwrap_or_default(),
-        sub_zone: Text::default(),
-    };
-    metadata::locality(labels, otherwise)
+    let region = rules.region.clone().or(around).unwrap_or_default();
+    metadata::locality(labels, Locality::new(region, offered.unwrap_or_default(), ""))
 }
 
 /// The region of an availability zone. AWS: up to the first part that begins with a digit, without its letter

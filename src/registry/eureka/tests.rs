@@ -68,7 +68,7 @@ fn a_service_keeps_everything_that_the_list_says() {
     let label = |(key, value): (&str, &str)| (key.into(), value.into());
     let endpoint = Endpoint {
         address: Address::parse("10.0.0.1").unwrap(),
-        ports: vec![port(8080, None), port(8443, Some(Protocol::Https)), grpc],
+        ports: [port(8080, None), port(8443, Some(Protocol::Https)), grpc].into(),
         weight: Weight::relative(2.5, 1.0).unwrap(),
         health: Health::Unhealthy,
         enabled: true,
@@ -105,7 +105,7 @@ fn what_may_be_written_in_several_ways_is_read_in_all_of_them() {
 fn ports_that_are_switched_on_count_and_a_secure_one_alone_is_tls() {
     let ports = |port: Value, secure: Value, protocol: &str| {
         let endpoint = only_endpoint(json!({"port": port, "securePort": secure, "metadata": {"protocol": protocol}}));
-        (endpoint.ports, endpoint.secure)
+        (endpoint.ports.to_vec(), endpoint.secure)
     };
     let on = |number: i64| json!({"$": number, "@enabled": "true"});
     let off = |number: i64| json!({"$": number, "@enabled": false});

@@ -46,7 +46,8 @@ fn a_service_keeps_everything_that_the_list_says() {
     let label = |(key, value): (&str, &str)| (key.into(), value.into());
     let endpoint = Endpoint {
         address: Address::parse("10.0.0.1").unwrap(),
-        ports: vec![EndpointPort { number: Port::new(8080).unwrap(), protocol: Some(Protocol::Tri), name: None }, grpc],
+        ports: [EndpointPort { number: Port::new(8080).unwrap(), protocol: Some(Protocol::Tri), name: None }, grpc]
+            .into(),
         weight: Weight::relative(2.5, 1.0).unwrap(),
         health: Health::Unhealthy,
         enabled: false,
@@ -77,7 +78,7 @@ fn the_cluster_is_the_zone_only_where_nothing_else_says_it() {
         (json!({"ip": "::1", "port": 1, "clusterName": "hz", "metadata": {"zone": "a", "cluster": "own"}}), "a", "own"),
     ] {
         let endpoint = only_endpoint(instance.clone());
-        assert_eq!((&*endpoint.locality.zone, &*endpoint.labels["cluster"]), (zone, cluster), "{instance}");
+        assert_eq!((endpoint.locality.zone(), &*endpoint.labels["cluster"]), (zone, cluster), "{instance}");
     }
 }
 
@@ -140,7 +141,7 @@ fn an_application_of_dubbo_has_a_port_for_each_protocol() {
     let tri =
         EndpointPort { number: Port::new(50051).unwrap(), protocol: Some(Protocol::Tri), name: Some("tri".into()) };
     let dubbo = EndpointPort { number: Port::new(20880).unwrap(), protocol: Some(Protocol::Dubbo), name: None };
-    assert_eq!(endpoint.ports, [dubbo, tri]);
+    assert_eq!(*endpoint.ports, [dubbo, tri]);
     let odd = only_endpoint(json!({"ip": "::1", "port": 20880, "metadata": {"dubbo.endpoints": "?"}}));
     assert_eq!((odd.ports.len(), odd.ports[0].protocol), (1, None));
 }

@@ -145,9 +145,9 @@ fn group(priority: u32, locality: &Locality, lb_endpoints: Vec<LbEndpoint>) -> L
     let weights = lb_endpoints.iter().filter_map(|e| e.load_balancing_weight.as_ref());
     LocalityLbEndpoints {
         locality: Some(core::Locality {
-            region: locality.region.to_string(),
-            zone: locality.zone.to_string(),
-            sub_zone: locality.sub_zone.to_string(),
+            region: locality.region().to_owned(),
+            zone: locality.zone().to_owned(),
+            sub_zone: locality.sub_zone().to_owned(),
         }),
         load_balancing_weight: Some(UInt32Value { value: weights.map(|w| w.value).sum() }),
         lb_endpoints,

@@ -107,7 +107,7 @@ pub(super) fn service(name: &str, aliases: &[&str], endpoints: i64) -> Published
         host,
     };
     let endpoint = |number| {
-        let ports = vec![("http".into(), Port::new(number).unwrap())];
+        let ports = [("http".into(), Port::new(number).unwrap())].into();
         PublishedEndpoint::new(Address::parse("10.0.0.1").unwrap(), ports)
     };
     let ports = vec![port("http", 80, host(name)), port("p", 81, host(&format!("p.{name}")))];

@@ -168,7 +168,7 @@ fn endpoint(instance: Instance, cluster: Option<&str>) -> Result<(Endpoint, Vec<
     }
     // The cluster, which people name after data centres, is the zone where the metadata does not say it.
     let zone = cluster.clone().filter(|cluster| **cluster != *DEFAULT_CLUSTER).unwrap_or_default();
-    let locality = metadata::locality(&labels, Locality { zone, ..Locality::default() });
+    let locality = metadata::locality(&labels, Locality::new("", zone, ""));
     if let Some(cluster) = cluster {
         labels.entry("cluster".into()).or_insert(cluster);
     }
@@ -178,6 +178,7 @@ fn endpoint(instance: Instance, cluster: Option<&str>) -> Result<(Endpoint, Vec<
         None => Health::Unknown,
     };
     let secure = labels.get("secure").is_some_and(|s| s.eq_ignore_ascii_case("true"));
+    let ports = ports.into();
     Ok((Endpoint { address, ports, weight, health, enabled, locality, labels, secure }, problems))
 }
 

@@ -93,13 +93,14 @@ impl Spellings {
 
 /// The one name of a service: its own, unless it is a provider of Dubbo.
 fn one_name(service: &Service) -> ServiceId {
-    let ServiceId { name, .. } = &service.id;
-    named(&service.id, Identity::of_name(name, dubbo::in_metadata(&service.labels)))
+    named(&service.id, Identity::of_name(&service.id.name, dubbo::in_metadata(&service.labels)))
 }
 
 fn named(id: &ServiceId, identity: Option<Identity>) -> ServiceId {
     match identity {
-        Some(identity) => ServiceId { name: identity.nacos_name().into(), ..id.clone() },
+        Some(identity) => {
+            ServiceId::new(id.registry.clone(), id.namespace.clone(), id.group.clone(), identity.nacos_name())
+        }
         None => id.clone(),
     }
 }

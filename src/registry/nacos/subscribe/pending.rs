@@ -140,7 +140,7 @@ impl PushState {
             None => state.namespaces.iter().cloned().collect(),
         };
         for namespace in namespaces {
-            let id = ServiceId { registry: self.registry.clone(), namespace, group: group.into(), name: name.into() };
+            let id = ServiceId::new(self.registry.clone(), namespace, group, name);
             if state.subscribed.contains(&id) {
                 state.changed.services.insert(id);
             }
@@ -152,8 +152,7 @@ impl PushState {
     /// The server says that a service has come or gone, to a watch of one pattern or of any.
     pub(super) fn name(&self, pattern: Option<&str>, key: &str, change: Change) {
         let Some((namespace, group, name)) = parts(key) else { return };
-        let (registry, namespace) = (self.registry.clone(), namespace.into());
-        let id = ServiceId { registry, namespace, group: group.into(), name: name.into() };
+        let id = ServiceId::new(self.registry.clone(), namespace, group, name);
         let mut state = self.state();
         state.names.receive(pattern, key, change);
         let wanted = state.wanted.services.contains(&id);

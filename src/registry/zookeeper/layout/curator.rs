@@ -107,7 +107,7 @@ fn endpoint(instance: Instance<'_>, texts: &mut Texts) -> Result<(Endpoint, Vec<
     let enabled = up && instance.enabled.as_ref().and_then(Loose::truth).unwrap_or(true);
     let endpoint = Endpoint {
         address,
-        ports,
+        ports: ports.into(),
         weight: Weight::DEFAULT,
         // Its node lives as long as its session does.
         health: Health::Healthy,

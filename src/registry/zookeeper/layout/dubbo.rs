@@ -146,7 +146,7 @@ fn provider(
     let (weight, until) = warm(url, whole, now);
     let endpoint = Endpoint {
         address,
-        ports: vec![EndpointPort { number, protocol: Some(conventions::protocol(&url.scheme)), name: None }],
+        ports: [EndpointPort { number, protocol: Some(conventions::protocol(&url.scheme)), name: None }].into(),
         weight,
         // Its node lives as long as its session does.
         health: Health::Healthy,

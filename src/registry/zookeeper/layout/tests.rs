@@ -74,7 +74,7 @@ fn a_captured_provider_is_read_whole() {
     let [endpoint] = &service.endpoints[..] else { panic!("{service:?}") };
     assert_eq!(endpoint.address, Address::parse("192.0.2.10").unwrap());
     assert_eq!((endpoint.weight, endpoint.health), (Weight::relative(0.5, 1.0).unwrap(), Health::Healthy));
-    assert_eq!((&*endpoint.locality.region, endpoint.enabled, endpoint.secure), ("eu", true, false));
+    assert_eq!((endpoint.locality.region(), endpoint.enabled, endpoint.secure), ("eu", true, false));
     assert_eq!(&*endpoint.labels["prefer.serialization"], "fastjson2,hessian2");
     assert_eq!((endpoint.labels.len(), &*endpoint.labels["methods"]), (14, "pay"));
     let labels: Vec<String> = service.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -351,7 +351,7 @@ fn spring_instances_are_read_with_their_state() {
         endpoint.labels,
         [("n", "3"), ("version", "v1"), ("zone", "z")].map(|(k, v)| (k.into(), v.into())).into()
     );
-    assert_eq!(&*endpoint.locality.zone, "z");
+    assert_eq!(endpoint.locality.zone(), "z");
 }
 
 #[test]
