@@ -68,7 +68,7 @@ pub struct Attempt {
     pub hash: Option<String>,
     /// What was changed, or would be.
     pub changes: Vec<Change>,
-    /// What takes effect later, or when it is released, because it takes much away.
+    /// What takes effect later, or when it is released, because it takes much away; of a dry run, what would.
     pub held: Vec<HeldChange>,
     /// Why it was refused.
     pub problems: Vec<Problem>,

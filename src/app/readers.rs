@@ -25,13 +25,22 @@ pub(super) struct Readers {
 
 /// A number for each connection that was configured, which is another one whenever a registry is read from elsewhere or in
 /// another way.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Connections {
     known: BTreeMap<Text, (Kind, u64)>,
     last: u64,
 }
 
 impl Connections {
+    fn desired(&mut self, config: &Config) -> Desired {
+        self.known.retain(|name, _| config.registries.iter().any(|registry| registry.name == *name));
+        let registries = config.registries.iter().map(|registry| Registry {
+            policy: registry.policy.clone(),
+            connection: self.number(&registry.name, &registry.kind),
+        });
+        Desired { registries: registries.collect(), options: config.catalog }
+    }
+
     fn number(&mut self, registry: &Text, kind: &Kind) -> u64 {
         match self.known.get(registry) {
             Some((known, number)) if known == kind => *number,
@@ -53,12 +62,12 @@ impl Readers {
 
     /// What the catalog is to have by this configuration.
     pub(super) fn desired(&mut self, config: &Config) -> Desired {
-        self.connections.known.retain(|name, _| config.registries.iter().any(|registry| registry.name == *name));
-        let registries = config.registries.iter().map(|registry| Registry {
-            policy: registry.policy.clone(),
-            connection: self.connections.number(&registry.name, &registry.kind),
-        });
-        Desired { registries: registries.collect(), options: config.catalog }
+        self.connections.desired(config)
+    }
+
+    /// The same for a configuration that is only tried out.
+    pub(super) fn tried_out(&self, config: &Config) -> Desired {
+        self.connections.clone().desired(config)
     }
 
     /// Starts and stops what the catalog says; new readings first.

@@ -60,6 +60,11 @@ impl Changeable {
         readers.follow(config, configured, &self.manifests);
         held
     }
+
+    /// What would be held back of a configuration.
+    async fn try_out(&self, config: &Config, readers: &Readers, force: bool) -> Vec<Held> {
+        self.catalog.try_out(readers.tried_out(config), force).await.unwrap_or_default()
+    }
 }
 
 /// The registries that keep manifests.
@@ -124,12 +129,16 @@ impl Reloader {
         if !problems.is_empty() {
             return self.refuse(cause, how, Some(loaded.hash), &plan, problems);
         }
-        if how.dry_run {
-            return self.status.tried(cause, Tried::Planned, Some(loaded.hash), &plan, Vec::new(), Problems::default());
-        }
         let mut held = Vec::new();
         // By force, what a former reload left held back is done, too.
-        if !plan.changes.is_empty() || how.force {
+        let differs = !plan.changes.is_empty() || how.force;
+        if how.dry_run {
+            if differs {
+                held = self.parts.try_out(&loaded.config, readers, how.force).await;
+            }
+            return self.status.tried(cause, Tried::Planned, Some(loaded.hash), &plan, held, Problems::default());
+        }
+        if differs {
             log_warnings(&loaded.warnings);
             self.set_level(&loaded.config, &plan);
             held = self.parts.apply(&loaded.config, readers, how.force).await;

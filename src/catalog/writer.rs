@@ -4,7 +4,7 @@
 //! dies delays no other. A full channel makes its registry wait. The first change is swapped in and signalled at once;
 //! what follows within a short window goes together.
 
-use super::{Catalog, Core, Desired, Metrics, Now, Options, Outcome, Reading};
+use super::{Catalog, Core, Desired, Held, Metrics, Now, Options, Outcome, Reading};
 use crate::{
     model::{Text, Update},
     util::{fan_in::FanIn, moment::until},
@@ -77,6 +77,7 @@ pub struct Feed {
 #[derive(Debug)]
 enum Command {
     Configure { desired: Desired, force: bool, done: oneshot::Sender<Configured> },
+    TryOut { desired: Desired, force: bool, done: oneshot::Sender<Vec<Held>> },
     Release(Text),
     Resolved(Text, Vec<IpAddr>),
 }
@@ -153,6 +154,10 @@ impl Writer {
         match command {
             // Whoever asked may be gone; the configuration is followed all the same.
             Command::Configure { desired, force, done } => drop(done.send(self.configure(desired, force))),
+            Command::TryOut { desired, force, done } => {
+                // Nothing of the copy is published.
+                drop(done.send(self.core.clone().configure(desired, force, now()).held));
+            }
             Command::Release(registry) => drop(self.measured(|core, now| core.release(&registry, now))),
             Command::Resolved(name, addresses) => self.measured(|core, now| core.resolved(&name, addresses, now)),
         }
@@ -213,6 +218,13 @@ impl Handle {
         let (done, configured) = oneshot::channel();
         self.commands.send(Command::Configure { desired, force, done }).await.ok()?;
         configured.await.ok()
+    }
+
+    /// What would be held back of a configuration, if it were followed now. `None`: the catalog has ended.
+    pub async fn try_out(&self, desired: Desired, force: bool) -> Option<Vec<Held>> {
+        let (done, held) = oneshot::channel();
+        self.commands.send(Command::TryOut { desired, force, done }).await.ok()?;
+        held.await.ok()
     }
 
     /// Takes in what a host name resolves to; no addresses: it certainly has none. A failure is not to be reported: the

@@ -1,19 +1,17 @@
 //! `check`: a summary of a valid configuration. (Loading reports what is wrong with one.)
 
-use super::{get, reload, table::Table};
+use super::{ask::Address, reload, table::Table};
 use crate::config::{Loaded, RegistryConfig, Sources};
 use clap::Args;
-use reqwest::Url;
 use std::{fmt::Write, path::Path};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Also says what a running Portolan would do with it
+    /// Also says what the running Portolan at --admin would do with it
     #[arg(long)]
     reload: bool,
-    /// With --reload, the admin address of the running one: a URL, or a host with a port
-    #[arg(long, env = "PORTOLAN_ADMIN", default_value = "http://127.0.0.1:8081", value_name = "URL", value_parser = get::address)]
-    admin: Url,
+    #[command(flatten)]
+    admin: Address,
 }
 
 /// What the configuration means, here and for a running Portolan.

@@ -3,6 +3,7 @@
 //! Answers go to standard output, errors and the log to standard error. An error ends with 1, a mistake in the
 //! arguments with 2.
 
+mod ask;
 mod bootstrap;
 mod check;
 mod get;

@@ -3,49 +3,27 @@
 //! The running one reads its own sources and says what would change; nothing of the configuration is sent to it. Whether it
 //! reads the same texts as this command is told by their hashes.
 
-use crate::{
-    config::{Loaded, hash_text},
-    util::tls,
-};
-use reqwest::{Url, header};
+use super::ask::{self, Address, Admin};
+use crate::config::{Loaded, hash_text};
+use reqwest::Url;
 use serde::{Deserialize, de::DeserializeOwned};
-use std::{fmt::Write, time::Duration};
+use serde_json::Value;
+use std::fmt::Write;
 
-/// For the whole answer: reloads wait for each other.
-const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Why it cannot be told.
+/// Why a reload would not do what this configuration says, or nobody can tell.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    /// Nobody is there, or not whom we expect.
-    #[error("no Portolan answers on {url}; start one, or name the admin address of another with --admin")]
-    Ask {
-        url: Url,
-        #[source]
-        source: reqwest::Error,
-    },
-    /// It says no.
-    #[error("{url} answers {status}: {text}")]
-    Refused { url: Url, status: u16, text: String },
-    /// It says something else.
-    #[error("{url} does not answer as Portolan does; check the address")]
-    Format {
-        url: Url,
-        #[source]
-        source: serde_json::Error,
-    },
-    /// It reads other texts.
+    #[error(transparent)]
+    Ask(#[from] ask::Error),
+    /// It reads other texts than this command.
     #[error(
         "the Portolan on {url} reads another configuration: {theirs} there, {ours} here. It was started with {sources}; \
          give the same --config, --set and variables to this command"
     )]
     Other { url: String, theirs: String, ours: String, sources: String },
-    /// It would refuse it.
+    /// It would keep its former configuration.
     #[error("the Portolan on {url} would refuse the configuration, and keep its former one:\n{problems}")]
-    Problems { url: Url, problems: String },
-    /// There is nothing to wait with.
-    #[error("cannot start")]
-    Start(#[source] std::io::Error),
+    Problems { url: String, problems: String },
 }
 
 /// The answer to a dry run. See [`crate::admin::Attempt`].
@@ -53,6 +31,7 @@ pub(super) enum Error {
 struct Attempt {
     hash: Option<String>,
     changes: Vec<Change>,
+    held: Vec<Held>,
     problems: Vec<Problem>,
 }
 
@@ -61,6 +40,14 @@ struct Change {
     key: String,
     action: String,
     detail: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Held {
+    registry: String,
+    endpoints: usize,
+    of: usize,
+    until: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -77,63 +64,43 @@ struct Status {
     sources: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Refusal {
-    error: String,
-}
-
 /// Asks the Portolan whose admin address this is, and says what it would do.
-pub(super) fn plan(admin: &Url, loaded: &Loaded) -> Result<String, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
-    let (attempt, status) = runtime.block_on(ask(admin))?;
-    let ours = hash_text(loaded.hash);
-    match &attempt.hash {
-        Some(theirs) if *theirs != ours => {
-            let (url, sources) = (admin.to_string(), status.sources.join(" "));
-            return Err(Error::Other { url, theirs: theirs.clone(), ours, sources });
-        }
-        _ if !attempt.problems.is_empty() => {
-            let problems: Vec<String> = attempt.problems.iter().map(shown).collect();
-            return Err(Error::Problems { url: admin.clone(), problems: problems.join("\n") });
-        }
-        _ => {}
+pub(super) fn plan(address: &Address, loaded: &Loaded) -> Result<String, Error> {
+    let admin = address.client()?;
+    let (Attempt { hash, changes, held, problems }, status) = ask::block_on(ask(&admin))?;
+    let (url, ours) = (admin.name(), hash_text(loaded.hash));
+    if let Some(theirs) = hash.filter(|theirs| *theirs != ours) {
+        return Err(Error::Other { url, theirs, ours, sources: status.sources.join(" ") });
     }
-    if attempt.changes.is_empty() {
-        return Ok(format!("\nNothing changes for the Portolan on {admin}.\n"));
+    if !problems.is_empty() {
+        let problems: Vec<String> = problems.iter().map(shown).collect();
+        return Err(Error::Problems { url, problems: problems.join("\n") });
     }
-    let mut text = format!("\nA reload of the Portolan on {admin} will:\n");
-    for Change { key, action, detail } in &attempt.changes {
+    if changes.is_empty() {
+        return Ok(format!("\nNothing changes for the Portolan on {url}.\n"));
+    }
+    let mut text = format!("\nA reload of the Portolan on {url} will:\n");
+    for Change { key, action, detail } in &changes {
         let detail = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
         let _ = writeln!(text, "  {action} {key}{detail}");
+    }
+    if !held.is_empty() {
+        text += "and hold back what takes endpoints away, until a release or a reload with `force`, at the latest until:\n";
+    }
+    for Held { registry, endpoints, of, until } in &held {
+        let _ = writeln!(text, "  {until} registries[{registry}] ({endpoints} of {of} endpoints)");
     }
     Ok(text)
 }
 
-async fn ask(admin: &Url) -> Result<(Attempt, Status), Error> {
-    let failed = |source: reqwest::Error| Error::Ask { url: admin.clone(), source: source.without_url() };
-    // Admin is near; a proxy that is meant for the world outside would look elsewhere.
-    let client = tls::http_client().timeout(TIMEOUT).build().map_err(failed)?;
-    let page = |path: &str| {
-        let mut url = admin.clone();
-        url.set_path(&format!("{}/{path}", admin.path().trim_end_matches('/')));
-        url
-    };
-    let mut reload = page("api/v1/reload");
+async fn ask(admin: &Admin) -> Result<(Attempt, Status), ask::Error> {
+    let (mut reload, config) = (admin.page("api/v1/reload"), admin.page("api/v1/config"));
     reload.set_query(Some("dry_run"));
-    let answer = client.post(reload).header(header::CONTENT_TYPE, "application/json").send().await.map_err(failed)?;
-    let status = answer.status();
-    if !(status.is_success() || status.as_u16() == 422) {
-        let body = answer.bytes().await.map_err(failed)?;
-        let text = serde_json::from_slice::<Refusal>(&body).map_or_else(|_| "nothing more".into(), |r| r.error);
-        return Err(Error::Refused { url: admin.clone(), status: status.as_u16(), text });
-    }
-    let attempt = read(admin, &answer.bytes().await.map_err(failed)?)?;
-    let status = client.get(page("api/v1/config")).send().await.map_err(failed)?;
-    Ok((attempt, read(admin, &status.bytes().await.map_err(failed)?)?))
+    Ok((read(&reload, admin.post(&reload).await?)?, read(&config, admin.get(&config).await?)?))
 }
 
-fn read<T: DeserializeOwned>(admin: &Url, body: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(body).map_err(|source| Error::Format { url: admin.clone(), source })
+fn read<T: DeserializeOwned>(url: &Url, answer: Value) -> Result<T, ask::Error> {
+    serde_json::from_value(answer).map_err(|source| ask::other(url, source))
 }
 
 fn shown(Problem { source, line, column, key, text }: &Problem) -> String {

@@ -7,6 +7,7 @@ mod client;
 mod support;
 
 mod changes;
+mod check;
 mod envoy;
 mod follow;
 mod property;

@@ -1,7 +1,6 @@
 //! What is asked for, and where that is.
 
-use super::error::Error;
-use crate::util::redact;
+use crate::cli::ask::{Address, Admin};
 use clap::{Args, ValueEnum};
 use reqwest::Url;
 
@@ -15,16 +14,8 @@ pub(in crate::cli) struct Arguments {
     /// everything
     #[arg(long, value_name = "KEY")]
     pub(super) view: Option<String>,
-    /// The admin address of a running Portolan: a URL, or a host with a port
-    // Read later: the errors and the help of arguments would show a password in it.
-    #[arg(
-        long,
-        env = "PORTOLAN_ADMIN",
-        hide_env_values = true,
-        default_value = "http://127.0.0.1:8081",
-        value_name = "URL"
-    )]
-    admin: String,
+    #[command(flatten)]
+    pub(super) admin: Address,
     /// How the answer is shown
     #[arg(short, long, default_value = "table")]
     pub(super) output: Output,
@@ -64,13 +55,8 @@ pub(super) enum Output {
 
 impl Arguments {
     /// Where the first page of the answer is.
-    ///
-    /// # Errors
-    /// If the address of admin is none.
-    pub(super) fn url(&self) -> Result<Url, Error> {
+    pub(super) fn url(&self, admin: &Admin) -> Url {
         let Arguments { what, name, view, .. } = self;
-        let admin = address(&self.admin)?;
-        let mut url = admin.clone();
         let path = match what {
             What::Services => "api/v1/services",
             What::Endpoints => "api/v1/resources/endpoints",
@@ -82,28 +68,20 @@ impl Arguments {
             What::Manifests => "api/v1/manifests",
             What::Digests => "api/v1/digests",
         };
-        let base = admin.path().trim_end_matches('/');
-        match (what, name) {
-            (What::Services, Some(name)) => url.set_path(&format!("{base}/{path}/{name}")),
-            _ => url.set_path(&format!("{base}/{path}")),
-        }
         let url = match (what, name) {
-            (What::Endpoints | What::Clusters | What::Serviceentries, Some(name)) => with_parameter(url, "q", name),
-            _ => url,
+            (What::Services, Some(name)) => admin.page(&format!("{path}/{name}")),
+            (What::Endpoints | What::Clusters | What::Serviceentries, Some(name)) => {
+                with_parameter(admin.page(path), "q", name)
+            }
+            _ => admin.page(path),
         };
         match (what, view) {
             (What::Endpoints | What::Clusters | What::Serviceentries | What::Digests, Some(view)) => {
-                Ok(with_parameter(url, "view", view))
+                with_parameter(url, "view", view)
             }
-            _ => Ok(url),
+            _ => url,
         }
     }
-}
-
-pub(in crate::cli) fn address(text: &str) -> Result<Url, Error> {
-    let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    url.ok_or_else(|| Error::Address(redact::address(&text)))
 }
 
 /// The same with another value of a parameter.

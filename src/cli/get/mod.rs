@@ -4,16 +4,15 @@
 //! one page, in both processes.
 
 mod arguments;
-mod ask;
 mod columns;
 mod error;
 mod print;
 
-pub(super) use arguments::{Arguments, address};
+pub(super) use arguments::Arguments;
 pub(super) use error::Error;
 
+use super::ask;
 use arguments::{What, with_parameter};
-use ask::Admin;
 use columns::text;
 use print::Printer;
 use serde_json::Value;
@@ -24,12 +23,11 @@ use std::io;
 /// # Errors
 /// If there is no answer, or it cannot be printed.
 pub(super) fn run(arguments: &Arguments, mut print: impl FnMut(&str) -> io::Result<()>) -> Result<(), Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
-    runtime.block_on(async {
-        let mut url = arguments.url()?;
-        let (admin, mut printer) = (Admin::new(&url)?, Printer::new(arguments));
+    ask::block_on(async {
+        let (admin, mut printer) = (arguments.admin.client()?, Printer::new(arguments));
+        let mut url = arguments.url(&admin);
         loop {
-            let mut page = admin.ask(&url).await?;
+            let mut page = admin.get(&url).await?;
             if let (What::Registries | What::Clients | What::Manifests | What::Views, Some(name), Value::Array(items)) =
                 (arguments.what, &arguments.name, &mut page)
             {

@@ -1,0 +1,146 @@
+//! One request to the admin HTTP of a running Portolan, and its answer.
+
+use crate::util::{redact, tls};
+use clap::Args;
+use reqwest::{RequestBuilder, StatusCode, Url, header};
+use serde_json::Value;
+use std::{future::Future, io, time::Duration};
+
+/// For one answer. Reloads wait for each other.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What admin answers to a reload that it refuses, with the reasons.
+const REFUSED: StatusCode = StatusCode::UNPROCESSABLE_ENTITY;
+
+#[derive(Debug, Args)]
+pub(super) struct Address {
+    /// The admin address of a running Portolan: a URL, or a host with a port
+    // Read later: the errors and the help of arguments would show a password in it.
+    #[arg(
+        long,
+        env = "PORTOLAN_ADMIN",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8081",
+        value_name = "URL"
+    )]
+    admin: String,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The argument is no URL of HTTP.
+    #[error("{0:?} is no address of an admin; write it as http://127.0.0.1:8081")]
+    Address(String),
+    /// There is no answer, or only a part of one.
+    #[error("no Portolan answers on {url}; start one, or name the admin address of another with --admin")]
+    Ask {
+        url: String,
+        #[source]
+        source: reqwest::Error,
+    },
+    /// There is no answer in time.
+    #[error("{url} does not answer within {seconds} s; it may be overloaded, or no Portolan: check the address")]
+    Late { url: String, seconds: u64 },
+    /// The answer is a refusal.
+    #[error("{url} answers {status}: {text}")]
+    Refused { url: String, status: u16, text: String },
+    /// The answer is none of Portolan's.
+    #[error("{url} does not answer as Portolan does; check the address")]
+    Format {
+        url: String,
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The system gives no resources to ask with.
+    #[error("cannot start")]
+    Start(#[source] io::Error),
+}
+
+/// The admin of a running Portolan.
+#[derive(Debug)]
+pub(super) struct Admin {
+    client: reqwest::Client,
+    base: Url,
+}
+
+impl Address {
+    /// The client for this address.
+    ///
+    /// # Errors
+    /// If it is no address of HTTP.
+    pub(super) fn client(&self) -> Result<Admin, Error> {
+        let text = if self.admin.contains("://") { self.admin.clone() } else { format!("http://{}", self.admin) };
+        let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let base = url.ok_or_else(|| Error::Address(redact::address(&text)))?;
+        // Admin is near; a proxy that is meant for the world outside would look elsewhere.
+        let client = tls::http_client().timeout(TIMEOUT).build();
+        Ok(Admin { client: client.map_err(|source| failed(&base, source))?, base })
+    }
+}
+
+impl Admin {
+    /// Where a page is.
+    pub(super) fn page(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}/{path}", self.base.path().trim_end_matches('/')));
+        url
+    }
+
+    /// Whom we ask, for people: without what may be secret in it.
+    pub(super) fn name(&self) -> String {
+        shown(&self.base)
+    }
+
+    pub(super) async fn get(&self, url: &Url) -> Result<Value, Error> {
+        send(self.client.get(url.clone()), url).await
+    }
+
+    /// Asks for a change. That a reload is refused is an answer, too.
+    pub(super) async fn post(&self, url: &Url) -> Result<Value, Error> {
+        send(self.client.post(url.clone()).header(header::CONTENT_TYPE, "application/json"), url).await
+    }
+}
+
+/// Asks on this thread.
+///
+/// # Errors
+/// What asking says, or that the system gives no resources.
+pub(super) fn block_on<T, E: From<Error>>(asking: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(Error::Start)?.block_on(asking)
+}
+
+/// The error for an answer that is JSON, and not what Portolan says.
+pub(super) fn other(url: &Url, source: serde_json::Error) -> Error {
+    Error::Format { url: shown(url), source }
+}
+
+async fn send(request: RequestBuilder, url: &Url) -> Result<Value, Error> {
+    let answer = request.send().await.map_err(|source| failed(url, source))?;
+    let status = answer.status();
+    let body = answer.bytes().await.map_err(|source| failed(url, source))?;
+    let value: Result<Value, _> = serde_json::from_slice(&body);
+    let text = match (&value, status) {
+        (Ok(value), _) if value["error"].is_string() => value["error"].as_str().map(str::to_owned),
+        (Ok(_), REFUSED) => return Ok(value.unwrap_or_default()),
+        _ => None,
+    };
+    if status.is_success() {
+        return value.map_err(|source| other(url, source));
+    }
+    let text = text.unwrap_or_else(|| "that is no answer of Portolan's; check the address".into());
+    Err(Error::Refused { url: shown(url), status: status.as_u16(), text })
+}
+
+fn failed(url: &Url, source: reqwest::Error) -> Error {
+    match source.is_timeout() && !source.is_connect() {
+        true => Error::Late { url: shown(url), seconds: TIMEOUT.as_secs() },
+        false => Error::Ask { url: shown(url), source: source.without_url() },
+    }
+}
+
+/// The address without what may be secret in it.
+fn shown(url: &Url) -> String {
+    redact::address(url.as_str())
+}
