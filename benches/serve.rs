@@ -7,7 +7,7 @@ use bytes::Bytes;
 use divan::{Bencher, black_box};
 use portolan::{
     resource::{Kind, KindReadiness, Name, Readiness, Resource, Variant, ViewGeneration},
-    xds::{Interner, Message, Rules, Session},
+    xds::{Message, Rules, Session},
 };
 use prost_of_xds_api::Message as _;
 use std::{sync::Arc, time::Duration};
@@ -87,11 +87,11 @@ fn request(nonce: &str) -> Message {
 
 fn session() -> Session {
     let rules = Rules {
-        identifier: "bench".into(),
+        identifier: "bench",
         ack_patience: Duration::from_millis(500),
         names: 200_000,
         answer_bytes: 2 << 20,
-        interner: Interner::default(),
+        interner: Arc::default(),
     };
     Session::new(Variant::Sotw, None, Arc::new(rules))
 }

@@ -21,7 +21,7 @@ use crate::{
     config::{self, Files, Loaded, Reading, Sources},
     manifests, registry, resolver,
     resource::Dialect,
-    telemetry::{self, LogLevel},
+    telemetry::{self, LogControl},
     views, xds,
 };
 use access::Everything;
@@ -66,8 +66,8 @@ pub struct Start {
     pub files: Files,
     /// Whether it is read again when these change. Otherwise on SIGHUP and on request only.
     pub follow: bool,
-    /// Changes the level of the log, where this process has one.
-    pub log: Option<LogLevel>,
+    /// Changes the log, where this process has one.
+    pub log: Option<LogControl>,
 }
 
 impl Start {
@@ -132,7 +132,7 @@ impl App {
         let options = views::Options { envoy, istio, ..views::Options::default() };
         let (set, views) = views::Set::new(options, catalog.clone(), kept.clone(), view_metrics);
         let access = Arc::new(Everything(set.clone()));
-        let xds = xds::Server::bind(xds_options(&config.xds), access, xds_metrics.clone())?;
+        let xds = xds::Server::bind(config.xds.options(), access, xds_metrics.clone())?;
         let stopping = Arc::new(AtomicBool::new(false));
         let (status, configuration, requests) = status::started(loaded.hash, sources.names(), &mut metrics);
         let handles = Handles {
@@ -144,14 +144,16 @@ impl App {
             configuration,
             stopping: stopping.clone(),
         };
+        let hosts = admin::Hosts::new(&config.admin.hosts);
         let admin =
-            admin::Server::bind(config.admin.listen, &config.admin.hosts, Arc::new(handles), Arc::new(metrics)).await?;
+            admin::Server::bind(config.admin.listen, hosts.clone(), Arc::new(handles), Arc::new(metrics)).await?;
         let rest = CancellationToken::new();
         let mut readers = Readers::new(registry_metrics, admin.local_addr(), rest.child_token());
         let first = writer.configure(readers.desired(config), false);
         let follow = follow.then(|| Follow::new(files));
-        let parts = Changeable { catalog: catalog.clone(), views: set, manifests: kept };
-        let reloader = Reloader { sources, loaded, follow, parts, log, hangup, requests, status, reported: None };
+        let xds_control = xds.control();
+        let parts = Changeable { catalog: catalog.clone(), views: set, manifests: kept, xds: xds_control, hosts, log };
+        let reloader = Reloader { sources, loaded, follow, parts, hangup, requests, status, reported: None };
         Ok(App { writer, catalog, views, manifests, readers, first, reloader, xds, admin, stopping, rest })
     }
 
@@ -196,28 +198,6 @@ impl App {
         serving.await;
         parts.end().await;
         Ok(())
-    }
-}
-
-fn xds_options(config: &config::Xds) -> xds::Options {
-    xds::Options {
-        address: config.listen,
-        max_request_bytes: config.limits.request_bytes,
-        max_names: config.limits.names_per_stream,
-        max_streams: config.limits.streams,
-        max_streams_per_connection: config.limits.streams_per_connection,
-        max_connections: config.limits.connections,
-        max_connections_per_peer: config.limits.connections_per_peer,
-        max_streams_per_peer: config.limits.streams_per_peer,
-        request_time: config.limits.request_time,
-        memory: xds::MemoryLimits {
-            stream: config.limits.memory_per_stream,
-            peer: config.limits.memory_per_peer,
-            server: config.limits.memory,
-        },
-        drain: config.drain,
-        max_connection_age: config.max_connection_age,
-        ..xds::Options::default()
     }
 }
 

@@ -6,6 +6,7 @@
 //! nothing, so every host is accepted for them.
 
 use super::answer::refusal;
+use arc_swap::ArcSwap;
 use axum::{
     extract::Request,
     http::{
@@ -16,7 +17,10 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 /// Paths for which every host is accepted: probes, and the page that also answers for the service of the example.
 const OPEN: [&str; 5] = ["/healthz", "/ready", "/metrics", "/meshregistry/ready", "/"];
@@ -34,18 +38,39 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
+/// Names and addresses that requests may name as their host, beside those of loopback and the one that admin listens on. They
+/// may change while it answers; all clones are the same list.
+#[derive(Debug, Clone, Default)]
+pub struct Hosts {
+    /// In lower case.
+    list: Arc<ArcSwap<Vec<String>>>,
+}
+
+impl Hosts {
+    /// These.
+    pub fn new(hosts: &[String]) -> Self {
+        let all = Hosts::default();
+        all.set(hosts);
+        all
+    }
+
+    /// These, and no longer the former ones.
+    pub fn set(&self, hosts: &[String]) {
+        self.list.store(Arc::new(hosts.iter().map(|host| host.to_ascii_lowercase()).collect()));
+    }
+}
+
 /// The hosts that requests may name.
 #[derive(Debug, Clone)]
 pub(super) struct Guard {
-    /// Names and addresses in lower case; those of loopback are always accepted.
-    hosts: Vec<String>,
+    /// The address that admin listens on, if it is a single one.
+    own: Option<String>,
+    hosts: Hosts,
 }
 
 impl Guard {
-    /// For an admin that listens on `listen` and has these further names and addresses.
-    pub(super) fn new(listen: SocketAddr, hosts: &[String]) -> Self {
-        let own = (!listen.ip().is_unspecified()).then(|| listen.ip().to_string());
-        Guard { hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).chain(own).collect() }
+    pub(super) fn new(listen: SocketAddr, hosts: Hosts) -> Self {
+        Guard { own: (!listen.ip().is_unspecified()).then(|| listen.ip().to_string()), hosts }
     }
 
     /// The refusal, if the request must not be answered.
@@ -75,7 +100,11 @@ impl Guard {
         let host = authority.host().to_ascii_lowercase();
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host);
         let by_address = bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback() || Some(ip) == local);
-        by_address || bare == "localhost" || self.hosts.iter().any(|ours| ours == bare)
+        let is_named = |ours: &String| ours == bare;
+        by_address
+            || bare == "localhost"
+            || self.own.as_ref().is_some_and(is_named)
+            || self.hosts.list.load().iter().any(is_named)
     }
 }
 

@@ -21,6 +21,7 @@ mod time;
 mod view;
 
 pub use client::{Acknowledged, Client, Node, Refused, Sent, Subscription};
+pub use guard::Hosts;
 pub use reload::{Attempt, Change, ConfigStatus, Configuration, HeldChange, Problem, Reload};
 pub use server::{Server, ServerError};
 

@@ -3,7 +3,7 @@
 use super::{
     Sources,
     answer::{self, bad_query, json, refusal},
-    guard::{Guard, guard},
+    guard::{Guard, Hosts, guard},
     meshregistry, page, reload,
     view::{
         ready, registry, resource,
@@ -41,11 +41,11 @@ struct Shared {
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) listen: SocketAddr,
-    pub(super) hosts: Vec<String>,
+    pub(super) hosts: Hosts,
 }
 
-pub(super) fn router(sources: Arc<dyn Sources>, metrics: Arc<Registry>, settings: &Settings) -> Router {
-    let ours = Guard::new(settings.listen, &settings.hosts);
+pub(super) fn router(sources: Arc<dyn Sources>, metrics: Arc<Registry>, settings: Settings) -> Router {
+    let ours = Guard::new(settings.listen, settings.hosts);
     Router::new()
         .route("/", get(|| async { Html(page::index()) }))
         .route("/healthz", get(|| async { "ok\n" }))

@@ -2,7 +2,7 @@
 
 use super::{
     Sources,
-    guard::Local,
+    guard::{Hosts, Local},
     reserve::Reserve,
     routes::{self, Settings},
     slots::Slots,
@@ -69,21 +69,20 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the port. `hosts` are the names and addresses that requests may name as their host, beside those of loopback
-    /// and the address itself.
+    /// Binds the port.
     ///
     /// # Errors
     /// If the address cannot be bound.
     pub async fn bind(
         address: SocketAddr,
-        hosts: &[String],
+        hosts: Hosts,
         sources: Arc<dyn Sources>,
         metrics: Arc<Registry>,
     ) -> Result<Self, ServerError> {
         let refused = |source| ServerError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
-        let router = routes::router(sources, metrics, &Settings { listen: address, hosts: hosts.to_vec() });
+        let router = routes::router(sources, metrics, Settings { listen: address, hosts });
         let slots = Arc::new(Slots::new(MAX_CONNECTIONS));
         Ok(Server { listener, address, router, slots, reserve: Arc::default() })
     }

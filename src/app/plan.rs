@@ -7,9 +7,12 @@
 use crate::{
     config::{Config, RegistryConfig},
     model::Text,
-    translate::istio::Rules,
+    translate::istio::{Options, Rules},
 };
-use std::{fmt, fmt::Display};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display},
+};
 
 /// All that differs between two configurations, in the order of the file's sections.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -105,18 +108,19 @@ impl Plan {
 pub fn plan(old: &Config, new: &Config) -> Plan {
     let mut plan = Plan::default();
     plan.setting("xds.listen", Action::Restart, &old.xds.listen, &new.xds.listen);
-    plan.section("xds.limits", Action::Restart, old.xds.limits != new.xds.limits);
-    plan.section("xds.drain", Action::Restart, old.xds.drain != new.xds.drain);
-    plan.section("xds.max_connection_age", Action::Restart, old.xds.max_connection_age != new.xds.max_connection_age);
+    plan.section("xds.limits", Action::Update, old.xds.limits != new.xds.limits);
+    plan.section("xds.drain", Action::Update, old.xds.drain != new.xds.drain);
+    plan.section("xds.max_connection_age", Action::Update, old.xds.max_connection_age != new.xds.max_connection_age);
     plan.setting("admin.listen", Action::Restart, &old.admin.listen, &new.admin.listen);
-    plan.section("admin.hosts", Action::Restart, old.admin.hosts != new.admin.hosts);
+    plan.section("admin.hosts", Action::Update, old.admin.hosts != new.admin.hosts);
     registries(old, new, &mut plan);
     plan.section("envoy", Action::Update, old.envoy != new.envoy);
-    let istio = |config: &Config| (config.istio.rules.clone(), config.istio.create_time, config.istio.vip.clone());
+    // Those of registries are named with their registry.
+    let istio = |config: &Config| Options { registries: BTreeMap::new(), ..config.istio.clone() };
     plan.section("istio", Action::Update, istio(old) != istio(new));
     plan.section("catalog", Action::Update, old.catalog != new.catalog);
     plan.setting("log.level", Action::Update, &old.log.level, &new.log.level);
-    plan.section("log.format", Action::Restart, old.log.format != new.log.format);
+    plan.section("log.format", Action::Update, old.log.format != new.log.format);
     plan
 }
 
@@ -206,13 +210,17 @@ mod tests {
     fn sections_change_in_place_or_need_a_restart() {
         check("", "envoy: { unhealthy: omit }", "update envoy");
         check("", "istio: { namespace: x }", "update istio");
+        for key in ["create_time: '2024-01-01T00:00:00Z'", "vip: none", "addresses: all", "mark_empty: false"] {
+            check("", &format!("istio: {{ {key} }}"), "update istio");
+        }
         check("", "catalog: { grace: 1s }", "update catalog");
         check("log: { level: debug }", "", "update log.level (debug -> info)");
-        check("", "log: { format: json }", "restart log.format");
+        check("", "log: { format: json }", "update log.format");
+        check("", "admin: { hosts: [portolan.example] }", "update admin.hosts");
         check(
             "",
             "xds: { listen: '127.0.0.1:1', drain: 2s, max_connection_age: 1h, limits: { streams: 1 } }",
-            "restart xds.listen (127.0.0.1:16010 -> 127.0.0.1:1), restart xds.limits, restart xds.drain, restart xds.max_connection_age",
+            "restart xds.listen (127.0.0.1:16010 -> 127.0.0.1:1), update xds.limits, update xds.drain, update xds.max_connection_age",
         );
         check("", "admin: { listen: '127.0.0.1:2' }", "restart admin.listen (127.0.0.1:8081 -> 127.0.0.1:2)");
         let both = plan(&read(""), &read("admin: { listen: '127.0.0.1:2' }\nenvoy: { unhealthy: omit }"));

@@ -13,13 +13,13 @@ use super::{
     status::{Cause, Request, Status, Tried},
 };
 use crate::{
-    admin::{Attempt, Reload},
+    admin::{self, Attempt, Reload},
     catalog::{self, Held},
     config::{self, Config, Loaded, Reading, Sources},
     manifests,
-    telemetry::LogLevel,
+    telemetry::LogControl,
     util::yaml::{Problem, Problems},
-    views,
+    views, xds,
 };
 use tokio::{signal::unix::Signal, sync::mpsc, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
@@ -33,7 +33,6 @@ pub(super) struct Reloader {
     /// `None`: files are read again on request only.
     pub(super) follow: Option<Follow>,
     pub(super) parts: Changeable,
-    pub(super) log: Option<LogLevel>,
     pub(super) hangup: Signal,
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) status: Status,
@@ -46,11 +45,17 @@ pub(super) struct Changeable {
     pub(super) catalog: catalog::Handle,
     pub(super) views: views::Set,
     pub(super) manifests: manifests::Handle,
+    pub(super) xds: xds::Control,
+    pub(super) hosts: admin::Hosts,
+    /// Where this process has one.
+    pub(super) log: Option<LogControl>,
 }
 
 impl Changeable {
     /// Makes a configuration the one in force, and gives what is held back of it.
     async fn apply(&self, config: &Config, readers: &mut Readers, force: bool) -> Vec<Held> {
+        self.xds.set(config.xds.options());
+        self.hosts.set(&config.admin.hosts);
         // First, so that new readings find where to send manifests.
         self.manifests.configure(manifest_sources(config), config.istio.create_time);
         self.views.configure(config.envoy.clone(), config.istio.clone());
@@ -59,6 +64,14 @@ impl Changeable {
         let held = configured.outcome.held.clone();
         readers.follow(config, configured, &self.manifests);
         held
+    }
+
+    fn set_log(&self, old: &config::Log, new: &config::Log) {
+        let Some(log) = self.log.as_ref().filter(|_| old != new) else { return };
+        log.set_format(new.format);
+        if let Err(error) = log.set_level(&new.level) {
+            warn!(%error, "Cannot change the level of the log.");
+        }
     }
 
     /// What would be held back of a configuration.
@@ -140,19 +153,10 @@ impl Reloader {
         }
         if differs {
             log_warnings(&loaded.warnings);
-            self.set_level(&loaded.config, &plan);
+            self.parts.set_log(&self.loaded.config.log, &loaded.config.log);
             held = self.parts.apply(&loaded.config, readers, how.force).await;
         }
         self.accept(cause, loaded, &plan, held)
-    }
-
-    fn set_level(&self, config: &Config, plan: &Plan) {
-        let differs = plan.changes.iter().any(|change| change.key == "log.level");
-        if let Some(log) = self.log.as_ref().filter(|_| differs)
-            && let Err(error) = log.set(&config.log.level)
-        {
-            warn!(%error, "Cannot change the level of the log.");
-        }
     }
 
     /// Makes a configuration the one in force.

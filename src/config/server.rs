@@ -4,6 +4,7 @@ use super::DAY;
 use crate::{
     model::Hostname,
     util::yaml::{Section, Value},
+    xds::{MemoryLimits, Options},
 };
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -88,6 +89,30 @@ impl Default for Limits {
 }
 
 impl Xds {
+    /// The same as options of the server.
+    pub fn options(&self) -> Options {
+        let limits = &self.limits;
+        Options {
+            address: self.listen,
+            max_request_bytes: limits.request_bytes,
+            max_names: limits.names_per_stream,
+            max_streams: limits.streams,
+            max_streams_per_connection: limits.streams_per_connection,
+            max_connections: limits.connections,
+            max_connections_per_peer: limits.connections_per_peer,
+            max_streams_per_peer: limits.streams_per_peer,
+            request_time: limits.request_time,
+            memory: MemoryLimits {
+                stream: limits.memory_per_stream,
+                peer: limits.memory_per_peer,
+                server: limits.memory,
+            },
+            drain: self.drain,
+            max_connection_age: self.max_connection_age,
+            ..Options::default()
+        }
+    }
+
     pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
         let default = Xds::default();
         let listen = section.get("listen", |v| {

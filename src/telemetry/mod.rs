@@ -7,7 +7,7 @@ mod metrics;
 mod process;
 
 pub use label::RegistryLabel;
-pub use log::{FilterError, InitError, Log, LogFormat, LogLevel, init, parse_filter};
+pub use log::{FilterError, InitError, Log, LogControl, LogFormat, init, parse_filter};
 pub use metrics::{CONTENT_TYPE, encode, encode_with, registry};
 pub use process::Process;
 

@@ -85,15 +85,15 @@ pub enum OverBudget {
 /// The account of a server.
 #[derive(Debug)]
 pub(super) struct Budget {
-    limits: MemoryLimits,
     /// Bytes of what streams share.
     shared: Arc<AtomicUsize>,
     metrics: Metrics,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    limits: MemoryLimits,
     /// Bytes that streams hold by themselves.
     own: usize,
     /// Bytes of streams whose connections are being closed; not in the other sums.
@@ -128,7 +128,14 @@ pub(super) struct Allowance {
 impl Budget {
     /// `shared` follows the bytes of what streams share.
     pub(super) fn new(limits: MemoryLimits, shared: Arc<AtomicUsize>, metrics: Metrics) -> Arc<Budget> {
-        Arc::new(Budget { limits, shared, metrics, state: Mutex::default() })
+        let (leaving, peers, streams) = Default::default();
+        let state = Mutex::new(State { limits, own: 0, leaving, peers, streams });
+        Arc::new(Budget { shared, metrics, state })
+    }
+
+    /// Other limits. What is held already is no reason to end a stream before it, or another, asks for more.
+    pub(super) fn set_limits(&self, limits: MemoryLimits) {
+        lock(&self.state).limits = limits;
     }
 
     /// The account of a stream that holds nothing yet. `close` closes its connection.
@@ -172,13 +179,13 @@ impl Allowance {
         if held == self.noted {
             return Ok(());
         }
-        if held.sum() > self.budget.limits.stream {
-            return Err(OverBudget::Stream(self.budget.limits.stream));
-        }
+        let grown = held.sum() > self.noted.sum();
         let mut state = lock(&self.budget.state);
+        if grown && held.sum() > state.limits.stream {
+            return Err(OverBudget::Stream(state.limits.stream));
+        }
         state.set(self, held);
         self.budget.metrics.memory.set(state.held(&self.budget) as i64);
-        let grown = held.sum() > self.noted.sum();
         self.noted = held;
         match grown {
             true => state.fit(self.stream, self.peer, &self.budget),
@@ -227,7 +234,7 @@ impl State {
     /// Makes room by closing the connections of those who hold most. An error if `asker` is the next of them.
     fn fit(&mut self, asker: u64, peer: Peer, budget: &Budget) -> Result<(), OverBudget> {
         loop {
-            let limits = budget.limits;
+            let limits = self.limits;
             let of_peer = self.peers.get(&peer).copied().unwrap_or(0);
             let all = self.own + budget.shared.load(Ordering::Relaxed).saturating_sub(self.leaving.shared);
             let (only, error) = match (of_peer > limits.peer, all > limits.server) {
@@ -309,6 +316,19 @@ mod tests {
         assert_eq!(lock(&world.budget.state).leaving, Held::default());
         assert_eq!(middle.set_in_flight(59), Ok(()));
         assert_eq!(middle.set_in_flight(61), Err(OverBudget::Stream(60)));
+    }
+
+    #[test]
+    fn other_limits_hold_for_what_is_asked_for_from_then_on() {
+        let world = World::new();
+        let (mut one, close) = world.open(1, A);
+        one.set_in_flight(50).unwrap();
+        world.budget.set_limits(MemoryLimits { stream: 40, peer: 40, server: 40 });
+        assert_eq!(one.set_in_flight(45), Ok(()), "it gives back");
+        assert_eq!(one.set_in_flight(46), Err(OverBudget::Stream(40)));
+        world.budget.set_limits(MemoryLimits { stream: 400, peer: 400, server: 400 });
+        assert_eq!(one.set_in_flight(300), Ok(()));
+        assert!(!close.is_cancelled());
     }
 
     #[test]

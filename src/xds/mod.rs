@@ -40,6 +40,6 @@ pub use names::{Interner, Names, NamesError};
 pub use node::Node;
 pub use options::Options;
 pub use request::{Listed, Raw, Request, RequestError};
-pub use server::{Server, ServerError};
+pub use server::{Control, Server, ServerError};
 pub use session::{Rules, Session, SessionError};
 pub use views::{Identity, Refused, Subscriber, Subscription, Views};

@@ -1,6 +1,6 @@
 //! What can be set of the server.
 
-use super::budget::MemoryLimits;
+use super::{budget::MemoryLimits, slots::Places};
 use std::{net::SocketAddr, time::Duration};
 
 /// What can be set of the server. The defaults serve some thousand clients.
@@ -43,6 +43,16 @@ pub struct Options {
     pub drain: Duration,
     /// After about so long (± 10 %) a connection is ended, so that clients spread over new replicas.
     pub max_connection_age: Option<Duration>,
+}
+
+impl Options {
+    pub(super) fn connections(&self) -> Places {
+        Places { all: self.max_connections, per_peer: self.max_connections_per_peer }
+    }
+
+    pub(super) fn streams(&self) -> Places {
+        Places { all: self.max_streams, per_peer: self.max_streams_per_peer }
+    }
 }
 
 impl Default for Options {

@@ -157,7 +157,7 @@ mod tests {
 
     fn ahead<S>(inner: S) -> (ReadAhead<S>, Arc<Unread>) {
         let unread = Arc::new(Unread::default());
-        (ReadAhead::new(inner, unread.clone(), Slots::new(9, 9)), unread)
+        (ReadAhead::new(inner, unread.clone(), Arc::new(Slots::default())), unread)
     }
 
     #[tokio::test]

@@ -3,6 +3,8 @@
 //! Every connection is one task in a set that `run` owns. It ends when its client goes, when it stalls and is closed, when
 //! no stream is open on it, or when it retires: at its age, or at a random moment of the drain. Retiring means that its
 //! streams end with UNAVAILABLE and GOAWAY is sent; what has not ended shortly after that is cut.
+//!
+//! Options may change while it runs ([`Control`]): they hold for connections and streams that begin from then on.
 
 use super::{
     Options, Views,
@@ -15,9 +17,8 @@ use super::{
     read_ahead::ReadAhead,
     service::{Connection, Health, Shared},
     session::Rules,
-    slots::{Full, Slot, Slots},
+    slots::{Full, Slot},
     stalled::close_stalled,
-    stream,
     unread::Unread,
 };
 use crate::{
@@ -40,7 +41,7 @@ use std::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout},
 };
@@ -58,8 +59,6 @@ const SEND_BUFFER: usize = 128 << 10;
 const BACKLOG: i32 = 4096;
 /// Descriptors for all that is no client of xDS: registries, admin, files, the log.
 const RESERVE: usize = 256;
-/// Streams of the health service that one address may have open.
-const PROBES_PER_PEER: usize = 100;
 /// Bytes of a request to the health service: it has the name of a service.
 const LONGEST_PROBE: usize = 4 << 10;
 /// How long a retired connection has to end by itself.
@@ -92,10 +91,33 @@ pub enum ServerError {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    options: Arc<Options>,
+    control: Control,
+    rules: Rules,
     views: Arc<dyn Views>,
     clients: Arc<Clients>,
     metrics: Metrics,
+}
+
+/// Changes what can be set of a running server. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Control {
+    options: watch::Sender<Arc<Options>>,
+    budget: Arc<Budget>,
+    /// File descriptors that the process may have, if that is known.
+    descriptors: Option<usize>,
+}
+
+impl Control {
+    /// Other options, all but the address. A connection, and a stream, keeps those of its beginning, but for its end: the
+    /// drain, and an age, which counts from now.
+    pub fn set(&self, options: Options) {
+        if *self.options.borrow().as_ref() == fitting(options.clone(), self.descriptors) {
+            return;
+        }
+        let options = fitted(options, self.descriptors);
+        self.budget.set_limits(options.memory);
+        self.options.send_replace(Arc::new(options));
+    }
 }
 
 impl Server {
@@ -104,14 +126,29 @@ impl Server {
     /// # Errors
     /// If the address cannot be listened on.
     pub fn bind(options: Options, views: Arc<dyn Views>, metrics: Metrics) -> Result<Server, ServerError> {
-        let options = Options { max_connections: accepted(options.max_connections, descriptors::limit()), ..options };
+        let descriptors = descriptors::limit();
+        let options = fitted(options, descriptors);
         let address = options.address;
         let (listener, address) = listen(address).map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => ServerError::InUse { address, source },
             _ => ServerError::Bind { address, source },
         })?;
+        let rules = Rules {
+            identifier: concat!("portolan/", env!("CARGO_PKG_VERSION")),
+            ack_patience: options.ack_patience,
+            names: options.max_names,
+            answer_bytes: options.answer_bytes,
+            interner: Arc::new(Interner::default()),
+        };
+        let budget = Budget::new(options.memory, rules.interner.held(), metrics.clone());
+        let control = Control { options: watch::Sender::new(Arc::new(options)), budget, descriptors };
         let clients = Arc::new(Clients::new());
-        Ok(Server { listener, address, options: Arc::new(options), views, clients, metrics })
+        Ok(Server { listener, address, control, rules, views, clients, metrics })
+    }
+
+    /// Changes its options, also while it runs.
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// Where it listens.
@@ -126,35 +163,32 @@ impl Server {
 
     /// Serves until `shutdown`, then drains: within `options.drain` and a short grace it returns.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Server { listener, address, options, views, clients, metrics } = self;
+        let Server { listener, address, control, rules, views, clients, metrics } = self;
+        // Kept to the end: who waits for other options waits for ever then.
+        let Control { options, budget, .. } = control;
         let (reporter, health) = tonic_health::server::health_reporter();
         let health = health.max_decoding_message_size(LONGEST_PROBE);
-        let rules = Rules {
-            identifier: concat!("portolan/", env!("CARGO_PKG_VERSION")).into(),
-            ack_patience: options.ack_patience,
-            names: options.max_names,
-            answer_bytes: options.answer_bytes,
-            interner: Interner::default(),
-        };
         let mut helpers = JoinSet::new();
-        helpers.spawn(close_stalled(clients.clone(), options.stall_timeout, metrics.clone()));
+        let stall = options.borrow().stall_timeout;
+        helpers.spawn(close_stalled(clients.clone(), stall, metrics.clone()));
         helpers.spawn(report_health(reporter, views.clone()));
         info!(%address, "Serving xDS.");
-        let budget = Budget::new(options.memory, rules.interner.held(), metrics.clone());
         let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
-        let stream = stream::Shared {
-            rules: Arc::new(rules),
+        let shared = Shared {
+            options: options.subscribe(),
+            rules,
             views,
-            request_time: options.request_time,
             large: Arc::new(Semaphore::new(1.max(processors / 2))),
+            clients,
+            metrics,
+            budget,
+            connections: Arc::default(),
+            streams: Arc::default(),
+            probes: Arc::default(),
+            health,
         };
-        let connections = Slots::new(options.max_connections, options.max_connections_per_peer);
-        let streams = Slots::new(options.max_streams, options.max_streams_per_peer);
-        let probes = Slots::new(options.max_streams, PROBES_PER_PEER);
-        let shared =
-            Arc::new(Shared { options, stream, clients, metrics, budget, connections, streams, probes, health });
-        let mut connections = accept(listener, shared.clone(), &shutdown).await;
-        let most = shared.options.drain + 2 * GRACE;
+        let mut connections = accept(listener, Arc::new(shared), &shutdown).await;
+        let most = options.borrow().drain + 2 * GRACE;
         let all = async { while connections.join_next().await.is_some() {} };
         if timeout(most, all).await.is_err() {
             warn!("Some connections did not end in time; they are cut.");
@@ -165,19 +199,26 @@ impl Server {
     }
 }
 
-/// How many connections are accepted. Each is a file descriptor: where the process may not have enough of them there are
-/// fewer, so that registries are read and admin answers, however many clients come.
-fn accepted(wanted: usize, descriptors: Option<usize>) -> usize {
+/// With as many connections as are accepted. Each is a file descriptor: where the process may not have enough of them there
+/// are fewer, so that registries are read and admin answers, however many clients come.
+fn fitting(options: Options, descriptors: Option<usize>) -> Options {
     let most = descriptors.map_or(usize::MAX, |limit| limit.saturating_sub(RESERVE).max(1));
-    if most < wanted {
+    Options { max_connections: options.max_connections.min(most), ..options }
+}
+
+/// The same, with a warning where it is fewer than wanted.
+fn fitted(options: Options, descriptors: Option<usize>) -> Options {
+    let wanted = options.max_connections;
+    let options = fitting(options, descriptors);
+    if options.max_connections < wanted {
         warn!(
             ?descriptors,
             wanted,
-            accepted = most,
+            accepted = options.max_connections,
             "Fewer connections are accepted than xds.limits.connections allows: the process may not open more files; raise its hard limit (ulimit -Hn, LimitNOFILE=)."
         );
     }
-    wanted.min(most)
+    options
 }
 
 fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
@@ -208,7 +249,7 @@ async fn accept<H: Health>(listener: TcpListener, shared: Arc<Shared<H>>, shutdo
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((socket, peer)) => match shared.connections.take(Peer::of(peer)) {
+            Ok((socket, peer)) => match shared.connections.take(Peer::of(peer), shared.options().connections()) {
                 Ok(slot) => {
                     trouble = false;
                     connections.spawn(serve(socket, peer, slot, shared.clone(), shutdown.clone()));
@@ -249,7 +290,7 @@ async fn serve<H: Health>(
         debug!(%peer, %error, "A connection went at once.");
         return;
     }
-    let options = shared.options.clone();
+    let (options, changes) = (shared.options(), shared.options.clone());
     let (activity, unread) = (Activity::new(), Arc::new(Unread::default()));
     let socket = ReadAhead::new(socket, unread.clone(), shared.connections.clone());
     let service = Connection {
@@ -265,7 +306,7 @@ async fn serve<H: Health>(
     // Looked at only when one of them was woken, however busy the connection is.
     let mut signals = FuturesUnordered::<Pin<Box<dyn Future<Output = Signal> + Send + '_>>>::new();
     signals.push(Box::pin(close.cancelled().map(|()| Signal::Close)));
-    signals.push(Box::pin(retirement(&options, &shutdown).map(|()| Signal::Retire)));
+    signals.push(Box::pin(retirement(changes, &shutdown).map(|()| Signal::Retire)));
     signals.push(Box::pin(sleep(options.idle_timeout).map(|()| Signal::Idle)));
     loop {
         let signal = tokio::select! {
@@ -329,16 +370,30 @@ fn http(options: &Options) -> http2::Builder<TokioExecutor> {
 
 /// Returns when a connection should end: at its age, or at a random moment of the drain, so that clients do not all come
 /// to another replica at once.
-async fn retirement(options: &Options, shutdown: &CancellationToken) {
-    let age = async {
-        match options.max_connection_age {
-            Some(age) => sleep(jittered(age)).await,
-            None => std::future::pending().await,
+async fn retirement(mut options: watch::Receiver<Arc<Options>>, shutdown: &CancellationToken) {
+    loop {
+        let age = options.borrow_and_update().max_connection_age;
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            () = aged(age) => return,
+            // It counts from its change on, so that those who are older do not all end at once.
+            () = other_age(&mut options, age) => {}
         }
-    };
-    tokio::select! {
-        () = age => {}
-        () = shutdown.cancelled() => sleep(options.drain.mul_f64(random())).await,
+    }
+    let drain = options.borrow().drain;
+    sleep(drain.mul_f64(random())).await;
+}
+
+async fn aged(age: Option<Duration>) {
+    match age {
+        Some(age) => sleep(jittered(age)).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn other_age(options: &mut watch::Receiver<Arc<Options>>, age: Option<Duration>) {
+    if options.wait_for(|options| options.max_connection_age != age).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -379,7 +434,36 @@ mod tests {
     #[test]
     fn connections_leave_descriptors_for_everything_else() {
         for (descriptors, expected) in [(None, 20_000), (Some(20_256), 20_000), (Some(1_024), 768), (Some(100), 1)] {
-            assert_eq!(accepted(20_000, descriptors), expected, "{descriptors:?}");
+            assert_eq!(fitted(Options::default(), descriptors).max_connections, expected, "{descriptors:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_age_counts_from_its_change_on_and_another_option_changes_nothing() {
+        let changes = watch::Sender::new(Arc::new(Options::default()));
+        let set = |change: &dyn Fn(&mut Options)| changes.send_modify(|options| change(Arc::make_mut(options)));
+        let shutdown = CancellationToken::new();
+        let mut end = pin!(retirement(changes.subscribe(), &shutdown));
+        let minute = Duration::from_secs(60);
+        assert!(timeout(1_000 * minute, end.as_mut()).await.is_err(), "never");
+        set(&|options| options.max_connection_age = Some(minute));
+        assert!(timeout(minute / 2, end.as_mut()).await.is_err());
+        set(&|options| options.drain = minute);
+        set(&|options| options.max_connection_age = Some(3 * minute));
+        assert!(timeout(2 * minute, end.as_mut()).await.is_err());
+        set(&|options| options.max_streams = 1);
+        timeout(2 * minute, end.as_mut()).await.expect("after three minutes, give or take");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_drain_is_the_one_at_the_end() {
+        let hour = Duration::from_secs(3600);
+        let changes = watch::Sender::new(Arc::new(Options { drain: hour, ..Options::default() }));
+        let shutdown = CancellationToken::new();
+        let mut end = pin!(retirement(changes.subscribe(), &shutdown));
+        assert!(timeout(hour, end.as_mut()).await.is_err());
+        changes.send_modify(|options| Arc::make_mut(options).drain = Duration::ZERO);
+        shutdown.cancel();
+        timeout(Duration::from_secs(1), end.as_mut()).await.expect("at once");
     }
 }

@@ -10,25 +10,38 @@ use super::{
     peer::Peer,
     protocol::Method,
     recorder::Recorder,
-    slots::{Full, Slot, Slots},
+    session::Rules,
+    slots::{Full, Places, Slot, Slots},
     stream::{self, Parts, Stream},
     unread::{Counted, Unread},
+    views::Views,
 };
 use crate::resource::{Kind, Variant};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::StreamBody;
 use hyper::body::Incoming;
 use std::{convert::Infallible, future::Future, net::SocketAddr, pin::Pin, sync::Arc};
-use tokio::time::timeout;
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
 use tracing::warn;
 
+/// Streams of the health service that one address may have open.
+const PROBES_PER_PEER: usize = 100;
+
 /// What all connections of a server share.
 #[derive(Clone)]
 pub(super) struct Shared<H> {
-    pub(super) options: Arc<Options>,
-    pub(super) stream: stream::Shared,
+    /// As they are now. Each connection, and each stream, goes by those of its beginning.
+    pub(super) options: watch::Receiver<Arc<Options>>,
+    /// What streams have in common whatever the options are.
+    pub(super) rules: Rules,
+    pub(super) views: Arc<dyn Views>,
+    /// The place of the one large request that is read.
+    pub(super) large: Arc<Semaphore>,
     pub(super) clients: Arc<Clients>,
     pub(super) metrics: Metrics,
     pub(super) budget: Arc<Budget>,
@@ -37,6 +50,22 @@ pub(super) struct Shared<H> {
     /// Those of the health service: a probe must find a place when clients have taken all of theirs.
     pub(super) probes: Arc<Slots>,
     pub(super) health: H,
+}
+
+impl<H> Shared<H> {
+    pub(super) fn options(&self) -> Arc<Options> {
+        self.options.borrow().clone()
+    }
+
+    /// What a stream goes by that opens with these options.
+    fn stream(&self, options: &Options) -> stream::Shared {
+        stream::Shared {
+            rules: Arc::new(Rules { names: options.max_names, ..self.rules.clone() }),
+            views: self.views.clone(),
+            request_time: options.request_time,
+            large: self.large.clone(),
+        }
+    }
 }
 
 /// The service of one connection.
@@ -96,8 +125,8 @@ impl<H: Health> hyper::service::Service<Request<Incoming>> for Connection<H> {
 
 impl<H: Health> Connection<H> {
     /// A place of those slots, or what to answer.
-    fn place(&self, slots: &Arc<Slots>) -> Result<Slot, Status> {
-        slots.take(Peer::of(self.peer)).map_err(|full| {
+    fn place(&self, slots: &Arc<Slots>, of: Places) -> Result<Slot, Status> {
+        slots.take(Peer::of(self.peer), of).map_err(|full| {
             self.shared.metrics.streams_refused.inc();
             let (limit, key) = match full {
                 Full::Server { limit } => (limit, "xds.limits.streams"),
@@ -110,12 +139,14 @@ impl<H: Health> Connection<H> {
     }
 
     fn probe(&self, request: Request<RequestBody>) -> Answer {
-        let slot = match self.place(&self.shared.probes) {
+        let options = self.shared.options();
+        let places = Places { per_peer: PROBES_PER_PEER, ..options.streams() };
+        let slot = match self.place(&self.shared.probes, places) {
             Ok(slot) => slot,
             Err(status) => return Box::pin(std::future::ready(Ok(status.into_http()))),
         };
         let kept = (slot, self.activity.open());
-        let answer = timeout(self.shared.options.request_time, self.shared.health.clone().call(request));
+        let answer = timeout(options.request_time, self.shared.health.clone().call(request));
         Box::pin(async move {
             let Ok(answered) = answer.await else {
                 return Ok(Status::deadline_exceeded("the request took too long (xds.limits.request_time)").into_http());
@@ -131,22 +162,21 @@ impl<H: Health> Connection<H> {
         let Some(method) = method(request.uri().path()) else {
             return Status::unimplemented("this method is not served here").into_http();
         };
-        let shared = &*self.shared;
-        let slot = match self.place(&shared.streams) {
+        let (shared, options) = (&*self.shared, self.shared.options());
+        let slot = match self.place(&shared.streams, options.streams()) {
             Ok(slot) => slot,
             Err(status) => return status.into_http(),
         };
         let registration = shared.clients.enter(self.peer, method.variant, self.close.clone());
         let parts = Parts {
             method,
-            shared: shared.stream.clone(),
+            shared: shared.stream(&options),
             allowance: shared.budget.open(registration.id(), Peer::of(self.peer), self.close.clone()),
             recorder: Recorder::new(registration, shared.metrics.clone()),
             retire: self.retire.clone(),
             slot,
             open: self.activity.open(),
         };
-        let options = &shared.options;
         let requests = Requests::new(request.into_body(), options.max_request_bytes, options.request_time);
         let frames = futures_util::stream::unfold(Stream::new(requests, parts), Stream::frame);
         let mut response = Response::new(Body::new(StreamBody::new(frames)));

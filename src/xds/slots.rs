@@ -11,13 +11,18 @@ use std::{
 };
 
 /// Places of one sort.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Slots {
-    limit: usize,
-    per_peer: usize,
     taken: Mutex<HashMap<Peer, usize>>,
     /// How many are taken, to be read without the lock.
     all: AtomicUsize,
+}
+
+/// How many places there are. It may be another number for each place that is taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Places {
+    pub(super) all: usize,
+    pub(super) per_peer: usize,
 }
 
 /// Which limit leaves no place.
@@ -43,22 +48,18 @@ pub(super) struct Slot {
 }
 
 impl Slots {
-    pub(super) fn new(limit: usize, per_peer: usize) -> Arc<Slots> {
-        Arc::new(Slots { limit, per_peer, taken: Mutex::default(), all: AtomicUsize::new(0) })
-    }
-
     /// How many are taken.
     pub(super) fn taken(&self) -> usize {
         self.all.load(Ordering::Relaxed)
     }
 
-    pub(super) fn take(self: &Arc<Self>, peer: Peer) -> Result<Slot, Full> {
+    pub(super) fn take(self: &Arc<Self>, peer: Peer, of: Places) -> Result<Slot, Full> {
         let mut taken = lock(&self.taken);
-        if self.taken() >= self.limit {
-            return Err(Full::Server { limit: self.limit });
+        if self.taken() >= of.all {
+            return Err(Full::Server { limit: of.all });
         }
-        if taken.get(&peer).is_some_and(|count| *count >= self.per_peer) {
-            return Err(Full::Peer { limit: self.per_peer });
+        if taken.get(&peer).is_some_and(|count| *count >= of.per_peer) {
+            return Err(Full::Peer { limit: of.per_peer });
         }
         self.all.fetch_add(1, Ordering::Relaxed);
         *taken.entry(peer).or_default() += 1;
@@ -85,16 +86,18 @@ mod tests {
 
     #[test]
     fn places_end_for_a_peer_and_for_all_and_come_back() {
-        let slots = Slots::new(3, 2);
+        let (slots, of) = (Arc::new(Slots::default()), Places { all: 3, per_peer: 2 });
         let [a, b] = ["192.0.2.1:1", "192.0.2.2:1"].map(|address| Peer::of(address.parse().unwrap()));
-        let first = slots.take(a).unwrap();
-        let _second = slots.take(a).unwrap();
-        assert_eq!(slots.take(a).unwrap_err(), Full::Peer { limit: 2 });
-        let third = slots.take(b).unwrap();
-        assert_eq!(slots.take(b).unwrap_err(), Full::Server { limit: 3 });
-        drop(third);
-        drop(first);
-        slots.take(a).unwrap();
+        let first = slots.take(a, of).unwrap();
+        let _second = slots.take(a, of).unwrap();
+        assert_eq!(slots.take(a, of).unwrap_err(), Full::Peer { limit: 2 });
+        let third = slots.take(b, of).unwrap();
+        assert_eq!(slots.take(b, of).unwrap_err(), Full::Server { limit: 3 });
+        let fourth = slots.take(b, Places { all: 4, per_peer: 2 }).unwrap();
+        // Fewer than are taken: nobody loses his own.
+        assert_eq!(slots.take(b, Places { all: 1, per_peer: 1 }).unwrap_err(), Full::Server { limit: 1 });
+        drop((first, third, fourth));
+        slots.take(a, of).unwrap();
         assert_eq!((slots.taken(), lock(&slots.taken).len()), (1, 1));
     }
 }

@@ -96,8 +96,12 @@ async fn what_would_be_refused_is_told_with_file_line_key_and_remedy() {
     let remedy = "restart it, or take this change back";
     let expected = [
         "the Portolan on ADMIN/ would refuse the configuration, and keep its former one:".to_owned(),
-        format!("portolan.yaml:2:16: xds.listen: cannot change while Portolan runs (127.0.0.1:0 -> 127.0.0.1:16999); {remedy}"),
-        format!("portolan.yaml:3:18: admin.listen: cannot change while Portolan runs (127.0.0.1:0 -> 127.0.0.1:16998); {remedy}"),
+        format!(
+            "portolan.yaml:2:16: xds.listen: cannot change while Portolan runs (127.0.0.1:0 -> 127.0.0.1:16999); {remedy}"
+        ),
+        format!(
+            "portolan.yaml:3:18: admin.listen: cannot change while Portolan runs (127.0.0.1:0 -> 127.0.0.1:16998); {remedy}"
+        ),
     ];
     assert_eq!(lines, expected);
     world.serves(&[ORDERS, STOCK]).await;

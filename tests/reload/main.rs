@@ -12,4 +12,5 @@ mod envoy;
 mod follow;
 mod property;
 mod refused;
+mod settings;
 mod world;

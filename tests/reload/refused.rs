@@ -62,17 +62,24 @@ async fn what_cannot_change_while_running_is_named_and_the_rest_waits_for_it() {
         text.replace("xds: { listen: '127.0.0.1:0', drain: 0s }", "xds:\n  drain: 0s\n  listen: 127.0.0.1:16999");
     World::replace(
         &path,
-        &format!("{}envoy: {{ unhealthy: omit }}\n", other.replace("admin: {", "log: { format: json }\nadmin: {")),
+        &format!(
+            "{}envoy: {{ unhealthy: omit }}\n",
+            other.replace("admin: { listen: '127.0.0.1:0'", "admin: { listen: '127.0.0.1:16998'")
+        ),
     );
     let before = world.digests().await;
     let answer = world.reload("").await;
     assert_eq!(answer.status, 422, "{answer:?}");
     let expected = [
         "portolan.yaml:4: xds.listen: cannot change while Portolan runs (127.0.0.1:0 -> 127.0.0.1:16999); restart it, or take this change back",
-        "portolan.yaml:5: log.format: cannot change while Portolan runs; restart it, or take this change back",
+        "portolan.yaml:5: admin.listen: cannot change while Portolan runs (127.0.0.1:0 -> 127.0.0.1:16998); restart it, or take this change back",
     ];
     assert_eq!(answer.problems, expected);
-    let all = ["restart xds.listen (127.0.0.1:0 -> 127.0.0.1:16999)", "update envoy", "restart log.format"];
+    let all = [
+        "restart xds.listen (127.0.0.1:0 -> 127.0.0.1:16999)",
+        "restart admin.listen (127.0.0.1:0 -> 127.0.0.1:16998)",
+        "update envoy",
+    ];
     assert_eq!(answer.changes, all);
     assert_eq!(world.digests().await, before);
     assert_eq!(envoy.take_lost(), []);

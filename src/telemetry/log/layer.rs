@@ -2,7 +2,7 @@
 
 use super::{
     counters::suppressed,
-    line::{Fields, Line, LogFormat},
+    line::{Fields, Format, Line},
     queue::Queue,
     rate::Rates,
 };
@@ -23,7 +23,8 @@ use tracing_subscriber::{
 /// Writes events as lines.
 #[derive(Debug)]
 pub(super) struct Lines {
-    pub(super) format: LogFormat,
+    pub(super) format: Format,
+    /// Whether lines for people have colours.
     pub(super) color: bool,
     pub(super) queue: Arc<Queue>,
     pub(super) rates: Mutex<Rates>,
@@ -53,7 +54,7 @@ impl Lines {
 
     fn write(&self, level: Level, target: &str, spans: Vec<(&'static str, Fields)>, event: Fields) {
         let line = Line { at: SystemTime::now(), level, target, spans, event };
-        self.queue.push(&line.render(self.format, self.color));
+        self.queue.push(&line.render(self.format.get(), self.color));
     }
 }
 

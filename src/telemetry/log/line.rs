@@ -10,6 +10,10 @@ use std::{
     borrow::Cow,
     error::Error,
     fmt::{self, Debug, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::SystemTime,
 };
 use tracing::{
@@ -31,6 +35,26 @@ pub enum LogFormat {
     Text,
     /// An object per line, for collectors (`json`).
     Json,
+}
+
+/// How lines look now; all clones are the same.
+#[derive(Debug, Clone)]
+pub(super) struct Format {
+    is_json: Arc<AtomicBool>,
+}
+
+impl Format {
+    pub(super) fn new(format: LogFormat) -> Self {
+        Format { is_json: Arc::new(AtomicBool::new(format == LogFormat::Json)) }
+    }
+
+    pub(super) fn set(&self, format: LogFormat) {
+        self.is_json.store(format == LogFormat::Json, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> LogFormat {
+        if self.is_json.load(Ordering::Relaxed) { LogFormat::Json } else { LogFormat::Text }
+    }
 }
 
 /// The fields of an event or a span.
@@ -106,7 +130,7 @@ impl Visit for Fields {
 }
 
 impl Line<'_> {
-    /// The line, with its newline.
+    /// The line, with its newline. Colours are for text only.
     pub(super) fn render(&self, format: LogFormat, color: bool) -> String {
         let mut line = match format {
             LogFormat::Text => self.text(color),

@@ -15,7 +15,7 @@ pub(super) use counters::{lost, suppressed};
 pub use line::LogFormat;
 
 use layer::Lines;
-use line::{Fields, Line};
+use line::{Fields, Format, Line};
 use queue::Queue;
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -71,19 +71,25 @@ pub enum InitError {
     Thread(#[source] io::Error),
 }
 
-/// Changes the filter of the running log.
+/// Changes the running log.
 #[derive(Debug, Clone)]
-pub struct LogLevel {
+pub struct LogControl {
     /// `None` where a variable decides.
     filter: Option<reload::Handle<EnvFilter, Registry>>,
+    format: Format,
 }
 
-impl LogLevel {
+impl LogControl {
+    /// From now on lines look like this.
+    pub fn set_format(&self, format: LogFormat) {
+        self.format.set(format);
+    }
+
     /// Logs by this filter from now on, unless a variable decides.
     ///
     /// # Errors
     /// If it is no filter.
-    pub fn set(&self, level: &str) -> Result<(), FilterError> {
+    pub fn set_level(&self, level: &str) -> Result<(), FilterError> {
         let parsed = parse_filter(level)?;
         if let Some(filter) = &self.filter {
             // Fails only when the log has ended.
@@ -127,20 +133,19 @@ pub fn parse_filter(filter: &str) -> Result<EnvFilter, FilterError> {
 ///
 /// # Errors
 /// If the filter is mistaken, or the process logs already.
-pub fn init(level: &str, format: LogFormat) -> Result<(Log, LogLevel), InitError> {
+pub fn init(level: &str, format: LogFormat) -> Result<(Log, LogControl), InitError> {
     let (from, filter) = choose(level, |name| env::var(name).ok());
     let filter = parse_filter(&filter).map_err(|source| InitError::Filter { from, source })?;
-    let notice = match format {
-        LogFormat::Text => |lost| notice(lost, LogFormat::Text),
-        LogFormat::Json => |lost| notice(lost, LogFormat::Json),
-    };
-    let queue = Queue::start(io::stderr(), notice).map_err(InitError::Thread)?;
-    let color = format == LogFormat::Text && io::stderr().is_terminal();
-    let lines = Lines { format, color, queue: queue.clone(), rates: Mutex::default() };
+    let format = Format::new(format);
+    let of_notice = format.clone();
+    let queue = Queue::start(io::stderr(), move |lost| notice(lost, of_notice.get()));
+    let queue = queue.map_err(InitError::Thread)?;
+    let (color, rates) = (io::stderr().is_terminal(), Mutex::default());
+    let lines = Lines { format: format.clone(), color, queue: queue.clone(), rates };
     let (filter, handle) = reload::Layer::new(filter);
     tracing_subscriber::registry().with(filter).with(lines).try_init().map_err(InitError::Running)?;
     log_panics();
-    Ok((Log { queue }, LogLevel { filter: (from == CONFIGURED).then_some(handle) }))
+    Ok((Log { queue }, LogControl { filter: (from == CONFIGURED).then_some(handle), format }))
 }
 
 /// A panic is a line of the log as any other: the standard library would write to an output that may be stuck.

@@ -24,7 +24,7 @@ const KEPT: usize = 256 << 10;
 const RETRY: Duration = Duration::from_millis(10);
 
 /// Makes the line that reports how many were lost.
-pub(super) type Notice = fn(lost: u64) -> String;
+type Notice = Box<dyn Fn(u64) -> String + Send>;
 
 /// Lines on their way.
 #[derive(Debug, Default)]
@@ -49,9 +49,12 @@ impl Queue {
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub(super) fn start(output: impl Write + Send + 'static, notice: Notice) -> io::Result<Arc<Queue>> {
+    pub(super) fn start(
+        output: impl Write + Send + 'static,
+        notice: impl Fn(u64) -> String + Send + 'static,
+    ) -> io::Result<Arc<Queue>> {
         let queue = Arc::new(Queue::default());
-        let writer = Writer { queue: queue.clone(), output, notice, lost: 0, torn: false };
+        let writer = Writer { queue: queue.clone(), output, notice: Box::new(notice), lost: 0, torn: false };
         thread::Builder::new().name("log".into()).spawn(|| writer.run())?;
         Ok(queue)
     }

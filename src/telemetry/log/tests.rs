@@ -19,6 +19,10 @@ impl Write for Output {
 
 /// What is written of what `events` logs.
 fn written(format: LogFormat, events: impl FnOnce()) -> String {
+    written_in(Format::new(format), events)
+}
+
+fn written_in(format: Format, events: impl FnOnce()) -> String {
     let output = Output::default();
     let queue = Queue::start(output.clone(), |lost| notice(lost, LogFormat::Text)).unwrap();
     let lines = Lines { format, color: false, queue: queue.clone(), rates: Mutex::default() };
@@ -59,6 +63,23 @@ fn json_has_each_key_once_and_no_control() {
     let line: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((&line["message_"], &line["node"], &line["n"]), (&HOSTILE.into(), &HOSTILE.into(), &7.into()));
     assert_eq!(line["spans"], serde_json::json!([{ "name": "registry", "name_": HOSTILE }]));
+}
+
+#[test]
+fn the_format_changes_between_two_lines() {
+    let format = Format::new(LogFormat::Text);
+    let control = LogControl { filter: None, format: format.clone() };
+    let text = written_in(format, || {
+        info!("One.");
+        control.set_format(LogFormat::Json);
+        info!("Two.");
+        control.set_format(LogFormat::Text);
+        info!("Three.");
+    });
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    assert!(lines[0].ends_with("tests: One.") && lines[2].ends_with("tests: Three."), "{text}");
+    assert_eq!(serde_json::from_str::<Value>(lines[1]).unwrap()["message"], "Two.");
 }
 
 #[test]

@@ -217,7 +217,7 @@ impl Session {
 
     fn head(&self, version: u64, type_url: &str, nonce: u64) -> Bytes {
         // Once is enough: clients keep it for the stream.
-        let identifier = (nonce == 1).then_some(&*self.rules.identifier);
+        let identifier = (nonce == 1).then_some(self.rules.identifier);
         head(Variant::Sotw, &version_text(version), type_url, &nonce.to_string(), identifier).freeze()
     }
 }

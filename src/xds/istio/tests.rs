@@ -13,7 +13,7 @@ const V1: &str = "networking.istio.io/v1/ServiceEntry";
 
 fn rules() -> Arc<Rules> {
     Arc::new(Rules {
-        identifier: "test".into(),
+        identifier: "test",
         ack_patience: Duration::from_millis(500),
         names: 9,
         answer_bytes: 1,

@@ -41,10 +41,10 @@ use tokio::time::Instant;
 use warming::Warming;
 
 /// What all sessions of a server have in common.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Rules {
     /// Who we are, for the client's statistics.
-    pub identifier: String,
+    pub identifier: &'static str,
     /// How long an answer without acknowledgement holds back the next one of its type.
     pub ack_patience: Duration,
     /// How many names a stream may subscribe to.
@@ -52,7 +52,7 @@ pub struct Rules {
     /// Where answers are split, if the protocol allows it.
     pub answer_bytes: usize,
     /// The sets of names that streams share.
-    pub interner: Interner,
+    pub interner: Arc<Interner>,
 }
 
 /// Why a stream has to end: its client breaks the protocol or a limit.
@@ -299,7 +299,7 @@ impl Session {
             self.last_nonce += 1;
             let nonce = self.last_nonce;
             // Once is enough: clients keep it for the stream.
-            let identifier = (nonce == 1).then_some(&*self.rules.identifier);
+            let identifier = (nonce == 1).then_some(self.rules.identifier);
             let head = head(self.variant, &text, &subscription.type_url, &nonce.to_string(), identifier);
             let items = message.items;
             let bytes = self.out.push(&head, message);

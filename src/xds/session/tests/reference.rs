@@ -30,11 +30,11 @@ pub(super) fn resource(kind: Kind, name: &str, value: u8) -> Resource {
 
 pub(super) fn rules(answer_bytes: usize) -> Arc<Rules> {
     Arc::new(Rules {
-        identifier: "test".into(),
+        identifier: "test",
         ack_patience: Duration::from_millis(500),
         names: 1_000,
         answer_bytes,
-        interner: Interner::default(),
+        interner: Arc::default(),
     })
 }
 
