@@ -112,7 +112,7 @@ fn core(policies: Vec<Policy>, now: Now) -> Core {
     let options = Options { grace: Duration::ZERO, ..Options::default() };
     let mut core = Core::new(Duration::ZERO, now);
     let registries = policies.into_iter().map(Into::into).collect();
-    let _ = core.configure(Desired { registries, options }, false, now);
+    let _ = core.configure(Desired { registries, options, ..Desired::default() }, false, now);
     core
 }
 

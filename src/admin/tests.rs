@@ -167,6 +167,7 @@ fn catalog(sync: Readiness, registries: Vec<Arc<RegistryStatus>>, services: Vec<
     });
     Catalog {
         number: 7,
+        revision: 0,
         records: fed.chain([excluded]).map(|r| (r.service.id.clone(), Arc::new(r))).collect(),
         services: services.into_iter().map(|s| (s.host.clone(), Arc::new(s))).collect(),
         registries: registries.into(),
@@ -215,9 +216,10 @@ impl Running {
         let (views, catalog) = (views(&catalog), Arc::new(catalog));
         let fake = Arc::new(Fake { catalog, views, ready, released: Mutex::default() });
         let metrics = Arc::new(telemetry::registry());
-        let server = Server::bind("127.0.0.1:0".parse().unwrap(), Hosts::new(&["portolan.test".into()]), fake.clone(), metrics)
-            .await
-            .unwrap();
+        let server =
+            Server::bind("127.0.0.1:0".parse().unwrap(), Hosts::new(&["portolan.test".into()]), fake.clone(), metrics)
+                .await
+                .unwrap();
         let (url, stop) = (format!("http://{}", server.local_addr()), CancellationToken::new());
         tokio::spawn(server.run(stop.clone()));
         Running { url, fake, stop }
@@ -543,7 +545,9 @@ async fn a_drop_is_released_only_by_a_request_that_means_it() {
 async fn a_taken_port_is_named_with_the_remedy() {
     let admin = Running::good().await;
     let address = admin.url.trim_start_matches("http://");
-    let again = Server::bind(address.parse().unwrap(), Hosts::default(), admin.fake.clone(), Arc::new(telemetry::registry())).await;
+    let again =
+        Server::bind(address.parse().unwrap(), Hosts::default(), admin.fake.clone(), Arc::new(telemetry::registry()))
+            .await;
     let error = again.unwrap_err().to_string();
     assert!(error.contains(address) && error.contains("admin.listen"), "{error}");
 }
@@ -551,10 +555,14 @@ async fn a_taken_port_is_named_with_the_remedy() {
 #[tokio::test]
 async fn it_ends_when_it_is_told_to_though_a_connection_is_open() {
     let fake = Running::good().await.fake.clone();
-    let server =
-        Server::bind("127.0.0.1:0".parse().unwrap(), Hosts::new(&["portolan.test".into()]), fake, Arc::new(telemetry::registry()))
-            .await
-            .unwrap();
+    let server = Server::bind(
+        "127.0.0.1:0".parse().unwrap(),
+        Hosts::new(&["portolan.test".into()]),
+        fake,
+        Arc::new(telemetry::registry()),
+    )
+    .await
+    .unwrap();
     let idle = tokio::net::TcpStream::connect(server.local_addr()).await.unwrap();
     let stop = CancellationToken::new();
     let running = tokio::spawn(server.run(stop.clone()));

@@ -38,7 +38,7 @@ impl Connections {
             policy: registry.policy.clone(),
             connection: self.number(&registry.name, &registry.kind),
         });
-        Desired { registries: registries.collect(), options: config.catalog }
+        Desired { registries: registries.collect(), options: config.catalog, ..Desired::default() }
     }
 
     fn number(&mut self, registry: &Text, kind: &Kind) -> u64 {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     admin::{self, Attempt, Reload},
-    catalog::{self, Held},
+    catalog::{self, Desired, Held},
     config::{self, Config, Loaded, Reading, Sources},
     manifests,
     telemetry::LogControl,
@@ -58,9 +58,11 @@ impl Changeable {
         self.hosts.set(&config.admin.hosts);
         // First, so that new readings find where to send manifests.
         self.manifests.configure(manifest_sources(config), config.istio.create_time);
-        self.views.configure(config.envoy.clone(), config.istio.clone());
+        // Views wait for the catalog of this revision, so that they take both in one step.
+        let revision = self.views.configure(config.envoy.clone(), config.istio.clone());
+        let desired = Desired { revision, ..readers.desired(config) };
         // Without a catalog the process is about to end.
-        let Some(configured) = self.catalog.configure(readers.desired(config), force).await else { return Vec::new() };
+        let Some(configured) = self.catalog.configure(desired, force).await else { return Vec::new() };
         let held = configured.outcome.held.clone();
         readers.follow(config, configured, &self.manifests);
         held

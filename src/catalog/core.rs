@@ -39,6 +39,8 @@ pub struct Core {
     started: Instant,
     grace: Duration,
     sync: Readiness,
+    /// Of the configuration.
+    revision: u64,
     /// Statuses are not as in the last snapshot.
     pub(super) restated: bool,
     events: Vec<Event>,
@@ -53,6 +55,7 @@ impl Core {
     pub fn new(grace: Duration, now: Now) -> Self {
         let last = Catalog {
             number: 0,
+            revision: 0,
             services: OrdMap::new(),
             records: OrdMap::new(),
             registries: Arc::new([]),
@@ -65,6 +68,7 @@ impl Core {
             started: now.instant,
             grace,
             sync: Readiness::Waiting,
+            revision: 0,
             restated: false,
             events: Vec::new(),
             last_epoch: 0,
@@ -75,7 +79,7 @@ impl Core {
 
     /// Follows a configuration. `force`: also where that takes many endpoints away.
     pub fn configure(&mut self, desired: Desired, force: bool, now: Now) -> Outcome {
-        self.grace = desired.options.grace;
+        (self.grace, self.revision) = (desired.options.grace, desired.revision);
         let outcome = self.follow_configuration(desired, force, now);
         self.judge_sync(now);
         outcome
@@ -169,9 +173,9 @@ impl Core {
         std::mem::take(&mut self.events)
     }
 
-    /// Whether services, or their completeness, are not as in the last snapshot.
+    /// Whether services, their completeness, or the revision of the configuration, are not as in the last snapshot.
     pub fn is_changed(&self) -> bool {
-        self.publishing.changed || self.sync != self.last.sync
+        self.publishing.changed || self.sync != self.last.sync || self.revision != self.last.revision
     }
 
     /// Whether anything at all is not as in the last snapshot.
@@ -189,6 +193,7 @@ impl Core {
         if self.is_restated() {
             self.last = Arc::new(Catalog {
                 number: self.last.number + u64::from(self.is_changed()),
+                revision: self.revision,
                 services: self.publishing.services.clone(),
                 records: self.publishing.records.clone(),
                 registries: self.intake.statuses(),

@@ -14,6 +14,9 @@ pub struct Desired {
     pub registries: Vec<Registry>,
     /// When the catalog publishes.
     pub options: Options,
+    /// A number that the catalog bears from this configuration on. By it, views take what the configuration changes for
+    /// them in the same step.
+    pub revision: u64,
 }
 
 /// A registry that a configuration has.

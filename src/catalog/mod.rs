@@ -49,8 +49,10 @@ use std::{sync::Arc, time::SystemTime};
 /// Everything known and published at one moment.
 #[derive(Debug, Clone)]
 pub struct Catalog {
-    /// Rises with every change of `services` or `sync`.
+    /// Rises with every change of `services`, `sync` or `revision`.
     pub number: u64,
+    /// That of the configuration which is followed: see [`Desired::revision`].
+    pub revision: u64,
     /// What is published, by host.
     pub services: OrdMap<Hostname, Arc<PublishedService>>,
     /// What became of each service of each registry.

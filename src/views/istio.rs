@@ -115,6 +115,7 @@ mod tests {
     fn catalog(services: impl Iterator<Item = PublishedService>) -> Catalog {
         Catalog {
             number: 1,
+            revision: 0,
             services: services.map(|service| (service.host.clone(), Arc::new(service))).collect(),
             records: Default::default(),
             registries: Arc::new([]),

@@ -71,7 +71,7 @@ impl Set {
         metrics: Metrics,
     ) -> (Set, [Task; Dialect::ALL.len()]) {
         let Options { envoy, istio, idle, most } = options;
-        let translation = watch::Sender::new(Translation { envoy, istio });
+        let translation = watch::Sender::new(Translation { revision: 0, envoy, istio });
         let dialects = Dialect::ALL.map(|dialect| {
             Arc::new(Shared {
                 dialect,
@@ -138,15 +138,18 @@ impl Set {
         readiness(dialect, &self.of(dialect).sources())
     }
 
-    /// From now on resources are made in this way. Views go on under one generation each; what comes out as it was is not
-    /// sent again.
-    pub fn configure(&self, envoy: envoy::Options, istio: istio::Options) {
-        let new = Translation { envoy, istio };
-        self.translation.send_if_modified(|old| {
-            let differs = *old != new;
-            *old = new;
+    /// From the catalog on that bears the revision which this returns, resources are made in this way; until then views stay as
+    /// they are. Views go on under one generation each; what comes out as it was is not sent again.
+    #[must_use = "views stand still until a catalog bears it"]
+    pub fn configure(&self, envoy: envoy::Options, istio: istio::Options) -> u64 {
+        self.translation.send_if_modified(|now| {
+            let differs = (&now.envoy, &now.istio) != (&envoy, &istio);
+            if differs {
+                *now = Translation { revision: now.revision + 1, envoy, istio };
+            }
             differs
         });
+        self.translation.borrow().revision
     }
 
     fn of(&self, dialect: Dialect) -> &Shared {

@@ -23,6 +23,8 @@ use tokio::{
 /// How services become resources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Translation {
+    /// Holds for catalogs of this revision.
+    pub(super) revision: u64,
     pub(super) envoy: envoy::Options,
     pub(super) istio: istio::Options,
 }

@@ -83,9 +83,14 @@ impl Task {
         let start = std::time::Instant::now();
         let shared = self.shared.clone();
         let sources = shared.sources();
+        // Looked at after the catalog, and given before it: so it is of the same configuration, or of a later one whose catalog
+        // comes in a moment. Both are taken in one step.
+        let wanted = self.translation.borrow_and_update().clone();
+        if wanted.revision != sources.catalog.revision {
+            return;
+        }
         let views = shared.current(now);
         self.drop_views(&views);
-        let wanted = self.translation.borrow_and_update().clone();
         let differs = !self.current.same(&wanted, shared.dialect);
         self.current = wanted;
         if !views.is_empty() {

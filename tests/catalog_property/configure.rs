@@ -73,7 +73,7 @@ impl World {
 
     fn configure(&mut self, wanted: &[Wanted], force: bool) {
         let registries = wanted.iter().map(registry).collect();
-        let _ = self.core.configure(Desired { registries, options: Options::default() }, force, self.now);
+        let _ = self.core.configure(Desired { registries, ..Desired::default() }, force, self.now);
         self.wanted = wanted.to_vec();
         self.forget();
     }

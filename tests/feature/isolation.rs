@@ -153,7 +153,7 @@ async fn a_reading_that_ends_and_starts_anew_delays_nobody_else() {
     let registries = vec![policy("other").into(), policy("quiet").into()];
     let options = catalog::Options::default();
     let (mut writer, catalog) = catalog::Writer::new(options, catalog::Metrics::default());
-    let feeds = writer.configure(catalog::Desired { registries, options }, false).feeds;
+    let feeds = writer.configure(catalog::Desired { registries, options, ..catalog::Desired::default() }, false).feeds;
     let (stop, counted, mut metrics) = (CancellationToken::new(), registry::Metrics::default(), Registry::default());
     counted.register(&mut metrics);
     for (feed, kind) in feeds.into_iter().zip(kinds) {

@@ -57,6 +57,38 @@ async fn what_concerns_nobody_sends_nothing_and_reconnects_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_concerns_the_catalog_and_views_is_one_generation() {
+    let (world, envoy) = two().await;
+    let generation = async || {
+        let views = world.json("/api/v1/views").await;
+        let view = views.as_array().unwrap().iter().find(|view| view["key"] == "envoy").cloned().unwrap_or_default();
+        view["generation"].as_u64().unwrap_or_else(|| panic!("no generation of envoy in {views}"))
+    };
+    for round in 0..10 {
+        let (port, timeout) = if round % 2 == 0 { (8080, 6) } else { (8081, 7) };
+        let policy = format!(", publish: {{ port: {port} }}");
+        let registries = format!("registries:\n{}{}", file("a", &policy), file("b", &policy));
+        let (before, clusters) = (generation().await, format!("|{port}|"));
+        let answer = world.change(&format!("envoy: {{ connect_timeout: {timeout}s }}\n{registries}"), "").await;
+        let publishing = ["update registries[a] (publishing)", "update registries[b] (publishing)"];
+        assert_eq!(answer.changes, [&publishing[..], &["update envoy"]].concat());
+        // The last of what it changes is there: with a second step it would be the second generation.
+        until("the new clusters with the new timeout", LIMIT, || async {
+            let all = world.json("/api/v1/resources/clusters").await["resources"].take();
+            let wanted = |c: &serde_json::Value| {
+                c["name"].as_str().unwrap().contains(&clusters)
+                    && c["resource"]["connectTimeout"] == format!("{timeout}s")
+            };
+            if all.as_array().is_some_and(|all| all.len() == 3 && all.iter().all(wanted)) { Ok(()) } else { Err(all) }
+        })
+        .await;
+        assert_eq!(generation().await, before + 1, "round {round}");
+    }
+    envoy.has(&world.endpoints().await).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn registries_start_and_stop_beside_those_that_go_on() {
     let (world, envoy) = two().await;
     World::catalogue(world.folder.path(), "c.yaml", &[("cart.example", &["10.0.3.1:80"])]);

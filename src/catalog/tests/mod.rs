@@ -113,7 +113,7 @@ impl World {
     }
 
     fn configure_all(&mut self, registries: Vec<Registry>, force: bool) -> Outcome {
-        self.core.configure(Desired { registries, options: Options::default() }, force, self.now)
+        self.core.configure(Desired { registries, ..Desired::default() }, force, self.now)
     }
 
     /// An update of the registry `r`.

@@ -22,7 +22,7 @@ fn start_with(
 }
 
 fn desired(policies: Vec<Policy>) -> Desired {
-    Desired { registries: policies.into_iter().map(Registry::from).collect(), options: Options::default() }
+    Desired { registries: policies.into_iter().map(Registry::from).collect(), ..Desired::default() }
 }
 
 async fn eventually(handle: &Handle, what: &str, check: impl Fn(&Catalog) -> bool) -> Arc<Catalog> {

@@ -120,6 +120,7 @@ pub(super) fn service(name: &str, aliases: &[&str], endpoints: i64) -> Published
 pub(super) fn catalog(sync: Readiness, services: impl IntoIterator<Item = PublishedService>) -> Catalog {
     Catalog {
         number: 1,
+        revision: 0,
         services: services.into_iter().map(|s| (s.host.clone(), Arc::new(s))).collect(),
         records: Default::default(),
         registries: Arc::new([]),

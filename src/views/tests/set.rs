@@ -68,6 +68,15 @@ impl World {
         self.step();
     }
 
+    /// Another configuration, of views alone.
+    async fn configure(&mut self, envoy: EnvoyOptions, istio: istio::Options) {
+        let revision = self.set.configure(envoy, istio);
+        let policy = Policy::new("r", "file", Template::parse("{service}.example").unwrap());
+        let desired = Desired { registries: vec![policy.into()], revision, ..Desired::default() };
+        drop(self.catalog.configure(desired, true).await);
+        self.step();
+    }
+
     fn step(&mut self) {
         self.tasks.iter_mut().for_each(|task| task.step(self.now));
     }
@@ -174,13 +183,11 @@ async fn other_options_are_swapped_in_and_equal_ones_change_nothing() {
     world.listed(3, 2).await;
     let (first, entries) = (envoy.borrow_and_update().clone(), istiod.borrow_and_update().clone());
 
-    world.set.configure(EnvoyOptions::default(), istio::Options::default());
-    world.step();
+    world.configure(EnvoyOptions::default(), istio::Options::default()).await;
     assert!(!envoy.has_changed().unwrap() && !istiod.has_changed().unwrap());
 
     let options = EnvoyOptions { connect_timeout: Duration::from_secs(9), ..EnvoyOptions::default() };
-    world.set.configure(options, istio::Options::default());
-    world.step();
+    world.configure(options, istio::Options::default()).await;
     let second = envoy.borrow_and_update().clone();
     assert_eq!(second.number(), first.number() + 1, "one generation for all of it");
     let clusters = |generation: &ViewGeneration| generation.get(Kind::Cluster).digest();
@@ -193,8 +200,7 @@ async fn other_options_are_swapped_in_and_equal_ones_change_nothing() {
     drop(istiod);
     world.step();
     world.pass(IDLE);
-    world.set.configure(EnvoyOptions::default(), istio::Options { rules, ..Default::default() });
-    world.step();
+    world.configure(EnvoyOptions::default(), istio::Options { rules, ..Default::default() }).await;
     let istiod = world.subscribe(&ISTIO).unwrap();
     world.step();
     let names = |generation: &ViewGeneration| -> Vec<Name> {
@@ -203,6 +209,22 @@ async fn other_options_are_swapped_in_and_equal_ones_change_nothing() {
     assert_eq!(&*names(&entries)[0], "portolan/s0.example");
     assert_eq!(&*names(&istiod.borrow())[0], "mesh/s0.example");
     assert_eq!(clusters(&envoy.borrow()), clusters(&first), "and back");
+
+    // What it changes of the catalog, too, is in the same generation.
+    let before = envoy.borrow_and_update().number();
+    let options = EnvoyOptions { connect_timeout: Duration::from_secs(8), ..EnvoyOptions::default() };
+    let revision = world.set.configure(options, istio::Options::default());
+    world.step();
+    assert!(!envoy.has_changed().unwrap(), "not before its catalog");
+    let policy = Policy::new("r", "file", Template::parse("{service}.elsewhere").unwrap());
+    let desired = Desired { registries: vec![policy.into()], revision, ..Desired::default() };
+    drop(world.catalog.configure(desired, true).await);
+    world.step();
+    let last = envoy.borrow_and_update().clone();
+    let hosts = |generation: &ViewGeneration| -> Vec<Name> {
+        generation.get(Kind::Cluster).versions().keys().filter(|name| name.ends_with(".elsewhere")).cloned().collect()
+    };
+    assert_eq!((last.number(), hosts(&last).len()), (before + 1, 3));
 }
 
 #[tokio::test(start_paused = true)]
