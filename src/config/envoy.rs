@@ -1,6 +1,6 @@
 //! `envoy:`: how services become clusters and assignments.
 
-use super::DAY;
+use super::bounds::DAY;
 use crate::{
     translate::envoy::{ClusterName, Eds, LbPolicy, Options, Unhealthy},
     util::yaml::Section,

@@ -4,6 +4,7 @@
 //! wrong with it, so that *all* problems are reported at once, each with file, line, column and key path; what comes out is
 //! valid as a whole. No file at all is a working default: the example catalogue on loopback addresses.
 
+mod bounds;
 mod envoy;
 mod istio;
 mod log;
@@ -36,9 +37,6 @@ use xxhash_rust::xxh3::xxh3_64;
 /// The version of the format that is read.
 const VERSION: u32 = 1;
 
-/// A day: beyond it, a time is a mistake rather than a wish.
-const DAY: Duration = Duration::from_secs(24 * 3600);
-
 /// Everything that can be set.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -61,7 +59,7 @@ pub struct Config {
 /// A valid configuration, and what should be known about it.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// The configuration.
+    /// What is wanted, with a default for each key that no source has.
     pub config: Config,
     /// What is no mistake but may be none of the intention, by position.
     pub warnings: Problems,
@@ -77,27 +75,27 @@ pub enum Error {
     /// The file cannot be read.
     #[error("cannot read the configuration {}: {source}; check the path and the permissions", .path.display())]
     Read {
-        /// Which.
+        /// The path as it was given, or as the folder has it.
         path: PathBuf,
-        /// Why.
+        /// What the system says.
         #[source]
         source: io::Error,
     },
     /// A folder has nothing to read.
     #[error("the folder {} holds no *.yaml, *.yml or *.json; put the configuration into it", .path.display())]
     NoFiles {
-        /// Which.
+        /// The path as it was given, or as the folder has it.
         path: PathBuf,
     },
     /// A folder has too much to read.
     #[error("the folder {} holds {files} files; this is no folder of configurations", .path.display())]
     ManyFiles {
-        /// Which.
+        /// The path as it was given, or as the folder has it.
         path: PathBuf,
         /// How many it holds.
         files: usize,
     },
-    /// It has mistakes.
+    /// It was read, and has mistakes: all of them, by position.
     #[error("{0}")]
     Invalid(Problems),
 }

@@ -1,6 +1,6 @@
 //! `publish:`: how the services of a registry are published. The fields of [`Policy`] say what each key means.
 
-use super::{DAY, preset::Preset};
+use super::{bounds::DAY, preset::Preset};
 use crate::{
     catalog::{Addresses, Empty, Hostnames, Merge, Owner, Policy, Relabel, Template},
     model::{DeclaredPort, Fraction, Port, Protocol, Text, Weight},

@@ -1,6 +1,6 @@
 //! `xds:` and `admin:`: where Portolan listens, and what it bears.
 
-use super::DAY;
+use super::bounds::DAY;
 use crate::{
     model::Hostname,
     util::yaml::{Section, Value},
@@ -165,7 +165,7 @@ impl Limits {
     }
 }
 
-/// Where people ask.
+/// `admin:`, the HTTP interface for people and scripts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
     /// Address and port (`listen`). `127.0.0.1:8081` by default; port 0 takes any that is free. An address that other

@@ -1,6 +1,6 @@
 //! One service, as its registry has it.
 
-use super::{Endpoint, Fraction, Hostname, Labels, Locality, Port, Text};
+use super::{Endpoint, Fraction, Hostname, Labels, Locality, Port, Protocol, Text};
 use std::{fmt, ops::Deref, sync::Arc};
 
 /// What a registry calls a service. Orders by registry name first; ownership of hosts is decided elsewhere, by the
@@ -59,90 +59,6 @@ impl fmt::Display for ServiceId {
     }
 }
 
-/// What a port speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
-    /// HTTP/1.1.
-    Http,
-    /// HTTP/2 without TLS.
-    Http2,
-    /// gRPC: HTTP/2.
-    Grpc,
-    /// HTTP/1.1 over TLS.
-    Https,
-    /// TLS with anything in it.
-    Tls,
-    /// Bytes.
-    Tcp,
-    /// Dubbo 2's own protocol: bytes to a proxy.
-    Dubbo,
-    /// Dubbo 3's Triple: HTTP/2, gRPC on the wire.
-    Tri,
-}
-
-impl Protocol {
-    /// All of them.
-    pub const ALL: [Protocol; 8] = [
-        Protocol::Http,
-        Protocol::Http2,
-        Protocol::Grpc,
-        Protocol::Https,
-        Protocol::Tls,
-        Protocol::Tcp,
-        Protocol::Dubbo,
-        Protocol::Tri,
-    ];
-
-    /// The word for configuration and port names.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Protocol::Http => "http",
-            Protocol::Http2 => "http2",
-            Protocol::Grpc => "grpc",
-            Protocol::Https => "https",
-            Protocol::Tls => "tls",
-            Protocol::Tcp => "tcp",
-            Protocol::Dubbo => "dubbo",
-            Protocol::Tri => "tri",
-        }
-    }
-
-    /// Reads what [`Protocol::name`] writes, in any case, and the words that people use besides.
-    pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim().to_ascii_lowercase();
-        Some(match text.as_str() {
-            "triple" => Protocol::Tri,
-            "h2" | "h2c" => Protocol::Http2,
-            "grpcs" => Protocol::Tls,
-            "rest" => Protocol::Http,
-            _ => return Protocol::ALL.into_iter().find(|p| p.name() == text),
-        })
-    }
-
-    /// The service port where none is configured: the same whatever the instances listen on, so that routes stay.
-    pub const fn default_port(self) -> Port {
-        Port::known(match self {
-            Protocol::Http | Protocol::Http2 => 80,
-            Protocol::Grpc => 9090,
-            Protocol::Https | Protocol::Tls => 443,
-            Protocol::Tcp => 9000,
-            Protocol::Dubbo => 20880,
-            Protocol::Tri => 50051,
-        })
-    }
-
-    /// Whether a proxy must speak HTTP/2 to it.
-    pub const fn is_http2(self) -> bool {
-        matches!(self, Protocol::Http2 | Protocol::Grpc | Protocol::Tri)
-    }
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 /// A port that a service is known by, where the registry itself tells (the catalogue file does).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeclaredPort {
@@ -150,14 +66,14 @@ pub struct DeclaredPort {
     pub name: Text,
     /// What clients ask for.
     pub number: Port,
-    /// What it speaks.
+    /// What its instances speak there.
     pub protocol: Protocol,
 }
 
 /// A service with all its instances, as its registry has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
-    /// Which one.
+    /// What its registry calls it.
     pub id: ServiceId,
     /// The host name, where the registry says it itself; else the naming template does.
     pub host: Option<Hostname>,
@@ -208,20 +124,5 @@ fn share_equals(endpoints: &mut [Endpoint]) {
         if !known && sets.len() < LABEL_SETS {
             sets.push(labels.clone());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn protocols_read_what_they_write_and_what_people_write() {
-        for protocol in Protocol::ALL {
-            assert_eq!(Protocol::parse(protocol.name()), Some(protocol));
-        }
-        assert_eq!(Protocol::parse("Triple"), Some(Protocol::Tri));
-        assert_eq!(Protocol::parse("GRPC"), Some(Protocol::Grpc));
-        assert_eq!(Protocol::parse("smtp"), None);
     }
 }

@@ -4,24 +4,18 @@
 //! and a row in [`KINDS`]. Everything else (configuration, `check`, the start of its reading, its name in the log and in
 //! metrics) follows from these.
 
-use super::{Metrics, Update, eureka, file, nacos, zookeeper};
-use crate::{
-    model::{Protocol, Text},
-    registry::ManifestUpdate,
-    util::yaml::Section,
-};
-use futures_util::future::BoxFuture;
-use std::{fmt, net::SocketAddr};
-use tokio::sync::mpsc;
+use super::{Adapter, eureka, file, nacos, zookeeper};
+use crate::util::yaml::Section;
+use std::net::SocketAddr;
 
 /// What a registry is, and how it is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// Nacos servers.
+    /// Nacos 1, 2 and 3.
     Nacos(nacos::Config),
-    /// Eureka servers.
+    /// Eureka, and what speaks its v2 interface.
     Eureka(eureka::Config),
-    /// ZooKeeper servers.
+    /// ZooKeeper, with what Dubbo or Spring Cloud writes there.
     Zookeeper(zookeeper::Config),
     /// Catalogue files, or the built-in example.
     File(file::Config),
@@ -38,55 +32,6 @@ pub const KINDS: [(&str, ReadKind); 5] = [
     ("file", |section| file::Config::read(section).map(Kind::File)),
     ("example", |_| Some(Kind::File(file::Config::example()))),
 ];
-
-/// What a kind of registry brings. Implemented by the `Config` of each folder.
-pub trait Adapter: fmt::Debug {
-    /// The word in configuration, logs, metrics and admin.
-    fn name(&self) -> &'static str;
-
-    /// What holds for its services where the configuration says nothing else.
-    fn conventions(&self) -> Conventions;
-
-    /// Where it reads, for people. Holds no secret.
-    fn address(&self) -> String;
-
-    /// Istio's namespace of manifests that name none, if this registry keeps manifests.
-    fn manifest_namespace(&self) -> Option<Text> {
-        None
-    }
-
-    /// Reads until `feed.updates` is closed.
-    ///
-    /// # Errors
-    /// If reading cannot go on, such as for want of a TLS library. It is started again.
-    fn read(&self, feed: Feed) -> BoxFuture<'static, Result<(), Text>>;
-}
-
-/// What a kind's users take for granted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Conventions {
-    /// The template of hosts. Empty parts vanish together with their dot.
-    pub host: &'static str,
-    /// What instances speak that do not say.
-    pub protocol: Protocol,
-    /// How many lists in a row must lack a service before it is gone: 1 where a list is whole or an error.
-    pub absent_lists: u32,
-    /// Whether loopback and link-local addresses are published: whoever writes a catalogue by hand knows what they mean.
-    pub local_addresses: bool,
-}
-
-/// Where a reading sends what it reads.
-#[derive(Debug, Clone)]
-pub struct Feed {
-    /// The registry's name.
-    pub registry: Text,
-    /// For services. When it is full, the reading waits.
-    pub updates: mpsc::Sender<Update>,
-    /// For manifests, if somebody wants them.
-    pub manifests: Option<mpsc::Sender<ManifestUpdate>>,
-    /// Where requests and restarts are counted.
-    pub metrics: Metrics,
-}
 
 impl Kind {
     /// What its kind brings.

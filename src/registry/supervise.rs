@@ -1,11 +1,11 @@
-//! Keeps one registry's reading alive. [`super::spawn`] runs it; the reading is a task of its own, so that its panic is
-//! seen here and nowhere else.
+//! Reads a registry, and keeps its reading alive: that is a task of its own, so that its panic is seen here and nowhere else.
 
-use super::{Feed, ManifestUpdate, Metrics, Update};
+use super::{Feed, Kind, ManifestUpdate, Metrics, Update};
 use crate::{model::Text, util::backoff::Backoff};
 use std::{future::Future, time::Duration};
 use tokio::{
-    task::JoinError,
+    sync::mpsc,
+    task::{JoinError, JoinHandle},
     time::{Instant, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -14,8 +14,37 @@ use tracing::{Instrument, error, info_span};
 /// A reading that lasted this long had succeeded: its next failure is a new one.
 const SETTLED: Duration = Duration::from_secs(60);
 
+/// A registry to be read.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    /// Its name in the configuration; every service of it carries the name.
+    pub name: Text,
+    /// What it is, and how it is read.
+    pub kind: Kind,
+}
+
+/// Reads a registry. When a channel of the feed is full, the reading waits, because the newest state is read again anyway.
+/// Returns when `stop` is cancelled or the channel of updates is closed, never by itself: after a panic or an early end it
+/// sends [`Update::Failed`] for the whole registry and starts the reading anew, later each time.
+pub async fn read(kind: Kind, feed: Feed, stop: CancellationToken) {
+    let given = feed.clone();
+    supervise(feed, stop, move || kind.adapter().read(given.clone())).await;
+}
+
+/// The same as a task of its own.
+pub fn spawn(
+    registry: Registry,
+    out: mpsc::Sender<Update>,
+    manifests: Option<mpsc::Sender<ManifestUpdate>>,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> JoinHandle<()> {
+    let Registry { name, kind } = registry;
+    tokio::spawn(read(kind, Feed { registry: name, updates: out, manifests, metrics }, stop))
+}
+
 /// Runs `reading` again and again until `stop` or the end of the receiver.
-pub(super) async fn supervise<F>(feed: Feed, stop: CancellationToken, mut reading: impl FnMut() -> F)
+async fn supervise<F>(feed: Feed, stop: CancellationToken, mut reading: impl FnMut() -> F)
 where
     F: Future<Output = Result<(), Text>> + Send + 'static,
 {

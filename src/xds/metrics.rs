@@ -1,5 +1,6 @@
 //! What the server counts. Labels are of bounded size: never a client, never a resource.
 
+use super::ended::Ended;
 use crate::resource::{Kind, Variant};
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -60,14 +61,14 @@ impl From<Kind> for KindLabel {
     }
 }
 
-impl From<super::stream::Ended> for ReasonLabel {
-    fn from(ended: super::stream::Ended) -> Self {
+impl From<Ended> for ReasonLabel {
+    fn from(ended: Ended) -> Self {
         ReasonLabel { reason: ended.name() }
     }
 }
 
 impl Metrics {
-    /// Makes them known.
+    /// Adds them to what `/metrics` shows.
     pub fn register(&self, registry: &mut Registry) {
         let m = self;
         registry.register("xds_connections", "Open connections", m.connections.clone());

@@ -8,6 +8,7 @@
 mod activity;
 mod budget;
 mod clients;
+mod ended;
 mod event;
 mod fields;
 mod grpc_messages;

@@ -27,7 +27,7 @@ pub(super) struct Method {
 pub(super) enum Protocol {
     /// Clusters, assignments, listeners, routes.
     Envoy(Box<session::Session>),
-    /// Istio's objects.
+    /// Istio's objects, as whole lists.
     Istio(istio::Session),
 }
 

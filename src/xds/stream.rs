@@ -7,6 +7,7 @@ use super::{
     Refused, Subscriber, Subscription, Views,
     activity::Open,
     budget::{Allowance, OverBudget},
+    ended::Ended,
     grpc_messages::{Message, MessageError, Next, Requests},
     names::NamesError,
     node::Node,
@@ -35,33 +36,6 @@ use tracing::{debug, warn};
 const LARGE: usize = 16 << 10;
 /// Work of one turn, after which other tasks have theirs: a request is 1, and each KiB of it.
 const TURN: usize = 64;
-
-/// Why a stream ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// The client finished it, or went away.
-    Client,
-    /// The client broke the protocol.
-    Refused,
-    /// The client broke a limit of names, bytes or time.
-    Limit,
-    /// We are going down, or the connection is old enough.
-    Retired,
-    /// The body was dropped: the connection was cut, by either side.
-    Cut,
-}
-
-impl Ended {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Ended::Client => "client",
-            Ended::Refused => "refused",
-            Ended::Limit => "limit",
-            Ended::Retired => "retired",
-            Ended::Cut => "cut",
-        }
-    }
-}
 
 /// Why a stream cannot go on.
 #[derive(Debug, thiserror::Error)]

@@ -73,7 +73,7 @@ fn groups(graph: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<BTreeSet<Strin
 
 impl Source<'_> {
     fn used_by(&self, module: &Module) -> BTreeSet<Module> {
-        let (rest, mut used) = (without_imports(&self.code[module]), BTreeSet::new());
+        let (rest, mut used) = (without_visibility(&without_imports(&self.code[module])), BTreeSet::new());
         for import in &self.imports[module] {
             let found = self.absolute(module, &import.path).and_then(|path| self.defines(&path, 0));
             // A room that shows its own parts does not use them.
@@ -216,6 +216,13 @@ fn without_imports(code: &str) -> String {
     rest
 }
 
+/// Who may see something is no use: without the path of `pub(in path)`.
+fn without_visibility(code: &str) -> String {
+    let mut parts = code.split("pub(in ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |all, part| all + "pub" + part.split_once(')').map_or("", |(_, rest)| rest))
+}
+
 /// Every path of at least two parts.
 fn paths(code: &str) -> Vec<Vec<String>> {
     let tokens = tokens(code);
@@ -270,6 +277,7 @@ fn circles_are_found_through_imports_paths_and_others() {
             Some(of(&["a", "mod"])),
         ),
         (vec![base, ("r", "mod a;\npub(crate) use a::f as g;"), ("r/a", "use crate::other::M;")], None),
+        (vec![base, ("r", "mod a;\nfn f() { a::g() }"), ("r/a", "pub(in crate::r) fn g() {}")], None),
     ] {
         let expected: Circles = expected.map(|files| ("r".to_owned(), files)).into_iter().collect();
         assert_eq!(found(&sources), expected, "{sources:?}");

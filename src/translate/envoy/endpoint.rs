@@ -14,12 +14,9 @@ use crate::{
         },
         google::protobuf::{Struct, UInt32Value, Value},
     },
-    translate::weight::Scale,
+    translate::{MAX_UNIX_PATH, weight::Scale},
 };
 use std::collections::{BTreeMap, BTreeSet};
-
-/// A path and its closing zero fit into 108 bytes on Linux.
-pub const MAX_UNIX_PATH: usize = 107;
 
 /// Envoy refuses larger ones.
 const MAX_PRIORITY: u32 = 128;

@@ -11,7 +11,6 @@ mod options;
 #[cfg(test)]
 mod tests;
 
-pub use endpoint::MAX_UNIX_PATH;
 pub use name::{ClusterName, ClusterNameError};
 pub use options::{Eds, LbPolicy, Options, Unhealthy};
 

@@ -17,8 +17,9 @@ mod subject;
 mod tests;
 mod validate;
 
+pub use crate::translate::refusal::Refusal;
 pub use options::{Addresses, EMPTY, EndpointLabels, Location, Options, Ports, Rules};
-pub use validate::{Refusal, refusal};
+pub use validate::refusal;
 
 use super::{Rejected, Why};
 use crate::{

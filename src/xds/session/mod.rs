@@ -15,6 +15,7 @@
 //!
 //! Invariant: for every name that is wanted, `sent` has the version that the client has once all frames are read.
 
+mod compare;
 mod delta;
 mod sotw;
 mod step;

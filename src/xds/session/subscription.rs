@@ -20,7 +20,7 @@ const ENTRY: usize = 32;
 /// How far a type has come on a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum State {
-    /// Nothing was asked.
+    /// No request of the type has come.
     #[default]
     Unasked,
     /// Asked, but the view was not ready to answer. What was asked is remembered.
@@ -119,7 +119,6 @@ impl Subscription {
         std::mem::replace(&mut self.names, set)
     }
 
-    /// Takes further names.
     pub(super) fn add_names(&mut self, list: &Arc<Names>) {
         if self.names.is_empty() {
             self.replace_names(Some(list.clone()));
