@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::{Hostname, ServiceId, Text},
-    util::small::SmallSet,
+    util::sorted_vec::SortedSet,
 };
 use std::collections::{BTreeSet, HashMap};
 
@@ -35,11 +35,11 @@ impl Claimant {
     }
 }
 
-/// All claims.
+/// Who names which host.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Claims {
-    hosts: HashMap<Hostname, SmallSet<Claimant>>,
-    aliases: HashMap<Hostname, SmallSet<Hostname>>,
+    hosts: HashMap<Hostname, SortedSet<Claimant>>,
+    aliases: HashMap<Hostname, SortedSet<Hostname>>,
     by_host: HashMap<Hostname, Vec<Hostname>>,
 }
 
@@ -64,7 +64,6 @@ impl Claims {
         self.by_host.get(host).map_or(&[], |aliases| aliases)
     }
 
-    /// Adds a claim.
     pub(super) fn add(&mut self, host: &Hostname, claimant: Claimant, affected: &mut BTreeSet<Hostname>) {
         if !self.has(host) {
             self.appear(host, affected);

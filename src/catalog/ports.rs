@@ -6,11 +6,11 @@
 use super::{notes::Notes, rules::protocol_name};
 use crate::{
     model::{DeclaredPort, EndpointPort, Protocol, Reason, Text},
-    util::small::SmallSet,
+    util::sorted_vec::SortedSet,
 };
 
 /// What was learned from instances: the ports that come first on some instance, then the others, each in order of name.
-pub(super) type LearnedPorts = SmallSet<LearnedPort>;
+pub(super) type LearnedPorts = SortedSet<LearnedPort>;
 
 /// A port's name with what is spoken there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     model::{Address, DeclaredPort, Endpoint, Hostname, Note, PublishedEndpoint, Reason, Service, Template, Weight},
-    util::small::SmallMap,
+    util::sorted_vec::SortedMap,
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -51,12 +51,12 @@ pub(super) struct HostHistory {
 }
 
 /// The hosts that instances of a service had named, with the ports that were learned from them.
-pub(super) type PortHistory = SmallMap<Hostname, HostHistory>;
+pub(super) type PortHistory = SortedMap<Hostname, HostHistory>;
 
 /// What one service gives to one host.
 #[derive(Debug, PartialEq)]
 pub(super) struct Contribution {
-    /// Its own first.
+    /// The service's own port stands first.
     pub(super) ports: Vec<DeclaredPort>,
     pub(super) endpoints: Vec<PublishedEndpoint>,
     pub(super) protected: bool,

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::{Hostname, Note, PublishedService, Reason, Service, ServiceId, Text},
-    util::small::SmallMap,
+    util::sorted_vec::SortedMap,
 };
 use imbl::OrdMap;
 use std::{
@@ -19,7 +19,6 @@ use std::{
     sync::Arc,
 };
 
-/// What is published.
 #[derive(Debug, Clone)]
 pub(super) struct Publishing {
     pub(super) known: HashMap<ServiceId, Known>,
@@ -40,7 +39,7 @@ pub(super) struct Publishing {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known {
     /// The hosts it claims.
-    pub(super) claims: SmallMap<Hostname, Claim>,
+    pub(super) claims: SortedMap<Hostname, Claim>,
     pub(super) history: PortHistory,
     pub(super) named: Option<Box<Named>>,
     pub(super) notes: Vec<Note>,

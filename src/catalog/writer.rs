@@ -7,7 +7,7 @@
 use super::{Catalog, Core, Desired, Held, Metrics, Now, Options, Outcome, Reading};
 use crate::{
     model::{Text, Update},
-    util::{fan_in::FanIn, moment::until},
+    util::{fan_in::FanIn, time::until},
 };
 use arc_swap::ArcSwap;
 use std::{
@@ -61,14 +61,14 @@ pub struct Handle {
 pub struct Configured {
     /// Where the readings that begin send their updates.
     pub feeds: Vec<Feed>,
-    /// What has changed.
+    /// Which readings begin and end, and what is held back.
     pub outcome: Outcome,
 }
 
 /// Where a reading sends its updates. Closed when the reading is replaced or its registry is removed.
 #[derive(Debug)]
 pub struct Feed {
-    /// Of which reading.
+    /// The reading whose updates are taken from the channel.
     pub reading: Reading,
     /// A full channel makes the reading wait.
     pub updates: mpsc::Sender<Update>,
@@ -198,7 +198,7 @@ impl Writer {
 }
 
 impl Handle {
-    /// The newest catalog.
+    /// The newest catalog. Never waits.
     pub fn load(&self) -> Arc<Catalog> {
         self.shared.load_full()
     }

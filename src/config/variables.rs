@@ -4,7 +4,7 @@
 //! variable's name separate levels, because keys have single ones in them.
 
 use crate::util::{
-    nearest::nearest,
+    suggest::suggest,
     yaml::{Document, Limits, Place, Problem, Step},
 };
 
@@ -24,7 +24,7 @@ pub(super) fn is_meant(name: &str, value: &str) -> bool {
         return false;
     }
     let first = name.split('_').next().unwrap_or_default().to_ascii_lowercase();
-    name.contains("__") || nearest(&first, TOP).is_some()
+    name.contains("__") || suggest(&first, TOP).is_some()
 }
 
 /// `X_SERVICE_HOST`, `X_SERVICE_PORT[_NAME]`, `X_PORT` and `X_PORT_80_TCP[_...]`.
@@ -84,7 +84,7 @@ fn way_of_variable(name: &str) -> Result<Vec<Step>, String> {
         && !TOP.contains(single)
     {
         let (first, rest) = single.split_once('_').unwrap_or((single, "key"));
-        let top = nearest(first, TOP).unwrap_or(first);
+        let top = suggest(first, TOP).unwrap_or(first);
         let meant = format!("{PREFIX}{}__{}", top, rest).to_ascii_uppercase();
         return Err(format!("no key; did you mean {meant}? Two underscores separate levels"));
     }

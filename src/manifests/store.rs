@@ -4,7 +4,7 @@
 use super::{Metrics, Snapshot, Source, core::Core};
 use crate::{
     model::{ManifestUpdate, Text},
-    util::moment::until,
+    util::time::until,
 };
 use futures_util::{
     StreamExt,
@@ -139,7 +139,7 @@ impl Handle {
         Handle { snapshots, shared: Arc::default() }
     }
 
-    /// What stands now.
+    /// The newest snapshot. It is not waited for: before the first one everything is pending.
     pub fn load(&self) -> Arc<Snapshot> {
         self.snapshots.borrow().clone()
     }

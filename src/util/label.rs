@@ -1,6 +1,6 @@
 //! Labels of DNS, as Kubernetes and Istio have them.
 
-/// Bytes of one.
+/// The longest label of DNS, in bytes (RFC 1035, 2.3.4).
 pub const MAX_LABEL: usize = 63;
 
 /// Whether it is a label of DNS in small letters, as every namespace is: 1 to 63 of `a-z`, `0-9` and `-`, the latter only

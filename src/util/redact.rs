@@ -128,7 +128,7 @@ fn in_html(plain: &str) -> String {
     escaped.replace('"', "&quot;").replace('\'', "&#39;")
 }
 
-/// `%2F` as `%2f`.
+/// With the digits of escapes in lower case: `%2f` for `%2F`.
 fn with_small_hex(url: &str) -> String {
     let mut parts = url.split('%');
     let first = parts.next().unwrap_or_default().to_owned();

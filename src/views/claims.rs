@@ -3,13 +3,13 @@
 //! The smallest host has it, whether or not it can use it: the answer depends on who claims, never on who came first, and
 //! one contest never decides another.
 
-use crate::{model::Hostname, resource::Name, util::small::SmallSet};
+use crate::{model::Hostname, resource::Name, util::sorted_vec::SortedSet};
 use std::collections::HashMap;
 
 /// Who claims which name.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    claimants: HashMap<Name, SmallSet<Hostname>>,
+    claimants: HashMap<Name, SortedSet<Hostname>>,
 }
 
 impl Claims {

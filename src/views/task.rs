@@ -12,15 +12,13 @@ use super::{
 use crate::{
     resource::ViewGeneration,
     translate::{Rejected, Why},
+    util::time::until,
 };
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
 };
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until},
-};
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -166,12 +164,5 @@ fn log(view: &ViewKey, before: &Report, now: &Report) {
     }
     for (kind, name) in now.conflicts.difference(&before.conflicts) {
         warn!(%view, kind = kind.name(), %name, "Left a resource of a manifest out: a service's has its name.");
-    }
-}
-
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => std::future::pending().await,
     }
 }

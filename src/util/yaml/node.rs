@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// variable's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Place {
-    /// The line.
+    /// The line in its text, from 1; 0 where there is no text.
     pub line: u32,
     /// The column, in characters.
     pub column: u32,
@@ -43,37 +43,37 @@ pub struct Key {
 /// A value as those see it who walk the tree themselves.
 #[derive(Debug, Clone, Copy)]
 pub enum Shape<'a> {
-    /// `null`, or nothing.
+    /// `null`, `~`, or nothing behind the key.
     Null,
     /// A single value without quotes: text, a number, or whatever the reader takes it for.
     Plain(&'a str),
     /// A single value in quotes or in a block: text.
     Quoted(&'a str),
-    /// A list.
+    /// The items of a list, in order.
     List(&'a [Node]),
     /// A mapping in the order in which it is written; a key may be there twice.
     Map(&'a [(Key, Node)]),
 }
 
 impl Key {
-    /// Where it stands.
+    /// Where its first character stands in the text.
     pub fn place(&self) -> Place {
         self.place
     }
 
-    /// Itself.
+    /// The key as it is written, without quotes.
     pub fn text(&self) -> &str {
         &self.text
     }
 }
 
 impl Node {
-    /// Where it stands.
+    /// Where its first character stands in the text.
     pub fn place(&self) -> Place {
         self.place
     }
 
-    /// What it is.
+    /// Whether it is a scalar, a list or a mapping, with what is in it.
     pub fn shape(&self) -> Shape<'_> {
         match self.content() {
             Content::Null | Content::Shared(..) => Shape::Null,

@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc};
 pub struct Problem {
     /// The file's name for people; a variable's or an argument's where the value stands in no file.
     pub file: Arc<str>,
-    /// Where in it.
+    /// Line and column there; line 0 where the problem has no place.
     pub place: Place,
     /// The way to the key, such as `registries[0].nacos.servers[1]`; empty for the whole file.
     pub path: String,
@@ -37,7 +37,7 @@ impl std::error::Error for Problem {}
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// Sorts them.
+    /// All of one reading, sorted by source and position.
     pub fn new(mut problems: Vec<Problem>) -> Self {
         problems.sort();
         problems.dedup();
@@ -49,14 +49,14 @@ impl Problems {
         self.0.is_empty()
     }
 
-    /// Adds others.
+    /// Adds those of another reading, and sorts all again.
     pub fn extend(&mut self, others: impl IntoIterator<Item = Problem>) {
         let mut all = std::mem::take(&mut self.0);
         all.extend(others);
         *self = Problems::new(all);
     }
 
-    /// Each, by position.
+    /// Each once, by source and position.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.0.iter()
     }

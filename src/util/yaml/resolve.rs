@@ -18,7 +18,7 @@ const MAX_FILE: u64 = 1 << 20;
 /// Why a reference is refused. Never holds what it stands for.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// Nothing closes it.
+    /// A reference begins and no brace ends it.
     #[error("`${{` without its `}}`; write `$${{` where the characters themselves are meant")]
     Open,
     /// Neither of the two kinds.
@@ -35,9 +35,9 @@ pub enum ResolveError {
     /// The file cannot be read.
     #[error("cannot read {}: {source}; check the path and the permissions", .path.display())]
     Read {
-        /// Which.
+        /// The path behind `file:`, as it is written.
         path: PathBuf,
-        /// Why.
+        /// What the system says.
         #[source]
         source: io::Error,
     },

@@ -5,7 +5,7 @@ use super::{
     node::{Content, Key, Node},
     value::{Path, whereabouts},
 };
-use crate::util::nearest::nearest;
+use crate::util::suggest::suggest;
 use std::{collections::HashMap, rc::Rc};
 
 /// A mapping whose keys are words of ours. Remembers what was asked for, so that all other keys can be reported.
@@ -82,7 +82,7 @@ impl<'a> Section<'a> {
             if self.known.contains(&&*key.text) {
                 continue;
             }
-            let remedy = match nearest(&key.text, self.known.iter().copied()) {
+            let remedy = match suggest(&key.text, self.known.iter().copied()) {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("known here: {}", self.known.join(", ")),
             };

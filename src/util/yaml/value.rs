@@ -54,7 +54,7 @@ impl<'a> Value<'a> {
         self.node
     }
 
-    /// Where it stands.
+    /// Where its first character stands in the text.
     pub fn place(&self) -> Place {
         self.node.place
     }
@@ -140,7 +140,7 @@ impl<'a> Value<'a> {
         self.check(parse(&text))
     }
 
-    /// `true` or `false`.
+    /// Reads `true` or `false`; every other value is a problem.
     pub fn bool(&self) -> Option<bool> {
         self.parse(|text| match text {
             "true" | "True" | "TRUE" => Ok(true),

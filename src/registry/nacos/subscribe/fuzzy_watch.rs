@@ -11,7 +11,7 @@ use super::{
 use crate::{
     model::Text,
     registry::nacos::{error::Error, identity::Subject, transport::grpc::Link},
-    util::{error::chain, moment::until},
+    util::{error::chain, time::until},
 };
 use serde_json::json;
 use std::{collections::BTreeMap, time::Duration};

@@ -8,7 +8,7 @@ use super::{duration, number, scalar::Scalar};
 use crate::{
     resource::{put_field, put_varint},
     util::{
-        nearest::nearest,
+        suggest::suggest,
         yaml::{Key, Node, Place, Problem, Problems, Shape},
     },
 };
@@ -100,7 +100,6 @@ impl Walk {
         Some(kept)
     }
 
-    /// A text.
     pub(super) fn text(&mut self, node: &Node) -> Option<String> {
         match Scalar::of(node) {
             Some(Scalar::Text(text)) => Some(text.to_owned()),
@@ -445,5 +444,5 @@ fn is_optional(field: &FieldDescriptor) -> bool {
 
 /// A hint at the name that was meant, if one of these is much like it.
 pub(super) fn hint<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    nearest(name, known).map(|known| format!("; did you mean {known:?}?")).unwrap_or_default()
+    suggest(name, known).map(|known| format!("; did you mean {known:?}?")).unwrap_or_default()
 }

@@ -5,15 +5,15 @@ use std::borrow::Borrow;
 
 /// A sorted set of few.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SmallSet<T>(Vec<T>);
+pub struct SortedSet<T>(Vec<T>);
 
-impl<T: Ord> SmallSet<T> {
-    /// The smallest.
+impl<T: Ord> SortedSet<T> {
+    /// The smallest member; `None` of an empty set.
     pub fn first(&self) -> Option<&T> {
         self.0.first()
     }
 
-    /// All, in order.
+    /// All members, from the smallest to the largest.
     pub fn iter(&self) -> std::slice::Iter<'_, T> {
         self.0.iter()
     }
@@ -47,23 +47,23 @@ impl<T: Ord> SmallSet<T> {
     }
 }
 
-impl<T> Default for SmallSet<T> {
+impl<T> Default for SortedSet<T> {
     fn default() -> Self {
-        SmallSet(Vec::new())
+        SortedSet(Vec::new())
     }
 }
 
-impl<T: Ord> FromIterator<T> for SmallSet<T> {
+impl<T: Ord> FromIterator<T> for SortedSet<T> {
     fn from_iter<I: IntoIterator<Item = T>>(members: I) -> Self {
         let mut members: Vec<T> = members.into_iter().collect();
         members.sort();
         members.dedup();
         members.shrink_to_fit();
-        SmallSet(members)
+        SortedSet(members)
     }
 }
 
-impl<T> IntoIterator for SmallSet<T> {
+impl<T> IntoIterator for SortedSet<T> {
     type Item = T;
     type IntoIter = std::vec::IntoIter<T>;
 
@@ -72,7 +72,7 @@ impl<T> IntoIterator for SmallSet<T> {
     }
 }
 
-impl<'a, T> IntoIterator for &'a SmallSet<T> {
+impl<'a, T> IntoIterator for &'a SortedSet<T> {
     type Item = &'a T;
     type IntoIter = std::slice::Iter<'a, T>;
 
@@ -83,9 +83,9 @@ impl<'a, T> IntoIterator for &'a SmallSet<T> {
 
 /// A sorted map of few.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SmallMap<K, V>(Vec<(K, V)>);
+pub struct SortedMap<K, V>(Vec<(K, V)>);
 
-impl<K: Ord, V> SmallMap<K, V> {
+impl<K: Ord, V> SortedMap<K, V> {
     /// All, in order of the keys.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.0.iter().map(|(key, value)| (key, value))
@@ -142,15 +142,15 @@ impl<K: Ord, V> SmallMap<K, V> {
     }
 }
 
-impl<K, V> Default for SmallMap<K, V> {
+impl<K, V> Default for SortedMap<K, V> {
     fn default() -> Self {
-        SmallMap(Vec::new())
+        SortedMap(Vec::new())
     }
 }
 
-impl<K: Ord, V> FromIterator<(K, V)> for SmallMap<K, V> {
+impl<K: Ord, V> FromIterator<(K, V)> for SortedMap<K, V> {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
-        let mut map = SmallMap::default();
+        let mut map = SortedMap::default();
         for (key, value) in entries {
             map.insert(key, value);
         }
@@ -167,8 +167,8 @@ mod tests {
     proptest! {
         #[test]
         fn they_are_what_b_trees_are(steps in prop::collection::vec((any::<bool>(), 0u8..12), 0..60)) {
-            let (mut set, mut model) = (SmallSet::default(), BTreeSet::new());
-            let (mut map, mut pairs) = (SmallMap::default(), BTreeMap::new());
+            let (mut set, mut model) = (SortedSet::default(), BTreeSet::new());
+            let (mut map, mut pairs) = (SortedMap::default(), BTreeMap::new());
             for (at, (add, member)) in steps.into_iter().enumerate() {
                 if add {
                     prop_assert_eq!(set.insert(member), model.insert(member));

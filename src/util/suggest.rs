@@ -1,10 +1,10 @@
-//! Which word was meant.
+//! Suggests the word that was meant.
 
 /// No word of ours is longer.
 const LONGEST: usize = 64;
 
 /// The known word that was most likely meant: of those that differ in a third of the letters at most, the nearest.
-pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub fn suggest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     if word.len() > LONGEST {
         return None;
     }
@@ -28,7 +28,7 @@ mod tests {
             ("nothing", &["port", "host"], None),
             (&"x".repeat(65), &["x"], None),
         ] {
-            assert_eq!(nearest(word, known.iter().copied()), expected, "{word}");
+            assert_eq!(suggest(word, known.iter().copied()), expected, "{word}");
         }
     }
 }
