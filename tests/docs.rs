@@ -220,6 +220,30 @@ fn registered(area: &str) -> Vec<String> {
 }
 
 #[test]
+fn every_line_of_the_log_that_is_explained_is_logged() {
+    let document = read("docs/operations.md");
+    let table = document.split("Log lines at `warn`").nth(1).expect("docs/operations.md explains lines of the log");
+    let cells = table.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split(" | ").next());
+    let explained: Vec<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert!(explained.len() > 15, "{explained:?}");
+    let source = text_below(&root().join("src"));
+    let unknown = explained.iter().filter(|line| !source.contains(line.trim_end_matches(" ...")));
+    let unknown: Vec<_> = unknown.collect();
+    assert!(unknown.is_empty(), "docs/operations.md explains what is never logged: {unknown:#?}");
+}
+
+/// The text of every source file in a folder.
+fn text_below(folder: &Path) -> String {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let text = |path: PathBuf| match path.extension().is_some_and(|extension| extension == "rs") {
+        true => fs::read_to_string(path).unwrap(),
+        false if path.is_dir() => text_below(&path),
+        false => String::new(),
+    };
+    paths.map(text).collect()
+}
+
+#[test]
 fn every_link_leads_somewhere() {
     let mut wrong = Vec::new();
     for document in documents() {
