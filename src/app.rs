@@ -157,12 +157,12 @@ impl App {
         Ok(App { writer, catalog, views, manifests, readers, first, reloader, xds, admin, stopping, rest })
     }
 
-    /// Where clients connect.
+    /// The address of xDS; for port 0 in the configuration, with the port that the system chose.
     pub fn xds_addr(&self) -> SocketAddr {
         self.xds.local_addr()
     }
 
-    /// Where people ask.
+    /// The address of admin, in the same way.
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin.local_addr()
     }

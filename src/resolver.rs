@@ -44,7 +44,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// What a name resolves to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// At least one.
+    /// Of both families, at least one, in the order of the answer.
     pub addresses: Vec<IpAddr>,
     /// For how long that is good.
     pub ttl: Duration,
@@ -56,25 +56,25 @@ pub enum LookupError {
     /// The name servers' answer is that the name does not exist.
     #[error("{name:?} does not exist; check the name in the registry")]
     NoSuchName {
-        /// The name.
+        /// The name that was asked for.
         name: Text,
-        /// The answer.
+        /// The answer of the name servers.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The query failed.
+    /// No name server gave an answer that says anything of the name.
     #[error("cannot resolve {name:?}; check the name in the registry, and this machine's resolv.conf")]
     Query {
-        /// The name.
+        /// The name that was asked for.
         name: Text,
-        /// Why.
+        /// What the resolver says.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// No answer came in time.
     #[error("no answer for {name:?} within {TIMEOUT:?}; check this machine's name servers")]
     Timeout {
-        /// The name.
+        /// The name that was asked for.
         name: Text,
     },
 }

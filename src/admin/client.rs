@@ -11,7 +11,7 @@ pub struct Client {
     pub stream: u64,
     /// Address and port of the client.
     pub peer: String,
-    /// `sotw` or `delta`.
+    /// State of the world (`sotw`) or incremental (`delta`): the gRPC method that it called.
     pub variant: &'static str,
     /// When the stream was opened.
     #[serde(serialize_with = "time::required")]
@@ -27,11 +27,11 @@ pub struct Client {
 /// The node that a client sends. A part that it did not send is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Node {
-    /// `node.id`.
+    /// `node.id`: what its configuration calls the client; not proved.
     pub id: String,
-    /// `node.cluster`.
+    /// `node.cluster`: the group of clients that it counts itself to.
     pub cluster: String,
-    /// `region/zone/sub-zone`.
+    /// `region/zone/sub-zone`, without parts at the end that it does not name.
     pub locality: String,
     /// Name and version of the program, such as `envoy 1.40.0`.
     pub agent: String,
@@ -40,7 +40,7 @@ pub struct Node {
 /// The state of a stream for one type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Subscription {
-    /// The type URL.
+    /// The type URL of all that this subscription is about.
     pub type_url: String,
     /// Whether it subscribes to all resources.
     pub wildcard: bool,
@@ -58,12 +58,12 @@ pub struct Subscription {
     pub bytes_sent: u64,
 }
 
-/// A response.
+/// A response, as it was sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Sent {
-    /// Its version.
+    /// A hash of all that it holds, in hexadecimal; the client repeats it when it accepts or refuses.
     pub version: String,
-    /// Its nonce.
+    /// The number by which the client's next request of the type names it.
     pub nonce: String,
     /// When it was sent, acknowledged or refused.
     #[serde(serialize_with = "time::required")]
@@ -73,7 +73,7 @@ pub struct Sent {
 /// A response that was acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Acknowledged {
-    /// Its version.
+    /// A hash of all that it holds, in hexadecimal; the client repeats it when it accepts or refuses.
     pub version: String,
     /// When it was sent, acknowledged or refused.
     #[serde(serialize_with = "time::required")]
@@ -83,9 +83,9 @@ pub struct Acknowledged {
 /// A response that was refused (NACK).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refused {
-    /// Its version.
+    /// A hash of all that it holds, in hexadecimal; the client repeats it when it accepts or refuses.
     pub version: String,
-    /// The client's message.
+    /// The client's own words, from `error_detail`; cut where they are long.
     pub message: String,
     /// When it was sent, acknowledged or refused.
     #[serde(serialize_with = "time::required")]

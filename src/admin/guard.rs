@@ -47,7 +47,7 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// These.
+    /// A list that has these hosts for now.
     pub fn new(hosts: &[String]) -> Self {
         let all = Hosts::default();
         all.set(hosts);

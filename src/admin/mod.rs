@@ -81,13 +81,13 @@ pub trait Sources: Send + Sync + 'static {
 /// A manifest: a text in a registry that holds resources of Istio.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Manifest {
-    /// The registry's name.
+    /// The name of the registry in the configuration.
     pub registry: String,
-    /// The registry's namespace.
+    /// The namespace in the registry, which is none of Istio's.
     pub namespace: String,
-    /// Group.
+    /// The group in the registry; of Nacos' configuration the `group`.
     pub group: String,
-    /// Its name there.
+    /// Its name in the registry; of Nacos' configuration the `dataId`.
     pub name: String,
     /// `good`, `conflicting`, `held` or `wrong`.
     pub state: &'static str,
@@ -102,11 +102,11 @@ pub struct Manifest {
 pub struct Rejected {
     /// To whom: `envoy` or `istio`.
     pub view: &'static str,
-    /// Whose.
+    /// The host under which the service is published.
     pub host: String,
     /// What: an endpoint's address, a label, or a resource's name.
     pub subject: String,
-    /// The reason's code.
+    /// The stable code of the reason, for scripts and metrics: docs/admin.md lists them.
     pub code: &'static str,
     /// The reason, and what to do about it.
     pub text: String,

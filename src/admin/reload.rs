@@ -57,7 +57,7 @@ pub struct ConfigStatus {
 /// One reading of the configuration, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Attempt {
-    /// When.
+    /// When the sources were read.
     #[serde(serialize_with = "time::required")]
     pub at: SystemTime,
     /// What caused it: `start`, `file`, `signal` or `request`.

@@ -50,7 +50,7 @@ pub enum ServerError {
         "cannot listen on {address} for admin: {source}; end the program that has it, or set admin.listen to another"
     )]
     Bind {
-        /// The configured address.
+        /// What `admin.listen` says.
         address: SocketAddr,
         /// The error of the system.
         #[source]
@@ -87,7 +87,7 @@ impl Server {
         Ok(Server { listener, address, router, slots, reserve: Arc::default() })
     }
 
-    /// Where it listens.
+    /// Where it listens; for port 0 in the configuration, the port that the system chose.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }

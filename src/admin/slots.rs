@@ -12,7 +12,6 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// All slots.
 #[derive(Debug)]
 pub(super) struct Slots {
     limit: usize,
@@ -54,7 +53,6 @@ impl Slots {
         slot
     }
 
-    /// Releases a slot.
     pub(super) fn release(&self, slot: &Slot) {
         lock(&self.used).remove(&slot.number);
     }

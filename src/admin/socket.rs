@@ -18,7 +18,6 @@ use tokio::{
 /// How long a peer may read nothing of an answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One connection.
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: TcpStream,

@@ -39,9 +39,9 @@ pub enum Action {
     Update,
     /// Another one is built beside it, and takes its place when it is ready.
     Replace,
-    /// It is new.
+    /// The old configuration lacks it: it starts.
     Start,
-    /// It ends.
+    /// The new configuration lacks it: it ends.
     Stop,
     /// It cannot change while Portolan runs: the whole configuration is refused.
     Restart,

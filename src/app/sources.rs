@@ -18,7 +18,6 @@ use std::{
     },
 };
 
-/// The read handles.
 pub(super) struct Handles {
     pub(super) catalog: catalog::Handle,
     pub(super) views: views::Set,

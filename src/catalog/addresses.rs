@@ -15,7 +15,7 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// Both are kept.
+    /// For registries whose writers know what such an address means: catalogue files.
     pub const KEPT: Addresses = Addresses { loopback: true, link_local: true };
 
     /// Why an instance at this address is left out; `None` if it is not.

@@ -9,7 +9,7 @@ const QUIET: Duration = Duration::from_secs(60);
 /// A service with instances that cannot have, or has lost, a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contest {
-    /// Which host.
+    /// The host that both claim.
     pub host: Hostname,
     /// The service that is not published under it.
     pub loser: ServiceId,
@@ -26,7 +26,6 @@ pub(super) struct ContestLog {
 }
 
 impl ContestLog {
-    /// Notes a contest.
     pub(super) fn add(&mut self, contest: Contest) {
         self.number += 1;
         self.example.get_or_insert(contest);

@@ -39,7 +39,7 @@ pub struct Core {
     started: Instant,
     grace: Duration,
     sync: Readiness,
-    /// Of the configuration.
+    /// That of the configuration which is followed.
     revision: u64,
     /// Statuses are not as in the last snapshot.
     pub(super) restated: bool,

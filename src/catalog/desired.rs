@@ -38,7 +38,7 @@ impl From<Policy> for Registry {
 /// One reading of a registry, from its start to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Reading {
-    /// Of which registry.
+    /// The name of the registry.
     pub registry: Text,
     /// Rises with each reading that begins, of whichever registry.
     pub epoch: u64,
@@ -63,13 +63,13 @@ pub struct Outcome {
 /// A change that is not in force yet, because it would take many endpoints away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    /// Of which registry.
+    /// The name of the registry.
     pub registry: Text,
     /// What is held back.
     pub change: HeldChange,
     /// The endpoints that it would take away.
     pub endpoints: usize,
-    /// Of so many.
+    /// How many endpoints it has.
     pub of: usize,
     /// When it will be in force all the same.
     pub until: SystemTime,
@@ -110,7 +110,7 @@ pub struct Options {
     pub grace: Duration,
     /// The shortest window in which further changes go together.
     pub debounce_min: Duration,
-    /// The longest.
+    /// The longest, however long publishing takes.
     pub debounce_max: Duration,
 }
 

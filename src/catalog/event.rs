@@ -8,25 +8,25 @@ use crate::model::{Scope, Text};
 pub enum Event {
     /// A scope, or the whole registry, could not be read.
     Failed {
-        /// Of which registry.
+        /// The name of the registry.
         registry: Text,
         /// Which scope; `None`: the registry as a whole.
         scope: Option<Scope>,
-        /// Why.
+        /// The whole chain of causes, for people.
         error: Text,
         /// It could be read before.
         first: bool,
     },
     /// The registry was listed completely for the first time.
     Synced {
-        /// Which.
+        /// The name of the registry.
         registry: Text,
     },
     /// A large drop is held back, or no longer.
     Hold {
-        /// Of which registry.
+        /// The name of the registry.
         registry: Text,
-        /// What happened.
+        /// What begins or ends it.
         event: HoldEvent,
     },
     /// Services with instances cannot have, or have lost, a host that others have.
@@ -35,12 +35,12 @@ pub enum Event {
         registry: Text,
         /// How many, since the last such event of that registry.
         number: usize,
-        /// One of them.
+        /// One of them, for the log.
         example: Contest,
     },
     /// A registry that is no longer in the configuration was forgotten.
     Forgotten {
-        /// Which.
+        /// The name of the registry.
         registry: Text,
     },
 }

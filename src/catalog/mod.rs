@@ -91,7 +91,7 @@ pub enum State {
 }
 
 impl State {
-    /// All of them.
+    /// Each once, in the order of their declaration.
     pub const ALL: [State; 5] = [State::Connecting, State::Syncing, State::Synced, State::Stale, State::Removed];
 
     /// The word for people and formats.
@@ -115,7 +115,7 @@ pub struct RegistryStatus {
     pub kind: &'static str,
     /// Answers wait for its first list.
     pub required: bool,
-    /// Its state.
+    /// How much of it was read, and how the last reading went.
     pub state: State,
     /// When it last told something good.
     pub heard_at: Option<SystemTime>,
@@ -123,9 +123,9 @@ pub struct RegistryStatus {
     pub scopes: Vec<ScopeStatus>,
     /// The newest error, and when; stays to be read after recovery.
     pub last_error: Option<(SystemTime, Text)>,
-    /// Its services now.
+    /// Services that it has now, whether published or not.
     pub services: usize,
-    /// All their endpoints.
+    /// Endpoints of these services, whether they take traffic or not.
     pub endpoints: usize,
     /// What the last reading cost.
     pub last_cost: Option<Cost>,
@@ -138,7 +138,7 @@ pub struct RegistryStatus {
 /// How a part of a registry fares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScopeStatus {
-    /// Which.
+    /// The part, by the registry's own name for it.
     pub scope: Scope,
     /// When it was last listed.
     pub listed_at: Option<SystemTime>,
@@ -171,9 +171,9 @@ impl HoldCause {
 /// A drop that is held back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HoldStatus {
-    /// Why.
+    /// What would have taken the endpoints away.
     pub cause: HoldCause,
-    /// Since when.
+    /// When the hold began.
     pub since: SystemTime,
     /// When it will be followed all the same.
     pub until: SystemTime,

@@ -14,7 +14,6 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    /// Adds a note.
     pub(super) fn add(&mut self, reason: Reason, subject: impl Into<Text>, detail: impl Into<Text>) {
         self.push(|| Note::new(reason, subject, detail));
     }

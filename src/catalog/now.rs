@@ -5,9 +5,9 @@ use std::time::{Instant, SystemTime};
 /// One moment: for measuring, and for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// For timers.
+    /// Never set back: timers go by it.
     pub instant: Instant,
-    /// For people.
+    /// What people are shown. It may be set back.
     pub wall: SystemTime,
 }
 

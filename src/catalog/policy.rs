@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Everything that decides how one registry's services are published.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// The registry's name.
+    /// The name of the registry, by which it is known for as long as the process lives.
     pub registry: Text,
     /// Its kind, for people.
     pub kind: &'static str,
@@ -18,7 +18,7 @@ pub struct Policy {
     pub select: Select,
     /// The host's name; evaluated per service and instance.
     pub host: Template,
-    /// Further names.
+    /// Further hosts for the same service.
     pub aliases: Vec<Template>,
     /// The service's ports where the registry does not declare them; the first is the service's own. May be empty:
     /// then the default protocol's port is.

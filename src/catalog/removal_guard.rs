@@ -80,23 +80,23 @@ struct Lost {
 pub enum HoldEvent {
     /// A large drop; this many endpoints are missing, of so many.
     Began {
-        /// Endpoints missing.
+        /// How many endpoints are missing.
         missing: usize,
-        /// Endpoints before.
+        /// How many there were at most within the window.
         of: usize,
     },
     /// A new configuration would take this many endpoints away, of so many.
     Withheld {
         /// Endpoints that would no longer be published.
         missing: usize,
-        /// Endpoints published before.
+        /// How many were published before.
         of: usize,
     },
     /// What was missing is back, but for a small rest.
     Recovered,
     /// The time is over: the drop is followed.
     Expired,
-    /// Somebody released it.
+    /// It was released by hand, or by a reload with `force`.
     Released,
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Intake {
     pub(super) timers: BTreeSet<(Instant, ServiceId)>,
 }
 
-/// One registry.
+/// What the core holds of one registry.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     pub(super) rules: Arc<Rules>,

@@ -70,7 +70,7 @@ enum Client {
     Envoy(bootstrap::Arguments),
 }
 
-/// Runs the program.
+/// Runs the command that the arguments of the process name, and prints its answer or error.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments).and_then(|text| print(&text).map_err(Into::into)) {

@@ -85,7 +85,8 @@ pub(super) fn plan(address: &Address, loaded: &Loaded) -> Result<String, Error> 
         let _ = writeln!(text, "  {action} {key}{detail}");
     }
     if !held.is_empty() {
-        text += "and hold back what takes endpoints away, until a release or a reload with `force`, at the latest until:\n";
+        text +=
+            "and hold back what takes endpoints away, until a release or a reload with `force`, at the latest until:\n";
     }
     for Held { registry, endpoints, of, until } in &held {
         let _ = writeln!(text, "  {until} registries[{registry}] ({endpoints} of {of} endpoints)");

@@ -12,16 +12,16 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// Whose conventions.
+/// The system whose names, ports and labels are taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Preset {
     /// The bare name of the service.
     Plain,
-    /// Slime's meshregistry.
+    /// What Slime's meshregistry makes of the same registry.
     Slime,
     /// The Istio module of Nacos.
     Nacos,
-    /// Higress.
+    /// What Higress makes of the same registry.
     Higress,
 }
 

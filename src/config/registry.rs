@@ -10,7 +10,7 @@ use crate::{
 };
 use std::collections::HashMap;
 
-/// One registry.
+/// An entry of `registries:`.
 #[derive(Debug, Clone)]
 pub struct RegistryConfig {
     /// Its name (`name`), in metrics, labels and reasons: 1 to 63 of letters, digits, `.`, `_` and `-`.

@@ -36,7 +36,6 @@ pub(super) struct Core {
     events: Vec<Event>,
 }
 
-/// One registry's scopes.
 #[derive(Debug)]
 struct Registry {
     source: Source,

@@ -16,7 +16,7 @@ pub(super) enum Event {
     /// A text is wrong.
     Wrong {
         manifest: ManifestId,
-        /// The first problem.
+        /// The first problem by position; the others stand in admin.
         first: String,
         /// How many there are.
         problems: usize,

@@ -28,7 +28,7 @@ struct Of {
 }
 
 impl Metrics {
-    /// Makes them readable.
+    /// Adds them to what `/metrics` shows.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("manifests", "Manifests, by registry and state", self.manifests.clone());
         registry.register("manifest_failures", "Lists of manifests that could not be had", self.failures.clone());

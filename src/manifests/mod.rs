@@ -53,9 +53,9 @@ pub struct Snapshot {
 /// How a manifest fares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    /// Which.
+    /// Where the text is kept.
     pub id: ManifestId,
-    /// How.
+    /// What is served of it.
     pub state: State,
     /// What of it is served, by kind and name.
     pub resources: Vec<(Kind, Name)>,
@@ -77,7 +77,7 @@ pub enum State {
 }
 
 impl State {
-    /// All of them.
+    /// Each once, in the order of their declaration.
     pub const ALL: [State; 4] = [State::Good, State::Conflicting, State::Held, State::Wrong];
 
     /// The word for people, metrics and formats.

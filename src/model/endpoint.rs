@@ -73,7 +73,7 @@ impl fmt::Display for Address {
 pub enum Health {
     /// Passes its checks, or sends its heartbeats.
     Healthy,
-    /// Fails them.
+    /// Fails its checks, or its heartbeats stay away.
     Unhealthy,
     /// Asked to take no new work.
     Draining,
@@ -166,7 +166,7 @@ impl fmt::Display for Locality {
 /// A port of an instance, as far as the registry tells.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointPort {
-    /// Where it listens.
+    /// The number on which the instance listens; clients may ask for another, the service's.
     pub number: Port,
     /// What it speaks, if the instance says; else the registry's default holds.
     pub protocol: Option<Protocol>,
@@ -184,7 +184,7 @@ impl EndpointPort {
 /// An instance of a service, with everything its registry says of it, whether it may be served or not.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Endpoint {
-    /// Where it is.
+    /// As the registry has it: policy decides later what becomes of a host name or of loopback.
     pub address: Address,
     /// Its ports; at least one, except for unix sockets.
     pub ports: Few<EndpointPort>,
@@ -194,7 +194,7 @@ pub struct Endpoint {
     pub health: Health,
     /// An instance switched off in the registry is never served.
     pub enabled: bool,
-    /// Where it runs.
+    /// Where it runs; clients prefer what is near.
     pub locality: Locality,
     /// All metadata, kept whole.
     pub labels: Labels,

@@ -19,7 +19,7 @@ pub struct Labels(Option<Arc<BTreeMap<Text, Text>>>);
 static NONE: BTreeMap<Text, Text> = BTreeMap::new();
 
 impl Labels {
-    /// None.
+    /// No labels; takes no memory.
     pub const fn new() -> Self {
         Labels(None)
     }

@@ -8,9 +8,9 @@ use std::fmt;
 pub struct ManifestId {
     /// The registry's name in the configuration.
     pub registry: Text,
-    /// The registry's namespace.
+    /// The namespace in the registry, which is none of Istio's.
     pub namespace: Text,
-    /// Group.
+    /// The group in the registry.
     pub group: Text,
     /// Its name there; Nacos' `dataId`.
     pub name: Text,
@@ -19,7 +19,7 @@ pub struct ManifestId {
 /// A text in YAML or JSON, which holds one or several resources. What it means is not known here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
-    /// Which.
+    /// Where the text is kept.
     pub id: ManifestId,
     /// As it is kept.
     pub text: Text,

@@ -78,12 +78,12 @@ impl Hostname {
         })
     }
 
-    /// The name.
+    /// In lower case, without a dot at its end.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The name, shared.
+    /// The same without a copy of its bytes.
     pub fn text(&self) -> &Text {
         &self.0
     }

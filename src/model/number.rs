@@ -28,7 +28,7 @@ impl Port {
         })
     }
 
-    /// The number.
+    /// The number, 1 to 65535.
     pub const fn get(self) -> u16 {
         self.0.get()
     }
@@ -59,7 +59,7 @@ pub struct Weight(u64);
 impl Weight {
     /// What an endpoint has that says nothing.
     pub const DEFAULT: Weight = Weight(1_000_000);
-    /// Takes no traffic.
+    /// The weight of an instance that takes no traffic.
     pub const ZERO: Weight = Weight(0);
 
     /// `value` relative to `default`, the registry's own default (Nacos 1, Dubbo 100).
@@ -98,10 +98,10 @@ impl Weight {
 pub struct Fraction(u32);
 
 impl Fraction {
-    /// Nothing.
+    /// Nothing of the whole.
     pub const ZERO: Fraction = Fraction(0);
 
-    /// 30 %.
+    /// 30 %, the default of `max_drop`.
     pub const THIRTY_PERCENT: Fraction = Fraction(300_000);
 
     /// Checks a decimal from 0 to 1.
@@ -120,7 +120,7 @@ impl Fraction {
         f64::from(self.0) / PARTS
     }
 
-    /// In millionths.
+    /// The part of the whole in millionths: 1,000,000 is all of it.
     pub const fn millionths(self) -> u32 {
         self.0
     }

@@ -11,7 +11,7 @@ pub struct ServicePort {
     pub name: Text,
     /// What clients ask for.
     pub number: Port,
-    /// What it speaks.
+    /// What a proxy must speak to it.
     pub protocol: Protocol,
     /// The host it is reached at: the service's own for its first port, `<port-name>.<host>` for every further one,
     /// because Istio sends an endpoint that lacks a port of its host to the wrong place.
@@ -25,11 +25,11 @@ pub struct PublishedEndpoint {
     pub address: Address,
     /// Its own port for each service port that it has, ordered by name.
     pub ports: Few<(Text, Port)>,
-    /// Above zero.
+    /// Its share of traffic, above zero: what has no weight is not published.
     pub weight: Weight,
-    /// After protection.
+    /// After protection: in a service that is protected all count as healthy.
     pub health: Health,
-    /// Where it runs.
+    /// Where it runs, after `publish.locality`.
     pub locality: Locality,
     /// All metadata, and `registry` where several feed one host.
     pub labels: Labels,

@@ -50,7 +50,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// All of them.
+    /// Each once, in the order of their declaration.
     pub const ALL: [Reason; 20] = [
         Reason::NotIncluded,
         Reason::Excluded,
@@ -74,7 +74,7 @@ impl Reason {
         Reason::Stale,
     ];
 
-    /// The code.
+    /// The stable word for admin, metrics and scripts.
     pub const fn code(self) -> &'static str {
         match self {
             Reason::NotIncluded => "not_included",
@@ -110,7 +110,7 @@ impl fmt::Display for Reason {
 /// A reason with what it is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Note {
-    /// Why.
+    /// What has become of it.
     pub reason: Reason,
     /// Of what: an address and port, a label's key, an alias; empty for the whole service.
     pub subject: Text,

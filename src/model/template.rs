@@ -3,7 +3,7 @@
 use super::{Labels, ServiceId, Text};
 use std::fmt;
 
-/// Defaults within defaults.
+/// How many defaults may stand in each other: `{label:a|{label:b|{service}}}` has two.
 const MAX_DEPTH: usize = 4;
 
 /// Why a template is refused.

@@ -22,7 +22,7 @@ pub enum Update {
     Scopes(Vec<Scope>),
     /// Everything in one scope. Services equal to those before should be the same `Arc`s: comparing them is then free.
     Listed {
-        /// Of which scope.
+        /// The scope that was listed.
         scope: Scope,
         /// All its services, each once.
         services: Vec<Arc<Service>>,
@@ -61,7 +61,7 @@ pub enum ManifestUpdate {
 /// What reading costs the registry and us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cost {
-    /// Requests made.
+    /// Requests that were sent, those that failed included.
     pub requests: u64,
     /// Bytes of the bodies received, as they were on the wire where that is known.
     pub bytes: u64,

@@ -19,7 +19,7 @@ const PACKAGES: [(&str, &str, &str); 5] = [
     ("extensions.istio.io", "", "istio.extensions.v1alpha1"),
 ];
 
-/// All descriptors.
+/// The descriptors of our own messages and of Istio's kinds, read once for the process.
 pub fn pool() -> &'static DescriptorPool {
     &POOL
 }

@@ -58,21 +58,21 @@ pub struct Answer {
 /// Why nothing can be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// Nobody is there.
+    /// No connection can be made.
     #[error("cannot connect to {address}; is Portolan running there, without TLS?")]
     Connect {
-        /// Where.
+        /// The address that was asked, as it was given.
         address: String,
-        /// The system's error.
+        /// What the transport says.
         #[source]
         source: tonic::transport::Error,
     },
     /// Somebody is there and does not serve Istiods.
     #[error("{address} does not serve Istiods")]
     Stream {
-        /// Where.
+        /// The address that was asked, as it was given.
         address: String,
-        /// Its answer.
+        /// The status with which the stream ended.
         #[source]
         source: Box<Status>,
     },

@@ -20,21 +20,21 @@ use prost_reflect::DynamicMessage;
 pub enum Verdict {
     /// It stores it, if it has not this version already.
     Accepted {
-        /// `<namespace>/<name>`.
+        /// Its name, `<namespace>/<name>`.
         name: String,
         /// Empty: it is accepted again with every list.
         version: String,
     },
     /// It keeps what it had under this name; if that is nothing, it makes nothing.
     Refused {
-        /// `<namespace>/<name>`.
+        /// Its name, `<namespace>/<name>`.
         name: String,
-        /// Why.
+        /// The rule that it breaks.
         why: Refusal,
     },
     /// It cannot read it, and deletes what it had.
     Unreadable {
-        /// Why.
+        /// The rule that it breaks.
         why: &'static str,
     },
 }

@@ -55,7 +55,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Makes them visible.
+    /// Adds them to what `/metrics` shows.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("registry_requests", "Requests to registries", self.requests.clone());
         registry.register(

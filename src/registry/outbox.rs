@@ -32,7 +32,6 @@ impl<M: Message> Outbox<M> {
         Outbox { out, scopes: None }
     }
 
-    /// Sends one update.
     pub(super) async fn send(&self, update: M) -> Result<(), Closed> {
         self.out.send(update).await.map_err(|_| Closed)
     }

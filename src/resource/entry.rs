@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 pub enum Variant {
     /// State of the world.
     Sotw,
-    /// Incremental.
+    /// Incremental: an answer holds what has changed, and names what was removed.
     Delta,
 }
 
@@ -81,7 +81,7 @@ impl Resource {
         Resource::new(Kind::Endpoint, name.clone(), &body, None)
     }
 
-    /// Its name.
+    /// The name by which clients subscribe to it, unique within its kind.
     pub fn name(&self) -> &Name {
         &self.name
     }
@@ -111,7 +111,7 @@ impl Resource {
         self.bytes.slice(self.span(variant))
     }
 
-    /// The encoded message.
+    /// The encoded message, without the `Any` around it.
     pub fn body(&self) -> &[u8] {
         &self.bytes[self.body_at..]
     }

@@ -13,13 +13,13 @@ pub const ENVOY_KINDS: usize = 4;
 /// client does not have yet. Among Istio's types it has no meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// `Cluster`.
+    /// Envoy's `Cluster` (CDS).
     Cluster,
-    /// `ClusterLoadAssignment`.
+    /// Envoy's `ClusterLoadAssignment` (EDS).
     Endpoint,
-    /// `Listener`.
+    /// Envoy's `Listener` (LDS).
     Listener,
-    /// `RouteConfiguration`.
+    /// Envoy's `RouteConfiguration` (RDS).
     Route,
     /// Istio's `ServiceEntry`: of services, and of manifests.
     ServiceEntry,
@@ -84,7 +84,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// Every dialect.
+    /// Each once, in the order of their declaration.
     pub const ALL: [Dialect; 3] = [Dialect::Envoy, Dialect::Grpc, Dialect::Istio];
 
     /// The word for people, metrics and formats.
@@ -184,12 +184,12 @@ impl Kind {
         Kind::ALL.into_iter().filter(move |kind| kind.family() == family)
     }
 
-    /// Istio's.
+    /// The kinds that Istiods ask for.
     pub fn istio() -> impl Iterator<Item = Kind> {
         Kind::of_family(Family::Istio)
     }
 
-    /// Whose it is.
+    /// The clients that ask for it.
     pub const fn family(self) -> Family {
         self.row().family
     }

@@ -23,7 +23,7 @@ pub struct Istio {
     options: istio::Options,
     /// One for each network.
     pools: Vec<Pool>,
-    /// By published service.
+    /// By published service: those of its hosts that want an address.
     claimants: HashMap<Hostname, Vec<Arc<Claimant>>>,
     metrics: Metrics,
 }

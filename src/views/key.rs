@@ -59,7 +59,7 @@ pub trait Select: fmt::Debug + Send + Sync {
 pub struct Selection(Option<Arc<dyn Select>>);
 
 impl Selection {
-    /// What that selects.
+    /// The services that this picks.
     pub fn by(select: Arc<dyn Select>) -> Self {
         Selection(Some(select))
     }

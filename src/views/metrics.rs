@@ -68,7 +68,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Makes them readable.
+    /// Adds them to what `/metrics` shows.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("views");
         registry.register("ready", "Whether new clients of that kind are answered", self.ready.clone());

@@ -17,9 +17,9 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 /// What views are made of: immutable snapshots.
 #[derive(Debug, Clone)]
 pub struct Sources {
-    /// Services.
+    /// Published services.
     pub catalog: Arc<Catalog>,
-    /// Manifests.
+    /// What the last good texts of manifests give.
     pub manifests: Arc<Snapshot>,
 }
 

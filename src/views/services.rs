@@ -20,7 +20,6 @@ use std::{
     sync::Arc,
 };
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Services {
     dialect: Dialect,

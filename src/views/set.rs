@@ -24,9 +24,9 @@ use tokio::sync::{Notify, watch};
 /// How services become resources, and how long views are kept.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Envoy's resources.
+    /// How services become Envoy's resources.
     pub envoy: envoy::Options,
-    /// Istio's.
+    /// How services become Istio's entries.
     pub istio: istio::Options,
     /// A view that nobody sees is dropped after so long.
     pub idle: Duration,
@@ -56,7 +56,7 @@ pub struct Set {
 /// What a view has at one moment.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// What it serves.
+    /// All that it serves, immutable.
     pub generation: Arc<ViewGeneration>,
     /// What it does not serve.
     pub report: Arc<Report>,

@@ -85,20 +85,20 @@ pub(super) struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{most} views are in use, which is the limit")]
 pub struct Full {
-    /// The limit.
+    /// How many views there may be.
     pub most: usize,
 }
 
 /// A view, for people.
 #[derive(Debug, Clone)]
 pub struct ViewStatus {
-    /// Its key.
+    /// By which admin and clients name it.
     pub key: ViewKey,
     /// How many read it now: streams, and requests of admin.
     pub readers: usize,
     /// For how long nobody has.
     pub idle: Option<Duration>,
-    /// What it serves.
+    /// All that it serves now, immutable.
     pub generation: Arc<ViewGeneration>,
 }
 

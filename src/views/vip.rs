@@ -27,7 +27,6 @@ const TURNS: u32 = 64;
 pub(super) struct Claimant {
     /// The service that owns it.
     pub(super) owner: ServiceId,
-    /// The host.
     pub(super) host: Hostname,
     /// The host of the published service that it belongs to.
     pub(super) service: Hostname,
@@ -36,11 +35,10 @@ pub(super) struct Claimant {
 /// A claimant that had an address before, and has another one or none now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Moved {
-    /// Who.
     pub(super) claimant: Arc<Claimant>,
-    /// What it had.
+    /// `None`: it had no address.
     pub(super) from: Option<IpAddr>,
-    /// What it has.
+    /// `None`: it has no address any more.
     pub(super) to: Option<IpAddr>,
 }
 

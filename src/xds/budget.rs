@@ -17,7 +17,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// Limits in bytes.
+/// How much clients may make the server hold, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryLimits {
     /// What one stream may hold.
@@ -31,7 +31,7 @@ pub struct MemoryLimits {
 /// What a stream's state holds, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Held {
-    /// By itself.
+    /// What no other stream has.
     pub own: usize,
     /// Its share of what it has in common with other streams.
     pub shared: usize,

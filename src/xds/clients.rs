@@ -42,7 +42,7 @@ pub struct Client {
 /// What a stream has of one type.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClientType {
-    /// Which type.
+    /// The type that is subscribed to.
     pub kind: Kind,
     /// As it asked for it.
     pub type_url: Arc<str>,
@@ -50,7 +50,7 @@ pub struct ClientType {
     pub wildcard: bool,
     /// How many names it wants.
     pub names: usize,
-    /// The last answer.
+    /// The last answer; `None` before the first.
     pub sent: Option<Answer>,
     /// The last version that it acknowledged.
     pub acknowledged: Option<(u64, SystemTime)>,
@@ -64,7 +64,7 @@ pub struct ClientType {
     pub bytes: u64,
 }
 
-/// An answer.
+/// An answer that was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The version of the set.
@@ -75,18 +75,18 @@ pub struct Answer {
     pub at: SystemTime,
 }
 
-/// A refused answer.
+/// The last answer that the client refused (NACK).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The client's error message.
     pub message: String,
     /// The version of the set, if it is known.
     pub version: Option<u64>,
-    /// When it came.
+    /// When the refusal came.
     pub at: SystemTime,
 }
 
-/// All open streams.
+/// The table of open streams, for admin and for what ends stalled ones.
 #[derive(Debug)]
 pub struct Clients {
     started: Instant,
@@ -225,7 +225,6 @@ struct Entry {
     started: Instant,
     /// Milliseconds after the start, plus one; 0: nothing is being sent.
     sending_since: AtomicU64,
-    /// Closes its connection.
     close: CancellationToken,
     record: Mutex<Record>,
 }
@@ -270,7 +269,6 @@ impl Record {
 }
 
 impl ClientType {
-    /// Nothing happened yet.
     fn new(kind: Kind) -> Self {
         ClientType {
             kind,

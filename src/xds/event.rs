@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub enum Event {
     /// A request of a type was read, and the subscription is now this.
     Subscribed {
-        /// Of what.
+        /// The type that it is about.
         kind: Kind,
         /// As it was asked for.
         type_url: Arc<str>,
@@ -19,11 +19,11 @@ pub enum Event {
     },
     /// A message was queued.
     Sent {
-        /// Of what.
+        /// The type that it is about.
         kind: Kind,
         /// The version of the set.
         version: u64,
-        /// Its nonce.
+        /// The number by which the client will name it.
         nonce: u64,
         /// How many resources and removed names it holds.
         items: usize,
@@ -32,14 +32,14 @@ pub enum Event {
     },
     /// The client acknowledged the last answer.
     Acknowledged {
-        /// Of what.
+        /// The type that it is about.
         kind: Kind,
         /// The version of the set.
         version: u64,
     },
     /// The client refuses an answer.
     Refused {
-        /// Of what.
+        /// The type that it is about.
         kind: Kind,
         /// The version of the set, if it was the last answer.
         version: Option<u64>,
@@ -48,7 +48,7 @@ pub enum Event {
     },
     /// Its first answer waits until all sources were read.
     Waits {
-        /// Of what.
+        /// The type that it is about.
         kind: Kind,
     },
     /// A type that nothing feeds was answered with nothing in it, as Istiod needs it.

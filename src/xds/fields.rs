@@ -7,7 +7,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("malformed message at byte {at}")]
 pub struct Malformed {
-    /// Where.
+    /// The byte of the message at which it breaks off.
     pub at: usize,
 }
 

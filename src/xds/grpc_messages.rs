@@ -65,7 +65,7 @@ pub enum MessageError {
     Long {
         /// How long it is.
         length: usize,
-        /// What is accepted.
+        /// The longest that is accepted, in bytes (`xds.limits.request`).
         limit: usize,
     },
     /// Too much is held already.
@@ -79,7 +79,7 @@ pub enum MessageError {
 /// What comes of waiting for a message.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// A message.
+    /// A whole message.
     Message(Message),
     /// The beginning of one: now there is a [`Requests::deadline`].
     Begun,
@@ -93,9 +93,9 @@ pub(super) struct Requests<B> {
     body: B,
     /// What has come, in order; `loose` is behind it.
     parts: VecDeque<Bytes>,
-    /// Small pieces.
+    /// Small pieces, copied together.
     loose: BytesMut,
-    /// Bytes in both.
+    /// Bytes of both together.
     held: usize,
     /// How many of the parts are memory of their own.
     own: usize,

@@ -63,7 +63,7 @@ impl Drop for Cost {
 /// Why a list of names is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NamesError {
-    /// Not protobuf.
+    /// The bytes are no field of protobuf.
     #[error(transparent)]
     Malformed(#[from] Malformed),
     /// A name is not UTF-8.
@@ -78,7 +78,7 @@ pub enum NamesError {
     /// A name longer than any.
     #[error("a resource name of {length} bytes; at most {LONGEST_NAME} are accepted")]
     Long {
-        /// Its bytes.
+        /// How long it is, in bytes.
         length: usize,
     },
 }

@@ -15,15 +15,15 @@ const ENTRIES: usize = 64;
 /// What is known of a client. Everything is the client's own word, and may be empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Node {
-    /// Its id.
+    /// `node.id`, by which people know it; not proved.
     pub id: String,
     /// The group it belongs to.
     pub cluster: String,
     /// Where it runs: region, zone and sub-zone.
     pub locality: [String; 3],
-    /// Such as `envoy`.
+    /// The program, such as `envoy` or `gRPC Go`.
     pub user_agent: String,
-    /// Such as `1.40.0`.
+    /// Its version, such as `1.40.0`.
     pub user_agent_version: String,
     /// The metadata's texts at its top level.
     pub metadata: BTreeMap<String, String>,

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 /// What can be set of the server. The defaults serve some thousand clients.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// Where it listens.
+    /// The address to listen on; port 0 takes any that is free. The one option that never changes.
     pub address: SocketAddr,
     /// The longest request accepted. An acknowledgement repeats all names, 19 KB per thousand.
     pub max_request_bytes: usize,

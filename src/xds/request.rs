@@ -15,7 +15,7 @@ use std::{borrow::Cow, sync::Arc};
 /// Why a request cannot be understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// Not protobuf.
+    /// The bytes are no message of protobuf.
     #[error("a request that is no discovery request")]
     Malformed(#[from] Malformed),
     /// Text that is not UTF-8.
@@ -24,7 +24,7 @@ pub enum RequestError {
     /// A type URL that is longer than any.
     #[error("a request whose type_url has {length} bytes; at most {LONGEST_TYPE} are accepted")]
     LongType {
-        /// Its bytes.
+        /// How long it is, in bytes.
         length: usize,
     },
     /// A list of names that breaks a limit.
@@ -38,15 +38,15 @@ pub const LONGEST_TYPE: usize = 256;
 /// The names in a request: all that are subscribed to (state of the world), or the new ones (incremental).
 #[derive(Debug, Clone)]
 pub enum Listed<'a> {
-    /// There are none.
+    /// The request names nothing.
     Nothing,
     /// A list that was there before, byte for byte.
     Again(Arc<Names>),
-    /// Another list.
+    /// A list that is not the one before, as its bytes.
     New(Cow<'a, [u8]>),
 }
 
-/// A request.
+/// A discovery request of either variant, as far as it is read.
 #[derive(Debug)]
 pub struct Request<'a> {
     /// The node as it came, which only a stream's first request needs to have.
@@ -57,7 +57,7 @@ pub struct Request<'a> {
     pub nonce: &'a str,
     /// State of the world: the last version accepted.
     pub version: &'a str,
-    /// The names.
+    /// What it subscribes to: everything in state of the world, what is new where it is incremental.
     pub names: Listed<'a>,
     /// Incremental: names that are no longer wanted.
     pub unsubscribe: Vec<&'a str>,

@@ -21,7 +21,7 @@ const FRAME: usize = 64 << 10;
 pub(super) enum Contents {
     /// All that the generation has.
     Whole,
-    /// These.
+    /// These resources, and no others of the generation.
     Some(Vec<Arc<Resource>>),
     /// Assignments without endpoints, for clusters of these names. Each is made when it is sent.
     Absent(Vec<Name>),
@@ -159,7 +159,6 @@ impl Outgoing {
         size
     }
 
-    /// The next frame.
     pub(super) fn pop(&mut self) -> Option<Bytes> {
         match self.queue.pop_front()? {
             Piece::Bytes(mut bytes) => {

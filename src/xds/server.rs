@@ -70,18 +70,18 @@ pub enum ServerError {
     /// Somebody else has the port.
     #[error("cannot listen on {address}: it is in use; stop what listens there, or set another address in xds.listen")]
     InUse {
-        /// Where.
+        /// What `xds.listen` says.
         address: SocketAddr,
-        /// The system's error.
+        /// What the system says.
         #[source]
         source: io::Error,
     },
     /// The address cannot be had.
     #[error("cannot listen on {address}; set an address of this machine in xds.listen")]
     Bind {
-        /// Where.
+        /// What `xds.listen` says.
         address: SocketAddr,
-        /// The system's error.
+        /// What the system says.
         #[source]
         source: io::Error,
     },
@@ -151,7 +151,7 @@ impl Server {
         self.control.clone()
     }
 
-    /// Where it listens.
+    /// Where it listens; for port 0 in the options, the port that the system chose.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }

@@ -75,7 +75,7 @@ pub(super) struct Connection<H> {
     pub(super) peer: SocketAddr,
     /// Asks its streams to end themselves.
     pub(super) retire: CancellationToken,
-    /// Cuts it.
+    /// Cuts the connection, with all its streams.
     pub(super) close: CancellationToken,
     pub(super) activity: Arc<Activity>,
     pub(super) unread: Arc<Unread>,

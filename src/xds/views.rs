@@ -26,7 +26,7 @@ pub struct Subscriber<'a> {
     pub identity: Option<&'a Identity>,
     /// The other side's address.
     pub peer: SocketAddr,
-    /// How it speaks.
+    /// What it speaks, which its first request shows.
     pub dialect: Dialect,
 }
 
@@ -42,7 +42,7 @@ pub struct Identity {
 pub struct Subscription {
     /// The key of the view, for people.
     pub view: Arc<str>,
-    /// Its generations.
+    /// The newest generation, and each one after it.
     pub generations: watch::Receiver<Arc<ViewGeneration>>,
 }
 

@@ -21,7 +21,6 @@ use std::{collections::BTreeMap, sync::Arc};
 pub(in crate::admin) struct Query {
     /// A part of the name.
     q: Option<String>,
-    /// The whole name.
     name: Option<String>,
     /// The key of the view; without it the one that has everything.
     pub(in crate::admin) view: Option<String>,

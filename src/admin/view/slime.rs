@@ -213,7 +213,6 @@ fn feeds(catalog: &Catalog, service: &PublishedService, kind: &str) -> bool {
 /// An entry, and the service that it is of.
 struct Fed {
     service: Arc<PublishedService>,
-    /// Its first host.
     host: String,
     /// Its name, without its namespace.
     name: String,

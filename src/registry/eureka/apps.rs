@@ -50,7 +50,7 @@ pub(super) struct Source {
 }
 
 impl Apps {
-    /// A whole list.
+    /// What a whole list says; an instance that cannot be read stays as it was `before`.
     pub(super) fn whole(source: &Source, listing: &Listing<'_>, before: &Apps) -> Apps {
         let (mut named, mut listed): (BTreeMap<Text, App>, Counts) = Default::default();
         for application in &listing.applications {

@@ -64,7 +64,7 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// One server.
+/// A server, by its address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// Its address with its path and without a user.
@@ -76,9 +76,9 @@ pub struct Server {
 /// Which of its two addresses an instance is reached by; the other one where it lacks that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddressOf {
-    /// `ipAddr`.
+    /// What the instance has as `ipAddr`.
     Ip,
-    /// `hostName`.
+    /// What the instance has as `hostName`.
     Hostname,
 }
 
@@ -86,7 +86,7 @@ impl Config {
     /// Polling more often than this only burdens the server.
     pub const MIN_PERIOD: Duration = Duration::from_millis(200);
 
-    /// The defaults.
+    /// A configuration that has the default for every other key.
     pub fn new(servers: Vec<Server>) -> Self {
         Config {
             own_zone: servers.len(),

@@ -52,13 +52,12 @@ struct Session {
 enum Read {
     /// From a whole list.
     Full,
-    /// From changes.
+    /// The changes of the last minutes, put to what is known.
     Delta,
     /// There was nothing new.
     Unchanged,
 }
 
-/// Reads one registry.
 #[derive(Debug)]
 pub(super) struct Reader {
     source: Source,

@@ -14,7 +14,7 @@ use std::{
 /// Everything about one file registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// What is read.
+    /// Files, or the built-in text.
     pub source: Source,
     /// A longer file is refused.
     pub max_file_bytes: usize,
@@ -24,7 +24,7 @@ pub struct Config {
     pub poll: Duration,
 }
 
-/// What is read.
+/// Where the catalogue comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// A file, or all `*.yaml`, `*.yml` and `*.json` of a folder.
@@ -43,7 +43,7 @@ impl fmt::Display for Source {
 }
 
 impl Config {
-    /// The defaults.
+    /// A configuration that has the default for every other key.
     pub fn new(source: Source) -> Self {
         Config { source, max_file_bytes: 64 << 20, limits: Limits::default(), poll: Duration::from_secs(2) }
     }

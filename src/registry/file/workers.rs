@@ -17,9 +17,9 @@ const MOST: usize = 8;
 /// What a worker reports of the job at that place in the list.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// It has begun.
+    /// A thread has taken the file with this number.
     Begun(usize),
-    /// It is done.
+    /// The file with this number was read.
     Done(usize, Look),
 }
 

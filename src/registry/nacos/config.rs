@@ -39,7 +39,7 @@ pub struct Config {
     pub address_server: Option<Url>,
     /// Below which servers answer that say no path themselves.
     pub context_path: Text,
-    /// Which namespaces.
+    /// The namespaces that are read.
     pub namespaces: Namespaces,
     /// Patterns with `*` and `?` for groups; empty: all of them where the server's bulk list shows them, else
     /// `DEFAULT_GROUP`.
@@ -53,7 +53,7 @@ pub struct Config {
     pub resync: Duration,
     /// Of all servers, for push; otherwise 1000 above that of HTTP.
     pub grpc_port: Option<u16>,
-    /// Requests in flight.
+    /// How many requests are in flight at most.
     pub concurrency: usize,
     /// Services asked for at once.
     pub page_size: usize,
@@ -74,7 +74,7 @@ pub enum Mode {
     Auto,
     /// By push. Where it cannot be had the registry counts as failed, and is read no more often than with push.
     Push,
-    /// By polling.
+    /// Lists are read each `period`; no connection for push is opened.
     Poll,
 }
 
@@ -90,7 +90,7 @@ pub enum Namespaces {
 /// A key of Alibaba's access management.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessKey {
-    /// Which key.
+    /// The public part, which names the key.
     pub access_key: Text,
     /// What only its owner knows.
     pub secret_key: Secret,
@@ -116,7 +116,7 @@ impl Config {
     /// Polling more often than this only burdens the server.
     pub const MIN_PERIOD: Duration = Duration::from_millis(200);
 
-    /// The defaults.
+    /// A configuration that has the default for every other key.
     pub fn new(servers: Vec<Url>) -> Self {
         Config {
             servers,
@@ -262,7 +262,7 @@ fn read_path(path: &str) -> Result<Text, String> {
     }
 }
 
-/// Both or neither.
+/// `access_key` and `secret_key`: both or neither.
 fn read_access_key(section: &mut Section<'_>) -> Option<Option<AccessKey>> {
     let given = section.has("access_key") || section.has("secret_key");
     let access_key = section.get("access_key", Value::string);

@@ -8,9 +8,9 @@ use crate::{
 /// A user of a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
-    /// The name.
+    /// The user's name.
     pub username: Text,
-    /// The password.
+    /// The password of that user; shown nowhere.
     pub password: Secret,
 }
 

@@ -14,7 +14,7 @@ use rustls::{ClientConfig, RootCertStore};
 /// What a file of certificates may have at most: ten times the bundle of a whole system.
 const MAX_FILE: u64 = 4 << 20;
 
-/// Settings of TLS.
+/// `tls:` of a registry, with the files read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tls {
     /// Certificates of authorities in PEM, trusted besides those of the system.

@@ -122,7 +122,6 @@ impl Client {
         self.ask(path, self.session.watch(path, AddWatchMode::PersistentRecursive)).await.map(Some)
     }
 
-    /// Reads one node.
     pub(super) async fn read(&self, what: What, path: &str) -> Answer {
         let answer = match what {
             What::Children => self.ask(path, self.session.list_children(path)).await.map(Found::children),

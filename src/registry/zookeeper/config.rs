@@ -37,7 +37,7 @@ pub struct Config {
     pub resync: Duration,
     /// After how long without a sign of life a session ends; the server may choose another time.
     pub session_timeout: Duration,
-    /// Requests in flight.
+    /// How many requests are in flight at most.
     pub concurrency: usize,
     /// What a reading may bring at most.
     pub limits: Limits,
@@ -59,9 +59,9 @@ pub enum Mode {
 /// A user of ZooKeeper.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
-    /// The name.
+    /// The user of the scheme `digest`.
     pub username: Text,
-    /// The password.
+    /// The password of that user; shown nowhere.
     pub password: Secret,
 }
 
@@ -69,7 +69,7 @@ impl Config {
     /// Polling more often than this only burdens the server.
     pub const MIN_PERIOD: Duration = Duration::from_millis(200);
 
-    /// The defaults.
+    /// A configuration that has the default for every other key.
     pub fn new(servers: Vec<Text>, layout: Layout) -> Self {
         Config {
             servers,

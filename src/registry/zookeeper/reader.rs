@@ -66,7 +66,6 @@ impl Looks {
     }
 }
 
-/// Reads one registry.
 #[derive(Debug)]
 pub(super) struct Reader {
     registry: Text,

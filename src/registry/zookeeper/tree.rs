@@ -17,12 +17,11 @@ use std::{
 };
 use xxhash_rust::xxh3::Xxh3Default;
 
-/// A root, read.
+/// What was read below one root.
 #[derive(Debug)]
 pub(super) struct Tree {
     registry: Text,
     layout: Layout,
-    /// Its path.
     pub(super) root: Text,
     namespace: Text,
     nodes: BTreeMap<String, Node>,
@@ -30,12 +29,12 @@ pub(super) struct Tree {
     pub(super) failed: bool,
 }
 
-/// A node, read.
+/// What was read of the node of one service.
 #[derive(Debug, Default)]
 struct Node {
-    /// Of its entries.
+    /// Of all its entries: equal ones need not be read again.
     hash: Option<u64>,
-    /// By id.
+    /// Sorted by id.
     services: Vec<Arc<Service>>,
     /// When they change by themselves.
     until: Option<SystemTime>,
@@ -45,7 +44,7 @@ struct Node {
     error: Option<Text>,
 }
 
-/// What is new.
+/// What a reading of a node changes.
 #[derive(Debug, PartialEq)]
 pub(super) enum Change {
     /// A service is as this.
@@ -72,7 +71,6 @@ impl Tree {
         self.nodes.len()
     }
 
-    /// The known nodes.
     pub(super) fn names(&self) -> impl Iterator<Item = &String> {
         self.nodes.keys()
     }
@@ -150,7 +148,6 @@ impl Tree {
         if news { vec![Change::Readable] } else { Vec::new() }
     }
 
-    /// Everything in it.
     pub(super) fn list(&self) -> Update {
         let (mut services, mut unreadable) = (Vec::with_capacity(self.nodes.len()), Vec::new());
         for (name, node) in &self.nodes {

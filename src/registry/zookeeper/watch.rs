@@ -18,7 +18,7 @@ use futures_util::{
 use std::collections::HashMap;
 use zookeeper_client::EventType;
 
-/// Where to look.
+/// A hint where something may have changed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Touched {
     /// At the list of a root's nodes.

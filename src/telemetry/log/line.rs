@@ -66,7 +66,6 @@ pub(super) struct Fields {
     target: Option<String>,
 }
 
-/// An event.
 pub(super) struct Line<'a> {
     pub(super) at: SystemTime,
     pub(super) level: Level,

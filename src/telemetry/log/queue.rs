@@ -36,7 +36,7 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whole lines.
+    /// Whole lines, each with its newline.
     waiting: Vec<u8>,
     /// Lines for which the queue was full since the writer took the last ones.
     refused: u64,

@@ -56,7 +56,7 @@ pub enum Unhealthy {
 }
 
 impl Unhealthy {
-    /// All of them.
+    /// Each once, in the order of their declaration.
     pub const ALL: [Unhealthy; 2] = [Unhealthy::Mark, Unhealthy::Omit];
 
     /// The word in the configuration.
@@ -79,7 +79,7 @@ pub enum Eds {
 }
 
 impl Eds {
-    /// All of them.
+    /// Each once, in the order of their declaration.
     pub const ALL: [Eds; 2] = [Eds::Ads, Eds::Own];
 
     /// The word in the configuration: Envoy's.
@@ -97,9 +97,9 @@ pub enum LbPolicy {
     /// The one of two with fewer requests in flight; a slow instance gets less.
     #[default]
     LeastRequest,
-    /// In turn.
+    /// One after the other, by weight.
     RoundRobin,
-    /// Any.
+    /// Any one, by weight.
     Random,
     /// By the hash of something in the request, on a ring. Routes say of what.
     RingHash,
@@ -108,7 +108,7 @@ pub enum LbPolicy {
 }
 
 impl LbPolicy {
-    /// All of them.
+    /// Each once, in the order of their declaration.
     pub const ALL: [LbPolicy; 5] =
         [LbPolicy::LeastRequest, LbPolicy::RoundRobin, LbPolicy::Random, LbPolicy::RingHash, LbPolicy::Maglev];
 

@@ -15,7 +15,7 @@ const VIP: Ipv4Addr = Ipv4Addr::new(241, 0, 0, 0);
 pub struct Options {
     /// For services of registries that have no rules of their own.
     pub rules: Rules,
-    /// By registry.
+    /// Of registries that have their own, by name; all others have [`Options::rules`].
     pub registries: BTreeMap<Text, Rules>,
     /// When all entries were created, in seconds since 1970. Of two entries with one host Istiod prefers the older, so
     /// it must be the same on every replica and after every restart. The beginning of 2020 by default.
@@ -39,12 +39,12 @@ pub enum Addresses {
     /// Those of protocols by which Istio cannot tell hosts apart.
     #[default]
     Tcp,
-    /// All.
+    /// Every entry has a virtual address.
     All,
 }
 
 impl Addresses {
-    /// All of them.
+    /// Each once, in the order of their declaration.
     pub const ALL: [Addresses; 2] = [Addresses::Tcp, Addresses::All];
 
     /// The word in the configuration.
@@ -137,7 +137,7 @@ pub enum Location {
 }
 
 impl Location {
-    /// All of them.
+    /// Each once, in the order of their declaration.
     pub const ALL: [Location; 2] = [Location::Internal, Location::External];
 
     /// The word in the configuration.
@@ -161,7 +161,7 @@ pub enum Ports {
 }
 
 impl Ports {
-    /// All of them.
+    /// Each once, in the order of their declaration.
     pub const ALL: [Ports; 2] = [Ports::Own, Ports::Instances];
 
     /// The word in the configuration.

@@ -47,7 +47,6 @@ impl<'a> Subject<'a> {
         Rejected { host: self.service.host.clone(), subject: subject.into(), why }
     }
 
-    /// Names for certificates.
     pub(super) fn subject_alt_names(&self) -> Vec<String> {
         let names = self.rules.subject_alt_names.iter().map(|t| self.render(t, &self.service.labels, &self.none));
         names.filter(|name| !name.is_empty()).collect()

@@ -11,7 +11,6 @@ use super::budget::Budget;
 use crate::registry::nacos::error::Error;
 use std::collections::BTreeMap;
 
-/// A page.
 #[derive(Debug)]
 pub(crate) struct Page<K, V> {
     /// Everything on it, each time that it stands there.
@@ -24,7 +23,7 @@ pub(crate) struct Page<K, V> {
 /// What a page costs of the budget.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Size {
-    /// Of the answer.
+    /// The length of the answer that it came in.
     pub(crate) bytes: usize,
     /// What counts beside the entries, such as the instances of services.
     pub(crate) parts: usize,

@@ -19,7 +19,7 @@ const YOUNG: Duration = Duration::from_secs(10);
 pub(crate) struct Token {
     #[serde(deserialize_with = "secret")]
     access_token: Secret,
-    /// Seconds.
+    /// For how many seconds the token is good.
     token_ttl: u64,
 }
 

@@ -26,7 +26,7 @@ const NOT_FOUND: i64 = 20004;
 const NOT_EXIST: &str = "config data not exist";
 const NOT_FOUND_TEXT: &str = "resource not found";
 
-/// By which interface.
+/// The interface by which manifests are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     /// 3.x: the list has md5s, and each text is asked for.
@@ -55,7 +55,7 @@ pub(crate) struct Source<'a> {
     pub(crate) client: &'a Client,
     pub(crate) namespace: &'a Text,
     pub(crate) group: &'a Text,
-    /// Those of dataIds.
+    /// The `dataId`s that count match one of them.
     pub(crate) patterns: &'a [WildMatch],
     pub(crate) page_size: usize,
     pub(crate) concurrency: usize,

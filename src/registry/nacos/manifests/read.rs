@@ -37,13 +37,12 @@ pub(crate) struct Memory {
 #[derive(Debug, Clone)]
 struct Held {
     manifest: Arc<Manifest>,
-    /// Of its text.
+    /// The md5 of the text that was read.
     md5: Text,
     /// As the list had it then.
     listed: Option<Text>,
 }
 
-/// How it went.
 #[derive(Debug)]
 pub(crate) struct Reading {
     /// The server's list and its texts agree.

@@ -3,7 +3,7 @@
 use crate::model::Text;
 use std::collections::BTreeMap;
 
-/// By namespace.
+/// What is watched of each namespace.
 pub(super) type Watched = BTreeMap<Text, Texts>;
 
 /// The texts of a namespace.
@@ -11,6 +11,6 @@ pub(super) type Watched = BTreeMap<Text, Texts>;
 pub(super) struct Texts {
     /// What the server calls the namespace: up to 2.x the public one has no name, and what one may read follows from it.
     pub(super) tenant: Text,
-    /// By name.
+    /// The md5 of each text that was read, by `dataId`.
     pub(super) md5s: BTreeMap<Text, Text>,
 }

@@ -67,7 +67,7 @@ pub(crate) struct Memory {
     entries: HashMap<u64, Entry>,
 }
 
-/// A namespace, whole.
+/// What was read of one namespace.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
     pub(crate) services: BTreeMap<ServiceId, Listed>,

@@ -35,7 +35,7 @@ const MAX_UNREACHABLE: usize = 3;
 /// What the last round has read: by service, the hash of its bytes.
 pub(crate) type Memory = HashMap<ServiceId, (u64, Arc<Service>)>;
 
-/// A group, whole.
+/// What was read of one group.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
     pub(crate) services: Vec<Arc<Service>>,

@@ -67,7 +67,6 @@ pub(super) enum Phase {
     },
 }
 
-/// Reads one registry.
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) registry: Text,

@@ -36,7 +36,6 @@ impl Scopes {
         self.leaving.retain(|_, namespace| failed.contains(namespace));
     }
 
-    /// All names, sorted.
     pub(super) fn named(&self) -> Vec<Scope> {
         let mut names: Vec<Scope> = self.read.keys().chain(self.leaving.keys()).cloned().collect();
         names.sort();

@@ -53,7 +53,6 @@ struct Known {
     applied: Option<(Arc<Service>, Arc<Service>)>,
 }
 
-/// Who is asked.
 pub(crate) struct Source<'a> {
     pub(crate) client: &'a Client,
     pub(crate) api: Api,

@@ -38,7 +38,6 @@ pub(crate) struct Push {
 }
 
 impl Push {
-    /// Starts connecting.
     pub(crate) fn start(registry: Text, config: Config, client: Arc<Client>, metrics: Metrics) -> Self {
         let (sender, wanted) = watch::channel(Wanted::default());
         let state = Arc::new(PushState::new(registry.clone()));

@@ -20,11 +20,11 @@ const MAX_KEYS: usize = 10_000;
 /// How a server has answered a watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Taken.
+    /// The list of names is followed.
     Taken,
     /// The server's limits are reached, of names or of patterns: no more are sent.
     Full,
-    /// Not taken.
+    /// The server does not take it.
     Refused,
 }
 

@@ -45,7 +45,6 @@ const STABLE: Duration = Duration::from_secs(5);
 /// What a server has refused is asked for again after this time.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 
-/// Keeps the connection.
 pub(crate) struct Worker {
     pub(crate) registry: Text,
     pub(crate) config: Config,
@@ -58,7 +57,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Never ends.
+    /// Connects again and again; ends when it is dropped.
     pub(crate) async fn run(mut self) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
         let mut first = None;

@@ -72,7 +72,6 @@ impl HttpClient {
         })
     }
 
-    /// Asks about services.
     pub(crate) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, Error> {
         self.ask(&Question { path, query, config: None, wait: None }).await
     }

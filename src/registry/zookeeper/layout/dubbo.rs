@@ -28,7 +28,6 @@ pub(super) const RESERVED: [&str; 3] = ["metadata", "mapping", "config"];
 /// Steps in which a weight grows.
 const STEPS: u32 = 10;
 
-/// One readable URL.
 struct Provider {
     endpoint: Endpoint,
     /// When it was started, in milliseconds; of two at one place the later one counts.
@@ -39,7 +38,7 @@ struct Provider {
 
 #[derive(Default)]
 struct Parts {
-    /// By place.
+    /// Of two for one address and port the one that was started later.
     providers: BTreeMap<(Address, EndpointPort), Provider>,
     notes: Vec<Note>,
 }

@@ -32,7 +32,7 @@ pub(crate) struct Place<'a> {
 /// What entries amount to.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Converted {
-    /// By id.
+    /// Sorted by id.
     pub(crate) services: Vec<Service>,
     /// When they amount to something else though none of them changes.
     pub(crate) until: Option<SystemTime>,

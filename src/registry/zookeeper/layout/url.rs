@@ -10,7 +10,7 @@ const MAX_BYTES: usize = 256 << 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Url {
     pub(super) scheme: String,
-    /// Without brackets.
+    /// An IPv6 address is without its brackets.
     pub(super) host: String,
     pub(super) port: i64,
     /// Between the first and the last slash; SOFARPC writes none.

@@ -5,7 +5,6 @@
 
 use crate::util::yaml::{Node, Shape};
 
-/// A single value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Scalar<'a> {
     Text(&'a str),

@@ -50,7 +50,7 @@ pub(crate) struct Listening<'a> {
     pub(crate) client: &'a Client,
     pub(crate) group: &'a Text,
     pub(crate) watched: watch::Receiver<Arc<Watched>>,
-    /// The connection stands.
+    /// Called when the connection stands.
     pub(crate) connected: &'a (dyn Fn() + Sync),
     /// Something may have changed.
     pub(crate) changed: &'a (dyn Fn() + Sync),

@@ -95,7 +95,7 @@ impl Listener {
 }
 
 impl Worker {
-    /// Never ends.
+    /// Listens again and again; ends when it is dropped.
     async fn run(mut self) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
         // Until the first list there is nothing to listen to.

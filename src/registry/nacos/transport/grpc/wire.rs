@@ -29,7 +29,6 @@ pub(crate) fn kind(payload: &Payload) -> &str {
     payload.metadata.as_ref().map_or("", |metadata| &metadata.r#type)
 }
 
-/// Reads the body.
 pub(crate) fn read<'a, T: Deserialize<'a>>(payload: &'a Payload) -> Result<T, Error> {
     let body = payload.body.as_ref().map_or(&b""[..], |body| &body.value);
     serde_json::from_slice(body).map_err(|source| Error::GrpcDecode { kind: kind(payload).into(), source })
