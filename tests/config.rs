@@ -21,7 +21,7 @@ fn variable(name: &str) -> Option<String> {
     }
 }
 
-fn told(case: &Path) -> String {
+fn output(case: &Path) -> String {
     let text = fs::read(case.join("in.yaml")).unwrap();
     let resolver = Resolver::with_variables(case, variable);
     match config::parse("in.yaml", &text, &resolver) {
@@ -44,12 +44,12 @@ fn every_configuration_is_told_what_its_golden_file_says() {
     assert!(cases.len() >= 10, "the cases are gone: {cases:?}");
     let mut wrong = Vec::new();
     for case in cases {
-        let (told, golden) = (told(&case), case.join("out.txt"));
-        assert!(!told.contains("hunter2"), "{} shows a secret:\n{told}", case.display());
+        let (output, golden) = (output(&case), case.join("out.txt"));
+        assert!(!output.contains("hunter2"), "{} shows a secret:\n{output}", case.display());
         if env::var_os("UPDATE_GOLDEN").is_some() {
-            fs::write(&golden, &told).unwrap();
-        } else if fs::read_to_string(&golden).unwrap_or_default() != told {
-            wrong.push(format!("{}: not what the golden file says, but:\n{told}", case.display()));
+            fs::write(&golden, &output).unwrap();
+        } else if fs::read_to_string(&golden).unwrap_or_default() != output {
+            wrong.push(format!("{}: not what the golden file says, but:\n{output}", case.display()));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -189,9 +189,9 @@ fn the_example_configuration_passes_check() {
         .env("ZK_PASSWORD", "secret")
         .output()
         .unwrap();
-    let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    assert!(output.status.success(), "{told}");
-    assert!(told.starts_with("docs/portolan.example.yaml is good.\n"), "{told}");
+    let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(output.status.success(), "{printed}");
+    assert!(printed.starts_with("docs/portolan.example.yaml is good.\n"), "{printed}");
 }
 
 #[test]

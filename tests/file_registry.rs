@@ -221,13 +221,13 @@ async fn a_file_with_another_name_takes_its_services_along() {
     for name in ["c.yaml", "a.yaml"] {
         let old = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
         fs::rename(old, folder.path().join(name)).unwrap();
-        // Before the old name is given up, its services are told under the new one.
-        let mut told = false;
+        // Before the old name is given up, its services are listed under the new one.
+        let mut listed = false;
         while reading.scopes != [name] {
             reading.next().await;
-            told |= reading.lists.contains_key(name);
+            listed |= reading.lists.contains_key(name);
         }
-        assert!(told, "{name}: {:?}", reading.scopes);
+        assert!(listed, "{name}: {:?}", reading.scopes);
         reading.lists.retain(|scope, _| scope == name);
     }
 }

@@ -195,7 +195,7 @@ impl Core {
         self.recompute(ids, now);
         self.intake.sources.remove(registry);
         self.restated = true;
-        self.tell(Event::Forgotten { registry: registry.clone() });
+        self.report(Event::Forgotten { registry: registry.clone() });
     }
 
     /// Keeps a registry that left. One that was kept already keeps its time.
@@ -236,7 +236,7 @@ impl Core {
     }
 
     fn withheld(&mut self, registry: &Text, Loss { lost: missing, of }: Loss) {
-        self.tell(Event::Hold { registry: registry.clone(), event: HoldEvent::Withheld { missing, of } });
+        self.report(Event::Hold { registry: registry.clone(), event: HoldEvent::Withheld { missing, of } });
     }
 
     /// Follows what is held back of a configuration because of a registry. Whether anything was.
@@ -259,7 +259,7 @@ impl Core {
         let waits = self.pending.as_ref().filter(|pending| pending.until <= now.instant);
         due.extend(waits.into_iter().flat_map(|pending| pending.losses.keys().cloned()));
         for registry in due {
-            self.tell(Event::Hold { registry: registry.clone(), event: HoldEvent::Expired });
+            self.report(Event::Hold { registry: registry.clone(), event: HoldEvent::Expired });
             self.release_configuration(&registry, now);
         }
     }

@@ -246,7 +246,7 @@ impl Core {
         Recompute { publishing, intake, names, now: now.instant }
     }
 
-    pub(super) fn tell(&mut self, event: Event) {
+    pub(super) fn report(&mut self, event: Event) {
         self.events.push(event);
     }
 

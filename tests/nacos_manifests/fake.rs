@@ -1,8 +1,8 @@
 //! A Nacos that misbehaves: nothing that it says wrongly, late or not at all takes a manifest away.
 
 use crate::{
+    received::Received,
     support::fake_nacos::{FakeNacos, Fault, Generation, instance, key},
-    told::Told,
 };
 use portolan::{
     registry::nacos::{AccessKey, Config, Manifests, Mode, Namespaces},
@@ -17,17 +17,17 @@ fn config(fake: &FakeNacos) -> Config {
 }
 
 /// A server with two manifests, which are known.
-async fn with_two(generation: Generation) -> (FakeNacos, Told) {
+async fn with_two(generation: Generation) -> (FakeNacos, Received) {
     let fake = FakeNacos::start(generation).await;
     fake.model().configs.put("a.yaml", "kind: A");
     fake.model().configs.put("b.yaml", "kind: B");
-    let mut told = Told::new(config(&fake));
-    told.until("both", |told| told.texts().len() == 2).await;
-    (fake, told)
+    let mut received = Received::new(config(&fake));
+    received.until("both", |received| received.texts().len() == 2).await;
+    (fake, received)
 }
 
-fn texts(told: &Told) -> Vec<(String, String)> {
-    told.texts().into_iter().collect()
+fn texts(received: &Received) -> Vec<(String, String)> {
+    received.texts().into_iter().collect()
 }
 
 fn both() -> Vec<(String, String)> {
@@ -37,22 +37,24 @@ fn both() -> Vec<(String, String)> {
 #[tokio::test]
 async fn manifests_come_change_and_go_by_every_interface() {
     for generation in [Generation::V1, Generation::V2, Generation::V3] {
-        let (fake, mut told) = with_two(generation).await;
-        assert_eq!((told.scopes.join(","), texts(&told)), ("public".into(), both()), "{generation:?}");
-        let (a, b) = (told.manifest("a.yaml").unwrap().clone(), told.manifest("b.yaml").unwrap().clone());
+        let (fake, mut received) = with_two(generation).await;
+        assert_eq!((received.scopes.join(","), texts(&received)), ("public".into(), both()), "{generation:?}");
+        let (a, b) = (received.manifest("a.yaml").unwrap().clone(), received.manifest("b.yaml").unwrap().clone());
         assert_eq!(a.id.to_string(), "r/public/ISTIO/a.yaml");
         // Neither fits what is meant.
         fake.model().configs.put("notes.txt", "nothing");
         fake.model().configs.texts.insert(key("public", "OTHER", "c.yaml"), "kind: C".into());
         fake.model().configs.put("a.yaml", "kind: A2");
         fake.model().configs.put("odd:name_1-2.x.yaml", "kind: \u{1f980}\r\n");
-        told.until("the change", |told| told.text("a.yaml").is_some_and(|text| &**text == "kind: A2")).await;
-        told.until("the new one", |told| told.text("odd:name_1-2.x.yaml").is_some()).await;
-        assert_eq!(&**told.text("odd:name_1-2.x.yaml").unwrap(), "kind: \u{1f980}\r\n");
-        assert!(Arc::ptr_eq(told.manifest("b.yaml").unwrap(), &b), "what is as before is the same");
+        received
+            .until("the change", |received| received.text("a.yaml").is_some_and(|text| &**text == "kind: A2"))
+            .await;
+        received.until("the new one", |received| received.text("odd:name_1-2.x.yaml").is_some()).await;
+        assert_eq!(&**received.text("odd:name_1-2.x.yaml").unwrap(), "kind: \u{1f980}\r\n");
+        assert!(Arc::ptr_eq(received.manifest("b.yaml").unwrap(), &b), "what is as before is the same");
         fake.model().configs.remove("a.yaml");
-        told.until("it to go", |told| told.text("a.yaml").is_none()).await;
-        assert_eq!((told.texts().len(), told.failed), (2, 0), "{generation:?}: {:?}", told.errors);
+        received.until("it to go", |received| received.text("a.yaml").is_none()).await;
+        assert_eq!((received.texts().len(), received.failed), (2, 0), "{generation:?}: {:?}", received.errors);
     }
 }
 
@@ -69,24 +71,28 @@ async fn a_deletion_must_be_proved() {
     for generation in [Generation::V2, Generation::V3] {
         let one = if generation == Generation::V3 { "/v3/client/cs/config" } else { "group=ISTIO&dataId=a.yaml" };
         for fault in faults.clone() {
-            let (fake, mut told) = with_two(generation).await;
+            let (fake, mut received) = with_two(generation).await;
             fake.model().faults.push((one.into(), fault.clone()));
             fake.model().configs.remove("a.yaml");
             // The page that a gateway shows instead is no word of Nacos', but 1.x and 2.x give bare texts: it is taken for one.
             let silent = generation == Generation::V2 && matches!(fault, Fault::Text(_));
-            let (listed, failed) = (told.listed, told.failed);
-            told.until("two rounds", |told| told.failed > failed + 1 || silent && told.listed > listed + 2).await;
-            assert_eq!(texts(&told), both(), "{generation:?}, {fault:?}");
+            let (listed, failed) = (received.listed, received.failed);
+            received
+                .until("two rounds", |received| received.failed > failed + 1 || silent && received.listed > listed + 2)
+                .await;
+            assert_eq!(texts(&received), both(), "{generation:?}, {fault:?}");
             fake.model().faults.clear();
-            told.until("it to go", |told| told.text("a.yaml").is_none() && told.errors.is_empty()).await;
+            received
+                .until("it to go", |received| received.text("a.yaml").is_none() && received.errors.is_empty())
+                .await;
         }
         // Lists that lack what is there.
-        let (fake, mut told) = with_two(generation).await;
+        let (fake, mut received) = with_two(generation).await;
         fake.model().configs.unlisted.insert("a.yaml".into());
         for _ in 0..3 {
-            told.list().await;
+            received.list().await;
         }
-        assert_eq!((texts(&told), told.failed), (both(), 0), "{generation:?}");
+        assert_eq!((texts(&received), received.failed), (both(), 0), "{generation:?}");
     }
 }
 
@@ -103,18 +109,20 @@ async fn a_list_is_whole_or_an_error() {
             (Fault::Truncated, "broke off"),
             (Fault::Endless, "is longer than"),
         ] {
-            let (fake, mut told) = with_two(generation).await;
+            let (fake, mut received) = with_two(generation).await;
             fake.model().faults.push((list.into(), fault.clone()));
-            let failure = told.failure().await;
+            let failure = received.failure().await;
             assert!(failure.starts_with("public: ") && failure.contains(why), "{fault:?}: {failure}");
-            assert_eq!(texts(&told), both(), "{generation:?}, {fault:?}");
+            assert_eq!(texts(&received), both(), "{generation:?}, {fault:?}");
             fake.model().faults.clear();
             fake.model().configs.put("c.yaml", "kind: C");
-            told.until("the list again", |told| told.texts().len() == 3 && told.errors.is_empty()).await;
+            received
+                .until("the list again", |received| received.texts().len() == 3 && received.errors.is_empty())
+                .await;
         }
-        let (fake, mut told) = with_two(generation).await;
+        let (fake, mut received) = with_two(generation).await;
         fake.model().configs.miscounted = 1;
-        let failure = told.failure().await;
+        let failure = received.failure().await;
         assert!(failure.contains("shows 2 texts where it counts 3"), "{failure}");
     }
 }
@@ -126,11 +134,11 @@ async fn pages_are_put_together() {
         for n in 0..25 {
             fake.model().configs.put(&format!("m-{n}.yaml"), &format!("kind: K{n}"));
         }
-        let mut told = Told::new(Config { page_size: 10, ..config(&fake) });
-        told.list().await;
-        assert_eq!(told.texts().len(), 25, "{generation:?}");
+        let mut received = Received::new(Config { page_size: 10, ..config(&fake) });
+        received.list().await;
+        assert_eq!(received.texts().len(), 25, "{generation:?}");
         // What is as before is not asked for again: each text once.
-        told.list().await.list().await;
+        received.list().await.list().await;
         let asked = fake.model().asked("/v3/client/cs/config");
         assert_eq!(asked, if generation == Generation::V3 { 25 } else { 0 });
     }
@@ -138,32 +146,32 @@ async fn pages_are_put_together() {
 
 #[tokio::test]
 async fn md5s_that_lie_delay_a_change_and_lose_none() {
-    let (fake, mut told) = with_two(Generation::V3).await;
+    let (fake, mut received) = with_two(Generation::V3).await;
     fake.model().configs.false_md5 = Some("0".repeat(32));
     fake.model().configs.put("a.yaml", "kind: A2");
-    told.until("the change", |told| told.text("a.yaml").is_some_and(|text| &**text == "kind: A2")).await;
+    received.until("the change", |received| received.text("a.yaml").is_some_and(|text| &**text == "kind: A2")).await;
     fake.model().configs.put("a.yaml", "kind: A3");
-    told.until("the next", |told| told.text("a.yaml").is_some_and(|text| &**text == "kind: A3")).await;
-    assert_eq!((told.texts().len(), told.failed), (2, 0));
+    received.until("the next", |received| received.text("a.yaml").is_some_and(|text| &**text == "kind: A3")).await;
+    assert_eq!((received.texts().len(), received.failed), (2, 0));
     // Listed, and said not to exist: that is no deletion.
     fake.model().configs.unknown.insert("b.yaml".into());
-    told.list().await.list().await;
-    assert_eq!((told.texts().len(), told.failed), (2, 0));
+    received.list().await.list().await;
+    assert_eq!((received.texts().len(), received.failed), (2, 0));
 }
 
 #[tokio::test]
 async fn what_cannot_be_a_manifest_is_left_out_and_takes_nothing_with_it() {
     for generation in [Generation::V2, Generation::V3] {
-        let (fake, mut told) = with_two(generation).await;
+        let (fake, mut received) = with_two(generation).await;
         fake.model().configs.put("cipher-c.yaml", "0xdead");
         fake.model().configs.put("a.yaml", &"# long\n".repeat(200_000));
         fake.model().configs.put("huge.yaml", &"# long\n".repeat(200_000));
         fake.model().configs.put("d.yaml", "kind: D");
-        told.until("the good one", |told| told.text("d.yaml").is_some()).await;
+        received.until("the good one", |received| received.text("d.yaml").is_some()).await;
         // The one that has become too long is as it was.
-        let names: Vec<String> = told.texts().into_keys().collect();
+        let names: Vec<String> = received.texts().into_keys().collect();
         assert_eq!(names, ["public/a.yaml", "public/b.yaml", "public/d.yaml"], "{generation:?}");
-        assert_eq!((&**told.text("a.yaml").unwrap(), told.failed), ("kind: A", 0));
+        assert_eq!((&**received.text("a.yaml").unwrap(), received.failed), ("kind: A", 0));
     }
 }
 
@@ -173,27 +181,27 @@ async fn more_than_can_be_meant_is_an_error() {
     for n in 0..10_001 {
         fake.model().configs.put(&format!("m-{n}.yaml"), "kind: K");
     }
-    let mut told = Told::new(Config { page_size: 5000, ..config(&fake) });
-    let failure = told.failure().await;
+    let mut received = Received::new(Config { page_size: 5000, ..config(&fake) });
+    let failure = received.failure().await;
     assert!(failure.contains("10001 manifests are meant") && failure.contains("narrow `data_ids`"), "{failure}");
 }
 
 #[tokio::test]
 async fn a_server_that_offers_no_list_is_told_with_what_it_needs() {
     let fake = FakeNacos::start(Generation::V3Plain).await;
-    let mut told = Told::new(config(&fake));
-    let failure = told.failure().await;
+    let mut received = Received::new(config(&fake));
+    let failure = received.failure().await;
     for part in ["the right to read the group ISTIO", "authorization failed!", "410", "/v3/admin/cs/config/list"] {
         assert!(failure.contains(part), "{part} in {failure}");
     }
     // Given the right, it is read.
     fake.model().configs.put("a.yaml", "kind: A");
     fake.model().generation = Generation::V3;
-    told.until("the manifest", |told| told.text("a.yaml").is_some() && told.errors.is_empty()).await;
+    received.until("the manifest", |received| received.text("a.yaml").is_some() && received.errors.is_empty()).await;
     // Another version at the same address.
     fake.model().generation = Generation::V2;
     fake.model().configs.put("a.yaml", "kind: A2");
-    told.until("the change", |told| told.text("a.yaml").is_some_and(|text| &**text == "kind: A2")).await;
+    received.until("the change", |received| received.text("a.yaml").is_some_and(|text| &**text == "kind: A2")).await;
 }
 
 #[tokio::test]
@@ -206,18 +214,20 @@ async fn namespaces_are_those_of_the_services_and_fail_apart() {
             fake.model().configs.texts.insert(key(namespace, "ISTIO", "a.yaml"), namespace.into());
         }
         let namespaces = Namespaces::Named(vec!["team-*".into()]);
-        let mut told = Told::new(Config { namespaces, ..config(&fake) });
-        told.until("both", |told| told.texts().len() == 2).await;
-        assert_eq!(told.scopes, ["id-1", "id-2"]);
+        let mut received = Received::new(Config { namespaces, ..config(&fake) });
+        received.until("both", |received| received.texts().len() == 2).await;
+        assert_eq!(received.scopes, ["id-1", "id-2"]);
         let part = if generation == Generation::V3 { "namespaceId=id-1&groupName" } else { "tenant=id-1&group=" };
         fake.model().faults.push((part.into(), Fault::Status(500, "broken")));
         fake.model().configs.texts.insert(key("id-2", "ISTIO", "b.yaml"), "kind: B".into());
-        told.until("the other's change", |told| told.texts().len() == 3 && told.errors.contains_key("id-1")).await;
-        assert_eq!(told.texts()["id-1/a.yaml"], "id-1");
+        received
+            .until("the other's change", |received| received.texts().len() == 3 && received.errors.contains_key("id-1"))
+            .await;
+        assert_eq!(received.texts()["id-1/a.yaml"], "id-1");
         // A namespace that is gone is named no longer.
         fake.model().namespaces.retain(|(id, _)| id != "id-1");
         fake.model().services();
-        told.until("it to go", |told| told.scopes == ["id-2"]).await;
+        received.until("it to go", |received| received.scopes == ["id-2"]).await;
     }
 }
 
@@ -225,13 +235,13 @@ async fn namespaces_are_those_of_the_services_and_fail_apart() {
 async fn a_change_is_heard_of_long_before_the_next_list() {
     let fake = FakeNacos::start(Generation::V1).await;
     fake.model().configs.put("a.yaml", "kind: A");
-    let mut told = Told::new(Config { period: Duration::from_secs(3600), ..config(&fake) });
-    told.list().await;
+    let mut received = Received::new(Config { period: Duration::from_secs(3600), ..config(&fake) });
+    received.list().await;
     fake.model().configs.put("a.yaml", "kind: A2");
-    told.until("the change", |told| told.text("a.yaml").is_some_and(|text| &**text == "kind: A2")).await;
+    received.until("the change", |received| received.text("a.yaml").is_some_and(|text| &**text == "kind: A2")).await;
     fake.model().configs.remove("a.yaml");
-    told.until("it to go", |told| told.texts().is_empty()).await;
-    assert_eq!(told.failed, 0);
+    received.until("it to go", |received| received.texts().is_empty()).await;
+    assert_eq!(received.failed, 0);
 }
 
 #[tokio::test]
@@ -239,8 +249,8 @@ async fn words_that_mean_nothing_make_no_storm() {
     let fake = FakeNacos::start(Generation::V1).await;
     fake.model().configs.put("a.yaml", "kind: A");
     fake.model().faults.push(("/listener".into(), Fault::Text("a.yaml%02ISTIO%01")));
-    let mut told = Told::new(Config { period: Duration::from_secs(3600), ..config(&fake) });
-    told.list().await;
+    let mut received = Received::new(Config { period: Duration::from_secs(3600), ..config(&fake) });
+    received.list().await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let asked = |part| fake.model().asked(part);
     let (lists, words) = (asked("search=accurate"), asked("/listener"));
@@ -249,12 +259,12 @@ async fn words_that_mean_nothing_make_no_storm() {
 
 #[tokio::test]
 async fn services_and_manifests_do_not_wait_for_each_other() {
-    let (fake, mut told) = with_two(Generation::V2).await;
+    let (fake, mut received) = with_two(Generation::V2).await;
     fake.model().put("orders", vec![instance("10.0.0.1", 80)]);
     fake.model().faults.push(("/ns/".into(), Fault::Status(500, "broken")));
     fake.model().configs.put("c.yaml", "kind: C");
-    told.until("the manifest", |told| told.texts().len() == 3).await;
-    assert_eq!(told.failed, 0);
+    received.until("the manifest", |received| received.texts().len() == 3).await;
+    assert_eq!(received.failed, 0);
 }
 
 #[tokio::test]
@@ -263,8 +273,8 @@ async fn with_an_access_key_requests_are_signed_as_nacos_own_client_does_it() {
         let fake = FakeNacos::start(generation).await;
         fake.model().configs.put("a.yaml", "kind: A");
         let access_key = AccessKey { access_key: "my-key".into(), secret_key: Secret::new("s3cr3t") };
-        let mut told = Told::new(Config { access_key: Some(access_key), ..config(&fake) });
-        told.list().await;
+        let mut received = Received::new(Config { access_key: Some(access_key), ..config(&fake) });
+        received.list().await;
         let sent = fake.model().signed.clone();
         assert!(!sent.is_empty());
         for [asked, key, millis, signature] in sent {
@@ -279,9 +289,9 @@ async fn with_an_access_key_requests_are_signed_as_nacos_own_client_does_it() {
 
 #[tokio::test]
 async fn only_what_reads_is_asked() {
-    let (fake, mut told) = with_two(Generation::V2).await;
+    let (fake, mut received) = with_two(Generation::V2).await;
     fake.model().configs.remove("a.yaml");
-    told.until("it to go", |told| told.texts().len() == 1).await;
+    received.until("it to go", |received| received.texts().len() == 1).await;
     let log = fake.model().log.clone();
     let writes = |line: &&String| !line.starts_with("GET ") && !line.starts_with("POST /nacos/v1/cs/configs/listener?");
     assert_eq!(log.iter().filter(writes).count(), 0, "{log:#?}");

@@ -1,7 +1,7 @@
-//! Manifests in Nacos' configuration: what is told of them, and when.
+//! Manifests in Nacos' configuration: what is received of them, and when.
 
 mod fake;
 mod real;
+mod received;
 #[path = "../support/mod.rs"]
 mod support;
-mod told;

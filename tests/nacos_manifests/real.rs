@@ -1,8 +1,8 @@
-//! Real Nacos servers: what is published, changed and deleted there is told, long before the next list.
+//! Real Nacos servers: what is published, changed and deleted there is received, long before the next list.
 
 use crate::{
+    received::Received,
     support::{nacos::Nacos, tcp_proxy::TcpProxy},
-    told::Told,
 };
 use portolan::{
     registry::nacos::{Config, Login, Manifests, Mode, Namespaces},
@@ -10,7 +10,7 @@ use portolan::{
 };
 use std::{collections::BTreeSet, time::Duration};
 
-/// Longer than any of these tests: what is told sooner was said by the server.
+/// Longer than any of these tests: what is received sooner was sent by the server.
 const NEVER: Duration = Duration::from_secs(3600);
 
 fn config(server: &Nacos) -> Config {
@@ -19,8 +19,8 @@ fn config(server: &Nacos) -> Config {
     Config { period: NEVER, resync: NEVER, manifests: Some(manifests), ..Config::new(servers) }
 }
 
-fn is(told: &Told, name: &str, text: &str) -> bool {
-    told.text(name).is_some_and(|found| &**found == text)
+fn is(received: &Received, name: &str, text: &str) -> bool {
+    received.text(name).is_some_and(|found| &**found == text)
 }
 
 /// By gRPC: changes, deletions, and on 3.x what is new; through cuts and a restart. Nothing but reading is asked.
@@ -31,31 +31,31 @@ async fn follow(script: &'static str) {
     let http = TcpProxy::start(server.http()).await;
     let grpc = TcpProxy::start(server.grpc()).await;
     let servers = vec![Config::server(&format!("http://{}", http.address)).unwrap()];
-    let mut told =
-        Told::new(Config { servers, mode: Mode::Push, grpc_port: Some(grpc.address.port()), ..config(&server) });
-    told.until("both", |told| told.texts().len() == 2 && is(told, "b.yaml", "kind: Bü")).await;
+    let mut received =
+        Received::new(Config { servers, mode: Mode::Push, grpc_port: Some(grpc.address.port()), ..config(&server) });
+    received.until("both", |received| received.texts().len() == 2 && is(received, "b.yaml", "kind: Bü")).await;
     server.put_config("public", "ISTIO", "a.yaml", "kind: A2").await;
-    let took = told.until("the change", |told| is(told, "a.yaml", "kind: A2")).await;
-    println!("{script}: a change was told after {took:.1?}.");
+    let took = received.until("the change", |received| is(received, "a.yaml", "kind: A2")).await;
+    println!("{script}: a change was received after {took:.1?}.");
     server.remove_config("public", "ISTIO", "a.yaml").await;
-    let took = told.until("it to go", |told| told.text("a.yaml").is_none()).await;
-    println!("{script}: a deletion was told after {took:.1?}.");
+    let took = received.until("it to go", |received| received.text("a.yaml").is_none()).await;
+    println!("{script}: a deletion was received after {took:.1?}.");
     if script == "nacos3" {
         server.put_config("public", "ISTIO", "late.yaml", "kind: Late").await;
-        let took = told.until("the new one", |told| is(told, "late.yaml", "kind: Late")).await;
-        println!("{script}: a new one was told after {took:.1?}.");
+        let took = received.until("the new one", |received| is(received, "late.yaml", "kind: Late")).await;
+        println!("{script}: a new one was received after {took:.1?}.");
     }
-    told.quiet().await;
+    received.quiet().await;
     grpc.strand();
     server.put_config("public", "ISTIO", "b.yaml", "kind: B2").await;
-    let took = told.until("the change behind the cut", |told| is(told, "b.yaml", "kind: B2")).await;
+    let took = received.until("the change behind the cut", |received| is(received, "b.yaml", "kind: B2")).await;
     println!("{script}: a cut without a word was made up for after {took:.1?}.");
     grpc.cut();
     server.put_config("public", "ISTIO", "b.yaml", "kind: B3").await;
-    told.until("the change after the cut", |told| is(told, "b.yaml", "kind: B3")).await;
+    received.until("the change after the cut", |received| is(received, "b.yaml", "kind: B3")).await;
     server.restart().await;
     server.put_config("public", "ISTIO", "b.yaml", "kind: B4").await;
-    told.until("the change after the restart", |told| is(told, "b.yaml", "kind: B4")).await;
+    received.until("the change after the restart", |received| is(received, "b.yaml", "kind: B4")).await;
     let asked = http.asked();
     assert_eq!(asked.iter().filter(|line| !line.starts_with("GET ")).count(), 0, "{asked:#?}");
     let reading = [
@@ -89,18 +89,18 @@ async fn wait(script: &'static str) {
     let Some(server) = Nacos::start_with(script, &[("NACOS_OLD_API", "client")]).await else { return };
     server.put_config("public", "ISTIO", "a.yaml", "kind: A").await;
     server.put_config("public", "ISTIO", "b.yaml", "kind: B").await;
-    let mut told = Told::new(Config { mode: Mode::Poll, ..config(&server) });
-    told.until("both", |told| told.texts().len() == 2).await;
+    let mut received = Received::new(Config { mode: Mode::Poll, ..config(&server) });
+    received.until("both", |received| received.texts().len() == 2).await;
     server.put_config("public", "ISTIO", "a.yaml", "kind: A2").await;
-    let took = told.until("the change", |told| is(told, "a.yaml", "kind: A2")).await;
-    println!("{script}: a change was told after {took:.1?} without gRPC.");
+    let took = received.until("the change", |received| is(received, "a.yaml", "kind: A2")).await;
+    println!("{script}: a change was received after {took:.1?} without gRPC.");
     server.remove_config("public", "ISTIO", "a.yaml").await;
-    told.until("it to go", |told| told.text("a.yaml").is_none()).await;
-    let mut listing = Told::new(Config { mode: Mode::Poll, period: Config::MIN_PERIOD, ..config(&server) });
+    received.until("it to go", |received| received.text("a.yaml").is_none()).await;
+    let mut listing = Received::new(Config { mode: Mode::Poll, period: Config::MIN_PERIOD, ..config(&server) });
     listing.list().await;
     server.put_config("public", "ISTIO", "late.yaml", "kind: Late").await;
-    listing.until("the new one", |told| is(told, "late.yaml", "kind: Late")).await;
-    assert_eq!((told.failed, listing.failed), (0, 0), "{:?}", told.errors);
+    listing.until("the new one", |received| is(received, "late.yaml", "kind: Late")).await;
+    assert_eq!((received.failed, listing.failed), (0, 0), "{:?}", received.errors);
 }
 
 #[tokio::test]
@@ -127,25 +127,27 @@ async fn read_with_rights(script: &'static str) {
     let login = |user: &str, password: &str| Some(Login { username: user.into(), password: Secret::new(password) });
     let both = Namespaces::Named(vec!["public".into(), "ns-1".into()]);
     let reader = Config { mode: Mode::Push, login: login("reader", "reads"), ..config(&server) };
-    let mut told = Told::new(reader.clone());
-    let mut apart = Told::new(Config { namespaces: both, period: Config::MIN_PERIOD, ..reader.clone() });
-    told.until("it", |told| is(told, "a.yaml", "kind: A")).await;
+    let mut received = Received::new(reader.clone());
+    let mut apart = Received::new(Config { namespaces: both, period: Config::MIN_PERIOD, ..reader.clone() });
+    received.until("it", |received| is(received, "a.yaml", "kind: A")).await;
     // One namespace may be read and the other may not.
-    apart.until("one of two", |told| is(told, "a.yaml", "kind: A") && told.errors.contains_key("ns-1")).await;
+    apart
+        .until("one of two", |received| is(received, "a.yaml", "kind: A") && received.errors.contains_key("ns-1"))
+        .await;
     // Longer than a token lives.
     for n in 0..7 {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let text = format!("kind: A{n}");
         server.put_config("public", "ISTIO", "a.yaml", &text).await;
-        told.until("the change", |told| is(told, "a.yaml", &text)).await;
+        received.until("the change", |received| is(received, "a.yaml", &text)).await;
     }
-    assert_eq!(told.failed, 0, "{:?}", told.errors);
-    let failure = Told::new(Config { login: login("reader", "wrong"), ..config(&server) }).failure().await;
+    assert_eq!(received.failed, 0, "{:?}", received.errors);
+    let failure = Received::new(Config { login: login("reader", "wrong"), ..config(&server) }).failure().await;
     assert!(failure.contains("cannot log in as reader"), "{failure}");
-    apart.until("the last change", |told| is(told, "a.yaml", "kind: A6")).await;
+    apart.until("the last change", |received| is(received, "a.yaml", "kind: A6")).await;
     // The right is withdrawn: that is a failure, and takes nothing away.
     server.forbid("reader", "public:ISTIO:*").await;
-    apart.until("the refusal", |told| told.errors.contains_key("public")).await;
+    apart.until("the refusal", |received| received.errors.contains_key("public")).await;
     assert_eq!(apart.texts()["public/a.yaml"], "kind: A6");
 }
 

@@ -224,9 +224,9 @@ impl Http {
 
     /// What a refusal says, short and in one line.
     fn message(&self, body: &[u8]) -> String {
-        let said = serde_json::from_slice::<serde_json::Value>(body).ok();
-        let said = said.as_ref().and_then(|json| json.get("message")).and_then(|m| m.as_str());
-        let line = self.redactor.quote(said.map_or(body, str::as_bytes), 200);
+        let json = serde_json::from_slice::<serde_json::Value>(body).ok();
+        let message = json.as_ref().and_then(|json| json.get("message")).and_then(|m| m.as_str());
+        let line = self.redactor.quote(message.map_or(body, str::as_bytes), 200);
         if line.is_empty() { line } else { format!(" ({line})") }
     }
 

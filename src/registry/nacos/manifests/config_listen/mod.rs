@@ -105,14 +105,14 @@ impl Worker {
             }
         }
         loop {
-            let mut heard = false;
+            let mut listened = false;
             if self.config.mode != Mode::Poll {
-                heard = self.by_grpc().await;
+                listened = self.by_grpc().await;
             }
-            if !heard && self.config.mode != Mode::Push {
-                heard = self.by_http().await;
+            if !listened && self.config.mode != Mode::Push {
+                listened = self.by_http().await;
             }
-            if heard {
+            if listened {
                 backoff.reset();
             }
             sleep(backoff.next()).await;

@@ -1,4 +1,4 @@
-//! What a registry tells of its manifests, gathered as the store would, so that tests can wait for a state and compare it.
+//! What a registry sends of its manifests, gathered as the store would, so that tests can wait for a state and compare it.
 
 use portolan::{
     model::{Manifest, ManifestUpdate, Scope, Text},
@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// A registry named `r` whose manifests are being read.
-pub struct Told {
+pub struct Received {
     updates: mpsc::Receiver<ManifestUpdate>,
     stop: CancellationToken,
     /// As last named.
@@ -21,21 +21,21 @@ pub struct Told {
     pub lists: BTreeMap<String, Vec<Arc<Manifest>>>,
     /// Errors by scope since its last list; "" for the whole registry.
     pub errors: BTreeMap<String, String>,
-    /// Lists heard so far.
+    /// Lists received so far.
     pub listed: usize,
-    /// Failures heard so far.
+    /// Failures received so far.
     pub failed: usize,
 }
 
-impl Drop for Told {
+impl Drop for Received {
     fn drop(&mut self) {
         self.stop.cancel();
     }
 }
 
-impl Told {
-    /// Starts reading; what is told of services is thrown away.
-    pub fn new(config: nacos::Config) -> Told {
+impl Received {
+    /// Starts reading; what is received of services is thrown away.
+    pub fn new(config: nacos::Config) -> Received {
         let (services, mut thrown_away) = mpsc::channel(16);
         tokio::spawn(async move { while thrown_away.recv().await.is_some() {} });
         let (out, updates) = mpsc::channel(16);
@@ -43,7 +43,7 @@ impl Told {
         let registry = Registry { name: "r".into(), kind: Kind::Nacos(config) };
         registry::spawn(registry, services, Some(out), Metrics::default(), stop.clone());
         let (scopes, lists, errors) = Default::default();
-        Told { updates, stop, scopes, lists, errors, listed: 0, failed: 0 }
+        Received { updates, stop, scopes, lists, errors, listed: 0, failed: 0 }
     }
 
     /// The next update, taken in.
@@ -66,8 +66,8 @@ impl Told {
         }
     }
 
-    /// Waits until something holds of what was told, and gives the time that took.
-    pub async fn until(&mut self, what: &str, holds: impl Fn(&Told) -> bool) -> Duration {
+    /// Waits until something holds of what was received, and gives the time that took.
+    pub async fn until(&mut self, what: &str, holds: impl Fn(&Received) -> bool) -> Duration {
         let started = Instant::now();
         while !holds(self) {
             let left = Duration::from_secs(30).saturating_sub(started.elapsed());
@@ -81,11 +81,11 @@ impl Told {
     /// Waits for the next list of any scope.
     pub async fn list(&mut self) -> &mut Self {
         let before = self.listed;
-        self.until("a list", |told| told.listed > before).await;
+        self.until("a list", |received| received.listed > before).await;
         self
     }
 
-    /// Waits until nothing more is told for a while: what was on its way has been read.
+    /// Waits until nothing more is received for a while: what was on its way has been read.
     pub async fn quiet(&mut self) {
         while timeout(Duration::from_secs(1), self.next()).await.is_ok() {}
     }
@@ -93,7 +93,7 @@ impl Told {
     /// Waits for the next failure, and gives the texts of all that fails.
     pub async fn failure(&mut self) -> String {
         let before = self.failed;
-        self.until("a failure", |told| told.failed > before).await;
+        self.until("a failure", |received| received.failed > before).await;
         self.errors.iter().map(|(scope, error)| format!("{scope}: {error}")).collect::<Vec<_>>().join("\n")
     }
 
