@@ -21,8 +21,18 @@ pub(super) type Answers = HashMap<Text, Arc<[IpAddr]>>;
 pub(super) struct Instance<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) labels: Cow<'a, Labels>,
+    pub(super) presence: Presence,
+}
+
+/// Whether an instance is served as its registry has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// It is.
+    Listed,
+    /// Its registry has it without traffic; a held one is served in its place. It counts for hosts and ports all the same.
+    Replaced,
     /// Its registry no longer has it, or has it without traffic; it is served on until that is certain.
-    pub(super) held: bool,
+    Held,
 }
 
 /// Whether so few of the service's instances are healthy that all enabled ones count as healthy: then the few would be
@@ -64,8 +74,8 @@ impl Publishing<'_> {
     /// The endpoints of these instances, sorted, each place once.
     pub(super) fn publish(&self, instances: &[Instance], notes: &mut Notes) -> Vec<PublishedEndpoint> {
         let mut endpoints = Vec::with_capacity(instances.len());
-        for instance in instances {
-            if instance.held {
+        for instance in instances.iter().filter(|instance| instance.presence != Presence::Replaced) {
+            if instance.presence == Presence::Held {
                 notes.instance(
                     Reason::HeldBack,
                     instance.endpoint,

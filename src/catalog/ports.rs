@@ -9,12 +9,15 @@ use crate::{
     util::sorted_vec::SortedSet,
 };
 
-/// What was learned from instances: the ports that come first on some instance, then the others, each in order of name.
+/// What was learned from instances: the ports that come first on some instance, then the others, then those that a held
+/// instance brought, each in order of name.
 pub(super) type LearnedPorts = SortedSet<LearnedPort>;
 
 /// A port's name with what is spoken there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LearnedPort {
+    /// Only held instances have it, and it was not there before them: it takes no number from others.
+    held: bool,
     /// No instance has it as its first.
     beside: bool,
     name: Text,
@@ -50,19 +53,26 @@ impl<'a> Naming<'a> {
         }
     }
 
-    /// What is learned from instances, each with these ports.
-    pub(super) fn learn<'p>(&self, instances: impl Iterator<Item = &'p [EndpointPort]> + Clone) -> LearnedPorts {
-        let firsts = instances.clone().filter_map(|ports| ports.first()).map(|port| (false, port));
-        let others = instances.flat_map(|ports| ports.iter().skip(1)).map(|port| (true, port));
+    /// What is learned from instances, each with these ports, and perhaps held. `before`: what was known until now.
+    pub(super) fn learn<'p>(
+        &self,
+        instances: impl Iterator<Item = (&'p [EndpointPort], bool)> + Clone,
+        before: Option<&LearnedPorts>,
+    ) -> LearnedPorts {
+        let of = |wanted: bool| instances.clone().filter(move |(_, held)| *held == wanted).map(|(ports, _)| ports);
+        let firsts = |held| of(held).filter_map(|ports| ports.first()).map(move |port| (held, false, port));
+        let others = |held| of(held).flat_map(|ports| ports.iter().skip(1)).map(move |port| (held, true, port));
         let mut learned = LearnedPorts::default();
-        for (beside, port) in firsts.chain(others) {
+        for (held, beside, port) in firsts(false).chain(others(false)).chain(firsts(true)).chain(others(true)) {
             let plain = port.name.is_none() && port.protocol.is_none();
             let own = self.declared.first().filter(|_| plain).map(|own| own.protocol);
             let protocol = own.or(port.protocol).unwrap_or(self.default);
             let name = self.name(port);
             // Most services have one port that all instances agree on.
-            if !learned.iter().any(|port| port.name == name && port.protocol == protocol) {
-                learned.insert(LearnedPort { beside, name, protocol });
+            let same = |port: &&LearnedPort| port.name == name && port.protocol == protocol;
+            if !learned.iter().any(|port| same(&port)) {
+                let held = held && before.and_then(|before| before.iter().find(same)).is_none_or(|port| port.held);
+                learned.insert(LearnedPort { held, beside, name, protocol });
             }
         }
         learned
@@ -99,8 +109,10 @@ impl<'a> Naming<'a> {
 
     /// The default protocol's port if some instance has it, or none has any; else the first learned.
     fn own_port(&self, learned: &LearnedPorts) -> DeclaredPort {
-        let named = learned.iter().find(|port| *port.name == *self.own && port.protocol == self.default);
-        let spoken = || learned.iter().find(|port| port.protocol == self.default);
+        let behind = learned.first().is_some_and(|port| port.held);
+        let mut ports = learned.iter().filter(|port| port.held == behind);
+        let named = ports.clone().find(|port| *port.name == *self.own && port.protocol == self.default);
+        let spoken = || ports.find(|port| port.protocol == self.default);
         match named.or_else(spoken).or_else(|| learned.first()) {
             Some(port) => standard(port.name.clone(), port.protocol),
             None => standard(self.own.clone(), self.default),
@@ -134,7 +146,7 @@ mod tests {
     fn check_all(declared: &[DeclaredPort], instances: &[&[EndpointPort]], ports: &[&str], contested: &[&str]) {
         let naming = Naming::new(declared, Protocol::Http);
         let mut notes = Notes::default();
-        let plan = naming.plan(&naming.learn(instances.iter().copied()), &mut notes);
+        let plan = naming.plan(&naming.learn(instances.iter().map(|ports| (*ports, false)), None), &mut notes);
         let text: Vec<String> = plan.iter().map(|p| format!("{}:{}:{}", p.name, p.number, p.protocol)).collect();
         assert_eq!(text, ports, "{declared:?} {instances:?}");
         let subjects: Vec<Text> = notes.finish().into_iter().map(|n| n.subject).collect();
@@ -175,6 +187,25 @@ mod tests {
         check(&[web], &[port(None, Some(Grpc))], &["web:8080:http", "grpc:9090:grpc"], &[]);
         // A port that says nothing is the own one, whatever that speaks.
         check(&[declared("rpc", 1000, Dubbo)], &[port(None, None)], &["rpc:1000:dubbo"], &[]);
+    }
+
+    #[test]
+    fn a_held_port_keeps_its_number_and_takes_none() {
+        use Protocol::*;
+        let (listed, held) = ([port(None, Some(Http2))], [port(None, None)]);
+        let naming = Naming::new(&[], Http);
+        let both = || [(&listed[..], false), (&held[..], true)].into_iter();
+        let plan = |learned: &LearnedPorts| -> Vec<String> {
+            naming.plan(learned, &mut Notes::default()).iter().map(|port| port.name.to_string()).collect()
+        };
+        let without = naming.learn([(&listed[..], false)].into_iter(), None);
+        let came = naming.learn(both(), Some(&without));
+        assert_eq!(plan(&came), ["http2"], "it was not there before it was held");
+        assert_eq!(plan(&naming.learn(both(), Some(&came))), ["http2"]);
+        let with = naming.learn(both().map(|(ports, _)| (ports, false)), None);
+        let stays = naming.learn(both(), Some(&with));
+        assert_eq!((plan(&with), plan(&stays)), (vec!["http".to_owned()], vec!["http".to_owned()]));
+        assert_eq!(plan(&naming.learn(both(), Some(&stays))), ["http"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@
 use super::{
     Hostnames,
     claim::{Claim, Standing},
-    endpoints::{Answers, Instance, Publishing, is_protected},
+    endpoints::{Answers, Instance, Presence, Publishing, is_protected},
     notes::Notes,
     ports::{LearnedPorts, Naming},
     removal_guard::place,
@@ -115,7 +115,7 @@ struct Publisher<'a> {
 impl<'a> Publisher<'a> {
     fn run(&mut self, history: &PortHistory, now: Instant) {
         let service = self.input.service;
-        let protected = is_protected(service, self.endpoints().map(|(endpoint, _)| endpoint));
+        let protected = is_protected(service, self.served());
         let mut fed = self.split();
         let bare = self.endpoints().next().is_none();
         if bare {
@@ -132,13 +132,21 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    /// Every instance, and whether it is held.
-    fn endpoints(&self) -> impl Iterator<Item = (&'a Endpoint, bool)> + use<'a> {
+    /// Every instance.
+    fn endpoints(&self) -> impl Iterator<Item = (&'a Endpoint, Presence)> + use<'a> {
         let (held, none) = (&self.input.held, &[][..]);
         let listed = if self.input.gone { none } else { &self.input.service.endpoints[..] };
         let places: HashSet<_> = held.iter().map(place).collect();
-        let listed = listed.iter().filter(move |endpoint| places.is_empty() || !places.contains(&place(endpoint)));
-        listed.map(|endpoint| (endpoint, false)).chain(held.iter().map(|endpoint| (endpoint, true)))
+        let listed = listed.iter().map(move |endpoint| match !places.is_empty() && places.contains(&place(endpoint)) {
+            true => (endpoint, Presence::Replaced),
+            false => (endpoint, Presence::Listed),
+        });
+        listed.chain(held.iter().map(|endpoint| (endpoint, Presence::Held)))
+    }
+
+    /// Those of them that are served.
+    fn served(&self) -> impl Iterator<Item = &'a Endpoint> + use<'a> {
+        self.endpoints().filter(|(_, presence)| *presence != Presence::Replaced).map(|(endpoint, _)| endpoint)
     }
 
     /// The selected instances by the host that each feeds.
@@ -147,7 +155,7 @@ impl<'a> Publisher<'a> {
         let mut fed: BTreeMap<Hostname, Vec<Instance>> = BTreeMap::new();
         let mut named: HashMap<String, Option<Hostname>> = HashMap::new();
         let mut fixed: Option<Option<Hostname>> = None;
-        for (endpoint, held) in self.endpoints() {
+        for (endpoint, presence) in self.endpoints() {
             if let Some(reason) = self.rules.select.refuses_instance(&service.id, &service.labels, endpoint) {
                 self.notes.instance(reason, endpoint, "");
                 continue;
@@ -160,7 +168,7 @@ impl<'a> Publisher<'a> {
                 named.entry(text).or_insert_with_key(|text| self.sanitize(text)).clone()
             };
             match host {
-                Some(host) => fed.entry(host).or_default().push(Instance { endpoint, labels, held }),
+                Some(host) => fed.entry(host).or_default().push(Instance { endpoint, labels, presence }),
                 None if fixed.is_some() => break,
                 None => self.notes.instance(Reason::HostInvalid, endpoint, "left out: its host name is not possible"),
             }
@@ -242,7 +250,10 @@ impl<'a> Publisher<'a> {
         let naming = Naming::new(declared, policy.protocol);
         let learned = match instances {
             [] => before.map(|history| history.learned.clone()).unwrap_or_default(),
-            _ => naming.learn(instances.iter().map(|instance| &instance.endpoint.ports[..])),
+            _ => {
+                let ports = instances.iter().map(|i| (&i.endpoint.ports[..], i.presence == Presence::Held));
+                naming.learn(ports, before.map(|history| &history.learned))
+            }
         };
         let mut notes = Notes::default();
         notes.extend(&service.notes);
@@ -261,10 +272,12 @@ impl<'a> Publisher<'a> {
         if self.input.gone {
             notes.add(Reason::Lingering, "", "gone from its registry");
         }
-        let standing = match (self.input.gone, instances) {
-            (false, _) => Standing::Listed,
-            (true, []) => Standing::Lingering,
-            (true, _) => Standing::Held,
+        // What is listed of a service may name other hosts than what is held of it.
+        let unlisted = self.input.gone || !service.endpoints.is_empty();
+        let standing = match instances {
+            [] if self.input.gone => Standing::Lingering,
+            [_, ..] if unlisted && instances.iter().all(|i| i.presence == Presence::Held) => Standing::Held,
+            _ => Standing::Listed,
         };
         let rewritten = !self.exact.contains(&host) && before.is_none_or(|history| history.rewritten);
         if !instances.is_empty() || before.is_some() {
