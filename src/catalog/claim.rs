@@ -2,7 +2,11 @@
 
 /// The place of a registry in the configuration: the smaller goes first where services contest a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Rank(pub(super) u32);
+pub(super) struct Rank {
+    /// It left the configuration.
+    pub(super) left: bool,
+    pub(super) place: u32,
+}
 
 /// How good a claim is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

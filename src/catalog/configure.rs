@@ -7,8 +7,8 @@
 //! Policies, with the order of the registries, that would take too much of one registry's endpoints away are held back as
 //! drops are: the former stay in force until `hold` is over or somebody releases it. All of them or none: half of a
 //! configuration may give a host to somebody whom neither the old nor the new one gives it. The removal of a registry that has
-//! any endpoints is held by itself: it ranks behind all others, and takes from nobody. To know what would be lost, a copy
-//! of the core follows the configuration first.
+//! any endpoints is held by itself: it ranks behind all others, and takes from nobody, neither hosts nor aliases nor the hosts of
+//! further ports. To know what would be lost, a copy of the core follows the configuration first.
 
 use super::{
     Policy,
@@ -82,15 +82,16 @@ impl Core {
     fn take_in(&mut self, desired: Vec<Registry>, outcome: &mut Outcome, now: Now) -> Plan {
         let mut plan = Plan { policies: BTreeMap::new(), ranks: BTreeMap::new() };
         // Until their order is decided, new ones rank behind those that are there.
-        let last = self.intake.sources.values().map(|source| source.rank.0 + 1).max().unwrap_or(0);
+        let last = self.intake.sources.values().map(|source| source.rank.place + 1).max().unwrap_or(0);
         for (rank, Registry { policy, connection }) in (0..).zip(desired) {
             let name = policy.registry.clone();
-            plan.ranks.insert(name.clone(), Rank(rank));
+            plan.ranks.insert(name.clone(), Rank { left: false, place: rank });
             let Some(source) = self.intake.sources.get(&name) else {
                 let epoch = self.last_epoch + 1;
                 self.last_epoch = epoch;
                 outcome.begun.push(Reading { registry: name.clone(), epoch });
-                self.intake.sources.insert(name, Source::new(policy, Rank(last + rank), connection, epoch));
+                let provisional = Rank { left: false, place: last + rank };
+                self.intake.sources.insert(name, Source::new(policy, provisional, connection, epoch));
                 self.restated = true;
                 continue;
             };
@@ -111,7 +112,7 @@ impl Core {
         gone.sort_by_key(|source| source.rank);
         let mut ranks = Vec::new();
         for (rank, source) in (number..).zip(gone) {
-            ranks.push((source.name().clone(), Rank(rank)));
+            ranks.push((source.name().clone(), Rank { left: true, place: rank }));
             if !std::mem::replace(&mut source.removed, true) {
                 outcome.ended.push(source.name().clone());
             }

@@ -19,10 +19,15 @@ pub(super) struct Part<'a> {
     pub(super) rules: &'a Rules,
     pub(super) service: &'a Service,
     pub(super) contribution: Contribution,
+    /// Its claim of the host is.
+    pub(super) firm: bool,
 }
 
-/// The published service of a host, without aliases. `taken` tells whether a host is some other service's own.
-pub(super) fn merge(host: &Hostname, mut parts: Vec<Part>, taken: &dyn Fn(&Hostname) -> bool) -> PublishedService {
+/// Whether a host is some other service's own: for a port that a firm part has, and for one that only others have.
+type Taken<'a> = dyn Fn(&Hostname, bool) -> bool + 'a;
+
+/// The published service of a host, without aliases.
+pub(super) fn merge(host: &Hostname, mut parts: Vec<Part>, taken: &Taken) -> PublishedService {
     let mut notes = Notes::default();
     parts.iter().for_each(|part| notes.extend(&part.contribution.notes));
     let registries: BTreeSet<Text> = parts.iter().map(|part| part.service.id.registry.clone()).collect();
@@ -53,15 +58,15 @@ pub(super) fn merge(host: &Hostname, mut parts: Vec<Part>, taken: &dyn Fn(&Hostn
     published
 }
 
-/// The owner's ports, then what others have besides.
-fn union_ports(parts: &[Part], notes: &mut Notes) -> Vec<DeclaredPort> {
-    let mut ports: Vec<DeclaredPort> = Vec::new();
-    for port in parts.iter().flat_map(|part| &part.contribution.ports) {
-        let same = |other: &&DeclaredPort| other.name == port.name || other.number == port.number;
+/// The owner's ports, then what others have besides; and whether each comes from a firm part, which go first.
+fn union_ports(parts: &[Part], notes: &mut Notes) -> Vec<(DeclaredPort, bool)> {
+    let mut ports: Vec<(DeclaredPort, bool)> = Vec::new();
+    for (port, firm) in parts.iter().flat_map(|part| part.contribution.ports.iter().map(|port| (port, part.firm))) {
+        let same = |(other, _): &&(DeclaredPort, bool)| other.name == port.name || other.number == port.number;
         match ports.iter().find(same) {
-            None => ports.push(port.clone()),
-            Some(other) if other == port => {}
-            Some(other) => {
+            None => ports.push((port.clone(), firm)),
+            Some((other, _)) if other == port => {}
+            Some((other, _)) => {
                 let detail = format!("{}:{} gives way to {}:{}", port.number, port.protocol, other.name, other.number);
                 notes.add(Reason::PortContested, port.name.clone(), detail);
             }
@@ -73,14 +78,14 @@ fn union_ports(parts: &[Part], notes: &mut Notes) -> Vec<DeclaredPort> {
 /// Gives each port its host; what finds that host taken is left out.
 fn service_ports(
     host: &Hostname,
-    ports: Vec<DeclaredPort>,
-    taken: &dyn Fn(&Hostname) -> bool,
+    ports: Vec<(DeclaredPort, bool)>,
+    taken: &Taken,
     notes: &mut Notes,
 ) -> Vec<ServicePort> {
     let mut placed: Vec<ServicePort> = Vec::with_capacity(ports.len());
-    for DeclaredPort { name, number, protocol } in ports {
+    for (DeclaredPort { name, number, protocol }, firm) in ports {
         let own = if placed.is_empty() { Some(host.clone()) } else { port_host(&name, host) };
-        let free = |own: &Hostname| placed.is_empty() || !(taken(own) || placed.iter().any(|p| p.host == *own));
+        let free = |own: &Hostname| placed.is_empty() || !(taken(own, firm) || placed.iter().any(|p| p.host == *own));
         match own {
             Some(own) if free(&own) => placed.push(ServicePort { name, number, protocol, host: own }),
             Some(own) => notes.add(Reason::PortContested, name, format!("its host {own} is another service's")),

@@ -7,6 +7,7 @@ use super::{
     claim::{Claim, Rank},
     claims::Claims,
     contests::Contest,
+    merge::base,
     publish::{PortHistory, forget_ports},
 };
 use crate::{
@@ -141,34 +142,55 @@ impl Publishing {
     pub(super) fn losses(&self, next: &Publishing) -> BTreeMap<Text, Loss> {
         let mut losses: BTreeMap<Text, Loss> = BTreeMap::new();
         for (host, service) in &self.services {
-            let same = next.services.get(host).is_some_and(|next| Arc::ptr_eq(next, service));
-            let after = if same { None } else { Some(next.services.get(host)) };
-            let left = after.map(|after| after.map_or(0, |after| after.endpoints.len()));
-            let net = left.map_or(0, |left| service.endpoints.len().saturating_sub(left));
-            for (registry, endpoints) in by_registry(service) {
-                let kept = after.flatten().and_then(|after| by_registry(after).remove(&registry)).unwrap_or(0);
+            let after = match next.services.get(host).map(|service| (service, None)).or_else(|| next.lent_port(host)) {
+                Some((next, _)) if Arc::ptr_eq(next, service) => by_registry(service, None),
+                Some((next, port)) => by_registry(next, port),
+                None => BTreeMap::new(),
+            };
+            let net = service.endpoints.len().saturating_sub(after.values().sum());
+            for (registry, endpoints) in by_registry(service, None) {
+                let kept = after.get(&registry).copied().unwrap_or(0);
                 let loss = losses.entry(registry).or_default();
                 loss.of += endpoints;
-                loss.lost += if same { 0 } else { endpoints.saturating_sub(kept).min(net) };
+                loss.lost += endpoints.saturating_sub(kept).min(net);
             }
         }
         losses
     }
 
+    /// The service that has a host as the host of a further port, or as an alias.
+    pub(super) fn lent(&self, host: &Hostname) -> Option<&Arc<PublishedService>> {
+        self.lent_port(host).map(|(service, _)| service)
+    }
+
+    /// It, and the name of the port if it is one's.
+    fn lent_port(&self, host: &Hostname) -> Option<(&Arc<PublishedService>, Option<&str>)> {
+        if let Some(service) = base(host).and_then(|base| self.services.get(&base))
+            && let Some(port) = service.ports.iter().skip(1).find(|port| port.host == *host)
+        {
+            return Some((service, Some(&*port.name)));
+        }
+        let owner = self.claims.alias_owner(host).and_then(|owner| self.services.get(owner));
+        owner.filter(|service| service.aliases.contains(host)).map(|service| (service, None))
+    }
+
     /// The endpoints that a registry's services have now.
     pub(super) fn endpoints_of(&self, registry: &Text) -> usize {
-        self.services.values().filter_map(|service| by_registry(service).remove(registry)).sum()
+        self.services.values().filter_map(|service| by_registry(service, None).remove(registry)).sum()
     }
 }
 
-/// Whose a service's endpoints are. Where several registries feed it, each endpoint bears its registry's name.
-fn by_registry(service: &PublishedService) -> BTreeMap<Text, usize> {
+/// Whose a service's endpoints are, or those of one of its ports. Where several registries feed it, each endpoint bears its
+/// registry's name.
+fn by_registry(service: &PublishedService, port: Option<&str>) -> BTreeMap<Text, usize> {
     let first = service.sources.first().map(|id| id.registry.clone()).unwrap_or_default();
+    let endpoints =
+        service.endpoints.iter().filter(|e| port.is_none_or(|port| e.ports.iter().any(|(name, _)| **name == *port)));
     if service.sources.iter().all(|id| id.registry == first) {
-        return BTreeMap::from([(first, service.endpoints.len())]);
+        return BTreeMap::from([(first, endpoints.count())]);
     }
     let mut counts = BTreeMap::new();
-    for endpoint in &service.endpoints {
+    for endpoint in endpoints {
         let registry = endpoint.labels.get("registry").unwrap_or(&first);
         *counts.entry(registry.clone()).or_default() += 1;
     }

@@ -165,11 +165,14 @@ impl Recompute<'_> {
             ids.extend(self.publishing.claims.claimants(&host).map(|claimant| claimant.id.clone()));
             let published = self.published(&host, &mut fresh);
             let publishing = &mut *self.publishing;
-            // Ports' hosts that come or go concern those that claim them as aliases; perhaps this host, once more.
-            let before = publishing.services.get(&host).map(|service| port_hosts(service)).unwrap_or_default();
-            let after = published.as_ref().map(port_hosts).unwrap_or_default();
-            for port_host in before.symmetric_difference(&after) {
-                pending.extend(publishing.claims.alias_claimants(port_host).cloned());
+            // Further names that come or go concern those that claim them; perhaps this host, once more.
+            let before = publishing.services.get(&host).map(|service| further_names(service)).unwrap_or_default();
+            let after = published.as_ref().map(further_names).unwrap_or_default();
+            for (name, is_port) in before.symmetric_difference(&after) {
+                pending.extend(publishing.claims.has(name).then(|| name.clone()));
+                if *is_port {
+                    pending.extend(publishing.claims.alias_claimants(name).cloned());
+                }
             }
             match published {
                 None => publishing.changed |= publishing.services.remove(&host).is_some(),
@@ -193,13 +196,13 @@ impl Recompute<'_> {
         std::iter::once(owner).chain(claimants.filter(|claimant| merges(owner) && merges(claimant))).collect()
     }
 
-    /// Who owns a host: the smallest claimant, unless who has it now is listed and may keep it.
+    /// Who owns a host: the smallest claimant, unless who has it now claims it firmly and may keep it.
     fn owner(&self, host: &Hostname) -> Option<&Claimant> {
         let claims = &self.publishing.claims;
         let smallest = claims.claimants(host).next()?;
         let keeps = |claimant: &&Claimant| {
             let policy = self.intake.of(&claimant.id).map(|source| &source.rules.policy);
-            claimant.is_listed() && policy.is_some_and(|p| p.owner == Owner::First && p.merge == Merge::Refuse)
+            claimant.is_firm() && policy.is_some_and(|p| p.owner == Owner::First && p.merge == Merge::Refuse)
         };
         let incumbent = || {
             let id = self.publishing.services.get(host)?.sources.first()?;
@@ -225,21 +228,26 @@ impl Recompute<'_> {
     }
 
     fn published(&self, host: &Hostname, fresh: &mut Fresh) -> Option<PublishedService> {
+        let claims = &self.publishing.claims;
+        if !claims.is_firm(host) && self.publishing.lent(host).is_some() {
+            return None;
+        }
         let mut parts = Vec::new();
-        for Claimant { id, .. } in self.participants(host) {
+        for claimant in self.participants(host) {
+            let (id, firm) = (&claimant.id, claimant.is_firm());
             let Some(source) = self.intake.of(id) else { continue };
             let (Some(view), Some(contribution)) = (source.ledger.view(id), self.contribution(host, id, fresh)) else {
                 continue;
             };
-            parts.push(Part { rules: &source.rules, service: view.service, contribution });
+            parts.push(Part { rules: &source.rules, service: view.service, contribution, firm });
         }
         if parts.is_empty() {
             return None;
         }
-        let claims = &self.publishing.claims;
-        let mut published = merge(host, parts, &|host| claims.has(host));
+        let taken = |host: &Hostname, firm: bool| claims.has(host) && (!firm || claims.is_firm(host));
+        let mut published = merge(host, parts, &taken);
         for alias in claims.aliases(host) {
-            match self.contest(alias) {
+            match self.contest(alias, host) {
                 None => published.aliases.push(alias.clone()),
                 Some(why) => published.notes.push(Note::new(Reason::AliasContested, alias.text().clone(), why)),
             }
@@ -258,17 +266,18 @@ impl Recompute<'_> {
         contribution
     }
 
-    /// Why nobody can have an alias that somebody claims.
-    fn contest(&self, alias: &Hostname) -> Option<&'static str> {
+    /// Why a host cannot have an alias that it claims.
+    fn contest(&self, alias: &Hostname, host: &Hostname) -> Option<&'static str> {
         let Publishing { claims, services, .. } = &*self.publishing;
-        if claims.has(alias) {
+        if claims.has(alias) && (claims.is_firm(alias) || !claims.is_firm(host)) {
             return Some("it is the host of a service");
         }
         let based = base(alias).and_then(|base| services.get(&base).cloned());
         if based.is_some_and(|service| service.ports.iter().any(|port| port.host == *alias)) {
             return Some("it is the host of a service's port");
         }
-        (claims.alias_claimants(alias).count() > 1).then_some("several services claim it: nobody has it")
+        let alone = claims.alias_owner(alias) == Some(host);
+        (!alone).then_some("several services claim it: nobody has it, or the only one that its registry lists")
     }
 
     fn record(&self, id: &ServiceId) -> Option<Record> {
@@ -297,6 +306,9 @@ impl Recompute<'_> {
 
     /// Why a service has not the host that it claims, and what helps.
     fn contested(&self, host: &Hostname) -> String {
+        if let Some(other) = self.publishing.lent(host) {
+            return format!("it is a further port or an alias of {}", other.host);
+        }
         let owner = self.owner(host).map(|claimant| claimant.id.to_string()).unwrap_or_default();
         format!("it is {owner}'s; to serve both there, set `merge: host` under `publish` of each registry")
     }
@@ -319,6 +331,8 @@ fn host_name(endpoint: &Endpoint) -> Option<Text> {
     }
 }
 
-fn port_hosts(service: &PublishedService) -> BTreeSet<Hostname> {
-    service.ports.iter().skip(1).map(|port| port.host.clone()).collect()
+/// The names of a service beside its host, and whether each is a port's.
+fn further_names(service: &PublishedService) -> BTreeSet<(Hostname, bool)> {
+    let ports = service.ports.iter().skip(1).map(|port| (port.host.clone(), true));
+    ports.chain(service.aliases.iter().map(|alias| (alias.clone(), false))).collect()
 }

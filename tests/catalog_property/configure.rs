@@ -19,7 +19,7 @@ enum Turn {
 
 fn specs() -> impl Strategy<Value = Vec<Spec>> {
     let instance = (0..6_u8, 0..3_u8, 0..3_u8, prop::bool::weighted(0.9));
-    prop::collection::vec((0..4_u8, 0..4_u8, prop::collection::vec(instance, 1..4)), 0..5)
+    prop::collection::vec((0..5_u8, 0..4_u8, prop::collection::vec(instance, 1..4)), 0..5)
 }
 
 fn wanted() -> impl Strategy<Value = Vec<Wanted>> {

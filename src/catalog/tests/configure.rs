@@ -1,7 +1,7 @@
 //! Another configuration while the catalog runs.
 
 use super::*;
-use crate::catalog::{Event, HeldChange, HoldCause, HoldEvent, Matcher, Merge, State};
+use crate::catalog::{Event, HeldChange, HoldCause, HoldEvent, Matcher, Merge, Owner, State};
 
 fn of(registry: &str, name: &str, endpoints: &[&str]) -> Arc<Service> {
     Arc::new(service_of(registry, name, endpoints))
@@ -153,6 +153,48 @@ fn a_renamed_registry_is_replaced_host_by_host_and_forgotten() {
     world.check(&["s.example http:80 | 10.0.0.9:80", "t.example http:80 | 10.0.0.2:80"]);
     world.update_of("new", listed(&[of("new", "s", &["10.0.0.9:80"]), of("new", "t", &["10.0.0.2:80"])]));
     world.check(&["s.example http:80 | 10.0.0.9:80", "t.example http:80 | 10.0.0.2:80"]);
+    assert_eq!(states(&mut world), [("new".into(), State::Synced)], "nothing is lost with the old one");
+}
+
+#[test]
+fn who_left_keeps_no_name_from_who_is_there() {
+    let mut old = policy("old");
+    old.owner = Owner::First;
+    let a = || of("new", "a", &["10.0.1.1:80", "10.0.1.1:81 grpc"]);
+    let theirs = [of("old", "grpc.a", &["10.0.0.1:80"]), of("old", "z", &["10.0.0.2:80"])];
+    let mut world = world(vec![old, policy("new")]);
+    world.update_of("old", listed(&theirs));
+    world.update_of("new", listed(&[a()]));
+    world.check(&[
+        "a.example http:80 | 10.0.1.1:80",
+        "grpc.a.example http:80 | 10.0.0.1:80",
+        "z.example http:80 | 10.0.0.2:80",
+    ]);
+    let held = world.configure(vec![policy("new")]).held;
+    assert_eq!((held[0].endpoints, held[0].of), (1, 2), "the host of the port is served as well");
+    let port = "a.example http:80 grpc:9090@grpc.a.example | 10.0.1.1:80, 10.0.1.1:grpc=81";
+    world.check(&[port, "z.example http:80 | 10.0.0.2:80"]);
+    world.check_notes(&id("old", "grpc.a"), &[(Reason::HostContested, "grpc.a.example")]);
+    // Nor does it keep what it has, though it was first.
+    world.update_of("new", listed(&[a(), of("new", "z", &["10.0.1.2:80"])]));
+    world.check(&[port, "z.example http:80 | 10.0.1.2:80"]);
+}
+
+#[test]
+fn aliases_go_over_to_who_is_there() {
+    let named = |registry: &str, host: &str, aliases: &[&str]| Policy {
+        host: template(host),
+        aliases: aliases.iter().map(|text| template(text)).collect(),
+        ..policy(registry)
+    };
+    let new = || vec![named("new", "{service}.new", &["{service}", "{service}.old"])];
+    let mut world = world(vec![named("old", "{service}.old", &["{service}"])]);
+    world.update_of("old", listed(&[of("old", "s", &["10.0.0.1:80"]), of("old", "t", &["10.0.0.2:80"])]));
+    assert_eq!(world.configure(new()).held[0].endpoints, 2);
+    world.update_of("new", Update::Applied(all(), of("new", "s", &["10.0.0.1:80"])));
+    world.check(&["s.new +s +s.old http:80 | 10.0.0.1:80", "t.old +t http:80 | 10.0.0.2:80"]);
+    world.update_of("new", listed(&[of("new", "s", &["10.0.0.1:80"]), of("new", "t", &["10.0.0.2:80"])]));
+    world.check(&["s.new +s +s.old http:80 | 10.0.0.1:80", "t.new +t +t.old http:80 | 10.0.0.2:80"]);
     assert_eq!(states(&mut world), [("new".into(), State::Synced)], "nothing is lost with the old one");
 }
 

@@ -189,6 +189,9 @@ fn an_alias_that_is_a_host_is_left_out_while_it_is_one() {
     world.check(&["a.example http:80 | ", "b.example +x http:80 | "]);
     world.check_notes(&id("r", "a"), &[(Reason::AliasContested, "b.example")]);
     world.update(Update::Removed(all(), id("r", "b")));
+    // What only lingers keeps it from nobody.
+    world.check(&["a.example +b.example http:80 | "]);
+    world.check_notes(&id("r", "b"), &[(Reason::HostContested, "b.example"), (Reason::Lingering, "")]);
     world.seconds(601);
     world.check(&["a.example +b.example http:80 | "]);
     // A further port's host counts, too.
@@ -213,8 +216,13 @@ fn a_further_ports_host_gives_way_to_a_service() {
     world.check(&["a.example http:80 | 10.0.0.1:80", "grpc.a.example http:80 | "]);
     world.check_notes(&a.id, &[(Reason::PortContested, "10.0.0.1:81"), (Reason::PortContested, "grpc")]);
     world.update(Update::Removed(all(), id("r", "grpc.a")));
-    world.seconds(601);
     world.check(&[alone]);
+    world.list(&[a.clone(), service("grpc.a", &["10.0.0.2:80"])]);
+    world.check(&["a.example http:80 | 10.0.0.1:80", "grpc.a.example http:80 | 10.0.0.2:80"]);
+    // Both gone: as among services, the host is the service's.
+    world.update(Update::Removed(all(), a.id.clone()));
+    world.update(Update::Removed(all(), id("r", "grpc.a")));
+    world.check(&["a.example http:80 | ", "grpc.a.example http:80 | "]);
 }
 
 #[test]
