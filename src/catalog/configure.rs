@@ -35,6 +35,9 @@ impl Core {
         let plan = self.take_in(desired.registries, &mut outcome, now);
         let removed: Vec<Text> =
             self.intake.sources.values().filter(|source| source.removed).map(|source| source.name().clone()).collect();
+        if removed.is_empty() && self.is_in_force(&plan) {
+            return outcome;
+        }
         let mut trial = self.clone();
         trial.put_in_force(plan.clone(), &mut outcome, now);
         removed.iter().for_each(|registry| trial.forget(registry, now));
@@ -69,6 +72,12 @@ impl Core {
             self.hold_plan(plan, losing, &mut outcome, now);
         }
         outcome
+    }
+
+    /// Whether a plan asks for nothing that is not so already.
+    fn is_in_force(&self, plan: &Plan) -> bool {
+        let placed = |(registry, source): (&Text, &Source)| plan.ranks.get(registry) == Some(&source.rank);
+        self.pending.is_none() && plan.policies.is_empty() && self.intake.sources.iter().all(placed)
     }
 
     /// The registries of the configuration, in their order.

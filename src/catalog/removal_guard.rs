@@ -292,3 +292,137 @@ fn endpoints(service: &Option<std::sync::Arc<Service>>) -> &[Endpoint] {
 fn serving(service: &Option<std::sync::Arc<Service>>) -> Vec<&Endpoint> {
     service.as_deref().map(|service| takes_traffic(service).collect()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Text;
+    use std::{sync::Arc, time::SystemTime};
+
+    /// A guard, its time, and what its registry has.
+    struct World {
+        guard: RemovalGuard,
+        now: Now,
+        services: BTreeMap<&'static str, Arc<Service>>,
+    }
+
+    fn world(change: impl FnOnce(&mut Policy)) -> World {
+        let now = Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH };
+        World { guard: RemovalGuard::new(&policy(change)), now, services: BTreeMap::new() }
+    }
+
+    fn policy(change: impl FnOnce(&mut Policy)) -> Policy {
+        let mut policy = Policy::new("r", "test", crate::model::Template::parse("{service}").unwrap());
+        change(&mut policy);
+        policy
+    }
+
+    fn id(name: &str) -> ServiceId {
+        ServiceId::new("r", "", "", Text::from(name))
+    }
+
+    impl World {
+        /// A service has the first `number` of its instances; `None`: it is gone.
+        fn set(&mut self, name: &'static str, number: Option<u8>) -> &mut Self {
+            let net = name.as_bytes()[0];
+            let endpoint = |i| Endpoint::new(Address::Ip([10, 0, net, i].into()), Port::new(80).unwrap());
+            let after = number.map(|number| Arc::new(Service::new(id(name), (0..number).map(endpoint).collect())));
+            let before = match &after {
+                Some(service) => self.services.insert(name, service.clone()),
+                None => self.services.remove(name),
+            };
+            self.guard.observe(&Change { id: id(name), before, gone: after.is_none(), after }, self.now);
+            self
+        }
+
+        fn judge(&mut self) -> Option<HoldEvent> {
+            self.guard.judge(false, self.now).1
+        }
+
+        fn after(&mut self, seconds: u64) -> &mut Self {
+            self.now = self.now.after(Duration::from_secs(seconds));
+            self
+        }
+
+        /// How many lost endpoints of a service are served on.
+        fn held(&self, name: &str) -> usize {
+            self.guard.held(&id(name)).len()
+        }
+    }
+
+    #[test]
+    fn a_drop_counts_from_the_most_of_the_last_minute() {
+        let mut world = world(|_| {});
+        world.set("a", Some(100)).judge();
+        assert_eq!(world.set("a", Some(90)).judge(), None);
+        assert_eq!(world.after(59).set("a", Some(75)).judge(), None);
+        // Now the hundred are forgotten, the ninety not yet.
+        assert_eq!(world.after(1).set("a", Some(64)).judge(), None);
+        assert_eq!(world.set("a", Some(62)).judge(), Some(HoldEvent::Began { missing: 28, of: 90 }));
+        // What was followed before stays away.
+        assert_eq!(world.held("a"), 2);
+    }
+
+    #[test]
+    fn what_appears_counts_against_what_vanishes() {
+        let mut world = world(|_| {});
+        world.set("a", Some(100)).judge();
+        world.set("a", Some(80)).judge();
+        world.set("b", Some(40)).judge();
+        assert_eq!(world.set("a", Some(45)).judge(), None, "35 of 120");
+        assert_eq!(world.set("a", Some(43)).judge(), Some(HoldEvent::Began { missing: 37, of: 120 }));
+    }
+
+    #[test]
+    fn a_small_drop_is_held_only_if_nothing_is_left_or_after_an_outage() {
+        for (nothing_listed, outage, late, held) in
+            [(false, false, 0, false), (true, false, 0, true), (false, true, 60, true), (false, true, 61, false)]
+        {
+            let mut world = world(|_| {});
+            world.set("a", Some(2)).judge();
+            if outage {
+                world.guard.after_outage(world.now.instant);
+            }
+            world.after(late).set("a", None);
+            let (_, event) = world.guard.judge(nothing_listed, world.now);
+            assert_eq!(event.is_some(), held, "{nothing_listed} {outage} {late}");
+        }
+    }
+
+    #[test]
+    fn a_hold_that_began_goes_by_the_newest_policy() {
+        let begun = || {
+            let mut world = world(|_| {});
+            world.set("a", Some(100)).judge();
+            world.set("a", Some(50)).judge();
+            world
+        };
+        let mut brief = begun();
+        brief.guard.set_policy(&policy(|policy| policy.hold = Duration::from_secs(10)));
+        assert_eq!(brief.guard.due(), Some(brief.now.instant + Duration::from_secs(10)));
+        assert_eq!(brief.after(9).judge(), None);
+        assert_eq!(brief.after(1).judge(), Some(HoldEvent::Expired));
+        let mut lenient = begun();
+        lenient.guard.set_policy(&policy(|policy| policy.max_drop = Fraction::new(0.5).unwrap()));
+        assert_eq!(lenient.judge(), Some(HoldEvent::Recovered));
+        assert_eq!((lenient.held("a"), lenient.guard.due()), (0, None));
+    }
+
+    #[test]
+    fn holds_of_services_and_of_the_registry_are_told_together() {
+        let mut world = world(|policy| policy.empty = Empty::Hold);
+        world.set("a", Some(1)).set("b", Some(100)).judge();
+        assert_eq!(world.set("a", Some(0)).judge(), None);
+        let first = world.now;
+        assert_eq!(world.guard.status(), Some((first, first.instant + Duration::from_secs(300), 1)));
+        world.after(20).set("b", Some(40)).judge();
+        let last = world.now.instant + Duration::from_secs(300);
+        assert_eq!(world.guard.status(), Some((first, last, 61)));
+        // The service's own goes by its own clock, the registry's rest by hand.
+        world.after(280).judge();
+        assert_eq!((world.held("a"), world.held("b")), (0, 60));
+        assert_eq!(world.guard.release(), [id("b")]);
+        assert_eq!((world.held("b"), world.guard.status()), (0, None));
+        assert!(world.guard.release().is_empty());
+    }
+}

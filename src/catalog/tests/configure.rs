@@ -36,8 +36,16 @@ fn the_same_configuration_changes_nothing() {
     let mut world = world(vec![policy("a"), policy("b")]);
     world.update_of("a", listed(&[of("a", "s", &["10.0.0.1:80"])]));
     let before = world.catalog();
+    let known = |world: &World| std::ptr::from_ref(&world.core.publishing.known[&id("a", "s")]);
+    let place = known(&world);
     assert_eq!(world.configure(vec![policy("a"), policy("b")]), Outcome::default());
     assert!(Arc::ptr_eq(&world.catalog(), &before));
+    assert_eq!(known(&world), place, "nothing was copied");
+    // Another connection is no reason for a copy either; another order is.
+    let _ = world.configure_all(vec![connected(policy("a"), 1), policy("b").into()], false);
+    assert_eq!(known(&world), place);
+    assert!(world.configure_all(vec![policy("b").into(), connected(policy("a"), 1)], false).reordered);
+    assert_ne!(known(&world), place);
 }
 
 #[test]
