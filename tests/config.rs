@@ -197,7 +197,7 @@ fn a_wrong_variable_or_argument_is_named_with_what_was_meant() {
 --set log.levle: log: unknown key `levle`; did you mean `level`?
 --set registries[b].file.path: registries: nothing here is named \"b\"; there are a
 --set xds.limits.streams: write it as KEY=VALUE
-PORTOLAN_ADMIN__LISTEN: admin.listen: must be an address and port such as 127.0.0.1:8081 or [::1]:8081, not \"8081\"
+PORTOLAN_ADMIN__LISTEN: admin.listen: must be an address and port such as 127.0.0.1:8081 or [::1]:8081, not \"8081\": \"8081\" is neither an IP address nor a host name
 PORTOLAN_VERSION__X: version: `x` cannot be set: this is a single value, and has no keys
 PORTOLAN_XDS_LISTEN: no key; did you mean PORTOLAN_XDS__LISTEN? Two underscores separate levels
 PORTOLAN_XDS__LITSEN: xds: unknown key `litsen`; did you mean `listen`?";

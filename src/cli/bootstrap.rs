@@ -3,6 +3,7 @@
 use crate::{
     config::Config,
     model::{Hostname, HostnameError, Port, Protocol, ServicePort},
+    util::host_port::{Host, HostPort},
 };
 use clap::Args;
 use std::{
@@ -55,8 +56,8 @@ struct Service {
 /// Why an argument is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Error {
-    #[error("write a host and a port, such as 127.0.0.1:16010 or portolan.example:16010")]
-    Target,
+    #[error("write a host and a port, such as 127.0.0.1:16010, [::1]:16010 or portolan.example:16010{0}")]
+    Target(String),
     #[error("write a host, and a port if it is not 80, such as orders.example or orders.example:9090")]
     Service,
     #[error(transparent)]
@@ -71,13 +72,13 @@ impl FromStr for Target {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let (host, port) = text.rsplit_once(':').ok_or(Error::Target)?;
-        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-        let good = bare.parse::<IpAddr>().is_ok() || Hostname::sanitized(bare).is_ok_and(|h| h.as_str() == bare);
-        match parse_port(port) {
-            Some(port) if good => Ok(Target { host: bare.to_owned(), port }),
-            _ => Err(Error::Target),
-        }
+        let HostPort { host, port } = HostPort::parse(text).map_err(|why| Error::Target(format!(": {why}")))?;
+        let port = port.and_then(|port| Port::new(port.into()).ok()).ok_or_else(|| Error::Target(String::new()))?;
+        let host = match host {
+            Host::Ip(ip) => ip.to_string(),
+            Host::Name(name) => Hostname::new(&name)?.to_string(),
+        };
+        Ok(Target { host, port })
     }
 }
 

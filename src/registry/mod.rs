@@ -5,6 +5,7 @@
 //! that one that hangs, panics or floods delays nobody else.
 
 mod adapter;
+mod addresses;
 mod catalogue;
 mod cause;
 mod dubbo;

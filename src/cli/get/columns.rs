@@ -187,7 +187,8 @@ fn endpoints(table: &mut Table<6>, answer: &Value) {
                 table.row([
                     text(&item["name"]),
                     match socket["address"].as_str() {
-                        Some(ip) => format!("{ip}:{}", text(&socket["portValue"])),
+                        Some(ip) if ip.contains(':') => format!("[{ip}]:{}", text(&socket["portValue"])),
+                        Some(host) => format!("{host}:{}", text(&socket["portValue"])),
                         None => text(&address["pipe"]["path"]),
                     },
                     or(text(&endpoint["healthStatus"]), "unknown").to_lowercase(),

@@ -2,7 +2,10 @@
 
 mod check;
 
-use crate::config::Config;
+use crate::{
+    config::Config,
+    util::host_port::{Host, HostPort},
+};
 use clap::{Args, Subcommand};
 use std::{fmt::Write, fs, io, path::PathBuf};
 
@@ -86,15 +89,16 @@ fn mesh_configuration(arguments: &Arguments, configured: std::net::SocketAddr) -
     }
     let mut line = |text: std::fmt::Arguments<'_>| writeln!(out, "{text}").expect("writing to a text does not fail");
     for address in &addresses {
-        let (host, port) = address.rsplit_once(':').unwrap_or_default();
-        let good = !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0);
-        if !good || address.contains(['/', ' ', '"', '#']) {
-            return Err(Error::Address(address.clone()));
-        }
+        let refused = || Error::Address(address.clone());
+        let host = match HostPort::parse(address).map_err(|_| refused())? {
+            HostPort { port: None, .. } => return Err(refused()),
+            HostPort { host: Host::Ip(ip), .. } => ip.to_string(),
+            HostPort { host: Host::Name(name), .. } => name,
+        };
         line(format_args!("- address: \"xds://{address}\""));
         if let Some(authority) = &authority {
             // No other mode: with MUTUAL and ISTIO_MUTUAL Istiod connects without TLS, and says nothing.
-            line(format_args!("  tlsSettings:\n    mode: SIMPLE\n    sni: \"{}\"", host.trim_matches(['[', ']'])));
+            line(format_args!("  tlsSettings:\n    mode: SIMPLE\n    sni: \"{host}\""));
             line(format_args!("    caCertificates: |"));
             authority.lines().for_each(|text| line(format_args!("      {text}")));
         }

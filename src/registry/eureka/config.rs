@@ -3,7 +3,7 @@
 use crate::{
     model::Text,
     registry::{
-        Limits,
+        Limits, addresses,
         transport::{Connection, Login},
     },
     util::{
@@ -14,7 +14,7 @@ use crate::{
 };
 use percent_encoding::percent_decode_str;
 use reqwest::{Url, header::HeaderValue};
-use std::{cell::Cell, time::Duration};
+use std::time::Duration;
 
 /// The zone whose servers stand in for a zone that has none, as with Eureka's own clients.
 const DEFAULT_ZONE: &str = "defaultZone";
@@ -24,9 +24,14 @@ const DEFAULT_ZONE: &str = "defaultZone";
 pub enum AddressError {
     /// Not a URL that HTTP can ask.
     #[error(
-        "server {0:?} is no address: write http://host:8761, with the path behind it if it is not /eureka, and nothing else"
+        "server {address:?} is no address: {why}; write http://host:8761, with the path behind it if it is not /eureka, and nothing else"
     )]
-    NotHttp(String),
+    NotHttp {
+        /// As it may be shown.
+        address: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The same of one that may hold a password, and is therefore not shown.
     #[error(
         "a server with a user name is no address: write http://name:password@host:8761, with % codes for other characters than letters and digits, or write `username` and `password`"
@@ -146,16 +151,16 @@ impl Server {
     /// # Errors
     /// If it is no address by HTTP.
     pub fn parse(address: &str) -> Result<Self, AddressError> {
-        let refused = || match address.contains('@') {
+        let refused = |why: String| match address.contains('@') {
             // What stands before an @ may be a password, and not even an error shows it.
             true => AddressError::NotHttpWithLogin,
-            false => AddressError::NotHttp(redact::address(address)),
+            false => AddressError::NotHttp { address: redact::address(address), why },
         };
-        let mut url = Url::parse(address).map_err(|_| refused())?;
-        if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
-            return Err(refused());
-        }
-        let plain = |text: &str| percent_decode_str(text).decode_utf8().map(String::from).map_err(|_| refused());
+        let mut url = addresses::http(address).map_err(refused)?;
+        let plain = |text: &str| {
+            let text = percent_decode_str(text).decode_utf8().map(String::from);
+            text.map_err(|_| AddressError::NotHttpWithLogin)
+        };
         let login = match (url.username(), url.password()) {
             ("", None) => None,
             (username, password) => Some(Login {
@@ -163,7 +168,7 @@ impl Server {
                 password: Secret::new(plain(password.unwrap_or_default())?),
             }),
         };
-        url.set_username("").and_then(|()| url.set_password(None)).map_err(|()| refused())?;
+        url.set_username("").and_then(|()| url.set_password(None)).map_err(|()| AddressError::NotHttpWithLogin)?;
         let path = url.path().trim_end_matches('/').to_owned();
         url.set_path(if path.is_empty() { "/eureka" } else { &path });
         Ok(Server { url, login })
@@ -178,12 +183,12 @@ fn read_servers(section: &mut Section<'_>) -> Option<(Vec<Server>, usize)> {
             if let Some(zone) = &zone {
                 return zone.problem("names one of several zones: write `servers` as a mapping of zones to servers");
             }
-            let servers = read_list(v)?;
+            let servers = addresses::read(v, Server::parse)?;
             let count = servers.len();
             return Some((servers, count));
         }
         let zones: Vec<(&str, Option<Vec<Server>>)> =
-            v.entries()?.into_iter().map(|(name, v)| (name, read_list(&v))).collect();
+            v.entries()?.into_iter().map(|(name, v)| (name, addresses::read(&v, Server::parse))).collect();
         let own = match &zone {
             Some(zone) => own_zone(zone, &zones)?,
             None => zones.iter().position(|(name, _)| *name == DEFAULT_ZONE).unwrap_or(0),
@@ -205,28 +210,6 @@ fn own_zone(zone: &Value<'_>, zones: &[(&str, Option<Vec<Server>>)]) -> Option<u
         let known: Vec<&str> = zones.iter().map(|(name, _)| *name).collect();
         zone.problem(format!("{name:?} has no servers; there are some for {}", known.join(", ")))
     })
-}
-
-/// Each value may hold several addresses with commas between them, as Eureka's clients write them.
-fn read_list(value: &Value<'_>) -> Option<Vec<Server>> {
-    let wrong = Cell::new(false);
-    let parsed = value.one_or_each(|v| {
-        let read = v.parse(|text| {
-            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-            // A comma in a password makes parts without an @ that show some of it.
-            let hide = |error| if text.contains('@') { AddressError::NotHttpWithLogin } else { error };
-            parts.map(|part| Server::parse(part).map_err(hide)).collect::<Result<Vec<_>, _>>()
-        });
-        wrong.set(wrong.get() || read.is_none());
-        read
-    })?;
-    let servers: Vec<Server> = parsed.into_iter().flatten().collect();
-    match servers.is_empty() {
-        // The mistake is reported already.
-        true if wrong.get() => None,
-        true => value.problem("names no server"),
-        false => Some(servers),
-    }
 }
 
 fn read_token(value: &Value<'_>) -> Option<Secret> {

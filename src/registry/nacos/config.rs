@@ -2,7 +2,10 @@
 
 use crate::{
     model::Text,
-    registry::transport::{Connection, Login},
+    registry::{
+        addresses,
+        transport::{Connection, Login},
+    },
     util::{
         label::is_label,
         redact,
@@ -21,9 +24,14 @@ const CONTEXT_PATH: &str = "/nacos";
 pub enum AddressError {
     /// Not a URL that HTTP can ask.
     #[error(
-        "server {0:?} is no address: write http://host:8848, with the context path behind it if it is not /nacos, and nothing else"
+        "server {address:?} is no address: {why}; write http://host:8848, with the context path behind it if it is not /nacos, and nothing else"
     )]
-    NotHttp(String),
+    NotHttp {
+        /// As it may be shown.
+        address: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Logs show addresses, so they hold no secret.
     #[error("a server's address holds a user name or a password: write them as `username` and `password`")]
     Credentials,
@@ -158,12 +166,7 @@ impl Config {
         if address.contains('@') {
             return Err(AddressError::Credentials);
         }
-        let refused = || AddressError::NotHttp(redact::address(address));
-        let url = Url::parse(address).map_err(|_| refused())?;
-        if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
-            return Err(refused());
-        }
-        Ok(url)
+        addresses::http(address).map_err(|why| AddressError::NotHttp { address: redact::address(address), why })
     }
 
     /// Reads the section `nacos`: `servers` or `address_server`, `context_path`, `namespaces` (ids or names, or `"*"` for all), `groups`, `mode`, `period`,
@@ -173,16 +176,12 @@ impl Config {
         let seconds = Duration::from_secs;
         let context_path = section.get("context_path", |v| v.parse(read_path)).unwrap_or(CONTEXT_PATH.into());
         let address_server = section.get("address_server", |v| v.parse(Config::address));
-        let read_servers = |v: &Value<'_>| {
-            let servers = v.one_or_each(|v| v.parse(|text| Config::server_below(text, &context_path)))?;
-            if servers.is_empty() { v.problem("names no server") } else { Some(servers) }
-        };
-        let servers = match &address_server {
-            None => section.need("servers", read_servers),
-            Some(_) if section.has("servers") => {
-                section.value().problem("`servers` and `address_server` at once; keep one of them")
-            }
-            Some(_) => Some(Vec::new()),
+        let read_servers = |v: &Value<'_>| addresses::read(v, |address| Config::server_below(address, &context_path));
+        let servers = match (section.has("servers"), section.has("address_server")) {
+            (true, true) => section.value().problem("`servers` and `address_server` at once; keep one of them"),
+            // What is wrong with it is reported already.
+            (false, true) => address_server.is_some().then(Vec::new),
+            _ => section.need("servers", read_servers),
         };
         let namespaces = section.get("namespaces", |v| v.one_or_each(Value::string));
         let groups = section.get("groups", |v| v.one_or_each(Value::string));

@@ -3,19 +3,20 @@
 use super::layout::Layout;
 use crate::{
     model::Text,
-    registry::{Limits, transport::Tls},
+    registry::{Limits, addresses, transport::Tls},
     util::{
+        host_port::HostPort,
         redact,
         secret::Secret,
         yaml::{Section, Value},
     },
 };
-use std::{cell::Cell, net::Ipv6Addr, time::Duration};
+use std::time::Duration;
 
 /// What is wrong with such a registry in a build without the feature.
 pub(super) const LACKING: &str = "this Portolan does not read ZooKeeper; build it with the feature `zookeeper`";
 /// The port of ZooKeeper's clients.
-const DEFAULT_PORT: &str = "2181";
+const DEFAULT_PORT: u16 = 2181;
 
 /// Everything about one ZooKeeper registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,23 +97,13 @@ impl Config {
         if address.contains('@') {
             return Err("a server's address holds a user name or a password: write them in `auth`".into());
         }
-        let refused = || {
-            let shown = redact::address(address);
-            format!("server {shown:?} is no address: write host:2181, or [IPv6]:2181 with brackets")
-        };
-        let (host, port) = match address.rsplit_once(':') {
-            Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port),
-            _ => (address, DEFAULT_PORT),
-        };
-        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
-        // An IPv6 address with a port and no brackets has too many groups, or one of them is too long.
-        let whole = !bare.contains(':') || bare.parse::<Ipv6Addr>().is_ok();
-        let fine = whole && !bare.is_empty() && bare.chars().all(known) && port.parse::<u16>().is_ok_and(|p| p != 0);
-        if !fine {
-            return Err(refused());
+        let shown = redact::address(address);
+        if address.contains('/') {
+            return Err(format!("server {shown:?} is no address: write host:2181, and a path in `chroot`"));
         }
-        Ok(if bare.contains(':') { format!("[{bare}]:{port}") } else { format!("{bare}:{port}") }.into())
+        let read = HostPort::parse(address);
+        let server = read.map_err(|why| format!("server {shown:?} is no address: {why}; write host:2181"))?;
+        Ok(server.or_port(DEFAULT_PORT).to_string().into())
     }
 
     /// Reads the path of a node; never that of the tree as a whole.
@@ -133,27 +124,7 @@ impl Config {
     /// their `roots`.
     pub fn read(section: &mut Section<'_>) -> Option<Self> {
         let seconds = Duration::from_secs;
-        let servers = section.need("servers", |v| {
-            // Each value may hold several with commas between them, as ZooKeeper's own clients write them.
-            let parts = |text: &str| {
-                let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-                parts.map(Config::server).collect::<Result<Vec<_>, _>>()
-            };
-            let wrong = Cell::new(false);
-            let read = |v: &Value<'_>| {
-                v.parse(parts).or_else(|| {
-                    wrong.set(true);
-                    None
-                })
-            };
-            let servers: Vec<Text> = v.one_or_each(read)?.into_iter().flatten().collect();
-            match servers.is_empty() {
-                // The mistake is reported already.
-                true if wrong.get() => None,
-                true => v.problem("names no server"),
-                false => Some(servers),
-            }
-        });
+        let servers = section.need("servers", |v| addresses::read(v, Config::server));
         let chroot = section.get("chroot", |v| v.parse(Config::path));
         let login = section.section("auth", |s| {
             let username = s.need("username", read_username);

@@ -117,11 +117,8 @@ impl<'a> Place<'a> {
     }
 
     fn subject(&self) -> String {
-        match self.address() {
-            (Address::Ip(ip @ std::net::IpAddr::V6(_)), Some(port)) => format!("[{ip}]:{port}"),
-            (address, Some(port)) => format!("{address}:{port}"),
-            (address, None) => address.to_string(),
-        }
+        let (address, port) = self.address();
+        address.place(port)
     }
 
     fn to_pb(self) -> core::Address {

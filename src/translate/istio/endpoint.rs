@@ -111,11 +111,7 @@ impl<'a> Place<'a> {
     }
 
     fn subject(&self) -> Text {
-        match (&self.endpoint.address, self.port) {
-            (Address::Ip(std::net::IpAddr::V6(ip)), Some(port)) => format!("[{ip}]:{port}").into(),
-            (address, Some(port)) => format!("{address}:{port}").into(),
-            (address, None) => address.to_string().into(),
-        }
+        self.endpoint.address.place(self.port).into()
     }
 }
 

@@ -4,7 +4,7 @@ use super::{
     Place, Problem, Problems, Reader, Resolver, Section,
     node::{Content, Key, Node},
 };
-use crate::util::secret::Secret;
+use crate::util::{host_port::HostPort, secret::Secret};
 use std::{
     borrow::Cow, collections::BTreeMap, fmt, net::SocketAddr, ops::RangeInclusive, path::PathBuf, rc::Rc, sync::Arc,
     time::Duration,
@@ -195,8 +195,16 @@ impl<'a> Value<'a> {
     /// An address and port such as `127.0.0.1:8081`; port 0 takes any that is free.
     pub fn socket_address(&self) -> Option<SocketAddr> {
         self.parse(|text| {
-            text.parse()
-                .map_err(|_| format!("must be an address and port such as 127.0.0.1:8081 or [::1]:8081, not {text:?}"))
+            let refused = |why: String| {
+                format!("must be an address and port such as 127.0.0.1:8081 or [::1]:8081, not {text:?}: {why}")
+            };
+            let read = HostPort::parse_any_port(text).map_err(|error| refused(error.to_string()))?;
+            read.socket().ok_or_else(|| {
+                refused(match read.port {
+                    None => "it has no port".into(),
+                    Some(_) => "a name is no address to listen on".into(),
+                })
+            })
         })
     }
 

@@ -13,7 +13,7 @@ use crate::{
         },
         transport::{Answer, Http},
     },
-    util::error::chain,
+    util::{error::chain, host_port::HostPort},
 };
 use reqwest::{StatusCode, Url, header::HeaderValue};
 use std::{
@@ -236,11 +236,9 @@ fn listed(line: &str, context_path: &str) -> Option<Url> {
     if line.contains("://") {
         return Config::server_below(line, context_path).ok();
     }
-    let url = Config::server_below(&format!("http://{line}"), context_path).ok()?;
-    let says_port = line.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    let url =
-        if says_port { Some(url) } else { Config::server_below(&format!("http://{line}:{PORT}"), context_path).ok() };
-    url.filter(|url| url.host_str().is_some())
+    let (server, path) = line.split_at(line.find('/').unwrap_or(line.len()));
+    let server = HostPort::parse(server).ok()?.or_port(PORT);
+    Config::server_below(&format!("http://{server}{path}"), context_path).ok()
 }
 
 fn url(server: &Url, path: &str, query: &[(&str, &str)]) -> Url {
