@@ -476,6 +476,37 @@ fn with_login(fake: &FakeNacos, password: &str) -> Config {
     Config { login: Some(login), ..config(&[fake]) }
 }
 
+/// A password and a token that servers echo as they came, encoded, and where a quotation would end.
+#[tokio::test]
+async fn secrets_that_a_server_echoes_are_blanked() {
+    const PASSWORD: &str = "p4ss/w0rd";
+    const TOKEN: &str = "t0ken-abcdef";
+    let long = "<html><body>This is a page of some proxy: you are p4ss/w0rd!</body></html>";
+    for (part, fault, expected) in [
+        ("/login", Fault::Echo(500), "username=reader"),
+        (
+            "/login",
+            Fault::Status(403, "reader:p4ss/w0rd (cmVhZGVyOnA0c3MvdzByZA==) is unknown"),
+            "reader:*** (cmVhZGVyOn***",
+        ),
+        ("/login", Fault::Text(r#"{"code":500,"message":"no p4ss/w0rd"}"#), "no ***"),
+        ("/ns/", Fault::Echo(500), "accesstoken\": \"***"),
+        ("/ns/", Fault::Text(r#"{"code":500,"message":"bad t0ken-abcdef"}"#), "bad ***"),
+        ("/ns/", Fault::Text(long), "you are ***"),
+        ("/ns/", Fault::Status(500, r#"{"message":"p4ss%2Fw0rd or p4ss%2fw0rd"}"#), "*** or ***"),
+    ] {
+        let fake = with_orders(Generation::V2).await;
+        fake.model().login = Some(("reader".into(), PASSWORD.into(), 18_000));
+        fake.model().token = TOKEN.into();
+        fake.model().faults.push((part.into(), fault.clone()));
+        let failure = read(with_login(&fake, PASSWORD)).failure().await;
+        assert!(failure.contains(expected), "{fault:?}: {failure}");
+        // Nor any beginning of one, nor what was asked, which may hold a signature.
+        let asked = failure.contains("namespaceId=") && !matches!(fault, Fault::Echo(_));
+        assert!(!failure.contains("p4ss") && !failure.contains("t0ken") && !asked, "{fault:?}: {failure}");
+    }
+}
+
 #[tokio::test]
 async fn one_login_serves_all_requests() {
     for generation in ALL {

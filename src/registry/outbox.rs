@@ -1,10 +1,15 @@
 //! The sending side of a registry: its scopes, and what became of each.
 //!
+//! Errors hold what servers have said: known secrets are blanked here, once for all of them.
+//!
 //! The channel is bounded. While it is full the reading waits: its next round reads the newest state anyway.
 
 use super::{ManifestUpdate, Scope, Update, chain};
-use crate::model::Text;
-use std::error::Error;
+use crate::{
+    model::{ServiceId, Text},
+    util::redact::Redactor,
+};
+use std::{error::Error, sync::Arc};
 use tokio::sync::mpsc;
 
 /// The receiver is gone: nothing can be sent any more, and the reading ends.
@@ -17,6 +22,10 @@ pub(super) trait Message {
     fn scopes(scopes: Vec<Scope>) -> Self;
     /// A scope could not be read; with `None` the whole.
     fn failed(scope: Option<Scope>, error: Text) -> Self;
+    /// What is said of single services, if it says that.
+    fn reasons(&mut self) -> &mut [(ServiceId, Text)] {
+        &mut []
+    }
 }
 
 /// Sends the updates of one reading, in order.
@@ -25,14 +34,24 @@ pub(super) struct Outbox<M> {
     out: mpsc::Sender<M>,
     /// As they were sent last.
     scopes: Option<Vec<Scope>>,
+    redactor: Arc<Redactor>,
 }
 
 impl<M: Message> Outbox<M> {
     pub(super) fn new(out: mpsc::Sender<M>) -> Self {
-        Outbox { out, scopes: None }
+        Outbox { out, scopes: None, redactor: Arc::default() }
     }
 
-    pub(super) async fn send(&self, update: M) -> Result<(), Closed> {
+    /// The same, which blanks these secrets in errors.
+    pub(super) fn hiding(self, redactor: &Arc<Redactor>) -> Self {
+        Outbox { redactor: redactor.clone(), ..self }
+    }
+
+    /// Sends one update.
+    pub(super) async fn send(&self, mut update: M) -> Result<(), Closed> {
+        for (_, reason) in update.reasons() {
+            *reason = self.redactor.redact(reason).into();
+        }
         self.out.send(update).await.map_err(|_| Closed)
     }
 
@@ -47,7 +66,7 @@ impl<M: Message> Outbox<M> {
 
     /// Sends that a scope could not be read, or with `None` the whole. The catalog counts and logs it.
     pub(super) async fn failed(&self, scope: Option<Scope>, error: &(dyn Error + Sync)) -> Result<(), Closed> {
-        self.send(M::failed(scope, chain(error))).await
+        self.send(M::failed(scope, self.redactor.redact(&chain(error)).into())).await
     }
 
     /// Returns when the receiver is gone.
@@ -64,6 +83,13 @@ impl Message for Update {
     fn failed(scope: Option<Scope>, error: Text) -> Self {
         Update::Failed { scope, error }
     }
+
+    fn reasons(&mut self) -> &mut [(ServiceId, Text)] {
+        match self {
+            Update::Listed { unreadable, .. } => unreadable,
+            _ => &mut [],
+        }
+    }
 }
 
 impl Message for ManifestUpdate {
@@ -79,6 +105,7 @@ impl Message for ManifestUpdate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::util::secret::Secret;
     use std::io;
 
     #[tokio::test]
@@ -100,6 +127,22 @@ mod tests {
             });
         }
         assert_eq!(sent, ["a", "a b", "b: no answer"]);
+    }
+
+    #[tokio::test]
+    async fn secrets_are_blanked_in_every_error() {
+        let (out, mut updates) = mpsc::channel(8);
+        let redactor = Arc::new(Redactor::new([&Secret::new("p4ssw0rd")]));
+        let outbox = Outbox::new(out).hiding(&redactor);
+        redactor.learn(&Secret::new("t0ken"));
+        outbox.failed(None, &io::Error::other("code 403: reader:p4ssw0rd is unknown")).await.unwrap();
+        let id = ServiceId::new("r", "", "", "s");
+        let unreadable = vec![(id, "cDRzc3cwcmQ= has no right to it with t0ken".into())];
+        outbox.send(Update::Listed { scope: Scope("a".into()), services: vec![], unreadable }).await.unwrap();
+        let Some(Update::Failed { error, .. }) = updates.recv().await else { panic!() };
+        assert_eq!(&*error, "code 403: reader:*** is unknown");
+        let Some(Update::Listed { unreadable, .. }) = updates.recv().await else { panic!() };
+        assert_eq!(&*unreadable[0].1, "***= has no right to it with ***");
     }
 
     #[tokio::test]

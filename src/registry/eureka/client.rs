@@ -10,10 +10,10 @@ use crate::{
         Cost, Metrics,
         transport::{Answer, Http, Login},
     },
-    util::secret::Secret,
+    util::{redact::Redactor, secret::Secret},
 };
 use reqwest::header::ACCEPT;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Shared by all requests of one registry.
 #[derive(Debug)]
@@ -51,9 +51,9 @@ impl Client {
         Ok(self.http.send_unless(known, request, &url).await?)
     }
 
-    /// The beginning of an answer, as it may be shown.
-    pub(super) fn quote(&self, body: &[u8]) -> String {
-        self.http.redactor().quote(body, 60)
+    /// Blanks secrets where something that a server said is quoted.
+    pub(super) fn redactor(&self) -> &Arc<Redactor> {
+        self.http.redactor()
     }
 
     /// What has been asked and received since the last call.

@@ -65,14 +65,6 @@ impl Error {
         matches!(self, Error::Contradiction { lasting: false, .. })
     }
 
-    /// The same with the beginning of the answer as it may be shown.
-    pub(super) fn quoting(mut self, quoted: impl FnOnce() -> String) -> Self {
-        if let Error::Decode { start, .. } = &mut self {
-            *start = quoted();
-        }
-        self
-    }
-
     /// How long the server asked to be left alone.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {

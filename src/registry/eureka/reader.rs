@@ -20,6 +20,7 @@ use crate::{
         Metrics, Scope, Update, chain,
         outbox::{Closed, Outbox},
         rounds::{Round, Rounds},
+        transport::Origin,
     },
 };
 use std::time::Duration;
@@ -98,6 +99,7 @@ impl Rounds for Reader {
 impl Reader {
     pub(super) fn new(registry: Text, config: Config, outbox: Outbox<Update>, metrics: Metrics) -> Result<Self, Error> {
         let client = Client::new(registry.clone(), &config, metrics.clone())?;
+        let outbox = outbox.hiding(client.redactor());
         let rules = Rules { address: config.address, region: config.region.clone() };
         let trust = vec![Trust::default(); config.servers.len()];
         Ok(Reader { source: Source { registry, rules }, config, client, metrics, outbox, session: None, trust })
@@ -172,9 +174,8 @@ impl Reader {
             }
             return Ok(Read::Unchanged);
         };
-        let listing = wire::listing(&answer.url, &answer.body)
-            .map_err(|error| error.quoting(|| self.client.quote(&answer.body)))?;
-        let exceeded = |limit| Error::Exceeded { url: answer.url.clone(), limit };
+        let listing = wire::listing(&answer.origin, &answer.body)?;
+        let exceeded = |limit| Error::Exceeded { url: answer.origin.to_string(), limit };
         self.config.limits.check_services(listing.applications.len()).map_err(exceeded)?;
         if self.session.as_ref().is_none_or(|session| session.server != server) {
             note_server(&self.source.registry, &self.config.servers[server].url);
@@ -182,7 +183,7 @@ impl Reader {
         let before = self.session.as_ref().map(|session| session.apps.clone()).unwrap_or_default();
         let apps = Apps::whole(&self.source, &listing, &before);
         let counts = listing.hash.as_deref() == Some(&*apps.hash());
-        self.check_hash(server, &answer.url, listing.hash.as_deref(), &apps)?;
+        self.check_hash(server, &answer.origin, listing.hash.as_deref(), &apps)?;
         let list = Some(answer.hash);
         let session = Session { server, apps, list, delta: None, counts, refused, begun, read_at: now, list_at: now };
         self.session = Some(session);
@@ -190,7 +191,7 @@ impl Reader {
     }
 
     /// A list that does not fit its own hash is never taken from a server whose lists did fit.
-    fn check_hash(&mut self, server: usize, url: &str, expected: Option<&str>, apps: &Apps) -> Result<(), Error> {
+    fn check_hash(&mut self, server: usize, origin: &Origin, expected: Option<&str>, apps: &Apps) -> Result<(), Error> {
         let Some(expected) = expected else { return Ok(()) };
         let (found, trust) = (apps.hash_as_listed(), &mut self.trust[server]);
         if found == expected {
@@ -202,7 +203,7 @@ impl Reader {
             Misfit::Refused => false,
             Misfit::Lasting => true,
         };
-        Err(Error::Contradiction { url: url.to_owned(), expected: expected.to_owned(), found, lasting })
+        Err(Error::Contradiction { url: origin.to_string(), expected: expected.to_owned(), found, lasting })
     }
 
     async fn report(&self, read: Read, before: &Apps) -> Result<(), Closed> {
@@ -232,8 +233,7 @@ impl Session {
             self.read_at = Instant::now();
             return Ok(Some(Read::Unchanged));
         };
-        let listing =
-            wire::listing(&answer.url, &answer.body).map_err(|error| error.quoting(|| client.quote(&answer.body)))?;
+        let listing = wire::listing(&answer.origin, &answer.body)?;
         let apps = self.apps.changed(source, &listing);
         if listing.hash.as_deref() != Some(&*apps.hash()) {
             return Ok(None);

@@ -6,6 +6,7 @@ use super::{
     convert::Rules,
     wire,
 };
+use crate::registry::transport::Origin;
 use crate::{
     model::{Address, Endpoint, EndpointPort, Health, Locality, Port, Protocol, Service, ServiceId, Weight},
     registry::transport::Login,
@@ -28,12 +29,12 @@ fn listing(applications: Value) -> String {
 
 fn apps(applications: Value) -> Apps {
     let text = listing(applications);
-    Apps::whole(&source(), &wire::listing("url", text.as_bytes()).unwrap(), &Apps::default())
+    Apps::whole(&source(), &wire::listing(&Origin::default(), text.as_bytes()).unwrap(), &Apps::default())
 }
 
 fn changed(apps: &Apps, applications: Value) -> Apps {
     let text = listing(applications);
-    apps.changed(&source(), &wire::listing("url", text.as_bytes()).unwrap())
+    apps.changed(&source(), &wire::listing(&Origin::default(), text.as_bytes()).unwrap())
 }
 
 fn services(apps: &Apps) -> Vec<Service> {
@@ -196,7 +197,7 @@ fn an_instance_is_known_as_its_server_knows_it() {
 fn what_cannot_be_read_costs_itself_and_keeps_its_last() {
     let list = |applications: Value, before: &Apps| {
         let text = listing(applications);
-        Apps::whole(&source(), &wire::listing("url", text.as_bytes()).unwrap(), before)
+        Apps::whole(&source(), &wire::listing(&Origin::default(), text.as_bytes()).unwrap(), before)
     };
     let show = |apps: &Apps| {
         let places = |service: &Service| {
@@ -240,7 +241,7 @@ fn what_cannot_be_read_costs_itself_and_keeps_its_last() {
     repeated["app"] = "C".into();
     assert_eq!(show(&list(json!([{"instance": [repeated]}]), &good)).0, [of("C", &["10.0.0.9:8080"])]);
     let text = listing(json!([{"instance": []}, 7]));
-    let error = wire::listing("url", text.as_bytes()).unwrap_err().to_string();
+    let error = wire::listing(&Origin::new("url", Arc::default()), text.as_bytes()).unwrap_err().to_string();
     assert!(error.contains("the 2 applications in the answer of url have no name"), "{error}");
 }
 
@@ -301,7 +302,7 @@ proptest! {
         let good = listing(json!([{"name": "A", "instance": [good]}])).into_bytes();
         let (start, end) = (at.min(good.len()), (at + cut).min(good.len()));
         let text = [&good[..start], instead.as_bytes(), &good[end..]].concat();
-        if let Ok(listing) = wire::listing("url", &text) {
+        if let Ok(listing) = wire::listing(&Origin::default(), &text) {
             Apps::whole(&source(), &listing, &Apps::default()).hash();
         }
     }

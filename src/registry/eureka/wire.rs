@@ -5,7 +5,10 @@
 //! one. Everything else is optional, `null` and absent are the same, and a value of another kind costs itself only.
 
 use super::error::Error;
-use crate::registry::lenient::{Loose, optional};
+use crate::registry::{
+    lenient::{Loose, optional},
+    transport::Origin,
+};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Value, value::RawValue};
 use std::borrow::Cow;
@@ -102,19 +105,19 @@ pub(super) struct WirePort<'a> {
 /// Reads an answer.
 ///
 /// # Errors
-/// If it is no list. Who quotes its beginning fills that in ([`Error::quoting`]).
-pub(super) fn listing<'a>(url: &str, body: &'a [u8]) -> Result<Listing<'a>, Error> {
+/// If it is no list.
+pub(super) fn listing<'a>(origin: &Origin, body: &'a [u8]) -> Result<Listing<'a>, Error> {
     let refused = |source| {
-        let url = url.to_owned();
+        let url = origin.to_string();
         // Perhaps behind a prologue.
         if String::from_utf8_lossy(&body[..body.len().min(200)]).contains("<applications>") {
             return Error::Xml { url };
         }
-        Error::Decode { url, start: String::new(), source }
+        Error::Decode { url, start: origin.quote(body), source }
     };
     let Root { applications } = serde_json::from_slice(body).map_err(refused)?;
     if applications.hash.is_none() && applications.application.is_none() {
-        return Err(Error::NoList { url: url.to_owned() });
+        return Err(Error::NoList { url: origin.to_string() });
     }
     let listed = one_or_many(applications.application).map_err(refused)?;
     let (count, mut wrong) = (listed.len(), Vec::new());
@@ -130,7 +133,7 @@ pub(super) fn listing<'a>(url: &str, body: &'a [u8]) -> Result<Listing<'a>, Erro
         // Not one of them is an application at all.
         return Err(match wrong.pop() {
             Some(error) if wrong.len() + 1 == count => refused(error),
-            _ => Error::NoNames { url: url.to_owned(), count },
+            _ => Error::NoNames { url: origin.to_string(), count },
         });
     }
     Ok(Listing { hash: applications.hash.map(|hash| hash.0), applications: named, nameless })

@@ -7,6 +7,7 @@ use super::{
     services::convert::{self, Vitality},
     transport::json,
 };
+use crate::registry::transport::Origin;
 use crate::{
     model::{
         Address, Endpoint, EndpointPort, Health, Locality, Note, Port, Protocol, Reason, Service, ServiceId, Weight,
@@ -195,8 +196,8 @@ proptest! {
         let good = good.to_string().into_bytes();
         let (start, end) = (at.min(good.len()), (at + cut).min(good.len()));
         let text = [&good[..start], instead.as_bytes(), &good[end..]].concat();
-        for item in json::bare::<Vec<&RawValue>>("url", &text).unwrap_or_default() {
-            let Ok(named) = json::bare::<wire::Named<'_>>("url", item.get().as_bytes()) else { continue };
+        for item in json::bare::<Vec<&RawValue>>(&Origin::default(), &text).unwrap_or_default() {
+            let Ok(named) = json::bare::<wire::Named<'_>>(&Origin::default(), item.get().as_bytes()) else { continue };
             let id = convert::id(&"r".into(), &"public".into(), &named);
             if let Ok(detail) = serde_json::from_str(item.get()) {
                 let _ = convert::listed(id, detail, None).map(|service| convert::vitality(&service));

@@ -7,7 +7,11 @@ use super::{Connection, Error, Remedies};
 use crate::{
     model::Text,
     registry::{Cost, Metrics},
-    util::{redact::Redactor, secret::Secret, tls},
+    util::{
+        redact::{self, Redactor},
+        secret::Secret,
+        tls,
+    },
 };
 use flate2::read::MultiGzDecoder;
 use reqwest::{
@@ -16,8 +20,12 @@ use reqwest::{
     redirect,
 };
 use std::{
+    fmt,
     io::Read,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::time::Instant;
@@ -35,16 +43,26 @@ pub(in crate::registry) struct Http {
     max_body_bytes: usize,
     remedies: Remedies,
     /// Knows what no quoted answer may show.
-    redactor: Redactor,
+    redactor: Arc<Redactor>,
     metrics: Metrics,
     requests: AtomicU64,
     bytes: AtomicU64,
 }
 
-/// A body, with the address that errors about it name.
+/// Characters of an answer in a message about it.
+const QUOTED: usize = 60;
+
+/// Who gave an answer, for messages about it.
+#[derive(Debug, Clone, Default)]
+pub(in crate::registry) struct Origin {
+    name: Text,
+    redactor: Arc<Redactor>,
+}
+
+/// A body, and who gave it.
 #[derive(Debug)]
 pub(in crate::registry) struct Answer {
-    pub(in crate::registry) url: String,
+    pub(in crate::registry) origin: Origin,
     pub(in crate::registry) body: Vec<u8>,
     /// Of the bytes as they came: equal ones need not be looked at again.
     pub(in crate::registry) hash: u64,
@@ -79,7 +97,7 @@ impl Http {
             timeout: connection.timeout,
             max_body_bytes: connection.max_body_bytes,
             remedies,
-            redactor: Redactor::new(connection.headers.iter().map(|(_, value)| value)),
+            redactor: Arc::new(Redactor::new(connection.headers.iter().map(|(_, value)| value))),
             metrics,
             requests: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -93,11 +111,11 @@ impl Http {
         secrets: impl IntoIterator<Item = &'a Secret>,
     ) -> Self {
         let headers = connection.headers.iter().map(|(_, value)| value);
-        Http { redactor: Redactor::new(headers.chain(secrets)), ..self }
+        Http { redactor: Arc::new(Redactor::new(headers.chain(secrets))), ..self }
     }
 
     /// Blanks secrets where an answer of this registry is quoted. It learns tokens.
-    pub(in crate::registry) fn redactor(&self) -> &Redactor {
+    pub(in crate::registry) fn redactor(&self) -> &Arc<Redactor> {
         &self.redactor
     }
 
@@ -168,7 +186,7 @@ impl Http {
     async fn receive(&self, request: RequestBuilder, url: &Url, held: Duration) -> Result<Received, Error> {
         let response = match request.timeout(self.timeout + held).send().await {
             Ok(response) => response,
-            Err(source) => return Err(Error::Connect { url: url.to_string(), source: source.without_url() }),
+            Err(source) => return Err(Error::Connect { url: shown(url), source: source.without_url() }),
         };
         let status = response.status();
         if status == StatusCode::OK {
@@ -177,7 +195,7 @@ impl Http {
         let retry_after = retry_after(response.headers());
         let body = self.body(response, url).await.and_then(|received| self.decoded(url, received));
         Err(Error::Status {
-            url: url.to_string(),
+            url: shown(url),
             status,
             message: body.map(|answer| self.message(&answer.body)).unwrap_or_default(),
             remedy: (self.remedies.status)(status),
@@ -196,7 +214,7 @@ impl Http {
             let chunk = match response.chunk().await {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => return Ok(Received { bytes, gzip }),
-                Err(source) => return Err(Error::Body { url: url.to_string(), source: source.without_url() }),
+                Err(source) => return Err(Error::Body { url: shown(url), source: source.without_url() }),
             };
             self.bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             if bytes.len() + chunk.len() > self.max_body_bytes {
@@ -211,15 +229,19 @@ impl Http {
         let Received { bytes, gzip } = received;
         let hash = xxh3_64(&bytes);
         if !gzip {
-            return Ok(Answer { url: url.to_string(), body: bytes, hash });
+            return Ok(Answer { origin: self.origin(url), body: bytes, hash });
         }
         let mut body = Vec::new();
         let mut bounded = MultiGzDecoder::new(&bytes[..]).take(self.max_body_bytes as u64 + 1);
         match bounded.read_to_end(&mut body) {
             Ok(_) if body.len() > self.max_body_bytes => Err(self.too_large(url)),
-            Ok(_) => Ok(Answer { url: url.to_string(), body, hash }),
-            Err(source) => Err(Error::Gzip { url: url.to_string(), source }),
+            Ok(_) => Ok(Answer { origin: self.origin(url), body, hash }),
+            Err(source) => Err(Error::Gzip { url: shown(url), source }),
         }
+    }
+
+    fn origin(&self, url: &Url) -> Origin {
+        Origin::new(shown(url), self.redactor.clone())
     }
 
     /// What a refusal says, short and in one line.
@@ -231,8 +253,31 @@ impl Http {
     }
 
     fn too_large(&self, url: &Url) -> Error {
-        Error::TooLarge { url: url.to_string(), limit: self.max_body_bytes, remedy: self.remedies.too_large }
+        Error::TooLarge { url: shown(url), limit: self.max_body_bytes, remedy: self.remedies.too_large }
     }
+}
+
+impl Origin {
+    /// An answer of `name`, such as an address, which may hold the secrets that the redactor knows.
+    pub(in crate::registry) fn new(name: impl Into<Text>, redactor: Arc<Redactor>) -> Self {
+        Origin { name: name.into(), redactor }
+    }
+
+    /// The beginning of the answer, or of a part of it, as it may be shown.
+    pub(in crate::registry) fn quote(&self, body: &[u8]) -> String {
+        self.redactor.quote(body, QUOTED)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// An address as messages name it: a query may hold a secret, and is long.
+fn shown(url: &Url) -> String {
+    redact::address(url.as_str())
 }
 
 fn headers(connection: &Connection) -> Result<HeaderMap, Error> {

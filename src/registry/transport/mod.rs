@@ -13,7 +13,7 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
-pub(super) use client::{Answer, Http};
+pub(super) use client::{Answer, Http, Origin};
 pub use connection::Connection;
 pub(super) use error::{Error, Remedies};
 pub use login::Login;

@@ -11,7 +11,7 @@ use crate::registry::{
         error::Error,
         transport::{Client, json, service},
     },
-    transport::Answer,
+    transport::{Answer, Origin},
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
@@ -33,13 +33,13 @@ struct Queried<'a> {
 /// Asks with the words that are HTTP's query; the answer is as bare as v1's.
 pub(crate) async fn ask(client: &Client, kind: &'static str, query: &[(&str, &str)]) -> Result<Answer, Error> {
     let answer = client.call(kind, service(query), &body(query)).await?;
-    let url = format!("gRPC {kind}");
+    let origin = Origin::new(format!("gRPC {kind}"), client.http.redactor().clone());
     let body = if kind == INSTANCES {
-        json::bare::<Queried<'_>>(&url, &answer)?.service_info.get().as_bytes().to_vec()
+        json::bare::<Queried<'_>>(&origin, &answer)?.service_info.get().as_bytes().to_vec()
     } else {
         answer
     };
-    Ok(Answer { url, hash: xxh3_64(&body), body })
+    Ok(Answer { origin, hash: xxh3_64(&body), body })
 }
 
 fn body(query: &[(&str, &str)]) -> Value {

@@ -18,7 +18,7 @@ use crate::{
             error::Error,
             transport::{Client, json},
         },
-        transport::Answer,
+        transport::{Answer, Origin},
     },
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -115,13 +115,17 @@ impl Api {
 
     /// The settings of one service, as much of them as `T` has.
     pub(crate) async fn settings<T: DeserializeOwned>(self, client: &Client, id: &ServiceId) -> Result<T, Error> {
-        let Answer { url, body, .. } = client.http.get(self.settings_path(), &named(id)).await?;
-        self.read(&url, &body)
+        let Answer { origin, body, .. } = client.http.get(self.settings_path(), &named(id)).await?;
+        self.read(&origin, &body)
     }
 
     /// Reads what it answers: in an envelope in v2 and v3, bare in v1 and by gRPC.
-    pub(crate) fn read<'a, T: Deserialize<'a>>(self, url: &str, body: &'a [u8]) -> Result<T, Error> {
-        if matches!(self, Api::AdminV3 | Api::EachV2) { json::enveloped(url, body) } else { json::bare(url, body) }
+    pub(crate) fn read<'a, T: Deserialize<'a>>(self, origin: &Origin, body: &'a [u8]) -> Result<T, Error> {
+        if matches!(self, Api::AdminV3 | Api::EachV2) {
+            json::enveloped(origin, body)
+        } else {
+            json::bare(origin, body)
+        }
     }
 }
 

@@ -106,7 +106,7 @@ async fn list(client: &Client) -> Result<Vec<Namespace>, Error> {
     let (mut tried, mut causes) = (Vec::new(), Vec::new());
     for path in ["/v3/admin/core/namespace/list", "/v1/console/namespaces", "/v2/console/namespace/list"] {
         let listed = match client.http.get(path, &[]).await {
-            Ok(answer) => json::enveloped::<Vec<wire::Namespace>>(&answer.url, &answer.body),
+            Ok(answer) => json::enveloped::<Vec<wire::Namespace>>(&answer.origin, &answer.body),
             Err(error) => Err(error),
         };
         match listed {

@@ -18,7 +18,7 @@ const YOUNG: Duration = Duration::from_secs(10);
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Token {
     #[serde(deserialize_with = "secret")]
-    access_token: Secret,
+    pub(crate) access_token: Secret,
     /// For how many seconds the token is good.
     token_ttl: u64,
 }

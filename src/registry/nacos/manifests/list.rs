@@ -13,7 +13,7 @@ use crate::{
             name::tenant,
             transport::{Client, Question, json},
         },
-        transport::Answer,
+        transport::{Answer, Origin},
     },
     util::error::chain,
 };
@@ -88,10 +88,10 @@ impl Way {
         }
     }
 
-    fn page<'a>(self, url: &str, body: &'a [u8]) -> Result<wire::Page<'a>, Error> {
+    fn page<'a>(self, origin: &Origin, body: &'a [u8]) -> Result<wire::Page<'a>, Error> {
         match self {
-            Way::AdminV3 => json::enveloped(url, body),
-            Way::ConfigsV1 => json::bare(url, body),
+            Way::AdminV3 => json::enveloped(origin, body),
+            Way::ConfigsV1 => json::bare(origin, body),
         }
     }
 }
@@ -118,7 +118,7 @@ impl Source<'_> {
     pub(crate) async fn text(&self, name: &Text) -> Result<Option<Text>, Error> {
         let way = Way::AdminV3;
         let read = |answer: Answer| {
-            json::enveloped::<wire::Content<'_>>(&answer.url, &answer.body).map(|found| Text::from(found.content))
+            json::enveloped::<wire::Content<'_>>(&answer.origin, &answer.body).map(|found| Text::from(found.content))
         };
         match self.ask(way, way.one(), &[("dataId", name)]).await.and_then(read) {
             Ok(text) => {
@@ -152,7 +152,7 @@ impl Source<'_> {
         let (number, size) = (number.to_string(), self.page_size.to_string());
         let query = [("dataId", ""), ("search", "accurate"), ("pageNo", &number), ("pageSize", &size)];
         let answer = self.ask(way, way.list(), &query).await?;
-        let wire::Page { total_count, page_items } = way.page(&answer.url, &answer.body)?;
+        let wire::Page { total_count, page_items } = way.page(&answer.origin, &answer.body)?;
         let entry = |item: wire::Item<'_>| {
             let name = (Text::from(&*item.group), Text::from(&*item.data_id));
             // Texts of another group are none of the list, whoever has put them there.

@@ -105,8 +105,8 @@ pub(crate) async fn run(
     let patterns = manifests.data_ids.iter().map(|pattern| WildMatch::new(pattern)).collect();
     let (namespaces, memory) = Default::default();
     let budget = Budget::new(Limits::of(&config.connection));
-    let mut reader =
-        Reader { registry, config, manifests, patterns, client, outbox: Outbox::new(out), namespaces, memory, budget };
+    let outbox = Outbox::new(out).hiding(client.http.redactor());
+    let mut reader = Reader { registry, config, manifests, patterns, client, outbox, namespaces, memory, budget };
     let mut called = false;
     loop {
         let Ok(round) = reader.round().await else { return };

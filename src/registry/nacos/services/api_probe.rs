@@ -151,9 +151,9 @@ async fn probe_list(client: &Client, api: Api, namespace: &str, more: (&str, &st
     let query = [("namespaceId", namespace), ("pageNo", "1"), ("pageSize", "1"), more];
     let answer = api.get(client, api.list(), &query).await?;
     match api {
-        Api::AdminV3 => json::enveloped::<wire::Page<'_>>(&answer.url, &answer.body).map(drop),
-        Api::CatalogV1 => json::bare::<Vec<&RawValue>>(&answer.url, &answer.body).map(drop),
-        Api::EachV2 | Api::EachV1 | Api::EachGrpc => api.read::<wire::Names>(&answer.url, &answer.body).map(drop),
+        Api::AdminV3 => json::enveloped::<wire::Page<'_>>(&answer.origin, &answer.body).map(drop),
+        Api::CatalogV1 => json::bare::<Vec<&RawValue>>(&answer.origin, &answer.body).map(drop),
+        Api::EachV2 | Api::EachV1 | Api::EachGrpc => api.read::<wire::Names>(&answer.origin, &answer.body).map(drop),
     }
 }
 

@@ -21,10 +21,7 @@ use crate::{
         },
         outbox::Closed,
     },
-    util::{
-        backoff::{Backoff, jittered},
-        error::chain,
-    },
+    util::backoff::{Backoff, jittered},
 };
 use futures_util::{StreamExt, stream};
 use std::{
@@ -173,7 +170,7 @@ impl Reader {
                     refreshed.sent |= self.send_changed(&target, found.services, &mut known).await?;
                 }
                 Err(error) => {
-                    debug!(registry = %self.registry, scope = %target.scope(), error = %chain(&error), "Cannot read what was pushed.");
+                    debug!(registry = %self.registry, scope = %target.scope(), error = %self.client.http.shown(&error), "Cannot read what was pushed.");
                     refreshed.whole = false;
                 }
             }
@@ -207,7 +204,7 @@ impl Reader {
                     }
                     // It may just have gone, and its neighbours have not.
                     Err(error) => {
-                        debug!(registry = %self.registry, error = %chain(&error), "Cannot read what was pushed.")
+                        debug!(registry = %self.registry, error = %self.client.http.shown(&error), "Cannot read what was pushed.")
                     }
                 }
             }

@@ -18,7 +18,7 @@ use crate::{
             error::Error,
             transport::{Client, json},
         },
-        transport::Answer,
+        transport::{Answer, Origin},
     },
 };
 use serde_json::value::RawValue;
@@ -119,14 +119,14 @@ impl Source<'_> {
     }
 
     async fn name_page(&self, number: usize) -> Result<Page<ServiceId, ()>, Error> {
-        let Answer { url, body, .. } = self.ask("false", number).await?;
+        let Answer { origin, body, .. } = self.ask("false", number).await?;
         let (names, total) = match self.api {
             Api::AdminV3 => {
-                let page = json::enveloped::<wire::NamePage<'_>>(&url, &body)?;
+                let page = json::enveloped::<wire::NamePage<'_>>(&origin, &body)?;
                 (page.page_items, page.total_count)
             }
             _ => {
-                let page = json::bare::<wire::OldNamePage<'_>>(&url, &body)?;
+                let page = json::bare::<wire::OldNamePage<'_>>(&origin, &body)?;
                 (page.service_list, page.count)
             }
         };
@@ -137,11 +137,11 @@ impl Source<'_> {
 
     /// One page; one with known bytes is not even parsed.
     async fn page(&self, number: usize, past: Past<'_>) -> Result<Page<ServiceId, Outcome>, Error> {
-        let Answer { url, body, hash } = self.ask("true", number).await?;
+        let Answer { origin, body, hash } = self.ask("true", number).await?;
         let known = past.memory.pages.get(&hash).cloned().or_else(|| past.fresh().pages.get(&hash).cloned());
         let page = match known {
             Some(page) => page,
-            None => self.parsed(&url, &body, past)?,
+            None => self.parsed(&origin, &body, past)?,
         };
         let mut fresh = past.fresh();
         fresh.entries.extend(page.entries.iter().map(|entry| (entry.hash, entry.clone())));
@@ -160,25 +160,25 @@ impl Source<'_> {
         self.client.http.get(self.api.list(), &query).await
     }
 
-    fn parsed(&self, url: &str, body: &[u8], past: Past<'_>) -> Result<Known, Error> {
+    fn parsed(&self, origin: &Origin, body: &[u8], past: Past<'_>) -> Result<Known, Error> {
         let (items, total) = match self.api {
             Api::AdminV3 => {
-                let page = json::enveloped::<wire::Page<'_>>(url, body)?;
+                let page = json::enveloped::<wire::Page<'_>>(origin, body)?;
                 (page.page_items, Some(page.total_count))
             }
-            _ => (json::bare::<Vec<&RawValue>>(url, body)?, None),
+            _ => (json::bare::<Vec<&RawValue>>(origin, body)?, None),
         };
-        let entries = items.into_iter().map(|item| self.entry(url, item, past)).collect::<Result<Vec<_>, _>>()?;
+        let entries = items.into_iter().map(|item| self.entry(origin, item, past)).collect::<Result<Vec<_>, _>>()?;
         Ok(Known { entries: entries.into(), total })
     }
 
     /// One service. Without a name nobody can say whose last good value stays: then the list is no list.
-    fn entry(&self, url: &str, item: &RawValue, past: Past<'_>) -> Result<Entry, Error> {
+    fn entry(&self, origin: &Origin, item: &RawValue, past: Past<'_>) -> Result<Entry, Error> {
         let hash = xxh3_64(item.get().as_bytes());
         if let Some(known) = past.memory.entries.get(&hash) {
             return Ok(known.clone());
         }
-        let named = json::bare::<wire::Named<'_>>(url, item.get().as_bytes())?;
+        let named = json::bare::<wire::Named<'_>>(origin, item.get().as_bytes())?;
         let id = convert::id(self.registry, self.namespace, &named);
         let last = past.last.get(&id).map(|listed| &*listed.service);
         let outcome = match serde_json::from_str::<wire::Detail<'_>>(item.get()) {

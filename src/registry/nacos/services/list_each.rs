@@ -122,8 +122,8 @@ impl Source<'_> {
             ("pageNo", &number),
             ("pageSize", &size),
         ];
-        let Answer { url, body, .. } = self.api.get(self.client, self.api.list(), &query).await?;
-        let names: wire::Names = self.api.read(&url, &body)?;
+        let Answer { origin, body, .. } = self.api.get(self.client, self.api.list(), &query).await?;
+        let names: wire::Names = self.api.read(&origin, &body)?;
         let entries = names.doms.iter().map(|name| (self.id(name), ())).collect();
         Ok(Page { entries, total: Some(names.count), size: Size { bytes: body.len(), parts: 0 } })
     }
@@ -136,14 +136,14 @@ impl Source<'_> {
     /// One service; the same `Arc` while its instances have the same bytes.
     async fn service(&self, id: &ServiceId, old: Option<&(u64, Arc<Service>)>) -> Result<(u64, Arc<Service>), Error> {
         let answer = self.api.get(self.client, self.api.instances(), &named(id)).await;
-        let Answer { url, body, .. } = answer.map_err(Error::of_listed_service)?;
-        let list: wire::Instances<'_> = self.api.read(&url, &body)?;
+        let Answer { origin, body, .. } = answer.map_err(Error::of_listed_service)?;
+        let list: wire::Instances<'_> = self.api.read(&origin, &body)?;
         // The rest of the answer holds the time of day.
         let hash = xxh3_64(list.hosts.get().as_bytes()) ^ u64::from(list.reach_protection_threshold);
         if let Some((_, service)) = old.filter(|(known, _)| *known == hash) {
             return Ok((hash, service.clone()));
         }
-        let hosts: Vec<&RawValue> = json::bare(&url, list.hosts.get().as_bytes())?;
+        let hosts: Vec<&RawValue> = json::bare(&origin, list.hosts.get().as_bytes())?;
         self.budget.take("instances", hosts.len(), body.len())?;
         let last = old.map(|(_, service)| &**service);
         let service = convert::asked(id.clone(), &hosts, list.reach_protection_threshold, last);

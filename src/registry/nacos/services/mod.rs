@@ -46,7 +46,8 @@ pub(super) async fn run(
     metrics: Metrics,
 ) {
     let period = config.period.max(Config::MIN_PERIOD);
-    let mut reader = Reader::new(registry, config, client, Outbox::new(out), metrics);
+    let outbox = Outbox::new(out).hiding(client.http.redactor());
+    let mut reader = Reader::new(registry, config, client, outbox, metrics);
     rounds::run(&mut reader, Pace::new(period, FIRST_RETRY, period)).await;
 }
 

@@ -54,7 +54,7 @@ impl Source<'_> {
             let [namespace, group, name] = crate::registry::nacos::api::named(id);
             let query = [namespace, group, name, ("clusterName", cluster)];
             let answer = self.client.http.get("/v3/admin/ns/instance/list", &query).await?;
-            let hosts: Vec<&RawValue> = json::enveloped(&answer.url, &answer.body)?;
+            let hosts: Vec<&RawValue> = json::enveloped(&answer.origin, &answer.body)?;
             return Ok(hosts.into_iter().map(|host| host.get().to_owned()).collect());
         }
         let list = List { what: "instances", path: CATALOG, budget: self.budget };
@@ -71,7 +71,7 @@ impl Source<'_> {
             ("pageSize", ALL),
         ];
         let answer = self.client.http.get(CATALOG, &query).await?;
-        let wire::ClusterPage { list, count } = json::bare(&answer.url, &answer.body)?;
+        let wire::ClusterPage { list, count } = json::bare(&answer.origin, &answer.body)?;
         let entries = list.into_iter().map(|host| (host.get().to_owned(), ())).collect();
         Ok(Page { entries, total: Some(count), size: Size { bytes: answer.body.len(), parts: 0 } })
     }

@@ -191,10 +191,10 @@ impl Source<'_> {
             let mut query = named(id).to_vec();
             query.extend((!clusters.is_empty()).then_some(("clusterName", &*clusters)));
             let answer = self.client.http.get("/v3/client/ns/instance/list", &query).await?;
-            let hosts: Vec<wire::Health> = json::enveloped(&answer.url, &answer.body)?;
+            let hosts: Vec<wire::Health> = json::enveloped(&answer.origin, &answer.body)?;
             return Ok(!hosts.is_empty() && hosts.iter().all(|host| host.healthy));
         }
         let answer = self.client.http.get(Api::EachV1.instances(), &named(id)).await?;
-        Ok(json::bare::<wire::Instances<'_>>(&answer.url, &answer.body)?.reach_protection_threshold)
+        Ok(json::bare::<wire::Instances<'_>>(&answer.origin, &answer.body)?.reach_protection_threshold)
     }
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     model::Text,
     registry::nacos::{error::Error, identity::Subject, transport::grpc::Link},
-    util::{error::chain, time::until},
+    util::time::until,
 };
 use serde_json::json;
 use std::{collections::BTreeMap, time::Duration};
@@ -78,12 +78,12 @@ impl FuzzyWatch<'_> {
         let known = self.state.watch(pattern);
         let question = question(pattern, "WATCH", &known, known.is_empty());
         let (answer, why) = match self.ask(&question).await {
-            Ok(()) => (Answer::Taken, String::new()),
+            Ok(()) => (Answer::Taken, Text::default()),
             Err(error) if !error.is_grpc_refusal() => return Err(error),
             Err(error @ Error::GrpcRefused { code: wire::TOO_MANY_NAMES | wire::TOO_MANY_PATTERNS, .. }) => {
-                (Answer::Full, chain(&error))
+                (Answer::Full, self.link.http.shown(&error))
             }
-            Err(error) => (Answer::Refused, chain(&error)),
+            Err(error) => (Answer::Refused, self.link.http.shown(&error)),
         };
         let (registry, news) = (self.registry, self.state.watched(pattern, answer));
         match answer {

@@ -25,7 +25,7 @@ use crate::{
             },
         },
     },
-    util::{backoff::Backoff, error::chain},
+    util::backoff::Backoff,
 };
 use futures_util::{StreamExt, stream};
 use reqwest::Url;
@@ -154,7 +154,9 @@ impl Worker {
                 match outcome {
                     Ok(()) if on => good.push(id.clone()),
                     Ok(()) => {}
-                    Err(error) if error.is_grpc_refusal() => refused = Some(format!("{id}: {}", chain(&error))),
+                    Err(error) if error.is_grpc_refusal() => {
+                        refused = Some(format!("{id}: {}", link.http.shown(&error)))
+                    }
                     Err(error) => return error,
                 }
             }
@@ -189,7 +191,7 @@ impl Worker {
 
     /// Where no service could be read so far, that the server is not there is told by whoever reads.
     fn note_lost(&mut self, server: &Url, was_up: bool, was_stable: bool, error: &Error) {
-        let why = Text::from(chain(error));
+        let why = self.client.http.shown(error);
         self.metrics.push_connected(&self.registry, false);
         self.state.lost(why.clone());
         let missed = !self.wanted.borrow().services.is_empty() && self.logged.as_ref() != Some(&why);

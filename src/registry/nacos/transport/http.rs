@@ -13,7 +13,7 @@ use crate::{
         },
         transport::{Answer, Http},
     },
-    util::{error::chain, host_port::HostPort},
+    util::{error::chain, host_port::HostPort, redact::Redactor},
 };
 use reqwest::{StatusCode, Url, header::HeaderValue};
 use std::{
@@ -61,8 +61,10 @@ pub(crate) struct HttpClient {
 
 impl HttpClient {
     pub(crate) fn new(registry: Text, config: &Config, metrics: Metrics) -> Result<Self, Error> {
+        let passwords = config.login.iter().map(|login| &login.password);
+        let secrets = passwords.chain(config.access_key.iter().map(|key| &key.secret_key));
         Ok(HttpClient {
-            http: Http::new(registry, &config.connection, REMEDIES, metrics)?,
+            http: Http::new(registry, &config.connection, REMEDIES, metrics)?.hiding(&config.connection, secrets),
             servers: Servers::new(config.servers.clone()),
             authentication: config.login.clone().map(Authentication::new),
             access_key: config.access_key.clone(),
@@ -109,7 +111,7 @@ impl HttpClient {
             }
             Err(error) if self.servers.in_turn().is_empty() => Err(error),
             Err(error) => {
-                debug!(error = %chain(&error), "The address server does not answer; the servers that are known stay.");
+                debug!(error = %self.shown(&error), "The address server does not answer; the servers that are known stay.");
                 Ok(())
             }
         }
@@ -118,7 +120,10 @@ impl HttpClient {
     async fn ask_addresses(&self, address: &Url) -> Result<Vec<Url>, Error> {
         let answer = self.http.send(self.http.get(address), address).await?;
         let text = String::from_utf8_lossy(&answer.body);
-        let refused = |line: &str| Error::Addresses { url: answer.url.clone(), line: line.chars().take(80).collect() };
+        let refused = |line: &str| Error::Addresses {
+            url: answer.origin.to_string(),
+            line: answer.origin.quote(line.as_bytes()),
+        };
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let servers = lines.map(|line| listed(line, &self.context_path).ok_or_else(|| refused(line)));
         let servers: Vec<Url> = servers.collect::<Result<_, _>>()?;
@@ -133,6 +138,16 @@ impl HttpClient {
     /// This server is asked first from now on.
     pub(crate) fn prefer(&self, server: &Url) {
         self.servers.answered(server);
+    }
+
+    /// Blanks secrets where something that a server said is quoted.
+    pub(crate) fn redactor(&self) -> &Arc<Redactor> {
+        self.http.redactor()
+    }
+
+    /// An error with all its causes, as it may be logged.
+    pub(crate) fn shown(&self, error: &Error) -> Text {
+        self.redactor().redact(&chain(error)).into()
     }
 
     /// What has been asked and received since the last call.
@@ -208,7 +223,11 @@ impl HttpClient {
         for path in LOGINS {
             let url = url(server, path, &[]);
             match self.http.send(self.http.post(&url).form(&form), &url).await {
-                Ok(answer) => return json::token(&answer.url, &answer.body),
+                Ok(answer) => {
+                    let token = json::token(&answer.origin, &answer.body)?;
+                    self.redactor().learn(&token.access_token);
+                    return Ok(token);
+                }
                 // 3.x without its old API answers 500 where the old login was.
                 Err(error) if matches!(error.status(), Some(StatusCode::NOT_FOUND | StatusCode::GONE)) => {
                     last = last.or(Some(error));

@@ -18,7 +18,7 @@ use crate::{
             transport::{Client, Question},
         },
     },
-    util::{backoff::Backoff, error::chain},
+    util::backoff::Backoff,
 };
 use by_grpc::Listening;
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -141,7 +141,7 @@ impl Worker {
             any |= was_up;
             // That there is no gRPC is no trouble yet.
             if was_up || self.config.mode == Mode::Push || !error.is_grpc_not_spoken() {
-                self.note_trouble(chain(&error).into());
+                self.note_trouble(self.client.http.shown(&error));
             }
         }
         any
@@ -160,9 +160,9 @@ impl Worker {
         };
         match outcome {
             Err(error) if error.is_not_offered() => {
-                debug!(registry = %self.registry, error = %chain(&error), "Nacos does not say when manifests change.");
+                debug!(registry = %self.registry, error = %self.client.http.shown(&error), "Nacos does not say when manifests change.");
             }
-            Err(error) => self.note_trouble(chain(&error).into()),
+            Err(error) => self.note_trouble(self.client.http.shown(&error)),
             Ok(()) => {}
         }
         started.elapsed() >= HELD
