@@ -1,5 +1,7 @@
 //! How good a service's claim of a host is.
 
+use super::spelling::Spelling;
+
 /// The place of a registry in the configuration: the smaller goes first where services contest a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
@@ -23,6 +25,5 @@ pub(super) enum Standing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Claim {
     pub(super) standing: Standing,
-    /// The name had to be changed in more than its letters' case to be a host.
-    pub(super) rewritten: bool,
+    pub(super) spelling: Spelling,
 }

@@ -25,11 +25,17 @@ pub(super) struct Claimant {
     rank: Rank,
     rewritten: bool,
     pub(super) id: ServiceId,
+    name: Option<u64>,
 }
 
 impl Claimant {
-    pub(super) fn new(Claim { standing, rewritten }: Claim, rank: Rank, id: ServiceId) -> Self {
-        Claimant { standing, rank, rewritten, id }
+    pub(super) fn new(Claim { standing, spelling }: Claim, rank: Rank, id: ServiceId) -> Self {
+        Claimant { standing, rank, rewritten: spelling.rewritten, id, name: spelling.name }
+    }
+
+    /// Whether both call the host the same, so that they may be one service.
+    pub(super) fn is_namesake(&self, other: &Claimant) -> bool {
+        self.name == other.name
     }
 
     /// Whether its registry has the service, and the configuration has the registry.

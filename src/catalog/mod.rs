@@ -27,6 +27,7 @@ mod removal_guard;
 mod rules;
 mod select;
 mod source;
+mod spelling;
 mod status;
 mod writer;
 

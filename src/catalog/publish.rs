@@ -14,6 +14,7 @@ use super::{
     ports::{LearnedPorts, Naming},
     removal_guard::place,
     rules::Rules,
+    spelling::Spelling,
 };
 use crate::{
     model::{Address, DeclaredPort, Endpoint, Hostname, Note, PublishedEndpoint, Reason, Service, Template, Weight},
@@ -23,6 +24,9 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     time::Instant,
 };
+
+/// What to do about a service without a possible host.
+const REMEDY: &str = "change the registry's host template, or the service's name";
 
 /// Forgets the ports that were learned from instances, but not the hosts.
 pub(super) fn forget_ports(history: &mut PortHistory) {
@@ -47,7 +51,7 @@ pub(super) struct HostHistory {
     learned: LearnedPorts,
     /// Since when no instance names it, while others of the service name other hosts.
     emptied: Option<Instant>,
-    rewritten: bool,
+    spelling: Spelling,
 }
 
 /// The hosts that instances of a service had named, with the ports that were learned from them.
@@ -91,7 +95,7 @@ pub(super) fn contribute(
         answers,
         notes: Notes::default(),
         out: Contributions::default(),
-        exact: HashSet::new(),
+        spellings: HashMap::new(),
     };
     if let Some(reason) = rules.select.refuses_service(&input.service.id) {
         publisher.notes.add(reason, "", "");
@@ -108,8 +112,8 @@ struct Publisher<'a> {
     answers: &'a Answers,
     notes: Notes,
     out: Contributions,
-    /// Hosts that some name is already, but for the case of its letters.
-    exact: HashSet<Hostname>,
+    /// What hosts were called.
+    spellings: HashMap<Hostname, Spelling>,
 }
 
 impl<'a> Publisher<'a> {
@@ -163,6 +167,8 @@ impl<'a> Publisher<'a> {
             let labels = self.rules.relabel.apply(&service.id, &service.labels, &endpoint.labels);
             let host = if service.host.is_some() || !self.rules.policy.host.reads_labels() {
                 fixed.get_or_insert_with(|| self.host(&Default::default())).clone()
+            } else if self.is_lost(&labels) {
+                None
             } else {
                 let text = self.rules.policy.host.render(&service.id, &service.labels, &labels);
                 named.entry(text).or_insert_with_key(|text| self.sanitize(text)).clone()
@@ -197,9 +203,10 @@ impl<'a> Publisher<'a> {
         let service = self.input.service;
         match &service.host {
             Some(host) => {
-                self.exact.insert(host.clone());
+                self.spellings.insert(host.clone(), Spelling::default());
                 Some(host.clone())
             }
+            None if self.is_lost(labels) => None,
             None => {
                 let text = self.rules.policy.host.render(&service.id, &service.labels, labels);
                 self.sanitize(&text)
@@ -207,20 +214,31 @@ impl<'a> Publisher<'a> {
         }
     }
 
+    /// Whether something would vanish that tells the service from others.
+    fn is_lost(&mut self, labels: &crate::model::Labels) -> bool {
+        let service = self.input.service;
+        let lost = self.rules.policy.host.loses(&service.id, &service.labels, labels);
+        if let Some(why) = lost {
+            self.notes.add(Reason::HostInvalid, "", format!("{why}; {REMEDY}"));
+        }
+        lost.is_some()
+    }
+
     fn sanitize(&mut self, text: &str) -> Option<Hostname> {
         match Hostname::sanitized(text) {
             Ok(host) => {
-                if host.as_str().eq_ignore_ascii_case(text) {
-                    self.exact.insert(host.clone());
-                }
+                let spelling = Spelling::of(text, &host);
+                self.spellings
+                    .entry(host.clone())
+                    .and_modify(|known| *known = spelling.min(*known))
+                    .or_insert(spelling);
                 if host.as_str() != text {
                     self.notes.add(Reason::HostRenamed, text, format!("published as {host}"));
                 }
                 Some(host)
             }
             Err(error) => {
-                let detail = format!("{error}; change the registry's host template, or the service's name");
-                self.notes.add(Reason::HostInvalid, text, detail);
+                self.notes.add(Reason::HostInvalid, text, format!("{error}; {REMEDY}"));
                 None
             }
         }
@@ -279,11 +297,12 @@ impl<'a> Publisher<'a> {
             [_, ..] if unlisted && instances.iter().all(|i| i.presence == Presence::Held) => Standing::Held,
             _ => Standing::Listed,
         };
-        let rewritten = !self.exact.contains(&host) && before.is_none_or(|history| history.rewritten);
+        let spelling =
+            self.spellings.get(&host).copied().or(before.map(|history| history.spelling)).unwrap_or_default();
         if !instances.is_empty() || before.is_some() {
-            self.out.history.insert(host.clone(), HostHistory { learned, emptied: None, rewritten });
+            self.out.history.insert(host.clone(), HostHistory { learned, emptied: None, spelling });
         }
-        let claim = Claim { standing, rewritten };
+        let claim = Claim { standing, spelling };
         let notes = notes.finish();
         self.out.hosts.insert(host, Contribution { ports, endpoints, protected, claim, notes });
     }
@@ -299,8 +318,9 @@ impl<'a> Publisher<'a> {
 /// The further names of a service: those that are possible, each once, and notes on the others.
 pub(super) fn aliases(rules: &Rules, service: &Service, notes: &mut Notes) -> Vec<Hostname> {
     let mut aliases = Vec::with_capacity(rules.policy.aliases.len());
+    let lost = |template: &&Template| template.loses(&service.id, &service.labels, &Default::default()).is_some();
     let texts = |template: &Template| template.render_each(&service.id, &service.labels);
-    for text in rules.policy.aliases.iter().flat_map(texts) {
+    for text in rules.policy.aliases.iter().filter(|template| !lost(template)).flat_map(texts) {
         match Hostname::sanitized(&text) {
             Ok(alias) => aliases.push(alias),
             Err(error) => notes.add(Reason::AliasInvalid, text, error.to_string()),

@@ -186,14 +186,16 @@ impl Recompute<'_> {
         self.records(ids);
     }
 
-    /// Who has a part in a host: its owner, and, where both the owner and they choose so, the others.
+    /// Who has a part in a host: its owner, and, where both the owner and they choose so, the others of that name.
     fn participants(&self, host: &Hostname) -> Vec<&Claimant> {
         let merges = |claimant: &Claimant| {
             self.intake.of(&claimant.id).is_some_and(|source| source.rules.policy.merge == Merge::Host)
         };
         let Some(owner) = self.owner(host) else { return Vec::new() };
         let claimants = self.publishing.claims.claimants(host).filter(|claimant| claimant.id != owner.id);
-        std::iter::once(owner).chain(claimants.filter(|claimant| merges(owner) && merges(claimant))).collect()
+        std::iter::once(owner)
+            .chain(claimants.filter(|other| owner.is_namesake(other) && merges(owner) && merges(other)))
+            .collect()
     }
 
     /// Who owns a host: the smallest claimant, unless who has it now claims it firmly and may keep it.
@@ -298,18 +300,28 @@ impl Recompute<'_> {
                     let contested = |n: &&Note| matches!(n.reason, Reason::AliasContested | Reason::PortContested);
                     notes.extend(service.notes.iter().filter(contested));
                 }
-                _ => notes.add(Reason::HostContested, host.text().clone(), self.contested(host)),
+                _ => notes.add(Reason::HostContested, host.text().clone(), self.contested(host, id)),
             }
         }
         Some(Record { service: view.service.clone(), hosts, notes: notes.finish() })
     }
 
     /// Why a service has not the host that it claims, and what helps.
-    fn contested(&self, host: &Hostname) -> String {
+    fn contested(&self, host: &Hostname, id: &ServiceId) -> String {
         if let Some(other) = self.publishing.lent(host) {
             return format!("it is a further port or an alias of {}", other.host);
         }
-        let owner = self.owner(host).map(|claimant| claimant.id.to_string()).unwrap_or_default();
+        let owner = self.owner(host);
+        let other_name = self.publishing.claims.claimants(host).find(|claimant| claimant.id == *id);
+        if let (Some(owner), Some(own)) = (owner, other_name)
+            && !owner.is_namesake(own)
+        {
+            let owner = &owner.id;
+            return format!(
+                "it is {owner}'s, which has another name: rename one, or give it a host of its own by a label"
+            );
+        }
+        let owner = owner.map(|claimant| claimant.id.to_string()).unwrap_or_default();
         format!("it is {owner}'s; to serve both there, set `merge: host` under `publish` of each registry")
     }
 }

@@ -12,6 +12,7 @@ mod name;
 mod number;
 mod protocol;
 mod published;
+mod punycode;
 mod readiness;
 mod reason;
 mod service;

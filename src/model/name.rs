@@ -1,6 +1,6 @@
 //! Host names that every client accepts.
 
-use super::Text;
+use super::{Text, punycode};
 use std::fmt;
 
 const MAX_NAME: usize = 253;
@@ -12,6 +12,9 @@ pub enum HostnameError {
     /// Nothing is left of the name.
     #[error("host name {0:?} is empty, or has nothing that a host name may hold")]
     Empty(String),
+    /// Nothing is left of a part of the name.
+    #[error("host name {0:?} has the part {1:?}, and nothing in it that a host name may hold")]
+    Lost(String, String),
     /// More than 253 characters.
     #[error("host name {0:?} has more than {MAX_NAME} characters")]
     Long(String),
@@ -57,21 +60,18 @@ impl Hostname {
         Ok(Hostname(name.into()))
     }
 
-    /// Makes a name out of what registries call things: lower case, every other character a dash, dashes at the ends of
-    /// labels and empty labels left out. What then still breaks a rule (length, a number at the end) is refused.
+    /// Makes a name out of what registries call things: lower case, labels with letters beyond ASCII as DNS writes them
+    /// (`xn--`), every other character a dash, dashes at the ends of labels and empty labels left out. What then still
+    /// breaks a rule (length, a number at the end) is refused, and so is a name of which a label would vanish.
     ///
     /// # Errors
-    /// If what is left is nothing, too long, or ends in a number.
+    /// If what is left of it, or of a label, is nothing, too long, or ends in a number.
     pub fn sanitized(name: &str) -> Result<Self, HostnameError> {
         if let Ok(fine) = Self::new(name) {
             return Ok(fine);
         }
-        let dashed: String = name
-            .chars()
-            .flat_map(char::to_lowercase)
-            .map(|c| if matches!(c, 'a'..='z' | '0'..='9' | '-' | '.') { c } else { '-' })
-            .collect();
-        let labels: Vec<&str> = dashed.split('.').map(|l| l.trim_matches('-')).filter(|l| !l.is_empty()).collect();
+        let labels = name.split('.').filter(|label| !label.is_empty());
+        let labels: Vec<String> = labels.map(|label| made(name, label)).collect::<Result<_, _>>()?;
         Self::new(&labels.join(".")).map_err(|error| match error {
             HostnameError::Empty(_) => HostnameError::Empty(name.into()),
             other => other,
@@ -87,6 +87,23 @@ impl Hostname {
     pub fn text(&self) -> &Text {
         &self.0
     }
+}
+
+/// A label made of one part of a name.
+fn made(name: &str, part: &str) -> Result<String, HostnameError> {
+    let possible =
+        |c: char| if c.is_ascii() { c.is_ascii_alphanumeric() } else { !c.is_whitespace() && !c.is_control() };
+    let dashed: String = part.chars().flat_map(char::to_lowercase).map(|c| if possible(c) { c } else { '-' }).collect();
+    let label = dashed.trim_matches('-');
+    if label.is_empty() {
+        return Err(HostnameError::Lost(name.into(), part.into()));
+    }
+    if label.is_ascii() {
+        return Ok(label.to_owned());
+    }
+    // Longer ones are too long in any case.
+    let written = Some(label).filter(|label| label.len() <= 4 * MAX_LABEL).and_then(punycode::encode);
+    written.map(|written| format!("xn--{written}")).ok_or_else(|| HostnameError::Label(name.into(), part.into()))
 }
 
 impl fmt::Display for Hostname {
@@ -127,11 +144,23 @@ mod tests {
             ("com.foo.Bar:1.0:g", "com.foo.bar-1.0-g"),
             ("a_.b", "a.b"),
             ("..a..b..", "a.b"),
-            ("订单-svc", "svc"),
+            ("订单-svc", "xn---svc-kt0g2590a"),
+            ("订单.eureka", "xn--4kr132k.eureka"),
+            ("Zürich_A", "xn--zrich-a-n2a"),
+            ("xn--4kr132k.eureka", "xn--4kr132k.eureka"),
         ] {
             assert_eq!(Hostname::sanitized(name).unwrap().as_str(), host, "{name}");
         }
-        assert!(Hostname::sanitized("订单").is_err());
-        assert!(Hostname::sanitized("svc.1").is_err());
+        let long = "订单".repeat(40);
+        for (name, why) in [
+            ("svc.1", "address"),
+            ("orders.###.public", "\"###\""),
+            ("__", "\"__\""),
+            ("...", "empty"),
+            (long.as_str(), "63"),
+        ] {
+            let error = Hostname::sanitized(name).unwrap_err().to_string();
+            assert!(error.contains(why), "{name}: {error}");
+        }
     }
 }

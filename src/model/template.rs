@@ -77,6 +77,11 @@ impl Template {
         text
     }
 
+    /// What of a service would vanish from the text without a trace: a name that it has not, or a part of dots alone.
+    pub fn loses(&self, id: &ServiceId, service: &Labels, instance: &Labels) -> Option<&'static str> {
+        Subject { host: "", id, service, instance }.lost(&self.parts)
+    }
+
     /// The texts for a service alone. A label that is a list with commas gives one text for each of its parts, and one that
     /// is not there gives none.
     pub fn render_each(&self, id: &ServiceId, service: &Labels) -> Vec<String> {
@@ -123,16 +128,35 @@ impl Subject<'_> {
                 Part::Group => text.push_str(&self.id.group),
                 Part::Namespace => text.push_str(&self.id.namespace),
                 Part::Registry => text.push_str(&self.id.registry),
-                Part::Label { key, default } => {
-                    match self.instance.get(key).or_else(|| self.service.get(key)).filter(|v| !v.is_empty()) {
-                        Some(value) => text.push_str(value),
-                        None => self.render(default, text),
-                    }
-                }
+                Part::Label { key, default } => match self.label(key) {
+                    Some(value) => text.push_str(value),
+                    None => self.render(default, text),
+                },
                 Part::Host { ending } => text.push_str(before(ending)),
                 Part::Last { ending } => text.push_str(before(ending).rsplit('.').next().unwrap_or_default()),
             }
         }
+    }
+}
+
+impl Subject<'_> {
+    fn label(&self, key: &Text) -> Option<&Text> {
+        self.instance.get(key).or_else(|| self.service.get(key)).filter(|value| !value.is_empty())
+    }
+
+    fn lost(&self, parts: &[Part]) -> Option<&'static str> {
+        let dots = |value: &str| !value.is_empty() && value.bytes().all(|b| b == b'.');
+        parts.iter().find_map(|part| match part {
+            Part::Service if self.id.name.is_empty() => Some("the service has no name"),
+            Part::Service if dots(&self.id.name) => Some("the service's name has nothing that a host name may hold"),
+            Part::Group if dots(&self.id.group) => Some("its group has nothing that a host name may hold"),
+            Part::Namespace if dots(&self.id.namespace) => Some("its namespace has nothing that a host name may hold"),
+            Part::Label { key, default } => match self.label(key) {
+                Some(value) => dots(value).then_some("a label has nothing that a host name may hold"),
+                None => self.lost(default),
+            },
+            _ => None,
+        })
     }
 }
 

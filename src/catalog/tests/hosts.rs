@@ -10,13 +10,13 @@ fn by_label() -> World {
 #[test]
 fn hosts_are_made_safe_and_what_is_impossible_is_noted() {
     let mut world = one(|_| {});
-    world.list(&[service("Or_ders", &["10.0.0.1:80"]), service("订单", &["10.0.0.2:80"]), service("fine", &[])]);
-    world.check(&["example http:80 | 10.0.0.2:80", "fine.example http:80 | ", "or-ders.example http:80 | 10.0.0.1:80"]);
+    world.list(&[service("Or_ders", &["10.0.0.1:80"]), service("__", &["10.0.0.2:80"]), service("fine", &[])]);
+    world.check(&["fine.example http:80 | ", "or-ders.example http:80 | 10.0.0.1:80"]);
     world.check_notes(&id("r", "Or_ders"), &[(Reason::HostRenamed, "Or_ders.example")]);
     let mut world = one(|p| p.host = template("{service}"));
-    world.list(&[service("订单", &["10.0.0.2:80", "10.0.0.3:80"]), service("1", &[]), service("fine", &[])]);
+    world.list(&[service("__", &["10.0.0.2:80", "10.0.0.3:80"]), service("1", &[]), service("fine", &[])]);
     world.check(&["fine http:80 | "]);
-    world.check_notes(&id("r", "订单"), &[(Reason::HostInvalid, "订单")]);
+    world.check_notes(&id("r", "__"), &[(Reason::HostInvalid, "__")]);
     world.check_notes(&id("r", "1"), &[(Reason::HostInvalid, "1")]);
 }
 
@@ -96,6 +96,57 @@ fn a_name_that_is_the_host_goes_before_one_that_was_rewritten_to_it() {
 }
 
 #[test]
+fn a_name_loses_nothing_that_identifies_it() {
+    let mut world = one(|p| {
+        p.host = template("{service}.{group}.nacos");
+        p.merge = Merge::Host;
+    });
+    let of = |group: &str, name: &str, address: &str| {
+        Arc::new(Service { id: ServiceId::new("r", "", group, name), ..service_of("r", name, &[address]) })
+    };
+    let names = [("g", "订单"), ("g", "支付"), ("g", ""), ("g", ".."), ("g", "##"), ("$", "a"), ("..", "a"), ("", "a")];
+    let services: Vec<Arc<Service>> =
+        (1..).zip(names).map(|(i, (group, name))| of(group, name, &format!("10.0.0.{i}:80"))).collect();
+    world.list(&services);
+    world.check(&[
+        "a.nacos http:80 | 10.0.0.8:80",
+        "xn--4kr132k.g.nacos http:80 | 10.0.0.1:80",
+        "xn--bnq875c.g.nacos http:80 | 10.0.0.2:80",
+    ]);
+    let catalog = world.catalog();
+    for service in &services[2..7] {
+        let notes = &catalog.records[&service.id].notes;
+        assert_eq!(notes.iter().map(|note| note.reason).collect::<Vec<_>>(), [Reason::HostInvalid], "{notes:?}");
+        assert!(notes[0].detail.contains("change the registry's host template"), "{notes:?}");
+    }
+}
+
+#[test]
+fn names_that_only_become_alike_are_not_put_together() {
+    let mut world = one(|p| p.merge = Merge::Host);
+    let names = ["A-B", "a-b", "a-b-", "a:b", "a@b", "a_b"];
+    let services: Vec<Arc<Service>> =
+        (1..).zip(names).map(|(i, name)| service(name, &[&format!("10.0.0.{i}:80")])).collect();
+    world.list(&services);
+    world.check(&["a-b.example http:80 | 10.0.0.1:80, 10.0.0.2:80, 10.0.0.6:80"]);
+    let contested = |world: &mut World, name: &str| {
+        let notes = world.catalog().records[&id("r", name)].notes.clone();
+        notes.into_iter().find(|note| note.reason == Reason::HostContested).map(|note| note.detail)
+    };
+    for name in ["a-b-", "a:b", "a@b"] {
+        let detail = contested(&mut world, name).unwrap();
+        assert!(detail.contains("another name"), "{detail}");
+    }
+    assert_eq!(contested(&mut world, "a_b"), None);
+    // Those that are rewritten alike are put together, such as the same interface in two registries.
+    let both = ["r", "s"].map(|name| Policy { merge: Merge::Host, ..policy(name) });
+    let mut world = super::world(both.to_vec());
+    world.update_of("r", listed(&[Arc::new(service_of("r", "a:b", &["10.0.0.1:80"]))]));
+    world.update_of("s", listed(&[Arc::new(service_of("s", "a:b", &["10.0.0.2:80"]))]));
+    world.check(&["a-b.example http:80 | 10.0.0.1:80 registry=r, 10.0.0.2:80 registry=s"]);
+}
+
+#[test]
 fn a_newcomer_takes_a_host_unless_who_has_it_may_keep_it() {
     for (owner, served) in [(Owner::Smallest, "10.0.0.1"), (Owner::First, "10.0.0.2")] {
         let mut world = one(|p| {
@@ -109,7 +160,7 @@ fn a_newcomer_takes_a_host_unless_who_has_it_may_keep_it() {
         let loser = if owner == Owner::First { &both[0] } else { &both[1] };
         let notes = world.catalog().records[&loser.id].notes.clone();
         assert!(
-            notes.iter().any(|n| n.reason == Reason::HostContested && n.detail.contains("merge: host")),
+            notes.iter().any(|n| n.reason == Reason::HostContested && n.detail.contains("another name")),
             "{notes:?}"
         );
         // Who is gone keeps nothing.

@@ -1,6 +1,6 @@
 //! What Istio takes for a label. One that it does not take costs the whole entry, so those are left out before.
 
-use crate::model::Labels;
+use crate::model::{Hostname, Labels};
 use std::collections::BTreeMap;
 
 /// Of a label's key without its prefix, and of a label of DNS.
@@ -29,6 +29,12 @@ pub(super) fn is_dns_label(label: &str) -> bool {
 
 /// A label of DNS as Kubernetes has it, made of any text; empty if nothing is left.
 pub(super) fn dns_label(text: &str) -> String {
+    // Letters beyond ASCII are written as in hosts.
+    if !text.is_ascii()
+        && let Ok(host) = Hostname::sanitized(&text.replace('.', "-"))
+    {
+        return host.to_string();
+    }
     let safe = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     let label: String = text.chars().map(safe).skip_while(|c| *c == '-').take(MAX_NAME).collect();
     label.trim_end_matches('-').to_owned()
