@@ -49,7 +49,7 @@ use crate::{
 };
 use config_listen::Listener;
 use list::Source;
-use read::{Memory, Reading};
+use read::{Known, Reading};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::sleep};
 use wildmatch::WildMatch;
@@ -85,7 +85,7 @@ struct Reader {
     client: Arc<Client>,
     outbox: Outbox<ManifestUpdate>,
     namespaces: Namespaces,
-    memory: BTreeMap<Text, Memory>,
+    known: BTreeMap<Text, Known>,
     /// What is left to be read in this round.
     budget: Budget,
 }
@@ -103,14 +103,14 @@ pub(crate) async fn run(
     let listener = Listener::start(registry.clone(), group, settings, asking, metrics);
     let mut pace = Pace::new(config.period.max(Config::MIN_PERIOD));
     let patterns = manifests.data_ids.iter().map(|pattern| WildMatch::new(pattern)).collect();
-    let (namespaces, memory) = Default::default();
+    let (namespaces, known) = Default::default();
     let budget = Budget::new(Limits::of(&config.connection));
     let outbox = Outbox::new(out).hiding(client.http.redactor());
-    let mut reader = Reader { registry, config, manifests, patterns, client, outbox, namespaces, memory, budget };
+    let mut reader = Reader { registry, config, manifests, patterns, client, outbox, namespaces, known, budget };
     let mut called = false;
     loop {
         let Ok(round) = reader.round().await else { return };
-        listener.watch(reader.memory.iter().map(|(id, memory)| (id.clone(), memory.texts(id))).collect());
+        listener.watch(reader.known.iter().map(|(id, known)| (id.clone(), known.texts(id))).collect());
         let (wait, rest) = pace.after(&round, called);
         let word = async {
             sleep(rest).await;
@@ -183,10 +183,10 @@ impl Reader {
         };
         self.send_scopes(&namespaces).await?;
         for (namespace, wrong) in namespaces {
-            let mut memory = self.memory.remove(&namespace).unwrap_or_default();
+            let mut known = self.known.remove(&namespace).unwrap_or_default();
             let outcome = match wrong {
                 Some(error) => Err(error),
-                None => self.source(&namespace).read(&mut memory).await,
+                None => self.source(&namespace).read(&mut known).await,
             };
             let scope = Scope(namespace.clone());
             match outcome {
@@ -194,14 +194,14 @@ impl Reader {
                     round.good = true;
                     round.settled &= settled;
                     round.changed |= changed;
-                    self.outbox.send(ManifestUpdate::Listed(scope, memory.manifests())).await?;
+                    self.outbox.send(ManifestUpdate::Listed(scope, known.manifests())).await?;
                 }
                 Err(error) => {
                     round.note(&error);
                     self.outbox.failed(Some(scope), &error).await?;
                 }
             }
-            self.memory.insert(namespace, memory);
+            self.known.insert(namespace, known);
         }
         Ok(round)
     }
@@ -221,7 +221,7 @@ impl Reader {
     async fn send_scopes(&mut self, namespaces: &[(Text, Option<Error>)]) -> Result<(), Closed> {
         let mut scopes: Vec<Scope> = namespaces.iter().map(|(id, _)| Scope(id.clone())).collect();
         scopes.sort();
-        self.memory.retain(|id, _| scopes.iter().any(|Scope(scope)| scope == id));
+        self.known.retain(|id, _| scopes.iter().any(|Scope(scope)| scope == id));
         self.outbox.scopes(scopes).await
     }
 }

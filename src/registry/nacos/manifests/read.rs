@@ -24,7 +24,7 @@ const ENCRYPTED: &str = "cipher-";
 
 /// What is remembered of a namespace.
 #[derive(Debug, Default)]
-pub(crate) struct Memory {
+pub(crate) struct Known {
     way: Option<Way>,
     /// What the server called the namespace when it was last read.
     tenant: Option<Text>,
@@ -51,7 +51,7 @@ pub(crate) struct Reading {
     pub(crate) changed: bool,
 }
 
-impl Memory {
+impl Known {
     /// As they are to be told.
     pub(crate) fn manifests(&self) -> Vec<Arc<Manifest>> {
         self.held.values().map(|held| held.manifest.clone()).collect()
@@ -77,28 +77,28 @@ impl Memory {
 
 impl Source<'_> {
     /// Everything that is meant in the namespace.
-    pub(crate) async fn read(&self, memory: &mut Memory) -> Result<Reading, Error> {
-        let outcome = self.compare(memory).await;
+    pub(crate) async fn read(&self, known: &mut Known) -> Result<Reading, Error> {
+        let outcome = self.compare(known).await;
         // Another interface may be there now.
         if outcome.as_ref().is_err_and(|error| error.is_server_lost() || error.is_not_offered()) {
-            memory.way = None;
+            known.way = None;
         }
         outcome
     }
 
-    async fn compare(&self, memory: &mut Memory) -> Result<Reading, Error> {
-        let before = memory.md5s();
-        let (way, list) = self.list(memory.way).await?;
-        memory.way = Some(way);
-        memory.tenant = Some(self.called(way).into());
-        let list = self.meant(list, memory)?;
+    async fn compare(&self, known: &mut Known) -> Result<Reading, Error> {
+        let before = known.md5s();
+        let (way, list) = self.list(known.way).await?;
+        known.way = Some(way);
+        known.tenant = Some(self.called(way).into());
+        let list = self.meant(list, known)?;
         let mut settled = true;
         let mut fetch = Vec::new();
         for (name, listed) in &list {
             match listed {
-                Listed::Text(text) => self.hold(memory, name, text.clone(), None),
+                Listed::Text(text) => self.hold(known, name, text.clone(), None),
                 Listed::Md5(md5) => {
-                    if !memory.knows(name, md5) {
+                    if !known.knows(name, md5) {
                         fetch.push((name, md5));
                     }
                 }
@@ -113,28 +113,28 @@ impl Source<'_> {
                     // Of another text: the list is ahead of it, or behind.
                     let agrees = md5.as_deref() == Some(&*md5_of(&text));
                     settled &= agrees;
-                    self.hold(memory, name, text, md5.clone().filter(|_| agrees));
+                    self.hold(known, name, text, md5.clone().filter(|_| agrees));
                 }
                 // New, and not everywhere yet; or just deleted.
                 None => settled = false,
             }
         }
         drop(fetched);
-        settled &= self.let_go(way, &list, memory).await?;
-        Ok(Reading { settled, changed: memory.md5s() != before })
+        settled &= self.let_go(way, &list, known).await?;
+        Ok(Reading { settled, changed: known.md5s() != before })
     }
 
     /// Those of the list that are manifests. Others are told in the log, once.
-    fn meant(&self, mut list: List, memory: &mut Memory) -> Result<List, Error> {
+    fn meant(&self, mut list: List, known: &mut Known) -> Result<List, Error> {
         list.retain(|name, _| self.patterns.iter().any(|pattern| pattern.matches(name)));
         if list.len() > MAX_MANIFESTS {
             return Err(Error::TooManyManifests { count: list.len(), max: MAX_MANIFESTS });
         }
-        memory.left_out.retain(|name, _| list.contains_key(name));
+        known.left_out.retain(|name, _| list.contains_key(name));
         list.retain(|name, _| {
             let encrypted = name.starts_with(ENCRYPTED);
             if encrypted {
-                self.leave_out(memory, name, "it is encrypted, and only Nacos' own clients can read it", None);
+                self.leave_out(known, name, "it is encrypted, and only Nacos' own clients can read it", None);
             }
             !encrypted
         });
@@ -142,24 +142,24 @@ impl Source<'_> {
     }
 
     /// The same `Arc` while the text is the same. One that is too long leaves what was there before.
-    fn hold(&self, memory: &mut Memory, name: &Text, text: Text, listed: Option<Text>) {
+    fn hold(&self, known: &mut Known, name: &Text, text: Text, listed: Option<Text>) {
         if text.len() > MAX_BYTES {
-            return self.leave_out(memory, name, "it is longer than 1 MiB", listed);
+            return self.leave_out(known, name, "it is longer than 1 MiB", listed);
         }
-        memory.left_out.remove(name);
-        if let Some(held) = memory.held.get_mut(name).filter(|held| held.manifest.text == text) {
+        known.left_out.remove(name);
+        if let Some(held) = known.held.get_mut(name).filter(|held| held.manifest.text == text) {
             held.listed = listed;
             return;
         }
         let md5 = md5_of(&text);
         let (registry, namespace, group) = (self.registry.clone(), self.namespace.clone(), self.group.clone());
         let id = ManifestId { registry, namespace, group, name: name.clone() };
-        memory.held.insert(name.clone(), Held { manifest: Arc::new(Manifest { id, text }), md5, listed });
+        known.held.insert(name.clone(), Held { manifest: Arc::new(Manifest { id, text }), md5, listed });
     }
 
     /// What the list lacks goes if the server says that it is gone; whether it says so of all.
-    async fn let_go(&self, way: Way, list: &List, memory: &mut Memory) -> Result<bool, Error> {
-        let lacking: Vec<Text> = memory.held.keys().filter(|name| !list.contains_key(*name)).cloned().collect();
+    async fn let_go(&self, way: Way, list: &List, known: &mut Known) -> Result<bool, Error> {
+        let lacking: Vec<Text> = known.held.keys().filter(|name| !list.contains_key(*name)).cloned().collect();
         let asked: Vec<_> = lacking.iter().map(|name| async move { (name, self.is_gone(way, name).await) }).collect();
         let answers: Vec<_> = stream::iter(asked).buffer_unordered(self.concurrency).collect().await;
         let mut gone = Vec::new();
@@ -168,12 +168,12 @@ impl Source<'_> {
                 gone.push(name);
             }
         }
-        gone.iter().for_each(|name| drop(memory.held.remove(*name)));
+        gone.iter().for_each(|name| drop(known.held.remove(*name)));
         Ok(gone.len() == lacking.len())
     }
 
-    fn leave_out(&self, memory: &mut Memory, name: &Text, why: &'static str, listed: Option<Text>) {
-        let before = memory.left_out.insert(name.clone(), (why, listed));
+    fn leave_out(&self, known: &mut Known, name: &Text, why: &'static str, listed: Option<Text>) {
+        let before = known.left_out.insert(name.clone(), (why, listed));
         if before.is_none_or(|(before, _)| before != why) {
             let Source { registry, namespace, group, .. } = self;
             warn!(%registry, %namespace, %group, manifest = %name, why, "A manifest is not read.");

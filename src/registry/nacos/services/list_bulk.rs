@@ -62,7 +62,7 @@ struct Known {
 
 /// What the last round has read, by hash of the bytes.
 #[derive(Debug, Default)]
-pub(crate) struct Memory {
+pub(crate) struct Cache {
     pages: HashMap<u64, Known>,
     entries: HashMap<u64, Entry>,
 }
@@ -87,18 +87,18 @@ pub(crate) struct Source<'a> {
 /// What a page is read with: the last round, the services as they were listed last, and what this round has read.
 #[derive(Clone, Copy)]
 struct Past<'a> {
-    memory: &'a Memory,
+    cache: &'a Cache,
     last: &'a BTreeMap<ServiceId, Listed>,
-    fresh: &'a Mutex<Memory>,
+    fresh: &'a Mutex<Cache>,
 }
 
 impl Source<'_> {
     /// Everything in the namespace. `last` are the services as they were listed last.
-    pub(crate) async fn read(&self, memory: &mut Memory, last: &BTreeMap<ServiceId, Listed>) -> Result<Reading, Error> {
+    pub(crate) async fn read(&self, cache: &mut Cache, last: &BTreeMap<ServiceId, Listed>) -> Result<Reading, Error> {
         let fresh = Mutex::default();
-        let past = Past { memory, last, fresh: &fresh };
+        let past = Past { cache, last, fresh: &fresh };
         let entries = self.list().whole(|number| self.page(number, past)).await?;
-        *memory = fresh.into_inner().unwrap_or_else(PoisonError::into_inner);
+        *cache = fresh.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut reading = Reading::default();
         for (id, outcome) in entries {
             match outcome {
@@ -138,7 +138,7 @@ impl Source<'_> {
     /// One page; one with known bytes is not even parsed.
     async fn page(&self, number: usize, past: Past<'_>) -> Result<Page<ServiceId, Outcome>, Error> {
         let Answer { origin, body, hash } = self.ask("true", number).await?;
-        let known = past.memory.pages.get(&hash).cloned().or_else(|| past.fresh().pages.get(&hash).cloned());
+        let known = past.cache.pages.get(&hash).cloned().or_else(|| past.fresh().pages.get(&hash).cloned());
         let page = match known {
             Some(page) => page,
             None => self.parsed(&origin, &body, past)?,
@@ -175,7 +175,7 @@ impl Source<'_> {
     /// One service. Without a name nobody can say whose last good value stays: then the list is no list.
     fn entry(&self, origin: &Origin, item: &RawValue, past: Past<'_>) -> Result<Entry, Error> {
         let hash = xxh3_64(item.get().as_bytes());
-        if let Some(known) = past.memory.entries.get(&hash) {
+        if let Some(known) = past.cache.entries.get(&hash) {
             return Ok(known.clone());
         }
         let named = json::bare::<wire::Named<'_>>(origin, item.get().as_bytes())?;
@@ -196,7 +196,7 @@ impl Listed {
 }
 
 impl Past<'_> {
-    fn fresh(&self) -> MutexGuard<'_, Memory> {
+    fn fresh(&self) -> MutexGuard<'_, Cache> {
         // Nothing that runs with the lock held can leave it half changed.
         self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }

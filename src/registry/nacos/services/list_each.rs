@@ -33,7 +33,7 @@ use xxhash_rust::xxh3::xxh3_64;
 const MAX_UNREACHABLE: usize = 3;
 
 /// What the last round has read: by service, the hash of its bytes.
-pub(crate) type Memory = HashMap<ServiceId, (u64, Arc<Service>)>;
+pub(crate) type Cache = HashMap<ServiceId, (u64, Arc<Service>)>;
 
 /// What was read of one group.
 #[derive(Debug, Default)]
@@ -56,12 +56,12 @@ pub(crate) struct Source<'a> {
 
 impl Source<'_> {
     /// Everything in the group. One service that cannot be read is told apart; the others are not kept waiting for it.
-    pub(crate) async fn read(&self, memory: &mut Memory) -> Result<Reading, Error> {
+    pub(crate) async fn read(&self, cache: &mut Cache) -> Result<Reading, Error> {
         let names = self.names().await?;
         let count = names.len();
-        let (mut fresh, mut failed, mut unreachable) = (Memory::new(), Vec::new(), 0);
+        let (mut fresh, mut failed, mut unreachable) = (Cache::new(), Vec::new(), 0);
         {
-            let old = &*memory;
+            let old = &*cache;
             let questions: Vec<_> =
                 names.into_iter().map(|id| async move { (self.service(&id, old.get(&id)).await, id) }).collect();
             let mut answers = stream::iter(questions).buffer_unordered(self.concurrency);
@@ -90,7 +90,7 @@ impl Source<'_> {
         for (id, error) in failed {
             reading.unreadable.push((id.clone(), chain(&error).into()));
             // When it can be read again it may well be the same.
-            fresh.extend(memory.remove_entry(&id));
+            fresh.extend(cache.remove_entry(&id));
         }
         reading.unreadable.sort();
         let unreadable: BTreeSet<_> = reading.unreadable.iter().map(|(id, _)| id).collect();
@@ -98,13 +98,13 @@ impl Source<'_> {
             fresh.iter().filter(|(id, _)| !unreadable.contains(id)).map(|(_, (_, s))| s.clone()).collect();
         reading.services.sort_by(|a, b| a.id.cmp(&b.id));
         drop(unreadable);
-        *memory = fresh;
+        *cache = fresh;
         Ok(reading)
     }
 
     /// One service as it is now.
-    pub(crate) async fn one(&self, id: &ServiceId, memory: &Memory) -> Result<(u64, Arc<Service>), Error> {
-        self.service(id, memory.get(id)).await
+    pub(crate) async fn one(&self, id: &ServiceId, cache: &Cache) -> Result<(u64, Arc<Service>), Error> {
+        self.service(id, cache.get(id)).await
     }
 
     /// All names, each once; read once more if they moved while paging.

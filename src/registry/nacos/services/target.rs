@@ -25,9 +25,9 @@ pub(super) struct Target {
 /// What is known of a target from its last reading.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    pub(super) bulk: list_bulk::Memory,
+    pub(super) bulk: list_bulk::Cache,
     pub(super) thresholds: Thresholds,
-    pub(super) each: list_each::Memory,
+    pub(super) each: list_each::Cache,
     /// As a bulk list has shown them, without thresholds.
     pub(super) listed: BTreeMap<ServiceId, Listed>,
     pub(super) spellings: Spellings,
