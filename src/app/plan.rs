@@ -5,7 +5,7 @@
 //! secrets.
 
 use crate::{
-    config::{Config, RegistryConfig},
+    config::{Admin, Config, Log, RegistryConfig, Xds},
     model::Text,
     translate::istio::{Options, Rules},
 };
@@ -107,20 +107,25 @@ impl Plan {
 /// What `new` means for a Portolan that runs with `old`.
 pub fn plan(old: &Config, new: &Config) -> Plan {
     let mut plan = Plan::default();
-    plan.setting("xds.listen", Action::Restart, &old.xds.listen, &new.xds.listen);
-    plan.section("xds.limits", Action::Update, old.xds.limits != new.xds.limits);
-    plan.section("xds.drain", Action::Update, old.xds.drain != new.xds.drain);
-    plan.section("xds.max_connection_age", Action::Update, old.xds.max_connection_age != new.xds.max_connection_age);
-    plan.setting("admin.listen", Action::Restart, &old.admin.listen, &new.admin.listen);
-    plan.section("admin.hosts", Action::Update, old.admin.hosts != new.admin.hosts);
+    // All by name, so that a section or a setting that is new cannot be forgotten here.
+    let Config { xds, admin, registries: _, envoy, istio, catalog, log } = new;
+    let Xds { listen, drain, max_connection_age, limits } = xds;
+    plan.setting("xds.listen", Action::Restart, &old.xds.listen, listen);
+    plan.section("xds.limits", Action::Update, old.xds.limits != *limits);
+    plan.section("xds.drain", Action::Update, old.xds.drain != *drain);
+    plan.section("xds.max_connection_age", Action::Update, old.xds.max_connection_age != *max_connection_age);
+    let Admin { listen, hosts } = admin;
+    plan.setting("admin.listen", Action::Restart, &old.admin.listen, listen);
+    plan.section("admin.hosts", Action::Update, old.admin.hosts != *hosts);
     registries(old, new, &mut plan);
-    plan.section("envoy", Action::Update, old.envoy != new.envoy);
+    plan.section("envoy", Action::Update, old.envoy != *envoy);
     // Those of registries are named with their registry.
-    let istio = |config: &Config| Options { registries: BTreeMap::new(), ..config.istio.clone() };
-    plan.section("istio", Action::Update, istio(old) != istio(new));
-    plan.section("catalog", Action::Update, old.catalog != new.catalog);
-    plan.setting("log.level", Action::Update, &old.log.level, &new.log.level);
-    plan.section("log.format", Action::Update, old.log.format != new.log.format);
+    let general = |istio: &Options| Options { registries: BTreeMap::new(), ..istio.clone() };
+    plan.section("istio", Action::Update, general(&old.istio) != general(istio));
+    plan.section("catalog", Action::Update, old.catalog != *catalog);
+    let Log { level, format } = log;
+    plan.setting("log.level", Action::Update, &old.log.level, level);
+    plan.section("log.format", Action::Update, old.log.format != *format);
     plan
 }
 
