@@ -38,6 +38,7 @@ pub(super) fn merge(host: &Hostname, mut parts: Vec<Part>, taken: &Taken) -> Pub
     let ports = service_ports(host, union_ports(&parts, &mut notes), taken, &mut notes);
     let several = parts.len() > 1;
     let mut published = PublishedService {
+        spelling: parts.first().and_then(|owner| owner.contribution.cased.clone()),
         sources: parts.iter().map(|part| part.service.id.clone()).collect(),
         labels: union_labels(&parts),
         protected: parts.iter().any(|part| part.contribution.protected),

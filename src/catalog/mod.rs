@@ -39,7 +39,7 @@ pub use desired::{Desired, Held, HeldChange, Options, Outcome, Reading, Registry
 pub use event::Event;
 pub use metrics::Metrics;
 pub use now::Now;
-pub use policy::{Empty, Hostnames, Matcher, Merge, Owner, Policy, Relabel, Select};
+pub use policy::{Empty, HostCase, Hostnames, Matcher, Merge, Owner, Policy, Relabel, Select};
 pub use removal_guard::HoldEvent;
 pub use writer::{Configured, Feed, Handle, Writer};
 

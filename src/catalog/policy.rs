@@ -18,6 +18,8 @@ pub struct Policy {
     pub select: Select,
     /// The host's name; evaluated per service and instance.
     pub host: Template,
+    /// Whether Istio and clusters' names have the host with the upper case of its name.
+    pub host_case: HostCase,
     /// Further hosts for the same service.
     pub aliases: Vec<Template>,
     /// The service's ports where the registry does not declare them; the first is the service's own. May be empty:
@@ -54,6 +56,16 @@ pub struct Policy {
     pub hold: Duration,
     /// What happens when a service's last endpoint vanishes.
     pub empty: Empty,
+}
+
+/// The case of hosts as others are told them. Whatever it is, hosts that differ in case only are one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HostCase {
+    /// Lower.
+    #[default]
+    Lower,
+    /// As in the names.
+    Keep,
 }
 
 /// Which services and instances are taken.
@@ -146,6 +158,7 @@ impl Policy {
             required: true,
             select: Select::default(),
             host,
+            host_case: HostCase::default(),
             aliases: Vec::new(),
             ports: Vec::new(),
             protocol: Protocol::Http,

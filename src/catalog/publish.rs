@@ -7,7 +7,7 @@
 //! A host all of whose instances have names that are not resolved yet is left out: unknown is not empty.
 
 use super::{
-    Hostnames,
+    HostCase, Hostnames,
     claim::{Claim, Standing},
     endpoints::{Answers, Instance, Presence, Publishing, is_protected},
     notes::Notes,
@@ -17,7 +17,7 @@ use super::{
     spelling::Spelling,
 };
 use crate::{
-    model::{Address, DeclaredPort, Endpoint, Hostname, Note, PublishedEndpoint, Reason, Service, Template, Weight},
+    model::{Address, DeclaredPort, Endpoint, Hostname, Note, PublishedEndpoint, Reason, Service, Template, Text, Weight},
     util::sorted_vec::SortedMap,
 };
 use std::{
@@ -52,6 +52,8 @@ pub(super) struct HostHistory {
     /// Since when no instance names it, while others of the service name other hosts.
     emptied: Option<Instant>,
     spelling: Spelling,
+    /// With its case, if that is kept.
+    cased: Option<Text>,
 }
 
 /// The hosts that instances of a service had named, with the ports that were learned from them.
@@ -65,6 +67,8 @@ pub(super) struct Contribution {
     pub(super) endpoints: Vec<PublishedEndpoint>,
     pub(super) protected: bool,
     pub(super) claim: Claim,
+    /// The host with its case, if that is kept.
+    pub(super) cased: Option<Text>,
     pub(super) notes: Vec<Note>,
 }
 
@@ -96,6 +100,7 @@ pub(super) fn contribute(
         notes: Notes::default(),
         out: Contributions::default(),
         spellings: HashMap::new(),
+        cased: HashMap::new(),
     };
     if let Some(reason) = rules.select.refuses_service(&input.service.id) {
         publisher.notes.add(reason, "", "");
@@ -114,6 +119,7 @@ struct Publisher<'a> {
     out: Contributions,
     /// What hosts were called.
     spellings: HashMap<Hostname, Spelling>,
+    cased: HashMap<Hostname, Text>,
 }
 
 impl<'a> Publisher<'a> {
@@ -232,6 +238,13 @@ impl<'a> Publisher<'a> {
                     .entry(host.clone())
                     .and_modify(|known| *known = spelling.min(*known))
                     .or_insert(spelling);
+                if self.rules.policy.host_case == HostCase::Keep
+                    && let Some(cased) = host.spelled(text)
+                {
+                    // Of several the smallest, so that the order of instances does not matter.
+                    let known = self.cased.entry(host.clone()).or_insert_with(|| cased.clone());
+                    *known = cased.min(known.clone());
+                }
                 if host.as_str() != text {
                     self.notes.add(Reason::HostRenamed, text, format!("published as {host}"));
                 }
@@ -299,12 +312,14 @@ impl<'a> Publisher<'a> {
         };
         let spelling =
             self.spellings.get(&host).copied().or(before.map(|history| history.spelling)).unwrap_or_default();
-        if !instances.is_empty() || before.is_some() {
-            self.out.history.insert(host.clone(), HostHistory { learned, emptied: None, spelling });
-        }
         let claim = Claim { standing, spelling };
+        let cased = self.cased.get(&host).cloned().or_else(|| before.and_then(|history| history.cased.clone()));
+        if !instances.is_empty() || before.is_some() {
+            let history = HostHistory { learned, emptied: None, spelling, cased: cased.clone() };
+            self.out.history.insert(host.clone(), history);
+        }
         let notes = notes.finish();
-        self.out.hosts.insert(host, Contribution { ports, endpoints, protected, claim, notes });
+        self.out.hosts.insert(host, Contribution { ports, endpoints, protected, claim, cased, notes });
     }
 
     /// Whether some of these would take traffic if their names were resolved.

@@ -4,7 +4,7 @@
 //! where it differs from its model.
 
 use crate::{
-    catalog::{Merge, Policy},
+    catalog::{HostCase, Merge, Policy},
     model::{Protocol, Template, Text},
     registry::Kind,
     translate::istio::{EndpointLabels, Location, Ports, Rules},
@@ -89,6 +89,7 @@ fn of_slime(rules: &Rules) -> Rules {
 /// Instances may name their host by `istio.hostname`.
 fn nacos(policy: &mut Policy, rules: &mut Rules) {
     policy.host = host("{label:istio.hostname|{service}.{group}.{namespace}.nacos}");
+    policy.host_case = HostCase::Keep;
     rules.namespace = of_host("{namespace}");
     rules.name = of_host("{host%.nacos}");
     rules.labels = texts(&[("registryType", "nacos")]);
@@ -96,6 +97,7 @@ fn nacos(policy: &mut Policy, rules: &mut Rules) {
 }
 
 fn higress(kind: &Kind, dubbo: bool, policy: &mut Policy, rules: &mut Rules) {
+    policy.host_case = HostCase::Keep;
     policy.host = host(match kind {
         Kind::Nacos(_) => "{service}.{group}.{namespace}.nacos",
         Kind::Eureka(_) => "{service}.eureka",

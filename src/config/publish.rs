@@ -2,7 +2,7 @@
 
 use super::{bounds::DAY, preset::Preset};
 use crate::{
-    catalog::{Addresses, Empty, Hostnames, Merge, Owner, Policy, Relabel, Template},
+    catalog::{Addresses, Empty, HostCase, Hostnames, Merge, Owner, Policy, Relabel, Template},
     model::{DeclaredPort, Fraction, Port, Protocol, Text, Weight},
     registry::Kind,
     translate::istio::Rules,
@@ -36,6 +36,8 @@ fn read_names(section: &mut Section<'_>, policy: &mut Policy) {
         Some(host)
     });
     set(&mut policy.host, host);
+    let cases = [("lower", HostCase::Lower), ("keep", HostCase::Keep)];
+    set(&mut policy.host_case, section.get("host_case", |v| v.word(&cases)));
     let aliases = section.get("aliases", |v| {
         v.one_or_each(|v| {
             let alias = template(v)?;

@@ -71,11 +71,19 @@ impl Hostname {
             return Ok(fine);
         }
         let labels = name.split('.').filter(|label| !label.is_empty());
-        let labels: Vec<String> = labels.map(|label| made(name, label)).collect::<Result<_, _>>()?;
+        let labels: Vec<String> = labels.map(|label| made(name, label, true)).collect::<Result<_, _>>()?;
         Self::new(&labels.join(".")).map_err(|error| match error {
             HostnameError::Empty(_) => HostnameError::Empty(name.into()),
             other => other,
         })
+    }
+
+    /// This host as [`Hostname::sanitized`] makes it of a name, but with the name's own upper case. `None`: it has none.
+    pub fn spelled(&self, name: &str) -> Option<Text> {
+        let labels = name.split('.').filter(|label| !label.is_empty());
+        let labels: Vec<String> = labels.map(|label| made(name, label, false)).collect::<Result<_, _>>().ok()?;
+        let spelled = labels.join(".");
+        (spelled != *self.0 && spelled.eq_ignore_ascii_case(&self.0)).then(|| spelled.into())
     }
 
     /// In lower case, without a dot at its end.
@@ -89,11 +97,12 @@ impl Hostname {
     }
 }
 
-/// A label made of one part of a name.
-fn made(name: &str, part: &str) -> Result<String, HostnameError> {
+/// A label made of one part of a name. `lower`: also a label of ASCII alone.
+fn made(name: &str, part: &str, lower: bool) -> Result<String, HostnameError> {
     let possible =
         |c: char| if c.is_ascii() { c.is_ascii_alphanumeric() } else { !c.is_whitespace() && !c.is_control() };
-    let dashed: String = part.chars().flat_map(char::to_lowercase).map(|c| if possible(c) { c } else { '-' }).collect();
+    let dashed: String = part.chars().map(|c| if possible(c) { c } else { '-' }).collect();
+    let dashed = if lower || !dashed.is_ascii() { dashed.to_lowercase() } else { dashed };
     let label = dashed.trim_matches('-');
     if label.is_empty() {
         return Err(HostnameError::Lost(name.into(), part.into()));
@@ -152,6 +161,15 @@ mod tests {
             assert_eq!(Hostname::sanitized(name).unwrap().as_str(), host, "{name}");
         }
         let long = "订单".repeat(40);
+        for (name, spelled) in [
+            ("orders.DEFAULT_GROUP.public", Some("orders.DEFAULT-GROUP.public")),
+            ("ORDERS", Some("ORDERS")),
+            ("..X_.订单", Some("X.xn--4kr132k")),
+            ("orders", None),
+            ("ÄB", None),
+        ] {
+            assert_eq!(Hostname::sanitized(name).unwrap().spelled(name).as_deref(), spelled, "{name}");
+        }
         for (name, why) in [
             ("svc.1", "address"),
             ("orders.###.public", "\"###\""),

@@ -3,6 +3,7 @@
 use super::{
     Address, Few, Fraction, Health, Hostname, Labels, Locality, Note, Port, Protocol, ServiceId, Text, Weight,
 };
+use std::borrow::Cow;
 
 /// A port that clients ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +66,8 @@ impl PublishedEndpoint {
 pub struct PublishedService {
     /// The name clients use.
     pub host: Hostname,
+    /// The same with the upper case that its registry's users have in their rules, if that is kept and there is any.
+    pub spelling: Option<Text>,
     /// Further names for the same; sorted, none of them any service's host.
     pub aliases: Vec<Hostname>,
     /// Who feeds it, smaller owner first.
@@ -86,10 +89,21 @@ pub struct PublishedService {
 }
 
 impl PublishedService {
+    /// Its host, or the host of one of its ports, as its users write it.
+    pub fn spelled<'a>(&'a self, host: &'a Hostname) -> Cow<'a, str> {
+        let own = self.spelling.as_deref().zip(host.as_str().strip_suffix(self.host.as_str()));
+        match own {
+            Some((spelling, "")) => spelling.into(),
+            Some((spelling, prefix)) if prefix.ends_with('.') => format!("{prefix}{spelling}").into(),
+            _ => host.as_str().into(),
+        }
+    }
+
     /// A service with these ports and endpoints of which nothing else is known.
     pub fn new(host: Hostname, ports: Vec<ServicePort>, endpoints: Vec<PublishedEndpoint>) -> Self {
         PublishedService {
             host,
+            spelling: None,
             aliases: Vec::new(),
             sources: Vec::new(),
             ports,

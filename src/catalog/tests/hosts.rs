@@ -1,7 +1,7 @@
 //! Names of hosts and aliases, and who has them.
 
 use super::*;
-use crate::catalog::{Event, Merge, Owner};
+use crate::catalog::{Event, HostCase, Merge, Owner};
 
 fn by_label() -> World {
     one(|p| p.host = template("{service}-{label:version|main}.example"))
@@ -144,6 +144,32 @@ fn names_that_only_become_alike_are_not_put_together() {
     world.update_of("r", listed(&[Arc::new(service_of("r", "a:b", &["10.0.0.1:80"]))]));
     world.update_of("s", listed(&[Arc::new(service_of("s", "a:b", &["10.0.0.2:80"]))]));
     world.check(&["a-b.example http:80 | 10.0.0.1:80 registry=r, 10.0.0.2:80 registry=s"]);
+}
+
+#[test]
+fn a_host_may_keep_its_owners_case_and_stays_one_host() {
+    let policy = |name: &str, keep: HostCase| Policy {
+        host_case: keep,
+        merge: Merge::Host,
+        host: template("{label:host|{service}.nacos}"),
+        ..policy(name)
+    };
+    let mut world = world(vec![policy("a", HostCase::Keep), policy("b", HostCase::Lower)]);
+    let spelling = |world: &mut World| -> Vec<Option<Text>> {
+        world.catalog().services.values().map(|service| service.spelling.clone()).collect()
+    };
+    world.update_of("b", listed(&[Arc::new(service_of("b", "Orders", &["10.0.0.2:80"]))]));
+    assert_eq!(spelling(&mut world), [None]);
+    world.update_of("a", listed(&[Arc::new(service_of("a", "ORDERS", &["10.0.0.1:80"]))]));
+    assert_eq!(spelling(&mut world), [Some("ORDERS.nacos".into())], "one host, as its owner has it");
+    // The smallest of several, whatever their order; and it stays when the last one goes.
+    let both = ["10.0.0.1:80 host=x.Y", "10.0.0.2:80 host=X.y"];
+    let mut world = super::world(vec![policy("a", HostCase::Keep)]);
+    for instances in [&both[..], &[both[1], both[0]], &[]] {
+        world.update_of("a", listed(&[Arc::new(service_of("a", "s", instances))]));
+        world.seconds(10_000);
+        assert_eq!(spelling(&mut world), [Some("X.y".into())], "{instances:?}");
+    }
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn names(service: &PublishedService, port: &ServicePort, options: &Options) -> V
     // What distinguishes a further port's host from the service's distinguishes its aliases, too.
     let prefix = port.host.as_str().strip_suffix(service.host.as_str()).unwrap_or_default();
     let aliases = service.aliases.iter().map(|alias| format!("{prefix}{alias}"));
-    let hosts = std::iter::once(port.host.to_string()).chain(aliases);
+    let hosts = std::iter::once(service.spelled(&port.host).into_owned()).chain(aliases);
     hosts.map(|host| options.cluster_name.render(&host, port).into()).collect()
 }
 

@@ -39,6 +39,20 @@ fn assignments(resources: &[(Kind, Resource)]) -> BTreeMap<Name, ClusterLoadAssi
 }
 
 #[test]
+fn clusters_have_the_case_of_the_hosts_users() {
+    let spelled = PublishedService { spelling: Some("ORDERS.Example".into()), ..service(Vec::new()) };
+    let names = |kind: Kind| -> Vec<String> {
+        let (resources, _) = translate(&spelled, &Options::default());
+        resources.iter().filter(|(of, _)| *of == kind).map(|(_, resource)| resource.name().to_string()).collect()
+    };
+    let clusters = ["80||ORDERS.Example", "80||orders", "80||shop", "8081||admin.ORDERS.Example"];
+    let others = ["8081||admin.orders", "8081||admin.shop"];
+    assert_eq!(names(Kind::Cluster), clusters.iter().chain(&others).map(|n| format!("outbound|{n}")).collect::<Vec<_>>());
+    let assignments = ["outbound|80||ORDERS.Example", "outbound|8081||admin.ORDERS.Example"];
+    assert_eq!(names(Kind::Endpoint), assignments);
+}
+
+#[test]
 fn any_change_of_an_endpoint_changes_the_assignment_and_no_cluster() {
     let before = endpoint("10.0.0.1", &[("http", 8080)]);
     type Change = fn(&mut PublishedEndpoint);

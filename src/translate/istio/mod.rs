@@ -66,7 +66,7 @@ pub fn translate(
             let name = format!("{}/{name}", metadata.name);
             let spec = ServiceEntry {
                 addresses: vips.iter().map(ToString::to_string).collect(),
-                hosts: hosts.iter().map(ToString::to_string).collect(),
+                hosts: hosts.iter().map(|host| service.spelled(host).into_owned()).collect(),
                 ..spec.clone()
             };
             match refusal(&name, &spec) {

@@ -78,6 +78,6 @@ impl<'a> Subject<'a> {
     }
 
     fn render(&self, template: &Template, service: &Labels, endpoint: &Labels) -> String {
-        template.render_of_host(self.service.host.as_str(), &self.owner, service, endpoint)
+        template.render_of_host(&self.service.spelled(&self.service.host), &self.owner, service, endpoint)
     }
 }
