@@ -2,8 +2,8 @@
 
 use super::{Hostnames, notes::Notes, ports::Naming, rules::Rules};
 use crate::model::{
-    Address, DeclaredPort, Endpoint, Few, Health, Labels, Locality, Port, PublishedEndpoint, Reason, Service, Text,
-    Weight,
+    Address, DeclaredPort, Endpoint, EndpointPort, Few, Health, Labels, Locality, Port, PublishedEndpoint, Reason,
+    Service, Text, Weight,
 };
 use std::{
     borrow::Cow,
@@ -21,6 +21,7 @@ pub(super) type Answers = HashMap<Text, Arc<[IpAddr]>>;
 pub(super) struct Instance<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) labels: Cow<'a, Labels>,
+    pub(super) ports: Cow<'a, [EndpointPort]>,
     pub(super) presence: Presence,
 }
 
@@ -86,7 +87,7 @@ impl Publishing<'_> {
             if addresses.is_empty() {
                 continue;
             }
-            let ports = self.ports(instance.endpoint, notes);
+            let ports = self.ports(instance, notes);
             endpoints.extend(addresses.into_iter().map(|address| self.endpoint(address, ports.clone(), instance)));
         }
         endpoints.sort_by(by_place);
@@ -129,16 +130,16 @@ impl Publishing<'_> {
     }
 
     /// One port for each name that the service has.
-    fn ports(&self, endpoint: &Endpoint, notes: &mut Notes) -> Few<(Text, Port)> {
-        let mut ports: Vec<(Text, Port)> = Vec::with_capacity(endpoint.ports.len());
-        for port in &endpoint.ports {
+    fn ports(&self, instance: &Instance, notes: &mut Notes) -> Few<(Text, Port)> {
+        let mut ports: Vec<(Text, Port)> = Vec::with_capacity(instance.ports.len());
+        for port in &*instance.ports {
             let name = self.naming.name(port);
             if !self.ports.iter().any(|known| known.name == name) {
                 continue;
             }
             if ports.iter().any(|(n, _)| *n == name) {
                 let detail = format!("port {} would be its second one of the name {name:?}", port.number);
-                notes.instance(Reason::PortContested, endpoint, &detail);
+                notes.instance(Reason::PortContested, instance.endpoint, &detail);
                 continue;
             }
             ports.push((name, port.number));

@@ -27,6 +27,8 @@ pub struct Policy {
     pub ports: Vec<DeclaredPort>,
     /// What instances speak that do not say.
     pub protocol: Protocol,
+    /// Whether instances' labels say what is spoken at their ports, and which further ones they have.
+    pub ports_from_labels: bool,
     /// Changes of labels, in order, before everything else that reads labels except `select`.
     pub relabel: Vec<Relabel>,
     /// Where an instance runs, from its labels: `region/zone/sub-zone`, or with dots where there is no slash. `None`, or
@@ -162,6 +164,7 @@ impl Policy {
             aliases: Vec::new(),
             ports: Vec::new(),
             protocol: Protocol::Http,
+            ports_from_labels: true,
             relabel: Vec::new(),
             locality: None,
             hostnames: Hostnames::default(),

@@ -5,9 +5,13 @@
 
 use super::{notes::Notes, rules::protocol_name};
 use crate::{
-    model::{DeclaredPort, EndpointPort, Protocol, Reason, Text},
+    model::{DeclaredPort, Endpoint, EndpointPort, Protocol, Reason, Text},
     util::sorted_vec::SortedSet,
 };
+use std::borrow::Cow;
+
+/// The label in which Dubbo's applications tell all their ports.
+const DUBBO_ENDPOINTS: &str = "dubbo.endpoints";
 
 /// What was learned from instances: the ports that come first on some instance, then the others, then those that a held
 /// instance brought, each in order of name.
@@ -120,6 +124,25 @@ impl<'a> Naming<'a> {
     }
 }
 
+/// The ports of an instance: all, or without what only its labels say of them.
+pub(super) fn instance_ports(endpoint: &Endpoint, from_labels: bool) -> Cow<'_, [EndpointPort]> {
+    let label = |key: &str| endpoint.labels.get(key);
+    if from_labels || ["protocol", "gRPC_port", DUBBO_ENDPOINTS].iter().all(|key| label(key).is_none()) {
+        return Cow::Borrowed(&endpoint.ports);
+    }
+    let spoken = label("protocol").and_then(|protocol| Protocol::parse(protocol));
+    let said = |port: &EndpointPort| label("gRPC_port").is_some() && port.name.as_deref() == Some("grpc");
+    let dubbo = |port: &EndpointPort| label(DUBBO_ENDPOINTS).is_some() && port.name.is_some();
+    let ports = endpoint.ports.iter().filter(|port| !said(port) && !dubbo(port));
+    let unsaid = |port: &EndpointPort| match port.protocol {
+        protocol if port.name.is_none() && (protocol == spoken || label(DUBBO_ENDPOINTS).is_some()) => {
+            EndpointPort::plain(port.number)
+        }
+        _ => port.clone(),
+    };
+    Cow::Owned(ports.map(unsaid).collect())
+}
+
 fn standard(name: Text, protocol: Protocol) -> DeclaredPort {
     DeclaredPort { name, number: protocol.default_port(), protocol }
 }
@@ -187,6 +210,33 @@ mod tests {
         check(&[web], &[port(None, Some(Grpc))], &["web:8080:http", "grpc:9090:grpc"], &[]);
         // A port that says nothing is the own one, whatever that speaks.
         check(&[declared("rpc", 1000, Dubbo)], &[port(None, None)], &["rpc:1000:dubbo"], &[]);
+    }
+
+    #[test]
+    fn labels_say_nothing_of_ports_where_that_is_chosen() {
+        use Protocol::*;
+        let check = |labels: &[(&str, &str)], ports: &[EndpointPort], without: &[EndpointPort]| {
+            let mut endpoint = Endpoint::new(crate::model::Address::parse("10.0.0.1").unwrap(), Port::new(80).unwrap());
+            endpoint.ports = ports.to_vec().into();
+            endpoint.labels = labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+            assert_eq!(*instance_ports(&endpoint, true), *ports, "{labels:?}");
+            assert_eq!(*instance_ports(&endpoint, false), *without, "{labels:?}");
+        };
+        let (plain, grpc) = (port(None, None), port(Some("grpc"), Some(Grpc)));
+        check(&[("protocol", "tri")], &[port(None, Some(Tri))], &[port(None, None)]);
+        check(&[("gRPC_port", "1234")], &[plain.clone(), grpc.clone()], &[port(None, None)]);
+        check(
+            &[("dubbo.endpoints", "[]")],
+            &[port(None, Some(Dubbo)), port(Some("tri"), Some(Tri))],
+            &[port(None, None)],
+        );
+        // What the registry itself says stays.
+        check(
+            &[("protocol", "grpc")],
+            &[port(None, Some(Https)), grpc.clone()],
+            &[port(None, Some(Https)), grpc.clone()],
+        );
+        check(&[], &[plain.clone(), grpc.clone()], &[plain, grpc]);
     }
 
     #[test]

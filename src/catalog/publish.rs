@@ -11,13 +11,15 @@ use super::{
     claim::{Claim, Standing},
     endpoints::{Answers, Instance, Presence, Publishing, is_protected},
     notes::Notes,
-    ports::{LearnedPorts, Naming},
+    ports::{LearnedPorts, Naming, instance_ports},
     removal_guard::place,
     rules::Rules,
     spelling::Spelling,
 };
 use crate::{
-    model::{Address, DeclaredPort, Endpoint, Hostname, Note, PublishedEndpoint, Reason, Service, Template, Text, Weight},
+    model::{
+        Address, DeclaredPort, Endpoint, Hostname, Note, PublishedEndpoint, Reason, Service, Template, Text, Weight,
+    },
     util::sorted_vec::SortedMap,
 };
 use std::{
@@ -180,7 +182,10 @@ impl<'a> Publisher<'a> {
                 named.entry(text).or_insert_with_key(|text| self.sanitize(text)).clone()
             };
             match host {
-                Some(host) => fed.entry(host).or_default().push(Instance { endpoint, labels, presence }),
+                Some(host) => {
+                    let ports = instance_ports(endpoint, self.rules.policy.ports_from_labels);
+                    fed.entry(host).or_default().push(Instance { endpoint, labels, ports, presence });
+                }
                 None if fixed.is_some() => break,
                 None => self.notes.instance(Reason::HostInvalid, endpoint, "left out: its host name is not possible"),
             }
@@ -282,7 +287,7 @@ impl<'a> Publisher<'a> {
         let learned = match instances {
             [] => before.map(|history| history.learned.clone()).unwrap_or_default(),
             _ => {
-                let ports = instances.iter().map(|i| (&i.endpoint.ports[..], i.presence == Presence::Held));
+                let ports = instances.iter().map(|i| (&*i.ports, i.presence == Presence::Held));
                 naming.learn(ports, before.map(|history| &history.learned))
             }
         };

@@ -59,7 +59,7 @@ fn unfit(value: &Value<'_>, kinds: &str, kind: &Kind) -> Option<()> {
 fn slime(kind: &str, policy: &mut Policy, rules: &mut Rules) {
     policy.host = host(&format!("{{service}}.{{label:k8sNs|{kind}}}{CLUSTER}"));
     policy.merge = Merge::Host;
-    policy.locality = Some(host("{label:istio-locality}"));
+    slime_instances(policy);
     *rules = Rules {
         namespace: of_host(&format!("{{last%{CLUSTER}}}")),
         name: of_host(&format!("{{host%{CLUSTER}}}")),
@@ -72,14 +72,24 @@ fn slime(kind: &str, policy: &mut Policy, rules: &mut Rules) {
 /// Slime's hosts are `interface:group:version`, which Istio refuses; its names of entries are the same, which Istio takes.
 fn slime_dubbo(policy: &mut Policy, rules: &mut Rules) {
     policy.host = host("{label:dubbo.service|{service}}.dubbo");
-    policy.locality = Some(host("{label:istio-locality}"));
+    slime_instances(policy);
     *rules = Rules {
         namespace: of_host("dubbo"),
         name: of_host("{label:dubbo.service|{service}}"),
-        labels: texts(&[("path", "{label:interface}"), ("registry", "zookeeper")]),
+        labels: texts(&[("app", "{label:app}"), ("path", "{label:interface}"), ("registry", "zookeeper")]),
         endpoint_labels: EndpointLabels::SlimeDubbo,
         ..of_slime(rules)
     };
+}
+
+/// Labels say nothing of ports to Slime. Where they say nothing of the place it has none: a cluster is no zone to it.
+fn slime_instances(policy: &mut Policy) {
+    policy.ports_from_labels = false;
+    policy.locality = Some(host(
+        "{label:istio-locality|{label:topology.kubernetes.io/region|{label:failure-domain.beta.kubernetes.io/region}}/\
+         {label:topology.kubernetes.io/zone|{label:failure-domain.beta.kubernetes.io/zone}}/\
+         {label:topology.istio.io/subzone}}",
+    ));
 }
 
 fn of_slime(rules: &Rules) -> Rules {

@@ -57,6 +57,7 @@ fn read_names(section: &mut Section<'_>, policy: &mut Policy) {
 
 fn read_ports(section: &mut Section<'_>, policy: &mut Policy) {
     set(&mut policy.protocol, section.get("protocol", protocol));
+    set(&mut policy.ports_from_labels, section.get("ports_from_labels", |v| v.bool()));
     let single = section.get("port", port);
     let several = section.take("ports");
     match (single, several) {

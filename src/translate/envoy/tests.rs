@@ -47,7 +47,10 @@ fn clusters_have_the_case_of_the_hosts_users() {
     };
     let clusters = ["80||ORDERS.Example", "80||orders", "80||shop", "8081||admin.ORDERS.Example"];
     let others = ["8081||admin.orders", "8081||admin.shop"];
-    assert_eq!(names(Kind::Cluster), clusters.iter().chain(&others).map(|n| format!("outbound|{n}")).collect::<Vec<_>>());
+    assert_eq!(
+        names(Kind::Cluster),
+        clusters.iter().chain(&others).map(|n| format!("outbound|{n}")).collect::<Vec<_>>()
+    );
     let assignments = ["outbound|80||ORDERS.Example", "outbound|8081||admin.ORDERS.Example"];
     assert_eq!(names(Kind::Endpoint), assignments);
 }

@@ -99,8 +99,8 @@ fn metadata(subject: &Subject<'_>, rules: &Rules, options: &Options, rejected: &
         name: subject.namespace(),
         create_time: Some(Timestamp { seconds: options.create_time }),
         version: String::new(),
-        labels: label::accepted(subject.texts(&rules.labels), &mut refused),
-        annotations: subject.texts(&rules.annotations),
+        labels: label::accepted(subject.texts(&rules.labels, label::is_value), &mut refused),
+        annotations: subject.texts(&rules.annotations, |_| true),
     }
 }
 

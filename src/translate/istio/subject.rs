@@ -53,14 +53,19 @@ impl<'a> Subject<'a> {
     }
 
     /// Labels or annotations. What the service's own labels do not say its endpoints may: the smallest that one of them
-    /// has, so that their order does not matter. What comes out empty is left out.
-    pub(super) fn texts(&self, templates: &'a BTreeMap<Text, Template>) -> BTreeMap<String, String> {
+    /// has and that is `possible`, so that their order does not matter. What comes out empty is left out.
+    pub(super) fn texts(
+        &self,
+        templates: &'a BTreeMap<Text, Template>,
+        possible: impl Fn(&str) -> bool,
+    ) -> BTreeMap<String, String> {
         if templates.is_empty() {
             return BTreeMap::new();
         }
         let mut labels = Labels::new();
         if templates.values().any(Template::reads_labels) {
-            for (key, value) in self.service.endpoints.iter().flat_map(|endpoint| &endpoint.labels) {
+            let all = self.service.endpoints.iter().flat_map(|endpoint| &endpoint.labels);
+            for (key, value) in all.filter(|(_, value)| possible(value)) {
                 let smallest = labels.entry(key.clone()).or_insert_with(|| value.clone());
                 if value < smallest {
                     *smallest = value.clone();
