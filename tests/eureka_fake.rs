@@ -5,7 +5,7 @@ mod support;
 use portolan::{
     model::{Health, Reason, Service},
     registry::{
-        Kind,
+        Kind, Limits,
         eureka::{AddressOf, Config, Server},
         transport::Connection,
     },
@@ -174,6 +174,33 @@ async fn lists_that_contradict_their_own_hash_for_long_are_a_failure() {
     fake.model().hash = Some("UP_77_".into());
     fake.model().put("ORDERS", instance("10.0.0.4", 8080));
     other.until("the fourth", |h| h.endpoints()["ORDERS"].len() == 3).await;
+}
+
+#[tokio::test]
+async fn what_exceeds_a_limit_is_a_failure_and_the_last_list_stays() {
+    let limits = Limits::default();
+    for (limits, delta, expected) in [
+        (Limits { services: 2, ..limits.clone() }, true, "more than 2 services; raise `limits.services`"),
+        (Limits { services: 2, ..limits.clone() }, false, "more than 2 services; raise `limits.services`"),
+        (Limits { bytes: 4000, ..limits }, true, "more than 4000 bytes to read; raise `limits.bytes`"),
+    ] {
+        let fake = with_orders().await;
+        let mut reading = read(Config { limits, delta, ..config(&[&fake]) });
+        reading.list().await;
+        let before = reading.endpoints();
+        for name in ["A", "B", "C"] {
+            fake.model().put(name, with("10.0.0.2", &[("metadata", json!({"text": "x".repeat(900)}))]));
+        }
+        let failure = reading.failure().await;
+        assert!(failure.contains(expected), "{failure}");
+        assert_eq!(reading.endpoints(), before);
+        for name in ["B", "C"] {
+            fake.model().remove(name, "10.0.0.2:8080");
+        }
+        // A delta that is too long is a reason to read the list, which is not.
+        reading.until("the rest", |h| h.errors.is_empty() && h.endpoints().len() == 2).await;
+        assert!(reading.removed.is_empty());
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 mod support;
 
 use portolan::registry::{
-    Kind,
+    Kind, Limits,
     file::{Config, Source},
 };
 use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc, time::Duration};
@@ -43,6 +43,29 @@ fn replace(path: &Path, text: &str) {
     let new = path.with_file_name(".new");
     fs::write(&new, text).unwrap();
     fs::rename(new, path).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_beyond_a_limit_fails_alone_and_the_others_serve() {
+    let limits = Limits::default();
+    for (limits, expected) in [
+        (Limits { services: 3, ..limits.clone() }, "more than 3 services; raise `limits.services`"),
+        (Limits { bytes: 300, ..limits }, "more than 300 bytes to read; raise `limits.bytes`"),
+    ] {
+        let folder = folder(&[("a.yaml", &["a"]), ("b.yaml", &["b"])]);
+        let source = Source::Path(folder.path().into());
+        let mut reading = Reading::new(Kind::File(Config { limits, poll: NEVER, ..Config::new(source) }));
+        reading.until("both", |h| names(h) == ["a", "b"]).await;
+        let more: Vec<String> = (0..9).map(|n| format!("b{n}")).collect();
+        let more: Vec<&str> = more.iter().map(String::as_str).collect();
+        replace(&folder.path().join("b.yaml"), &catalogue(&more));
+        reading.until("the failure", |h| h.errors.get("b.yaml").is_some_and(|error| error.contains(expected))).await;
+        assert_eq!(names(&reading), ["a", "b"]);
+        replace(&folder.path().join("a.yaml"), &catalogue(&["c"]));
+        reading.until("the change of the other", |h| names(h) == ["b", "c"]).await;
+        replace(&folder.path().join("b.yaml"), &catalogue(&["d"]));
+        reading.until("what fits again", |h| h.errors.is_empty() && names(h) == ["c", "d"]).await;
+    }
 }
 
 #[tokio::test]

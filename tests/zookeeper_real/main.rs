@@ -10,6 +10,7 @@ mod burst;
 mod calls;
 mod changes;
 mod faults;
+mod limits;
 mod random;
 mod reads_only;
 mod rights;

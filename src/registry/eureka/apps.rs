@@ -84,6 +84,10 @@ impl Apps {
         Apps { named, nameless: self.nameless, listed: self.listed.clone() }
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.named.len()
+    }
+
     /// How many instances of each status there are, as the server writes it.
     pub(super) fn hash(&self) -> String {
         let mut counts = Counts::new();

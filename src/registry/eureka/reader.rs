@@ -17,7 +17,7 @@ use super::{
 use crate::{
     model::Text,
     registry::{
-        Metrics, Scope, Update, chain,
+        Limits, Metrics, Scope, Update, chain,
         outbox::{Closed, Outbox},
         rounds::{Round, Rounds},
         transport::Origin,
@@ -41,6 +41,8 @@ struct Session {
     delta: Option<u64>,
     /// It counts its instances as we do, so its hash says whether changes fit.
     counts: bool,
+    /// Bytes of the whole list and of all changes since then.
+    bytes: u64,
     /// When it last refused to give changes.
     refused: Option<Instant>,
     begun: Instant,
@@ -109,7 +111,7 @@ impl Reader {
     async fn read(&mut self) -> Result<Read, Error> {
         let config = &self.config;
         if let Some(session) = self.session.as_mut().filter(|session| session.may_follow(config)) {
-            match session.follow(&self.client, &self.source).await {
+            match session.follow(&self.client, &self.source, &config.limits).await {
                 Ok(Some(read)) => {
                     self.trust[session.server].fits();
                     return Ok(read);
@@ -172,11 +174,12 @@ impl Reader {
             if let Some(session) = &mut self.session {
                 (session.begun, session.read_at, session.list_at) = (begun, now, now);
             }
+            self.trust[server].stays();
             return Ok(Read::Unchanged);
         };
         let listing = wire::listing(&answer.origin, &answer.body)?;
-        let exceeded = |limit| Error::Exceeded { url: answer.origin.to_string(), limit };
-        self.config.limits.check_services(listing.applications.len()).map_err(exceeded)?;
+        let bytes = answer.body.len() as u64;
+        check(&self.config.limits, &answer.origin, listing.applications.len(), bytes)?;
         if self.session.as_ref().is_none_or(|session| session.server != server) {
             note_server(&self.source.registry, &self.config.servers[server].url);
         }
@@ -185,7 +188,8 @@ impl Reader {
         let counts = listing.hash.as_deref() == Some(&*apps.hash());
         self.check_hash(server, &answer.origin, listing.hash.as_deref(), &apps)?;
         let list = Some(answer.hash);
-        let session = Session { server, apps, list, delta: None, counts, refused, begun, read_at: now, list_at: now };
+        let (delta, read_at, list_at) = (None, now, now);
+        let session = Session { server, apps, list, delta, counts, bytes, refused, begun, read_at, list_at };
         self.session = Some(session);
         Ok(Read::Full)
     }
@@ -228,13 +232,15 @@ impl Session {
     }
 
     /// Applies what has changed; `None` if the outcome is not what the server has.
-    async fn follow(&mut self, client: &Client, source: &Source) -> Result<Option<Read>, Error> {
+    async fn follow(&mut self, client: &Client, source: &Source, limits: &Limits) -> Result<Option<Read>, Error> {
         let Some(answer) = client.get(self.server, "/apps/delta", self.delta).await? else {
             self.read_at = Instant::now();
             return Ok(Some(Read::Unchanged));
         };
         let listing = wire::listing(&answer.origin, &answer.body)?;
         let apps = self.apps.changed(source, &listing);
+        self.bytes += answer.body.len() as u64;
+        check(limits, &answer.origin, apps.count(), self.bytes)?;
         if listing.hash.as_deref() != Some(&*apps.hash()) {
             return Ok(None);
         }
@@ -255,6 +261,12 @@ impl Read {
             Read::Unchanged => "unchanged",
         }
     }
+}
+
+/// Whether so much may be had. Changes that exceed it are made up for by the whole list, and a list is refused.
+fn check(limits: &Limits, origin: &Origin, services: usize, bytes: u64) -> Result<(), Error> {
+    let checked = limits.check_services(services).and_then(|()| limits.check_bytes(bytes));
+    checked.map_err(|limit| Error::Exceeded { url: origin.to_string(), limit })
 }
 
 /// A Eureka registry is one whole.

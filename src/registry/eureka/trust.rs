@@ -34,6 +34,11 @@ impl Trust {
         *self = Trust { fitted: Some(Instant::now()), refused: None };
     }
 
+    /// The server has what it had: nothing says that it misfits for longer.
+    pub(super) fn stays(&mut self) {
+        self.refused = None;
+    }
+
     /// A list does not fit. The server is another make if nothing has fit for `other_make`; refusals last if there were only
     /// such for `patience`.
     pub(super) fn misfits(&mut self, patience: Duration, other_make: Duration) -> Misfit {

@@ -5,13 +5,15 @@
 //! session, so a session whose connection is lost is given up: [`Client::lost`] ends, and the next one watches and reads
 //! anew. The library ends what was given up in the background; it takes 1.4 times the session's timeout at most.
 
-use super::{config::Config, error::Error};
+use super::{carrier::Carrier, config::Config, error::Error};
 use crate::{
     model::Text,
     registry::{Cost, Limits, Metrics},
+    util::backoff::random,
 };
 use std::{
     future::Future,
+    io,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -23,6 +25,7 @@ use zookeeper_client::{AddWatchMode, Error as Cause, MultiReadResult, SessionSta
 pub(super) use zookeeper_client::{OneshotWatcher, PersistentWatcher};
 
 /// How long the first server gets to say why it cannot be reached.
+#[cfg(feature = "zk-tls")]
 const REASON: Duration = Duration::from_secs(1);
 
 /// A session, as long as its connection lasts.
@@ -32,6 +35,9 @@ pub(super) struct Client {
     metrics: Metrics,
     servers: String,
     session: zookeeper_client::Client,
+    /// What bounds the server's packets; `None` with TLS.
+    carrier: Option<Carrier>,
+    max_packet_bytes: usize,
     /// Longer than the library itself waits, which is the session's timeout and a bit.
     limit: Duration,
     /// The server is older than 3.6: it can neither watch a tree nor read many nodes at once.
@@ -76,7 +82,7 @@ impl Client {
     pub(super) async fn connect(registry: Text, config: &Config, metrics: Metrics, old: bool) -> Result<Client, Error> {
         let servers = config.servers.join(",");
         let started = Instant::now();
-        let session = match begin(config, &servers).await {
+        let (session, carrier) = match begin(config, &servers).await {
             Ok(session) => session,
             Err(error) => {
                 metrics.request(&registry, "unreachable", started.elapsed());
@@ -90,6 +96,8 @@ impl Client {
             metrics,
             servers,
             session,
+            carrier,
+            max_packet_bytes: config.max_packet_bytes,
             limit,
             old,
             limits: config.limits.clone(),
@@ -106,7 +114,13 @@ impl Client {
         while state == SessionState::SyncConnected {
             state = watcher.changed().await;
         }
-        Error::Lost { servers: self.servers.clone() }
+        self.cut().unwrap_or_else(|| Error::Lost { servers: self.servers.clone() })
+    }
+
+    /// That the connection has ended because a packet was too long.
+    fn cut(&self) -> Option<Error> {
+        let length = self.carrier.as_ref()?.too_long()?;
+        Some(Error::TooLong { servers: self.servers.clone(), length, limit: self.max_packet_bytes })
     }
 
     /// Makes the server catch up with its leader, so that no list is older than one that another server gave before.
@@ -220,7 +234,7 @@ impl Client {
     async fn ask<T>(&self, path: &str, request: impl Future<Output = Result<T, Cause>>) -> Result<T, Error> {
         let started = Instant::now();
         let answer = match timeout(self.limit, request).await {
-            Ok(answer) => answer.map_err(|source| error(path, source)),
+            Ok(answer) => answer.map_err(|source| self.cut().unwrap_or_else(|| error(path, source))),
             Err(_) => Err(Error::NoAnswer { path: path.into(), limit: self.limit }),
         };
         self.requests.fetch_add(1, Ordering::Relaxed);
@@ -263,28 +277,58 @@ fn error(path: &str, source: Cause) -> Error {
     }
 }
 
-async fn begin(config: &Config, servers: &str) -> Result<zookeeper_client::Client, Error> {
-    let mut connector =
-        zookeeper_client::Client::connector().with_session_timeout(config.session_timeout).with_fail_eagerly();
-    if let Some(login) = &config.login {
-        let login = format!("{}:{}", login.username, login.password.expose());
-        connector = connector.with_auth("digest", login.as_bytes());
+async fn begin(config: &Config, servers: &str) -> Result<(zookeeper_client::Client, Option<Carrier>), Error> {
+    let Some(tls) = &config.tls else { return begin_carried(config, servers).await };
+    #[cfg(feature = "zk-tls")]
+    {
+        let connector = connector(config).with_tls(super::tls::options(tls)?);
+        match connector.secure_connect(&format!("{servers}{}", config.chroot)).await {
+            Ok(session) => Ok((session, None)),
+            Err(source) => Err(why(config, servers, source).await),
+        }
     }
-    let cluster = format!("{servers}{}", config.chroot);
-    let connected = match &config.tls {
-        None => connector.connect(&cluster).await,
-        #[cfg(feature = "zk-tls")]
-        Some(tls) => connector.with_tls(super::tls::options(tls)?).secure_connect(&cluster).await,
-        #[cfg(not(feature = "zk-tls"))]
-        Some(_) => return Err(Error::NoTls),
-    };
-    match connected {
-        Ok(session) => Ok(session),
-        Err(source) => Err(why(config, servers, source).await),
+    #[cfg(not(feature = "zk-tls"))]
+    {
+        let _ = tls;
+        Err(Error::NoTls)
+    }
+}
+
+fn connector(config: &Config) -> zookeeper_client::Connector {
+    let connector =
+        zookeeper_client::Client::connector().with_session_timeout(config.session_timeout).with_fail_eagerly();
+    let Some(login) = &config.login else { return connector };
+    connector.with_auth("digest", format!("{}:{}", login.username, login.password.expose()).as_bytes())
+}
+
+/// With the servers in turn, from any of them on. The error is that of the last one.
+async fn begin_carried(config: &Config, servers: &str) -> Result<(zookeeper_client::Client, Option<Carrier>), Error> {
+    let first = (random() * config.servers.len() as f64) as usize;
+    let mut outcome = None;
+    for server in config.servers.iter().cycle().skip(first).take(config.servers.len()) {
+        match carried(config, server, servers).await {
+            Ok((session, carrier)) => return Ok((session, Some(carrier))),
+            Err(error) => outcome = Some(error),
+        }
+    }
+    Err(outcome.unwrap_or_else(|| Error::Lost { servers: servers.into() }))
+}
+
+async fn carried(config: &Config, server: &str, servers: &str) -> Result<(zookeeper_client::Client, Carrier), Error> {
+    let unreachable = |source: io::Error| Error::Unreachable { server: servers.into(), source };
+    let connecting = timeout(config.session_timeout, TcpStream::connect(server)).await;
+    let connection = connecting.unwrap_or_else(|late| Err(late.into())).map_err(unreachable)?;
+    let lingers = config.session_timeout * 2;
+    let carrier = Carrier::new(connection, config.max_packet_bytes, lingers).await.map_err(unreachable)?;
+    let cluster = format!("{}{}", carrier.address(), config.chroot);
+    match connector(config).connect(&cluster).await {
+        Ok(session) => Ok((session, carrier)),
+        Err(cause) => Err(Error::Connect { servers: servers.into(), cause }),
     }
 }
 
 /// The library says no more than that no server could be reached; what the first one answers to a connection says more.
+#[cfg(feature = "zk-tls")]
 async fn why(config: &Config, servers: &str, source: Cause) -> Error {
     let first = &config.servers[0];
     match timeout(REASON, TcpStream::connect(&**first)).await {

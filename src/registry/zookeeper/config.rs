@@ -40,6 +40,8 @@ pub struct Config {
     pub session_timeout: Duration,
     /// How many requests are in flight at most.
     pub concurrency: usize,
+    /// A longer packet of a server is refused, unless TLS is spoken.
+    pub max_packet_bytes: usize,
     /// What a reading may bring at most.
     pub limits: Limits,
     /// What is written below the roots.
@@ -82,6 +84,7 @@ impl Config {
             resync: Duration::from_secs(300),
             session_timeout: Duration::from_secs(10),
             concurrency: 32,
+            max_packet_bytes: 64 << 20,
             limits: Limits::default(),
             layout,
             roots: vec![layout.default_root().into()],
@@ -120,7 +123,7 @@ impl Config {
     }
 
     /// Reads the section `zookeeper`: `servers`, `chroot`, `auth` (`username`, `password`), `tls` (`ca`, `cert`, `key`),
-    /// `mode` (`watch` or `poll`), `period`, `resync`, `session_timeout`, `concurrency`, `limits`, and `dubbo` or `spring` with
+    /// `mode` (`watch` or `poll`), `period`, `resync`, `session_timeout`, `concurrency`, `max_packet`, `limits`, and `dubbo` or `spring` with
     /// their `roots`.
     pub fn read(section: &mut Section<'_>) -> Option<Self> {
         let seconds = Duration::from_secs;
@@ -137,6 +140,7 @@ impl Config {
         let resync = section.get("resync", |v| v.duration(seconds(1)..=seconds(24 * 3600)));
         let session_timeout = section.get("session_timeout", |v| v.duration(seconds(1)..=seconds(300)));
         let concurrency = section.get("concurrency", |v| v.integer(1..=256_i64));
+        let max_packet = section.get("max_packet", |v| v.bytes(64 << 10..=1 << 30));
         let limits = Limits::read(section);
         let (layout, roots) = read_layout(section)?;
         if !cfg!(feature = "zookeeper") {
@@ -152,6 +156,7 @@ impl Config {
             resync: resync.unwrap_or(defaults.resync),
             session_timeout: session_timeout.unwrap_or(defaults.session_timeout),
             concurrency: concurrency.map_or(defaults.concurrency, |n| n as usize),
+            max_packet_bytes: max_packet.unwrap_or(defaults.max_packet_bytes),
             limits,
             layout,
             roots: roots.unwrap_or(defaults.roots),

@@ -32,6 +32,10 @@ pub(super) enum Error {
     },
     #[error("{limit}; {path} keeps its last services")]
     Exceeded { path: String, limit: Exceeded },
+    #[error(
+        "{servers} began an answer of {length} bytes, and no more than {limit} are read; raise `max_packet` if that is right, or see which node has so many children"
+    )]
+    TooLong { servers: String, length: u32, limit: usize },
     #[error("{path} was not answered within {limit:?}")]
     NoAnswer { path: String, limit: Duration },
     #[cfg(not(feature = "zk-tls"))]
@@ -67,6 +71,7 @@ impl Error {
         match self {
             Error::Denied { .. } => "denied",
             Error::NoAnswer { .. } => "timeout",
+            Error::TooLong { .. } => "too_large",
             error if error.is_lost() => "broken",
             _ => "invalid",
         }

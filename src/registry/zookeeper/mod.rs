@@ -9,6 +9,8 @@
 //! Without the feature `zookeeper` its section is still read, and the error says what the build lacks.
 
 #[cfg(feature = "zookeeper")]
+mod carrier;
+#[cfg(feature = "zookeeper")]
 mod client;
 mod config;
 #[cfg(feature = "zookeeper")]

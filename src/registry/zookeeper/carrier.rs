@@ -1,0 +1,130 @@
+//! Carries the library's connection, to bound what a server may send.
+//!
+//! The library keeps an answer whole in memory before it looks at it, however long the server says that it is, and takes no
+//! stream of ours. So it connects to a port of loopback that is there for one connection, and what comes is passed on from
+//! there. Every packet of ZooKeeper begins with its length: one that is too long ends the connection before anything of it
+//! is passed on. What TLS carries cannot be looked into; there the library connects by itself, and the server is known by
+//! its certificate.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter, copy},
+    net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
+};
+use tracing::Instrument;
+
+/// What is read and written at once.
+const BUFFER: usize = 32 << 10;
+
+/// One connection to one server. It ends when the library or the server ends it.
+#[derive(Debug)]
+pub(super) struct Carrier {
+    address: SocketAddr,
+    too_long: Arc<OnceLock<u32>>,
+}
+
+impl Carrier {
+    /// Waits for the library. `limit` is in bytes. While the library may still come back to the port, for `lingers` after
+    /// the end, nobody else gets it.
+    pub(super) async fn new(server: TcpStream, limit: usize, lingers: Duration) -> io::Result<Carrier> {
+        server.set_nodelay(true)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let (address, too_long) = (listener.local_addr()?, Arc::<OnceLock<u32>>::default());
+        let found = too_long.clone();
+        let carrying = async move {
+            if let Ok(Ok((library, _))) = timeout(lingers, listener.accept()).await {
+                carry(library, server, limit, &found).await;
+            }
+            sleep(lingers).await;
+            drop(listener);
+        };
+        tokio::spawn(carrying.instrument(tracing::debug_span!("zookeeper_carrier")));
+        Ok(Carrier { address, too_long })
+    }
+
+    /// Where the library is to connect.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How long the packet was that ended the connection, if it was that.
+    pub(super) fn too_long(&self) -> Option<u32> {
+        self.too_long.get().copied()
+    }
+}
+
+async fn carry(library: TcpStream, server: TcpStream, limit: usize, too_long: &OnceLock<u32>) {
+    let _ = library.set_nodelay(true);
+    let ((mut asks, hears), (answers, mut to_server)) = (library.into_split(), server.into_split());
+    tokio::select! {
+        _ = copy(&mut asks, &mut to_server) => {}
+        length = packets(answers, hears, limit) => if let Ok(length) = length {
+            too_long.get_or_init(|| length);
+        }
+    }
+}
+
+/// Passes packets on until one is too long, and gives its length.
+async fn packets(from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin, limit: usize) -> io::Result<u32> {
+    let (mut from, mut to) = (BufReader::with_capacity(BUFFER, from), BufWriter::with_capacity(BUFFER, to));
+    loop {
+        let length = from.read_u32().await?;
+        if length as usize > limit {
+            return Ok(length);
+        }
+        to.write_u32(length).await?;
+        if copy(&mut (&mut from).take(length.into()), &mut to).await? < length.into() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if from.buffer().is_empty() {
+            to.flush().await?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(body: &[u8]) -> Vec<u8> {
+        [&(body.len() as u32).to_be_bytes(), body].concat()
+    }
+
+    #[tokio::test]
+    async fn packets_are_passed_on_until_one_is_too_long() {
+        let (small, largest) = (packet(b"a"), packet(&[7; 1000]));
+        // Its length, and the beginning of more than memory has.
+        let endless = [&u32::MAX.to_be_bytes()[..], &[9; 100]].concat();
+        let sent = [&small[..], &largest, &packet(b""), &endless].concat();
+        let mut passed = Vec::new();
+        assert_eq!(packets(&sent[..], &mut passed, 1000).await.unwrap(), u32::MAX);
+        assert_eq!(passed, sent[..sent.len() - endless.len()]);
+        assert_eq!(packets(&largest[..], &mut Vec::new(), 999).await.unwrap(), 1000);
+        assert!(packets(&largest[..20], &mut Vec::new(), 1000).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_connection_goes_both_ways_and_ends_with_a_packet_that_is_too_long() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut server_side, _) = listener.accept().await.unwrap();
+        let carrier = Carrier::new(server, 10, Duration::from_secs(5)).await.unwrap();
+        let mut library = TcpStream::connect(carrier.address()).await.unwrap();
+        library.write_all(&packet(&[1; 100])).await.unwrap();
+        let mut asked = [0; 104];
+        server_side.read_exact(&mut asked).await.unwrap();
+        server_side.write_all(&packet(b"short")).await.unwrap();
+        let mut heard = [0; 9];
+        library.read_exact(&mut heard).await.unwrap();
+        assert_eq!((&heard[4..], carrier.too_long()), (&b"short"[..], None));
+        server_side.write_all(&packet(b"eleven bytes")).await.unwrap();
+        assert_eq!(library.read(&mut heard).await.unwrap_or_default(), 0);
+        assert_eq!(carrier.too_long(), Some(12));
+    }
+}
