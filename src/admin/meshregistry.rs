@@ -32,6 +32,7 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(sources: Arc<dyn Sources>
         .route("/meshregistry/nacos", get(|s, q| registry("nacos", s, q)))
         .route("/meshregistry/eureka", get(|s, q| registry("eureka", s, q)))
         .route("/meshregistry/zk", get(zookeeper))
+        .route("/meshregistry/zks", get(counts))
         .with_state(sources)
 }
 
@@ -167,6 +168,18 @@ async fn zookeeper(
         joined(b"{\"cache\":{".to_vec(), b",", interfaces.map(field), b"}}")
     })
     .await)
+}
+
+/// `all`, which Slime wants where no interface is named, is what is shown anyway.
+#[derive(Debug, Deserialize)]
+struct CountQuery {
+    iface: Option<String>,
+}
+
+async fn counts(State(sources): State<Arc<dyn Sources>>, query: Queried<CountQuery>) -> Result<Response, Response> {
+    let Query(query) = query.map_err(bad_query)?;
+    let interface = query.iface.filter(|interface| !interface.is_empty());
+    Ok(object(move || slime::counts(&sources.catalog(), interface.as_deref()).into_iter()).await)
 }
 
 /// What Istiods see.

@@ -6,7 +6,7 @@ use super::{
     guard::{Guard, Hosts, guard},
     meshregistry, page, reload,
     view::{
-        ready, registry, resource,
+        client, ready, registry, resource,
         service::{self, Summary},
         slime, views,
     },
@@ -150,8 +150,16 @@ async fn manifests(State(shared): State<Shared>) -> Response {
     answer::array(move || sources.manifests(&conflicts).into_iter().map(|manifest| json(&manifest))).await
 }
 
-async fn clients(State(shared): State<Shared>) -> Response {
-    answer::array(move || shared.sources.clients().into_iter().map(|client| json(&client))).await
+async fn clients(
+    State(shared): State<Shared>,
+    query: Result<Query<client::Query>, QueryRejection>,
+) -> Result<Response, Response> {
+    let Query(query) = query.map_err(bad_query)?;
+    Ok(answer::apart(move || {
+        let (head, clients) = client::page(shared.sources.clients(), &query);
+        answer::page(&head, "clients", clients.into_iter().map(|client| json(&client)))
+    })
+    .await)
 }
 
 async fn views_kept(State(shared): State<Shared>) -> Response {

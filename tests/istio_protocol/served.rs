@@ -194,7 +194,7 @@ async fn an_istiod_that_starts_while_a_registry_is_down_waits_until_it_is_heard(
     istiod.synced().await;
     assert_eq!(istiod.store.keys().collect::<Vec<_>>(), ["portolan/orders.example"]);
     until("the table of clients to say so", Duration::from_secs(60), || async {
-        let clients = portolan.json("/api/v1/clients").await;
+        let clients = portolan.json("/api/v1/clients").await["clients"].take();
         let acknowledged = &clients[0]["types"][0]["acknowledged"]["version"];
         let digest = portolan.json("/api/v1/digests").await["serviceentries"]["digest"].clone();
         if *acknowledged == digest { Ok(()) } else { Err(clients) }

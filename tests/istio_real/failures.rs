@@ -23,7 +23,7 @@ async fn a_registry_that_is_dead_when_portolan_restarts_costs_an_istiod_nothing(
     portolan.kill().await;
     let portolan = Portolan::start_on(&xds, "127.0.0.1:0", &config).await;
     until("the judge to come back", LIMIT, || async {
-        let clients = portolan.json("/api/v1/clients").await;
+        let clients = portolan.json("/api/v1/clients").await["clients"].take();
         if clients[0]["types"][0]["type_url"].is_string() { Ok(()) } else { Err(clients) }
     })
     .await;
@@ -58,7 +58,7 @@ async fn with_two_portolans_as_sources_the_death_of_one_changes_nothing() {
     // is written but the change.
     let one = Portolan::start_on(&xds, "127.0.0.1:0", &config).await;
     until("the judge to come back", LIMIT, || async {
-        let clients = one.json("/api/v1/clients").await;
+        let clients = one.json("/api/v1/clients").await["clients"].take();
         if clients[0]["types"][0]["acknowledged"].is_object() { Ok(()) } else { Err(clients) }
     })
     .await;

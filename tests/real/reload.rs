@@ -106,7 +106,7 @@ async fn messages(portolan: &Portolan) -> (Vec<u64>, Vec<u64>) {
         let start = format!("portolan_xds_answers_total{{kind=\"{kind}\"}} ");
         metrics.lines().find_map(|line| line.strip_prefix(&start)?.parse().ok()).unwrap_or(0)
     };
-    let clients = portolan.json("/api/v1/clients").await;
+    let clients = portolan.json("/api/v1/clients").await["clients"].take();
     let mut streams: Vec<u64> = clients.as_array().unwrap().iter().filter_map(|c| c["stream"].as_u64()).collect();
     streams.sort_unstable();
     (["clusters", "endpoints"].map(count).into(), streams)
@@ -115,7 +115,7 @@ async fn messages(portolan: &Portolan) -> (Vec<u64>, Vec<u64>) {
 /// Whether every client has acknowledged what is served.
 async fn all_acknowledged(portolan: &Portolan) -> Result<(), String> {
     let digests = portolan.json("/api/v1/digests").await;
-    let clients = portolan.json("/api/v1/clients").await;
+    let clients = portolan.json("/api/v1/clients").await["clients"].take();
     let types = |client: &Value| client["types"].as_array().cloned().unwrap_or_default();
     let up_to_date = |of: &Value| of["sent"]["version"] == of["acknowledged"]["version"] && !of["sent"].is_null();
     let all: Vec<Value> = clients.as_array().unwrap().iter().flat_map(types).collect();

@@ -1,5 +1,6 @@
 //! The forms in which admin answers.
 
+pub(super) mod client;
 mod page;
 pub(super) mod ready;
 pub(super) mod registry;

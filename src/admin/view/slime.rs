@@ -65,10 +65,7 @@ pub(in crate::admin) fn cached(view: Arc<ViewGeneration>, wanted: Wanted, form: 
 fn as_cached(envelope: &Envelope) -> Value {
     let (metadata, spec) = parts(envelope);
     let mut item = Map::new();
-    item.insert(
-        "type".into(),
-        json!({ "group": "networking.istio.io", "version": "v1alpha3", "kind": "ServiceEntry" }),
-    );
+    item.insert("type".into(), TYPE.into());
     item.extend(metadata);
     item.insert("Spec".into(), spec);
     item.insert("Status".into(), Value::Null);
@@ -197,6 +194,23 @@ pub(in crate::admin) fn instances(catalog: &Catalog, interface: Option<&str>) ->
     services
         .into_iter()
         .flat_map(move |service| service.endpoints.iter().map(|e| instance(&service, e)).collect::<Vec<_>>())
+}
+
+/// How many instances each of Dubbo's services has, by interface, group and version as Slime writes them; and how many
+/// interfaces there are in all.
+pub(in crate::admin) fn counts(catalog: &Catalog, interface: Option<&str>) -> Map<String, Value> {
+    let (mut counts, mut interfaces) = (BTreeMap::<String, usize>::new(), BTreeSet::new());
+    for service in catalog.services.values().filter(|service| feeds(catalog, service, "zookeeper")) {
+        let of = interface_of(service);
+        if interface.is_none_or(|wanted| wanted == of) {
+            let source = service.sources.first().map_or(&*of, |source| &*source.name);
+            let name = service.labels.get("dubbo.service").map_or(source, |name| &**name);
+            *counts.entry(name.to_owned()).or_default() += service.endpoints.len();
+        }
+        interfaces.insert(of);
+    }
+    let counts = counts.into_iter().map(|(name, count)| (name, count.into()));
+    counts.chain([("count-iface".to_owned(), interfaces.len().into())]).collect()
 }
 
 /// The interface that the registry calls it by: without group and version, which Slime's key has behind colons.

@@ -70,7 +70,7 @@ impl Arguments {
         };
         let url = match (what, name) {
             (What::Services, Some(name)) => admin.page(&format!("{path}/{name}")),
-            (What::Endpoints | What::Clusters | What::Serviceentries, Some(name)) => {
+            (What::Endpoints | What::Clusters | What::Serviceentries | What::Clients, Some(name)) => {
                 with_parameter(admin.page(path), "q", name)
             }
             _ => admin.page(path),

@@ -105,7 +105,7 @@ fn manifests(table: &mut Table<6>, answer: &Value) {
 }
 
 fn clients(table: &mut Table<9>, answer: &Value) {
-    for client in items(answer) {
+    for client in items(&answer["clients"]) {
         for kind in items(&client["types"]) {
             table.row([
                 text(&client["node"]["id"]),

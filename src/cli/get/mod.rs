@@ -28,12 +28,10 @@ pub(super) fn run(arguments: &Arguments, mut print: impl FnMut(&str) -> io::Resu
         let mut url = arguments.url(&admin);
         loop {
             let mut page = admin.get(&url).await?;
-            if let (What::Registries | What::Clients | What::Manifests | What::Views, Some(name), Value::Array(items)) =
+            if let (What::Registries | What::Manifests | What::Views, Some(name), Value::Array(items)) =
                 (arguments.what, &arguments.name, &mut page)
             {
-                items.retain(|item| {
-                    [&item["name"], &item["key"], &item["node"]["id"]].iter().any(|n| text(n).contains(name))
-                });
+                items.retain(|item| [&item["name"], &item["key"]].iter().any(|n| text(n).contains(name)));
             }
             let next = page.as_object_mut().and_then(|page| page.remove("continue")).filter(Value::is_string);
             print(&printer.page(page, next.is_none())?).map_err(Error::Print)?;

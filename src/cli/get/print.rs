@@ -8,7 +8,7 @@ use super::{
 use serde_json::{Map, Value};
 
 /// The fields in which pages have their items.
-const LISTS: [&str; 2] = ["services", "resources"];
+const LISTS: [&str; 3] = ["services", "resources", "clients"];
 
 /// Makes the text of one page after the other.
 pub(super) struct Printer {
