@@ -1,9 +1,9 @@
 //! What clients make the server hold, in bytes: unfinished requests and subscriptions, counted for each stream, for each
 //! peer and for the server.
 //!
-//! What is over a peer's or the server's limit ends the stream that holds most, of that peer or of all: the connection of
-//! another is closed, the one that asks for more is refused. So a client that holds little keeps its stream, whatever
-//! others do. Lists that streams share are counted once for the server, and for each stream by its share.
+//! What is over a peer's or the server's limit ends the stream that holds most, of that peer or of all: the one that asks for
+//! more is refused, another is asked to end itself. Where that one does not, since its client reads nothing, or where much is
+//! about to end already, its connection is closed. So a client that holds little keeps its stream, whatever others do. Lists that streams share are counted once for the server, and for each stream by its share.
 
 use super::{metrics::Metrics, peer::Peer};
 use crate::util::lock::lock;
@@ -16,6 +16,9 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
+
+/// Of the server's limit, what streams may hold in all that were asked to end and have not: one of so many parts.
+const LEAVING_PARTS: usize = 4;
 
 /// How much clients may make the server hold, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +83,11 @@ pub enum OverBudget {
         "requests and subscriptions of all clients need more than {0} bytes (xds.limits.memory), and this stream holds most of them"
     )]
     Server(usize),
+    /// It held most when others asked for more.
+    #[error(
+        "requests and subscriptions of this address, or of all clients, need more than they may have (xds.limits.memory_per_peer, xds.limits.memory), and this stream holds most of them"
+    )]
+    Most,
 }
 
 /// The account of a server.
@@ -96,7 +104,7 @@ struct State {
     limits: MemoryLimits,
     /// Bytes that streams hold by themselves.
     own: usize,
-    /// Bytes of streams whose connections are being closed; not in the other sums.
+    /// Bytes of streams that are about to end; not in the other sums.
     leaving: Held,
     /// Bytes of each peer's streams, shares included.
     peers: HashMap<Peer, usize>,
@@ -107,8 +115,23 @@ struct State {
 struct Stream {
     peer: Peer,
     held: Held,
-    /// Closes its connection; `None` when that was done.
-    close: Option<CancellationToken>,
+    /// Asks it to end itself.
+    end: CancellationToken,
+    /// Closes its connection.
+    close: CancellationToken,
+    stay: Stay,
+}
+
+/// How far a stream is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stay {
+    Stays,
+    /// It was asked to end.
+    Asked,
+    /// It was asked before the last look at those who do not end.
+    Late,
+    /// Its connection is being closed.
+    Closed,
 }
 
 /// What one stream holds. It is given back when this is dropped.
@@ -117,6 +140,7 @@ pub(super) struct Allowance {
     budget: Arc<Budget>,
     stream: u64,
     peer: Peer,
+    end: CancellationToken,
     close: CancellationToken,
     /// Of the request that is on its way.
     in_flight: usize,
@@ -140,8 +164,19 @@ impl Budget {
 
     /// The account of a stream that holds nothing yet. `close` closes its connection.
     pub(super) fn open(self: &Arc<Self>, stream: u64, peer: Peer, close: CancellationToken) -> Allowance {
-        let (state, noted) = (Held::default(), Held::default());
-        Allowance { budget: self.clone(), stream, peer, close, in_flight: 0, state, noted }
+        let (state, noted, end) = (Held::default(), Held::default(), CancellationToken::new());
+        Allowance { budget: self.clone(), stream, peer, end, close, in_flight: 0, state, noted }
+    }
+
+    /// Closes the connections of streams that were asked to end, and had not at the look before this one.
+    pub(super) fn close_late(&self) {
+        for (id, stream) in &mut lock(&self.state).streams {
+            match stream.stay {
+                Stay::Stays | Stay::Closed => {}
+                Stay::Asked => stream.stay = Stay::Late,
+                Stay::Late => self.close(*id, stream),
+            }
+        }
     }
 
     /// Bytes that all streams hold.
@@ -150,18 +185,24 @@ impl Budget {
         lock(&self.state).held(self)
     }
 
-    /// The connection of the stream that holds most is closed.
-    fn log_closed(&self, stream: u64, held: Held) {
+    fn close(&self, id: u64, stream: &mut Stream) {
+        stream.stay = Stay::Closed;
+        stream.close.cancel();
         self.metrics.closed.get_or_create(&"memory".into()).inc();
         warn!(
-            stream,
-            bytes = held.sum(),
+            stream = id,
+            bytes = stream.held.sum(),
             "Clients hold too much; the connection of the stream that holds most is closed."
         );
     }
 }
 
 impl Allowance {
+    /// Cancelled when the stream is to end, because it holds most.
+    pub(super) fn end(&self) -> CancellationToken {
+        self.end.clone()
+    }
+
     /// A request of which so many bytes have come is unfinished.
     pub(super) fn set_in_flight(&mut self, bytes: usize) -> Result<(), OverBudget> {
         self.in_flight = bytes;
@@ -213,10 +254,12 @@ impl State {
         let stream = self.streams.entry(of.stream).or_insert_with(|| Stream {
             peer: of.peer,
             held: Held::default(),
-            close: Some(of.close.clone()),
+            end: of.end.clone(),
+            close: of.close.clone(),
+            stay: Stay::Stays,
         });
         let before = std::mem::replace(&mut stream.held, held);
-        if stream.close.is_none() {
+        if stream.stay != Stay::Stays {
             self.leaving = self.leaving + held - before;
         } else {
             self.own = self.own + held.own - before.own;
@@ -231,7 +274,7 @@ impl State {
         }
     }
 
-    /// Makes room by closing the connections of those who hold most. An error if `asker` is the next of them.
+    /// Makes room by ending the streams that hold most. An error if `asker` is the next of them.
     fn fit(&mut self, asker: u64, peer: Peer, budget: &Budget) -> Result<(), OverBudget> {
         loop {
             let limits = self.limits;
@@ -242,13 +285,18 @@ impl State {
                 (_, true) => (None, OverBudget::Server(limits.server)),
                 _ => return Ok(()),
             };
-            let stays = |s: &Stream| s.close.is_some() && only.is_none_or(|only| only == s.peer);
+            let stays = |s: &Stream| s.stay == Stay::Stays && only.is_none_or(|only| only == s.peer);
             let most = self.streams.iter_mut().filter(|(_, stream)| stays(stream));
             // Of equals the younger one goes.
             match most.max_by_key(|(id, stream)| (stream.held.sum(), **id)) {
                 Some((id, stream)) if *id != asker => {
-                    stream.close.take().inspect(CancellationToken::cancel);
-                    budget.log_closed(*id, stream.held);
+                    // Until it has ended nobody else may have what it holds.
+                    if self.leaving.sum() + stream.held.sum() <= limits.server / LEAVING_PARTS {
+                        stream.stay = Stay::Asked;
+                        stream.end.cancel();
+                    } else {
+                        budget.close(*id, stream);
+                    }
                     self.own -= stream.held.own;
                     self.leaving = self.leaving + stream.held;
                     self.peers.entry(stream.peer).and_modify(|sum| *sum -= stream.held.sum());
@@ -329,6 +377,30 @@ mod tests {
         world.budget.set_limits(MemoryLimits { stream: 400, peer: 400, server: 400 });
         assert_eq!(one.set_in_flight(300), Ok(()));
         assert!(!close.is_cancelled());
+    }
+
+    #[test]
+    fn one_that_goes_is_asked_first_and_closed_when_it_does_not_end() {
+        let world = World::new();
+        let mut streams = [1, 2, 3].map(|id| world.open(id, A));
+        for ((stream, _), bytes) in streams.iter_mut().zip([36, 34, 30]) {
+            stream.set_in_flight(bytes).unwrap();
+        }
+        let asked = |streams: &[(Allowance, CancellationToken)]| -> Vec<(bool, bool)> {
+            streams.iter().map(|(stream, close)| (stream.end().is_cancelled(), close.is_cancelled())).collect()
+        };
+        streams[2].0.set_in_flight(31).unwrap();
+        assert_eq!(asked(&streams), [(true, false), (false, false), (false, false)]);
+        // So much leaves already that the next one is not waited for.
+        let (mut fourth, _close) = world.open(4, A);
+        fourth.set_in_flight(33).unwrap();
+        let (mut fifth, _close) = world.open(5, A);
+        fifth.set_in_flight(3).unwrap();
+        assert_eq!(asked(&streams), [(true, false), (false, true), (false, false)]);
+        world.budget.close_late();
+        assert_eq!(asked(&streams), [(true, false), (false, true), (false, false)]);
+        world.budget.close_late();
+        assert_eq!(asked(&streams), [(true, true), (false, true), (false, false)]);
     }
 
     #[test]

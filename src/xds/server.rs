@@ -170,7 +170,7 @@ impl Server {
         let health = health.max_decoding_message_size(LONGEST_PROBE);
         let mut helpers = JoinSet::new();
         let stall = options.borrow().stall_timeout;
-        helpers.spawn(close_stalled(clients.clone(), stall, metrics.clone()));
+        helpers.spawn(close_stalled(clients.clone(), budget.clone(), stall, metrics.clone()));
         helpers.spawn(report_health(reporter, views.clone()));
         info!(%address, "Serving xDS.");
         let processors = std::thread::available_parallelism().map_or(1, |count| count.get());

@@ -19,7 +19,10 @@ use super::{
 };
 use crate::resource::ViewGeneration;
 use bytes::Bytes;
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::{
+    future::{FutureExt, Map},
+    stream::{FuturesUnordered, StreamExt},
+};
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
@@ -108,8 +111,8 @@ pub(super) struct Stream<B> {
     allowance: Allowance,
     /// When the first request must be there.
     first_by: Instant,
-    /// Looked at only when it was woken, unlike the others: it nearly never is.
-    retire: FuturesUnordered<WaitForCancellationFutureOwned>,
+    /// Why it is to end from our side. Looked at only when one was woken, unlike the others: they nearly never are.
+    signals: FuturesUnordered<Signal>,
     timer: Option<Pin<Box<Sleep>>>,
     /// Work done in this turn.
     turn: usize,
@@ -118,6 +121,8 @@ pub(super) struct Stream<B> {
     /// Its place among the streams of the server and of its connection.
     _place: (Slot, Open),
 }
+
+type Signal = Map<WaitForCancellationFutureOwned, fn(()) -> StreamError>;
 
 /// What the first request decides: how the client speaks, and what it sees.
 struct Exchange {
@@ -153,6 +158,11 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
         let Parts { method, shared, allowance, recorder, retire, slot, open } = parts;
         recorder.metrics.streams.get_or_create(&method.variant.into()).inc();
         debug!(stream = recorder.registration.id(), variant = method.variant.name(), "A stream opened.");
+        let signal = |token: CancellationToken, error: fn(()) -> StreamError| token.cancelled_owned().map(error);
+        let signals = FuturesUnordered::from_iter([
+            signal(retire, |()| StreamError::Retired),
+            signal(allowance.end(), |()| StreamError::OverBudget(OverBudget::Most)),
+        ]);
         Stream {
             requests,
             allowance,
@@ -160,7 +170,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
             first_by: Instant::now() + shared.request_time,
             shared,
             exchange: None,
-            retire: FuturesUnordered::from_iter([retire.cancelled_owned()]),
+            signals,
             timer: None,
             turn: 0,
             recorder,
@@ -197,7 +207,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
         set_timer(&mut self.timer, due);
         tokio::select! {
             biased;
-            Some(()) = self.retire.next() => return Err(StreamError::Retired),
+            Some(error) = self.signals.next() => return Err(error),
             next = self.requests.next(&mut self.allowance) => match next? {
                 Next::Message(message) => self.on_message(message).await?,
                 Next::Begun => {}

@@ -290,6 +290,27 @@ async fn what_a_stream_holds_is_bounded_counted_and_given_back() {
 }
 
 #[tokio::test]
+async fn the_stream_that_holds_most_is_told_so_when_it_makes_room_for_others() {
+    let set = |o: &mut portolan::xds::Options| o.memory.peer = 200_000;
+    let world = World::with(set, Readiness::Complete, vec![cluster("a", "1"), assignment("a", 1)]).await;
+    let witness = Witness::of(&world).await;
+    let ask = async |stream: &Delta, which: usize, count: usize| {
+        let names: Vec<String> = (0..count).map(|i| format!("{which}-{i:0100}")).collect();
+        stream.ask(Endpoint, &names.iter().map(|n| &**n).collect::<Vec<_>>(), &[]).await;
+    };
+    let mut most = world.delta().await;
+    ask(&most, 0, 600).await;
+    most.next().await;
+    let mut less = world.delta().await;
+    ask(&less, 1, 500).await;
+    let status = most.end().await;
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert!(status.message().contains("xds.limits.memory_per_peer"), "{status:?}");
+    less.next().await;
+    witness.stays_unaffected(&world).await;
+}
+
+#[tokio::test]
 async fn names_and_type_urls_have_a_length() {
     let world = one().await;
     let witness = Witness::of(&world).await;
