@@ -8,6 +8,7 @@ use super::{
     slots::Slots,
     socket::Socket,
 };
+use crate::util::descriptors;
 use axum::{Router, extract::Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,9 +21,6 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service;
-
-/// Connections at once. One more gets the slot of the one that has been idle for the longest time.
-const MAX_CONNECTIONS: usize = 512;
 
 /// For the head of a request, and for the next request on a connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -83,7 +81,8 @@ impl Server {
         let listener = TcpListener::bind(address).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         let router = routes::router(sources, metrics, Settings { listen: address, hosts });
-        let slots = Arc::new(Slots::new(MAX_CONNECTIONS));
+        // One more gets the slot of the one that has been idle for the longest time.
+        let slots = Arc::new(Slots::new(descriptors::for_admin(descriptors::limit())));
         Ok(Server { listener, address, router, slots, reserve: Arc::default() })
     }
 

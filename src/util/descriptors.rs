@@ -23,10 +23,32 @@ pub fn limit() -> Option<usize> {
     None
 }
 
+/// Connections of admin that a process of so many descriptors may have.
+pub fn for_admin(limit: Option<usize>) -> usize {
+    const MOST: usize = 512;
+    limit.map_or(MOST, |limit| (limit / 8).clamp(16, MOST))
+}
+
+/// Connections of xDS that it may have, so that admin keeps its own, and registries, files and the log have some.
+pub fn for_xds(limit: Option<usize>) -> usize {
+    const OTHERS: usize = 128;
+    limit.map_or(usize::MAX, |limit| limit.saturating_sub(OTHERS + for_admin(Some(limit))).max(1))
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
     use rustix::process::{Resource, getrlimit};
+
+    #[test]
+    fn whatever_the_limit_is_some_are_left_for_all_others() {
+        let shares = |limit| (for_admin(limit), for_xds(limit));
+        assert_eq!(shares(None), (512, usize::MAX));
+        assert_eq!(shares(Some(20_640)), (512, 20_000));
+        assert_eq!(shares(Some(1_024)), (128, 768));
+        assert_eq!(shares(Some(320)), (40, 152));
+        assert_eq!(shares(Some(100)), (16, 1));
+    }
 
     #[test]
     fn the_soft_limit_becomes_the_hard_one() {

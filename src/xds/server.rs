@@ -57,8 +57,6 @@ const CONNECTION_WINDOW: u32 = 2 << 20;
 const SEND_BUFFER: usize = 128 << 10;
 /// Connections that wait to be accepted: a fleet reconnects at once.
 const BACKLOG: i32 = 4096;
-/// Descriptors for all that is no client of xDS: registries, admin, files, the log.
-const RESERVE: usize = 256;
 /// Bytes of a request to the health service: it has the name of a service.
 const LONGEST_PROBE: usize = 4 << 10;
 /// How long a retired connection has to end by itself.
@@ -202,7 +200,7 @@ impl Server {
 /// With as many connections as are accepted. Each is a file descriptor: where the process may not have enough of them there
 /// are fewer, so that registries are read and admin answers, however many clients come.
 fn fitting(options: Options, descriptors: Option<usize>) -> Options {
-    let most = descriptors.map_or(usize::MAX, |limit| limit.saturating_sub(RESERVE).max(1));
+    let most = descriptors::for_xds(descriptors);
     Options { max_connections: options.max_connections.min(most), ..options }
 }
 
@@ -433,7 +431,7 @@ mod tests {
 
     #[test]
     fn connections_leave_descriptors_for_everything_else() {
-        for (descriptors, expected) in [(None, 20_000), (Some(20_256), 20_000), (Some(1_024), 768), (Some(100), 1)] {
+        for (descriptors, expected) in [(None, 20_000), (Some(20_640), 20_000), (Some(1_024), 768)] {
             assert_eq!(fitted(Options::default(), descriptors).max_connections, expected, "{descriptors:?}");
         }
     }

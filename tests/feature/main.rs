@@ -9,6 +9,7 @@ mod support;
 
 mod admin_load;
 mod bad_starts;
+mod descriptors;
 mod grpc;
 mod hosts;
 mod isolation;

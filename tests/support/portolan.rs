@@ -7,8 +7,9 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tempfile::TempDir;
 use tokio::process::Command;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_portolan");
 
 /// A running `portolan serve`; killed when dropped.
 pub struct Portolan {
@@ -27,15 +28,21 @@ impl Portolan {
 
     /// The same on given addresses, as a restart needs it.
     pub async fn start_on(xds: &str, admin: &str, rest_of_config: &str) -> Portolan {
+        Self::start_by(Command::new(BINARY), xds, admin, rest_of_config).await
+    }
+
+    /// The same on free ports, as a process that may have so many files open.
+    pub async fn start_with_files(most: usize, rest_of_config: &str) -> Portolan {
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={most}:{most}")).arg(BINARY);
+        Self::start_by(command, "127.0.0.1:0", "127.0.0.1:0", rest_of_config).await
+    }
+
+    async fn start_by(mut command: Command, xds: &str, admin: &str, rest_of_config: &str) -> Portolan {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("portolan.yaml");
         fs::write(&config, whole(xds, admin, rest_of_config)).unwrap();
-        Self::spawn(folder, &["--config", config.to_str().unwrap()]).await
-    }
-
-    async fn spawn(folder: TempDir, args: &[&str]) -> Portolan {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
-        command.args(args).env("PORTOLAN_LOG", "debug");
+        command.arg("--config").arg(config).env("PORTOLAN_LOG", "debug");
         let process = Process::start(folder, command);
         let (xds, admin) = until("Portolan to print its addresses", Duration::from_secs(60), async || {
             let log = process.log();
