@@ -6,7 +6,7 @@
 mod attack;
 mod support;
 
-use attack::{Attack, Canary, peak_memory};
+use attack::{ATTACKER, Attack, Canary, peak_memory};
 use std::{fs, time::Duration};
 use support::portolan::Portolan;
 
@@ -37,7 +37,7 @@ async fn bears(attack: Attack, clients: usize) {
         fs::rename(path.with_extension("new"), &path).unwrap();
     };
     let mut canary = Canary::open(portolan.xds, NAME).await.unwrap();
-    let attackers = tokio::spawn(attack::run(attack, portolan.xds, clients, Duration::from_secs(4)));
+    let attackers = tokio::spawn(attack::run(attack, ATTACKER, portolan.xds, clients, Duration::from_secs(4)));
     let mut turn = 0;
     while !attackers.is_finished() || turn < 3 {
         turn += 1;

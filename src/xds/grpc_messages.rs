@@ -4,8 +4,8 @@
 //! stock decoder cost more memory than all that is served. And large messages are not put together: they are read in the
 //! parts in which they came, because nearly all of them repeat what is known (see [`super::request`]).
 //!
-//! What is unfinished has an end in bytes and time: it is counted in the stream's [`Allowance`], in memory of its own (a
-//! part of a frame would hold the transport's whole buffer), and has a deadline from its first byte on.
+//! What is unfinished has an end in bytes and time: it is counted in the stream's [`Allowance`], has a deadline from its
+//! first byte on, and after [`SETTLE`] is in memory of its own (a part of a frame holds the transport's whole buffer).
 
 use super::budget::{Allowance, OverBudget};
 use bytes::{Bytes, BytesMut};
@@ -16,6 +16,9 @@ use tokio::time::Instant;
 const HEADER: usize = 5;
 /// Smaller pieces are put together, so that what holds them never costs more than they do.
 const PIECE: usize = 4 << 10;
+/// So long what has come may hold the transport's memory: nearly all messages are whole by then, and are never copied. What
+/// the whole server reads in this time bounds what is held so.
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// A message, in the parts in which it came.
 #[derive(Debug, Clone, Default)]
@@ -81,7 +84,7 @@ pub enum MessageError {
 pub(super) enum Next {
     /// A whole message.
     Message(Message),
-    /// The beginning of one: now there is a [`Requests::deadline`].
+    /// The beginning of one: now something is [`Requests::due`].
     Begun,
     /// The client has finished.
     End,
@@ -105,13 +108,15 @@ pub(super) struct Requests<B> {
     /// How long a message may take from its first byte to its last.
     time: Duration,
     deadline: Option<Instant>,
+    /// When what has come of the message must be in memory of its own; `None` when it is.
+    settle: Option<Instant>,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
     /// Messages of at most `limit` bytes, each of which comes within `time`.
     pub(super) fn new(body: B, limit: usize, time: Duration) -> Self {
         let (parts, loose) = (VecDeque::new(), BytesMut::new());
-        Requests { body, parts, loose, held: 0, own: 0, counted: 0, limit, time, deadline: None }
+        Requests { body, parts, loose, held: 0, own: 0, counted: 0, limit, time, deadline: None, settle: None }
     }
 
     /// The rest of a message that has begun has all its time again: its stream sends, and does not read meanwhile.
@@ -121,16 +126,25 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
         }
     }
 
-    /// When the message that has begun to come must be there.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline
+    /// When [`Requests::check`] is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.settle.or(self.deadline)
+    }
+
+    /// Does what is due, and tells whether the message that has begun to come still has time.
+    pub(super) fn check(&mut self, now: Instant) -> bool {
+        if self.settle.is_some_and(|at| at <= now) {
+            self.settle = None;
+            self.own();
+        }
+        self.deadline.is_none_or(|at| at > now)
     }
 
     /// The next message. Cancelling it loses nothing: what has come is held here.
     pub(super) async fn next(&mut self, allowance: &mut Allowance) -> Result<Next, MessageError> {
         loop {
             if let Some(message) = self.take()? {
-                self.deadline = None;
+                (self.deadline, self.settle) = (None, None);
                 if take(&mut self.counted) > 0 {
                     allowance.set_in_flight(0)?;
                 }
@@ -157,18 +171,27 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
         if self.held == 0 {
             return Ok(false);
         }
-        for part in self.parts.range_mut(self.own..) {
-            *part = Bytes::copy_from_slice(part);
-        }
-        self.own = self.parts.len();
         if self.held > self.counted {
             // Some more at once: not every frame is worth a look into the account.
             self.counted = self.held + self.held / 4;
             allowance.set_in_flight(self.counted)?;
         }
         let begun = self.deadline.is_none();
-        self.deadline.get_or_insert_with(|| Instant::now() + self.time);
+        if begun {
+            let now = Instant::now();
+            (self.deadline, self.settle) = (Some(now + self.time), Some(now + SETTLE));
+        } else if self.settle.is_none() {
+            self.own();
+        }
         Ok(begun)
+    }
+
+    /// Puts what has come into memory of its own.
+    fn own(&mut self) {
+        for part in self.parts.range_mut(self.own..) {
+            *part = Bytes::copy_from_slice(part);
+        }
+        self.own = self.parts.len();
     }
 
     fn hold(&mut self, data: Bytes) {
@@ -299,12 +322,22 @@ mod tests {
         let [first, second] = [&whole[..8_000], &whole[8_000..]].map(Bytes::copy_from_slice);
         send(&first);
         assert!(matches!(requests.next(&mut allowance).await, Ok(Next::Begun)));
-        assert_eq!((budget.held(), requests.deadline()), (10_000, Some(Instant::now() + Duration::from_secs(30))));
+        let began = Instant::now();
+        assert_eq!((budget.held(), requests.due()), (10_000, Some(began + SETTLE)));
+        assert!(requests.check(began) && requests.parts[0].as_ptr() == first.as_ptr(), "it may be whole in a moment");
+        tokio::time::advance(SETTLE).await;
+        assert!(requests.check(Instant::now()));
         assert_ne!(requests.parts[0].as_ptr(), first.as_ptr(), "it would hold the transport's buffer");
-        send(&second);
+        assert_eq!(requests.due(), Some(began + Duration::from_secs(30)));
+        assert!(!requests.check(began + Duration::from_secs(30)));
+        send(&second.slice(..6_000));
+        let more = async { tokio::time::timeout(SETTLE, requests.next(&mut allowance)).await };
+        assert!(more.await.is_err());
+        assert_ne!(requests.parts[1].as_ptr(), second.as_ptr(), "nor does what comes later");
+        send(&second.slice(6_000..));
         let Ok(Next::Message(read)) = requests.next(&mut allowance).await else { panic!() };
         assert!(*read.whole() == whole[HEADER..]);
-        assert_eq!((budget.held(), requests.deadline()), (0, None));
+        assert_eq!((budget.held(), requests.due()), (0, None));
 
         send(&Bytes::copy_from_slice(&message(&vec![7; 200_000])[..20_000]));
         let over = requests.next(&mut allowance).await;

@@ -37,8 +37,10 @@ use tracing::{debug, warn};
 /// Requests with more bytes to be read are read one at a time, so that others have the other processors. A list of names
 /// that was there before is not among these bytes.
 const LARGE: usize = 16 << 10;
-/// Work of one turn, after which other tasks have theirs: a request is 1, and each KiB of it.
+/// Work of one turn, after which other tasks have theirs: a request is 1, and so is each KiB of it that is read.
 const TURN: usize = 64;
+/// So many bytes that are only compared with what was there before are as much work.
+const REPEATED: usize = 32 << 10;
 
 /// Why a stream cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -229,30 +231,32 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
             Some(exchange) => exchange.protocol.due(),
             None => Some(self.first_by),
         };
-        protocol.into_iter().chain(self.requests.deadline()).min()
+        protocol.into_iter().chain(self.requests.due()).min()
     }
 
-    fn check_time(&self, now: Instant) -> Result<(), StreamError> {
+    fn check_time(&mut self, now: Instant) -> Result<(), StreamError> {
         let time = self.shared.request_time;
-        match self.requests.deadline() {
-            Some(deadline) if deadline <= now => Err(StreamError::Slow(time)),
-            _ if self.exchange.is_none() && self.first_by <= now => Err(StreamError::Silent(time)),
-            _ => Ok(()),
+        match self.requests.check(now) {
+            false => Err(StreamError::Slow(time)),
+            true if self.exchange.is_none() && self.first_by <= now => Err(StreamError::Silent(time)),
+            true => Ok(()),
         }
     }
 
     /// Reads a request and takes it over, then lets others have their turn if this one was long enough.
     async fn on_message(&mut self, message: Message) -> Result<(), StreamError> {
         self.recorder.metrics.requests.get_or_create(&self.method.variant.into()).inc();
-        self.turn += 1 + message.size() / 1024;
         let raw = match &self.exchange {
             Some(exchange) => exchange.protocol.raw(&message),
             None => Raw::of(self.method.variant, &message, [].iter()),
         };
         let large = raw.len() > LARGE;
+        self.turn += 1 + raw.len() / 1024 + message.size() / REPEATED;
         let place = if large { self.shared.large.clone().acquire_owned().await.ok() } else { None };
         self.on_request(&raw)?;
-        drop(place);
+        // Nothing of it is kept while others have their turn.
+        drop((place, raw));
+        drop(message);
         if large || self.turn >= TURN {
             self.turn = 0;
             tokio::task::yield_now().await;

@@ -24,8 +24,10 @@ const MIB: usize = 1 << 20;
 /// What one request may have by default.
 const LARGEST: usize = 15 * MIB;
 
-/// Where attacks come from: another address than clients that behave.
-const ATTACKER: [u8; 4] = [127, 0, 0, 2];
+/// Where clients that behave come from.
+pub const CLIENT: [u8; 4] = [127, 0, 0, 1];
+/// Where attacks come from, if from another address.
+pub const ATTACKER: [u8; 4] = [127, 0, 0, 2];
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -76,8 +78,8 @@ impl Attack {
     ];
 }
 
-/// Runs an attack with so many clients for so long. Returns how many times one of them attacked.
-pub async fn run(attack: Attack, server: SocketAddr, clients: usize, time: Duration) -> u64 {
+/// Runs an attack with so many clients of an address for so long. Returns how many times one of them attacked.
+pub async fn run(attack: Attack, from: [u8; 4], server: SocketAddr, clients: usize, time: Duration) -> u64 {
     let (end, rounds) = (Instant::now() + time, Arc::new(AtomicU64::new(0)));
     let mut tasks = JoinSet::new();
     for client in 0..clients {
@@ -87,7 +89,7 @@ pub async fn run(attack: Attack, server: SocketAddr, clients: usize, time: Durat
             while Instant::now() < end {
                 // To be refused is what an attacker expects.
                 let seed = (client as u64) << 32 | round;
-                let _ = timeout_at(end, once(attack, server, seed, &rounds)).await;
+                let _ = timeout_at(end, once(attack, from, server, seed, &rounds)).await;
                 round += 1;
                 sleep(Duration::from_millis(5)).await;
             }
@@ -97,9 +99,9 @@ pub async fn run(attack: Attack, server: SocketAddr, clients: usize, time: Durat
     rounds.load(Ordering::Relaxed)
 }
 
-async fn once(attack: Attack, server: SocketAddr, seed: u64, rounds: &AtomicU64) -> Result<(), Error> {
+async fn once(attack: Attack, from: [u8; 4], server: SocketAddr, seed: u64, rounds: &AtomicU64) -> Result<(), Error> {
     let window = if attack == Attack::Unread { 0 } else { 1 << 20 };
-    let mut connection = connect(server, window, ATTACKER).await?;
+    let mut connection = connect(server, window, from).await?;
     let count = || rounds.fetch_add(1, Ordering::Relaxed);
     match attack {
         Attack::SilentStreams => {
@@ -274,7 +276,7 @@ pub struct Canary {
 impl Canary {
     /// Subscribes to the assignment of that name.
     pub async fn open(server: SocketAddr, name: &str) -> Result<Canary, Error> {
-        let mut connection = connect(server, 1 << 20, [127, 0, 0, 1]).await?;
+        let mut connection = connect(server, 1 << 20, CLIENT).await?;
         let (requests, answers) = open(&mut connection, server, "StreamAggregatedResources").await?;
         let mut canary =
             Canary { requests, answers, held: BytesMut::new(), name: name.into(), _connection: connection };

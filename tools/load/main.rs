@@ -81,6 +81,9 @@ struct Args {
     /// This many hostile clients of each sort, one sort after the other, beside one stream that behaves.
     #[arg(long, default_value_t = 0)]
     attackers: usize,
+    /// Hostile clients come from the address of the stream that behaves.
+    #[arg(long)]
+    same_address: bool,
     /// Seconds of each attack.
     #[arg(long, default_value_t = 20)]
     attack_time: u64,

@@ -14,6 +14,11 @@ impl Spread {
         Spread { sorted }
     }
 
+    /// In milliseconds.
+    pub fn p99(&self) -> f64 {
+        self.at(0.99)
+    }
+
     fn at(&self, share: f64) -> f64 {
         let last = self.sorted.len().saturating_sub(1);
         self.sorted.get((last as f64 * share).round() as usize).map_or(f64::NAN, |d| d.as_secs_f64() * 1000.0)
