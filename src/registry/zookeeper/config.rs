@@ -104,6 +104,10 @@ impl Config {
         if address.contains('/') {
             return Err(format!("server {shown:?} is no address: write host:2181, and a path in `chroot`"));
         }
+        // Neither does one show what stands behind these.
+        if address.contains(['?', '#']) {
+            return Err(format!("server {shown:?} is no address: write host:2181, and nothing behind it"));
+        }
         let read = HostPort::parse(address);
         let server = read.map_err(|why| format!("server {shown:?} is no address: {why}; write host:2181"))?;
         Ok(server.or_port(DEFAULT_PORT).to_string().into())
