@@ -46,6 +46,8 @@ pub(super) fn merge(host: &Hostname, mut parts: Vec<Part>, taken: &Taken) -> Pub
         dns: parts.iter().any(|part| part.rules.policy.hostnames == Hostnames::Dns),
         ..PublishedService::new(host.clone(), ports, Vec::new())
     };
+    let listening: BTreeSet<_> = parts.iter().flat_map(|part| &part.contribution.instance_ports).cloned().collect();
+    published.instance_ports = listening.into_iter().collect();
     for part in parts {
         published.endpoints.extend(part.contribution.endpoints);
     }

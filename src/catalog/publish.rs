@@ -18,9 +18,10 @@ use super::{
 };
 use crate::{
     model::{
-        Address, DeclaredPort, Endpoint, Hostname, Note, PublishedEndpoint, Reason, Service, Template, Text, Weight,
+        Address, DeclaredPort, Endpoint, Hostname, Note, Port, PublishedEndpoint, Reason, Service, Template, Text,
+        Weight,
     },
-    util::sorted_vec::SortedMap,
+    util::sorted_vec::{SortedMap, SortedSet},
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -56,6 +57,8 @@ pub(super) struct HostHistory {
     spelling: Spelling,
     /// With its case, if that is kept.
     cased: Option<Text>,
+    /// Of the instances that it had last.
+    ports: SortedSet<(Text, Port)>,
 }
 
 /// The hosts that instances of a service had named, with the ports that were learned from them.
@@ -67,6 +70,8 @@ pub(super) struct Contribution {
     /// The service's own port stands first.
     pub(super) ports: Vec<DeclaredPort>,
     pub(super) endpoints: Vec<PublishedEndpoint>,
+    /// The ports of all its instances; without any those of the last that there were.
+    pub(super) instance_ports: SortedSet<(Text, Port)>,
     pub(super) protected: bool,
     pub(super) claim: Claim,
     /// The host with its case, if that is kept.
@@ -319,12 +324,17 @@ impl<'a> Publisher<'a> {
             self.spellings.get(&host).copied().or(before.map(|history| history.spelling)).unwrap_or_default();
         let claim = Claim { standing, spelling };
         let cased = self.cased.get(&host).cloned().or_else(|| before.and_then(|history| history.cased.clone()));
+        let instance_ports: SortedSet<(Text, Port)> = match (instances, before) {
+            ([], Some(before)) => before.ports.clone(),
+            _ => instances.iter().flat_map(|i| i.ports.iter()).map(|port| (naming.name(port), port.number)).collect(),
+        };
         if !instances.is_empty() || before.is_some() {
-            let history = HostHistory { learned, emptied: None, spelling, cased: cased.clone() };
+            let (cased, ports) = (cased.clone(), instance_ports.clone());
+            let history = HostHistory { learned, emptied: None, spelling, cased, ports };
             self.out.history.insert(host.clone(), history);
         }
         let notes = notes.finish();
-        self.out.hosts.insert(host, Contribution { ports, endpoints, protected, claim, cased, notes });
+        self.out.hosts.insert(host, Contribution { ports, endpoints, instance_ports, protected, claim, cased, notes });
     }
 
     /// Whether some of these would take traffic if their names were resolved.

@@ -76,6 +76,8 @@ pub struct PublishedService {
     pub ports: Vec<ServicePort>,
     /// Sorted by address and port; no address and port twice.
     pub endpoints: Vec<PublishedEndpoint>,
+    /// The ports that its instances listen on, whether they serve or not, as an endpoint's; without any those of the last.
+    pub instance_ports: Vec<(Text, Port)>,
     /// Metadata of the service.
     pub labels: Labels,
     /// Too few are healthy, so all count as healthy.
@@ -108,6 +110,7 @@ impl PublishedService {
             sources: Vec::new(),
             ports,
             endpoints,
+            instance_ports: Vec::new(),
             labels: Labels::new(),
             protected: false,
             protect_threshold: None,

@@ -3,6 +3,25 @@
 use super::*;
 use crate::{catalog::State, model::Cost};
 
+#[test]
+fn a_service_without_instances_knows_the_ports_of_its_last_ones() {
+    let mut world = one(|_| {});
+    let ports = |world: &mut World| -> Vec<String> {
+        let catalog = world.catalog();
+        let ports = &catalog.services.values().next().unwrap().instance_ports;
+        ports.iter().map(|(name, number)| format!("{name}:{number}")).collect()
+    };
+    world.list(&[service("a", &["10.0.0.1:8080 off", "10.0.0.2:8081", "10.0.0.3:9090 grpc"])]);
+    let all_of_them = ["grpc:9090", "http:8080", "http:8081"];
+    assert_eq!(ports(&mut world), all_of_them);
+    world.list(&[service("a", &[])]);
+    assert_eq!(ports(&mut world), all_of_them);
+    world.list(&[service("a", &["10.0.0.1:8082"])]);
+    assert_eq!(ports(&mut world), ["http:8082"]);
+    world.update(Update::Removed(all(), id("r", "a")));
+    assert_eq!(ports(&mut world), ["http:8082"]);
+}
+
 fn scope(name: &str) -> Scope {
     Scope(name.into())
 }

@@ -23,7 +23,7 @@ pub use validate::refusal;
 
 use super::{Rejected, Why};
 use crate::{
-    model::{Hostname, Protocol, PublishedService, ServicePort},
+    model::{Hostname, Port, Protocol, PublishedService, ServicePort},
     pb::{
         google::protobuf::{Any, Timestamp},
         istio::{
@@ -36,7 +36,6 @@ use crate::{
     },
     resource::{Kind, Name, Resource, content_version, version_text},
 };
-use endpoint::Place;
 use prost::{Message, Name as _};
 use std::{collections::BTreeSet, net::IpAddr};
 use subject::Subject;
@@ -113,7 +112,9 @@ fn spec(
     rejected: &mut Vec<Rejected>,
 ) -> ServiceEntry {
     let places = endpoint::places(service, port, rejected);
-    let ports = ports(port, &places, rules.ports);
+    // Also of instances that do not serve, or were the last: ports must not come and go with them.
+    let of_instances = service.instance_ports.iter().filter(|(name, _)| *name == port.name).map(|(_, number)| *number);
+    let ports = ports(port, places.iter().filter_map(|place| place.port).chain(of_instances), rules.ports);
     let names: Vec<&str> = ports.iter().map(|port| &*port.name).collect();
     let endpoints = endpoint::entries(service, &places, &names, rules, rejected);
     let location = match rules.location {
@@ -133,13 +134,12 @@ fn spec(
     }
 }
 
-fn ports(port: &ServicePort, places: &[Place<'_>], which: Ports) -> Vec<PbPort> {
+fn ports(port: &ServicePort, listening: impl Iterator<Item = Port>, which: Ports) -> Vec<PbPort> {
     let protocol = protocol(port.protocol);
     let named = |number: u32, name: String| PbPort { number, name, protocol: protocol.to_owned() };
     match which {
         Ports::Own => vec![named(port.number.get().into(), port_name(port))],
         Ports::Instances => {
-            let listening = places.iter().filter_map(|place| place.port);
             let numbers: BTreeSet<_> = listening.chain([port.number]).collect();
             numbers.into_iter().map(|n| named(n.get().into(), format!("{}-{n}", port.protocol))).collect()
         }

@@ -156,7 +156,7 @@ pub enum Ports {
     #[default]
     Own,
     /// Also every port that an instance listens on; each leads to all instances. Istiod pushes everything anew when an
-    /// instance brings a port that no other has.
+    /// instance brings a port that no other has. Those of the last instances stay while there are none.
     Instances,
 }
 
