@@ -1,9 +1,9 @@
 //! How the services of one registry are published. Plain values; the configuration makes them.
 
 use super::{Template, addresses::Addresses};
-use crate::model::{DeclaredPort, Fraction, Protocol, Text, Weight};
+use crate::model::{DeclaredPort, Fraction, Hostname, Protocol, Text, Weight};
 use ipnet::IpNet;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Everything that decides how one registry's services are published.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +22,8 @@ pub struct Policy {
     pub host_case: HostCase,
     /// Further hosts for the same service.
     pub aliases: Vec<Template>,
+    /// Further names of single hosts.
+    pub host_aliases: BTreeMap<Hostname, Vec<Hostname>>,
     /// The service's ports where the registry does not declare them; the first is the service's own. May be empty:
     /// then the default protocol's port is.
     pub ports: Vec<DeclaredPort>,
@@ -102,6 +104,8 @@ pub enum Relabel {
     Set(Text, Template),
     /// Gives the first label's value to the second, and removes the first.
     Rename(Text, Text),
+    /// Gives a label that has one of these values the other instead.
+    Map(Text, BTreeMap<Text, Text>),
     /// Removes the labels whose key matches the pattern.
     Drop(Text),
     /// Removes the labels whose key matches none of the patterns.
@@ -162,6 +166,7 @@ impl Policy {
             host,
             host_case: HostCase::default(),
             aliases: Vec::new(),
+            host_aliases: BTreeMap::new(),
             ports: Vec::new(),
             protocol: Protocol::Http,
             ports_from_labels: true,

@@ -223,6 +223,7 @@ impl Recompute<'_> {
                 && let Some(view) = source.ledger.view(id)
             {
                 claimed.extend(aliases(&source.rules, view.service, &mut Notes::default()));
+                claimed.extend(source.rules.policy.host_aliases.get(host).into_iter().flatten().cloned());
             }
         }
         claimed.remove(host);

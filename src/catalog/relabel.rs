@@ -2,7 +2,7 @@
 
 use super::{Relabel, Template};
 use crate::model::{Labels, ServiceId, Text};
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 use wildmatch::WildMatch;
 
 /// Compiled [`Relabel`]s, applied in order.
@@ -13,6 +13,7 @@ pub(super) struct Relabeling(Vec<Step>);
 enum Step {
     Set(Text, Template),
     Rename(Text, Text),
+    Map(Text, BTreeMap<Text, Text>),
     Drop(WildMatch),
     Keep(Vec<WildMatch>),
 }
@@ -25,6 +26,7 @@ impl Relabeling {
                 .map(|change| match change {
                     Relabel::Set(key, value) => Step::Set(key.clone(), value.clone()),
                     Relabel::Rename(from, to) => Step::Rename(from.clone(), to.clone()),
+                    Relabel::Map(key, values) => Step::Map(key.clone(), values.clone()),
                     Relabel::Drop(pattern) => Step::Drop(WildMatch::new(pattern)),
                     Relabel::Keep(patterns) => Step::Keep(patterns.iter().map(|p| WildMatch::new(p)).collect()),
                 })
@@ -57,6 +59,11 @@ impl Step {
                     labels.insert(to.clone(), value);
                 }
             }
+            Step::Map(key, values) => {
+                if let Some(other) = labels.get(key).and_then(|value| values.get(value)) {
+                    labels.insert(key.clone(), other.clone());
+                }
+            }
             Step::Drop(pattern) => labels.retain(|key, _| !pattern.matches(key)),
             Step::Keep(patterns) => labels.retain(|key, _| patterns.iter().any(|pattern| pattern.matches(key))),
         }
@@ -81,6 +88,14 @@ mod tests {
             (
                 vec![Relabel::Rename("ver".into(), "version".into()), set("tag", "{service}-{label:version}")],
                 labels(&[("preserved.source", "x"), ("tag", "orders-2"), ("version", "2"), ("zone", "a")]),
+            ),
+            (
+                vec![
+                    Relabel::Map("zone".into(), [("a".into(), "hz-a".into()), ("hz-a".into(), "no".into())].into()),
+                    Relabel::Map("ver".into(), [("1".into(), "old".into())].into()),
+                    Relabel::Map("none".into(), [("".into(), "some".into())].into()),
+                ],
+                labels(&[("preserved.source", "x"), ("ver", "2"), ("zone", "hz-a")]),
             ),
             (vec![Relabel::Drop("preserved.*".into())], labels(&[("ver", "2"), ("zone", "a")])),
             (vec![Relabel::Keep(vec!["z*".into(), "none".into()])], labels(&[("zone", "a")])),

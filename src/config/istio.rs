@@ -1,8 +1,8 @@
 //! `istio:`: how services become entries, for all registries; and of one registry, where its own differ.
 
 use crate::{
-    model::{Template, Text},
-    translate::istio::{Addresses, Location, Options, Ports, Rules},
+    model::{Hostname, Template, Text},
+    translate::istio::{Addresses, HostTexts, Location, Options, Ports, Rules},
     util::{
         label::is_label,
         yaml::{Section, Value},
@@ -42,6 +42,7 @@ pub(super) fn read_rules(section: &mut Section<'_>, default: Rules) -> Rules {
         ports: section.get("ports", |v| v.word(&ports)).unwrap_or(default.ports),
         labels: section.get("labels", templates).unwrap_or(default.labels),
         annotations: section.get("annotations", templates).unwrap_or(default.annotations),
+        hosts: section.get("hosts", hosts).unwrap_or(default.hosts),
         subject_alt_names: section
             .get("subject_alt_names", |v| v.one_or_each(template))
             .unwrap_or(default.subject_alt_names),
@@ -68,6 +69,22 @@ fn name(value: &Value<'_>) -> Option<Template> {
 fn templates(value: &Value<'_>) -> Option<BTreeMap<Text, Template>> {
     let entries = value.entries()?.into_iter();
     Some(entries.filter_map(|(key, value)| Some((key.into(), template(&value)?))).collect())
+}
+
+/// `labels` and `annotations` by host.
+fn hosts(value: &Value<'_>) -> Option<BTreeMap<Text, HostTexts>> {
+    let mut all = BTreeMap::new();
+    for (host, value) in value.entries()? {
+        let texts = value.section(|section| {
+            let labels = section.get("labels", Value::texts).unwrap_or_default();
+            Some(HostTexts { labels, annotations: section.get("annotations", Value::texts).unwrap_or_default() })
+        });
+        let host = value.check(Hostname::new(&host.to_ascii_lowercase()));
+        if let Some((host, texts)) = host.zip(texts) {
+            all.insert(host.text().clone(), texts);
+        }
+    }
+    Some(all)
 }
 
 /// Istio refuses an entry that names `*` or `~` and others, or one twice.

@@ -3,12 +3,12 @@
 use super::{bounds::DAY, preset::Preset};
 use crate::{
     catalog::{Addresses, Empty, HostCase, Hostnames, Merge, Owner, Policy, Relabel, Template},
-    model::{DeclaredPort, Fraction, Port, Protocol, Text, Weight},
+    model::{DeclaredPort, Fraction, Hostname, Port, Protocol, Text, Weight},
     registry::Kind,
     translate::istio::Rules,
     util::yaml::{Section, Value},
 };
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Reads all keys over the defaults. A preset sets others, and those of entries, too.
 pub(super) fn read(section: &mut Section<'_>, kind: &Kind, policy: &mut Policy, rules: &mut Rules) -> Option<()> {
@@ -51,8 +51,24 @@ fn read_names(section: &mut Section<'_>, policy: &mut Policy) {
         })
     });
     set(&mut policy.aliases, aliases);
+    set(&mut policy.host_aliases, section.get("host_aliases", host_aliases));
     set(&mut policy.relabel, section.get("relabel", |v| v.one_or_each(|v| v.section(relabel))));
     policy.locality = section.get("locality", template).or(policy.locality.take());
+}
+
+/// `{host: alias}`, or a list of them.
+fn host_aliases(value: &Value<'_>) -> Option<BTreeMap<Hostname, Vec<Hostname>>> {
+    let mut all: BTreeMap<Hostname, Vec<Hostname>> = BTreeMap::new();
+    for (host, value) in value.entries()? {
+        let aliases = value.one_or_each(|v| v.check(Hostname::new(&v.string()?.to_ascii_lowercase())));
+        let host = value.check(Hostname::new(&host.to_ascii_lowercase()));
+        let Some((host, aliases)) = host.zip(aliases) else { continue };
+        if all.contains_key(&host) {
+            value.problem::<()>(format!("{host} is there twice; hosts that differ in case only are one"));
+        }
+        all.insert(host, aliases);
+    }
+    Some(all)
 }
 
 fn read_ports(section: &mut Section<'_>, policy: &mut Policy) {
@@ -153,22 +169,25 @@ fn declared_port(section: &mut Section<'_>, default: Protocol) -> Option<Declare
     Some(DeclaredPort { name, number: section.need("port", port)?, protocol })
 }
 
-/// `{set, value}`, `{rename, to}`, `{drop}` or `{keep}`.
+/// `{set, value}`, `{rename, to}`, `{map, values}`, `{drop}` or `{keep}`.
 fn relabel(section: &mut Section<'_>) -> Option<Relabel> {
-    let steps = ["set", "rename", "drop", "keep"];
+    let steps = ["set", "rename", "map", "drop", "keep"];
     let given: Vec<&str> = steps.into_iter().filter(|key| section.has(key)).collect();
     let mut text = |key| section.get(key, Value::string).map(Text::from);
-    let (set, rename, drop) = (text("set"), text("rename"), text("drop"));
+    let (set, rename, map, drop) = (text("set"), text("rename"), text("map"), text("drop"));
     let keep = section.get("keep", |v| v.one_or_each(|v| v.string().map(Text::from)));
-    let (value, to) = match given.as_slice() {
-        ["set"] => (section.need("value", template), None),
-        ["rename"] => (None, section.need("to", |v| v.string().map(Text::from))),
-        ["drop" | "keep"] => (None, None),
-        _ => return section.value().problem("must have exactly one of `set`, `rename`, `drop` and `keep`"),
+    let (value, to, values) = match given.as_slice() {
+        ["set"] => (section.need("value", template), None, None),
+        ["rename"] => (None, section.need("to", |v| v.string().map(Text::from)), None),
+        ["map"] => (None, None, section.need("values", Value::texts)),
+        ["drop" | "keep"] => (None, None, None),
+        _ => return section.value().problem("must have exactly one of `set`, `rename`, `map`, `drop` and `keep`"),
     };
+    let values = values.map(|values| values.into_iter().map(|(from, to)| (from.into(), to.into())).collect());
     set.zip(value)
         .map(|(key, value)| Relabel::Set(key, value))
         .or(rename.zip(to).map(|(from, to)| Relabel::Rename(from, to)))
+        .or(map.zip(values).map(|(key, values)| Relabel::Map(key, values)))
         .or(drop.map(Relabel::Drop))
         .or(keep.map(Relabel::Keep))
 }

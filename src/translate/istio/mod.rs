@@ -18,7 +18,7 @@ mod tests;
 mod validate;
 
 pub use crate::translate::refusal::Refusal;
-pub use options::{Addresses, EMPTY, EndpointLabels, Location, Options, Ports, Rules};
+pub use options::{Addresses, EMPTY, EndpointLabels, HostTexts, Location, Options, Ports, Rules};
 pub use validate::refusal;
 
 use super::{Rejected, Why};
@@ -94,12 +94,18 @@ fn marked(mut metadata: Metadata, spec: &ServiceEntry, options: &Options) -> Met
 /// What all entries of a service have alike; its `name` is the namespace only.
 fn metadata(subject: &Subject<'_>, rules: &Rules, options: &Options, rejected: &mut Vec<Rejected>) -> Metadata {
     let mut refused = |key: &str| rejected.push(subject.rejected(key, Why::LabelRefused));
+    let mut labels = subject.texts(&rules.labels, label::is_value);
+    let mut annotations = subject.texts(&rules.annotations, |_| true);
+    if let Some(own) = rules.hosts.get(subject.host()) {
+        labels.extend(own.labels.clone());
+        annotations.extend(own.annotations.clone());
+    }
     Metadata {
         name: subject.namespace(),
         create_time: Some(Timestamp { seconds: options.create_time }),
         version: String::new(),
-        labels: label::accepted(subject.texts(&rules.labels, label::is_value), &mut refused),
-        annotations: subject.texts(&rules.annotations, |_| true),
+        labels: label::accepted(labels, &mut refused),
+        annotations,
     }
 }
 

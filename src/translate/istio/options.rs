@@ -73,6 +73,8 @@ pub struct Rules {
     pub labels: BTreeMap<Text, Template>,
     /// Annotations of the entry. A change of one costs nothing.
     pub annotations: BTreeMap<Text, Template>,
+    /// Further labels and annotations of the entries of single hosts.
+    pub hosts: BTreeMap<Text, HostTexts>,
     /// The names that a server's certificate may have.
     pub subject_alt_names: Vec<Template>,
     /// Whether endpoints have their weights. They do by default.
@@ -83,6 +85,15 @@ pub struct Rules {
     pub network: Option<Template>,
     /// The service account of each endpoint; may read its labels.
     pub service_account: Option<Template>,
+}
+
+/// What the entries of one host have besides.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HostTexts {
+    /// They go before the others of their keys.
+    pub labels: BTreeMap<String, String>,
+    /// They go before the others of their keys.
+    pub annotations: BTreeMap<String, String>,
 }
 
 impl Default for Options {
@@ -109,6 +120,7 @@ impl Default for Rules {
             ports: Ports::default(),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
+            hosts: BTreeMap::new(),
             subject_alt_names: Vec::new(),
             weights: true,
             endpoint_labels: EndpointLabels::default(),

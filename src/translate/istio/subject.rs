@@ -24,6 +24,11 @@ impl<'a> Subject<'a> {
         Subject { service, owner, rules, none: Labels::new() }
     }
 
+    /// The service's host.
+    pub(super) fn host(&self) -> &str {
+        self.service.host.as_str()
+    }
+
     /// The namespace, made a label of DNS as Kubernetes has it. Empty if nothing is left of it.
     pub(super) fn namespace(&self) -> String {
         dns_label(&self.render(&self.rules.namespace, &self.service.labels, &self.none))
