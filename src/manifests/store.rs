@@ -4,15 +4,11 @@
 use super::{Metrics, Snapshot, Source, core::Core};
 use crate::{
     model::{ManifestUpdate, Text},
-    util::time::until,
-};
-use futures_util::{
-    StreamExt,
-    stream::{BoxStream, SelectAll},
+    util::{fan_in::FanIn, lock::lock, time::until},
 };
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -28,8 +24,8 @@ pub struct ManifestStore {
     core: Core,
     metrics: Metrics,
     shared: Arc<Shared>,
-    /// What registries send, each with the number of its reading. One that floods, hangs or dies delays no other.
-    updates: SelectAll<BoxStream<'static, (Text, u64, ManifestUpdate)>>,
+    /// What registries send, each by its name and the number of its reading.
+    updates: FanIn<(Text, u64), ManifestUpdate>,
     out: watch::Sender<Arc<Snapshot>>,
 }
 
@@ -64,7 +60,7 @@ impl ManifestStore {
         let handle = Handle { snapshots: out.subscribe(), shared: shared.clone() };
         handle.configure(sources, create_time);
         let core = Core::new(Instant::now());
-        let mut store = ManifestStore { core, metrics, shared, updates: SelectAll::new(), out };
+        let mut store = ManifestStore { core, metrics, shared, updates: FanIn::default(), out };
         store.take_wanted();
         store.publish();
         (store, handle)
@@ -86,7 +82,7 @@ impl ManifestStore {
                 () = shutdown.cancelled() => return,
                 () = until(due) => self.core.tick(Instant::now()),
                 () = shared.changed.notified() => self.take_wanted(),
-                Some((registry, reading, update)) = self.updates.next() => {
+                ((registry, reading), update) = self.updates.next() => {
                     if self.is_newest(&registry, reading) {
                         self.core.apply(&registry, update, Instant::now());
                     }
@@ -101,12 +97,9 @@ impl ManifestStore {
         let shared = self.shared.clone();
         let mut wanted = shared.lock();
         for (registry, reading, updates) in wanted.begun.drain(..) {
-            let next = move |mut updates: mpsc::Receiver<ManifestUpdate>| {
-                let registry = registry.clone();
-                async move { updates.recv().await.map(|update| ((registry, reading, update), updates)) }
-            };
-            self.updates.push(futures_util::stream::unfold(updates, next).boxed());
+            self.updates.insert((registry, reading), updates);
         }
+        self.updates.retain(|(registry, reading)| wanted.readings.get(registry) == Some(reading));
         if let Some((sources, create_time)) = wanted.sources.take() {
             self.core.configure(sources, create_time);
         }
@@ -181,6 +174,6 @@ impl Handle {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Wanted> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }

@@ -1,7 +1,7 @@
 //! What every kind of registry brings, and where it sends what it reads.
 
-use super::{ManifestUpdate, Metrics, Update};
-use crate::model::{Protocol, Text};
+use super::Metrics;
+use crate::model::{ManifestUpdate, Protocol, Text, Update};
 use futures_util::future::BoxFuture;
 use std::fmt;
 use tokio::sync::mpsc;

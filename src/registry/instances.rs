@@ -1,79 +1,15 @@
-//! One rule for entries that are not as they should be, for every registry. Pure.
+//! What becomes of a service's instances that are not as they should be, in every registry that cannot tell them by an id.
+//! Values inside of them are read by [`super::lenient`]. Pure.
 //!
-//! 1. What can be read with certainty is read: a number, or `true` and `false`, written as text is what it says.
-//! 2. An optional value that cannot be read costs itself: its default is taken, with a note. A bad weight is the default
-//!    weight, so that it takes no instance out of service.
-//! 3. An instance that cannot be read at a place that can, its address and perhaps its port, keeps its last good value.
-//! 4. A service that has instances of which none can be read is unreadable: it keeps its last good value as a whole.
+//! 1. An instance that cannot be read at a place that can, its address and perhaps its port, keeps its last good value.
+//! 2. A service that has instances of which none can be read is unreadable: it keeps its last good value as a whole.
 //!
 //! So one garbled entry never takes a healthy endpoint away, and an error never reads as an empty list.
 
-use crate::model::{Address, Endpoint, Note, Port, Reason, Service, Text, Weight};
-use serde_json::Value;
+use crate::model::{Address, Endpoint, Note, Port, Reason, Service, Text};
 
 /// Instances in a message about those that cannot be read.
 const MAX_NAMED: usize = 3;
-
-/// A whole number, which may be written as text or with `.0`.
-pub(super) fn integer(value: &Value) -> Option<i64> {
-    const EXACT: f64 = (1_i64 << 53) as f64;
-    let whole = |number: f64| (number.fract() == 0.0 && number.abs() < EXACT).then_some(number as i64);
-    match value {
-        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().and_then(whole)),
-        Value::String(text) => text.trim().parse().ok(),
-        _ => None,
-    }
-}
-
-/// A finite number, which may be written as text.
-pub(super) fn number(value: &Value) -> Option<f64> {
-    let number = match value {
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) => text.trim().parse().ok(),
-        _ => None,
-    };
-    number.filter(|number: &f64| number.is_finite())
-}
-
-/// `true` or `false`, which may be written as text in any case.
-pub(super) fn flag(value: &Value) -> Option<bool> {
-    match value {
-        Value::Bool(flag) => Some(*flag),
-        Value::String(text) if text.trim().eq_ignore_ascii_case("true") => Some(true),
-        Value::String(text) if text.trim().eq_ignore_ascii_case("false") => Some(false),
-        _ => None,
-    }
-}
-
-/// An optional value by `read`; one that cannot be read is absent, with a problem in `problems`.
-pub(super) fn optional<T>(
-    key: &str,
-    value: Option<&Value>,
-    read: impl Fn(&Value) -> Option<T>,
-    problems: &mut Vec<String>,
-) -> Option<T> {
-    let value = value.filter(|value| !value.is_null())?;
-    let found = read(value);
-    if found.is_none() {
-        problems.push(format!("{key} {} cannot be read", short(value)));
-    }
-    found
-}
-
-/// The weight relative to the registry's `default`, which is taken where there is none or a bad one.
-pub(super) fn weight(value: Option<&Value>, default: f64, problems: &mut Vec<String>) -> Weight {
-    let read = |value: &Value| number(value).and_then(|number| Weight::relative(number, default).ok());
-    optional("weight", value, read, problems).unwrap_or(Weight::DEFAULT)
-}
-
-/// A value as a message shows it.
-fn short(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(40) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
-    }
-}
 
 /// Where an instance is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,8 +108,7 @@ fn same_place(a: &Endpoint, b: &Endpoint) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{EndpointPort, ServiceId};
-    use serde_json::json;
+    use crate::model::{EndpointPort, ServiceId, Weight};
 
     fn endpoint(address: &str, port: i64) -> Endpoint {
         let number = Port::new(port).unwrap();
@@ -193,47 +128,6 @@ mod tests {
         let address = address.map(|address| Address::parse(address).unwrap());
         let place = address.map(|address| Place { address, port: port.map(|port| Port::new(port).unwrap()) });
         Unreadable { subject: "s".into(), why: "w".into(), place }
-    }
-
-    #[test]
-    fn what_is_certain_is_read() {
-        for (value, expected) in [
-            (json!(8080), Some(8080)),
-            (json!("8080"), Some(8080)),
-            (json!(" 8080 "), Some(8080)),
-            (json!(8080.0), Some(8080)),
-            (json!(8080.5), None),
-            (json!("http"), None),
-            (json!(null), None),
-            (json!([8080]), None),
-        ] {
-            assert_eq!(integer(&value), expected, "{value}");
-        }
-        for (value, expected) in
-            [(json!(true), Some(true)), (json!("TRUE"), Some(true)), (json!("false"), Some(false)), (json!(1), None)]
-        {
-            assert_eq!(flag(&value), expected, "{value}");
-        }
-    }
-
-    #[test]
-    fn a_bad_weight_is_the_default_with_a_problem() {
-        for (value, expected, good) in [
-            (Some(json!(50)), 0.5, true),
-            (Some(json!("50")), 0.5, true),
-            (Some(json!(0)), 0.0, true),
-            (None, 1.0, true),
-            (Some(json!(null)), 1.0, true),
-            (Some(json!(-1)), 1.0, false),
-            (Some(json!("NaN")), 1.0, false),
-            (Some(json!("heavy")), 1.0, false),
-            (Some(json!(1e300)), 1.0, false),
-            (Some(json!([])), 1.0, false),
-        ] {
-            let mut problems = Vec::new();
-            assert_eq!(weight(value.as_ref(), 100.0, &mut problems).get(), expected, "{value:?}");
-            assert_eq!(problems.is_empty(), good, "{value:?} {problems:?}");
-        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Values in JSON that servers, proxies and clients of many makes write in several ways.
 //!
 //! One rule for all registries: what can be read with certainty is read. A number as text is a number, a truth as text is
-//! a truth. What cannot be read costs itself where it is optional; an instance without a usable address or port is
+//! a truth. What cannot be read costs itself where it is optional, with a note: its default is taken, and a bad weight is the
+//! default weight, so that it takes no instance out of service. An instance without a usable address or port is
 //! unreadable, and keeps its last good value where it can be known again.
 
 use crate::model::{Port, Weight};
@@ -9,13 +10,24 @@ use serde::{
     Deserialize, Deserializer,
     de::{self, Visitor},
 };
+use serde_json::Value;
 use std::{borrow::Cow, fmt};
 
 /// A text, a number or a truth, as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Loose<'a>(pub(super) Cow<'a, str>);
 
-impl Loose<'_> {
+impl<'a> Loose<'a> {
+    /// A value that is a text, a number or a truth; `None` of any other.
+    pub(super) fn of(value: &'a Value) -> Option<Self> {
+        Some(Loose(match value {
+            Value::String(text) => Cow::Borrowed(text),
+            Value::Number(number) => Cow::Owned(number.to_string()),
+            Value::Bool(truth) => Cow::Owned(truth.to_string()),
+            _ => return None,
+        }))
+    }
+
     /// The text without white space around it; `None` if nothing is left.
     pub(super) fn text(&self) -> Option<&str> {
         Some(self.0.trim()).filter(|text| !text.is_empty())
@@ -106,13 +118,36 @@ pub(super) fn optional<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Opt
     from.deserialize_any(Optional)
 }
 
-/// A weight relative to `default`, which is the registry's own. One that is none counts as the default; the second value
-/// says why.
-pub(super) fn weight(text: &str, default: f64) -> (Weight, Option<String>) {
-    let number = text.trim().parse::<f64>().map_err(|_| format!("weight {text:?} is no number"));
-    match number.and_then(|number| Weight::relative(number, default).map_err(|error| error.to_string())) {
-        Ok(weight) => (weight, None),
-        Err(problem) => (Weight::DEFAULT, Some(format!("{problem}; the default counts"))),
+/// An optional value by `read`; one that cannot be read is absent, with a problem in `problems`.
+pub(super) fn field<T>(
+    key: &str,
+    value: Option<&Value>,
+    read: impl Fn(&Value) -> Option<T>,
+    problems: &mut Vec<String>,
+) -> Option<T> {
+    let value = value.filter(|value| !value.is_null())?;
+    let found = read(value);
+    if found.is_none() {
+        problems.push(format!("{key} {} cannot be read", short(value)));
+    }
+    found
+}
+
+/// The weight relative to the registry's `default`, which is taken where there is none or a bad one.
+pub(super) fn weight(value: Option<&Value>, default: f64, problems: &mut Vec<String>) -> Weight {
+    let read = |value: &Value| {
+        let number: f64 = Loose::of(value)?.0.trim().parse().ok()?;
+        Weight::relative(number, default).ok()
+    };
+    field("weight", value, read, problems).unwrap_or(Weight::DEFAULT)
+}
+
+/// A value as a message shows it.
+fn short(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(40) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
     }
 }
 
@@ -159,6 +194,7 @@ impl<'de> Visitor<'de> for Scalar {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn read(json: &str) -> Loose<'_> {
         serde_json::from_str(json).unwrap()
@@ -204,12 +240,47 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_weight_is_the_default() {
-        assert_eq!(weight("50", 100.0), (Weight::of_millionths(500_000), None));
-        for text in ["", "much", "NaN", "inf", "-1", "1e300"] {
-            let (weight, problem) = weight(text, 1.0);
-            assert_eq!(weight, Weight::DEFAULT, "{text}");
-            assert!(problem.unwrap().ends_with("; the default counts"), "{text}");
+    fn what_is_certain_is_read() {
+        for (value, expected) in [
+            (json!(8080), Some(8080)),
+            (json!("8080"), Some(8080)),
+            (json!(" 8080 "), Some(8080)),
+            (json!(8080.0), Some(8080)),
+            (json!(8080.5), None),
+            (json!("http"), None),
+            (json!(true), None),
+            (json!(null), None),
+            (json!([8080]), None),
+        ] {
+            assert_eq!(Loose::of(&value).and_then(|value| value.integer()), expected, "{value}");
+        }
+        for (value, expected) in
+            [(json!(true), Some(true)), (json!("TRUE"), Some(true)), (json!("false"), Some(false)), (json!(1), None)]
+        {
+            assert_eq!(Loose::of(&value).and_then(|value| value.truth()), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_bad_weight_is_the_default_with_a_problem() {
+        for (value, expected, good) in [
+            (Some(json!(50)), 0.5, true),
+            (Some(json!("50")), 0.5, true),
+            (Some(json!(0)), 0.0, true),
+            (None, 1.0, true),
+            (Some(json!(null)), 1.0, true),
+            (Some(json!(-1)), 1.0, false),
+            (Some(json!("")), 1.0, false),
+            (Some(json!("NaN")), 1.0, false),
+            (Some(json!("inf")), 1.0, false),
+            (Some(json!("heavy")), 1.0, false),
+            (Some(json!(true)), 1.0, false),
+            (Some(json!(1e300)), 1.0, false),
+            (Some(json!([])), 1.0, false),
+        ] {
+            let mut problems = Vec::new();
+            assert_eq!(weight(value.as_ref(), 100.0, &mut problems).get(), expected, "{value:?}");
+            assert_eq!(problems.is_empty(), good, "{value:?} {problems:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What reading registries counts. `app` registers it once and hands it to every registry.
 
-use crate::{model::Text, telemetry::RegistryLabel};
+use crate::{model::Text, telemetry::RegistryLabel, util::lock::lock};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -8,7 +8,7 @@ use prometheus_client::{
 };
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -120,8 +120,7 @@ impl Metrics {
     }
 
     fn words(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
-        // Nothing that runs with the lock held can leave it half changed.
-        self.words.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.words)
     }
 
     /// A registry that tells changes was read in this way.

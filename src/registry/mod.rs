@@ -1,4 +1,4 @@
-//! Registries: each keeps a connection and sends what it receives as [`Update`]s of the neutral model.
+//! Registries: each keeps a connection and sends what it receives as [`Update`](crate::model::Update)s of the neutral model.
 //!
 //! A registry knows nothing of the other registries, of publishing policy, or of what is served. Failures are updates,
 //! too; they never remove anything. `app` starts each with [`read`]: a task of its own with a channel of its own, so
@@ -24,7 +24,6 @@ mod supervise;
 pub mod transport;
 pub mod zookeeper;
 
-pub use crate::model::{Cost, ManifestUpdate, Scope, Update};
 pub use adapter::{Adapter, Conventions, Feed};
 pub use kind::{KINDS, Kind, ReadKind};
 pub use limits::Limits;

@@ -4,9 +4,9 @@
 //!
 //! The channel is bounded. While it is full the reading waits: its next round reads the newest state anyway.
 
-use super::{ManifestUpdate, Scope, Update, chain};
+use super::chain;
 use crate::{
-    model::{ServiceId, Text},
+    model::{ManifestUpdate, Scope, ServiceId, Text, Update},
     util::redact::Redactor,
 };
 use std::{error::Error, sync::Arc};

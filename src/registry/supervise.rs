@@ -1,7 +1,10 @@
 //! Reads a registry, and keeps its reading alive: that is a task of its own, so that its panic is seen here and nowhere else.
 
-use super::{Feed, Kind, ManifestUpdate, Metrics, Update};
-use crate::{model::Text, util::backoff::Backoff};
+use super::{Feed, Kind, Metrics};
+use crate::{
+    model::{ManifestUpdate, Text, Update},
+    util::backoff::Backoff,
+};
 use std::{future::Future, time::Duration};
 use tokio::{
     sync::mpsc,

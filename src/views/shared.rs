@@ -8,11 +8,12 @@ use crate::{
     catalog, manifests,
     resource::{Dialect, Readiness, ViewGeneration},
     translate::{envoy, istio},
+    util::lock::lock,
 };
 use arc_swap::ArcSwap;
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 use tokio::{
@@ -172,7 +173,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.entries)
     }
 }
 

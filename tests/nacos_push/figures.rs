@@ -8,8 +8,9 @@ use crate::support::{
     tcp_proxy::TcpProxy,
 };
 use futures_util::{StreamExt, stream};
+use portolan::model::Update;
 use portolan::registry::{
-    Kind, Update,
+    Kind,
     nacos::{Config, Mode},
 };
 use std::time::{Duration, Instant};

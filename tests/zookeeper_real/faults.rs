@@ -10,10 +10,8 @@ use super::{
     },
     until_listed,
 };
-use portolan::registry::{
-    Update,
-    zookeeper::{Config, Layout},
-};
+use portolan::model::Update;
+use portolan::registry::zookeeper::{Config, Layout};
 use std::time::Duration;
 
 const DEMO: &str = "dubbo/com.foo.Demo";

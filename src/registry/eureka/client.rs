@@ -5,9 +5,9 @@ use super::{
     error::{Error, REMEDIES},
 };
 use crate::{
-    model::Text,
+    model::{Cost, Text},
     registry::{
-        Cost, Metrics,
+        Metrics,
         transport::{Answer, Http, Login},
     },
     util::{redact::Redactor, secret::Secret},

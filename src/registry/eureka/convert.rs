@@ -5,7 +5,7 @@ use super::{
     wire::{Instance, WirePort},
 };
 use crate::{
-    model::{Address, Endpoint, EndpointPort, Health, Labels, Locality, Note, Port, Protocol, Reason, Text, Weight},
+    model::{Address, Endpoint, EndpointPort, Health, Labels, Locality, Note, Port, Protocol, Reason, Text},
     registry::{
         lenient::{self, Loose},
         metadata::{self, grpc_port, label, labels},
@@ -153,9 +153,8 @@ fn endpoint(instance: &mut Instance<'_>, status: Status, rules: &Rules) -> Resul
     let mut problems = Vec::new();
     let (ports, secure) = ports(instance, &labels, &mut problems)?;
     // Eureka has no weights of its own; Spring Cloud's balancer reads this label, whose default is 1.
-    let (weight, problem) =
-        label(&labels, "weight").map_or((Weight::DEFAULT, None), |text| lenient::weight(&text, 1.0));
-    problems.extend(problem);
+    let written = label(&labels, "weight").map(|text| Value::from(&*text));
+    let weight = lenient::weight(written.as_ref(), 1.0, &mut problems);
     let override_ = text(&instance.overridden_status).map_or(Status::Unknown, Status::read);
     let status = status.overridden(override_);
     let endpoint = Endpoint {

@@ -15,9 +15,9 @@ use super::{
     wire,
 };
 use crate::{
-    model::Text,
+    model::{Scope, Text, Update},
     registry::{
-        Limits, Metrics, Scope, Update, chain,
+        Limits, Metrics, chain,
         outbox::{Closed, Outbox},
         rounds::{Round, Rounds},
         transport::Origin,

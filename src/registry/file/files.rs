@@ -5,8 +5,8 @@
 
 use super::read::{Error, Job, Look, Stamp};
 use crate::{
-    model::{Service, ServiceId, Text},
-    registry::{Scope, Update, catalogue::Catalogue, limits::Limits},
+    model::{Scope, Service, ServiceId, Text, Update},
+    registry::{catalogue::Catalogue, limits::Limits},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -11,11 +11,11 @@ mod workers;
 pub use config::{Config, Source};
 
 use super::{
-    Adapter, Conventions, Feed, Scope, Update, catalogue,
+    Adapter, Conventions, Feed, catalogue,
     outbox::Outbox,
     rounds::{self, Pace},
 };
-use crate::model::{Protocol, Text};
+use crate::model::{Protocol, Scope, Text, Update};
 use futures_util::future::BoxFuture;
 use reader::Reader;
 use std::{net::SocketAddr, sync::Arc};

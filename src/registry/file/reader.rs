@@ -10,9 +10,9 @@ use super::{
     workers::{Report, Workers, detached},
 };
 use crate::{
-    model::Text,
+    model::{Cost, Text, Update},
     registry::{
-        Cost, Limits, Update,
+        Limits,
         outbox::{Closed, Outbox},
         rounds::{Round, Rounds},
     },

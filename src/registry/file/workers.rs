@@ -2,11 +2,12 @@
 //! waits for one that hangs.
 
 use super::read::{Error, Job, Look};
+use crate::util::lock::lock;
 use std::{
     collections::VecDeque,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     thread,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -86,7 +87,7 @@ impl Workers {
 
 impl Shared {
     fn jobs(&self) -> MutexGuard<'_, VecDeque<(usize, Job)>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.jobs)
     }
 
     fn run(&self) {

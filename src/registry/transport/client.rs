@@ -5,8 +5,8 @@
 
 use super::{Connection, Error, Remedies};
 use crate::{
-    model::Text,
-    registry::{Cost, Metrics},
+    model::{Cost, Text},
+    registry::Metrics,
     util::{
         redact::{self, Redactor},
         secret::Secret,

@@ -7,8 +7,8 @@
 
 use super::{carrier::Carrier, config::Config, error::Error};
 use crate::{
-    model::Text,
-    registry::{Cost, Limits, Metrics},
+    model::{Cost, Text},
+    registry::{Limits, Metrics},
     util::backoff::random,
 };
 use std::{

@@ -14,9 +14,9 @@ use super::{
     watch::{Touched, Watches},
 };
 use crate::{
-    model::Text,
+    model::{Text, Update},
     registry::{
-        Feed, Metrics, Update,
+        Feed, Metrics,
         outbox::{Closed, Outbox},
         rounds::{self, Pace, Round, Rounds},
     },

@@ -5,7 +5,7 @@ use super::{
     layout::{Entry, Layout},
     tree::{Change, Tree},
 };
-use crate::{model::Endpoint, registry::Update};
+use crate::model::{Endpoint, Update};
 use std::time::SystemTime;
 
 fn entry(name: &str) -> Entry {

@@ -6,8 +6,8 @@ use super::{
     layout::{Converted, Entry, Known, Layout, Place},
 };
 use crate::{
-    model::{Service, ServiceId, Text},
-    registry::{Scope, Update, chain},
+    model::{Scope, Service, ServiceId, Text, Update},
+    registry::chain,
 };
 use std::{
     collections::BTreeMap,

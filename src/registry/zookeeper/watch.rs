@@ -13,7 +13,7 @@ use crate::model::Text;
 use futures_util::{
     FutureExt, StreamExt,
     future::{AbortHandle, Abortable, Aborted, BoxFuture},
-    stream::{self, BoxStream, FuturesUnordered, SelectAll},
+    stream::FuturesUnordered,
 };
 use std::collections::HashMap;
 use zookeeper_client::EventType;
@@ -31,10 +31,18 @@ pub(super) enum Touched {
 pub(super) struct Watches {
     layout: Layout,
     roots: Vec<Text>,
-    trees: SelectAll<BoxStream<'static, String>>,
     fires_once: bool,
     armed: Armed,
-    waiting: FuturesUnordered<BoxFuture<'static, Result<String, Aborted>>>,
+    /// Every watch, of whatever kind.
+    waiting: FuturesUnordered<BoxFuture<'static, Result<Fired, Aborted>>>,
+}
+
+/// What a watch reports.
+enum Fired {
+    /// Of one node: it is over.
+    Node(String),
+    /// Of a whole tree, with the watch itself, which goes on.
+    Tree(String, PersistentWatcher),
 }
 
 /// The paths at which a watch waits that fires once, and how each is cancelled.
@@ -50,13 +58,14 @@ impl Armed {
 impl Watches {
     /// None yet.
     pub(super) fn new(layout: Layout, roots: Vec<Text>) -> Self {
-        let (trees, waiting, armed) = Default::default();
-        Watches { layout, roots, trees, fires_once: false, armed, waiting }
+        let (waiting, armed) = Default::default();
+        Watches { layout, roots, fires_once: false, armed, waiting }
     }
 
     /// From now on every node that is read is watched for itself.
     pub(super) fn watch_nodes(&mut self) {
-        self.trees.clear();
+        // So far there were watches of trees only.
+        self.waiting.clear();
         self.fires_once = true;
     }
 
@@ -71,13 +80,16 @@ impl Watches {
     }
 
     /// Takes in the watch of a whole tree.
-    pub(super) fn add_tree(&mut self, watcher: PersistentWatcher) {
-        let events = stream::unfold(watcher, |mut watcher| async {
+    pub(super) fn add_tree(&mut self, mut watcher: PersistentWatcher) {
+        let fired = async move {
             let event = watcher.changed().await;
             // The session itself reports its end; asked again after it the library would panic.
-            (event.event_type != EventType::Session).then_some((event.path, watcher))
-        });
-        self.trees.push(events.boxed());
+            if event.event_type == EventType::Session {
+                return std::future::pending().await;
+            }
+            Ok(Fired::Tree(event.path, watcher))
+        };
+        self.waiting.push(fired.boxed());
     }
 
     /// Takes in the watch of one node.
@@ -89,7 +101,7 @@ impl Watches {
             if event.event_type == EventType::Session {
                 return std::future::pending().await;
             }
-            path
+            Fired::Node(path)
         };
         self.waiting.push(Abortable::new(fired, registration).boxed());
     }
@@ -109,15 +121,18 @@ impl Watches {
     /// The next place to look at. Nothing is lost if it is not waited for to the end.
     pub(super) async fn next(&mut self) -> Touched {
         loop {
-            let path = tokio::select! {
-                Some(path) = self.trees.next() => path,
-                Some(fired) = self.waiting.next() => {
-                    // A cancelled one gives no path; the others are waited for again.
-                    let Ok(path) = fired else { continue };
+            let path = match self.waiting.next().await {
+                Some(Ok(Fired::Tree(path, watcher))) => {
+                    self.add_tree(watcher);
+                    path
+                }
+                Some(Ok(Fired::Node(path))) => {
                     self.armed.0.remove(&path);
                     path
                 }
-                else => return std::future::pending().await,
+                // A cancelled one has nothing to report.
+                Some(Err(Aborted)) => continue,
+                None => return std::future::pending().await,
             };
             if let Some(touched) = self.touched(&path) {
                 return touched;

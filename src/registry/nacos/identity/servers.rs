@@ -1,10 +1,10 @@
 //! The servers of one cluster, and which of them answered last.
 
-use crate::registry::nacos::error::Destination;
+use crate::{registry::nacos::error::Destination, util::lock::lock};
 use reqwest::Url;
 use std::{
     collections::HashSet,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
 /// In the order in which they were given. Shared by all requests of one registry.
@@ -48,8 +48,7 @@ impl Servers {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing that runs with the lock held can leave it half changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -40,9 +40,9 @@ use super::{
     transport::Client,
 };
 use crate::{
-    model::Text,
+    model::{ManifestUpdate, Scope, Text},
     registry::{
-        ManifestUpdate, Metrics, Scope,
+        Metrics,
         outbox::{Closed, Outbox},
     },
     util::backoff::{Backoff, jittered},

@@ -7,7 +7,8 @@ use crate::{
     },
     registry::{
         dubbo,
-        instances::{self, Instances, Place, Unreadable},
+        instances::{Instances, Place, Unreadable},
+        lenient::{self, Loose},
         metadata,
         nacos::{
             api::wire::{Detail, Instance, Named},
@@ -144,13 +145,14 @@ fn as_provider(endpoint: &mut Endpoint) -> Option<String> {
 fn endpoint(instance: Instance, cluster: Option<&str>) -> Result<(Endpoint, Vec<String>), Unreadable> {
     let (address, number) = place(&instance)?;
     let mut problems = Vec::new();
-    let flag = |key, value, problems: &mut _| instances::optional(key, Some(value), instances::flag, problems);
-    let weight = instances::weight(Some(&instance.weight), DEFAULT_WEIGHT, &mut problems);
+    let truth = |value: &Value| Loose::of(value)?.truth();
+    let flag = |key, value, problems: &mut _| lenient::field(key, Some(value), truth, problems);
+    let weight = lenient::weight(Some(&instance.weight), DEFAULT_WEIGHT, &mut problems);
     let healthy = flag("healthy", &instance.healthy, &mut problems);
     let healthy = healthy.or_else(|| flag("valid", &instance.valid, &mut problems));
     let enabled = flag("enabled", &instance.enabled, &mut problems).unwrap_or(true);
     let own = |value: &Value| value.as_str().map(Text::from);
-    let own = instances::optional("clusterName", Some(&instance.cluster_name), own, &mut problems);
+    let own = lenient::field("clusterName", Some(&instance.cluster_name), own, &mut problems);
     let cluster = own.or(cluster.map(Text::from)).filter(|cluster| !cluster.is_empty());
     let (metadata, problem) = fields(instance.metadata);
     problems.extend(problem);
@@ -190,7 +192,7 @@ fn place(instance: &Instance) -> Result<(Address, Port), Unreadable> {
         let why = format!("ip {} is neither an address nor a host name", instance.ip);
         return Err(Unreadable { subject, why, place: None });
     };
-    let number = instances::integer(&instance.port);
+    let number = Loose::of(&instance.port).and_then(|port| port.integer());
     let port = number.ok_or_else(|| format!("port {} is no number", instance.port));
     match port.and_then(|number| Port::new(number).map_err(|error| error.to_string())) {
         Ok(port) => Ok((address, port)),

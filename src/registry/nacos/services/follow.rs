@@ -10,9 +10,8 @@ use super::{
     target::{Known, Target},
 };
 use crate::{
-    model::{Service, ServiceId, Text},
+    model::{Service, ServiceId, Text, Update},
     registry::{
-        Update,
         nacos::{
             api::Api,
             config::Mode,

@@ -20,11 +20,12 @@ use crate::{
         },
         transport::{Answer, Origin},
     },
+    util::lock::lock,
 };
 use serde_json::value::RawValue;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -98,7 +99,7 @@ impl Source<'_> {
         let fresh = Mutex::default();
         let past = Past { cache, last, fresh: &fresh };
         let entries = self.list().whole(|number| self.page(number, past)).await?;
-        *cache = fresh.into_inner().unwrap_or_else(PoisonError::into_inner);
+        *cache = std::mem::take(&mut *lock(&fresh));
         let mut reading = Reading::default();
         for (id, outcome) in entries {
             match outcome {
@@ -197,7 +198,6 @@ impl Listed {
 
 impl Past<'_> {
     fn fresh(&self) -> MutexGuard<'_, Cache> {
-        // Nothing that runs with the lock held can leave it half changed.
-        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(self.fresh)
     }
 }

@@ -23,9 +23,9 @@ mod threshold;
 
 use super::{config::Config, transport::Client};
 use crate::{
-    model::Text,
+    model::{Text, Update},
     registry::{
-        Metrics, Update,
+        Metrics,
         outbox::{Closed, Outbox},
         rounds::{self, Pace, Round, Rounds},
     },

@@ -9,9 +9,9 @@ use super::{
     threshold,
 };
 use crate::{
-    model::{Service, ServiceId, Text},
+    model::{Service, ServiceId, Text, Update},
     registry::{
-        Metrics, Update, dubbo,
+        Metrics, dubbo,
         nacos::{
             api::{
                 Api,

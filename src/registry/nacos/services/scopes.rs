@@ -3,7 +3,7 @@
 //! named until all of those that replace them were read; while one of these fails, so do they.
 
 use super::target::Target;
-use crate::{model::Text, registry::Scope};
+use crate::model::{Scope, Text};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The scopes that are named, with their namespaces.

@@ -7,8 +7,8 @@ use super::{
     threshold::Thresholds,
 };
 use crate::{
-    model::{Service, ServiceId, Text},
-    registry::{Scope, nacos::error::Error},
+    model::{Scope, Service, ServiceId, Text},
+    registry::nacos::error::Error,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},

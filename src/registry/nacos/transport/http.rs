@@ -3,9 +3,9 @@
 
 use super::json;
 use crate::{
-    model::Text,
+    model::{Cost, Text},
     registry::{
-        Cost, Metrics,
+        Metrics,
         nacos::{
             config::{AccessKey, Config},
             error::{Error, REMEDIES},
