@@ -25,6 +25,7 @@ impl Session {
         }
         let subscription = &mut self.subscriptions[kind as usize];
         let open = subscription.state == State::Open;
+        let star = list.as_ref().is_some_and(|l| l.star);
         for name in &request.unsubscribe {
             if name.is_empty() {
                 continue; // it names nothing
@@ -32,7 +33,7 @@ impl Session {
                 if std::mem::take(&mut subscription.everything) {
                     subscription.leave_all();
                 }
-            } else if subscription.remove_name(name) && open {
+            } else if subscription.remove_name(name, star || subscription.everything) && open {
                 match subscription.everything {
                     // Covered by the wildcard, too, the name is still wanted: the protocol wants it sent again (D12).
                     true => drop(subscription.resend.insert(Name::from(*name))),
@@ -40,7 +41,6 @@ impl Session {
                 }
             }
         }
-        let star = list.as_ref().is_some_and(|l| l.star);
         let legacy = first && list.is_none() && kind.whole_state();
         if (star || legacy) && !subscription.everything {
             subscription.everything = true;

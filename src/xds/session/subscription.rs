@@ -132,14 +132,16 @@ impl Subscription {
         }
     }
 
-    /// Drops a name; returns whether it was there.
-    pub(super) fn remove_name(&mut self, name: &str) -> bool {
+    /// Drops a name; returns whether it was there. `covered`: a wildcard wants it still, so what was to be told of it remains.
+    pub(super) fn remove_name(&mut self, name: &str, covered: bool) -> bool {
         // Removing what is not there would copy the path to it.
         let found = self.names.contains(name) && self.names.remove(name).is_some();
         if found {
             self.names_digest = self.names_digest.wrapping_sub(name_hash(name.as_bytes()));
             self.own_bytes = self.own_bytes.saturating_sub(OWN_NAME + name.len());
-            self.unreported.remove(name);
+            if !covered {
+                self.unreported.remove(name);
+            }
             self.resend.remove(name);
         }
         found

@@ -474,3 +474,12 @@ fn who_leaves_everything_before_its_answer_and_comes_back_is_sent_all() {
     ];
     run(Variant::Sotw, ops).unwrap();
 }
+
+#[test]
+fn what_went_while_a_client_was_away_is_told_though_it_now_wants_it_by_the_wildcard_only() {
+    let route = |value| Op::Change(vec![(2, 2, value)]);
+    let named = Op::Subscribe(2, BTreeSet::from([2]), false);
+    let wildcard = Op::Subscribe(2, BTreeSet::new(), true);
+    let ops = vec![named, Op::Ready, route(Some(0)), Op::Read, route(None), Op::Reconnect, wildcard];
+    run(Variant::Delta, ops).unwrap();
+}
