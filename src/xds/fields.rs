@@ -11,7 +11,20 @@ pub struct Malformed {
     pub at: usize,
 }
 
-/// A walk over the length-delimited fields of a message; others are passed over.
+/// A field's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field<'a> {
+    /// An integer or a yes or no.
+    Varint(u64),
+    /// A double, among others.
+    Fixed64(u64),
+    /// A float, among others.
+    Fixed32,
+    /// Length-delimited: a text, a message.
+    Bytes(&'a [u8]),
+}
+
+/// A walk over the fields of a message.
 #[derive(Debug)]
 pub struct Fields<'a> {
     data: &'a [u8],
@@ -34,27 +47,45 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// If the rest is not protobuf.
     pub fn next(&mut self) -> Result<Option<(u64, &'a [u8])>, Malformed> {
-        while self.at < self.data.len() {
-            let start = self.at;
-            if let (number, Some(value)) = self.field().ok_or(Malformed { at: start })? {
+        while let Some((number, field)) = self.next_of_any_form()? {
+            if let Field::Bytes(value) = field {
                 return Ok(Some((number, value)));
             }
         }
         Ok(None)
     }
 
-    fn field(&mut self) -> Option<(u64, Option<&'a [u8]>)> {
+    /// Number and contents of the next field, whatever its form; `None` at the end.
+    ///
+    /// # Errors
+    /// If the rest is not protobuf.
+    pub fn next_of_any_form(&mut self) -> Result<Option<(u64, Field<'a>)>, Malformed> {
+        if self.at >= self.data.len() {
+            return Ok(None);
+        }
+        let start = self.at;
+        self.field().map(Some).ok_or(Malformed { at: start })
+    }
+
+    fn field(&mut self) -> Option<(u64, Field<'a>)> {
         let key = self.varint()?;
-        let size = match key & 7 {
-            0 => return self.varint().map(|_| (key >> 3, None)),
-            1 => 8,
-            2 => usize::try_from(self.varint()?).ok()?,
-            5 => 4,
+        let field = match key & 7 {
+            0 => Field::Varint(self.varint()?),
+            1 => Field::Fixed64(u64::from_le_bytes(self.bytes(8)?.try_into().ok()?)),
+            2 => {
+                let size = usize::try_from(self.varint()?).ok()?;
+                Field::Bytes(self.bytes(size)?)
+            }
+            5 => self.bytes(4).map(|_| Field::Fixed32)?,
             _ => return None,
         };
+        Some((key >> 3, field))
+    }
+
+    fn bytes(&mut self, size: usize) -> Option<&'a [u8]> {
         let value = self.data.get(self.at..self.at.checked_add(size)?)?;
         self.at += size;
-        Some((key >> 3, (key & 7 == 2).then_some(value)))
+        Some(value)
     }
 
     fn varint(&mut self) -> Option<u64> {

@@ -1,16 +1,15 @@
 //! The node in a stream's first request: who the client claims to be.
 //!
-//! It is read field by field where it stands: what is not kept (`extensions`, `client_features`, nested metadata) is
-//! passed over and costs no memory. At most [`ENTRIES`] metadata entries are kept and [`KEPT`] bytes of each text, which
-//! is 69 KiB in all.
+//! It is read field by field where it stands: what is not kept (`extensions`, `client_features`) is passed over and costs no
+//! memory. [`KEPT`] bytes of each text are kept and 16 KiB of metadata, which is 20 KiB in all.
 
-use super::fields::{Fields, Malformed};
-use std::collections::BTreeMap;
+use super::{
+    fields::{Fields, Malformed},
+    metadata::Metadata,
+};
 
 /// Bytes of each text that are kept.
 const KEPT: usize = 512;
-/// Entries of the metadata that are kept: the first in the order of their keys.
-const ENTRIES: usize = 64;
 
 /// What is known of a client. Everything is the client's own word, and may be empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,8 +24,10 @@ pub struct Node {
     pub user_agent: String,
     /// Its version, such as `1.40.0`.
     pub user_agent_version: String,
-    /// The metadata's texts at its top level.
-    pub metadata: BTreeMap<String, String>,
+    /// What else it says.
+    pub metadata: Metadata,
+    /// Whether `id` or `cluster` was longer than what is kept.
+    pub cut: bool,
 }
 
 impl Node {
@@ -38,9 +39,9 @@ impl Node {
         let (mut node, mut fields) = (Node::default(), Fields::new(wire));
         while let Some((number, value)) = fields.next()? {
             match number {
-                1 => node.id = text(value),
-                2 => node.cluster = text(value),
-                3 => node.read_metadata(value)?,
+                1 => (node.id, node.cut) = (text(value), node.cut || value.len() > KEPT),
+                2 => (node.cluster, node.cut) = (text(value), node.cut || value.len() > KEPT),
+                3 => node.metadata = Metadata::read(value)?,
                 4 => node.locality = locality(value)?,
                 6 => node.user_agent = text(value),
                 7 => node.user_agent_version = text(value),
@@ -50,36 +51,6 @@ impl Node {
         }
         Ok(node)
     }
-
-    /// A `google.protobuf.Struct`: a map whose entries are messages of key and value.
-    fn read_metadata(&mut self, wire: &[u8]) -> Result<(), Malformed> {
-        let mut entries = Fields::new(wire);
-        while let Some((1, entry)) = entries.next()? {
-            let (mut fields, mut key, mut value) = (Fields::new(entry), &b""[..], None);
-            while let Some((number, part)) = fields.next()? {
-                match number {
-                    1 => key = part,
-                    2 => value = string_value(part)?,
-                    _ => {}
-                }
-            }
-            let Some(value) = value else { continue };
-            self.metadata.insert(text(key), text(value));
-            if self.metadata.len() > ENTRIES {
-                self.metadata.pop_last();
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The text of a `google.protobuf.Value`; `None` if it is no text.
-fn string_value(wire: &[u8]) -> Result<Option<&[u8]>, Malformed> {
-    let (mut fields, mut found) = (Fields::new(wire), None);
-    while let Some((number, value)) = fields.next()? {
-        found = (number == 3).then_some(value);
-    }
-    Ok(found)
 }
 
 fn locality(wire: &[u8]) -> Result<[String; 3], Malformed> {
@@ -137,37 +108,25 @@ mod tests {
             id: "x".repeat(2_000),
             cluster: "edge".into(),
             metadata: Some(Struct {
-                fields: [
-                    ("GENERATOR".into(), text("api")),
-                    ("n".into(), Value { kind: None }),
-                    ("b".into(), Value { kind: Some(ValueKind::BoolValue(true)) }),
-                ]
-                .into(),
+                fields: [("GENERATOR".into(), text("api")), ("n".into(), Value { kind: None })].into(),
             }),
             locality: Some(Locality { region: "cn".into(), zone: "hz".into(), sub_zone: "a".into() }),
             user_agent_name: "envoy".into(),
             user_agent_version_type: Some(UserAgentVersionType::UserAgentBuildVersion(build)),
             ..Default::default()
         };
+        let read = Node::read(&node.encode_to_vec()).unwrap();
+        assert_eq!(read.metadata.text("GENERATOR"), Some("api"));
         let expected = Node {
             id: "x".repeat(KEPT),
             cluster: "edge".into(),
             locality: ["cn".into(), "hz".into(), "a".into()],
             user_agent: "envoy".into(),
             user_agent_version: "1.40.2".into(),
-            metadata: [("GENERATOR".into(), "api".into())].into(),
+            metadata: read.metadata.clone(),
+            cut: true,
         };
-        assert_eq!(Node::read(&node.encode_to_vec()).unwrap(), expected);
-    }
-
-    #[test]
-    fn what_is_kept_of_a_node_is_bounded_and_does_not_depend_on_its_order() {
-        let value = || Value { kind: Some(ValueKind::StringValue("é".repeat(4_000))) };
-        let fields: std::collections::HashMap<_, _> = (0..5_000).map(|i| (format!("{i:04}"), value())).collect();
-        let node = WireNode { metadata: Some(Struct { fields }), ..Default::default() };
-        let read = Node::read(&node.encode_to_vec()).unwrap();
-        assert!(read.metadata.keys().map(|key| &**key).eq((0..64).map(|i| format!("{i:04}")).collect::<Vec<_>>()));
-        assert!(read.metadata.values().all(|value| *value == "é".repeat(256)));
+        assert_eq!(read, expected);
     }
 
     #[test]

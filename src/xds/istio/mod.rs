@@ -38,7 +38,7 @@ const MOST_TYPES: usize = 64;
 /// Whether a stream is an Istiod's, by its first request: its node has `GENERATOR: api`, or it asks for a type in Istio's way, which is
 /// `group/version/Kind`; all others' types have one slash.
 pub fn speaks(node: &Node, type_url: &str) -> bool {
-    let says_so = node.metadata.get("GENERATOR").is_some_and(|generator| generator == "api");
+    let says_so = node.metadata.text("GENERATOR") == Some("api");
     says_so || type_url.matches('/').count() == 2
 }
 
@@ -77,7 +77,8 @@ struct List {
 impl Session {
     /// A stream of that node, without any request yet.
     pub fn new(node: &Node, rules: Arc<Rules>) -> Self {
-        let revision = node.metadata.get("ISTIO_REVISION").filter(|revision| !revision.is_empty()).cloned();
+        let revision = node.metadata.text("ISTIO_REVISION").filter(|revision| !revision.is_empty());
+        let revision = revision.map(ToOwned::to_owned);
         Session { rules, revision, types: BTreeMap::new(), last_nonce: 0, out: Outgoing::default(), events: Vec::new() }
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     resource::{KindReadiness, Name, put_field},
-    xds::{request::Raw, response::messages_of},
+    xds::{metadata::Metadata, request::Raw, response::messages_of},
 };
 use proptest::{collection::vec, prelude::*, test_runner::TestCaseError};
 use std::time::Duration;
@@ -22,8 +22,7 @@ fn rules() -> Arc<Rules> {
 }
 
 fn node(metadata: &[(&str, &str)]) -> Node {
-    let metadata = metadata.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
-    Node { metadata, ..Node::default() }
+    Node { metadata: Metadata::of(metadata), ..Node::default() }
 }
 
 fn ask(session: &mut Session, type_url: &str, nonce: &str, view: &ViewGeneration, now: Instant) {
