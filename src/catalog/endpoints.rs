@@ -171,6 +171,8 @@ impl Publishing<'_> {
             labels: instance.labels.clone().into_owned(),
             secure: endpoint.secure,
             priority: self.rules.policy.priority,
+            // Until it is put together with others.
+            source: 0,
         }
     }
 }

@@ -48,8 +48,9 @@ pub(super) fn merge(host: &Hostname, mut parts: Vec<Part>, taken: &Taken) -> Pub
     };
     let listening: BTreeSet<_> = parts.iter().flat_map(|part| &part.contribution.instance_ports).cloned().collect();
     published.instance_ports = listening.into_iter().collect();
-    for part in parts {
-        published.endpoints.extend(part.contribution.endpoints);
+    for (source, part) in (0..).zip(parts) {
+        let endpoints = part.contribution.endpoints.into_iter();
+        published.endpoints.extend(endpoints.map(|endpoint| PublishedEndpoint { source, ..endpoint }));
     }
     if several {
         leave_out_doubles(&mut published.endpoints, &mut notes);

@@ -41,6 +41,7 @@ pub use metrics::Metrics;
 pub use now::Now;
 pub use policy::{Empty, HostCase, Hostnames, Matcher, Merge, Owner, Policy, Relabel, Select};
 pub use removal_guard::HoldEvent;
+pub use select::Selector;
 pub use writer::{Configured, Feed, Handle, Writer};
 
 use crate::model::{Cost, Hostname, Note, PublishedService, Readiness, Scope, Service, ServiceId, Text};

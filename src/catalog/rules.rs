@@ -1,6 +1,6 @@
 //! A registry's policy, made ready for use: patterns compiled, its place in the order of ownership known.
 
-use super::{Policy, relabel::Relabeling, select::Selection};
+use super::{Policy, relabel::Relabeling, select::Selector};
 use crate::model::{Protocol, Text};
 use std::sync::LazyLock;
 
@@ -8,13 +8,13 @@ use std::sync::LazyLock;
 #[derive(Debug)]
 pub(super) struct Rules {
     pub(super) policy: Policy,
-    pub(super) select: Selection,
+    pub(super) select: Selector,
     pub(super) relabel: Relabeling,
 }
 
 impl Rules {
     pub(super) fn new(policy: Policy) -> Self {
-        let (select, relabel) = (Selection::new(&policy.select), Relabeling::new(&policy.relabel));
+        let (select, relabel) = (Selector::new(&policy.select), Relabeling::new(&policy.relabel));
         Rules { policy, select, relabel }
     }
 }

@@ -4,13 +4,13 @@
 //! networks decide on each instance.
 
 use super::{Matcher, Select};
-use crate::model::{Address, Endpoint, Labels, Reason, ServiceId, Text};
+use crate::model::{Address, Endpoint, Labels, PublishedEndpoint, Reason, ServiceId, Text};
 use ipnet::IpNet;
 use wildmatch::WildMatch;
 
 /// A compiled [`Select`].
 #[derive(Debug)]
-pub(super) struct Selection {
+pub struct Selector {
     include: Vec<Rule>,
     exclude: Vec<Rule>,
 }
@@ -24,10 +24,11 @@ struct Rule {
     networks: Vec<IpNet>,
 }
 
-impl Selection {
-    pub(super) fn new(select: &Select) -> Self {
+impl Selector {
+    /// Compiles the patterns.
+    pub fn new(select: &Select) -> Self {
         let rules = |matchers: &[Matcher]| matchers.iter().map(Rule::new).collect();
-        Selection { include: rules(&select.include), exclude: rules(&select.exclude) }
+        Selector { include: rules(&select.include), exclude: rules(&select.exclude) }
     }
 
     /// Why the service is not taken, whatever its instances are.
@@ -47,6 +48,12 @@ impl Selection {
     /// Why the service is not taken while it has no instances: only its own labels can speak for it then.
     pub(super) fn refuses_bare(&self, id: &ServiceId, service: &Labels) -> Option<Reason> {
         self.refuses(id, &|key| service.get(key), None)
+    }
+
+    /// Whether a published service is taken: with one of its instances, or while it has none, by its own labels.
+    pub fn takes(&self, id: &ServiceId, service: &Labels, endpoint: Option<&PublishedEndpoint>) -> bool {
+        let label = |key: &str| endpoint.and_then(|endpoint| endpoint.labels.get(key)).or_else(|| service.get(key));
+        self.refuses(id, &label, endpoint.map(|endpoint| &endpoint.address)).is_none()
     }
 
     fn refuses<'a>(
@@ -121,7 +128,7 @@ mod tests {
             (vec![Matcher { namespace: Some("n*".into()), ..named("orders") }], vec![], None),
         ] {
             let select = Select { include, exclude };
-            assert_eq!(Selection::new(&select).refuses_service(&id("orders")), expected, "{select:?}");
+            assert_eq!(Selector::new(&select).refuses_service(&id("orders")), expected, "{select:?}");
         }
     }
 
@@ -143,7 +150,7 @@ mod tests {
             (vec![network("10.0.0.0/8", Matcher::default())], vec![], &host, Some(Reason::NotIncluded)),
         ] {
             let select = Select { include, exclude };
-            let selection = Selection::new(&select);
+            let selection = Selector::new(&select);
             assert_eq!(selection.refuses_instance(&id("orders"), &service, endpoint), expected, "{select:?}");
             assert_eq!(selection.refuses_service(&id("orders")), None, "{select:?}");
         }
@@ -152,7 +159,7 @@ mod tests {
     #[test]
     fn without_instances_the_labels_of_the_service_speak() {
         let include = Matcher { labels: vec![("team".into(), "shop".into())], ..Matcher::default() };
-        let selection = Selection::new(&Select { include: vec![include], exclude: vec![] });
+        let selection = Selector::new(&Select { include: vec![include], exclude: vec![] });
         assert_eq!(selection.refuses_bare(&id("a"), &Labels::from([("team".into(), "shop".into())])), None);
         assert_eq!(selection.refuses_bare(&id("a"), &Labels::new()), Some(Reason::NotIncluded));
     }

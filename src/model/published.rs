@@ -38,6 +38,8 @@ pub struct PublishedEndpoint {
     pub secure: bool,
     /// 0 first; the next only when the former has none that serve.
     pub priority: u32,
+    /// Which of the service's `sources` it is of.
+    pub source: u32,
 }
 
 impl PublishedEndpoint {
@@ -52,6 +54,7 @@ impl PublishedEndpoint {
             labels: Labels::new(),
             secure: false,
             priority: 0,
+            source: 0,
         }
     }
 
@@ -98,6 +101,24 @@ impl PublishedService {
             Some((spelling, "")) => spelling.into(),
             Some((spelling, prefix)) if prefix.ends_with('.') => format!("{prefix}{spelling}").into(),
             _ => host.as_str().into(),
+        }
+    }
+
+    /// The same with some of its endpoints.
+    pub fn part(&self, endpoints: Vec<PublishedEndpoint>) -> Self {
+        PublishedService {
+            host: self.host.clone(),
+            spelling: self.spelling.clone(),
+            aliases: self.aliases.clone(),
+            sources: self.sources.clone(),
+            ports: self.ports.clone(),
+            endpoints,
+            instance_ports: self.instance_ports.clone(),
+            labels: self.labels.clone(),
+            protected: self.protected,
+            protect_threshold: self.protect_threshold,
+            dns: self.dns,
+            notes: self.notes.clone(),
         }
     }
 

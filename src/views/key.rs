@@ -1,7 +1,11 @@
 //! What distinguishes one view from another, and what a view has.
 
-use crate::{model::PublishedService, resource::Dialect};
-use std::{fmt, str::FromStr, sync::Arc};
+use crate::{
+    manifests::Snapshot,
+    model::PublishedService,
+    resource::{Dialect, Kind, Name},
+};
+use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc};
 
 /// The key of a view: all who have the same key see the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +56,16 @@ pub trait Select: fmt::Debug + Send + Sync {
     /// The service, or the part of it that the view has; `None`: nothing of it. The same `Arc` costs no translation of
     /// its own.
     fn select(&self, service: &Arc<PublishedService>) -> Option<Arc<PublishedService>>;
+
+    /// Whether the view has resources of that kind.
+    fn has_kind(&self, _kind: Kind) -> bool {
+        true
+    }
+
+    /// Whether the view has the manifests of that registry.
+    fn has_manifests_of(&self, _registry: &str) -> bool {
+        true
+    }
 }
 
 /// Which services a view has. Everything by default.
@@ -62,6 +76,25 @@ impl Selection {
     /// The services that this picks.
     pub fn by(select: Arc<dyn Select>) -> Self {
         Selection(Some(select))
+    }
+
+    /// Whether both are one selection. Two that select the same may differ.
+    pub(super) fn is(&self, other: &Selection) -> bool {
+        match (&self.0, &other.0) {
+            (Some(this), Some(other)) => Arc::ptr_eq(this, other),
+            (this, other) => this.is_none() && other.is_none(),
+        }
+    }
+
+    pub(super) fn has_kind(&self, kind: Kind) -> bool {
+        self.0.as_ref().is_none_or(|select| select.has_kind(kind))
+    }
+
+    /// The resources of manifests that the view lacks.
+    pub(super) fn hidden(&self, manifests: &Snapshot) -> BTreeSet<(Kind, Name)> {
+        let Some(select) = &self.0 else { return BTreeSet::new() };
+        let hidden = manifests.manifests.iter().filter(|status| !select.has_manifests_of(&status.id.registry));
+        hidden.flat_map(|status| status.resources.iter().cloned()).collect()
     }
 
     pub(super) fn of(&self, service: &Arc<PublishedService>) -> Option<Arc<PublishedService>> {

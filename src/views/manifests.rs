@@ -1,24 +1,42 @@
 //! The resources of manifests, beside those of services.
 
-use super::producer::{Producer, Sources, Step};
+use super::{
+    Selection,
+    producer::{Producer, Sources, Step},
+};
 use crate::{
     manifests::Snapshot,
     resource::{Kind, KindReadiness, Name, Readiness, Resource},
 };
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-/// What stands in the last snapshot.
-#[derive(Debug, Default)]
+/// What stands in the last snapshot, of the registries that the view has.
+#[derive(Debug)]
 pub(super) struct Manifests {
+    selection: Selection,
     snapshot: Arc<Snapshot>,
+    /// What the view lacks of it.
+    hidden: BTreeSet<(Kind, Name)>,
+    reselected: bool,
+}
+
+impl Manifests {
+    pub(super) fn new(selection: Selection) -> Self {
+        Manifests { selection, snapshot: Arc::default(), hidden: BTreeSet::new(), reselected: false }
+    }
 }
 
 impl Producer for Manifests {
     fn update(&mut self, step: &mut Step<'_>) {
         let before = std::mem::replace(&mut self.snapshot, step.sources.manifests.clone());
-        if Arc::ptr_eq(&before, &self.snapshot) {
+        if Arc::ptr_eq(&before, &self.snapshot) && !self.reselected {
             return;
         }
+        self.reselected = false;
+        let hidden = self.selection.hidden(&self.snapshot);
+        let turned = self.hidden.symmetric_difference(&hidden).cloned();
+        step.touched.extend(turned);
+        self.hidden = hidden;
         let (old, new) = (&before.resources, &self.snapshot.resources);
         let differs = |key, resource: &Arc<Resource>| new.get(key).is_none_or(|now| !Arc::ptr_eq(now, resource));
         let gone = old.iter().filter(|(key, resource)| differs(*key, resource));
@@ -27,7 +45,12 @@ impl Producer for Manifests {
     }
 
     fn get(&self, kind: Kind, name: &Name) -> Option<&Arc<Resource>> {
-        self.snapshot.resources.get(&(kind, name.clone()))
+        let key = (kind, name.clone());
+        self.snapshot.resources.get(&key).filter(|_| !self.hidden.contains(&key))
+    }
+
+    fn select(&mut self, selection: &Selection) {
+        (self.selection, self.reselected) = (selection.clone(), true);
     }
 
     /// A list that lacks a manifest's entry deletes it, so entries of services wait for manifests, but not for ever: a

@@ -13,7 +13,7 @@ pub(super) fn producers(dialect: Dialect, selection: &Selection) -> Vec<Box<dyn 
     let services = Box::new(Services::new(dialect, selection.clone()));
     match dialect {
         Dialect::Envoy | Dialect::Grpc => vec![services],
-        Dialect::Istio => vec![services, Box::new(Manifests::default())],
+        Dialect::Istio => vec![services, Box::new(Manifests::new(selection.clone()))],
     }
 }
 

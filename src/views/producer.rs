@@ -4,7 +4,7 @@
 //! To add one (listeners and routes from gateways, say): implement [`Producer`] over what it reads, and name it in `order`,
 //! at the place that says to whom it gives way.
 
-use super::translations::Translations;
+use super::{Selection, translations::Translations};
 use crate::{
     catalog::Catalog,
     manifests::Snapshot,
@@ -40,6 +40,9 @@ pub(super) trait Producer: fmt::Debug + Send {
 
     /// What it has of that kind and name.
     fn get(&self, kind: Kind, name: &Name) -> Option<&Arc<Resource>>;
+
+    /// From the next update on it has what that selects. The update is told all hosts as changed.
+    fn select(&mut self, selection: &Selection);
 
     /// Adds how far its sources have reported, for each kind that it makes.
     fn readiness(&self, sources: &Sources, so_far: KindReadiness) -> KindReadiness;

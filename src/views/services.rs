@@ -31,6 +31,8 @@ pub(super) struct Services {
     contested: BTreeMap<Hostname, Vec<Rejected>>,
     /// What cannot be sent differs from what was read last: of many services, most updates change nothing of that.
     rejected_differs: bool,
+    /// It selects otherwise than at the last update.
+    reselected: bool,
 }
 
 impl Services {
@@ -42,6 +44,7 @@ impl Services {
             claims: Claims::default(),
             contested: BTreeMap::new(),
             rejected_differs: false,
+            reselected: false,
         }
     }
 
@@ -101,6 +104,9 @@ impl Services {
 impl Producer for Services {
     fn update(&mut self, step: &mut Step<'_>) {
         let mut concerned = BTreeSet::new();
+        if std::mem::take(&mut self.reselected) {
+            concerned.extend(self.translated.keys().cloned());
+        }
         for host in step.changed {
             concerned.extend(self.replace(host, step));
         }
@@ -112,7 +118,16 @@ impl Producer for Services {
         step.changed.union(&concerned).for_each(|host| self.contest(host));
     }
 
+    fn select(&mut self, selection: &Selection) {
+        self.selection = selection.clone();
+        // Kinds that come or go with the selection concern every name.
+        self.reselected = true;
+    }
+
     fn get(&self, kind: Kind, name: &Name) -> Option<&Arc<Resource>> {
+        if !self.selection.has_kind(kind) {
+            return None;
+        }
         let owner = self.claims.owner(name)?;
         let resource = self.translated.get(owner)?.get(kind, name)?;
         self.taken_by(owner, resource).is_none().then_some(resource)

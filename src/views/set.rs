@@ -152,6 +152,11 @@ impl Set {
         self.translation.borrow().revision
     }
 
+    /// Gives each view that there is the selection that its key has now, in one step of each dialect.
+    pub fn select(&self, selection: impl Fn(&ViewKey) -> Option<Selection>) {
+        self.dialects.iter().for_each(|shared| shared.select(&selection));
+    }
+
     fn of(&self, dialect: Dialect) -> &Shared {
         &self.dialects[dialect as usize]
     }

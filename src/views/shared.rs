@@ -142,6 +142,14 @@ impl Shared {
         Ok(reading)
     }
 
+    /// Gives each view another selection, if its key has one.
+    pub(super) fn select(&self, selection: impl Fn(&ViewKey) -> Option<Selection>) {
+        for (key, entry) in &mut self.lock().by_key {
+            entry.selection = selection(key).unwrap_or_else(|| entry.selection.clone());
+        }
+        self.wanted.notify_one();
+    }
+
     /// The views that are to be there, after those were dropped that nobody has seen for the idle time.
     pub(super) fn current(&self, now: Instant) -> BTreeMap<Place, Entry> {
         let mut entries = self.lock();

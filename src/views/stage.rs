@@ -33,7 +33,8 @@ pub struct Stage {
 #[derive(Debug)]
 struct View {
     state: ViewState,
-    /// It has not seen any sources.
+    selection: Selection,
+    /// It has not seen any sources, or selects otherwise than when it saw them.
     new: bool,
 }
 
@@ -56,7 +57,15 @@ impl Stage {
     /// Adds a view that has seen nothing.
     pub fn add(&mut self, view: Place, selection: &Selection, unbuilt: Arc<ViewGeneration>) {
         let state = ViewState::new(self.dialect, selection, unbuilt);
-        self.views.insert(view, View { state, new: true });
+        self.views.insert(view, View { state, selection: selection.clone(), new: true });
+    }
+
+    /// From the next step on that view has what that selects.
+    pub fn select(&mut self, view: &Place, selection: &Selection) {
+        if let Some(view) = self.views.get_mut(view).filter(|view| !view.selection.is(selection)) {
+            view.state.select(selection);
+            (view.selection, view.new) = (selection.clone(), true);
+        }
     }
 
     /// Drops all views but these; returns the keys of those that are gone.

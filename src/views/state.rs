@@ -79,6 +79,11 @@ impl ViewState {
         Stepped { generation, report }
     }
 
+    /// From the next step on it has what that selects.
+    pub(super) fn select(&mut self, selection: &Selection) {
+        self.parts.iter_mut().for_each(|part| part.producer.select(selection));
+    }
+
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.parts.iter().map(|part| part.producer.held()).sum()

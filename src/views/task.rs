@@ -97,6 +97,7 @@ impl Task {
             let mut stage = self.stage.take().unwrap_or_else(|| Stage::new(shared.dialect, translator()));
             for (view, entry) in &views {
                 if stage.contains(view) {
+                    stage.select(view, &entry.selection);
                     continue;
                 }
                 debug!(view = %view.0, "Makes a view.");
