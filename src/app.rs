@@ -24,7 +24,7 @@ use crate::{
     telemetry::{self, LogControl},
     views, xds,
 };
-use access::Everything;
+use access::Access;
 use follow::Follow;
 use parts::Parts;
 use readers::Readers;
@@ -131,8 +131,8 @@ impl App {
         let (envoy, istio) = (config.envoy.clone(), config.istio.clone());
         let options = views::Options { envoy, istio, ..views::Options::default() };
         let (set, views) = views::Set::new(options, catalog.clone(), kept.clone(), view_metrics);
-        let access = Arc::new(Everything(set.clone()));
-        let xds = xds::Server::bind(config.xds.options(), access, xds_metrics.clone())?;
+        let access = Arc::new(Access::new(set.clone(), config.scopes.clone()));
+        let xds = xds::Server::bind(config.xds.options(), access.clone(), xds_metrics.clone())?;
         let stopping = Arc::new(AtomicBool::new(false));
         let (status, configuration, requests) = status::started(loaded.hash, sources.names(), &mut metrics);
         let handles = Handles {
@@ -152,7 +152,8 @@ impl App {
         let first = writer.configure(readers.desired(config), false);
         let follow = follow.then(|| Follow::new(files));
         let xds_control = xds.control();
-        let parts = Changeable { catalog: catalog.clone(), views: set, manifests: kept, xds: xds_control, hosts, log };
+        let parts =
+            Changeable { catalog: catalog.clone(), views: set, access, manifests: kept, xds: xds_control, hosts, log };
         let reloader = Reloader { sources, loaded, follow, parts, hangup, requests, status, reported: None };
         Ok(App { writer, catalog, views, manifests, readers, first, reloader, xds, admin, stopping, rest })
     }

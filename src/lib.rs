@@ -17,6 +17,7 @@ pub mod probe;
 pub mod registry;
 pub mod resolver;
 pub mod resource;
+pub mod scope;
 pub mod telemetry;
 pub mod translate;
 pub mod util;

@@ -20,6 +20,8 @@ pub struct Client {
     pub node: Node,
     /// The key of the view that it sees; empty before its first request.
     pub view: String,
+    /// Why it is that one.
+    pub why: String,
     /// Its subscriptions, one for each type.
     pub types: Vec<Subscription>,
 }

@@ -70,6 +70,7 @@ impl Sources for Fake {
             connected_at: at,
             node: Node { id: "n".into(), cluster: "c".into(), locality: "r/z".into(), agent: "envoy 1.40.0".into() },
             view: "envoy".into(),
+            why: "there are no scopes".into(),
             types: vec![subscription],
         }]
     }
@@ -467,6 +468,7 @@ async fn clients_show_what_they_took_and_refused() {
             "stream": 1, "peer": "127.0.0.1:40000", "variant": "delta", "connected_at": at,
             "node": { "id": "n", "cluster": "c", "locality": "r/z", "agent": "envoy 1.40.0" },
             "view": "envoy",
+            "why": "there are no scopes",
             "types": [{
                 "type_url": Kind::Cluster.type_url(), "wildcard": true, "names": 0,
                 "sent": { "version": "2", "nonce": "7", "at": at },

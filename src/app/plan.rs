@@ -108,8 +108,8 @@ impl Plan {
 pub fn plan(old: &Config, new: &Config) -> Plan {
     let mut plan = Plan::default();
     // All by name, so that a section or a setting that is new cannot be forgotten here.
-    let Config { xds, admin, registries: _, envoy, istio, catalog, log } = new;
-    let Xds { listen, drain, max_connection_age, limits } = xds;
+    let Config { xds, admin, registries: _, scopes, envoy, istio, catalog, log } = new;
+    let Xds { listen, drain, max_connection_age, unmatched: _, limits } = xds;
     plan.setting("xds.listen", Action::Restart, &old.xds.listen, listen);
     plan.section("xds.limits", Action::Update, old.xds.limits != *limits);
     plan.section("xds.drain", Action::Update, old.xds.drain != *drain);
@@ -118,6 +118,8 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
     plan.setting("admin.listen", Action::Restart, &old.admin.listen, listen);
     plan.section("admin.hosts", Action::Update, old.admin.hosts != *hosts);
     registries(old, new, &mut plan);
+    // What clients get that no scope fits is one of the rules.
+    plan.section("scopes", Action::Update, old.scopes != *scopes);
     plan.section("envoy", Action::Update, old.envoy != *envoy);
     // Those of registries are named with their registry.
     let general = |istio: &Options| Options { registries: BTreeMap::new(), ..istio.clone() };

@@ -7,6 +7,7 @@
 //! their options, and what is no longer wanted stops.
 
 use super::{
+    access::Access,
     follow::Follow,
     plan::{Change, Plan, plan},
     readers::Readers,
@@ -21,6 +22,7 @@ use crate::{
     util::yaml::{Problem, Problems},
     views, xds,
 };
+use std::sync::Arc;
 use tokio::{signal::unix::Signal, sync::mpsc, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -44,6 +46,7 @@ pub(super) struct Reloader {
 pub(super) struct Changeable {
     pub(super) catalog: catalog::Handle,
     pub(super) views: views::Set,
+    pub(super) access: Arc<Access>,
     pub(super) manifests: manifests::Handle,
     pub(super) xds: xds::Control,
     pub(super) hosts: admin::Hosts,
@@ -60,6 +63,7 @@ impl Changeable {
         self.manifests.configure(manifest_sources(config), config.istio.create_time);
         // Views wait for the catalog of this revision, so that they take both in one step.
         let revision = self.views.configure(config.envoy.clone(), config.istio.clone());
+        self.access.configure(config.scopes.clone());
         let desired = Desired { revision, ..readers.desired(config) };
         // Without a catalog the process is about to end.
         let Some(configured) = self.catalog.configure(desired, force).await else { return Vec::new() };

@@ -104,7 +104,8 @@ fn client(client: xds::Client) -> Client {
             locality: node.locality.join("/").trim_end_matches('/').into(),
             agent: agent.trim().into(),
         },
-        view: client.view.as_deref().unwrap_or_default().to_owned(),
+        view: client.view.as_ref().map(|(view, _)| view.to_string()).unwrap_or_default(),
+        why: client.view.map(|(_, why)| why.to_string()).unwrap_or_default(),
         types: client.types.into_iter().map(subscription).collect(),
     }
 }

@@ -1,7 +1,10 @@
 //! `check`: a summary of a valid configuration. (Loading reports what is wrong with one.)
 
 use super::{ask::Address, reload, table::Table};
-use crate::config::{Loaded, RegistryConfig, Sources};
+use crate::{
+    config::{Loaded, RegistryConfig, Sources},
+    scope::Rule,
+};
 use clap::Args;
 use std::{fmt::Write, path::Path};
 
@@ -33,7 +36,7 @@ fn summary(path: Option<&Path>, Loaded { config, warnings, .. }: &Loaded) -> Str
     let _ = writeln!(text, "clusters are named {}\n", config.envoy.cluster_name);
     let mut table = Table::new(["REGISTRY", "KIND", "READS", "HOST", "ALIASES"]);
     for registry in &config.registries {
-        let RegistryConfig { name, kind, policy } = registry;
+        let RegistryConfig { name, kind, policy, .. } = registry;
         let aliases: Vec<String> = policy.aliases.iter().map(ToString::to_string).collect();
         table.row([
             name.to_string(),
@@ -43,5 +46,15 @@ fn summary(path: Option<&Path>, Loaded { config, warnings, .. }: &Loaded) -> Str
             aliases.join(" "),
         ]);
     }
-    text + &table.to_string()
+    text += &table.to_string();
+    if !config.scopes.rules.is_empty() {
+        let mut table = Table::new(["SCOPE", "CLIENTS", "REGISTRIES"]);
+        for Rule { name, clients, registries, .. } in &config.scopes.rules {
+            let clients: Vec<String> = clients.iter().map(ToString::to_string).collect();
+            let clients = if clients.is_empty() { "all".into() } else { clients.join(" or ") };
+            table.row([name.to_string(), clients, registries.as_ref().map_or("all".into(), |all| all.join(" "))]);
+        }
+        let _ = write!(text, "\n{table}clients that fit none get: {}\n", config.scopes.unmatched.name());
+    }
+    text
 }

@@ -8,9 +8,11 @@ mod bounds;
 mod envoy;
 mod istio;
 mod log;
+mod names;
 mod preset;
 mod publish;
 mod registry;
+mod scopes;
 mod select;
 mod server;
 mod sources;
@@ -22,7 +24,7 @@ pub use server::{Admin, Limits, Xds};
 pub use sources::{Files, Reading, Sources, look};
 
 use crate::{
-    catalog,
+    catalog, scope,
     translate::{envoy::Options, istio::Options as IstioOptions},
     util::yaml::{self, Document, Problem, Problems, Resolver, Section, Value},
 };
@@ -46,6 +48,8 @@ pub struct Config {
     pub admin: Admin,
     /// What is read (`registries:`), in order: the former owns a contested host. The example if there is no such key.
     pub registries: Vec<RegistryConfig>,
+    /// Who sees what (`scopes:`, and `visible_to:` of registries).
+    pub scopes: scope::Rules,
     /// How services become clusters and assignments (`envoy:`).
     pub envoy: Options,
     /// How services become entries (`istio:`, and that of registries).
@@ -137,6 +141,7 @@ impl Default for Config {
             xds: Xds::default(),
             admin: Admin::default(),
             registries: vec![RegistryConfig::example()],
+            scopes: scope::Rules::default(),
             envoy: Options::default(),
             istio: IstioOptions::default(),
             catalog: catalog::Options::default(),
@@ -156,11 +161,17 @@ impl Config {
         let admin = section.section("admin", Admin::read).unwrap_or_default();
         report_shared_address(section.value(), &addresses, xds.listen, admin.listen);
         let mut istio = section.section("istio", istio::read).unwrap_or_default();
-        let registries = section.get("registries", |v| registry::read_all(v, &istio.rules));
+        let names = scopes::names(section.take("scopes").as_ref());
+        let registries = section.get("registries", |v| registry::read_all(v, &istio.rules, &names));
         let registries = registries.unwrap_or_else(|| vec![(RegistryConfig::example(), istio.rules.clone())]);
         let own = registries.iter().filter(|(_, rules)| *rules != istio.rules);
         istio.registries = own.map(|(registry, rules)| (registry.name.clone(), rules.clone())).collect();
+        let names = registries.iter().map(|(registry, _)| registry.name.clone()).collect();
+        let rules = section.get("scopes", |v| scopes::read_all(v, &names)).unwrap_or_default();
+        let visible = |registry: &RegistryConfig| Some((registry.name.clone(), registry.visible_to.clone()?));
+        let visible_to = registries.iter().filter_map(|(registry, _)| visible(registry)).collect();
         Some(Config {
+            scopes: scope::Rules { rules, unmatched: xds.unmatched, visible_to },
             registries: registries.into_iter().map(|(registry, _)| registry).collect(),
             istio,
             envoy: section.section("envoy", envoy::read).unwrap_or_default(),

@@ -1,6 +1,10 @@
 //! `registries:`: what is read, and how its services are published.
 
-use super::{istio, publish, select};
+use super::{
+    istio,
+    names::{each_named, one_of, read_name},
+    publish, select,
+};
 use crate::{
     catalog::{Addresses, Policy, Template},
     model::Text,
@@ -8,7 +12,7 @@ use crate::{
     translate::istio::Rules,
     util::yaml::{Section, Value},
 };
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 
 /// An entry of `registries:`.
 #[derive(Debug, Clone)]
@@ -17,6 +21,8 @@ pub struct RegistryConfig {
     pub name: Text,
     /// What it is, and how it is reached (by one of the keys in [`KINDS`]).
     pub kind: Kind,
+    /// The scopes that see it (`visible_to`); `None`: all.
+    pub visible_to: Option<Vec<Text>>,
     /// How its services are published (`publish:`, `include:`, `exclude:` and `required:`).
     pub policy: Policy,
 }
@@ -25,15 +31,16 @@ impl RegistryConfig {
     /// The built-in example catalogue.
     pub fn example() -> Self {
         let kind = Kind::File(file::Config::example());
-        RegistryConfig { name: "example".into(), policy: default_policy(&kind, "example"), kind }
+        RegistryConfig { name: "example".into(), policy: default_policy(&kind, "example"), visible_to: None, kind }
     }
 
     /// The registry, and how the entries of its services look.
-    fn read(section: &mut Section<'_>, rules: &Rules) -> Option<(Self, Rules)> {
+    fn read(section: &mut Section<'_>, rules: &Rules, scopes: &BTreeSet<Text>) -> Option<(Self, Rules)> {
         let name = section.need("name", read_name);
         let kind = read_kind(section);
         let include = section.get("include", select::read_all).unwrap_or_default();
         let exclude = section.get("exclude", select::read_all).unwrap_or_default();
+        let visible_to = section.get("visible_to", |v| v.one_or_each(|v| one_of("scope", v, scopes)));
         let required = section.get("required", Value::bool).unwrap_or(true);
         // Without a name or kind there is no policy, but its mistakes are told all the same.
         let example = Kind::File(file::Config::example());
@@ -45,50 +52,20 @@ impl RegistryConfig {
         let mut rules = rules.clone();
         section.section("publish", |s| publish::read(s, shown, &mut policy, &mut rules));
         let rules = section.section("istio", |s| Some(istio::read_rules(s, rules.clone()))).unwrap_or(rules);
-        Some((RegistryConfig { name: name?, kind: kind?, policy }, rules))
+        Some((RegistryConfig { name: name?, kind: kind?, visible_to, policy }, rules))
     }
 }
 
 /// Reads the list. That it is there and empty is a mistake: such a Portolan would serve nothing.
-pub(super) fn read_all(list: &Value<'_>, rules: &Rules) -> Option<Vec<(RegistryConfig, Rules)>> {
-    let items = list.list()?;
-    if items.is_empty() {
+pub(super) fn read_all(
+    list: &Value<'_>,
+    rules: &Rules,
+    scopes: &BTreeSet<Text>,
+) -> Option<Vec<(RegistryConfig, Rules)>> {
+    if list.list()?.is_empty() {
         return list.problem("no registry; name at least one, or leave the key out to serve the example");
     }
-    let mut first: HashMap<Text, Value<'_>> = HashMap::new();
-    let mut read = Vec::new();
-    for item in &items {
-        let registry = item.section(|section| {
-            // Even of a registry with other mistakes the name counts.
-            if let Some(name) = section.take("name")
-                && let Ok(text) = name.attempt(|name| Some(Text::from(name.text()?)))
-            {
-                report_twice(&name, &*first.entry(text).or_insert(name.clone()));
-            }
-            RegistryConfig::read(section, rules)
-        });
-        read.extend(registry);
-    }
-    Some(read)
-}
-
-/// Services, metrics and reasons tell registries apart by their names.
-fn report_twice(name: &Value<'_>, first: &Value<'_>) {
-    if !std::ptr::eq(name.node(), first.node()) {
-        let (text, other) = (first.text().unwrap_or_default(), name.whereabouts(first));
-        let twice = format!("the registry {text:?} is there twice, first {other}");
-        name.problem::<()>(format!("{twice}; give one of them another name"));
-    }
-}
-
-fn read_name(value: &Value<'_>) -> Option<Text> {
-    value.parse(|name| {
-        let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        if (1..=63).contains(&name.len()) && name.chars().all(safe) {
-            return Ok(Text::from(name));
-        }
-        Err(format!("{name:?} is no name for a registry: 1 to 63 letters, digits, '.', '_' and '-'"))
-    })
+    each_named("registry", list, |section| RegistryConfig::read(section, rules, scopes))
 }
 
 /// What holds where `publish:` says nothing.

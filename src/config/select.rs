@@ -37,7 +37,7 @@ fn read(section: &mut Section<'_>) -> Option<Matcher> {
 }
 
 /// A network, or a single address.
-fn network(text: &str) -> Result<IpNet, String> {
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     network.map_err(|_| format!("must be a network such as 10.0.0.0/8 or fd00::/8, not {text:?}"))
 }

@@ -3,6 +3,7 @@
 use super::bounds::DAY;
 use crate::{
     model::Hostname,
+    scope::Unmatched,
     util::yaml::{Section, Value},
     xds::{MemoryLimits, Options},
 };
@@ -22,6 +23,8 @@ pub struct Xds {
     /// At what age a connection is ended, give or take some, so that clients spread over replicas
     /// (`max_connection_age`). Never by default; 1 min to 7 days.
     pub max_connection_age: Option<Duration>,
+    /// What clients get that no scope fits (`unmatched`). Everything by default.
+    pub unmatched: Unmatched,
     /// What clients may ask at most (`limits`).
     pub limits: Limits,
 }
@@ -65,6 +68,7 @@ impl Default for Xds {
             listen: (Ipv4Addr::LOCALHOST, 16010).into(),
             drain: Duration::from_secs(1),
             max_connection_age: None,
+            unmatched: Unmatched::default(),
             limits: Limits::default(),
         }
     }
@@ -115,6 +119,7 @@ impl Xds {
 
     pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
         let default = Xds::default();
+        let unmatched = Unmatched::ALL.map(|u| (u.name(), u));
         let listen = section.get("listen", |v| {
             let address = v.socket_address()?;
             if !address.ip().is_loopback() {
@@ -128,6 +133,7 @@ impl Xds {
             listen: listen.unwrap_or(default.listen),
             drain: section.get("drain", |v| v.duration(Duration::ZERO..=DAY / 144)).unwrap_or(default.drain),
             max_connection_age: section.get("max_connection_age", |v| v.duration(DAY / 1440..=DAY * 7)),
+            unmatched: section.get("unmatched", |v| v.word(&unmatched)).unwrap_or_default(),
             limits: section.section("limits", Limits::read).unwrap_or_default(),
         })
     }

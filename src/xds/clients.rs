@@ -33,8 +33,8 @@ pub struct Client {
     pub connected: SystemTime,
     /// Its node as it sent it; empty until its first request.
     pub node: Node,
-    /// The key of the view that it sees; `None` until its first request.
-    pub view: Option<Arc<str>>,
+    /// The key of the view that it sees, and why it is that one; `None` until its first request, and where it may see none.
+    pub view: Option<(Arc<str>, Arc<str>)>,
     /// The types that it asked for.
     pub types: Vec<ClientType>,
 }
@@ -174,10 +174,14 @@ impl Registration {
         self.entry.peer
     }
 
-    /// Who the client says it is, and the key of the view that it sees, if it may see any.
-    pub(super) fn set_client(&self, node: Node, view: Option<Arc<str>>) {
-        let mut record = lock(&self.entry.record);
-        (record.node, record.view) = (node, view);
+    /// Who the client says it is.
+    pub(super) fn set_node(&self, node: Node) {
+        lock(&self.entry.record).node = node;
+    }
+
+    /// The key of the view that the client sees, and why.
+    pub(super) fn set_view(&self, view: Arc<str>, why: Arc<str>) {
+        lock(&self.entry.record).view = Some((view, why));
     }
 
     pub(super) fn subscribed(&self, kind: Kind, type_url: Arc<str>, wildcard: bool, names: usize) {
@@ -252,7 +256,7 @@ impl Entry {
 #[derive(Debug, Default)]
 struct Record {
     node: Node,
-    view: Option<Arc<str>>,
+    view: Option<(Arc<str>, Arc<str>)>,
     /// In the order of their kinds. An Envoy has two of the many.
     types: Vec<ClientType>,
 }
@@ -297,14 +301,18 @@ mod tests {
     fn a_stream_is_listed_while_it_lives() {
         let (clients, peer) = table();
         let one = clients.enter(peer, Variant::Delta, CancellationToken::new());
-        one.set_client(Node { id: "n".into(), ..Node::default() }, Some("envoy".into()));
+        one.set_node(Node { id: "n".into(), ..Node::default() });
+        one.set_view("envoy".into(), "no rule fits".into());
         one.sent(Kind::Cluster, 1, 3, 2, 50);
         one.acknowledged(Kind::Cluster, 1);
         let [client] = &clients.list()[..] else { panic!() };
         let entry = &client.types[0];
         assert_eq!((&*client.node.id, entry.answers, entry.resources, entry.bytes), ("n", 1, 2, 50));
         assert_eq!(entry.acknowledged.as_ref().unwrap().0, 1);
-        assert_eq!((client.types.len(), entry.refused.clone(), client.view.as_deref()), (1, None, Some("envoy")));
+        assert_eq!(
+            (client.types.len(), entry.refused.clone(), client.view.clone().map(|(view, _)| view)),
+            (1, None, Some("envoy".into()))
+        );
         drop(one);
         assert_eq!(clients.list(), []);
     }

@@ -17,7 +17,7 @@ use super::{
     session::{Rules, SessionError},
     slots::Slot,
 };
-use crate::resource::ViewGeneration;
+use crate::resource::{Dialect, ViewGeneration};
 use bytes::Bytes;
 use futures_util::{
     future::{FutureExt, Map},
@@ -129,9 +129,17 @@ type Signal = Map<WaitForCancellationFutureOwned, fn(()) -> StreamError>;
 /// What the first request decides: how the client speaks, and what it sees.
 struct Exchange {
     protocol: Protocol,
-    generations: watch::Receiver<Arc<ViewGeneration>>,
+    node: Node,
+    view: Arc<str>,
+    generations: Generations,
     now: Arc<ViewGeneration>,
+    /// Signals that it may see another view.
+    access: watch::Receiver<u64>,
+    /// The view that it is to see as soon as that is made.
+    next: Option<Generations>,
 }
+
+type Generations = watch::Receiver<Arc<ViewGeneration>>;
 
 /// What all streams of a server share.
 #[derive(Clone)]
@@ -215,7 +223,10 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
                 Next::Begun => {}
                 Next::End => return Ok(false),
             },
-            () = changed(&mut self.exchange) => self.on_generation(),
+            what = changed(&mut self.exchange) => match what {
+                Changed::Generation => self.on_generation(),
+                Changed::Access => self.subscribe_again()?,
+            },
             () = elapsed(&mut self.timer) => {
                 self.check_time(Instant::now())?;
                 self.on_generation();
@@ -277,6 +288,19 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
         }
         exchange.protocol.on_request(&request, &exchange.now, Instant::now())?;
         Ok(self.allowance.set_state(exchange.protocol.held())?)
+    }
+
+    /// Finds what it sees by now. Another view begins where the former ends: what both have is not sent again.
+    fn subscribe_again(&mut self) -> Result<(), StreamError> {
+        let Some(exchange) = &mut self.exchange else { return Ok(()) };
+        let dialect = exchange.protocol.dialect(&exchange.node);
+        let subscribed = subscribe(&exchange.node, dialect, &*self.shared.views, &self.recorder)?;
+        let Subscription { view, why, generations } = subscribed;
+        if exchange.view != view {
+            debug!(stream = self.recorder.registration.id(), %view, %why, "A client sees another view.");
+            (exchange.view, exchange.next) = (view, Some(generations));
+        }
+        Ok(())
     }
 
     fn on_generation(&mut self) {
@@ -341,13 +365,25 @@ fn begin(
         variant = method.variant.name(),
         "A client subscribed."
     );
-    let peer = recorder.registration.peer();
-    let subscribed =
-        views.subscribe(&Subscriber { node: &node, identity: None, peer, dialect: protocol.dialect(&node) });
-    recorder.registration.set_client(node, subscribed.as_ref().ok().map(|subscription| subscription.view.clone()));
-    let Subscription { mut generations, .. } = subscribed?;
+    // Before it is asked: a change in between is signalled again.
+    let mut access = views.changed();
+    access.mark_unchanged();
+    recorder.registration.set_node(node.clone());
+    let Subscription { view, mut generations, .. } = subscribe(&node, protocol.dialect(&node), views, recorder)?;
     let now = generations.borrow_and_update().clone();
-    Ok(Exchange { protocol, generations, now })
+    Ok(Exchange { protocol, node, view, generations, now, access, next: None })
+}
+
+fn subscribe(
+    node: &Node,
+    dialect: Dialect,
+    views: &dyn Views,
+    recorder: &Recorder,
+) -> Result<Subscription, StreamError> {
+    let peer = recorder.registration.peer();
+    let subscription = views.subscribe(&Subscriber { node, identity: None, peer, dialect })?;
+    recorder.registration.set_view(subscription.view.clone(), subscription.why.clone());
+    Ok(subscription)
 }
 
 fn set_timer(timer: &mut Option<Pin<Box<Sleep>>>, due: Option<Instant>) {
@@ -366,13 +402,39 @@ async fn elapsed(timer: &mut Option<Pin<Box<Sleep>>>) {
     }
 }
 
-/// Waits for another generation. When there will be none any more the last one stays.
-async fn changed(exchange: &mut Option<Exchange>) {
-    if let Some(Exchange { generations, now, .. }) = exchange
-        && generations.changed().await.is_ok()
-    {
-        *now = generations.borrow_and_update().clone();
-        return;
+/// What a stream waits for besides requests and time.
+enum Changed {
+    /// What it sees differs.
+    Generation,
+    /// It may see another view.
+    Access,
+}
+
+/// Waits for another generation, or another view. When there will be none any more the last one stays. May be cancelled.
+async fn changed(exchange: &mut Option<Exchange>) -> Changed {
+    let Some(Exchange { generations, now, access, next, .. }) = exchange else { return std::future::pending().await };
+    tokio::select! {
+        Ok(()) = access.changed() => Changed::Access,
+        built = built(next) => {
+            (*generations, *now) = built;
+            *next = None;
+            Changed::Generation
+        }
+        Ok(()) = generations.changed() => {
+            *now = generations.borrow_and_update().clone();
+            Changed::Generation
+        }
+        else => std::future::pending().await,
+    }
+}
+
+/// Waits until a view is made: before that it has nothing, and a client would lose what it has.
+async fn built(next: &mut Option<Generations>) -> (Generations, Arc<ViewGeneration>) {
+    if let Some(generations) = next {
+        let now = generations.wait_for(|generation| generation.number() > 0).await.map(|now| now.clone());
+        if let Ok(now) = now {
+            return (generations.clone(), now);
+        }
     }
     std::future::pending().await
 }

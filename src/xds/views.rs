@@ -7,11 +7,15 @@ use tokio::sync::watch;
 
 /// Where generations come from.
 pub trait Views: Send + Sync + 'static {
-    /// What that client sees, now and from now on. Called once for each stream, at its first request.
+    /// What that client sees, now and from now on. Called for each stream at its first request, and when [`Views::changed`]
+    /// says so.
     ///
     /// # Errors
     /// If the client may not see anything, or nothing more can be kept. The stream then ends.
     fn subscribe(&self, client: &Subscriber<'_>) -> Result<Subscription, Refused>;
+
+    /// Signals that clients may see something else: each stream then subscribes again.
+    fn changed(&self) -> watch::Receiver<u64>;
 
     /// How far the sources of what Envoys get have reported: the health service follows it.
     fn readiness(&self) -> watch::Receiver<Readiness>;
@@ -42,6 +46,8 @@ pub struct Identity {
 pub struct Subscription {
     /// The key of the view, for people.
     pub view: Arc<str>,
+    /// Why it is that one, for people.
+    pub why: Arc<str>,
     /// The newest generation, and each one after it.
     pub generations: watch::Receiver<Arc<ViewGeneration>>,
 }

@@ -17,4 +17,5 @@ mod metrics;
 mod outputs;
 mod quiet;
 mod replicas;
+mod scopes;
 mod secrets;

@@ -65,8 +65,16 @@ impl Views for Fixed {
         match &*client.node.id {
             "nobody" => Err(Refused::NotAllowed("it is nobody".into())),
             "one-too-many" => Err(Refused::NoRoom("there are 9 already".into())),
-            _ => Ok(Subscription { view: "fixed".into(), generations: self.view.subscribe() }),
+            _ => Ok(Subscription {
+                view: "fixed".into(),
+                why: "there is one".into(),
+                generations: self.view.subscribe(),
+            }),
         }
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        watch::Sender::new(0).subscribe()
     }
 
     fn readiness(&self) -> watch::Receiver<Readiness> {

@@ -297,7 +297,9 @@ async fn who_may_see_nothing_is_refused_and_learns_no_reason() {
     let mut allowed = world.sotw().await;
     allowed.ask(Cluster, &[]).await;
     allowed.next().await.is(Cluster, &[("a", "1"), ("b", "1")], &[]);
-    world.eventually(|list| list.iter().any(|client| client.view.as_deref() == Some("fixed"))).await;
+    world
+        .eventually(|list| list.iter().any(|client| client.view.as_ref().is_some_and(|(view, _)| **view == *"fixed")))
+        .await;
 }
 
 #[tokio::test]

@@ -29,16 +29,25 @@ impl Local {
     /// The same with keys of `admin:` besides `listen`.
     pub async fn start_with(admin: &str, rest_of_config: &str) -> Local {
         let folder = tempfile::tempdir().unwrap();
-        let text = format!(
-            "version: 1\nxds: {{ listen: '127.0.0.1:0', drain: 200ms }}\nadmin: {{ listen: '127.0.0.1:0', {admin} }}\n{rest_of_config}"
-        );
         let path = folder.path().join("portolan.yaml");
-        std::fs::write(&path, text).unwrap();
+        std::fs::write(&path, text("", admin, rest_of_config)).unwrap();
         let start = Start::read(Sources::new(Some(path))).unwrap();
         let app = App::bind(start).await.unwrap();
         let (xds, admin, stop) = (app.xds_addr(), app.admin_addr(), CancellationToken::new());
         tokio::spawn(app.run(stop.clone()));
         Local { xds, admin, folder, _stop: stop.drop_guard() }
+    }
+
+    /// Changes the configuration, which is followed.
+    pub fn reconfigure(&self, rest_of_config: &str) {
+        self.reconfigure_with("", rest_of_config);
+    }
+
+    /// The same with further keys of `xds:`.
+    pub fn reconfigure_with(&self, xds: &str, rest_of_config: &str) {
+        let new = self.folder.path().join("portolan.new");
+        std::fs::write(&new, text(xds, "", rest_of_config)).unwrap();
+        std::fs::rename(new, self.folder.path().join("portolan.yaml")).unwrap();
     }
 
     /// A folder that lives as long as it does.
@@ -61,4 +70,11 @@ impl Local {
         http::ready(self.admin).await;
         self
     }
+}
+
+/// A whole configuration.
+fn text(xds: &str, admin: &str, rest: &str) -> String {
+    let addresses =
+        format!("xds: {{ listen: '127.0.0.1:0', drain: 200ms, {xds} }}\nadmin: {{ listen: '127.0.0.1:0', {admin} }}");
+    format!("version: 1\n{addresses}\n{rest}")
 }

@@ -1,0 +1,77 @@
+//! `scopes:`: who sees what. The fields of [`Rule`] and [`Condition`] say what each key means.
+
+use super::{
+    names::{each_named, one_of, read_name},
+    select,
+};
+use crate::{
+    catalog::Select,
+    model::Text,
+    resource::Dialect,
+    scope::{ALL, Condition, Level, NONE, Rule},
+    util::yaml::{Section, Value},
+};
+use std::collections::BTreeSet;
+
+/// The names of the scopes, and of the clients that none fits, for those who refer to them. Mistakes are told where scopes are
+/// read.
+pub(super) fn names(list: Option<&Value<'_>>) -> BTreeSet<Text> {
+    let name = |item: &Value<'_>| item.attempt(name_of).ok();
+    let names = |list: &Value<'_>| Some(list.list()?.iter().filter_map(name).collect());
+    let named: BTreeSet<Text> = list.and_then(|list| list.attempt(names).ok()).unwrap_or_default();
+    named.into_iter().chain([ALL.into()]).collect()
+}
+
+fn name_of(item: &Value<'_>) -> Option<Text> {
+    item.entries()?.into_iter().find(|(key, _)| *key == "name")?.1.text().map(Text::from)
+}
+
+/// Reads the list. `registries` are those that there are.
+pub(super) fn read_all(list: &Value<'_>, registries: &BTreeSet<Text>) -> Option<Vec<Rule>> {
+    each_named("scope", list, |section| read(section, registries))
+}
+
+fn read(section: &mut Section<'_>, registries: &BTreeSet<Text>) -> Option<Rule> {
+    let name = section.need("name", |v| {
+        let name = read_name(v)?;
+        match &*name {
+            ALL | NONE => v.problem(format!("{name:?} is what clients have that no scope fits; choose another name")),
+            _ => Some(name),
+        }
+    });
+    let clients = section.get("match", |v| v.one_or_each(|v| v.section(condition))).unwrap_or_default();
+    let registries = section.get("registries", |v| {
+        if v.is_list() && v.list()?.is_empty() {
+            return v.problem("names none, so the scope has nothing; leave the key out for all");
+        }
+        v.one_or_each(|v| one_of("registry", v, registries))
+    });
+    let include = section.get("include", select::read_all).unwrap_or_default();
+    let exclude = section.get("exclude", select::read_all).unwrap_or_default();
+    let levels = Level::ALL.map(|level| (level.name(), level));
+    Some(Rule {
+        clients,
+        registries,
+        select: Select { include, exclude },
+        aliases: section.get("aliases", Value::bool).unwrap_or(true),
+        level: section.get("level", |v| v.word(&levels)).unwrap_or_default(),
+        name: name?,
+    })
+}
+
+fn condition(section: &mut Section<'_>) -> Option<Condition> {
+    if section.is_empty() {
+        let remedy = "give `client`, `id`, `cluster`, `metadata` or `networks`, or leave `match` out";
+        return section.value().problem(format!("would fit every client; {remedy}"));
+    }
+    let programs = Dialect::ALL.map(|dialect| (dialect.name(), dialect));
+    let metadata = section.get("metadata", Value::texts).unwrap_or_default();
+    let way = |keys: &str| keys.split('.').map(Text::from).collect();
+    Some(Condition {
+        program: section.get("client", |v| v.word(&programs)),
+        id: section.get("id", Value::string).map(Text::from),
+        cluster: section.get("cluster", Value::string).map(Text::from),
+        metadata: metadata.into_iter().map(|(keys, pattern)| (way(&keys), pattern.into())).collect(),
+        networks: section.get("networks", |v| v.one_or_each(|v| v.parse(select::network))).unwrap_or_default(),
+    })
+}

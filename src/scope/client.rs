@@ -1,0 +1,82 @@
+//! Which clients a rule is about.
+
+use crate::{
+    model::Text,
+    resource::Dialect,
+    xds::{MetadataValue, Node},
+};
+use ipnet::IpNet;
+use std::{fmt, net::IpAddr};
+use wildmatch::WildMatch;
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Client<'a> {
+    /// Its own word.
+    pub node: &'a Node,
+    /// The other side's address.
+    pub address: IpAddr,
+    /// How it speaks.
+    pub dialect: Dialect,
+}
+
+/// What a client must be. All that is given must fit. A value that was too long to be kept fits nothing.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Condition {
+    /// What it is.
+    pub program: Option<Program>,
+    /// Pattern with `*` and `?` for `node.id`.
+    pub id: Option<Text>,
+    /// Pattern for `node.cluster`.
+    pub cluster: Option<Text>,
+    /// Way of keys and pattern for the value there, a text, number, or yes or no, or one of a list of such.
+    pub metadata: Vec<(Vec<Text>, Text)>,
+    /// One of these holds its address.
+    pub networks: Vec<IpNet>,
+}
+
+/// What a client is, as its dialect shows it.
+pub type Program = Dialect;
+
+impl Condition {
+    /// Whether a client is so.
+    pub fn fits(&self, client: &Client<'_>) -> bool {
+        let Client { node, address, dialect } = client;
+        let text =
+            |pattern: &Option<Text>, value: &str| pattern.as_deref().is_none_or(|p| WildMatch::new(p).matches(value));
+        let named = self.id.is_some() || self.cluster.is_some();
+        self.program.is_none_or(|program| program == *dialect)
+            && !(named && node.cut)
+            && text(&self.id, &node.id)
+            && text(&self.cluster, &node.cluster)
+            && self.metadata.iter().all(|(way, pattern)| has(node, way, &WildMatch::new(pattern)))
+            && (self.networks.is_empty() || self.networks.iter().any(|network| network.contains(address)))
+    }
+}
+
+/// Whether the metadata has a value at that way which fits.
+fn has(node: &Node, way: &[Text], pattern: &WildMatch) -> bool {
+    let fits = |value| match value {
+        MetadataValue::Text(text) => pattern.matches(text),
+        MetadataValue::Number(number) => pattern.matches(&number.to_string()),
+        MetadataValue::Bool(yes) => pattern.matches(if yes { "true" } else { "false" }),
+        MetadataValue::Null | MetadataValue::Struct(_) | MetadataValue::List(_) => false,
+    };
+    match node.metadata.get(way.iter().map(|key| &**key)) {
+        Some(MetadataValue::List(list)) => list.iter().any(fits),
+        Some(value) => fits(value),
+        None => false,
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        parts.extend(self.program.map(|program| format!("client {}", program.name())));
+        parts.extend(self.id.as_ref().map(|id| format!("id {id:?}")));
+        parts.extend(self.cluster.as_ref().map(|cluster| format!("cluster {cluster:?}")));
+        parts.extend(self.metadata.iter().map(|(way, pattern)| format!("metadata {} {pattern:?}", way.join("."))));
+        parts.extend(self.networks.iter().map(|network| format!("network {network}")));
+        f.write_str(&parts.join(", "))
+    }
+}

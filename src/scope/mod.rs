@@ -1,0 +1,167 @@
+//! Who sees what: which scope a client has, and what a scope has of the services.
+//!
+//! Rules are asked in their order; the first that fits a client decides. A scope narrows: what it lacks looks to its clients like
+//! what does not exist. Pure: a client and the rules decide, and a service and the scope.
+
+mod client;
+mod select;
+#[cfg(test)]
+mod tests;
+
+pub use client::{Client, Condition, Program};
+pub use select::{Level, Scope};
+
+use crate::{catalog, model::Text};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// The scope of clients that no rule fits, where they get everything that is not kept from them.
+pub const ALL: &str = "all";
+
+/// The scope of clients that no rule fits, where they get nothing.
+pub const NONE: &str = "none";
+
+/// The label of services and instances that names the scopes which see them, separated by commas. Without it all do.
+pub const LABEL: &str = "portolan-scopes";
+
+/// All that is configured.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Rules {
+    /// In their order.
+    pub rules: Vec<Rule>,
+    /// What a client gets that none fits.
+    pub unmatched: Unmatched,
+    /// By registry: the scopes that see it. A registry that is not here is seen by all.
+    pub visible_to: BTreeMap<Text, Vec<Text>>,
+}
+
+/// A scope, and whose it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// Unique, and neither [`ALL`] nor [`NONE`].
+    pub name: Text,
+    /// One of them must fit; none are there: everybody does.
+    pub clients: Vec<Condition>,
+    /// The registries that it has; `None`: all of them.
+    pub registries: Option<Vec<Text>>,
+    /// Which of their services and instances.
+    pub select: catalog::Select,
+    /// Whether services have their aliases.
+    pub aliases: bool,
+    /// Which kinds of resources.
+    pub level: Level,
+}
+
+/// What a client gets that no rule fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unmatched {
+    /// Everything that is not kept from it.
+    #[default]
+    All,
+    /// An empty list.
+    None,
+    /// Its streams end with `PERMISSION_DENIED`.
+    Refuse,
+}
+
+impl Unmatched {
+    /// All of them.
+    pub const ALL: [Unmatched; 3] = [Unmatched::All, Unmatched::None, Unmatched::Refuse];
+
+    /// The word in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Unmatched::All => "all",
+            Unmatched::None => "none",
+            Unmatched::Refuse => "refuse",
+        }
+    }
+}
+
+/// The scope that a client has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grant {
+    /// `None`: there are no scopes, and it sees everything.
+    pub scope: Option<Arc<Scope>>,
+    /// Why, for people.
+    pub why: String,
+}
+
+/// No rule fits, and such clients are refused. For our log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no rule of `scopes` fits it, and `xds.unmatched` is `refuse`")]
+pub struct Unknown;
+
+/// The rules, ready to be asked.
+#[derive(Debug, Clone, Default)]
+pub struct Scopes {
+    rules: Rules,
+    /// In the order of the rules.
+    scopes: Vec<Arc<Scope>>,
+    /// Of those whom none fits, unless they see everything.
+    rest: Option<Arc<Scope>>,
+}
+
+impl Scopes {
+    /// Compiles them. A scope that is as in `before` is the same value.
+    pub fn new(rules: Rules, before: &Scopes) -> Scopes {
+        let known = |scope: Scope| {
+            let same = before.all().find(|known| ***known == scope);
+            same.cloned().unwrap_or_else(|| Arc::new(scope))
+        };
+        let scopes = rules.rules.iter().map(|rule| known(Scope::new(rule, &rules.visible_to))).collect();
+        let all = Rule {
+            name: ALL.into(),
+            clients: Vec::new(),
+            registries: None,
+            select: catalog::Select::default(),
+            aliases: true,
+            level: Level::default(),
+        };
+        let rest = match rules.unmatched {
+            // Where nothing is kept from anybody there is nothing to look for.
+            Unmatched::All if rules.rules.is_empty() && rules.visible_to.is_empty() => None,
+            Unmatched::All => Some(all),
+            Unmatched::None => Some(Rule { name: NONE.into(), registries: Some(Vec::new()), ..all }),
+            Unmatched::Refuse => None,
+        };
+        let rest = rest.map(|rule| known(Scope::new(&rule, &rules.visible_to)));
+        Scopes { rules, scopes, rest }
+    }
+
+    /// What a client sees.
+    ///
+    /// # Errors
+    /// If it may not see anything.
+    pub fn grant(&self, client: &Client<'_>) -> Result<Grant, Unknown> {
+        for (rule, scope) in self.rules.rules.iter().zip(&self.scopes) {
+            if let Some(why) = rule.fits(client) {
+                return Ok(Grant { scope: Some(scope.clone()), why });
+            }
+        }
+        match (self.rules.unmatched, &self.rest) {
+            (Unmatched::Refuse, _) => Err(Unknown),
+            (_, None) => Ok(Grant { scope: None, why: "there are no scopes".into() }),
+            (_, rest) => Ok(Grant { scope: rest.clone(), why: "no rule fits".into() }),
+        }
+    }
+
+    /// What they were made of.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Every scope, in the order of the rules.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Scope>> {
+        self.scopes.iter().chain(&self.rest)
+    }
+}
+
+impl Rule {
+    /// Why the rule fits; `None`: it does not.
+    fn fits(&self, client: &Client<'_>) -> Option<String> {
+        if self.clients.is_empty() {
+            return Some("its rule fits every client".into());
+        }
+        self.clients.iter().find(|condition| condition.fits(client)).map(ToString::to_string)
+    }
+}

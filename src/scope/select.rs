@@ -1,0 +1,133 @@
+//! What a scope has.
+
+use super::{LABEL, Rule};
+use crate::{
+    catalog::{self, Selector},
+    model::{Labels, PublishedEndpoint, PublishedService, ServiceId, Text},
+    resource::Kind,
+    views::Select,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// Which kinds of resources a scope has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Level {
+    /// Assignments alone, for clients that have clusters of their own.
+    Endpoints,
+    /// Clusters and assignments.
+    #[default]
+    Clusters,
+}
+
+impl Level {
+    /// All of them.
+    pub const ALL: [Level; 2] = [Level::Endpoints, Level::Clusters];
+
+    /// The word in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Level::Endpoints => "endpoints",
+            Level::Clusters => "clusters",
+        }
+    }
+}
+
+/// What the clients of a rule see.
+#[derive(Debug)]
+pub struct Scope {
+    /// Its name.
+    pub name: Text,
+    registries: Option<BTreeSet<Text>>,
+    /// Registries that may be seen by others only.
+    hidden: BTreeSet<Text>,
+    select: catalog::Select,
+    selector: Selector,
+    aliases: bool,
+    level: Level,
+}
+
+/// The patterns follow from the rest.
+impl PartialEq for Scope {
+    fn eq(&self, other: &Self) -> bool {
+        let rule = |scope: &Self| (scope.aliases, scope.level);
+        (&self.name, &self.registries, &self.hidden) == (&other.name, &other.registries, &other.hidden)
+            && self.select == other.select
+            && rule(self) == rule(other)
+    }
+}
+
+impl Scope {
+    pub(super) fn new(rule: &Rule, visible_to: &BTreeMap<Text, Vec<Text>>) -> Scope {
+        let hidden = visible_to.iter().filter(|(_, scopes)| !scopes.contains(&rule.name));
+        Scope {
+            name: rule.name.clone(),
+            registries: rule.registries.as_ref().map(|registries| registries.iter().cloned().collect()),
+            hidden: hidden.map(|(registry, _)| registry.clone()).collect(),
+            selector: Selector::new(&rule.select),
+            select: rule.select.clone(),
+            aliases: rule.aliases,
+            level: rule.level,
+        }
+    }
+
+    /// Whether anything of a registry may be in it.
+    fn has(&self, registry: &str) -> bool {
+        self.registries.as_ref().is_none_or(|registries| registries.contains(registry))
+            && !self.hidden.contains(registry)
+    }
+
+    /// Whether a service's or an instance's own word lets this scope see it.
+    fn is_named_by(&self, labels: &Labels) -> bool {
+        labels.get(LABEL).is_none_or(|scopes| scopes.split(',').any(|name| name.trim() == &*self.name))
+    }
+
+    fn has_endpoint(&self, service: &PublishedService, endpoint: &PublishedEndpoint) -> bool {
+        let source = usize::try_from(endpoint.source).ok().and_then(|source| service.sources.get(source));
+        self.is_named_by(&endpoint.labels)
+            && source
+                .is_some_and(|id| self.has(&id.registry) && self.selector.takes(id, &service.labels, Some(endpoint)))
+    }
+
+    /// Whether a service without instances is one of the scope.
+    fn has_bare(&self, service: &PublishedService, id: &ServiceId) -> bool {
+        self.has(&id.registry) && self.selector.takes(id, &service.labels, None)
+    }
+}
+
+impl Select for Scope {
+    fn select(&self, service: &Arc<PublishedService>) -> Option<Arc<PublishedService>> {
+        if !self.is_named_by(&service.labels) || !service.sources.iter().any(|id| self.has(&id.registry)) {
+            return None;
+        }
+        let has_all = service.endpoints.iter().all(|endpoint| self.has_endpoint(service, endpoint));
+        let bare = service.endpoints.is_empty();
+        if bare && !service.sources.iter().any(|id| self.has_bare(service, id)) {
+            return None;
+        }
+        let (whole, plain) =
+            (service.sources.iter().all(|id| self.has(&id.registry)), self.aliases || service.aliases.is_empty());
+        if has_all && whole && plain {
+            return Some(service.clone());
+        }
+        let endpoints = service.endpoints.iter().filter(|endpoint| self.has_endpoint(service, endpoint));
+        let mut part = service.part(endpoints.cloned().collect());
+        if part.endpoints.is_empty() && !bare {
+            return None;
+        }
+        if !self.aliases {
+            part.aliases.clear();
+        }
+        Some(Arc::new(part))
+    }
+
+    fn has_kind(&self, kind: Kind) -> bool {
+        self.level != Level::Endpoints || kind != Kind::Cluster
+    }
+
+    fn has_manifests_of(&self, registry: &str) -> bool {
+        self.has(registry)
+    }
+}
