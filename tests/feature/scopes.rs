@@ -109,7 +109,7 @@ async fn each_client_sees_its_scope_and_a_reload_moves_open_streams() {
 
     let clients = portolan.json("/api/v1/clients").await;
     let shown = |id: &str| {
-        let found = clients.as_array().unwrap().iter().find(|client| client["node"]["id"] == id).unwrap();
+        let found = clients["clients"].as_array().unwrap().iter().find(|client| client["node"]["id"] == id).unwrap();
         (found["view"].as_str().unwrap().to_owned(), found["why"].as_str().unwrap().to_owned())
     };
     assert_eq!(shown("e-1"), ("envoy/edge".into(), "cluster \"edge\"".into()));
