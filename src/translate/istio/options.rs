@@ -15,7 +15,7 @@ const VIP: Ipv4Addr = Ipv4Addr::new(241, 0, 0, 0);
 pub struct Options {
     /// For services of registries that have no rules of their own.
     pub rules: Rules,
-    /// Of registries that have their own, by name; all others have [`Options::rules`].
+    /// Of registries that have their own, by name; all others have `rules`.
     pub registries: BTreeMap<Text, Rules>,
     /// When all entries were created, in seconds since 1970. Of two entries with one host Istiod prefers the older, so
     /// it must be the same on every replica and after every restart. The beginning of 2020 by default.
