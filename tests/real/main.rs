@@ -12,3 +12,4 @@ mod examples;
 mod nacos;
 mod reload;
 mod restart;
+mod scopes;
