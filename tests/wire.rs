@@ -104,7 +104,7 @@ fn clusters_mean_the_same_to_others() {
         eds_cluster_config: Some(EdsClusterConfig {
             eds_config: Some(core::ConfigSource {
                 ads: Some(core::AggregatedConfigSource {}),
-                own: None,
+                api_config_source: None,
                 resource_api_version: core::ApiVersion::V3.into(),
             }),
             service_name: "s".into(),
@@ -282,11 +282,37 @@ fn http_options_have_the_fields_that_envoy_reads() {
 
 #[test]
 fn both_places_of_endpoints_mean_the_same_to_others() {
-    use theirs::core::v3::{ConfigSource, config_source::ConfigSourceSpecifier};
-    let ours = |ads, own| core::ConfigSource { ads, own, resource_api_version: core::ApiVersion::V3.into() };
+    use theirs::core::v3::{
+        ApiConfigSource, ConfigSource, GrpcService,
+        api_config_source::ApiType,
+        config_source::ConfigSourceSpecifier,
+        grpc_service::{EnvoyGrpc, TargetSpecifier},
+    };
+    let ours = |ads, api_config_source| core::ConfigSource {
+        ads,
+        api_config_source,
+        resource_api_version: core::ApiVersion::V3.into(),
+    };
+    let stream = core::ApiConfigSource {
+        api_type: core::api_config_source::ApiType::DeltaGrpc.into(),
+        grpc_services: vec![core::GrpcService {
+            envoy_grpc: Some(core::grpc_service::EnvoyGrpc { cluster_name: "portolan".into() }),
+        }],
+        set_node_on_first_message_only: true,
+        transport_api_version: core::ApiVersion::V3.into(),
+    };
+    let envoy_grpc = EnvoyGrpc { cluster_name: "portolan".into(), ..Default::default() };
+    let service = GrpcService { target_specifier: Some(TargetSpecifier::EnvoyGrpc(envoy_grpc)), ..Default::default() };
+    let their_stream = ApiConfigSource {
+        api_type: ApiType::DeltaGrpc.into(),
+        grpc_services: vec![service],
+        set_node_on_first_message_only: true,
+        transport_api_version: theirs::core::v3::ApiVersion::V3.into(),
+        ..Default::default()
+    };
     for (ours, specifier) in [
         (ours(Some(core::AggregatedConfigSource {}), None), ConfigSourceSpecifier::Ads(Default::default())),
-        (ours(None, Some(core::SelfConfigSource {})), ConfigSourceSpecifier::Self_(Default::default())),
+        (ours(None, Some(stream)), ConfigSourceSpecifier::ApiConfigSource(their_stream)),
     ] {
         let resource_api_version = theirs::core::v3::ApiVersion::V3.into();
         check(

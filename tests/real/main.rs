@@ -10,6 +10,7 @@ mod changes;
 mod eureka;
 mod examples;
 mod nacos;
+mod own_streams;
 mod reload;
 mod restart;
 mod scopes;

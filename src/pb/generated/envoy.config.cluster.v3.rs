@@ -43,7 +43,7 @@ pub struct Cluster {
 /// Nested message and enum types in `Cluster`.
 pub mod cluster {
     /// Where EDS is asked.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct EdsClusterConfig {
         /// Whom.
         #[prost(message, optional, tag = "1")]

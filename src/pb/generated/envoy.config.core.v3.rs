@@ -122,28 +122,132 @@ impl ::prost::Name for AggregatedConfigSource {
         "type.googleapis.com/envoy.config.core.v3.AggregatedConfigSource".into()
     }
 }
-/// From where this was sent.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SelfConfigSource {}
-impl ::prost::Name for SelfConfigSource {
-    const NAME: &'static str = "SelfConfigSource";
+/// How a client asks on a stream of its own.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApiConfigSource {
+    /// Which variant.
+    #[prost(enumeration = "api_config_source::ApiType", tag = "1")]
+    pub api_type: i32,
+    /// Whom.
+    #[prost(message, repeated, tag = "4")]
+    pub grpc_services: ::prost::alloc::vec::Vec<GrpcService>,
+    /// Whether only the first request of a stream says who asks.
+    #[prost(bool, tag = "7")]
+    pub set_node_on_first_message_only: bool,
+    /// In this version.
+    #[prost(enumeration = "ApiVersion", tag = "8")]
+    pub transport_api_version: i32,
+}
+/// Nested message and enum types in `ApiConfigSource`.
+pub mod api_config_source {
+    /// The variant of the protocol.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum ApiType {
+        /// Never used.
+        DeprecatedAndUnavailableDoNotUse = 0,
+        /// By HTTP.
+        Rest = 1,
+        /// State of the world.
+        Grpc = 2,
+        /// Incremental.
+        DeltaGrpc = 3,
+    }
+    impl ApiType {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::DeprecatedAndUnavailableDoNotUse => {
+                    "DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE"
+                }
+                Self::Rest => "REST",
+                Self::Grpc => "GRPC",
+                Self::DeltaGrpc => "DELTA_GRPC",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE" => {
+                    Some(Self::DeprecatedAndUnavailableDoNotUse)
+                }
+                "REST" => Some(Self::Rest),
+                "GRPC" => Some(Self::Grpc),
+                "DELTA_GRPC" => Some(Self::DeltaGrpc),
+                _ => None,
+            }
+        }
+    }
+}
+impl ::prost::Name for ApiConfigSource {
+    const NAME: &'static str = "ApiConfigSource";
     const PACKAGE: &'static str = "envoy.config.core.v3";
     fn full_name() -> ::prost::alloc::string::String {
-        "envoy.config.core.v3.SelfConfigSource".into()
+        "envoy.config.core.v3.ApiConfigSource".into()
     }
     fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/envoy.config.core.v3.SelfConfigSource".into()
+        "type.googleapis.com/envoy.config.core.v3.ApiConfigSource".into()
+    }
+}
+/// A server of gRPC.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GrpcService {
+    /// Envoy's own client.
+    #[prost(message, optional, tag = "1")]
+    pub envoy_grpc: ::core::option::Option<grpc_service::EnvoyGrpc>,
+}
+/// Nested message and enum types in `GrpcService`.
+pub mod grpc_service {
+    /// By a cluster of the client's own.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct EnvoyGrpc {
+        /// Its name.
+        #[prost(string, tag = "1")]
+        pub cluster_name: ::prost::alloc::string::String,
+    }
+    impl ::prost::Name for EnvoyGrpc {
+        const NAME: &'static str = "EnvoyGrpc";
+        const PACKAGE: &'static str = "envoy.config.core.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.core.v3.GrpcService.EnvoyGrpc".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.core.v3.GrpcService.EnvoyGrpc".into()
+        }
+    }
+}
+impl ::prost::Name for GrpcService {
+    const NAME: &'static str = "GrpcService";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.GrpcService".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.GrpcService".into()
     }
 }
 /// Where to ask for more.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ConfigSource {
+    /// On a stream of its own.
+    #[prost(message, optional, tag = "2")]
+    pub api_config_source: ::core::option::Option<ApiConfigSource>,
     /// On this stream.
     #[prost(message, optional, tag = "3")]
     pub ads: ::core::option::Option<AggregatedConfigSource>,
-    /// Where this came from, on a stream of its own; upstream's name of the field is `self`.
-    #[prost(message, optional, tag = "5")]
-    pub own: ::core::option::Option<SelfConfigSource>,
     /// In this version.
     #[prost(enumeration = "ApiVersion", tag = "6")]
     pub resource_api_version: i32,

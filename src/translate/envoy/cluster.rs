@@ -16,7 +16,10 @@ use crate::{
                         CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbPolicy as PbLbPolicy,
                     },
                 },
-                core::v3::{AggregatedConfigSource, ApiVersion, ConfigSource, Http2ProtocolOptions, SelfConfigSource},
+                core::v3::{
+                    AggregatedConfigSource, ApiConfigSource, ApiVersion, ConfigSource, GrpcService,
+                    Http2ProtocolOptions, api_config_source::ApiType, grpc_service::EnvoyGrpc,
+                },
                 endpoint::v3::ClusterLoadAssignment,
             },
             extensions::upstreams::http::v3::{HttpProtocolOptions, http_protocol_options::ExplicitHttpConfig},
@@ -24,6 +27,7 @@ use crate::{
         },
         google::protobuf::{Any, Duration},
     },
+    resource::Variant,
 };
 use prost::{Message, Name};
 use std::collections::BTreeMap;
@@ -60,11 +64,7 @@ pub(super) fn cluster(name: &str, port: &ServicePort, discovery: Discovery<'_>, 
         Discovery::Eds(assignment) => {
             cluster.set_type(DiscoveryType::Eds);
             cluster.eds_cluster_config = Some(EdsClusterConfig {
-                eds_config: Some(ConfigSource {
-                    ads: (options.eds == Eds::Ads).then_some(AggregatedConfigSource {}),
-                    own: (options.eds == Eds::Own).then_some(SelfConfigSource {}),
-                    resource_api_version: ApiVersion::V3.into(),
-                }),
+                eds_config: Some(source(&options.eds)),
                 service_name: if assignment == name { String::new() } else { assignment.to_owned() },
             });
         }
@@ -78,6 +78,24 @@ pub(super) fn cluster(name: &str, port: &ServicePort, discovery: Discovery<'_>, 
         }
     }
     cluster
+}
+
+fn source(eds: &Eds) -> ConfigSource {
+    let resource_api_version = ApiVersion::V3.into();
+    let Eds::Stream { cluster, variant } = eds else {
+        return ConfigSource { ads: Some(AggregatedConfigSource {}), api_config_source: None, resource_api_version };
+    };
+    let api_type = match variant {
+        Variant::Delta => ApiType::DeltaGrpc,
+        Variant::Sotw => ApiType::Grpc,
+    };
+    let api_config_source = ApiConfigSource {
+        api_type: api_type.into(),
+        grpc_services: vec![GrpcService { envoy_grpc: Some(EnvoyGrpc { cluster_name: cluster.clone() }) }],
+        set_node_on_first_message_only: true,
+        transport_api_version: ApiVersion::V3.into(),
+    };
+    ConfigSource { ads: None, api_config_source: Some(api_config_source), resource_api_version }
 }
 
 fn lb_policy(policy: LbPolicy) -> PbLbPolicy {

@@ -1,6 +1,7 @@
 //! How services are translated, the same for all of them. The configuration makes it.
 
 use super::ClusterName;
+use crate::resource::Variant;
 use std::time::Duration;
 
 /// Everything that clusters and assignments depend on besides their service.
@@ -14,7 +15,7 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// How Envoy chooses an endpoint. By the least requests by default.
     pub lb_policy: LbPolicy,
-    /// Where Envoy asks for the endpoints of a cluster. On the aggregated stream by default.
+    /// Where Envoy asks for the endpoints of a cluster. On the aggregated stream by default, and gRPC programs always.
     pub eds: Eds,
     /// Whether gRPC programs are the takers. Set by [`Options::for_grpc`].
     pub grpc: bool,
@@ -28,7 +29,7 @@ impl Options {
             LbPolicy::RingHash => LbPolicy::RingHash,
             LbPolicy::LeastRequest | LbPolicy::RoundRobin | LbPolicy::Random | LbPolicy::Maglev => LbPolicy::RoundRobin,
         };
-        Options { lb_policy, grpc: true, ..self.clone() }
+        Options { lb_policy, eds: Eds::Ads, grpc: true, ..self.clone() }
     }
 }
 
@@ -69,26 +70,18 @@ impl Unhealthy {
 }
 
 /// Where Envoy asks for the endpoints of a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Eds {
     /// On the aggregated stream, which an Envoy without `ads_config` has not: it refuses such clusters.
     #[default]
     Ads,
-    /// Where the cluster came from: for Envoys whose `cds_config` is no `ads`.
-    Own,
-}
-
-impl Eds {
-    /// Each once, in the order of their declaration.
-    pub const ALL: [Eds; 2] = [Eds::Ads, Eds::Own];
-
-    /// The word in the configuration: Envoy's.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Eds::Ads => "ads",
-            Eds::Own => "self",
-        }
-    }
+    /// On a stream of its own, for Envoys whose `cds_config` is no `ads`. (None of them takes `self`.)
+    Stream {
+        /// The cluster by which Envoys reach Portolan, as their bootstraps call it.
+        cluster: String,
+        /// Incremental, or state of the world.
+        variant: Variant,
+    },
 }
 
 /// How an endpoint is chosen for a request.
