@@ -5,7 +5,7 @@
 //! he asks again, and not longer. A connection on which nothing comes holds no buffer: the scratch is the thread's.
 //!
 //! Two things keep a connection from costing others: of what its streams do not read only its share is let in
-//! ([`super::unread`]), and after [`TURN`] bytes other tasks have their turn, however fast it sends.
+//! ([`super::unread`]), and after the work of a [`TURN`] other tasks have theirs, however fast it sends.
 
 use super::{
     slots::Slots,
@@ -24,8 +24,11 @@ use tokio_util::io::poll_read_buf;
 
 /// Bytes read in one call.
 const SCRATCH: usize = 128 << 10;
-/// Bytes of one turn: some milliseconds, where they are the smallest of frames.
-const TURN: usize = 128 << 10;
+/// Work of one turn, in bytes: a millisecond or two. An acknowledgement must fit many times over: one that is cut goes on with
+/// another processor, whose caches know nothing of it.
+const TURN: usize = 8 << 20;
+/// What a frame costs beside its bytes, in bytes.
+const FRAME: usize = 1 << 10;
 
 thread_local! {
     /// Room for the next call. What was read is split off and shares its memory; when all of that is gone, it is used
@@ -42,7 +45,7 @@ pub(super) struct ReadAhead<S> {
     unread: Arc<Unread>,
     /// Those of all connections, among which the room for what is unread is shared.
     connections: Arc<Slots>,
-    /// Bytes handed on in this turn.
+    /// Work done in this turn.
     turn: usize,
 }
 
@@ -72,9 +75,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
             return Poll::Pending;
         };
         let bytes = &out.filled()[before..];
-        let cost = self.meter.read(bytes);
+        let (cost, frames) = self.meter.read(bytes);
         self.unread.add(cost);
-        self.turn += bytes.len();
+        self.turn += bytes.len() + frames * FRAME;
         Poll::Ready(read)
     }
 }
@@ -183,33 +186,33 @@ mod tests {
 
     #[tokio::test]
     async fn others_have_their_turn_however_much_there_is_to_read() {
+        let sent = frames(30_000, 1);
         let (mut here, there) = duplex(4 << 20);
-        here.write_all(&frames(300, 10_000)).await.unwrap();
+        here.write_all(&sent).await.unwrap();
         let (mut ahead, _) = ahead(there);
-        let mut part = vec![0; 1 << 20];
-        let mut turns = Vec::new();
-        let mut read = 0;
-        while read < 3_000_000 {
+        let (mut turns, mut read) = (Vec::new(), 0);
+        while read < sent.len() {
             let mut turn = 0;
             // One turn: until it is pending.
             std::future::poll_fn(|context| {
-                loop {
-                    let mut out = ReadBuf::new(&mut part[..8 << 10]);
+                while read + turn < sent.len() {
+                    let mut part = [0; 1 << 10];
+                    let mut out = ReadBuf::new(&mut part);
                     match Pin::new(&mut ahead).poll_read(context, &mut out) {
                         Poll::Ready(result) => result.unwrap(),
-                        Poll::Pending => return Poll::Ready(()),
+                        Poll::Pending => break,
                     }
                     turn += out.filled().len();
-                    if read + turn >= 3_000_000 {
-                        return Poll::Ready(());
-                    }
                 }
+                Poll::Ready(())
             })
             .await;
             read += turn;
             turns.push(turn);
         }
-        assert!(turns.iter().all(|turn| *turn < TURN + (8 << 10)), "{turns:?}");
+        // Each frame has 10 bytes.
+        let most = 10 * (TURN / FRAME) + (1 << 10);
+        assert!(turns.len() >= 4 && turns.iter().all(|turn| *turn <= most), "{turns:?}");
     }
 
     #[tokio::test]

@@ -143,9 +143,10 @@ impl FrameMeter {
         FrameMeter { skip: PREFACE, header: [0; HEADER], filled: 0, padded: false }
     }
 
-    /// Reads on. Returns what the data frames that begin here will cost, less the padding, which is not handed on.
-    pub(super) fn read(&mut self, mut bytes: &[u8]) -> isize {
-        let mut cost = 0;
+    /// Reads on. Returns what the data frames that begin here will cost, less the padding, which is not handed on; and how
+    /// many frames of any kind begin.
+    pub(super) fn read(&mut self, mut bytes: &[u8]) -> (isize, usize) {
+        let (mut cost, mut frames) = (0, 0);
         while let Some((first, rest)) = bytes.split_first() {
             if std::mem::take(&mut self.padded) {
                 cost -= 1 + isize::from(*first);
@@ -161,9 +162,10 @@ impl FrameMeter {
             bytes = rest;
             if self.filled == HEADER {
                 cost += self.begin();
+                frames += 1;
             }
         }
-        cost
+        (cost, frames)
     }
 
     fn begin(&mut self) -> isize {
@@ -200,8 +202,9 @@ mod tests {
         let expected = 3 * FRAME_COST + 300 + 2;
         for size in [1, 2, 9, 10, 33, bytes.len()] {
             let mut meter = FrameMeter::new();
-            let all: isize = bytes.chunks(size).map(|part| meter.read(part)).sum();
-            assert_eq!(all, expected as isize, "in parts of {size}");
+            let all = bytes.chunks(size).map(|part| meter.read(part));
+            let (cost, frames) = all.fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
+            assert_eq!((cost, frames), (expected as isize, 5), "in parts of {size}");
         }
     }
 

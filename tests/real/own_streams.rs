@@ -53,7 +53,10 @@ async fn answers(envoy: &Envoy, host: &str) {
 async fn run(api_type: &str, variant: &str) {
     let upstream = Upstream::start("orders").await;
     let portolan = Portolan::start(&config(variant, "5s", "")).await;
-    let text = format!("services: [{{ host: orders.example, labels: {{ short: orders }}, endpoints: ['{}'] }}]", upstream.address);
+    let text = format!(
+        "services: [{{ host: orders.example, labels: {{ short: orders }}, endpoints: ['{}'] }}]",
+        upstream.address
+    );
     std::fs::write(portolan.folder().join("services.yaml"), text).unwrap();
     portolan.ready().await;
     let Some(envoy) = Envoy::start_on(&without_ads(api_type, portolan.xds)).await else { return };
