@@ -12,7 +12,6 @@ mod name;
 mod number;
 mod protocol;
 mod published;
-mod punycode;
 mod readiness;
 mod reason;
 mod service;

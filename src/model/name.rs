@@ -1,6 +1,7 @@
 //! Host names that every client accepts.
 
-use super::{Text, punycode};
+use super::Text;
+use idna::punycode;
 use std::fmt;
 
 const MAX_NAME: usize = 253;
@@ -111,7 +112,7 @@ fn made(name: &str, part: &str, lower: bool) -> Result<String, HostnameError> {
         return Ok(label.to_owned());
     }
     // Longer ones are too long in any case.
-    let written = Some(label).filter(|label| label.len() <= 4 * MAX_LABEL).and_then(punycode::encode);
+    let written = Some(label).filter(|label| label.len() <= 4 * MAX_LABEL).and_then(punycode::encode_str);
     written.map(|written| format!("xn--{written}")).ok_or_else(|| HostnameError::Label(name.into(), part.into()))
 }
 
@@ -124,6 +125,23 @@ impl fmt::Display for Hostname {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Samples of section 7.1 of RFC 3492, and what people call services.
+    #[test]
+    fn letters_beyond_ascii_are_written_as_the_rfc_has_it() {
+        for (text, written) in [
+            ("他们为什么不说中文", "ihqwcrb4cv8a8dqg056pqjye"),
+            ("pročprostěnemluvíčesky", "proprostnemluvesky-uyb24dma41a"),
+            ("ひとつ屋根の下2", "2-u9tlzr9756bt3uc0v"),
+            ("3年b組金八先生", "3b-ww4c5e180e575a65lsy2b"),
+            ("订单", "4kr132k"),
+            ("支付", "bnq875c"),
+            ("订单-svc", "-svc-kt0g2590a"),
+            ("münchen", "mnchen-3ya"),
+        ] {
+            assert_eq!(made(text, text, true), Ok(format!("xn--{written}")), "{text}");
+        }
+    }
 
     #[test]
     fn names_are_checked_rule_by_rule() {
