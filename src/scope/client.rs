@@ -24,7 +24,7 @@ pub struct Client<'a> {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Condition {
     /// What it is.
-    pub program: Option<Program>,
+    pub program: Option<Dialect>,
     /// Pattern with `*` and `?` for `node.id`.
     pub id: Option<Text>,
     /// Pattern for `node.cluster`.
@@ -34,9 +34,6 @@ pub struct Condition {
     /// One of these holds its address.
     pub networks: Vec<IpNet>,
 }
-
-/// What a client is, as its dialect shows it.
-pub type Program = Dialect;
 
 impl Condition {
     /// Whether a client is so.

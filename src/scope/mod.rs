@@ -8,7 +8,7 @@ mod select;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, Condition, Program};
+pub use client::{Client, Condition};
 pub use select::{Level, Scope};
 
 use crate::{catalog, model::Text};

@@ -52,10 +52,9 @@ pub struct Scope {
 /// The patterns follow from the rest.
 impl PartialEq for Scope {
     fn eq(&self, other: &Self) -> bool {
-        let rule = |scope: &Self| (scope.aliases, scope.level);
-        (&self.name, &self.registries, &self.hidden) == (&other.name, &other.registries, &other.hidden)
-            && self.select == other.select
-            && rule(self) == rule(other)
+        let Scope { name, registries, hidden, select, selector: _, aliases, level } = self;
+        (name, registries, hidden, select) == (&other.name, &other.registries, &other.hidden, &other.select)
+            && (aliases, level) == (&other.aliases, &other.level)
     }
 }
 

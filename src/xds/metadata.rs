@@ -16,6 +16,7 @@ const DEPTH: usize = 16;
 pub struct Metadata {
     /// The message. Checked when it was read.
     wire: Box<[u8]>,
+    /// It was longer than what is kept, so nothing of it is known.
     too_long: bool,
 }
 
@@ -65,21 +66,6 @@ impl Metadata {
         let value = |text: &str| Value { kind: Some(Kind::StringValue(text.into())) };
         let fields = texts.iter().map(|(key, text)| (key.to_string(), value(text))).collect();
         Metadata::read(&Struct { fields }.encode_to_vec()).expect("a message")
-    }
-
-    /// Whether it was longer than what is kept (16 KiB). Then nothing of it is known.
-    pub fn is_too_long(&self) -> bool {
-        self.too_long
-    }
-
-    /// How many bytes it holds.
-    pub fn len(&self) -> usize {
-        self.wire.len()
-    }
-
-    /// Whether nothing is known.
-    pub fn is_empty(&self) -> bool {
-        self.wire.is_empty()
     }
 
     /// The value at a way of keys.
@@ -257,10 +243,10 @@ mod tests {
     #[test]
     fn what_is_too_long_is_not_known_at_all() {
         let long = read(&map([("team", Kind::StringValue("x".repeat(KEPT)))]));
-        assert!(long.is_too_long() && long.is_empty());
+        assert!(long.too_long && long.wire.is_empty());
         assert_eq!(long.text("team"), None);
         let short = read(&map([("team", Kind::StringValue("x".repeat(KEPT - 64)))]));
-        assert!(!short.is_too_long() && short.text("team").is_some_and(|text| text.len() == KEPT - 64));
+        assert!(!short.too_long && short.text("team").is_some_and(|text| text.len() == KEPT - 64));
     }
 
     #[test]
