@@ -37,6 +37,7 @@ pub fn catalog(count: u32, protocol: Protocol) -> Catalog {
         records: Default::default(),
         registries: Arc::new([]),
         sync: Readiness::Complete,
+        known: Readiness::Complete,
     }
 }
 

@@ -5,6 +5,8 @@
 mod configure;
 #[path = "catalog_property/holds.rs"]
 mod holds;
+#[path = "catalog_property/restarts.rs"]
+mod restarts;
 
 use portolan::{
     catalog::{Catalog, Core, Desired, Merge, Now, Options, Policy, Template},

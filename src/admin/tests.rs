@@ -173,6 +173,7 @@ fn catalog(sync: Readiness, registries: Vec<Arc<RegistryStatus>>, services: Vec<
         services: services.into_iter().map(|s| (s.host.clone(), Arc::new(s))).collect(),
         registries: registries.into(),
         sync,
+        known: sync,
     }
 }
 

@@ -92,7 +92,7 @@ impl Core {
         let mut plan = Plan { policies: BTreeMap::new(), ranks: BTreeMap::new() };
         // Until their order is decided, new ones rank behind those that are there.
         let last = self.intake.sources.values().map(|source| source.rank.place + 1).max().unwrap_or(0);
-        for (rank, Registry { policy, connection }) in (0..).zip(desired) {
+        for (rank, Registry { policy, connection, identity, memory }) in (0..).zip(desired) {
             let name = policy.registry.clone();
             plan.ranks.insert(name.clone(), Rank { left: false, place: rank });
             let Some(source) = self.intake.sources.get(&name) else {
@@ -100,14 +100,15 @@ impl Core {
                 self.last_epoch = epoch;
                 outcome.begun.push(Reading { registry: name.clone(), epoch });
                 let provisional = Rank { left: false, place: last + rank };
-                self.intake.sources.insert(name, Source::new(policy, provisional, connection, epoch));
+                self.intake.sources.insert(name.clone(), Source::new(policy, provisional, connection, identity, epoch));
                 self.restated = true;
+                memory.iter().for_each(|memory| self.recall(&name, memory, now));
                 continue;
             };
             if source.rules.policy != policy {
                 plan.policies.insert(name.clone(), policy);
             }
-            self.connect(&name, connection, outcome, now);
+            self.connect(&name, connection, identity, outcome, now);
         }
         self.take_out(&mut plan, outcome, now);
         plan
@@ -133,9 +134,10 @@ impl Core {
     }
 
     /// Begins a new reading of a registry whose connection is another, or that had left the configuration.
-    fn connect(&mut self, registry: &Text, connection: u64, outcome: &mut Outcome, now: Now) {
+    fn connect(&mut self, registry: &Text, connection: u64, identity: Text, outcome: &mut Outcome, now: Now) {
         let epoch = self.last_epoch + 1;
         let Some(source) = self.intake.sources.get_mut(registry) else { return };
+        source.reconnected |= std::mem::replace(&mut source.identity, identity) != source.identity;
         let removed = std::mem::take(&mut source.removed);
         if source.connection == connection && !removed {
             return;
@@ -192,6 +194,7 @@ impl Core {
             forget_ports_of(&mut self.publishing, &ids);
         }
         source.set_policy(policy);
+        self.touch(registry);
         self.recompute(ids, now);
         self.follow(registry, Effect::default(), false, now);
     }

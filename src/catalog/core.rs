@@ -39,12 +39,17 @@ pub struct Core {
     started: Instant,
     grace: Duration,
     sync: Readiness,
+    /// As [`Catalog::known`].
+    known: Readiness,
+    grace_is_over: bool,
     /// That of the configuration which is followed.
     revision: u64,
     /// Statuses are not as in the last snapshot.
     pub(super) restated: bool,
     events: Vec<Event>,
     pub(super) last_epoch: u64,
+    /// How often something has changed of what is kept over a restart.
+    pub(super) touches: u64,
     /// What is held back of the configuration.
     pub(super) pending: Option<Pending>,
     last: Arc<Catalog>,
@@ -60,6 +65,7 @@ impl Core {
             records: OrdMap::new(),
             registries: Arc::new([]),
             sync: Readiness::Waiting,
+            known: Readiness::Waiting,
         };
         Core {
             intake: Intake::default(),
@@ -68,10 +74,13 @@ impl Core {
             started: now.instant,
             grace,
             sync: Readiness::Waiting,
+            known: Readiness::Waiting,
+            grace_is_over: false,
             revision: 0,
             restated: false,
             events: Vec::new(),
             last_epoch: 0,
+            touches: 0,
             pending: None,
             last: Arc::new(last),
         }
@@ -131,7 +140,8 @@ impl Core {
 
     /// The next moment at which [`Core::tick`] has something to do.
     pub fn due(&self) -> Option<Instant> {
-        let grace = (self.sync == Readiness::Waiting).then(|| self.started + self.grace);
+        let waits = !self.grace_is_over && self.known != Readiness::Complete;
+        let grace = waits.then(|| self.started + self.grace);
         let pending = self.pending.as_ref().map(|pending| pending.until);
         [self.intake.due(), grace, pending].into_iter().flatten().min()
     }
@@ -144,6 +154,7 @@ impl Core {
         self.recompute(ids.into_iter().collect(), now);
         let released = self.release_configuration(&name, now) || dropped;
         if released {
+            self.touch(&name);
             self.events.push(Event::Hold { registry: name.clone(), event: HoldEvent::Released });
             self.restate(&name, now);
             self.judge_sync(now);
@@ -154,6 +165,7 @@ impl Core {
     /// Takes in what a host name resolves to. Without any address it is known to have none; a last good answer stays.
     pub fn resolved(&mut self, name: &Text, addresses: Vec<IpAddr>, now: Now) {
         let users = self.names.resolved(name, addresses);
+        users.iter().map(|id| id.registry.clone()).collect::<BTreeSet<_>>().iter().for_each(|r| self.touch(r));
         self.recompute(users, now);
         self.judge_sync(now);
     }
@@ -175,7 +187,8 @@ impl Core {
 
     /// Whether services, their completeness, or the revision of the configuration, are not as in the last snapshot.
     pub fn is_changed(&self) -> bool {
-        self.publishing.changed || self.sync != self.last.sync || self.revision != self.last.revision
+        let states = (self.sync, self.known, self.revision);
+        self.publishing.changed || states != (self.last.sync, self.last.known, self.last.revision)
     }
 
     /// Whether anything at all is not as in the last snapshot.
@@ -198,6 +211,7 @@ impl Core {
                 records: self.publishing.records.clone(),
                 registries: self.intake.statuses(),
                 sync: self.sync,
+                known: self.known,
             });
             (self.publishing.changed, self.publishing.restated, self.restated) = (false, false, false);
         }
@@ -212,12 +226,16 @@ impl Core {
         }
         let nothing_listed = by_list && !effect.changes.is_empty() && source.ledger.present == 0;
         let mut ids: BTreeSet<ServiceId> = BTreeSet::new();
+        let touched = !effect.changes.is_empty();
         for change in effect.changes {
             source.guard.observe(&change, now);
             ids.insert(change.id);
         }
         let (concerned, event) = source.guard.judge(nothing_listed, now);
         ids.extend(concerned);
+        if touched || event.is_some() {
+            self.touch(registry);
+        }
         if let Some(event) = event {
             self.events.push(Event::Hold { registry: registry.clone(), event });
         }
@@ -261,15 +279,19 @@ impl Core {
         }
     }
 
-    /// Once answered, nobody waits again: a registry that is new to the configuration only makes absence prove nothing.
+    /// Once answered, nobody waits again: a registry that is new to the configuration only makes absence prove nothing. Nor
+    /// does anybody wait for a registry that is known from before a restart.
     fn judge_sync(&mut self, now: Now) {
         let (over, opened) = (now.instant >= self.started + self.grace, self.sync != Readiness::Waiting);
-        let missing = self.intake.sources.values().any(|source| source.is_missing());
-        let unresolved = !opened && self.names.any_unknown();
-        self.sync = match missing || (unresolved && !over) {
+        let missing = || self.intake.sources.values().filter(|source| source.is_missing());
+        let unknown = missing().any(|source| !source.recalled);
+        let unresolved = !opened && !over && self.names.any_unknown();
+        self.sync = match missing().next().is_some() || unresolved {
             false => Readiness::Complete,
-            true if opened || over => Readiness::Partial,
+            true if opened || over || !(unknown || unresolved) => Readiness::Partial,
             true => Readiness::Waiting,
         };
+        self.grace_is_over = over;
+        self.known = if over && !unknown { Readiness::Complete } else { self.sync };
     }
 }

@@ -1,9 +1,10 @@
 //! What a configuration wants of the catalog, and what became of it: plain values.
 
-use super::{Policy, claim::Rank, now::Now, publishing::Loss};
+use super::{Memory, Policy, claim::Rank, now::Now, publishing::Loss};
 use crate::model::Text;
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -26,12 +27,16 @@ pub struct Registry {
     pub policy: Policy,
     /// A fingerprint of all that decides what is read, and from where. Another one begins a new reading.
     pub connection: u64,
+    /// What is read, and from where, in words that hold over a restart.
+    pub identity: Text,
+    /// What is known from before a restart, if anything is. Nothing of a registry that the catalog has already.
+    pub memory: Option<Arc<Memory>>,
 }
 
 impl From<Policy> for Registry {
     /// One whose connection never changes.
     fn from(policy: Policy) -> Self {
-        Registry { policy, connection: 0 }
+        Registry { policy, connection: 0, identity: Text::default(), memory: None }
     }
 }
 

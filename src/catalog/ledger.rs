@@ -10,7 +10,10 @@
 //! A list that repeats the pointers of the one before costs one comparison per service: only the part between the first
 //! and the last difference is looked at.
 
-use super::now::Now;
+use super::{
+    memory::{ScopeMemory, ServiceMemory},
+    now::Now,
+};
 use crate::model::{Note, Reason, Scope, Service, ServiceId, Text, Update};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -27,6 +30,9 @@ const OUTAGE: Duration = Duration::from_secs(5);
 
 /// The error of a scope that only the former reading has listed.
 const READ_ANEW: &str = "the registry's connection has changed, and it was not listed since";
+
+/// The error of a scope that only an earlier process has listed.
+const KEPT: &str = "known from before the restart, and not listed since";
 
 /// What a registry has reported.
 #[derive(Debug, Clone)]
@@ -157,6 +163,61 @@ impl Ledger {
         stale
     }
 
+    /// What is known, to be kept over a restart.
+    pub(super) fn remember(&self, now: Now) -> (Vec<ScopeMemory>, Vec<ServiceMemory>) {
+        // What lingers may have been in a scope that is forgotten.
+        let scopes: BTreeSet<&Scope> =
+            self.scopes.keys().chain(self.services.values().flatten().map(|claim| &claim.scope)).collect();
+        let places: BTreeMap<&Scope, usize> = scopes.iter().copied().zip(0..).collect();
+        let scope = |scope: &Scope| ScopeMemory {
+            scope: scope.clone(),
+            listed_at: self.scopes.get(scope).and_then(|state| state.listed_at),
+        };
+        let service = |claim: &Claim| {
+            let scope = *places.get(&claim.scope)?;
+            let (service, unreadable) = (claim.service.clone(), claim.unreadable.clone());
+            let gone = claim.gone.map(|gone| now.wall_at(gone));
+            Some(ServiceMemory { scope, service, read: claim.read, unreadable, absent: claim.absent, gone })
+        };
+        let services = self.services.values().flatten().filter_map(service).collect();
+        (scopes.into_iter().map(scope).collect(), services)
+    }
+
+    /// Takes what was kept over a restart for what an earlier reading has reported, after an outage. In the answer stand its
+    /// services.
+    pub(super) fn recall(
+        &mut self,
+        scopes: &[ScopeMemory],
+        services: &[ServiceMemory],
+        now: Now,
+    ) -> BTreeSet<ServiceId> {
+        for ServiceMemory { scope, service, read, unreadable, absent, gone } in services {
+            let Some(scope) = scopes.get(*scope).map(|memory| &memory.scope) else { continue };
+            let claims = self.services.entry(service.id.clone()).or_default();
+            let Err(at) = claims.binary_search_by(|claim| claim.scope.cmp(scope)) else { continue };
+            let (service, unreadable) = (service.clone(), unreadable.clone());
+            let gone = gone.map(|gone| now.ago(gone).instant);
+            let id = service.id.clone();
+            claims.insert(at, Claim { scope: scope.clone(), service, read: *read, unreadable, absent: *absent, gone });
+            if gone.is_none() {
+                self.scopes.entry(scope.clone()).or_default().ids.insert(id);
+            }
+        }
+        for ScopeMemory { scope, listed_at } in scopes {
+            let Some(state) = self.scopes.get_mut(scope) else { continue };
+            (state.listed_at, state.former, state.error) = (*listed_at, true, Some(KEPT.into()));
+            state.failing_since = now.instant.checked_sub(OUTAGE);
+        }
+        self.present = self.services.values().filter(|claims| present(claims).is_some()).count();
+        self.rereading = !self.services.is_empty();
+        self.ids()
+    }
+
+    /// A service as it stands in the lists, if it does.
+    pub(super) fn present(&self, id: &ServiceId) -> Option<Arc<Service>> {
+        present(self.services.get(id)?)
+    }
+
     /// Takes in an update. [`Update::Cost`] reports nothing on services.
     pub(super) fn apply(&mut self, update: Update, now: Now) -> Effect {
         let mut effect = match update {
@@ -180,6 +241,16 @@ impl Ledger {
     pub(super) fn is_listed(&self) -> bool {
         let mut scopes = self.scopes.values().filter(|scope| scope.is_named()).peekable();
         (self.named || scopes.peek().is_some()) && scopes.all(|scope| scope.listed_now)
+    }
+
+    /// Whether this reading follows another and is not complete yet.
+    pub(super) fn is_rereading(&self) -> bool {
+        self.rereading
+    }
+
+    /// Whether anything was ever listed.
+    pub(super) fn was_listed(&self) -> bool {
+        self.scopes.values().any(|scope| scope.listed_at.is_some())
     }
 
     /// Whether the last reading of the scope, or of everything, succeeded.

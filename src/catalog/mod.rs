@@ -12,6 +12,7 @@ mod desired;
 mod endpoints;
 mod event;
 mod ledger;
+mod memory;
 mod merge;
 mod metrics;
 mod names;
@@ -21,6 +22,7 @@ mod policy;
 mod ports;
 mod publish;
 mod publishing;
+mod recall;
 mod recompute;
 mod relabel;
 mod removal_guard;
@@ -37,6 +39,7 @@ pub use contests::Contest;
 pub use core::Core;
 pub use desired::{Desired, Held, HeldChange, Options, Outcome, Reading, Registry};
 pub use event::Event;
+pub use memory::{HoldMemory, HostMemory, LostMemory, Memory, PortMemory, Remembered, ScopeMemory, ServiceMemory};
 pub use metrics::Metrics;
 pub use now::Now;
 pub use policy::{Empty, HostCase, Hostnames, Matcher, Merge, Owner, Policy, Relabel, Select};
@@ -63,6 +66,9 @@ pub struct Catalog {
     pub registries: Arc<[Arc<RegistryStatus>]>,
     /// How complete all this is.
     pub sync: Readiness,
+    /// The same for those who take nothing but whole lists: once grace is over, what is known of a registry from before a
+    /// restart counts as listed.
+    pub known: Readiness,
 }
 
 /// What became of one service of a registry.

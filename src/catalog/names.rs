@@ -14,7 +14,7 @@ const SPARE_ANSWERS: usize = 64;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {
     wanted: BTreeMap<Text, BTreeSet<ServiceId>>,
-    answers: Answers,
+    pub(super) answers: Answers,
     /// Wanted, and neither an answer nor the word that there is none has come.
     unknown: BTreeSet<Text>,
     changed: bool,

@@ -17,6 +17,12 @@ impl Now {
         Now { instant: self.instant + time, wall: self.wall + time }
     }
 
+    /// The moment at which the wall clock showed that; now, if that is still to come.
+    pub(super) fn ago(self, wall: SystemTime) -> Now {
+        let time = self.wall.duration_since(wall).unwrap_or_default();
+        Now { instant: self.instant.checked_sub(time).unwrap_or(self.instant), wall: wall.min(self.wall) }
+    }
+
     /// What the wall clock shows, or will show, at that instant.
     pub(super) fn wall_at(self, instant: Instant) -> SystemTime {
         match instant.checked_duration_since(self.instant) {

@@ -21,11 +21,11 @@ pub(super) type LearnedPorts = SortedSet<LearnedPort>;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LearnedPort {
     /// Only held instances have it, and it was not there before them: it takes no number from others.
-    held: bool,
+    pub(super) held: bool,
     /// No instance has it as its first.
-    beside: bool,
-    name: Text,
-    protocol: Protocol,
+    pub(super) beside: bool,
+    pub(super) name: Text,
+    pub(super) protocol: Protocol,
 }
 
 /// Gives each port of an instance its name among the service's ports.

@@ -10,16 +10,18 @@ use super::{
     HostCase, Hostnames,
     claim::{Claim, Standing},
     endpoints::{Answers, Instance, Presence, Publishing, is_protected},
+    memory::{HostMemory, PortMemory},
     notes::Notes,
-    ports::{LearnedPorts, Naming, instance_ports},
+    now::Now,
+    ports::{LearnedPort, LearnedPorts, Naming, instance_ports},
     removal_guard::place,
     rules::Rules,
     spelling::Spelling,
 };
 use crate::{
     model::{
-        Address, DeclaredPort, Endpoint, Hostname, Note, Port, PublishedEndpoint, Reason, Service, Template, Text,
-        Weight,
+        Address, DeclaredPort, Endpoint, Hostname, Note, Port, PublishedEndpoint, Reason, Service, ServiceId, Template,
+        Text, Weight,
     },
     util::sorted_vec::{SortedMap, SortedSet},
 };
@@ -59,6 +61,45 @@ pub(super) struct HostHistory {
     cased: Option<Text>,
     /// Of the instances that it had last.
     ports: SortedSet<(Text, Port)>,
+}
+
+impl HostHistory {
+    /// What is kept of it over a restart.
+    pub(super) fn remember(&self, service: &ServiceId, host: &Hostname, now: Now) -> HostMemory {
+        let port = |LearnedPort { held, beside, name, protocol }: &LearnedPort| PortMemory {
+            held: *held,
+            beside: *beside,
+            name: name.clone(),
+            protocol: *protocol,
+        };
+        HostMemory {
+            service: service.clone(),
+            host: host.clone(),
+            learned: self.learned.iter().map(port).collect(),
+            emptied: self.emptied.map(|since| now.wall_at(since)),
+            rewritten: self.spelling.rewritten,
+            spelled: self.spelling.name,
+            cased: self.cased.clone(),
+            ports: self.ports.iter().cloned().collect(),
+        }
+    }
+
+    /// Reads what [`HostHistory::remember`] gives.
+    pub(super) fn recall(memory: &HostMemory, now: Now) -> Self {
+        let port = |PortMemory { held, beside, name, protocol }: &PortMemory| LearnedPort {
+            held: *held,
+            beside: *beside,
+            name: name.clone(),
+            protocol: *protocol,
+        };
+        HostHistory {
+            learned: memory.learned.iter().map(port).collect(),
+            emptied: memory.emptied.map(|since| now.ago(since).instant),
+            spelling: Spelling { rewritten: memory.rewritten, name: memory.spelled },
+            cased: memory.cased.clone(),
+            ports: memory.ports.iter().cloned().collect(),
+        }
+    }
 }
 
 /// The hosts that instances of a service had named, with the ports that were learned from them.

@@ -22,7 +22,13 @@
 //!
 //! `empty: hold` holds the last endpoints of each single service in the same way.
 
-use super::{Empty, Policy, endpoints::takes_traffic, ledger::Change, now::Now};
+use super::{
+    Empty, Policy,
+    endpoints::takes_traffic,
+    ledger::Change,
+    memory::{HoldMemory, LostMemory},
+    now::Now,
+};
 use crate::model::{Address, Endpoint, Fraction, Port, Service, ServiceId};
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -118,6 +124,35 @@ impl RemovalGuard {
     /// Goes on with another policy; a hold that began ends by the new one.
     pub(super) fn set_policy(&mut self, policy: &Policy) {
         (self.max_drop, self.hold, self.empty) = (policy.max_drop, policy.hold, policy.empty);
+    }
+
+    /// What is held and counted, to be kept over a restart.
+    pub(super) fn remember(&self, now: Now) -> HoldMemory {
+        let lost = |(id, lost): (&ServiceId, &Lost)| LostMemory {
+            service: id.clone(),
+            endpoints: lost.endpoints.clone(),
+            has_any: lost.has_any,
+            absent: lost.absent,
+            emptied: lost.emptied.map(|since| since.wall),
+        };
+        HoldMemory {
+            since: self.hold_now.map(|hold| (hold.since.wall, hold.base)),
+            returned: self.small_counts_until.map(|until| now.wall_at(until) - WINDOW),
+            before: self.before.iter().map(|(at, serving)| (now.wall_at(*at), *serving)).collect(),
+            lost: self.lost.iter().map(lost).collect(),
+        }
+    }
+
+    /// Goes on with what was kept over a restart, once the services that there were have been observed.
+    pub(super) fn recall(&mut self, memory: &HoldMemory, now: Now) {
+        self.hold_now = memory.since.map(|(since, base)| Hold { since: now.ago(since), base });
+        self.small_counts_until = memory.returned.map(|at| now.ago(at).instant + WINDOW);
+        self.before = memory.before.iter().map(|(at, serving)| (now.ago(*at).instant, *serving)).collect();
+        for LostMemory { service, endpoints, has_any, absent, emptied } in &memory.lost {
+            let emptied = emptied.map(|since| now.ago(since));
+            let lost = Lost { endpoints: endpoints.clone(), has_any: *has_any, absent: *absent, emptied };
+            self.lost.insert(service.clone(), lost);
+        }
     }
 
     /// The registry comes back from an outage.

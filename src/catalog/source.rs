@@ -33,6 +33,10 @@ pub(super) struct Source {
     pub(super) rank: Rank,
     /// The fingerprint of what is read, and from where.
     pub(super) connection: u64,
+    /// What is read, and from where, in words that hold over a restart.
+    pub(super) identity: Text,
+    /// What it has may be from another connection: its first reading is not complete.
+    pub(super) reconnected: bool,
     /// The number of its reading: what an earlier one sends is ignored.
     pub(super) epoch: u64,
     pub(super) ledger: Ledger,
@@ -41,6 +45,10 @@ pub(super) struct Source {
     pub(super) contests: ContestLog,
     /// It was listed completely once.
     pub(super) synced: bool,
+    /// What it had before a restart is known.
+    pub(super) recalled: bool,
+    /// The core's number at its last change of what a memory has.
+    pub(super) touched: u64,
     /// It is no longer in the configuration.
     pub(super) removed: bool,
     /// Its removal is held back.
@@ -86,7 +94,7 @@ impl Intake {
 }
 
 impl Source {
-    pub(super) fn new(policy: Policy, rank: Rank, connection: u64, epoch: u64) -> Self {
+    pub(super) fn new(policy: Policy, rank: Rank, connection: u64, identity: Text, epoch: u64) -> Self {
         Source {
             ledger: Ledger::new(policy.absent_lists, policy.linger),
             guard: RemovalGuard::new(&policy),
@@ -95,8 +103,12 @@ impl Source {
             rules: Arc::new(Rules::new(policy)),
             rank,
             connection,
+            identity,
+            reconnected: false,
             epoch,
             synced: false,
+            recalled: false,
+            touched: 0,
             removed: false,
             leaving: None,
         }
@@ -109,6 +121,11 @@ impl Source {
     /// Answers wait for its first list.
     pub(super) fn is_missing(&self) -> bool {
         self.rules.policy.required && !self.synced && !self.removed
+    }
+
+    /// Whether some of its services may be those of another connection.
+    pub(super) fn has_others_services(&self) -> bool {
+        self.reconnected && self.ledger.is_rereading()
     }
 
     /// Goes on with another policy.

@@ -1,7 +1,7 @@
 //! What a host was called before it became a host name.
 
 use crate::model::Hostname;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// How a service names a host. Smaller goes first where one service has several names for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -18,14 +18,8 @@ impl Spelling {
         let rewritten = !host.as_str().eq_ignore_ascii_case(text);
         let folded = || text.to_lowercase().replace('_', "-");
         let name = Some(()).filter(|()| rewritten).map(|()| folded()).filter(|name| name != host.as_str());
-        Spelling { rewritten, name: name.map(|name| fingerprint(&name)) }
+        Spelling { rewritten, name: name.map(|name| xxh3_64(name.as_bytes())) }
     }
-}
-
-fn fingerprint(name: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! dies delays no other. A full channel makes its registry wait. The first change is swapped in and signalled at once;
 //! what follows within a short window goes together.
 
-use super::{Catalog, Core, Desired, Held, Metrics, Now, Options, Outcome, Reading};
+use super::{Catalog, Core, Desired, Held, Metrics, Now, Options, Outcome, Reading, Remembered};
 use crate::{
     model::{Text, Update},
     util::{fan_in::FanIn, time::until},
@@ -40,6 +40,7 @@ pub struct Writer {
     shared: Arc<ArcSwap<Catalog>>,
     changed: watch::Sender<u64>,
     wanted: watch::Sender<Arc<BTreeSet<Text>>>,
+    touched: watch::Sender<u64>,
     /// No change goes out before.
     window_until: Instant,
     /// What the changes that wait have cost so far.
@@ -52,6 +53,7 @@ pub struct Handle {
     shared: Arc<ArcSwap<Catalog>>,
     changed: watch::Receiver<u64>,
     wanted: watch::Receiver<Arc<BTreeSet<Text>>>,
+    touched: watch::Receiver<u64>,
     commands: mpsc::Sender<Command>,
 }
 
@@ -78,6 +80,7 @@ pub struct Feed {
 enum Command {
     Configure { desired: Desired, force: bool, done: oneshot::Sender<Configured> },
     TryOut { desired: Desired, force: bool, done: oneshot::Sender<Vec<Held>> },
+    Remember { after: u64, done: oneshot::Sender<Remembered> },
     Release(Text),
     Resolved(Text, Vec<IpAddr>),
 }
@@ -91,7 +94,9 @@ impl Writer {
         let changed = watch::Sender::new(first.number);
         let shared = Arc::new(ArcSwap::new(first));
         let wanted = watch::Sender::new(Arc::default());
+        let touched = watch::Sender::new(0);
         let handle = Handle {
+            touched: touched.subscribe(),
             shared: shared.clone(),
             changed: changed.subscribe(),
             wanted: wanted.subscribe(),
@@ -106,6 +111,7 @@ impl Writer {
             shared,
             changed,
             wanted,
+            touched,
             window_until: Instant::now(),
             cost: Duration::ZERO,
         };
@@ -158,6 +164,7 @@ impl Writer {
                 // Nothing of the copy is published.
                 drop(done.send(self.core.clone().configure(desired, force, now()).held));
             }
+            Command::Remember { after, done } => drop(done.send(self.core.remember(after, now()))),
             Command::Release(registry) => drop(self.measured(|core, now| core.release(&registry, now))),
             Command::Resolved(name, addresses) => self.measured(|core, now| core.resolved(&name, addresses, now)),
         }
@@ -171,6 +178,8 @@ impl Writer {
         for event in self.core.take_events() {
             self.metrics.happened(&event);
         }
+        let touches = self.core.touches();
+        self.touched.send_if_modified(|number| std::mem::replace(number, touches) != touches);
         if self.core.take_wanted_changed() {
             self.wanted.send_replace(Arc::new(self.core.wanted_names()));
         }
@@ -225,6 +234,18 @@ impl Handle {
         let (done, held) = oneshot::channel();
         self.commands.send(Command::TryOut { desired, force, done }).await.ok()?;
         held.await.ok()
+    }
+
+    /// Signals a number that rises with each change of what is kept over a restart.
+    pub fn touched(&self) -> watch::Receiver<u64> {
+        self.touched.clone()
+    }
+
+    /// What is known of the registries that have changed after that number. `None`: the catalog has ended.
+    pub async fn remember(&self, after: u64) -> Option<Remembered> {
+        let (done, remembered) = oneshot::channel();
+        self.commands.send(Command::Remember { after, done }).await.ok()?;
+        remembered.await.ok()
     }
 
     /// Takes in what a host name resolves to; no addresses: it certainly has none. A failure is not to be reported: the

@@ -115,6 +115,11 @@ impl Fraction {
         Err(NumberError { what: "fraction", value: value.to_string(), range: "0 to 1" })
     }
 
+    /// So many millionths; what is more than the whole is the whole.
+    pub const fn of_millionths(parts: u32) -> Self {
+        Fraction(if parts > 1_000_000 { 1_000_000 } else { parts })
+    }
+
     /// The decimal, for people.
     pub fn get(self) -> f64 {
         f64::from(self.0) / PARTS

@@ -120,6 +120,7 @@ mod tests {
             records: Default::default(),
             registries: Arc::new([]),
             sync: Readiness::Complete,
+            known: Readiness::Complete,
         }
     }
 

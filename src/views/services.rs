@@ -135,12 +135,13 @@ impl Producer for Services {
 
     /// Envoy's kinds that nothing makes are known to be empty when services are known.
     fn readiness(&self, sources: &Sources, so_far: KindReadiness) -> KindReadiness {
-        let readiness = sources.catalog.sync;
+        let catalog = &sources.catalog;
         match self.dialect {
             Dialect::Envoy | Dialect::Grpc => {
-                Kind::ENVOY.into_iter().fold(so_far, |all, kind| all.and(kind, readiness))
+                Kind::ENVOY.into_iter().fold(so_far, |all, kind| all.and(kind, catalog.sync))
             }
-            Dialect::Istio => so_far.and(Kind::ServiceEntry, readiness),
+            // They take nothing but whole lists.
+            Dialect::Istio => so_far.and(Kind::ServiceEntry, catalog.known),
         }
     }
 

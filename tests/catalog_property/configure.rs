@@ -52,7 +52,7 @@ fn registry((registry, policy, connection): &Wanted) -> Registry {
         2 => made.select.exclude = vec![Matcher { name: Some("a".into()), ..Matcher::default() }],
         _ => {}
     }
-    Registry { policy: made, connection: u64::from(*connection) }
+    Registry { connection: u64::from(*connection), ..made.into() }
 }
 
 /// A catalog with its time, and what each registry has.

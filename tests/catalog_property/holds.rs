@@ -8,7 +8,7 @@ const SERVICES: usize = 4;
 const GROUPS: usize = 2;
 
 #[derive(Debug, Clone)]
-enum Turn {
+pub(super) enum Turn {
     /// Of each service and group, how many instances; `None`: it is not in the list.
     List([[Option<u8>; GROUPS]; SERVICES]),
     Apply(usize, usize, u8),
@@ -17,7 +17,7 @@ enum Turn {
     Pass(u8),
 }
 
-fn turn() -> impl Strategy<Value = Turn> {
+pub(super) fn turn() -> impl Strategy<Value = Turn> {
     let number = prop_oneof![2 => Just(None), 1 => Just(Some(0)), 4 => (1..20_u8).prop_map(Some)];
     let list = prop::array::uniform4(prop::array::uniform2(number));
     prop_oneof![
@@ -48,7 +48,7 @@ fn made(service: usize, group: usize, number: u8) -> Arc<Service> {
     Arc::new(Service::new(service_id(service, group), (0..number).map(endpoint).collect()))
 }
 
-fn updates(turn: &Turn) -> Option<Update> {
+pub(super) fn updates(turn: &Turn) -> Option<Update> {
     let scope = Scope("".into());
     Some(match turn {
         Turn::List(all) => {

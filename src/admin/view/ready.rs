@@ -77,7 +77,7 @@ pub(in crate::admin) fn ready(facts: Facts<'_>, asked: Dialect) -> Ready {
 fn pending(facts: Facts<'_>, dialect: Dialect) -> Vec<String> {
     let waits = match dialect {
         Dialect::Envoy | Dialect::Grpc => facts.catalog.sync == Readiness::Waiting,
-        Dialect::Istio => facts.catalog.sync != Readiness::Complete,
+        Dialect::Istio => facts.catalog.known != Readiness::Complete,
     };
     // Also one that failed after a part of its lists.
     let unheard = |r: &&Brief| waits && r.required && r.state != State::Synced.name();

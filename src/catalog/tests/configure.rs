@@ -20,7 +20,7 @@ fn excluding(registry: &str, name: &str) -> Policy {
 }
 
 fn connected(policy: Policy, connection: u64) -> Registry {
-    Registry { policy, connection }
+    Registry { connection, ..policy.into() }
 }
 
 fn hosts(world: &mut World) -> Vec<String> {

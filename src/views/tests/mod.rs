@@ -125,6 +125,7 @@ pub(super) fn catalog(sync: Readiness, services: impl IntoIterator<Item = Publis
         records: Default::default(),
         registries: Arc::new([]),
         sync,
+        known: sync,
     }
 }
 

@@ -1,0 +1,121 @@
+//! What is kept of a registry beyond the life of the process: plain values, between the core and whoever writes them down.
+//!
+//! The core takes a memory for what an earlier reading has reported: it is served, marked stale, and nothing of it is gone
+//! before the registry was listed again. Holds and lingering go on where they were, by the wall clock.
+
+use crate::model::{Endpoint, Hostname, Port, Protocol, Scope, Service, ServiceId, Text};
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
+
+/// What is known of one registry.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Memory {
+    /// The parts that it was read in.
+    pub scopes: Vec<ScopeMemory>,
+    /// Each service of each scope; those that have gone and linger, too.
+    pub services: Vec<ServiceMemory>,
+    /// What its services' hosts were.
+    pub hosts: Vec<HostMemory>,
+    /// What is held back of it.
+    pub holds: HoldMemory,
+    /// What the host names of its instances resolved to.
+    pub names: Vec<(Text, Vec<IpAddr>)>,
+}
+
+/// A part of a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopeMemory {
+    /// The registry's own name for it.
+    pub scope: Scope,
+    /// When it was last listed.
+    pub listed_at: Option<SystemTime>,
+}
+
+/// A service, as one scope has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceMemory {
+    /// The scope's place in [`Memory::scopes`].
+    pub scope: usize,
+    /// As it was last read.
+    pub service: Arc<Service>,
+    /// `false`: listed, but never could be read.
+    pub read: bool,
+    /// Why the last reading of it failed, if it did.
+    pub unreadable: Option<Text>,
+    /// How many lists in a row lacked it.
+    pub absent: u32,
+    /// Since when it is gone, if it is.
+    pub gone: Option<SystemTime>,
+}
+
+/// What a host of a service was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostMemory {
+    /// Whose it was.
+    pub service: ServiceId,
+    /// The host.
+    pub host: Hostname,
+    /// The ports that were learned from instances.
+    pub learned: Vec<PortMemory>,
+    /// Since when no instance names it, while others of the service name other hosts.
+    pub emptied: Option<SystemTime>,
+    /// More than the case of its letters had to be changed.
+    pub rewritten: bool,
+    /// Which name it was, of those that become this host.
+    pub spelled: Option<u64>,
+    /// With its case, if that is kept.
+    pub cased: Option<Text>,
+    /// Names and numbers of its instances' ports.
+    pub ports: Vec<(Text, Port)>,
+}
+
+/// A port that was learned from instances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortMemory {
+    /// Only held instances had it.
+    pub held: bool,
+    /// No instance had it as its first.
+    pub beside: bool,
+    /// Its name.
+    pub name: Text,
+    /// What was spoken there.
+    pub protocol: Protocol,
+}
+
+/// What is held back of a registry, and what decides on that.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct HoldMemory {
+    /// Since when everything that it lost is held, and how many endpoints it had before.
+    pub since: Option<(SystemTime, usize)>,
+    /// When it last came back from an outage, if drops of few still count for that.
+    pub returned: Option<SystemTime>,
+    /// How many endpoints it had until when, of the last minute.
+    pub before: Vec<(SystemTime, usize)>,
+    /// What was lost and not followed yet.
+    pub lost: Vec<LostMemory>,
+}
+
+/// What a service has lost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LostMemory {
+    /// Which service.
+    pub service: ServiceId,
+    /// As they last took traffic.
+    pub endpoints: Vec<Endpoint>,
+    /// It has others that take traffic.
+    pub has_any: bool,
+    /// It is absent from the last list only.
+    pub absent: bool,
+    /// Since when its last endpoints are held by themselves, if they are.
+    pub emptied: Option<SystemTime>,
+}
+
+/// What the catalog remembers of the registries that have changed.
+#[derive(Debug, Clone, Default)]
+pub struct Remembered {
+    /// What was asked up to; the next question is about what came later.
+    pub number: u64,
+    /// All registries that the catalog has.
+    pub registries: Vec<Text>,
+    /// Those of them of which something is new: name, identity, and what is known.
+    pub memories: Vec<(Text, Text, Memory)>,
+}

@@ -1,0 +1,84 @@
+//! What the core gives to be kept over a restart, and what it makes of that after one.
+
+use super::{
+    core::Core,
+    ledger::Change,
+    memory::{Memory, Remembered},
+    now::Now,
+    publish::HostHistory,
+    source::Source,
+};
+use crate::model::{ServiceId, Text};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+
+impl Core {
+    /// What is known of the registries of which something has changed after that number. What is no longer in the
+    /// configuration is not kept.
+    pub fn remember(&self, after: u64, now: Now) -> Remembered {
+        let sources = || self.intake.sources.values().filter(|source| !source.removed);
+        // What another connection has reported is not this one's.
+        let own = |source: &&Source| source.ledger.was_listed() && !source.has_others_services();
+        let news = sources().filter(own).filter(|source| source.touched > after);
+        let memory = |source: &Source| (source.name().clone(), source.identity.clone(), self.memory(source, now));
+        Remembered {
+            number: self.touches,
+            registries: sources().map(|source| source.name().clone()).collect(),
+            memories: news.map(memory).collect(),
+        }
+    }
+
+    /// Rises whenever something changes of what [`Core::remember`] gives.
+    pub fn touches(&self) -> u64 {
+        self.touches
+    }
+
+    fn memory(&self, source: &Source, now: Now) -> Memory {
+        let (scopes, services) = source.ledger.remember(now);
+        let (mut hosts, mut names) = (Vec::new(), BTreeSet::new());
+        for id in services.iter().map(|memory| &memory.service.id) {
+            let Some(known) = self.publishing.known.get(id) else { continue };
+            hosts.extend(known.history.iter().map(|(host, history)| history.remember(id, host, now)));
+            names.extend(known.named.iter().flat_map(|named| &named.names));
+        }
+        let answer = |name: &Text| Some((name.clone(), self.names.answers().get(name)?.to_vec()));
+        let names: Vec<(Text, Vec<IpAddr>)> = names.into_iter().filter_map(answer).collect();
+        Memory { scopes, services, hosts, holds: source.guard.remember(now), names }
+    }
+
+    /// Serves on what is known of a registry from before a restart.
+    pub(super) fn recall(&mut self, registry: &Text, memory: &Memory, now: Now) {
+        let Some(source) = self.intake.sources.get_mut(registry) else { return };
+        let ids = source.ledger.recall(&memory.scopes, &memory.services, now);
+        for id in &ids {
+            let after = source.ledger.present(id);
+            source.guard.observe(&Change { id: id.clone(), before: None, gone: after.is_none(), after }, now);
+        }
+        source.guard.recall(&memory.holds, now);
+        source.recalled = !ids.is_empty();
+        for memory in memory.hosts.iter().filter(|memory| ids.contains(&memory.service)) {
+            let known = self.publishing.known.entry(memory.service.clone()).or_default();
+            known.history.insert(memory.host.clone(), HostHistory::recall(memory, now));
+        }
+        self.names.recall(&memory.names);
+        let held: BTreeSet<ServiceId> = memory.holds.lost.iter().map(|lost| lost.service.clone()).collect();
+        self.recompute(ids.into_iter().chain(held).collect(), now);
+        self.restate(registry, now);
+    }
+
+    /// Notes that a memory of this registry would be another one now.
+    pub(super) fn touch(&mut self, registry: &Text) {
+        self.touches += 1;
+        if let Some(source) = self.intake.sources.get_mut(registry) {
+            source.touched = self.touches;
+        }
+    }
+}
+
+impl super::names::Names {
+    /// Knows these answers until there are others.
+    fn recall(&mut self, names: &[(Text, Vec<IpAddr>)]) {
+        for (name, addresses) in names.iter().filter(|(_, addresses)| !addresses.is_empty()) {
+            self.answers.entry(name.clone()).or_insert_with(|| Arc::from(&addresses[..]));
+        }
+    }
+}

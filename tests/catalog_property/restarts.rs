@@ -1,0 +1,151 @@
+//! A process that ends and another one that begins with what the first has kept: they publish what one would that never
+//! ended, whose registry could not be read meanwhile.
+
+use super::{
+    holds::{Turn, turn, updates},
+    *,
+};
+use portolan::{
+    catalog::Memory,
+    model::{Note, Readiness, Reason},
+};
+
+/// As long as an outage that counts as one.
+const DOWN: Duration = Duration::from_secs(6);
+
+fn policy(lists: u32, linger: u64) -> Policy {
+    let mut policy = Policy::new(REGISTRIES[0], "test", template("{service}.x"));
+    (policy.absent_lists, policy.linger) = (lists, Duration::from_secs(linger));
+    policy
+}
+
+/// A core that begins with a memory.
+fn begun(policy: Policy, memory: Memory, now: Now) -> Core {
+    let mut core = Core::new(Duration::ZERO, now);
+    let registry = portolan::catalog::Registry { memory: Some(Arc::new(memory)), ..policy.into() };
+    let options = Options { grace: Duration::ZERO, ..Options::default() };
+    let _ = core.configure(Desired { registries: vec![registry], options, ..Desired::default() }, false, now);
+    core
+}
+
+fn remembered(core: &Core, now: Now) -> Memory {
+    core.remember(0, now).memories.pop().map(|(.., memory)| memory).unwrap_or_default()
+}
+
+fn pass(core: &mut Core, mut now: Now, time: Duration) {
+    let end = now.after(time);
+    while let Some(due) = core.due().filter(|due| *due <= end.instant) {
+        now = now.after(due.saturating_duration_since(now.instant));
+        core.tick(now);
+    }
+}
+
+/// What is published, but for how old it is.
+fn shown(core: &mut Core) -> Vec<PublishedService> {
+    let stale = |note: &Note| note.reason == Reason::Stale;
+    let mut services = published(&core.snapshot());
+    services.iter_mut().for_each(|service| service.notes.retain(|note| !stale(note)));
+    services
+}
+
+#[derive(Debug, Clone)]
+enum Moment {
+    Turn(Turn),
+    Restart,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_restart_changes_nothing_that_an_outage_does_not(
+        moments in prop::collection::vec(prop_oneof![4 => turn().prop_map(Moment::Turn), 1 => Just(Moment::Restart)], 1..30),
+        lists in 1..3_u32,
+        linger in 0..60_u64,
+    ) {
+        let mut now = start();
+        let mut steady = begun(policy(lists, linger), Memory::default(), now);
+        let mut restarted = steady.clone();
+        for moment in moments {
+            match &moment {
+                Moment::Restart => {
+                    // A registry of which nothing is known begins anew.
+                    let memory = remembered(&restarted, now);
+                    if memory.services.is_empty() {
+                        continue;
+                    }
+                    apply(&mut steady, 0, updates(&Turn::Fail).unwrap(), now);
+                    let before = shown(&mut restarted);
+                    restarted = begun(policy(lists, linger), memory.clone(), now);
+                    prop_assert_eq!(&before, &shown(&mut restarted));
+                    prop_assert_eq!(restarted.snapshot().sync, Readiness::Partial);
+                    // Once more, after a while without anybody.
+                    pass(&mut steady, now, DOWN);
+                    now = now.after(DOWN);
+                    restarted = begun(policy(lists, linger), memory, now);
+                    restarted.tick(now);
+                }
+                Moment::Turn(Turn::Pass(seconds)) => {
+                    let time = Duration::from_secs(u64::from(*seconds));
+                    pass(&mut steady, now, time);
+                    pass(&mut restarted, now, time);
+                    now = now.after(time);
+                }
+                Moment::Turn(turn) => for core in [&mut steady, &mut restarted] {
+                    apply(core, 0, updates(turn).unwrap(), now);
+                },
+            }
+            prop_assert_eq!(shown(&mut steady), shown(&mut restarted), "after {:?}", moment);
+            let hold = |core: &mut Core| core.snapshot().registries[0].hold.clone();
+            prop_assert_eq!(hold(&mut steady), hold(&mut restarted), "after {:?}", moment);
+        }
+    }
+}
+
+#[test]
+fn who_knows_a_registry_serves_at_once_and_tells_nothing_as_gone() {
+    let mut now = start();
+    let mut core = begun(policy(1, 60), Memory::default(), now);
+    let one = vec![(0, 0, vec![(1, 0, 0, true)])];
+    apply(&mut core, 0, update(0, &Step::List(one.clone())), now);
+    let memory = remembered(&core, now);
+    now = now.after(Duration::from_secs(3600));
+    let grace = Duration::from_secs(30);
+    let mut core = Core::new(grace, now);
+    let registry = |name: usize, memory: Option<Memory>| portolan::catalog::Registry {
+        memory: memory.map(Arc::new),
+        ..Policy::new(REGISTRIES[name], "test", template("{service}.x")).into()
+    };
+    let options = Options { grace, ..Options::default() };
+    let known = Desired { registries: vec![registry(0, Some(memory.clone()))], options, ..Desired::default() };
+    let _ = core.configure(known, false, now);
+    let catalog = core.snapshot();
+    assert_eq!((catalog.sync, catalog.known, catalog.services.len()), (Readiness::Partial, Readiness::Partial, 1));
+    // Whole lists wait for grace, which the registry may need to come back; then what is known counts.
+    now = now.after(grace);
+    core.tick(now);
+    let catalog = core.snapshot();
+    assert_eq!((catalog.sync, catalog.known), (Readiness::Partial, Readiness::Complete));
+    apply(&mut core, 0, update(0, &Step::List(one)), now);
+    assert_eq!(core.snapshot().sync, Readiness::Complete);
+
+    // Of another registry nothing is known: everybody waits for it.
+    let mut core = Core::new(grace, now);
+    let both =
+        Desired { registries: vec![registry(0, Some(memory)), registry(1, None)], options, ..Desired::default() };
+    let _ = core.configure(both, false, now);
+    assert_eq!(core.snapshot().sync, Readiness::Waiting);
+}
+
+#[test]
+fn what_another_connection_has_reported_is_not_kept_as_this_ones() {
+    let now = start();
+    let mut core = begun(policy(1, 60), Memory::default(), now);
+    apply(&mut core, 0, update(0, &Step::List(vec![(0, 0, vec![(1, 0, 0, true)])])), now);
+    let elsewhere = portolan::catalog::Registry { connection: 7, identity: "elsewhere".into(), ..policy(1, 60).into() };
+    let _ = core.configure(Desired { registries: vec![elsewhere], ..Desired::default() }, false, now);
+    assert!(core.remember(0, now).memories.is_empty());
+    apply(&mut core, 0, update(0, &Step::List(vec![(1, 0, vec![(2, 0, 0, true)])])), now);
+    let (_, identity, memory) = core.remember(0, now).memories.pop().unwrap();
+    assert_eq!((&*identity, memory.services.len()), ("elsewhere", 2), "one of them lingers");
+}
