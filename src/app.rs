@@ -21,6 +21,7 @@ use crate::{
     config::{self, Files, Loaded, Reading, Sources},
     manifests, registry, resolver,
     resource::Dialect,
+    state,
     telemetry::{self, LogControl},
     views, xds,
 };
@@ -44,6 +45,7 @@ pub struct App {
     catalog: catalog::Handle,
     views: [views::Task; Dialect::ALL.len()],
     manifests: manifests::ManifestStore,
+    keeper: state::Keeper,
     readers: Readers,
     /// The readings that begin.
     first: catalog::Configured,
@@ -124,6 +126,8 @@ impl App {
         view_metrics.register(&mut metrics);
         xds_metrics.register(&mut metrics);
         manifest_metrics.register(&mut metrics);
+        let state_metrics = state::Metrics::default();
+        state_metrics.register(&mut metrics);
 
         let (mut writer, catalog) = catalog::Writer::new(config.catalog, catalog_metrics);
         let (manifests, kept) =
@@ -148,14 +152,23 @@ impl App {
         let admin =
             admin::Server::bind(config.admin.listen, hosts.clone(), Arc::new(handles), Arc::new(metrics)).await?;
         let rest = CancellationToken::new();
-        let mut readers = Readers::new(registry_metrics, admin.local_addr(), rest.child_token());
+        let mut readers = Readers::new(registry_metrics, state_metrics.clone(), admin.local_addr(), rest.child_token());
+        let (keeper, state) = state::Keeper::new(config.state.clone(), catalog.clone(), state_metrics);
         let first = writer.configure(readers.desired(config), false);
         let follow = follow.then(|| Follow::new(files));
         let xds_control = xds.control();
-        let parts =
-            Changeable { catalog: catalog.clone(), views: set, access, manifests: kept, xds: xds_control, hosts, log };
+        let parts = Changeable {
+            catalog: catalog.clone(),
+            views: set,
+            access,
+            manifests: kept,
+            state,
+            xds: xds_control,
+            hosts,
+            log,
+        };
         let reloader = Reloader { sources, loaded, follow, parts, hangup, requests, status, reported: None };
-        Ok(App { writer, catalog, views, manifests, readers, first, reloader, xds, admin, stopping, rest })
+        Ok(App { writer, catalog, views, manifests, keeper, readers, first, reloader, xds, admin, stopping, rest })
     }
 
     /// The address of xDS; for port 0 in the configuration, with the port that the system chose.
@@ -173,7 +186,8 @@ impl App {
     /// # Errors
     /// If a part ends before it is told to.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let App { writer, catalog, views, manifests, mut readers, first, reloader, xds, admin, stopping, rest } = self;
+        let App { writer, catalog, views, manifests, keeper, mut readers, first, reloader, xds, admin, stopping, rest } =
+            self;
         let mut parts = Parts::new(rest.clone());
         readers.follow(&reloader.loaded.config, first, &reloader.parts.manifests);
         parts.start("catalog", |stop| writer.run(stop));
@@ -183,6 +197,9 @@ impl App {
             parts.start(format!("views of {}", task.name()), |stop| task.run(stop));
         }
         parts.start("admin", |stop| admin.run(stop));
+        // It writes once more when it ends, and needs the catalog for that.
+        let mut state = Parts::new(CancellationToken::new());
+        state.start("state", |stop| keeper.run(stop));
         let closing = shutdown.clone();
         parts.start("configuration", |stop| reloader.run(readers, closing, stop));
 
@@ -194,9 +211,11 @@ impl App {
             () = shutdown.cancelled() => {}
             () = &mut serving => anyhow::bail!("serving xDS ended by itself"),
             broken = parts.broken() => anyhow::bail!("{broken}"),
+            broken = state.broken() => anyhow::bail!("{broken}"),
         }
         stopping.store(true, Ordering::Relaxed);
         serving.await;
+        state.end().await;
         parts.end().await;
         Ok(())
     }

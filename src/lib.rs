@@ -18,6 +18,7 @@ pub mod registry;
 pub mod resolver;
 pub mod resource;
 pub mod scope;
+pub mod state;
 pub mod telemetry;
 pub mod translate;
 pub mod util;

@@ -9,4 +9,4 @@ mod generated;
 pub mod kinds;
 pub mod schema;
 
-pub use generated::{envoy, google, istio, nacos};
+pub use generated::{envoy, google, istio, nacos, portolan::state};

@@ -108,7 +108,7 @@ impl Plan {
 pub fn plan(old: &Config, new: &Config) -> Plan {
     let mut plan = Plan::default();
     // All by name, so that a section or a setting that is new cannot be forgotten here.
-    let Config { xds, admin, registries: _, scopes, envoy, istio, catalog, log } = new;
+    let Config { xds, admin, registries: _, scopes, envoy, istio, catalog, state, log } = new;
     let Xds { listen, drain, max_connection_age, unmatched: _, limits } = xds;
     plan.setting("xds.listen", Action::Restart, &old.xds.listen, listen);
     plan.section("xds.limits", Action::Update, old.xds.limits != *limits);
@@ -125,6 +125,7 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
     let general = |istio: &Options| Options { registries: BTreeMap::new(), ..istio.clone() };
     plan.section("istio", Action::Update, general(&old.istio) != general(istio));
     plan.section("catalog", Action::Update, old.catalog != *catalog);
+    plan.section("state", Action::Update, old.state != *state);
     let Log { level, format } = log;
     plan.setting("log.level", Action::Update, &old.log.level, level);
     plan.section("log.format", Action::Update, old.log.format != *format);

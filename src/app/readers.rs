@@ -7,8 +7,9 @@ use crate::{
     manifests,
     model::Text,
     registry::{self, Feed, Kind},
+    state::{self, Store},
 };
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
 use tokio_util::sync::CancellationToken;
 
 /// The running readings, and what each registry is connected to.
@@ -19,6 +20,7 @@ pub(super) struct Readers {
     running: BTreeMap<Text, CancellationToken>,
     connections: Connections,
     metrics: registry::Metrics,
+    state_metrics: state::Metrics,
     /// Where admin listens, which the built-in example serves.
     admin: SocketAddr,
 }
@@ -37,6 +39,8 @@ impl Connections {
         let registries = config.registries.iter().map(|registry| Registry {
             policy: registry.policy.clone(),
             connection: self.number(&registry.name, &registry.kind),
+            identity: registry.kind.adapter().identity().into(),
+            memory: None,
         });
         Desired { registries: registries.collect(), options: config.catalog, ..Desired::default() }
     }
@@ -55,14 +59,26 @@ impl Connections {
 
 impl Readers {
     /// None yet. All of them end with `stop`.
-    pub(super) fn new(metrics: registry::Metrics, admin: SocketAddr, stop: CancellationToken) -> Self {
+    pub(super) fn new(
+        metrics: registry::Metrics,
+        state_metrics: state::Metrics,
+        admin: SocketAddr,
+        stop: CancellationToken,
+    ) -> Self {
         let (running, connections) = Default::default();
-        Readers { parts: Parts::new(stop), running, connections, metrics, admin }
+        Readers { parts: Parts::new(stop), running, connections, metrics, state_metrics, admin }
     }
 
-    /// What the catalog is to have by this configuration.
+    /// What the catalog is to have by this configuration. What is known from before a restart of a registry that is not
+    /// read yet is read from disk.
     pub(super) fn desired(&mut self, config: &Config) -> Desired {
-        self.connections.desired(config)
+        let mut desired = self.connections.desired(config);
+        let store = Store::new(config.state.clone(), self.state_metrics.clone());
+        for registry in desired.registries.iter_mut().filter(|r| !self.running.contains_key(&r.policy.registry)) {
+            let memory = store.read(&registry.policy.registry, &registry.identity, SystemTime::now());
+            registry.memory = memory.map(Arc::new);
+        }
+        desired
     }
 
     /// The same for a configuration that is only tried out.

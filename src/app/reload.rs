@@ -17,7 +17,7 @@ use crate::{
     admin::{self, Attempt, Reload},
     catalog::{self, Desired, Held},
     config::{self, Config, Loaded, Reading, Sources},
-    manifests,
+    manifests, state,
     telemetry::LogControl,
     util::yaml::{Problem, Problems},
     views, xds,
@@ -48,6 +48,7 @@ pub(super) struct Changeable {
     pub(super) views: views::Set,
     pub(super) access: Arc<Access>,
     pub(super) manifests: manifests::Handle,
+    pub(super) state: state::Control,
     pub(super) xds: xds::Control,
     pub(super) hosts: admin::Hosts,
     /// Where this process has one.
@@ -59,6 +60,7 @@ impl Changeable {
     async fn apply(&self, config: &Config, readers: &mut Readers, force: bool) -> Vec<Held> {
         self.xds.set(config.xds.options());
         self.hosts.set(&config.admin.hosts);
+        self.state.set(config.state.clone());
         // First, so that new readings find where to send manifests.
         self.manifests.configure(manifest_sources(config), config.istio.create_time);
         // Views wait for the catalog of this revision, so that they take both in one step.

@@ -23,8 +23,9 @@ pub use registry::RegistryConfig;
 pub use server::{Admin, Limits, Xds};
 pub use sources::{Files, Reading, Sources, look};
 
+use self::bounds::DAY;
 use crate::{
-    catalog, scope,
+    catalog, scope, state,
     translate::{envoy::Options, istio::Options as IstioOptions},
     util::yaml::{self, Document, Problem, Problems, Resolver, Section, Value},
 };
@@ -56,6 +57,8 @@ pub struct Config {
     pub istio: IstioOptions,
     /// When changes go out (`catalog:`).
     pub catalog: catalog::Options,
+    /// What outlives the process (`state:`).
+    pub state: state::Options,
     /// What is logged (`log:`).
     pub log: Log,
 }
@@ -145,6 +148,7 @@ impl Default for Config {
             envoy: Options::default(),
             istio: IstioOptions::default(),
             catalog: catalog::Options::default(),
+            state: state::Options::default(),
             log: Log::default(),
         }
     }
@@ -176,6 +180,7 @@ impl Config {
             istio,
             envoy: section.section("envoy", envoy::read).unwrap_or_default(),
             catalog: section.section("catalog", read_catalog).unwrap_or_default(),
+            state: section.section("state", read_state).unwrap_or_default(),
             log: section.section("log", Log::read).unwrap_or_default(),
             xds,
             admin,
@@ -196,6 +201,17 @@ fn read_catalog(section: &mut Section<'_>) -> Option<catalog::Options> {
         grace: section.get("grace", |v| v.duration(Duration::ZERO..=3600 * second)).unwrap_or(default.grace),
         debounce_min: min,
         debounce_max: max.unwrap_or(default.debounce_max.max(min)),
+    })
+}
+
+/// Keys: `dir`, `max_age` (24 h, 1 min to 30 days) and `quiet` (5 s, 100 ms to 1 h).
+fn read_state(section: &mut Section<'_>) -> Option<state::Options> {
+    let default = state::Options::default();
+    let quiet = Duration::from_millis(100)..=Duration::from_secs(3600);
+    Some(state::Options {
+        dir: section.get("dir", Value::path),
+        max_age: section.get("max_age", |v| v.duration(DAY / 1440..=DAY * 30)).unwrap_or(default.max_age),
+        quiet: section.get("quiet", |v| v.duration(quiet)).unwrap_or(default.quiet),
     })
 }
 

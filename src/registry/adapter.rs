@@ -17,6 +17,12 @@ pub trait Adapter: fmt::Debug {
     /// Where it reads, for people. Holds no secret.
     fn address(&self) -> String;
 
+    /// What is read, and from where: what was kept of a registry is used where this is the same. It should not change with
+    /// keys that decide only how it is read. Holds no secret.
+    fn identity(&self) -> String {
+        format!("{} {}", self.name(), self.address())
+    }
+
     /// Istio's namespace of manifests that name none, if this registry keeps manifests.
     fn manifest_namespace(&self) -> Option<Text> {
         None

@@ -19,3 +19,4 @@ mod quiet;
 mod replicas;
 mod scopes;
 mod secrets;
+mod state;

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 
 /// With a limit that a busy machine does not reach.
 pub fn client() -> reqwest::Client {
-    portolan::util::tls::http_client().timeout(Duration::from_secs(30)).build().unwrap()
+    portolan::util::tls::http_client().timeout(Duration::from_secs(120)).build().unwrap()
 }
 
 /// The body of an admin page, with its status.

@@ -13,7 +13,7 @@ use std::{
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Those that no other one imports.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "envoy/config/cluster/v3/cluster.proto",
     "envoy/config/endpoint/v3/endpoint.proto",
     "envoy/extensions/upstreams/http/v3/http_protocol_options.proto",
@@ -23,6 +23,7 @@ const FILES: [&str; 9] = [
     "istio/mcp/v1alpha1/resource.proto",
     "istio/networking/v1alpha3/service_entry.proto",
     "nacos.proto",
+    "state.proto",
 ];
 
 fn main() -> Result<()> {

@@ -62,3 +62,8 @@ pub mod istio {
 pub mod nacos {
     include!("nacos.rs");
 }
+pub mod portolan {
+    pub mod state {
+        include!("portolan.state.rs");
+    }
+}

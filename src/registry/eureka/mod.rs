@@ -48,6 +48,12 @@ impl Adapter for Config {
         self.servers.iter().map(|server| server.url.to_string()).collect::<Vec<_>>().join(" ")
     }
 
+    fn identity(&self) -> String {
+        let mut servers: Vec<String> = self.servers.iter().map(|server| server.url.to_string()).collect();
+        servers.sort();
+        format!("eureka {}", servers.join(" "))
+    }
+
     fn read(&self, feed: Feed) -> BoxFuture<'static, Result<(), Text>> {
         Box::pin(run(self.clone(), feed))
     }

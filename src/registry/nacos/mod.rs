@@ -58,6 +58,17 @@ impl Adapter for Config {
         named.collect::<Vec<_>>().join(" ")
     }
 
+    fn identity(&self) -> String {
+        let mut servers: Vec<String> =
+            self.servers.iter().chain(&self.address_server).map(ToString::to_string).collect();
+        servers.sort();
+        let namespaces = match &self.namespaces {
+            Namespaces::All => "*".to_owned(),
+            Namespaces::Named(names) => format!("{names:?}"),
+        };
+        format!("nacos {} namespaces {namespaces} groups {:?}", servers.join(" "), self.groups)
+    }
+
     fn manifest_namespace(&self) -> Option<Text> {
         self.manifests.as_ref().map(|manifests| manifests.namespace.clone())
     }

@@ -56,6 +56,12 @@ impl Adapter for Config {
         format!("{}{}", self.servers.join(","), self.chroot)
     }
 
+    fn identity(&self) -> String {
+        let mut servers = self.servers.clone();
+        servers.sort();
+        format!("zookeeper {}{} {} {:?}", servers.join(","), self.chroot, self.layout.name(), self.roots)
+    }
+
     fn read(&self, feed: Feed) -> BoxFuture<'static, Result<(), Text>> {
         #[cfg(feature = "zookeeper")]
         return Box::pin(reader::run(self.clone(), feed));

@@ -1,0 +1,80 @@
+//! What happens to the files. One function per event writes the log and counts.
+
+use crate::{model::Text, telemetry::RegistryLabel};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use std::{
+    fmt::Display,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tracing::{debug, error, info, warn};
+
+/// The metrics of the state on disk. Clones share their values.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    bytes: Family<RegistryLabel, Gauge>,
+    written: Family<RegistryLabel, Gauge>,
+    successful: Gauge,
+    set_aside: Family<AsideLabel, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AsideLabel {
+    cause: &'static str,
+}
+
+impl Metrics {
+    /// Registers all of them.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("state_bytes", "Size of the file that keeps a registry", self.bytes.clone());
+        let help = "When the file that keeps a registry was last written";
+        registry.register("state_last_write_timestamp_seconds", help, self.written.clone());
+        let help = "1 if the last writing of state succeeded, or nothing was written yet";
+        registry.register("state_last_write_successful", help, self.successful.clone());
+        registry.register("state_set_aside", "Files of state that could not be used", self.set_aside.clone());
+        self.successful.set(1);
+    }
+
+    pub(super) fn recalled(&self, registry: &Text, services: usize, age: Duration) {
+        let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
+        info!(%registry, services, %age, "Serving what is known of the registry from before the restart, until it is read.");
+    }
+
+    pub(super) fn set_aside(&self, registry: &Text, cause: &'static str, why: &dyn Display, now: &Path) {
+        self.set_aside.get_or_create(&AsideLabel { cause }).inc();
+        warn!(%registry, cause, why = %why, file = %now.display(), "Set aside the state of a registry: it begins without.");
+    }
+
+    pub(super) fn unreadable(&self, registry: &Text, why: &dyn Display, path: &Path) {
+        self.set_aside.get_or_create(&AsideLabel { cause: "unreadable" }).inc();
+        warn!(%registry, why = %why, file = %path.display(), "Cannot read the state of a registry: it begins without.");
+    }
+
+    pub(super) fn written(&self, registry: &Text, bytes: usize, now: SystemTime) {
+        self.bytes.get_or_create(&RegistryLabel::of(registry)).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        self.written.get_or_create(&RegistryLabel::of(registry)).set(i64::try_from(seconds).unwrap_or(i64::MAX));
+        debug!(%registry, bytes, "Wrote the state of a registry.");
+    }
+
+    /// All files of a turn were written, or not. `again`: the turn before failed in the same way.
+    pub(super) fn turn(&self, failed: Option<&dyn Display>, again: bool) {
+        self.successful.set(failed.is_none().into());
+        match failed {
+            Some(why) if !again => {
+                error!(why = %why, "Cannot write the state; what was written before stays. Serving goes on without it.");
+            }
+            None if again => info!("The state can be written again."),
+            _ => {}
+        }
+    }
+
+    pub(super) fn forget(&self, registry: &Text) {
+        self.bytes.remove(&RegistryLabel::of(registry));
+        self.written.remove(&RegistryLabel::of(registry));
+    }
+}

@@ -1,0 +1,186 @@
+//! Files as they are written, and whatever becomes of them until they are read.
+
+use super::*;
+use crate::{
+    catalog::{HoldMemory, HostMemory, LostMemory, Memory, PortMemory, ScopeMemory, ServiceMemory},
+    model::{
+        Address, DeclaredPort, Endpoint, Fraction, Health, Hostname, Locality, Note, Port, Protocol, Reason, Scope,
+        Service, ServiceId, Text, Weight,
+    },
+};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+fn store(dir: &Path, max_age: Duration) -> Store {
+    Store::new(Options { dir: Some(dir.into()), max_age, ..Options::default() }, Metrics::default())
+}
+
+/// Milliseconds are what is kept.
+fn moment(ago: u64) -> SystemTime {
+    wire::time(wire::millis(SystemTime::now()) - ago)
+}
+
+fn id(name: &str) -> ServiceId {
+    ServiceId::new("r", "ns", "group", name)
+}
+
+/// A memory that has everything that one can have.
+fn everything() -> Memory {
+    let port = |number| Port::new(number).unwrap();
+    let mut endpoints = Vec::new();
+    for (address, health) in [
+        ("10.0.0.1", Health::Healthy),
+        ("fd00::1", Health::Unhealthy),
+        ("node-1.example", Health::Draining),
+        ("/run/a.sock", Health::Unknown),
+    ] {
+        let mut endpoint = Endpoint::new(Address::parse(address).unwrap(), port(8080));
+        endpoint.health = health;
+        endpoint.labels.insert("zone".into(), "订单".into());
+        endpoint.locality = Locality::parse("cn/hz/a");
+        endpoints.push(endpoint);
+    }
+    let last = endpoints.last_mut().unwrap();
+    (last.enabled, last.secure, last.weight) = (false, true, Weight::ZERO);
+    last.ports[0].protocol = Some(Protocol::Tri);
+    last.ports[0].name = Some(Text::default());
+    endpoints[0].weight = Weight::of_millionths(u64::MAX);
+    let mut service = Service::new(id("a"), endpoints.clone());
+    service.host = Some(Hostname::new("a.example").unwrap());
+    service.ports = vec![DeclaredPort { name: "http".into(), number: port(80), protocol: Protocol::Http }];
+    service.labels.insert("team".into(), "shop".into());
+    service.protect_threshold = Some(Fraction::THIRTY_PERCENT);
+    service.protected = true;
+    service.notes = vec![Note::new(Reason::EntryInvalid, "10.0.0.9:0", "no port")];
+    let read = ServiceMemory {
+        scope: 0,
+        service: Arc::new(service),
+        read: true,
+        unreadable: Some("a text".into()),
+        absent: 1,
+        gone: None,
+    };
+    let bare = Arc::new(Service::new(id("b"), Vec::new()));
+    let gone =
+        ServiceMemory { scope: 1, service: bare, read: false, unreadable: None, absent: 2, gone: Some(moment(5)) };
+    let learned = PortMemory { held: true, beside: true, name: "grpc".into(), protocol: Protocol::Grpc };
+    let host = HostMemory {
+        service: id("a"),
+        host: Hostname::new("a.example").unwrap(),
+        learned: vec![learned],
+        emptied: Some(moment(1)),
+        rewritten: true,
+        spelled: Some(0),
+        cased: Some("A.example".into()),
+        ports: vec![("http".into(), port(80))],
+    };
+    let lost = LostMemory { service: id("a"), endpoints, has_any: true, absent: true, emptied: Some(moment(2)) };
+    Memory {
+        scopes: ["x", ""]
+            .map(|scope| ScopeMemory {
+                scope: Scope(scope.into()),
+                listed_at: Some(moment(9)).filter(|_| !scope.is_empty()),
+            })
+            .into(),
+        services: vec![read, gone],
+        hosts: vec![host],
+        holds: HoldMemory {
+            since: Some((moment(3), 9)),
+            returned: Some(moment(6)),
+            before: vec![(moment(4), 7)],
+            lost: vec![lost],
+        },
+        names: vec![("node-1.example".into(), vec!["10.0.0.7".parse().unwrap(), "fd00::7".parse().unwrap()])],
+    }
+}
+
+#[test]
+fn what_was_written_is_read_and_equal_memories_give_equal_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path(), Duration::from_secs(60));
+    let (memory, registry) = (everything(), Text::from("r"));
+    let written = store.write(&registry, "here", &memory, None, false).unwrap();
+    assert_eq!(store.read(&registry, "here", SystemTime::now()).as_ref(), Some(&memory));
+    let mut turned = memory;
+    turned.services.reverse();
+    let path = dir.path().join("r.state");
+    fs::remove_file(&path).unwrap();
+    assert_eq!(store.write(&registry, "here", &turned, written, false).unwrap(), written);
+    assert!(!path.exists(), "what is the same is not written again");
+    assert_eq!(store.write(&registry, "here", &turned, written, true).unwrap(), written);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+/// The content of a file, what is written next, and what it is called after it was set aside.
+#[test]
+fn what_cannot_be_used_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let (registry, hour) = (Text::from("r"), Duration::from_secs(3600));
+    let store = store(dir.path(), hour);
+    let path = dir.path().join("r.state");
+    store.write(&registry, "here", &everything(), None, false).unwrap();
+    let good = fs::read(&path).unwrap();
+    let header = |format| crate::pb::state::Header {
+        format,
+        registry: "r".into(),
+        identity: "here".into(),
+        ..Default::default()
+    };
+    let nonsense = crate::pb::state::Registry { services: vec![Default::default()], ..Default::default() };
+    let (now, late) = (SystemTime::now(), SystemTime::now() + 2 * hour);
+    let current = crate::pb::state::Header { written: wire::millis(now), ..header(frame::FORMAT) };
+    for (content, identity, at, aside) in [
+        (good[..good.len() / 2].to_vec(), "here", now, "damaged"),
+        (Vec::new(), "here", now, "damaged"),
+        (frame::close(&current, &nonsense), "here", now, "damaged"),
+        (frame::close(&header(9), &nonsense), "here", now, "newer"),
+        (good.clone(), "elsewhere", now, "foreign"),
+        (good.clone(), "here", late, "expired"),
+    ] {
+        fs::write(&path, &content).unwrap();
+        assert_eq!(store.read(&registry, identity, at), None, "{aside}");
+        assert!(!path.exists(), "{aside}");
+        let aside = dir.path().join(format!("r.state.{aside}"));
+        assert_eq!(fs::read(aside).unwrap(), content);
+    }
+    assert_eq!(store.read(&registry, "here", now), None, "and without any file it begins without");
+    fs::create_dir(&path).unwrap();
+    assert_eq!(store.read(&registry, "here", now), None, "a folder in its place is no reason to end");
+}
+
+#[test]
+fn a_name_is_the_name_of_a_file_whatever_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path(), Duration::from_secs(60));
+    let long = "n".repeat(400);
+    for name in ["../../etc/passwd", "a b", "订单", "A", "a", &long] {
+        let name = Text::from(name);
+        let memory = Memory { names: vec![(name.clone(), Vec::new())], ..Memory::default() };
+        store.write(&name, "here", &memory, None, false).unwrap();
+        assert_eq!(store.read(&name, "here", SystemTime::now()), Some(memory), "{name}");
+        store.forget(&name).unwrap();
+        store.forget(&name).unwrap();
+        assert_eq!(store.read(&name, "here", SystemTime::now()), None, "{name}");
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn one_process_writes_into_a_folder() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("made/when/needed");
+    let store = store(&dir, Duration::from_secs(60));
+    let lock = store.lock().unwrap().expect("nobody has it");
+    assert!(store.lock().unwrap().is_none());
+    drop(lock);
+    assert!(store.lock().unwrap().is_some());
+    assert_eq!(fs::metadata(dir).unwrap().permissions().mode() & 0o777, 0o700);
+    fs::write(parent.path().join("file"), "").unwrap();
+    let error = self::store(&parent.path().join("file"), Duration::from_secs(60)).lock().unwrap_err();
+    assert!(error.to_string().contains("file"), "{error}");
+}

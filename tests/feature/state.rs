@@ -1,0 +1,108 @@
+//! What outlives the process: a Portolan that starts while its registries are gone.
+
+use crate::{
+    client::{ADS_DELTA, Delta, delta_request},
+    support::{portolan::Portolan, until},
+};
+use portolan::resource::Kind;
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use tonic::transport::Endpoint;
+
+const CATALOGUE: &str = "
+services:
+- host: orders.example
+  endpoints: [\"10.0.0.1:80\", \"10.0.0.2:80\"]
+- host: users.example
+  endpoints: [\"10.0.0.3:80\"]
+";
+
+fn config(folder: &Path) -> String {
+    let (catalogue, state) = (folder.join("catalogue.yaml"), folder.join("state"));
+    format!(
+        "registries: [{{ name: shop, file: {{ path: '{}', poll: 100ms }} }}]\nstate: {{ dir: '{}', quiet: 100ms }}\n",
+        catalogue.display(),
+        state.display()
+    )
+}
+
+/// What an Envoy without anything is told, with the versions.
+async fn clusters(portolan: &Portolan) -> BTreeMap<String, String> {
+    let channel = Endpoint::from_shared(format!("http://{}", portolan.xds)).unwrap().connect().await.unwrap();
+    let mut stream = Delta::open(channel, ADS_DELTA).await;
+    stream.request(delta_request(Kind::Cluster, &["*"], &[])).await;
+    let answer = stream.message().await.unwrap().unwrap();
+    answer.resources.into_iter().map(|resource| (resource.name, resource.version)).collect()
+}
+
+/// Kills it once its file has what it serves.
+async fn killed(portolan: Portolan, folder: &Path) {
+    let file = folder.join("state/shop.state");
+    until(
+        "the state on disk",
+        Duration::from_secs(60),
+        async || {
+            if file.exists() { Ok(()) } else { Err(portolan.log()) }
+        },
+    )
+    .await;
+    portolan.kill().await;
+}
+
+#[tokio::test]
+async fn who_starts_without_its_registries_serves_what_they_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = folder.path().join("catalogue.yaml");
+    fs::write(&catalogue, CATALOGUE).unwrap();
+    let first = Portolan::start(&config(folder.path())).await;
+    first.ready().await;
+    let before = clusters(&first).await;
+    assert_eq!(before.len(), 2);
+    killed(first, folder.path()).await;
+
+    // The registry is gone, and comes back with less: nothing is lost on the way, and nothing is told as gone before.
+    fs::remove_file(&catalogue).unwrap();
+    let second = Portolan::start(&config(folder.path())).await;
+    second.ready().await;
+    assert_eq!(clusters(&second).await, before);
+    let registry = &second.json("/api/v1/registries").await[0];
+    assert_eq!((registry["state"].as_str(), registry["endpoints"].as_u64()), (Some("stale"), Some(3)), "{registry}");
+    let ready = second.json("/ready").await;
+    assert_eq!(ready["sync"].as_str(), Some("partial"), "{ready}");
+    fs::write(&catalogue, CATALOGUE.split("- host: users").next().unwrap()).unwrap();
+    until("the registry to be read", Duration::from_secs(60), async || {
+        let registry = second.json("/api/v1/registries").await[0].clone();
+        if registry["state"] == "synced" { Ok(()) } else { Err(registry) }
+    })
+    .await;
+    assert_eq!(clusters(&second).await.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>(), "it lingers");
+}
+
+#[tokio::test]
+async fn a_damaged_file_costs_what_it_had_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("catalogue.yaml"), CATALOGUE).unwrap();
+    fs::create_dir(folder.path().join("state")).unwrap();
+    fs::write(folder.path().join("state/shop.state"), "portolan state\nnonsense").unwrap();
+    let portolan = Portolan::start(&config(folder.path())).await;
+    portolan.ready().await;
+    assert_eq!(clusters(&portolan).await.len(), 2);
+    assert!(folder.path().join("state/shop.state.damaged").exists());
+    let log = portolan.log();
+    assert!(log.contains("Set aside the state of a registry") && log.contains("shop.state.damaged"), "{log}");
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_costs_only_that() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("catalogue.yaml"), CATALOGUE).unwrap();
+    fs::write(folder.path().join("state"), "a file, and no folder").unwrap();
+    let portolan = Portolan::start(&config(folder.path())).await;
+    portolan.ready().await;
+    assert_eq!(clusters(&portolan).await.len(), 2);
+    until("the metric of the failure", Duration::from_secs(60), async || {
+        let (_, metrics) = portolan.get("/metrics").await;
+        if metrics.contains("portolan_state_last_write_successful 0") { Ok(()) } else { Err(portolan.log()) }
+    })
+    .await;
+    assert!(portolan.log().contains("Cannot write the state"), "{}", portolan.log());
+}
