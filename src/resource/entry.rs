@@ -73,12 +73,13 @@ impl Resource {
         Resource { revision, ..self }
     }
 
-    /// The assignment of a cluster that nobody knows or that has gone: it has a name and no endpoints. Clients drain
-    /// on it, and wait for it where there is none. The same bytes as a known cluster without endpoints has.
-    pub fn absent_assignment(name: &Name) -> Self {
+    /// An assignment or a route that is asked for and that nobody knows: it has a name and nothing else. Clients drain on
+    /// such an assignment, open a listener with such a route, and wait for both where there is none. The same bytes as a
+    /// known cluster without endpoints has.
+    pub fn absent(kind: Kind, name: &Name) -> Self {
         let mut body = BytesMut::new();
         put_field(&mut body, 1, name.as_bytes());
-        Resource::new(Kind::Endpoint, name.clone(), &body, None)
+        Resource::new(kind, name.clone(), &body, None)
     }
 
     /// The name by which clients subscribe to it, unique within its kind.

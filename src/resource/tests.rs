@@ -41,7 +41,7 @@ fn versions_are_of_the_content_and_read_back() {
 
 #[test]
 fn an_absent_assignment_has_a_name_and_no_endpoints() {
-    let absent = Resource::absent_assignment(&"a".into());
+    let absent = Resource::absent(Kind::Endpoint, &"a".into());
     let expected = ClusterLoadAssignment { cluster_name: "a".into(), ..Default::default() };
     assert_eq!(ClusterLoadAssignment::decode(absent.body()).unwrap(), expected);
     assert_eq!(absent, resource("a", &expected.encode_to_vec()));

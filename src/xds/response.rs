@@ -5,7 +5,7 @@
 //! sent, else the resources' own, copied together 64 KiB at a time and only when the transport asks. A stalled reader so
 //! holds references and one frame. Messages below 4 KiB, which most changes are, are copied into one frame.
 
-use crate::resource::{Generation, Name, Resource, Variant, field_size, put_field};
+use crate::resource::{Generation, Kind, Name, Resource, Variant, field_size, put_field};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::{collections::VecDeque, sync::Arc};
 
@@ -23,8 +23,8 @@ pub(super) enum Contents {
     Whole,
     /// These resources, and no others of the generation.
     Some(Vec<Arc<Resource>>),
-    /// Assignments without endpoints, for clusters of these names. Each is made when it is sent.
-    Absent(Vec<Name>),
+    /// Assignments or routes of these names with nothing in them. Each is made when it is sent.
+    Absent(Kind, Vec<Name>),
 }
 
 impl Contents {
@@ -32,7 +32,7 @@ impl Contents {
         match self {
             Contents::Whole => generation.is_empty(),
             Contents::Some(resources) => resources.is_empty(),
-            Contents::Absent(names) => names.is_empty(),
+            Contents::Absent(_, names) => names.is_empty(),
         }
     }
 }
@@ -50,7 +50,7 @@ pub(super) struct Message {
 enum Piece {
     Bytes(Bytes),
     Entries(VecDeque<Arc<Resource>>, Variant),
-    Absent(VecDeque<Name>, Variant),
+    Absent(Kind, VecDeque<Name>, Variant),
 }
 
 /// Cuts contents into messages of at most `limit` bytes (one resource may have more). Never none: an answer may be empty.
@@ -58,7 +58,7 @@ pub(super) fn messages(contents: Contents, generation: &Generation, variant: Var
     let mut packer = Packer { variant, limit, done: Vec::new(), open: Message::default() };
     match contents {
         Contents::Some(resources) => resources.into_iter().for_each(|r| packer.add(r)),
-        Contents::Absent(names) => names.into_iter().for_each(|name| packer.add_absent(name)),
+        Contents::Absent(kind, names) => names.into_iter().for_each(|name| packer.add_absent(kind, name)),
         Contents::Whole => {
             for (bytes, resources) in generation.blocks(variant) {
                 match bytes.len() <= limit {
@@ -118,11 +118,11 @@ impl Packer {
         }
     }
 
-    fn add_absent(&mut self, name: Name) {
-        self.make_room(Resource::absent_assignment(&name).entry(self.variant).len(), 1);
+    fn add_absent(&mut self, kind: Kind, name: Name) {
+        self.make_room(Resource::absent(kind, &name).entry(self.variant).len(), 1);
         match self.open.pieces.last_mut() {
-            Some(Piece::Absent(names, _)) => names.push_back(name),
-            _ => self.open.pieces.push(Piece::Absent([name].into(), self.variant)),
+            Some(Piece::Absent(_, names, _)) => names.push_back(name),
+            _ => self.open.pieces.push(Piece::Absent(kind, [name].into(), self.variant)),
         }
     }
 
@@ -176,14 +176,14 @@ impl Outgoing {
                 self.queue.push_front(Piece::Bytes(bytes));
                 self.pop()
             }
-            Piece::Absent(mut names, variant) => {
+            Piece::Absent(kind, mut names, variant) => {
                 let mut bytes = BytesMut::new();
                 while let Some(name) = names.front().filter(|_| bytes.len() < FRAME / 2) {
-                    bytes.put_slice(Resource::absent_assignment(name).entry(variant));
+                    bytes.put_slice(Resource::absent(kind, name).entry(variant));
                     names.pop_front();
                 }
                 if !names.is_empty() {
-                    self.queue.push_front(Piece::Absent(names, variant));
+                    self.queue.push_front(Piece::Absent(kind, names, variant));
                 }
                 Some(bytes.freeze())
             }
@@ -212,8 +212,8 @@ impl Piece {
         match self {
             Piece::Bytes(bytes) => out.put_slice(bytes),
             Piece::Entries(entries, variant) => entries.iter().for_each(|r| out.put_slice(r.entry(*variant))),
-            Piece::Absent(names, variant) => {
-                names.iter().for_each(|name| out.put_slice(Resource::absent_assignment(name).entry(*variant)));
+            Piece::Absent(kind, names, variant) => {
+                names.iter().for_each(|name| out.put_slice(Resource::absent(*kind, name).entry(*variant)));
             }
         }
     }
@@ -305,14 +305,17 @@ mod tests {
     }
 
     #[test]
-    fn absent_assignments_are_the_same_bytes_as_if_they_were_there() {
+    fn what_is_absent_is_the_same_bytes_as_if_it_were_there() {
         for (count, length) in [(1, 9), (40, 100), (3_000, 20), (70, 1_000)] {
             let names: Vec<Name> = (0..count).map(|i| format!("{i:0length$}").into()).collect();
-            let made = || names.iter().map(|name| Arc::new(Resource::absent_assignment(name))).collect();
+            let made = || names.iter().map(|name| Arc::new(Resource::absent(Kind::Route, name))).collect();
             for limit in [1_000, 100_000, usize::MAX] {
                 for variant in [Variant::Sotw, Variant::Delta] {
                     let all = |contents| sent(messages(contents, &Generation::default(), variant, limit));
-                    assert!(all(Contents::Absent(names.clone())) == all(Contents::Some(made())), "{count} x {length}");
+                    assert!(
+                        all(Contents::Absent(Kind::Route, names.clone())) == all(Contents::Some(made())),
+                        "{count} x {length}"
+                    );
                 }
             }
         }

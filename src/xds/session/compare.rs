@@ -54,15 +54,13 @@ impl Session {
             true => subscription.first_difference(kind, self.variant, generation, complete)?,
             false => subscription.difference(generation),
         };
-        // A route that a client waits for is never reported as removed (Envoy 1.36, 1.40): the removal is ignored, and stops
-        // the timeout of its first fetch as well, so that the listener never opens. It is sent when it appears. One that
-        // the client has is reported.
-        let waited_for = self.variant == Variant::Delta && kind == Kind::Route;
-        let has = if waited_for && first { subscription.sent.clone() } else { OrdMap::new() };
-        difference.missing.retain(|name| !waited_for || has.contains_key(name));
-        subscription.add_asked(&mut difference, generation, waited_for);
+        let has = if first { subscription.sent.clone() } else { OrdMap::new() };
+        subscription.add_asked(&mut difference, generation);
         if report {
             subscription.add_unreported(&mut difference, generation);
+        }
+        if kind == Kind::Route {
+            subscription.keep_routes(&mut difference, &has);
         }
         subscription.sent = generation.versions().clone();
         if reports_missing(self.variant, kind) {
@@ -193,15 +191,13 @@ impl Subscription {
         difference
     }
 
-    /// Adds what must be sent whatever the client has; of names that are missing only if they are not just `waited_for`.
-    fn add_asked(&mut self, difference: &mut Difference, generation: &Generation, waited_for: bool) {
+    /// Adds what must be sent whatever the client has.
+    fn add_asked(&mut self, difference: &mut Difference, generation: &Generation) {
         let mut resend = std::mem::take(&mut self.resend);
         if std::mem::take(&mut self.whole) {
             difference.whole = true;
             difference.changed.clear();
-            if !waited_for {
-                difference.missing.extend(self.missing(generation));
-            }
+            difference.missing.extend(self.missing(generation));
             difference.removed.extend(self.left_and_gone(generation));
         } else {
             for resource in &difference.changed {
@@ -210,7 +206,6 @@ impl Subscription {
             for name in resend.into_iter().filter(|name| self.wants(name)) {
                 match generation.get(&name) {
                     Some(resource) => difference.changed.push(resource.clone()),
-                    None if waited_for => {}
                     None => difference.missing.push(name),
                 }
             }
@@ -222,6 +217,18 @@ impl Subscription {
         let unreported = std::mem::take(&mut self.unreported);
         let gone = unreported.into_iter().filter(|name| self.wants(name) && generation.get(name).is_none());
         difference.missing.extend(gone);
+    }
+
+    /// Routes that are named are never reported as removed (D06): Envoy takes no notice, and where it waits for the first one
+    /// (1.36, 1.40) it stops its timer as well, so that the listener never opens. One that was never there is answered
+    /// empty. One that the client has stays as it is until its name is left: connections of a listener that is drained still use it.
+    fn keep_routes(&mut self, difference: &mut Difference, has: &OrdMap<Name, u64>) {
+        difference.missing.retain(|name| !has.contains_key(name) || !self.names().contains(name));
+        let named: Vec<Name> = difference.removed.iter().filter(|name| self.names().contains(*name)).cloned().collect();
+        for name in named {
+            difference.removed.remove(&name);
+            self.leave(&name);
+        }
     }
 
     /// All that is wanted: shared blocks where that is all there is.

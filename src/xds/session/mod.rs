@@ -35,7 +35,7 @@ use super::{
 };
 use crate::resource::{ENVOY_KINDS, Kind, Name, Variant, ViewGeneration, version_text};
 use bytes::Bytes;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use step::Step;
 use subscription::{State, Subscription};
 use tokio::time::Instant;
@@ -262,27 +262,28 @@ impl Session {
                 let messages = messages(contents, view.get(kind), self.variant, self.split_at(kind));
                 self.send(kind, view, messages, now);
             } else if !removed.is_empty() {
-                let messages = self.removals(removed.iter(), view, kind);
+                let messages = self.removals(removed, view, kind);
                 self.send(kind, view, messages, now);
             }
         }
     }
 
-    /// State of the world sends a removal as an empty assignment: a missing one would not drain (fact 0.4).
-    fn removals<'a>(
-        &self,
-        removed: impl Iterator<Item = &'a Name>,
-        view: &ViewGeneration,
-        kind: Kind,
-    ) -> Vec<super::response::Message> {
-        let limit = self.split_at(kind);
-        match self.variant {
-            Variant::Delta => removals(removed, limit),
-            Variant::Sotw => {
-                let absent = super::response::Contents::Absent(removed.cloned().collect());
-                messages(absent, view.get(kind), self.variant, limit)
-            }
+    /// State of the world sends a removal as an empty assignment: a missing one would not drain (fact 0.4). A route that is
+    /// named and missing is an empty one in both variants.
+    fn removals(&self, removed: &BTreeSet<Name>, view: &ViewGeneration, kind: Kind) -> Vec<super::response::Message> {
+        let (limit, named) = (self.split_at(kind), self.subscriptions[kind as usize].names());
+        let is_answered =
+            |name: &&Name| self.variant == Variant::Sotw || (kind == Kind::Route && named.contains(*name));
+        let (absent, gone): (Vec<&Name>, Vec<&Name>) = removed.iter().partition(is_answered);
+        let mut all = Vec::new();
+        if !absent.is_empty() {
+            let absent = super::response::Contents::Absent(kind, absent.into_iter().cloned().collect());
+            all.extend(messages(absent, view.get(kind), self.variant, limit));
         }
+        if !gone.is_empty() {
+            all.extend(removals(gone, limit));
+        }
+        all
     }
 
     fn split_at(&self, kind: Kind) -> usize {

@@ -244,7 +244,8 @@ impl Subscription {
 }
 
 /// Whether names that are asked for and missing are reported to the client: incremental as removed, state of the
-/// world as an assignment without endpoints. Other types of the latter have no way for it but a whole answer, or none.
+/// world as an assignment without endpoints, and a route in both as an empty one. Other types of state of the world have no
+/// way for it but a whole answer.
 pub(super) fn reports_missing(variant: Variant, kind: Kind) -> bool {
-    variant == Variant::Delta || kind == Kind::Endpoint
+    variant == Variant::Delta || !kind.whole_state()
 }

@@ -3,7 +3,7 @@
 mod reference;
 
 use super::*;
-use crate::resource::{KindReadiness, Readiness};
+use crate::resource::{KindReadiness, Readiness, Resource};
 use prost_of_xds_api::Message;
 use reference::{Received, answers, resource, rules};
 use xds_api::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
@@ -264,11 +264,28 @@ fn s14_a_repeated_request_is_answered_where_a_cluster_changed_on_another_stream_
 }
 
 #[test]
-fn a_missing_route_is_never_reported_as_removed() {
-    let mut fixture = Fixture::of(Variant::Delta, &[(Kind::Route, "b")]);
-    assert_eq!(fixture.delta(Kind::Route, &["a"], ""), [], "Envoy would never open the listener");
-    let received = fixture.change(Kind::Route, "a", 1);
-    assert_eq!((received.len(), received[0].resources.len(), received[0].removed.len()), (1, 1, 0));
+fn a_missing_route_is_answered_empty_and_one_that_goes_is_not_told() {
+    for variant in [Variant::Delta, Variant::Sotw] {
+        let mut fixture = Fixture::of(variant, &[(Kind::Route, "b")]);
+        let counts = |received: &[Received]| -> Vec<_> {
+            received.iter().map(|r| (r.resources.len(), r.removed.len())).collect()
+        };
+        let received = match variant {
+            Variant::Delta => fixture.delta(Kind::Route, &["a"], ""),
+            Variant::Sotw => fixture.sotw(Kind::Route, &["a"], ""),
+        };
+        assert_eq!(counts(&received), [(1, 0)], "Envoy would never open the listener");
+        let empty = Resource::absent(Kind::Route, &"a".into()).version();
+        assert_eq!(received[0].resources["a"], empty);
+        fixture.now += Duration::from_secs(1);
+        let received = fixture.change(Kind::Route, "a", 1);
+        assert_eq!(counts(&received), [(1, 0)]);
+        assert_ne!(received[0].resources["a"], empty);
+        fixture.now += Duration::from_secs(1);
+        let gone = (Kind::Route, Name::from("a"), None);
+        fixture.view = fixture.view.next(ready(Readiness::Complete), [gone]).unwrap();
+        assert_eq!(fixture.wake(), [], "connections of a listener that is drained still use it");
+    }
 }
 
 #[test]
