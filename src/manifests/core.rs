@@ -320,18 +320,24 @@ impl Kept {
     /// Reads a text; where it is wrong, what the old one gave stays.
     fn read(manifest: Arc<Manifest>, old: Option<Kept>, reading: &mut Reading<'_>) -> Kept {
         let (id, wrong_before) = (manifest.id.clone(), old.as_ref().is_some_and(|old| old.problems.is_some()));
-        match manifest::read(&id.name, &manifest.text, reading.namespace, reading.create_time) {
+        let read = match &manifest.text {
+            Ok(text) => manifest::read(&id.name, text, reading.namespace, reading.create_time).map_err(|problems| {
+                let first = problems.iter().next().map(ToString::to_string).unwrap_or_default();
+                (first, problems.iter().count(), problems.to_string().into())
+            }),
+            Err(error) => Err((error.to_string(), 1, error.clone())),
+        };
+        match read {
             Ok(resources) => {
                 let resources: Vec<_> = resources.into_iter().map(|(kind, r)| (kind, Arc::new(r))).collect();
                 reading.events.push(Event::Read { manifest: id, resources: resources.len(), wrong_before });
                 Kept { manifest, resources, problems: None }
             }
-            Err(problems) => {
+            Err((first, problems, text)) => {
                 let resources = old.map(|old| old.resources).unwrap_or_default();
-                let first = problems.iter().next().map(ToString::to_string).unwrap_or_default();
-                let (count, stays) = (problems.iter().count(), resources.len());
-                reading.events.push(Event::Wrong { manifest: id, first, problems: count, stays });
-                Kept { manifest, resources, problems: Some(problems.to_string().into()) }
+                let stays = resources.len();
+                reading.events.push(Event::Wrong { manifest: id, first, problems, stays });
+                Kept { manifest, resources, problems: Some(text) }
             }
         }
     }

@@ -18,7 +18,7 @@ fn gateway(name: &str, port: u32) -> String {
 }
 
 fn manifest(name: &str, text: &str) -> Arc<Manifest> {
-    Arc::new(Manifest { id: id("a", name), text: text.into() })
+    Arc::new(Manifest { id: id("a", name), text: Ok(text.into()) })
 }
 
 fn scope(name: &str) -> Scope {

@@ -21,8 +21,8 @@ pub struct ManifestId {
 pub struct Manifest {
     /// Where the text is kept.
     pub id: ManifestId,
-    /// As it is kept.
-    pub text: Text,
+    /// As it is kept; or why it cannot be read, which is as good as a wrong text.
+    pub text: Result<Text, Text>,
 }
 
 impl fmt::Display for ManifestId {

@@ -100,12 +100,13 @@ impl Received {
     /// All texts, by namespace and dataId.
     pub fn texts(&self) -> BTreeMap<String, String> {
         let all = self.lists.values().flatten();
-        all.map(|m| (format!("{}/{}", m.id.namespace, m.id.name), m.text.to_string())).collect()
+        all.map(|m| (format!("{}/{}", m.id.namespace, m.id.name), m.text.as_deref().unwrap_or_default().to_owned()))
+            .collect()
     }
 
     /// One text of the public namespace.
     pub fn text(&self, name: &str) -> Option<&Text> {
-        self.manifest(name).map(|manifest| &manifest.text)
+        self.manifest(name).and_then(|manifest| manifest.text.as_ref().ok())
     }
 
     /// One manifest of the public namespace.

@@ -147,14 +147,14 @@ impl Source<'_> {
             return self.leave_out(known, name, "it is longer than 1 MiB", listed);
         }
         known.left_out.remove(name);
-        if let Some(held) = known.held.get_mut(name).filter(|held| held.manifest.text == text) {
+        if let Some(held) = known.held.get_mut(name).filter(|held| held.manifest.text.as_deref() == Ok(&*text)) {
             held.listed = listed;
             return;
         }
         let md5 = md5_of(&text);
         let (registry, namespace, group) = (self.registry.clone(), self.namespace.clone(), self.group.clone());
         let id = ManifestId { registry, namespace, group, name: name.clone() };
-        known.held.insert(name.clone(), Held { manifest: Arc::new(Manifest { id, text }), md5, listed });
+        known.held.insert(name.clone(), Held { manifest: Arc::new(Manifest { id, text: Ok(text) }), md5, listed });
     }
 
     /// What the list lacks goes if the server says that it is gone; whether it says so of all.
