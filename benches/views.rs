@@ -43,7 +43,7 @@ fn stage(scopes: u32, whole: bool) -> Stage {
     let mut stage = Stage::new(Dialect::Envoy, Box::new(Options::default()));
     let unbuilt = Arc::new(ViewGeneration::empty());
     for scope in 0..scopes {
-        let key = ViewKey { dialect: Dialect::Envoy, scope: Some(scope.to_string().into()) };
+        let key = ViewKey::of_scope(Dialect::Envoy, scope.to_string());
         stage.add((key, 0), &Selection::by(Arc::new(Every(scope))), unbuilt.clone());
     }
     if whole {

@@ -46,7 +46,8 @@ impl xds::Views for Access {
         let xds::Subscriber { node, peer, dialect, .. } = *client;
         let grant = scopes.grant(&Client { node, address: peer.ip().to_canonical(), dialect });
         let Grant { scope, why } = grant.map_err(|unknown| xds::Refused::NotAllowed(unknown.to_string()))?;
-        let key = ViewKey { dialect, scope: scope.as_ref().map(|scope| (&*scope.name).into()) };
+        let name = scope.as_ref().map(|scope| (&*scope.name).into());
+        let key = ViewKey { scope: name, ..ViewKey::whole(dialect) };
         let generations = self.views.subscribe(&key, &scope.as_ref().map(selection).unwrap_or_default());
         let generations = generations.map_err(|full| xds::Refused::NoRoom(full.to_string()))?;
         Ok(xds::Subscription { view: key.to_string().into(), why: why.into(), generations })

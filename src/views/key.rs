@@ -2,43 +2,72 @@
 
 use crate::{
     manifests::Snapshot,
-    model::PublishedService,
+    model::{Proxy, PublishedService},
     resource::{Dialect, Kind, Name},
 };
 use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc};
 
-/// The key of a view: all who have the same key see the same.
+/// The key of a view: all who have the same key see the same. Its text is `DIALECT[/SCOPE][@PROXY]`, such as
+/// `envoy/edge@router,shop,istio=ingressgateway`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ViewKey {
     /// In which form.
     pub dialect: Dialect,
     /// The name of what it selects; `None`: everything.
     pub scope: Option<Arc<str>>,
+    /// Whose view it is, among those of one dialect and scope.
+    pub class: Class,
+}
+
+/// What clients of one scope are told apart by, where what they are served depends on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Class {
+    /// What Istio's rules tell proxies apart by; `None`: a client that says nothing of it.
+    pub proxy: Option<Arc<Proxy>>,
 }
 
 impl ViewKey {
     /// The view that has everything.
     pub const fn whole(dialect: Dialect) -> Self {
-        ViewKey { dialect, scope: None }
+        ViewKey { dialect, scope: None, class: Class { proxy: None } }
+    }
+
+    /// The view of a scope, for clients of no class of their own.
+    pub fn of_scope(dialect: Dialect, scope: impl Into<Arc<str>>) -> Self {
+        ViewKey { scope: Some(scope.into()), ..ViewKey::whole(dialect) }
+    }
+
+    /// Whether it has everything that its dialect has.
+    pub fn is_whole(&self) -> bool {
+        self.scope.is_none() && self.class == Class::default()
     }
 }
 
 impl fmt::Display for ViewKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.dialect.name())?;
-        self.scope.as_deref().map_or(Ok(()), |scope| write!(f, "/{scope}"))
+        let ViewKey { dialect, scope, class: Class { proxy } } = self;
+        f.write_str(dialect.name())?;
+        scope.as_deref().map_or(Ok(()), |scope| write!(f, "/{scope}"))?;
+        proxy.as_deref().map_or(Ok(()), |proxy| write!(f, "@{proxy}"))
     }
 }
 
 /// A text that is no key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a view is written as `envoy`, `grpc` or `istio`, with a scope as `envoy/SCOPE`")]
+#[error(
+    "a view is written as `envoy`, `grpc` or `istio`, with a scope as `envoy/SCOPE`, and a class of proxies as \
+     `envoy@router,NAMESPACE,KEY=VALUE`"
+)]
 pub struct NoViewKey;
 
 impl FromStr for ViewKey {
     type Err = NoViewKey;
 
     fn from_str(text: &str) -> Result<Self, NoViewKey> {
+        let (text, proxy) = match text.split_once('@') {
+            Some((text, proxy)) => (text, Some(Arc::new(proxy.parse().map_err(|_| NoViewKey)?))),
+            None => (text, None),
+        };
         let (dialect, scope) = match text.split_once('/') {
             Some((dialect, scope)) => (dialect, Some(scope)),
             None => (text, None),
@@ -46,7 +75,7 @@ impl FromStr for ViewKey {
         let dialect = Dialect::named(dialect).ok_or(NoViewKey)?;
         match scope {
             Some("") => Err(NoViewKey),
-            scope => Ok(ViewKey { dialect, scope: scope.map(Into::into) }),
+            scope => Ok(ViewKey { dialect, scope: scope.map(Into::into), class: Class { proxy } }),
         }
     }
 }
@@ -108,11 +137,18 @@ mod tests {
 
     #[test]
     fn a_key_is_read_as_it_is_written() {
-        let edge = ViewKey { dialect: Dialect::Istio, scope: Some("edge/a".into()) };
-        for (text, key) in [("envoy", ViewKey::whole(Dialect::Envoy)), ("istio/edge/a", edge)] {
+        let edge = ViewKey::of_scope(Dialect::Istio, "edge/a");
+        let proxy: Proxy = "router,shop,app/a=b".parse().unwrap();
+        let class = Class { proxy: Some(Arc::new(proxy)) };
+        let router = ViewKey { class, ..ViewKey::of_scope(Dialect::Envoy, "edge") };
+        for (text, key) in [
+            ("envoy", ViewKey::whole(Dialect::Envoy)),
+            ("istio/edge/a", edge),
+            ("envoy/edge@router,shop,app/a=b", router),
+        ] {
             assert_eq!((key.to_string().as_str(), text.parse()), (text, Ok(key)));
         }
-        for wrong in ["", "envoys", "envoy/", "/a"] {
+        for wrong in ["", "envoys", "envoy/", "/a", "envoy@", "envoy@gateway,a"] {
             assert_eq!(wrong.parse::<ViewKey>(), Err(NoViewKey), "{wrong}");
         }
     }

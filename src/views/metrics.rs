@@ -106,7 +106,7 @@ impl Metrics {
     pub(super) fn made(&self, key: &ViewKey, before: &ViewGeneration, made: &ViewGeneration, took: Duration) {
         self.generations.inc();
         self.update.observe(took.as_secs_f64());
-        if key.scope.is_some() {
+        if !key.is_whole() {
             return;
         }
         for kind in Kind::ALL.into_iter().filter(|kind| made.readiness_of(*kind).is_some()) {
@@ -122,7 +122,7 @@ impl Metrics {
 
     /// A view was dropped: nothing of it is made any more.
     pub(super) fn dropped(&self, key: &ViewKey) {
-        if key.scope.is_none() {
+        if key.is_whole() {
             for kind in Kind::of_family(key.dialect.family()) {
                 self.resources.remove(&OfKind { dialect: key.dialect.name(), kind: kind.name() });
             }

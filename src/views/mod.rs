@@ -26,7 +26,7 @@ mod translations;
 mod vip;
 
 pub use istio::Istio;
-pub use key::{NoViewKey, Select, Selection, ViewKey};
+pub use key::{Class, NoViewKey, Select, Selection, ViewKey};
 pub use metrics::Metrics;
 pub use producer::Sources;
 pub use set::{Loaded, Options, Set};

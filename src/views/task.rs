@@ -148,7 +148,7 @@ impl Task {
     fn report(&self, key: &ViewKey, entry: &Entry, stepped: &Stepped) {
         let Some(report) = &stepped.report else { return };
         let before = entry.report.swap(report.clone());
-        if key.scope.is_none() {
+        if key.is_whole() {
             log(key, &before, report);
             self.metrics.rejected(key.dialect, &report.rejected);
         }

@@ -30,7 +30,7 @@ impl Select for Picked {
 }
 
 fn scope(name: impl ToString) -> ViewKey {
-    ViewKey { dialect: Dialect::Envoy, scope: Some(name.to_string().into()) }
+    ViewKey::of_scope(Dialect::Envoy, name.to_string())
 }
 
 /// What happens to the views.

@@ -152,7 +152,7 @@ async fn a_view_that_nobody_sees_is_dropped_after_its_time_and_comes_back_as_it_
 #[tokio::test(start_paused = true)]
 async fn the_number_of_views_is_bounded_and_one_that_nobody_sees_makes_room() {
     let world = World::new(Options { most: 2, ..Options::default() }).await;
-    let scope = |name: &str| ViewKey { dialect: Dialect::Envoy, scope: Some(name.into()) };
+    let scope = |name: &str| ViewKey::of_scope(Dialect::Envoy, name);
     let (a, _b) = (world.subscribe(&scope("a")).unwrap(), world.subscribe(&scope("b")).unwrap());
     assert_eq!(world.subscribe(&scope("c")).unwrap_err(), Full { most: 2 });
     assert!(world.subscribe(&scope("a")).is_ok() && world.subscribe(&ISTIO).is_ok(), "these need no room");
@@ -166,7 +166,7 @@ async fn the_number_of_views_is_bounded_and_one_that_nobody_sees_makes_room() {
 async fn a_view_made_again_under_its_key_has_a_generation_even_if_no_step_lay_between() {
     let mut world = World::new(Options { most: 1, ..Options::default() }).await;
     world.listed(2, 1).await;
-    let scope = |name: &str| ViewKey { dialect: Dialect::Envoy, scope: Some(name.into()) };
+    let scope = |name: &str| ViewKey::of_scope(Dialect::Envoy, name);
     let first = world.subscribe(&scope("a")).unwrap();
     world.step();
     drop(first);
@@ -334,7 +334,7 @@ async fn the_tasks_follow_what_registries_send_and_end_on_demand() {
     let differs = |generation: &Arc<ViewGeneration>| endpoints(generation) != endpoints(&first);
     tokio::time::timeout(DEADLINE, seen.wait_for(differs)).await.expect("the change").unwrap();
 
-    let scope = ViewKey { dialect: Dialect::Istio, scope: Some("nobody".into()) };
+    let scope = ViewKey::of_scope(Dialect::Istio, "nobody");
     assert!(set.load(&scope).await.is_none());
     let loaded = tokio::time::timeout(DEADLINE, set.load(&ISTIO)).await.expect("it is made for that").unwrap();
     assert_eq!(loaded.generation.get(Kind::ServiceEntry).len(), 1);
