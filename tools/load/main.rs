@@ -31,6 +31,7 @@ use process::Server;
 use registry::Registry;
 use report::Spread;
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -60,6 +61,15 @@ struct Args {
     /// Endpoints of each service.
     #[arg(long, short = 'e', default_value_t = 10)]
     endpoints: usize,
+    /// Each stream declares so many services, and gets no others: pseudo-random ones, of which two streams rarely have the same.
+    #[arg(long, default_value_t = 0)]
+    declares: usize,
+    /// Streams subscribe to so many assignments by name, of the view that has everything.
+    #[arg(long, default_value_t = 0)]
+    names: usize,
+    /// Endpoints lie in so many zones of five to a region, streams too, and what is near comes first.
+    #[arg(long, default_value_t = 0)]
+    zones: usize,
     /// The variant of the protocol; `istio`: as Istiods are.
     #[arg(long, value_enum, default_value_t = Variant::Delta)]
     variant: Variant,
@@ -98,9 +108,9 @@ async fn run(args: Args) -> anyhow::Result<()> {
     if args.attackers > 0 {
         return attack::run(&args, args.attackers, args.attack_time).await;
     }
-    let registry = Registry::create(args.registry, args.services, args.endpoints).await?;
+    let registry = Registry::create(args.registry, args.services, args.endpoints, args.zones).await?;
     let started = Instant::now();
-    let server = Server::start(&args.portolan, registry.config()).await?;
+    let server = Server::start(&args.portolan, config(&args, &registry)).await?;
     println!("{} services x {} endpoints, {} streams, {:?}", args.services, args.endpoints, args.streams, args.variant);
     println!("ready after           {:>9.0} ms   RSS {:.0} MiB", millis(started.elapsed()), server.rss_mib()?);
     if args.stalled > 0 {
@@ -122,9 +132,17 @@ async fn run(args: Args) -> anyhow::Result<()> {
 /// All streams from nothing to everything.
 async fn full_state(args: &Args, server: &Server, observer: &Arc<Observer>, registry: &Registry) -> anyhow::Result<()> {
     let (started, cpu) = (Instant::now(), server.cpu()?);
-    let names = Arc::new(stream::Names::new(registry.names()));
-    for _ in 0..args.streams {
-        tokio::spawn(stream::run(server.xds(), args.variant, names.clone(), observer.clone()));
+    let all = Arc::new(stream::Names::new(registry.names()));
+    for number in 0..args.streams {
+        let names = match wanted(args, number) {
+            Some(wanted) => {
+                let names: Vec<String> = registry.names().collect();
+                Arc::new(stream::Names::new(wanted.into_iter().map(|service| names[service].clone())))
+            }
+            None => all.clone(),
+        };
+        let client = Arc::new(client(args, registry, number));
+        tokio::spawn(stream::run(server.xds(), args.variant, client, names, observer.clone()));
     }
     let times = observer.wait_full(Duration::from_secs(120)).await.context("full state")?;
     until_quiet(observer).await;
@@ -160,8 +178,13 @@ async fn changes(args: &Args, server: &Server, observer: &Observer, registry: &R
     let (mut last, mut each) = (Vec::new(), Vec::new());
     observer.take_bytes();
     for change in 0..args.changes {
-        observer.begin_round();
-        let at = registry.change(change % args.services).await?;
+        let service = change % args.services;
+        let concerned = concerned(args, service);
+        if concerned == 0 {
+            continue;
+        }
+        observer.begin_round(concerned);
+        let at = registry.change(service).await?;
         let times = observer.wait_round(Duration::from_secs(20)).await.with_context(|| format!("change {change}"))?;
         last.push(times.iter().max().copied().unwrap_or(at).duration_since(at));
         each.extend(times.iter().map(|t| t.duration_since(at)));
@@ -188,7 +211,7 @@ async fn burst(args: &Args, server: &Server, observer: &Observer, registry: &Reg
         registry.change(1 + change % (args.services - 1)).await?;
     }
     until_quiet(observer).await;
-    observer.begin_round();
+    observer.begin_round(concerned(args, 0));
     let at = registry.change(0).await?;
     let times = observer.wait_round(Duration::from_secs(20)).await.context("the last change of the burst")?;
     let behind = times.iter().max().copied().unwrap_or(at).duration_since(at);
@@ -232,4 +255,47 @@ async fn until_quiet(observer: &Observer) {
 
 fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
+}
+
+/// The configuration of what is measured.
+fn config(args: &Args, registry: &Registry) -> String {
+    let scopes = if args.declares > 0 { "scopes: [{ name: load, declared: true }]\n" } else { "" };
+    format!("{}{scopes}", registry.config())
+}
+
+/// The services that a stream wants; `None`: all.
+fn wanted(args: &Args, stream: usize) -> Option<BTreeSet<usize>> {
+    let count = args.declares.max(args.names).min(args.services);
+    if count == 0 {
+        return None;
+    }
+    // Numbers that look random and are the same in each run.
+    let mut state = stream as u64 + 1;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % args.services
+    };
+    let mut wanted = BTreeSet::new();
+    while wanted.len() < count {
+        wanted.insert(next());
+    }
+    Some(wanted)
+}
+
+/// How many streams want a service.
+fn concerned(args: &Args, service: usize) -> usize {
+    (0..args.streams).filter(|stream| wanted(args, *stream).is_none_or(|wanted| wanted.contains(&service))).count()
+}
+
+/// What a stream says of itself.
+fn client(args: &Args, registry: &Registry, stream: usize) -> stream::Client {
+    let declares = match (args.declares, wanted(args, stream)) {
+        (0, _) | (_, None) => Vec::new(),
+        (_, Some(wanted)) => {
+            let hosts: Vec<String> = registry.hosts().collect();
+            wanted.into_iter().map(|service| hosts[service].clone()).collect()
+        }
+    };
+    let place = (args.zones > 0).then(|| registry::place(stream % args.zones));
+    stream::Client { declares, place, clusters: args.names == 0 }
 }

@@ -32,6 +32,8 @@ pub enum Kind {
 pub struct Registry {
     services: usize,
     endpoints: usize,
+    /// Where endpoints lie; 0: nowhere.
+    zones: usize,
     weight: AtomicU32,
     place: Place,
 }
@@ -51,13 +53,13 @@ struct Tree {
 }
 
 impl Registry {
-    pub async fn create(kind: Kind, services: usize, endpoints: usize) -> anyhow::Result<Registry> {
+    pub async fn create(kind: Kind, services: usize, endpoints: usize, zones: usize) -> anyhow::Result<Registry> {
         let place = match kind {
             Kind::File => Place::Folder(tempfile::tempdir()?),
             Kind::Nacos => Place::Nacos(FakeNacos::start(Generation::V3).await),
             Kind::Zookeeper => Place::Zookeeper(Box::new(Tree::grow(services, endpoints).await?)),
         };
-        let registry = Registry { services, endpoints, weight: AtomicU32::new(1), place };
+        let registry = Registry { services, endpoints, zones, weight: AtomicU32::new(1), place };
         match &registry.place {
             Place::Folder(folder) => {
                 for file in 0..services.div_ceil(PER_FILE) {
@@ -78,7 +80,8 @@ impl Registry {
     pub fn config(&self) -> String {
         match &self.place {
             Place::Folder(folder) => {
-                format!("registries:\n- name: load\n  file: {{ path: '{}' }}\n", folder.path().display())
+                let near = if self.zones > 0 { "  publish: { nearness: priority }\n" } else { "" };
+                format!("registries:\n- name: load\n  file: {{ path: '{}' }}\n{near}", folder.path().display())
             }
             Place::Nacos(nacos) => {
                 let url = nacos.url();
@@ -97,7 +100,12 @@ impl Registry {
 
     /// The clusters' names.
     pub fn names(&self) -> impl Iterator<Item = String> {
-        (0..self.services).map(|service| format!("outbound|80||{}.load", name(service)))
+        self.hosts().map(|host| format!("outbound|80||{host}"))
+    }
+
+    /// The services' hosts.
+    pub fn hosts(&self) -> impl Iterator<Item = String> {
+        (0..self.services).map(|service| format!("{}.load", name(service)))
     }
 
     /// Gives one endpoint of a service another weight; the moment just before the registry can see it.
@@ -127,7 +135,14 @@ impl Registry {
             for endpoint in 0..self.endpoints {
                 let weight = changed.filter(|(s, _)| *s == service && endpoint == 0).map_or(1, |(_, w)| w);
                 let address = address(service, endpoint);
-                writeln!(text, "  - {{ address: {address}, port: 8080, weight: {weight} }}")?;
+                let place = match self.zones {
+                    0 => String::new(),
+                    zones => {
+                        let (region, zone) = place((service + endpoint) % zones);
+                        format!(", locality: {region}/{zone}")
+                    }
+                };
+                writeln!(text, "  - {{ address: {address}, port: 8080, weight: {weight}{place} }}")?;
             }
         }
         // Beside the catalogue files, under a name that is none of theirs: nobody sees half a file.
@@ -171,6 +186,11 @@ impl Tree {
         both.commit().await?;
         Ok(at)
     }
+}
+
+/// Region and zone of a number.
+pub fn place(zone: usize) -> (String, String) {
+    (format!("r{}", zone / 5), format!("z{zone}"))
 }
 
 /// A provider's node, as long as those that Dubbo writes.

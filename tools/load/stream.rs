@@ -48,6 +48,56 @@ impl Names {
     }
 }
 
+/// What a stream says of itself, and how it asks.
+#[derive(Debug, Default)]
+pub struct Client {
+    /// The services that it declares.
+    pub declares: Vec<String>,
+    /// Its region and zone.
+    pub place: Option<(String, String)>,
+    /// Whether it asks for clusters first.
+    pub clusters: bool,
+}
+
+impl Client {
+    /// Its node, an `envoy.config.core.v3.Node`.
+    fn node(&self) -> BytesMut {
+        let mut node = BytesMut::new();
+        put_field(&mut node, 1, b"load");
+        put_field(&mut node, 2, b"load");
+        if !self.declares.is_empty() {
+            let mut services = BytesMut::new();
+            for service in &self.declares {
+                let value = message(3, service.as_bytes());
+                put_field(&mut services, 1, &value);
+            }
+            // Of a `Value` the list is field 6 and the struct field 5.
+            let services = entry("services", &message(6, &services));
+            put_field(&mut node, 3, &entry("portolan", &message(5, &services)));
+        }
+        if let Some((region, zone)) = &self.place {
+            let mut place = message(1, region.as_bytes());
+            put_field(&mut place, 2, zone.as_bytes());
+            put_field(&mut node, 4, &place);
+        }
+        node
+    }
+}
+
+/// A message of one field.
+fn message(field: u32, value: &[u8]) -> BytesMut {
+    let mut message = BytesMut::new();
+    put_field(&mut message, field, value);
+    message
+}
+
+/// A `Struct` of one field.
+fn entry(key: &str, value: &[u8]) -> BytesMut {
+    let mut entry = message(1, key.as_bytes());
+    put_field(&mut entry, 2, value);
+    message(1, &entry)
+}
+
 /// What all streams have seen together.
 pub struct Observer {
     streams: usize,
@@ -57,6 +107,8 @@ pub struct Observer {
     full: Mutex<Vec<Instant>>,
     round: AtomicU64,
     seen: Mutex<Vec<Instant>>,
+    /// How many streams a round concerns.
+    concerned: AtomicUsize,
     progress: Notify,
 }
 
@@ -70,6 +122,7 @@ impl Observer {
             full: Mutex::default(),
             round: AtomicU64::new(0),
             seen: Mutex::default(),
+            concerned: AtomicUsize::new(streams),
             progress: Notify::new(),
         })
     }
@@ -86,27 +139,33 @@ impl Observer {
         self.broken.load(Ordering::Relaxed)
     }
 
-    /// From now on the first assignment that each stream receives counts.
-    pub fn begin_round(&self) {
+    /// From now on the first assignment that each stream receives counts, of so many streams.
+    pub fn begin_round(&self, concerned: usize) {
+        self.concerned.store(concerned, Ordering::SeqCst);
         self.seen.lock().expect("no panic under this lock").clear();
         self.round.fetch_add(1, Ordering::SeqCst);
     }
 
     pub async fn wait_full(&self, limit: Duration) -> anyhow::Result<Vec<Instant>> {
-        self.wait(&self.full, limit).await
+        self.wait(&self.full, self.streams, limit).await
     }
 
     pub async fn wait_round(&self, limit: Duration) -> anyhow::Result<Vec<Instant>> {
-        self.wait(&self.seen, limit).await
+        self.wait(&self.seen, self.concerned.load(Ordering::SeqCst), limit).await
     }
 
-    async fn wait(&self, times: &Mutex<Vec<Instant>>, limit: Duration) -> anyhow::Result<Vec<Instant>> {
+    async fn wait(
+        &self,
+        times: &Mutex<Vec<Instant>>,
+        expected: usize,
+        limit: Duration,
+    ) -> anyhow::Result<Vec<Instant>> {
         let deadline = tokio::time::Instant::now() + limit;
         loop {
             let notified = self.progress.notified();
             {
                 let times = times.lock().expect("no panic under this lock");
-                if times.len() >= self.streams {
+                if times.len() >= expected {
                     return Ok(times.clone());
                 }
             }
@@ -117,7 +176,7 @@ impl Observer {
             .await;
             if woken.is_err() && tokio::time::Instant::now() >= deadline {
                 let done = times.lock().expect("no panic under this lock").len();
-                bail!("only {done} of {} streams within {limit:?}; {} broke", self.streams, self.broken());
+                bail!("only {done} of {expected} streams within {limit:?}; {} broke", self.broken());
             }
         }
     }
@@ -125,15 +184,21 @@ impl Observer {
     fn note(&self, times: &Mutex<Vec<Instant>>) {
         let mut times = times.lock().expect("no panic under this lock");
         times.push(Instant::now());
-        if times.len() == self.streams {
+        if times.len() == self.streams || times.len() == self.concerned.load(Ordering::SeqCst) {
             self.progress.notify_waiters();
         }
     }
 }
 
 /// Runs until the server ends the stream.
-pub async fn run(server: SocketAddr, variant: Variant, names: Arc<Names>, observer: Arc<Observer>) {
-    let end = follow(server, variant, &names, &observer).await;
+pub async fn run(
+    server: SocketAddr,
+    variant: Variant,
+    client: Arc<Client>,
+    names: Arc<Names>,
+    observer: Arc<Observer>,
+) {
+    let end = follow(server, variant, &client, &names, &observer).await;
     if let Err(error) = end
         && observer.broken.fetch_add(1, Ordering::Relaxed) == 0
     {
@@ -141,9 +206,16 @@ pub async fn run(server: SocketAddr, variant: Variant, names: Arc<Names>, observ
     }
 }
 
-async fn follow(server: SocketAddr, variant: Variant, names: &Names, observer: &Observer) -> anyhow::Result<()> {
+async fn follow(
+    server: SocketAddr,
+    variant: Variant,
+    client: &Client,
+    names: &Names,
+    observer: &Observer,
+) -> anyhow::Result<()> {
     let (first_type, counted) = variant.types();
-    let first = subscription(variant, first_type, None);
+    let first_type = if client.clusters { first_type } else { counted };
+    let first = subscription(variant, first_type, (!client.clusters).then_some(names), client);
     let (mut requests, mut answers) = open(server, variant, 4 << 20, first).await?;
     let (mut held, mut subscribed, mut round, mut resources) = (BytesMut::new(), first_type == counted, 0, 0);
     let expected = names_count(names);
@@ -169,7 +241,7 @@ async fn follow(server: SocketAddr, variant: Variant, names: &Names, observer: &
             requests.send_data(acknowledgement(variant, &answer, names), false)?;
             if !subscribed {
                 subscribed = true;
-                requests.send_data(subscription(variant, ENDPOINT, Some(names)), false)?;
+                requests.send_data(subscription(variant, ENDPOINT, Some(names), client), false)?;
             }
         }
     }
@@ -191,7 +263,8 @@ pub async fn stall(
     names: Arc<Names>,
 ) -> anyhow::Result<(SendStream<Bytes>, RecvStream)> {
     let names = (variant != Variant::Istio).then_some(&*names);
-    open(server, variant, 65_535, subscription(variant, variant.types().1, names)).await
+    let first = subscription(variant, variant.types().1, names, &Client::default());
+    open(server, variant, 65_535, first).await
 }
 
 async fn open(
@@ -225,10 +298,8 @@ async fn open(
 }
 
 /// The first request for a type, with a node.
-fn subscription(variant: Variant, type_url: &str, names: Option<&Names>) -> Bytes {
-    let mut node = BytesMut::new();
-    put_field(&mut node, 1, b"load");
-    put_field(&mut node, 2, b"load");
+fn subscription(variant: Variant, type_url: &str, names: Option<&Names>, client: &Client) -> Bytes {
+    let node = client.node();
     let mut message = BytesMut::new();
     let (node_field, type_field) = if variant == Variant::Delta { (1, 2) } else { (2, 4) };
     put_field(&mut message, node_field, &node);
