@@ -33,7 +33,7 @@ fn views() -> Views {
 
 /// A whole list, as a stream takes it.
 fn list(view: &ViewGeneration) -> Vec<Bytes> {
-    view.get(Kind::ServiceEntry).blocks(Variant::Sotw).map(|(bytes, _)| bytes).collect()
+    view.get(Kind::ServiceEntry).blocks(Variant::Sotw).into_iter().flatten().map(|(bytes, _)| bytes).collect()
 }
 
 /// All services, and all with one weight changed.

@@ -54,7 +54,8 @@ fn stage(scopes: u32, whole: bool) -> Stage {
 
 /// How many views made a generation.
 fn step(stage: &mut Stage, catalog: &Arc<Catalog>) -> usize {
-    let (sources, mut made) = (Sources { catalog: catalog.clone(), manifests: Arc::default() }, 0);
+    let (sources, mut made) =
+        (Sources { catalog: catalog.clone(), manifests: Arc::default(), callers: Arc::default() }, 0);
     stage.step(&sources, None, |_, _, stepped| made += usize::from(stepped.generation.is_some()));
     made
 }

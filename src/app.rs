@@ -11,6 +11,7 @@ mod banner;
 mod follow;
 mod parts;
 pub mod plan;
+mod presence;
 mod readers;
 mod reload;
 mod sources;
@@ -196,6 +197,8 @@ impl App {
         for task in views {
             parts.start(format!("views of {}", task.name()), |stop| task.run(stop));
         }
+        let (presence, set) = (reloader.parts.access.presence.clone(), reloader.parts.views.clone());
+        parts.start("presence", |stop| presence.run(set, stop));
         parts.start("admin", |stop| admin.run(stop));
         // It writes once more when it ends, and needs the catalog for that.
         let mut state = Parts::new(CancellationToken::new());

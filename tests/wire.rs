@@ -29,7 +29,7 @@ where
 }
 
 fn our_assignment() -> endpoint::ClusterLoadAssignment {
-    let text = |text: &str| google::Value { string_value: Some(text.into()) };
+    let text = |text: &str| google::Value { string_value: Some(text.into()), ..Default::default() };
     let labels = google::Struct { fields: [("a".into(), text("1")), ("b".into(), text(""))].into() };
     let at = |address, health: core::HealthStatus| endpoint::LbEndpoint {
         endpoint: Some(endpoint::Endpoint { address: Some(core::Address { address: Some(address) }) }),
@@ -144,7 +144,7 @@ fn clusters_mean_the_same_to_others() {
 }
 
 fn our_node(version: core::node::UserAgentVersionType) -> core::Node {
-    let text = google::Value { string_value: Some("api".into()) };
+    let text = google::Value { string_value: Some("api".into()), ..Default::default() };
     core::Node {
         id: "i".into(),
         cluster: "c".into(),

@@ -39,7 +39,7 @@ impl Sources for Fake {
     fn views(&self) -> Vec<ViewStatus> {
         let generation = self.views[0].generation.clone();
         let key = ViewKey::whole(Dialect::Envoy);
-        vec![ViewStatus { key, readers: 2, idle: Some(Duration::from_millis(1_500)), generation }]
+        vec![ViewStatus { key, readers: 2, parts: 1, idle: Some(Duration::from_millis(1_500)), generation }]
     }
 
     fn is_ready(&self, dialect: Dialect) -> bool {
@@ -348,7 +348,7 @@ async fn views_are_shown_by_key_and_each_has_its_own() {
     assert_eq!(
         admin.json("/api/v1/views").await,
         json!([{
-            "key": "envoy", "clients": 1, "idle_seconds": 1.5, "generation": 1, "readiness": "complete",
+            "key": "envoy", "clients": 1, "parts": 1, "idle_seconds": 1.5, "generation": 1, "readiness": "complete",
             "resources": { "clusters": 4, "endpoints": 2, "listeners": 0, "routes": 0 },
         }])
     );

@@ -43,6 +43,7 @@ pub(super) fn merge(host: &Hostname, mut parts: Vec<Part>, taken: &Taken) -> Pub
         labels: union_labels(&parts),
         protected: parts.iter().any(|part| part.contribution.protected),
         protect_threshold: parts.iter().find_map(|part| part.service.protect_threshold),
+        nearness: parts.first().map(|owner| owner.rules.policy.nearness).unwrap_or_default(),
         dns: parts.iter().any(|part| part.rules.policy.hostnames == Hostnames::Dns),
         ..PublishedService::new(host.clone(), ports, Vec::new())
     };

@@ -1,7 +1,7 @@
 //! How the services of one registry are published. Plain values; the configuration makes them.
 
 use super::{Template, addresses::Addresses};
-use crate::model::{DeclaredPort, Fraction, Hostname, Protocol, Text, Weight};
+use crate::model::{DeclaredPort, Fraction, Hostname, Nearness, Protocol, Text, Weight};
 use ipnet::IpNet;
 use std::{collections::BTreeMap, time::Duration};
 
@@ -38,6 +38,8 @@ pub struct Policy {
     pub locality: Option<Template>,
     /// What becomes of instances with host names.
     pub hostnames: Hostnames,
+    /// Whether a client has instances near it first. Of a host that several registries feed its owner's counts.
+    pub nearness: Nearness,
     /// Which addresses are published that mean another machine to each client.
     pub addresses: Addresses,
     /// What happens when another owner has the host already.
@@ -173,6 +175,7 @@ impl Policy {
             relabel: Vec::new(),
             locality: None,
             hostnames: Hostnames::default(),
+            nearness: Nearness::Off,
             addresses: Addresses::default(),
             merge: Merge::default(),
             owner: Owner::default(),

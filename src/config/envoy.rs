@@ -2,14 +2,15 @@
 
 use super::bounds::DAY;
 use crate::{
+    model::Text,
     resource::Variant,
-    translate::envoy::{ClusterName, Eds, LbPolicy, Options, Unhealthy},
+    translate::envoy::{ClusterName, Eds, LbPolicy, Options, Unhealthy, Zones},
     util::yaml::{Section, Value},
 };
 use std::time::Duration;
 
 /// Keys: `cluster_name` (`outbound|{port}||{host}`), `unhealthy` (`mark` or `omit`), `connect_timeout` (5 s, 1 ms to 10
-/// min), `lb_policy` (`least_request`, ...), `eds` (`ads`, or a stream of its own).
+/// min), `lb_policy` (`least_request`, ...), `eds` (`ads`, or a stream of its own), `zones`.
 pub(super) fn read(section: &mut Section<'_>) -> Option<Options> {
     let default = Options::default();
     let unhealthy = Unhealthy::ALL.map(|u| (u.name(), u));
@@ -22,7 +23,28 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Options> {
             .unwrap_or(default.connect_timeout),
         eds: section.get("eds", eds).unwrap_or(default.eds),
         lb_policy: section.get("lb_policy", |v| v.word(&policies)).unwrap_or(default.lb_policy),
+        zones: section.section("zones", zones).unwrap_or(default.zones),
         grpc: default.grpc,
+    })
+}
+
+/// `next` (by region the regions that come next), `overprovisioning_factor` (Envoy's 140, 100 to 1000), `min_cluster_size` (Envoy's
+/// 6), `own_cluster` (none).
+fn zones(section: &mut Section<'_>) -> Option<Zones> {
+    let regions = |v: &Value<'_>| v.one_or_each(|v| v.string().map(Text::from));
+    let next = section.get("next", |v| {
+        let next = v.entries()?.into_iter().filter_map(|(region, value)| Some((region.into(), regions(&value)?)));
+        Some(next.collect())
+    });
+    let own_cluster = section.get("own_cluster", |v| match v.string()? {
+        name if name.is_empty() || name == "*" => v.problem("must be the name of a cluster, such as local_cluster"),
+        name => Some(Text::from(name)),
+    });
+    Some(Zones {
+        next: next.unwrap_or_default(),
+        overprovisioning_factor: section.get("overprovisioning_factor", |v| v.integer(100..=1_000)),
+        min_cluster_size: section.get("min_cluster_size", |v| v.integer(1..=1_000_000)),
+        own_cluster,
     })
 }
 

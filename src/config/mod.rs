@@ -25,7 +25,9 @@ pub use sources::{Files, Reading, Sources, look};
 
 use self::bounds::DAY;
 use crate::{
-    catalog, scope, state,
+    catalog,
+    model::Nearness,
+    scope, state,
     translate::{envoy::Options, istio::Options as IstioOptions},
     util::yaml::{self, Document, Problem, Problems, Resolver, Section, Value},
 };
@@ -174,11 +176,16 @@ impl Config {
         let rules = section.get("scopes", |v| scopes::read_all(v, &names)).unwrap_or_default();
         let visible = |registry: &RegistryConfig| Some((registry.name.clone(), registry.visible_to.clone()?));
         let visible_to = registries.iter().filter_map(|(registry, _)| visible(registry)).collect();
+        let near = rules.iter().filter_map(|rule: &scope::Rule| rule.nearness);
+        let mut near = near.chain(registries.iter().map(|(registry, _)| registry.policy.nearness));
+        let near = near.any(|nearness| nearness == Nearness::Priority);
+        let envoy = section.section("envoy", envoy::read).unwrap_or_default();
+        let own_cluster = envoy.zones.own_cluster.is_some();
         Some(Config {
-            scopes: scope::Rules { rules, unmatched: xds.unmatched, visible_to },
+            scopes: scope::Rules { rules, unmatched: xds.unmatched, visible_to, near, own_cluster },
             registries: registries.into_iter().map(|(registry, _)| registry).collect(),
             istio,
-            envoy: section.section("envoy", envoy::read).unwrap_or_default(),
+            envoy,
             catalog: section.section("catalog", read_catalog).unwrap_or_default(),
             state: section.section("state", read_state).unwrap_or_default(),
             log: section.section("log", Log::read).unwrap_or_default(),

@@ -3,7 +3,7 @@
 use super::{bounds::DAY, preset::Preset};
 use crate::{
     catalog::{Addresses, Empty, HostCase, Hostnames, Merge, Owner, Policy, Relabel, Template},
-    model::{DeclaredPort, Fraction, Hostname, Port, Protocol, Text, Weight},
+    model::{DeclaredPort, Fraction, Hostname, Nearness, Port, Protocol, Text, Weight},
     registry::Kind,
     translate::istio::Rules,
     util::yaml::{Section, Value},
@@ -91,6 +91,8 @@ fn read_ports(section: &mut Section<'_>, policy: &mut Policy) {
 fn read_merging(section: &mut Section<'_>, policy: &mut Policy) {
     let hostnames = [("resolve", Hostnames::Resolve), ("dns", Hostnames::Dns), ("drop", Hostnames::Drop)];
     set(&mut policy.hostnames, section.get("hostnames", |v| v.word(&hostnames)));
+    let nearness = Nearness::ALL.map(|nearness| (nearness.name(), nearness));
+    set(&mut policy.nearness, section.get("nearness", |v| v.word(&nearness)));
     section.section("addresses", |s| read_addresses(s, &mut policy.addresses));
     // Envoy refuses priorities above 128.
     set(&mut policy.priority, section.get("priority", |v| v.integer(0..=127)));

@@ -6,9 +6,9 @@ use super::{
 };
 use crate::{
     catalog::Select,
-    model::Text,
+    model::{Nearness, Text},
     resource::Dialect,
-    scope::{ALL, Condition, Level, NONE, Rule},
+    scope::{ALL, Condition, Declared, Level, NONE, Rule, Unmatched},
     util::yaml::{Section, Value},
 };
 use std::collections::BTreeSet;
@@ -55,7 +55,28 @@ fn read(section: &mut Section<'_>, registries: &BTreeSet<Text>) -> Option<Rule> 
         select: Select { include, exclude },
         aliases: section.get("aliases", Value::bool).unwrap_or(true),
         level: section.get("level", |v| v.word(&levels)).unwrap_or_default(),
+        nearness: section.get("nearness", |v| v.word(&Nearness::ALL.map(|nearness| (nearness.name(), nearness)))),
+        declared: section.get("declared", declared).flatten(),
         name: name?,
+    })
+}
+
+/// `true`, or a mapping: `undeclared` (`none`; `all`, `refuse`), `services` (none), `wildcard` (true), `tags` (`tags`).
+fn declared(value: &Value<'_>) -> Option<Option<Declared>> {
+    let default = Declared::default();
+    if !value.is_map() {
+        return value.bool().map(|yes| yes.then_some(default));
+    }
+    let words = Unmatched::ALL.map(|word| (word.name(), word));
+    value.section(|section| {
+        Some(Some(Declared {
+            undeclared: section.get("undeclared", |v| v.word(&words)).unwrap_or(default.undeclared),
+            always: section
+                .get("services", |v| v.one_or_each(|v| v.string().map(Text::from)))
+                .unwrap_or(default.always),
+            wildcard: section.get("wildcard", Value::bool).unwrap_or(default.wildcard),
+            tags: section.get("tags", Value::string).map_or(default.tags, Text::from),
+        }))
     })
 }
 

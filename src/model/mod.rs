@@ -27,7 +27,7 @@ pub use name::{Hostname, HostnameError};
 pub use number::{Fraction, NumberError, Port, Weight};
 pub use protocol::Protocol;
 pub use proxy::{GrpcLibrary, NoProxy, Proxy, ProxyKind};
-pub use published::{PublishedEndpoint, PublishedService, ServicePort};
+pub use published::{Nearness, PublishedEndpoint, PublishedService, ServicePort};
 pub use readiness::Readiness;
 pub use reason::{Note, Reason};
 pub use service::{DeclaredPort, Service, ServiceId};

@@ -64,6 +64,32 @@ impl PublishedEndpoint {
     }
 }
 
+/// Whether instances near a client are preferred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Nearness {
+    /// All alike, wherever the client is.
+    #[default]
+    Off,
+    /// Each client has those near it first, by their priorities.
+    Priority,
+    /// Envoys send what they can to their own zone, by what they know of the whole fleet.
+    ZoneAware,
+}
+
+impl Nearness {
+    /// Each once, in the order of their declaration.
+    pub const ALL: [Nearness; 3] = [Nearness::Off, Nearness::Priority, Nearness::ZoneAware];
+
+    /// The word for people and formats.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Nearness::Off => "off",
+            Nearness::Priority => "priority",
+            Nearness::ZoneAware => "zone_aware",
+        }
+    }
+}
+
 /// A service as clients see it, keyed by its host. Equal input gives equal values, whatever the order of arrival.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedService {
@@ -89,6 +115,8 @@ pub struct PublishedService {
     pub protect_threshold: Option<Fraction>,
     /// Endpoints keep their host names, and the client resolves them. By configuration, never by what is up.
     pub dns: bool,
+    /// Whether endpoints near a client are preferred. By configuration alone.
+    pub nearness: Nearness,
     /// What was left out, renamed or held, and why.
     pub notes: Vec<Note>,
 }
@@ -118,6 +146,7 @@ impl PublishedService {
             protected: self.protected,
             protect_threshold: self.protect_threshold,
             dns: self.dns,
+            nearness: self.nearness,
             notes: self.notes.clone(),
         }
     }
@@ -136,6 +165,7 @@ impl PublishedService {
             protected: false,
             protect_threshold: None,
             dns: false,
+            nearness: Nearness::Off,
             notes: Vec::new(),
         }
     }

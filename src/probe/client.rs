@@ -120,7 +120,7 @@ fn request(type_url: &str, node: Option<Node>) -> DiscoveryRequest {
 }
 
 fn node(revision: &str) -> Node {
-    let text = |text: &str| Value { string_value: Some(text.into()) };
+    let text = |text: &str| Value { string_value: Some(text.into()), ..Value::default() };
     let mut metadata = Struct::default();
     metadata.fields.insert("GENERATOR".into(), text("api"));
     if !revision.is_empty() {

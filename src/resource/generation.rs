@@ -14,16 +14,29 @@ use std::sync::Arc;
 /// Two persistent maps have the same keys: resources, and versions alone. A stream keeps the latter of what it has sent,
 /// so that it holds no old bodies; `sent.diff(current.versions())` is what it must send next. The digests are sums, kept
 /// up with each change, so they depend on the content and not on the way to it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Generation {
     resources: OrdMap<Name, Arc<Resource>>,
     versions: OrdMap<Name, u64>,
     digest: u64,
     names_digest: u64,
-    blocks: Blocks,
+    /// `None`: it is loose.
+    blocks: Option<Blocks>,
+}
+
+impl Default for Generation {
+    fn default() -> Self {
+        Generation { blocks: Some(Blocks::new()), ..Generation::loose() }
+    }
 }
 
 impl Generation {
+    /// Nothing, and what follows it has no blocks: of few readers each copies what it sends, and nothing is encoded twice.
+    pub fn loose() -> Self {
+        let (resources, versions) = (OrdMap::new(), OrdMap::new());
+        Generation { resources, versions, digest: 0, names_digest: 0, blocks: None }
+    }
+
     /// The next generation, or `None` if the changes change nothing. Of several changes of one name the last counts.
     pub fn next(&self, changes: impl IntoIterator<Item = (Name, Option<Resource>)>) -> Option<Generation> {
         self.next_shared(changes.into_iter().map(|(name, change)| (name, change.map(Arc::new))))
@@ -43,7 +56,9 @@ impl Generation {
         }
         // By versions: what was changed there and back is no change.
         self.versions.diff(&next.versions).next()?;
-        rebuild(&mut next.blocks, &next.resources, &changed);
+        if let Some(blocks) = &mut next.blocks {
+            rebuild(blocks, &next.resources, &changed);
+        }
         Some(next)
     }
 
@@ -116,8 +131,10 @@ impl Generation {
         version_text(self.digest)
     }
 
-    /// Everything, as the entries of an answer, in pieces that are shared by all generations which have them.
-    pub fn blocks(&self, variant: Variant) -> impl Iterator<Item = (Bytes, &[Arc<Resource>])> {
-        self.blocks.values().map(move |b| (b.bytes(variant), b.resources()))
+    /// Everything, as the entries of an answer, in pieces that are shared by all generations which have them; `None` of a
+    /// loose one.
+    pub fn blocks(&self, variant: Variant) -> Option<impl Iterator<Item = (Bytes, &[Arc<Resource>])>> {
+        let blocks = self.blocks.as_ref()?;
+        Some(blocks.values().map(move |b| (b.bytes(variant), b.resources())))
     }
 }

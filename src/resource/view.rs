@@ -87,6 +87,50 @@ impl ViewGeneration {
         changed.then_some(next)
     }
 
+    /// The next one of a part of another: of these kinds it has its own with these changes, of all others what `whole` has.
+    /// `None` if nothing changes.
+    pub fn next_of(
+        &self,
+        whole: &ViewGeneration,
+        own: &[Kind],
+        changes: impl IntoIterator<Item = (Kind, Name, Option<Arc<Resource>>)>,
+    ) -> Option<ViewGeneration> {
+        let mut by_kind: [Vec<(Name, Option<Arc<Resource>>)>; KINDS] = Default::default();
+        for (kind, name, change) in changes {
+            by_kind[kind as usize].push((name, change));
+        }
+        let mut next =
+            ViewGeneration { number: self.number + 1, readiness: whole.readiness, kinds: whole.kinds.clone() };
+        for kind in own {
+            let (before, changes) = (&self.kinds[*kind as usize], std::mem::take(&mut by_kind[*kind as usize]));
+            let of_kind = before.next_shared(changes).map_or_else(|| before.clone(), Arc::new);
+            next.kinds[*kind as usize] = of_kind;
+        }
+        let same = next.kinds.iter().zip(&self.kinds).all(|(next, before)| Arc::ptr_eq(next, before));
+        (!same || next.readiness != self.readiness).then_some(next)
+    }
+
+    /// The next one of a part that is all of another and one resource more. `None` if nothing changes.
+    pub fn next_beside(&self, whole: &ViewGeneration, kind: Kind, more: &Arc<Resource>) -> Option<ViewGeneration> {
+        let mut next =
+            ViewGeneration { number: self.number + 1, readiness: whole.readiness, kinds: whole.kinds.clone() };
+        let of_kind = &mut next.kinds[kind as usize];
+        if let Some(with) = of_kind.next_shared([(more.name().clone(), Some(more.clone()))]) {
+            *of_kind = Arc::new(with);
+        }
+        let same = next.kinds.iter().zip(&self.kinds).all(|(next, before)| {
+            Arc::ptr_eq(next, before) || (next.digest(), next.len()) == (before.digest(), before.len())
+        });
+        (!same || next.readiness != self.readiness).then_some(next)
+    }
+
+    /// Nothing is known yet of a part of a view, whose kinds `own` will be its own.
+    pub fn unbuilt_part(readiness: KindReadiness, own: &[Kind]) -> Self {
+        let mut unbuilt = ViewGeneration::unbuilt(readiness);
+        own.iter().for_each(|kind| unbuilt.kinds[*kind as usize] = Arc::new(Generation::loose()));
+        unbuilt
+    }
+
     /// The same content under the next number, for a view that was built and has nothing in it.
     #[must_use]
     pub fn built(&self) -> ViewGeneration {

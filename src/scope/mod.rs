@@ -4,14 +4,19 @@
 //! what does not exist. Pure: a client and the rules decide, and a service and the scope.
 
 mod client;
+mod declared;
 mod select;
 #[cfg(test)]
 mod tests;
 
 pub use client::{Client, Condition};
+pub use declared::{Declared, TAGS, Wrong};
 pub use select::{Level, Scope};
 
-use crate::{catalog, model::Text};
+use crate::{
+    catalog,
+    model::{Nearness, Text},
+};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The scope of clients that no rule fits, where they get everything that is not kept from them.
@@ -32,6 +37,10 @@ pub struct Rules {
     pub unmatched: Unmatched,
     /// By registry: the scopes that see it. A registry that is not here is seen by all.
     pub visible_to: BTreeMap<Text, Vec<Text>>,
+    /// Whether the place of a client matters for what it sees: some registry, or some scope, has what is near first.
+    pub near: bool,
+    /// Whether Envoys may ask for the endpoints of the cluster that they belong to.
+    pub own_cluster: bool,
 }
 
 /// A scope, and whose it is.
@@ -49,6 +58,10 @@ pub struct Rule {
     pub aliases: bool,
     /// Which kinds of resources.
     pub level: Level,
+    /// Whether a client has instances near it first; `None`: as their registries say.
+    pub nearness: Option<Nearness>,
+    /// Whether a client gets only what its node declares of all that, and how.
+    pub declared: Option<Declared>,
 }
 
 /// What a client gets that no rule fits.
@@ -116,6 +129,8 @@ impl Scopes {
             select: catalog::Select::default(),
             aliases: true,
             level: Level::default(),
+            nearness: None,
+            declared: None,
         };
         let rest = match rules.unmatched {
             // Where nothing is kept from anybody there is nothing to look for.

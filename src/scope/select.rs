@@ -1,9 +1,9 @@
 //! What a scope has.
 
-use super::{LABEL, Rule};
+use super::{Declared, LABEL, Rule};
 use crate::{
     catalog::{self, Selector},
-    model::{Labels, PublishedEndpoint, PublishedService, ServiceId, Text},
+    model::{Labels, Nearness, PublishedEndpoint, PublishedService, ServiceId, Text},
     resource::Kind,
     views::Select,
 };
@@ -47,14 +47,17 @@ pub struct Scope {
     selector: Selector,
     aliases: bool,
     level: Level,
+    nearness: Option<Nearness>,
+    /// How it goes by what clients declare. Clients of one selection may have different parts of it.
+    pub declared: Option<Declared>,
 }
 
 /// The patterns follow from the rest.
 impl PartialEq for Scope {
     fn eq(&self, other: &Self) -> bool {
-        let Scope { name, registries, hidden, select, selector: _, aliases, level } = self;
+        let Scope { name, registries, hidden, select, selector: _, aliases, level, nearness, declared } = self;
         (name, registries, hidden, select) == (&other.name, &other.registries, &other.hidden, &other.select)
-            && (aliases, level) == (&other.aliases, &other.level)
+            && (aliases, level, nearness, declared) == (&other.aliases, &other.level, &other.nearness, &other.declared)
     }
 }
 
@@ -69,6 +72,8 @@ impl Scope {
             select: rule.select.clone(),
             aliases: rule.aliases,
             level: rule.level,
+            nearness: rule.nearness,
+            declared: rule.declared.clone(),
         }
     }
 
@@ -108,7 +113,8 @@ impl Select for Scope {
         }
         let (whole, plain) =
             (service.sources.iter().all(|id| self.has(&id.registry)), self.aliases || service.aliases.is_empty());
-        if has_all && whole && plain {
+        let nearness = self.nearness.unwrap_or(service.nearness);
+        if has_all && whole && plain && nearness == service.nearness {
             return Some(service.clone());
         }
         let endpoints = service.endpoints.iter().filter(|endpoint| self.has_endpoint(service, endpoint));
@@ -119,11 +125,16 @@ impl Select for Scope {
         if !self.aliases {
             part.aliases.clear();
         }
+        part.nearness = nearness;
         Some(Arc::new(part))
     }
 
     fn has_kind(&self, kind: Kind) -> bool {
         self.level != Level::Endpoints || kind != Kind::Cluster
+    }
+
+    fn has_source(&self, id: &ServiceId) -> bool {
+        self.has(&id.registry)
     }
 
     fn has_manifests_of(&self, registry: &str) -> bool {

@@ -18,11 +18,16 @@ fn rule(name: &str) -> Rule {
         select: Matchers::default(),
         aliases: true,
         level: Level::default(),
+        nearness: None,
+        declared: None,
     }
 }
 
 fn scopes(rules: Vec<Rule>, unmatched: Unmatched) -> Scopes {
-    Scopes::new(Rules { rules, unmatched, visible_to: BTreeMap::new() }, &Scopes::default())
+    Scopes::new(
+        Rules { rules, unmatched, visible_to: BTreeMap::new(), near: false, own_cluster: false },
+        &Scopes::default(),
+    )
 }
 
 fn granted(scopes: &Scopes, node: &Node, address: &str) -> Option<String> {
@@ -69,7 +74,7 @@ fn what_was_cut_decides_nothing() {
     let cut = Node { cut: true, ..Node::default() };
     assert_eq!(granted(&either, &cut, "10.0.0.1"), None);
     assert_eq!(granted(&either, &Node::default(), "10.0.0.1").as_deref(), Some("a"));
-    let long = "x".repeat(20_000);
+    let long = "x".repeat(crate::xds::LONGEST_METADATA);
     let scopes = scopes(vec![Rule { clients: vec![team], ..rule("a") }], Unmatched::Refuse);
     let node = Node { metadata: Metadata::of(&[("team", "shop"), ("long", &long)]), ..Node::default() };
     assert_eq!(granted(&scopes, &node, "10.0.0.1"), None);

@@ -2,7 +2,7 @@
 
 use crate::{
     manifests::Snapshot,
-    model::{Proxy, PublishedService},
+    model::{Proxy, PublishedService, ServiceId},
     resource::{Dialect, Kind, Name},
 };
 use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc};
@@ -91,6 +91,11 @@ pub trait Select: fmt::Debug + Send + Sync {
         true
     }
 
+    /// Whether the view may know that a service is that one of a registry.
+    fn has_source(&self, _id: &ServiceId) -> bool {
+        true
+    }
+
     /// Whether the view has the manifests of that registry.
     fn has_manifests_of(&self, _registry: &str) -> bool {
         true
@@ -117,6 +122,10 @@ impl Selection {
 
     pub(super) fn has_kind(&self, kind: Kind) -> bool {
         self.0.as_ref().is_none_or(|select| select.has_kind(kind))
+    }
+
+    pub(super) fn has_source(&self, id: &ServiceId) -> bool {
+        self.0.as_ref().is_none_or(|select| select.has_source(id))
     }
 
     /// The resources of manifests that the view lacks.

@@ -20,6 +20,8 @@ const BUCKETS: [f64; 10] = [0.000_01, 0.000_03, 0.000_1, 0.000_3, 0.001, 0.003, 
 pub struct Metrics {
     ready: Family<Client, Gauge>,
     kept: Family<OfDialect, Gauge>,
+    parts: Family<OfDialect, Gauge>,
+    part_generations: Family<OfDialect, Counter>,
     resources: Family<OfKind, Gauge>,
     rejected: Family<For, Gauge>,
     changes: Family<OfKind, Counter>,
@@ -56,6 +58,8 @@ impl Default for Metrics {
         Metrics {
             ready: Family::default(),
             kept: Family::default(),
+            parts: Family::default(),
+            part_generations: Family::default(),
             resources: Family::default(),
             rejected: Family::default(),
             changes: Family::default(),
@@ -73,6 +77,12 @@ impl Metrics {
         let registry = registry.sub_registry_with_prefix("views");
         registry.register("ready", "Whether new clients of that kind are answered", self.ready.clone());
         registry.register("kept", "Views that are kept, by dialect", self.kept.clone());
+        registry.register("parts", "Parts of views that clients have, by dialect", self.parts.clone());
+        registry.register(
+            "part_generations",
+            "Generations of parts that were made: each wakes the clients of that part",
+            self.part_generations.clone(),
+        );
         registry.register("resources", "Resources in the view that has everything", self.resources.clone());
         registry.register(
             "rejected",
@@ -95,6 +105,16 @@ impl Metrics {
     pub(super) fn stands(&self, dialect: Dialect, ready: bool, views: usize) {
         self.ready.get_or_create(&Client { client: dialect.name() }).set(i64::from(ready));
         self.kept.get_or_create(&OfDialect { dialect: dialect.name() }).set(count(views));
+    }
+
+    /// There are so many parts.
+    pub(super) fn divided(&self, dialect: Dialect, parts: usize) {
+        self.parts.get_or_create(&OfDialect { dialect: dialect.name() }).set(count(parts));
+    }
+
+    /// So many parts have another generation.
+    pub(super) fn made_parts(&self, dialect: Dialect, parts: usize) {
+        self.part_generations.get_or_create(&OfDialect { dialect: dialect.name() }).inc_by(parts as u64);
     }
 
     /// So many services were translated.

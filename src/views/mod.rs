@@ -5,15 +5,23 @@
 //! `manifests`) say what a view has and whose a name is, `state` makes the next generation of it, `stage` holds all
 //! views of the dialect. What nobody sees costs nothing.
 //!
+//! Of a view a client may get a [`Part`]: what it declares that it wants.
+//!
 //! Invariant: what a view serves follows from the last catalog, the last manifests, the options and its selection alone.
 
 mod claims;
+mod directory;
+mod handles;
 mod istio;
 mod key;
+mod look;
 mod manifests;
 mod metrics;
 mod order;
+mod part;
+mod parts;
 mod producer;
+mod producers;
 mod services;
 mod set;
 mod shared;
@@ -23,12 +31,14 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod translations;
+mod variants;
 mod vip;
 
 pub use istio::Istio;
 pub use key::{Class, NoViewKey, Select, Selection, ViewKey};
 pub use metrics::Metrics;
-pub use producer::Sources;
+pub use part::{Part, Pick, Preference, Wanted};
+pub use producer::{Callers, Sources};
 pub use set::{Loaded, Options, Set};
 pub use shared::{Full, ViewStatus};
 pub use stage::{Place, Stage};

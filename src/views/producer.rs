@@ -4,15 +4,25 @@
 //! To add one (listeners and routes from gateways, say): implement [`Producer`] over what it reads, and name it in `order`,
 //! at the place that says to whom it gives way.
 
-use super::{Selection, translations::Translations};
+use super::{
+    Selection,
+    translations::{Translated, Translations},
+};
 use crate::{
     catalog::Catalog,
     manifests::Snapshot,
-    model::Hostname,
+    model::{Hostname, Locality, PublishedService, Text},
     resource::{Kind, KindReadiness, Name, Resource},
     translate::Rejected,
 };
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
+
+/// How many callers are connected from each place, by the cluster that they belong to.
+pub type Callers = BTreeMap<Text, Arc<BTreeMap<Locality, usize>>>;
 
 /// What views are made of: immutable snapshots.
 #[derive(Debug, Clone)]
@@ -21,7 +31,12 @@ pub struct Sources {
     pub catalog: Arc<Catalog>,
     /// What the last good texts of manifests give.
     pub manifests: Arc<Snapshot>,
+    /// Who is connected from where.
+    pub callers: Arc<Callers>,
 }
+
+/// What a step changed of services: names of resources that may differ, by the hosts that have or had them.
+pub(super) type Affected = BTreeMap<Hostname, BTreeSet<(Kind, Name)>>;
 
 /// A step from the last sources to the next.
 pub(super) struct Step<'a> {
@@ -31,6 +46,18 @@ pub(super) struct Step<'a> {
     pub(super) translations: &'a mut Translations,
     /// What may differ now of what a producer has.
     pub(super) touched: BTreeSet<(Kind, Name)>,
+    /// The services behind that, where the view has parts that ask for it.
+    pub(super) affected: Option<Affected>,
+}
+
+impl Step<'_> {
+    /// Of that service these resources may differ.
+    pub(super) fn affects<'n>(&mut self, host: &Hostname, resources: impl IntoIterator<Item = (Kind, &'n Name)>) {
+        if let Some(affected) = &mut self.affected {
+            let resources = resources.into_iter().map(|(kind, name)| (kind, name.clone()));
+            affected.entry(host.clone()).or_default().extend(resources);
+        }
+    }
 }
 
 /// Makes the resources of some kinds for one view. What it has after an update follows from the sources alone.
@@ -49,6 +76,21 @@ pub(super) trait Producer: fmt::Debug + Send {
 
     /// What it cannot send, by host; `None`: as at the last call.
     fn take_rejected(&mut self) -> Option<Vec<Rejected>> {
+        None
+    }
+
+    /// The service that has that name; `None`: no service of this producer has.
+    fn owner(&self, _kind: Kind, _name: &Name) -> Option<&Hostname> {
+        None
+    }
+
+    /// What it makes of a service; `None`: it makes nothing of services, or nothing of this one.
+    fn translated(&self, _host: &Hostname) -> Option<&Arc<Translated>> {
+        None
+    }
+
+    /// What it would make of the same service with other endpoints. What comes out as it is, is the same value.
+    fn translate(&self, _service: &Arc<PublishedService>, _translations: &mut Translations) -> Option<Arc<Translated>> {
         None
     }
 

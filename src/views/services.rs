@@ -8,10 +8,10 @@ use super::{
     Selection,
     claims::Claims,
     producer::{Producer, Sources, Step},
-    translations::Translated,
+    translations::{Translated, Translations},
 };
 use crate::{
-    model::Hostname,
+    model::{Hostname, PublishedService},
     resource::{Dialect, Kind, KindReadiness, Name, Resource},
     translate::{Rejected, Why},
 };
@@ -61,6 +61,7 @@ impl Services {
         }
         let (new, old) = (new.unwrap_or_default(), old.unwrap_or_default());
         self.rejected_differs |= new.rejected != old.rejected;
+        step.affects(host, old.differing(&new));
         step.touched.extend(old.differing(&new).map(|(kind, name)| (kind, name.clone())));
         self.claim(host, &old, &new)
     }
@@ -113,7 +114,9 @@ impl Producer for Services {
         for host in &concerned {
             let translated = self.translated.get(host).into_iter();
             let resources = translated.flat_map(|translated| translated.resources.iter());
-            step.touched.extend(resources.map(|(kind, resource)| (*kind, resource.name().clone())));
+            let resources = resources.map(|(kind, resource)| (*kind, resource.name()));
+            step.affects(host, resources.clone());
+            step.touched.extend(resources.map(|(kind, name)| (kind, name.clone())));
         }
         step.changed.union(&concerned).for_each(|host| self.contest(host));
     }
@@ -152,6 +155,19 @@ impl Producer for Services {
         let contested = |host| self.contested.get(host).into_iter().flatten();
         let all = self.translated.iter().flat_map(|(host, of)| of.rejected.iter().chain(contested(host)));
         Some(all.cloned().collect())
+    }
+
+    fn owner(&self, _kind: Kind, name: &Name) -> Option<&Hostname> {
+        self.claims.owner(name)
+    }
+
+    fn translated(&self, host: &Hostname) -> Option<&Arc<Translated>> {
+        self.translated.get(host)
+    }
+
+    fn translate(&self, service: &Arc<PublishedService>, translations: &mut Translations) -> Option<Arc<Translated>> {
+        let whole = self.translated.get(&service.host)?;
+        Some(translations.translate_like(service, whole))
     }
 
     #[cfg(test)]

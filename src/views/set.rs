@@ -5,7 +5,7 @@
 //! again, byte for byte.
 
 use super::{
-    Metrics, Report, Selection, ViewKey,
+    Callers, Metrics, Part, Report, Selection, ViewKey,
     order::readiness,
     shared::{Full, Shared, Translation, ViewStatus, is_ready},
     task::Task,
@@ -51,6 +51,7 @@ impl Default for Options {
 pub struct Set {
     dialects: [Arc<Shared>; Dialect::ALL.len()],
     translation: watch::Sender<Translation>,
+    callers: watch::Sender<Arc<Callers>>,
 }
 
 /// What a view has at one moment.
@@ -72,11 +73,13 @@ impl Set {
     ) -> (Set, [Task; Dialect::ALL.len()]) {
         let Options { envoy, istio, idle, most } = options;
         let translation = watch::Sender::new(Translation { revision: 0, envoy, istio });
+        let callers = watch::Sender::new(Arc::default());
         let dialects = Dialect::ALL.map(|dialect| {
             Arc::new(Shared {
                 dialect,
                 catalog: catalog.clone(),
                 manifests: manifests.clone(),
+                callers: callers.subscribe(),
                 wanted: Notify::new(),
                 readiness: watch::Sender::new(Readiness::Waiting),
                 idle,
@@ -85,10 +88,10 @@ impl Set {
             })
         });
         let tasks = dialects.clone().map(|shared| Task::new(shared, translation.subscribe(), metrics.clone()));
-        (Set { dialects, translation }, tasks)
+        (Set { dialects, translation, callers }, tasks)
     }
 
-    /// Subscribes to a view, which is made if it is not there. The selection must be the key's.
+    /// Subscribes to a view, or a part of it, which is made if it is not there. The selection must be the key's.
     ///
     /// # Errors
     /// If as many views are in use as there may be.
@@ -96,8 +99,9 @@ impl Set {
         &self,
         key: &ViewKey,
         selection: &Selection,
+        part: &Part,
     ) -> Result<watch::Receiver<Arc<ViewGeneration>>, Full> {
-        self.of(key.dialect).subscribe(key, selection).map(|entry| entry.1)
+        self.of(key.dialect).subscribe(key, selection, part).map(|entry| entry.1)
     }
 
     /// What a view has now; one that has everything is made for that. `None`: there is no such view.
@@ -105,7 +109,7 @@ impl Set {
         let shared = self.of(key.dialect);
         let (report, mut generations) = match shared.find(key) {
             Some(found) => found,
-            None if key.scope.is_none() => shared.subscribe(key, &Selection::default()).ok()?,
+            None if key.scope.is_none() => shared.subscribe(key, &Selection::default(), &Part::default()).ok()?,
             None => return None,
         };
         // Fails when the view is gone, with the process.
@@ -150,6 +154,17 @@ impl Set {
             differs
         });
         self.translation.borrow().revision
+    }
+
+    /// From now on so many callers are connected.
+    pub fn set_callers(&self, now: Callers) {
+        self.callers.send_if_modified(|callers| {
+            let differs = **callers != now;
+            if differs {
+                *callers = Arc::new(now);
+            }
+            differs
+        });
     }
 
     /// Gives each view that there is the selection that its key has now, in one step of each dialect.

@@ -1,8 +1,8 @@
 //! What the task of a dialect shares with those who subscribe: which views there are, and since when nobody sees one.
 
 use super::{
-    Istio, Metrics, Report, Selection, ViewKey, order::readiness, producer::Sources, stage::Place,
-    translations::Translator,
+    Istio, Metrics, Part, Report, Selection, ViewKey, handles::Handles, order::readiness, producer::Callers,
+    producer::Sources, stage::Place, translations::Translator,
 };
 use crate::{
     catalog, manifests,
@@ -54,6 +54,7 @@ pub(super) struct Shared {
     pub(super) dialect: Dialect,
     pub(super) catalog: catalog::Handle,
     pub(super) manifests: manifests::Handle,
+    pub(super) callers: watch::Receiver<Arc<Callers>>,
     /// Signals a view that is to be made.
     pub(super) wanted: Notify,
     /// How far the sources of the dialect have reported, after what they reported is served.
@@ -78,6 +79,8 @@ pub(super) struct Entry {
     pub(super) selection: Selection,
     pub(super) generations: watch::Sender<Arc<ViewGeneration>>,
     pub(super) report: Arc<ArcSwap<Report>>,
+    /// Those of its readers who have a part of it.
+    pub(super) parts: Arc<Mutex<Handles>>,
     /// Since when nobody sees it.
     idle_since: Option<Instant>,
 }
@@ -97,6 +100,8 @@ pub struct ViewStatus {
     pub key: ViewKey,
     /// How many read it now: streams, and requests of admin.
     pub readers: usize,
+    /// How many different parts of it they have.
+    pub parts: usize,
     /// For how long nobody has.
     pub idle: Option<Duration>,
     /// All that it serves now, immutable.
@@ -109,20 +114,29 @@ pub(super) type Reading = (Arc<ArcSwap<Report>>, watch::Receiver<Arc<ViewGenerat
 impl Shared {
     /// The newest of all that views are made of.
     pub(super) fn sources(&self) -> Sources {
-        Sources { catalog: self.catalog.load(), manifests: self.manifests.load() }
+        Sources {
+            catalog: self.catalog.load(),
+            manifests: self.manifests.load(),
+            callers: self.callers.borrow().clone(),
+        }
     }
 
     /// A view that is there.
     pub(super) fn find(&self, key: &ViewKey) -> Option<Reading> {
         let mut entries = self.lock();
-        Some(entries.by_key.get_mut(key)?.read())
+        Some(entries.by_key.get_mut(key)?.read(&Part::default()).0)
     }
 
-    /// A view, made if it is not there.
-    pub(super) fn subscribe(&self, key: &ViewKey, selection: &Selection) -> Result<Reading, Full> {
+    /// A view, or a part of it, made if it is not there.
+    pub(super) fn subscribe(&self, key: &ViewKey, selection: &Selection, part: &Part) -> Result<Reading, Full> {
         let mut entries = self.lock();
         if let Some(entry) = entries.by_key.get_mut(key) {
-            return Ok(entry.read());
+            let (reading, new) = entry.read(part);
+            drop(entries);
+            if new {
+                self.wanted.notify_one();
+            }
+            return Ok(reading);
         }
         entries.make_room(self.most)?;
         let number = entries.next;
@@ -133,9 +147,10 @@ impl Shared {
             selection: selection.clone(),
             generations: watch::Sender::new(Arc::new(unbuilt)),
             report: Arc::default(),
+            parts: Arc::default(),
             idle_since: None,
         };
-        let reading = entry.read();
+        let (reading, _) = entry.read(part);
         entries.by_key.insert(key.clone(), entry);
         drop(entries);
         self.wanted.notify_one();
@@ -154,13 +169,18 @@ impl Shared {
     pub(super) fn current(&self, now: Instant) -> BTreeMap<Place, Entry> {
         let mut entries = self.lock();
         entries.by_key.retain(|_, entry| {
-            match entry.generations.receiver_count() {
+            match entry.readers() {
                 0 => drop(entry.idle_since.get_or_insert(now)),
                 _ => entry.idle_since = None,
             }
             entry.idle_since.is_none_or(|since| now < since + self.idle)
         });
         entries.by_key.iter().map(|(key, entry)| ((key.clone(), entry.number), entry.clone())).collect()
+    }
+
+    /// Drops the parts that nobody has any more.
+    pub(super) fn sweep_parts(&self) {
+        self.lock().by_key.values().for_each(|entry| lock(&entry.parts).sweep());
     }
 
     /// How often [`Shared::current`] must be asked for the idle time to be kept to, more or less.
@@ -173,7 +193,8 @@ impl Shared {
         let now = Instant::now();
         let status = |(key, entry): (&ViewKey, &Entry)| ViewStatus {
             key: key.clone(),
-            readers: entry.generations.receiver_count(),
+            readers: entry.readers(),
+            parts: lock(&entry.parts).len(),
             idle: entry.idle_since.map(|since| now.saturating_duration_since(since)),
             generation: entry.generations.borrow().clone(),
         };
@@ -191,7 +212,7 @@ impl Entries {
         if self.by_key.len() < most {
             return Ok(());
         }
-        let idle = self.by_key.iter().filter(|(_, entry)| entry.generations.receiver_count() == 0);
+        let idle = self.by_key.iter().filter(|(_, entry)| entry.readers() == 0);
         let longest = idle.min_by_key(|(_, entry)| (entry.idle_since.is_none(), entry.idle_since));
         let key = longest.map(|(key, _)| key.clone()).ok_or(Full { most })?;
         self.by_key.remove(&key);
@@ -200,9 +221,20 @@ impl Entries {
 }
 
 impl Entry {
-    fn read(&mut self) -> Reading {
+    /// What a reader of a part holds, and whether the part is new.
+    fn read(&mut self, part: &Part) -> (Reading, bool) {
         self.idle_since = None;
-        (self.report.clone(), self.generations.subscribe())
+        if part.is_whole() {
+            return ((self.report.clone(), self.generations.subscribe()), false);
+        }
+        let readiness = self.generations.borrow().readiness();
+        let (generations, new) = lock(&self.parts).subscribe(part, || ViewGeneration::unbuilt(readiness.waiting()));
+        ((self.report.clone(), generations), new)
+    }
+
+    /// How many read it, or a part of it.
+    fn readers(&self) -> usize {
+        self.generations.receiver_count() + lock(&self.parts).readers()
     }
 }
 

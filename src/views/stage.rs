@@ -5,6 +5,8 @@
 
 use super::{
     Selection, ViewKey,
+    handles::Changes,
+    part::Part,
     producer::{Sources, Step},
     state::{Stepped, ViewState},
     translations::{Translations, Translator},
@@ -68,6 +70,18 @@ impl Stage {
         }
     }
 
+    /// From the next step on that view has these parts, too, by number, and those no more.
+    pub fn divide(&mut self, view: &Place, added: Vec<(u64, Part)>, gone: Vec<u64>) {
+        if let Some(view) = self.views.get_mut(view) {
+            view.state.divide(Changes { added, gone });
+        }
+    }
+
+    /// How many parts all views have.
+    pub fn parts(&self) -> usize {
+        self.views.values().map(|view| view.state.parts()).sum()
+    }
+
     /// Drops all views but these; returns the keys of those that are gone.
     pub fn retain(&mut self, kept: impl Fn(&Place) -> bool) -> Vec<ViewKey> {
         let gone = self.views.keys().filter(|view| !kept(view)).map(|(key, _)| key.clone()).collect();
@@ -103,7 +117,7 @@ impl Stage {
             let before = view.state.generation().clone();
             let hosts = if std::mem::take(&mut view.new) { &all } else { &hosts };
             let (translations, touched) = (&mut self.translations, BTreeSet::new());
-            let stepped = view.state.step(Step { sources, changed: hosts, translations, touched });
+            let stepped = view.state.step(Step { sources, changed: hosts, translations, touched, affected: None });
             changed(key, &before, stepped);
         }
     }

@@ -2,11 +2,15 @@
 
 use super::{
     Selection,
+    handles::Changes,
+    look::Look,
     order::producers,
-    producer::{Producer, Step},
+    parts::Parts,
+    producer::Step,
+    producers::{Part, Producers},
 };
 use crate::{
-    resource::{Dialect, Kind, KindReadiness, Name, Resource, ViewGeneration},
+    resource::{Dialect, Kind, KindReadiness, Name, ViewGeneration},
     translate::Rejected,
 };
 use std::{collections::BTreeSet, sync::Arc};
@@ -14,17 +18,12 @@ use std::{collections::BTreeSet, sync::Arc};
 /// A view. What it serves follows from the last sources alone, whatever came before.
 #[derive(Debug)]
 pub(super) struct ViewState {
-    /// In the order in which names are theirs.
-    parts: Vec<Part>,
+    producers: Producers,
+    selection: Selection,
+    /// What clients get that want a part of it.
+    parts: Parts,
     generation: Arc<ViewGeneration>,
     report: Arc<Report>,
-}
-
-#[derive(Debug)]
-struct Part {
-    producer: Box<dyn Producer>,
-    /// What the producer cannot send.
-    rejected: Vec<Rejected>,
 }
 
 /// What of a view's sources is not served, for people. Immutable.
@@ -44,13 +43,17 @@ pub struct Stepped {
     pub generation: Option<Arc<ViewGeneration>>,
     /// What is not served, if that differs.
     pub report: Option<Arc<Report>>,
+    /// The next generation of each part that differs, by its number.
+    pub parts: Vec<(u64, Arc<ViewGeneration>)>,
 }
 
 impl ViewState {
     /// Nothing was seen.
     pub(super) fn new(dialect: Dialect, selection: &Selection, unbuilt: Arc<ViewGeneration>) -> Self {
         let parts = producers(dialect, selection).into_iter().map(|producer| Part { producer, rejected: Vec::new() });
-        ViewState { parts: parts.collect(), generation: unbuilt, report: Arc::default() }
+        let producers = Producers(parts.collect());
+        let (selection, parts) = (selection.clone(), Parts::default());
+        ViewState { producers, selection, parts, generation: unbuilt, report: Arc::default() }
     }
 
     /// What is served now.
@@ -60,49 +63,61 @@ impl ViewState {
 
     /// Goes on to the next sources. The first step always makes a generation.
     pub(super) fn step(&mut self, mut step: Step<'_>) -> Stepped {
-        for part in &mut self.parts {
+        step.affected = (!self.parts.is_empty()).then(Default::default);
+        for part in &mut self.producers.0 {
             part.producer.update(&mut step);
         }
         let readiness = |so_far, part: &Part| part.producer.readiness(step.sources, so_far);
-        let readiness = self.parts.iter().fold(KindReadiness::default(), readiness);
+        let readiness = self.producers.0.iter().fold(KindReadiness::default(), readiness);
         let report = self.report(&step.touched);
-        let changes = step.touched.into_iter().map(|(kind, name)| {
-            let resource = self.having(kind, &name).next().cloned();
-            (kind, name, resource)
+        let changes = step.touched.iter().map(|(kind, name)| {
+            let resource = self.producers.having(*kind, name).next().cloned();
+            (*kind, name.clone(), resource)
         });
         let next = self.generation.next_shared(readiness, changes);
         let next = next.or_else(|| (self.generation.number() == 0).then(|| self.generation.built()));
         let generation = next.map(Arc::new);
+        let whole = generation.as_ref().unwrap_or(&self.generation);
+        let Step { sources, translations, touched, affected, .. } = step;
+        let mut look = Look { sources, selection: &self.selection, producers: &self.producers, whole, translations };
+        let parts = self.parts.step(&self.generation, &affected.unwrap_or_default(), &touched, &mut look);
         if let Some(generation) = &generation {
             self.generation = generation.clone();
         }
-        Stepped { generation, report }
+        Stepped { generation, report, parts }
+    }
+
+    /// From the next step on it has these parts, too, and those no more.
+    pub(super) fn divide(&mut self, Changes { added, gone }: Changes) {
+        gone.into_iter().for_each(|number| self.parts.remove(number));
+        added.into_iter().for_each(|(number, part)| self.parts.add(number, part));
+    }
+
+    /// How many parts it has.
+    pub(super) fn parts(&self) -> usize {
+        self.parts.len()
     }
 
     /// From the next step on it has what that selects.
     pub(super) fn select(&mut self, selection: &Selection) {
-        self.parts.iter_mut().for_each(|part| part.producer.select(selection));
+        self.selection = selection.clone();
+        self.producers.0.iter_mut().for_each(|part| part.producer.select(selection));
     }
 
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.parts.iter().map(|part| part.producer.held()).sum()
-    }
-
-    /// The resources of that kind and name: the first is served, the others give way.
-    fn having(&self, kind: Kind, name: &Name) -> impl Iterator<Item = &Arc<Resource>> {
-        self.parts.iter().filter_map(move |part| part.producer.get(kind, name))
+        self.producers.0.iter().map(|part| part.producer.held()).sum()
     }
 
     /// What is not served, if that differs.
     fn report(&mut self, touched: &BTreeSet<(Kind, Name)>) -> Option<Arc<Report>> {
         let mut differs = false;
-        for part in &mut self.parts {
+        for part in &mut self.producers.0 {
             if let Some(rejected) = part.producer.take_rejected() {
                 (part.rejected, differs) = (rejected, true);
             }
         }
-        let contested = |(kind, name): &(Kind, Name)| self.having(*kind, name).nth(1).is_some();
+        let contested = |(kind, name): &(Kind, Name)| self.producers.having(*kind, name).nth(1).is_some();
         let turned = touched.iter().filter(|key| contested(key) != self.report.conflicts.contains(*key));
         let turned: Vec<_> = turned.cloned().collect();
         if !differs && turned.is_empty() {
@@ -114,7 +129,7 @@ impl ViewState {
                 conflicts.insert(key);
             }
         }
-        let rejected = self.parts.iter().flat_map(|part| &part.rejected).cloned().collect();
+        let rejected = self.producers.0.iter().flat_map(|part| &part.rejected).cloned().collect();
         self.report = Arc::new(Report { rejected, conflicts });
         Some(self.report.clone())
     }

@@ -4,6 +4,7 @@
 
 use super::{
     Metrics, Report, ViewKey,
+    handles::Changes,
     order::readiness,
     shared::{Entry, Shared, Translation, is_ready},
     stage::{Place, Stage},
@@ -12,7 +13,7 @@ use super::{
 use crate::{
     resource::ViewGeneration,
     translate::{Rejected, Why},
-    util::time::until,
+    util::{lock::lock, time::until},
 };
 use std::{
     collections::{BTreeMap, HashSet},
@@ -58,10 +59,12 @@ impl Task {
         let shared = self.shared.clone();
         let mut catalog = shared.catalog.changed();
         let mut manifests = shared.manifests.subscribe();
+        let mut callers = shared.callers.clone();
         loop {
             // Before they are read: what changes in between is signalled again.
             catalog.mark_unchanged();
             manifests.mark_unchanged();
+            callers.mark_unchanged();
             self.step(Instant::now());
             let check = self.stage.as_ref().map(|_| Instant::now() + shared.period());
             // Each may be dropped at any moment: none holds anything.
@@ -69,9 +72,10 @@ impl Task {
                 () = shutdown.cancelled() => return,
                 signal = catalog.changed() => if signal.is_err() { return },
                 signal = manifests.changed() => if signal.is_err() { return },
+                Ok(()) = callers.changed() => {}
                 Ok(()) = self.translation.changed() => {}
                 () = shared.wanted.notified() => {}
-                () = until(check) => {}
+                () = until(check) => shared.sweep_parts(),
             }
         }
     }
@@ -98,18 +102,22 @@ impl Task {
             for (view, entry) in &views {
                 if stage.contains(view) {
                     stage.select(view, &entry.selection);
-                    continue;
+                } else {
+                    debug!(view = %view.0, "Makes a view.");
+                    stage.add(view.clone(), &entry.selection, entry.generations.borrow().clone());
                 }
-                debug!(view = %view.0, "Makes a view.");
-                stage.add(view.clone(), &entry.selection, entry.generations.borrow().clone());
+                let Changes { added, gone } = lock(&entry.parts).take_changes();
+                stage.divide(view, added, gone);
             }
             let translated = stage.translations();
             stage.step(&sources, renewed, |view, before, stepped| {
                 let entry = &views[view];
                 self.report(&view.0, entry, &stepped);
+                self.publish_parts(entry, &stepped);
                 self.publish(&view.0, entry, before, stepped, start);
             });
             self.metrics.translated(shared.dialect, stage.translations() - translated);
+            self.metrics.divided(shared.dialect, stage.parts());
             self.stage = Some(stage);
         }
         let readiness = readiness(shared.dialect, &sources).least(shared.dialect.family());
@@ -126,6 +134,14 @@ impl Task {
         }
         if stage.is_empty() {
             self.stage = None;
+        }
+    }
+
+    fn publish_parts(&self, entry: &Entry, stepped: &Stepped) {
+        if !stepped.parts.is_empty() {
+            self.metrics.made_parts(self.shared.dialect, stepped.parts.len());
+            let handles = lock(&entry.parts);
+            stepped.parts.iter().for_each(|(number, generation)| handles.publish(*number, generation.clone()));
         }
     }
 

@@ -5,13 +5,16 @@
 //! endpoint leaves the service's clusters where they are in memory.
 
 use crate::{
-    model::{Hostname, PublishedService},
+    model::{Hostname, Locality, PublishedService},
     resource::{Kind, Name, Resource},
-    translate::{Rejected, envoy},
+    translate::{
+        Rejected,
+        envoy::{self, Zones},
+    },
 };
 use imbl::{OrdMap, ordmap::DiffItem};
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::{Arc, Weak},
 };
@@ -29,11 +32,34 @@ pub trait Translator: fmt::Debug + Send {
 
     /// The resources of one service, and what of it cannot be sent.
     fn translate(&self, service: &PublishedService) -> (Vec<(Kind, Resource)>, Vec<Rejected>);
+
+    /// The endpoints of the callers' own cluster, under the name that is reserved for it; `None`: none is.
+    fn own_cluster(
+        &self,
+        _service: Option<&PublishedService>,
+        _callers: &BTreeMap<Locality, usize>,
+    ) -> Option<Resource> {
+        None
+    }
+
+    /// How places relate; `None`: they do not matter.
+    fn zones(&self) -> Option<&Zones> {
+        None
+    }
 }
 
 impl Translator for envoy::Options {
     fn translate(&self, service: &PublishedService) -> (Vec<(Kind, Resource)>, Vec<Rejected>) {
         envoy::translate(service, self)
+    }
+
+    fn own_cluster(&self, service: Option<&PublishedService>, callers: &BTreeMap<Locality, usize>) -> Option<Resource> {
+        let name = self.zones.own_cluster.clone()?;
+        Some(envoy::own_cluster(&name, service, callers, self))
+    }
+
+    fn zones(&self) -> Option<&Zones> {
+        Some(&self.zones)
     }
 }
 
@@ -92,6 +118,22 @@ impl Translations {
         self.count
     }
 
+    /// The endpoints of the callers' own cluster.
+    pub(super) fn own_cluster(
+        &self,
+        service: Option<&PublishedService>,
+        callers: &BTreeMap<Locality, usize>,
+    ) -> Option<Resource> {
+        self.translator.own_cluster(service, callers)
+    }
+
+    /// How places relate.
+    pub(super) fn zones(&self) -> &Zones {
+        static NONE: Zones =
+            Zones { next: BTreeMap::new(), overprovisioning_factor: None, min_cluster_size: None, own_cluster: None };
+        self.translator.zones().unwrap_or(&NONE)
+    }
+
     /// Goes on to these services, and from now on translates by `renewed`, if there is one. Returns the hosts whose
     /// translation may differ.
     pub(super) fn advance(
@@ -131,6 +173,11 @@ impl Translations {
             self.made.insert(service.host.clone(), made);
         }
         translated
+    }
+
+    /// What a service gives that differs from another in its endpoints. What comes out as that has it is the same value.
+    pub(super) fn translate_like(&mut self, service: &PublishedService, like: &Translated) -> Arc<Translated> {
+        Arc::new(self.make(service, Some(like)))
     }
 
     fn make(&mut self, service: &PublishedService, before: Option<&Translated>) -> Translated {

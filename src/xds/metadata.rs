@@ -3,10 +3,10 @@
 //! It is kept whole or not at all: what was cut must not decide what a client sees.
 
 use super::fields::{Field, Fields, Malformed};
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-/// Bytes that are kept: an Istio proxy sends some 5 KiB.
-const KEPT: usize = 16 << 10;
+/// Bytes that are kept: an Istio proxy sends some 5 KiB, ten thousand names of services that it wants some 350.
+pub const LONGEST_METADATA: usize = 512 << 10;
 
 /// How deep values are looked into.
 const DEPTH: usize = 16;
@@ -15,7 +15,7 @@ const DEPTH: usize = 16;
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
     /// The message. Checked when it was read.
-    wire: Box<[u8]>,
+    wire: Arc<[u8]>,
     /// It was longer than what is kept, so nothing of it is known.
     too_long: bool,
 }
@@ -51,11 +51,21 @@ impl Metadata {
     /// # Errors
     /// Where the bytes are no such message, at any depth.
     pub fn read(wire: &[u8]) -> Result<Metadata, Malformed> {
-        if wire.len() > KEPT {
-            return Ok(Metadata { wire: Box::default(), too_long: true });
+        if wire.len() > LONGEST_METADATA {
+            return Ok(Metadata { wire: Arc::default(), too_long: true });
         }
         check_struct(wire, 0)?;
         Ok(Metadata { wire: wire.into(), too_long: false })
+    }
+
+    /// Whether it was too long to be kept, so that nothing of it is known.
+    pub fn is_too_long(&self) -> bool {
+        self.too_long
+    }
+
+    /// Bytes that it holds.
+    pub fn size(&self) -> usize {
+        self.wire.len()
     }
 
     /// Of these texts.
@@ -242,11 +252,11 @@ mod tests {
 
     #[test]
     fn what_is_too_long_is_not_known_at_all() {
-        let long = read(&map([("team", Kind::StringValue("x".repeat(KEPT)))]));
+        let long = read(&map([("team", Kind::StringValue("x".repeat(LONGEST_METADATA)))]));
         assert!(long.too_long && long.wire.is_empty());
         assert_eq!(long.text("team"), None);
-        let short = read(&map([("team", Kind::StringValue("x".repeat(KEPT - 64)))]));
-        assert!(!short.too_long && short.text("team").is_some_and(|text| text.len() == KEPT - 64));
+        let short = read(&map([("team", Kind::StringValue("x".repeat(LONGEST_METADATA - 64)))]));
+        assert!(!short.too_long && short.text("team").is_some_and(|text| text.len() == LONGEST_METADATA - 64));
     }
 
     #[test]

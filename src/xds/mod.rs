@@ -37,7 +37,7 @@ pub use budget::{Held, MemoryLimits};
 pub use clients::{Answer, Client, ClientType, Clients, Refusal};
 pub use event::Event;
 pub use grpc_messages::Message;
-pub use metadata::{Metadata, Value as MetadataValue};
+pub use metadata::{LONGEST_METADATA, Metadata, Struct as MetadataStruct, Value as MetadataValue};
 pub use metrics::Metrics;
 pub use names::{Interner, Names, NamesError};
 pub use node::Node;

@@ -1,7 +1,7 @@
 //! The node in a stream's first request: who the client claims to be.
 //!
 //! It is read field by field where it stands: what is not kept (`extensions`, `client_features`) is passed over and costs no
-//! memory. [`KEPT`] bytes of each text are kept and 16 KiB of metadata, which is 20 KiB in all.
+//! memory. [`KEPT`] bytes of each text are kept, and 512 KiB of metadata, which the stream's account is charged with.
 
 use super::{
     fields::{Fields, Malformed},

@@ -59,14 +59,17 @@ pub(super) fn messages(contents: Contents, generation: &Generation, variant: Var
     match contents {
         Contents::Some(resources) => resources.into_iter().for_each(|r| packer.add(r)),
         Contents::Absent(kind, names) => names.into_iter().for_each(|name| packer.add_absent(kind, name)),
-        Contents::Whole => {
-            for (bytes, resources) in generation.blocks(variant) {
-                match bytes.len() <= limit {
-                    true => packer.add_block(bytes, resources.len()),
-                    false => resources.iter().for_each(|r| packer.add(r.clone())),
+        Contents::Whole => match generation.blocks(variant) {
+            Some(blocks) => {
+                for (bytes, resources) in blocks {
+                    match bytes.len() <= limit {
+                        true => packer.add_block(bytes, resources.len()),
+                        false => resources.iter().for_each(|r| packer.add(r.clone())),
+                    }
                 }
             }
-        }
+            None => generation.iter().for_each(|r| packer.add(r.clone())),
+        },
     }
     packer.finish()
 }

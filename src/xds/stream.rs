@@ -6,7 +6,7 @@
 use super::{
     Refused, Subscriber, Subscription, Views,
     activity::Open,
-    budget::{Allowance, OverBudget},
+    budget::{Allowance, Held, OverBudget},
     ended::Ended,
     grpc_messages::{Message, MessageError, Next, Requests},
     names::NamesError,
@@ -25,7 +25,7 @@ use futures_util::{
 };
 use http::HeaderMap;
 use http_body::{Body, Frame};
-use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
+use std::{any::Any, convert::Infallible, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
     sync::{Semaphore, watch},
     time::{Instant, Sleep, sleep_until},
@@ -84,7 +84,9 @@ impl StreamError {
                 | SessionError::Request(RequestError::Names(NamesError::TooMany { .. })),
             ) => Code::ResourceExhausted,
             StreamError::Session(SessionError::IstioByDelta) => Code::Unimplemented,
-            StreamError::Node(_) | StreamError::Session(_) => Code::InvalidArgument,
+            StreamError::Node(_) | StreamError::Session(_) | StreamError::Refused(Refused::Malformed(_)) => {
+                Code::InvalidArgument
+            }
             StreamError::Refused(Refused::NotAllowed(_)) => Code::PermissionDenied,
             StreamError::Refused(Refused::NoRoom(_)) => Code::ResourceExhausted,
             StreamError::Silent(_) | StreamError::Slow(_) => Code::DeadlineExceeded,
@@ -130,13 +132,16 @@ type Signal = Map<WaitForCancellationFutureOwned, fn(()) -> StreamError>;
 struct Exchange {
     protocol: Protocol,
     node: Node,
-    view: Arc<str>,
     generations: Generations,
     now: Arc<ViewGeneration>,
     /// Signals that it may see another view.
     access: watch::Receiver<u64>,
     /// The view that it is to see as soon as that is made.
     next: Option<Generations>,
+    /// What its node and its view make us hold.
+    held: Held,
+    /// What whoever made the view wants dropped with it.
+    kept: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 type Generations = watch::Receiver<Arc<ViewGeneration>>;
@@ -287,7 +292,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
             exchange.now = exchange.generations.borrow_and_update().clone();
         }
         exchange.protocol.on_request(&request, &exchange.now, Instant::now())?;
-        Ok(self.allowance.set_state(exchange.protocol.held())?)
+        Ok(self.allowance.set_state(exchange.protocol.held() + exchange.held)?)
     }
 
     /// Finds what it sees by now. Another view begins where the former ends: what both have is not sent again.
@@ -295,12 +300,15 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
         let Some(exchange) = &mut self.exchange else { return Ok(()) };
         let dialect = exchange.protocol.dialect(&exchange.node);
         let subscribed = subscribe(&exchange.node, dialect, &*self.shared.views, &self.recorder)?;
-        let Subscription { view, why, generations } = subscribed;
-        if exchange.view != view {
+        let Subscription { view, why, generations, held, kept } = subscribed;
+        let current = exchange.next.as_ref().unwrap_or(&exchange.generations);
+        if !current.same_channel(&generations) {
             debug!(stream = self.recorder.registration.id(), %view, %why, "A client sees another view.");
-            (exchange.view, exchange.next) = (view, Some(generations));
+            exchange.next = Some(generations).filter(|generations| !exchange.generations.same_channel(generations));
         }
-        Ok(())
+        exchange.held = of_node(&exchange.node) + held;
+        exchange.kept = kept;
+        Ok(self.allowance.set_state(exchange.protocol.held() + exchange.held)?)
     }
 
     fn on_generation(&mut self) {
@@ -369,9 +377,10 @@ fn begin(
     let mut access = views.changed();
     access.mark_unchanged();
     recorder.registration.set_node(node.clone());
-    let Subscription { view, mut generations, .. } = subscribe(&node, protocol.dialect(&node), views, recorder)?;
+    let Subscription { mut generations, held, kept, .. } = subscribe(&node, protocol.dialect(&node), views, recorder)?;
     let now = generations.borrow_and_update().clone();
-    Ok(Exchange { protocol, node, view, generations, now, access, next: None })
+    let held = of_node(&node) + held;
+    Ok(Exchange { protocol, node, generations, now, access, next: None, held, kept })
 }
 
 fn subscribe(
@@ -384,6 +393,11 @@ fn subscribe(
     let subscription = views.subscribe(&Subscriber { node, identity: None, peer, dialect })?;
     recorder.registration.set_view(subscription.view.clone(), subscription.why.clone());
     Ok(subscription)
+}
+
+/// What a node makes us hold: its texts are short.
+fn of_node(node: &Node) -> Held {
+    Held { own: node.metadata.size(), shared: 0 }
 }
 
 fn set_timer(timer: &mut Option<Pin<Box<Sleep>>>, due: Option<Instant>) {

@@ -1,8 +1,8 @@
 //! The joint with whoever makes resources: who subscribes, and what it gets to see.
 
-use super::Node;
+use super::{Held, Node};
 use crate::resource::{Dialect, Readiness, ViewGeneration};
-use std::{net::SocketAddr, sync::Arc};
+use std::{any::Any, net::SocketAddr, sync::Arc};
 use tokio::sync::watch;
 
 /// Where generations come from.
@@ -50,14 +50,21 @@ pub struct Subscription {
     pub why: Arc<str>,
     /// The newest generation, and each one after it.
     pub generations: watch::Receiver<Arc<ViewGeneration>>,
+    /// What it makes us hold, beside what all who see the view share.
+    pub held: Held,
+    /// Dropped when the stream ends, or sees something else: so whoever gave it knows who is there.
+    pub kept: Option<Arc<dyn Any + Send + Sync>>,
 }
 
-/// Why a client gets no view. The text is for our log; the client gets the status alone.
+/// Why a client gets no view. Unless it says otherwise the text is for our log, and the client gets the status alone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// It may not see anything.
     #[error("the client may not subscribe: {0}")]
     NotAllowed(String),
+    /// What its node says that decides what it sees cannot be read. The client is told so: it is about its own words.
+    #[error("{0}")]
+    Malformed(String),
     /// Too many different views are in use.
     #[error("no room for another view: {0}")]
     NoRoom(String),

@@ -293,7 +293,7 @@ pub fn first_request(type_url: &str, node: Option<Node>) -> DiscoveryRequest {
 
 /// The node of an Istiod.
 pub fn node(generator: Option<&str>, revision: Option<&str>) -> Node {
-    let text = |text: &str| Value { string_value: Some(text.into()) };
+    let text = |text: &str| Value { string_value: Some(text.into()), ..Value::default() };
     let mut fields = BTreeMap::from([("ISTIO_VERSION".to_owned(), text("65536.65536.65536"))]);
     fields.extend(generator.map(|generator| ("GENERATOR".to_owned(), text(generator))));
     fields.extend(revision.map(|revision| ("ISTIO_REVISION".to_owned(), text(revision))));

@@ -12,7 +12,7 @@ use portolan::{
         google::rpc::Status as RpcStatus,
     },
     resource::{Kind, KindReadiness, Name, Readiness, Resource, ViewGeneration},
-    xds::{Clients, Metrics, Options, Refused, Server, Subscriber, Subscription, Views},
+    xds::{Clients, Held, Metrics, Options, Refused, Server, Subscriber, Subscription, Views},
 };
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use prost::Message;
@@ -69,6 +69,8 @@ impl Views for Fixed {
                 view: "fixed".into(),
                 why: "there is one".into(),
                 generations: self.view.subscribe(),
+                held: Held::default(),
+                kept: None,
             }),
         }
     }

@@ -14,6 +14,8 @@ pub(in crate::admin) struct View {
     key: String,
     /// Streams that see it.
     clients: usize,
+    /// How many different parts of it they have.
+    parts: usize,
     /// Since nobody reads it; it is dropped some minutes later.
     idle_seconds: Option<f64>,
     /// 0: it is being made.
@@ -32,6 +34,7 @@ pub(in crate::admin) fn list(views: Vec<ViewStatus>, clients: &[Client]) -> Vec<
         View {
             clients: clients.iter().filter(|client| client.view == key).count(),
             key,
+            parts: status.parts,
             idle_seconds: status.idle.map(|idle| time::millis(idle) / 1_000.0),
             generation: status.generation.number(),
             readiness: status.generation.readiness().least(status.key.dialect.family()).name(),

@@ -72,6 +72,39 @@ pub mod cluster {
         pub healthy_panic_threshold: ::core::option::Option<
             super::super::super::super::r#type::v3::Percent,
         >,
+        /// What Envoy does with zones; of several kinds of balancing by place the one that is used here.
+        #[prost(message, optional, tag = "2")]
+        pub zone_aware_lb_config: ::core::option::Option<
+            common_lb_config::ZoneAwareLbConfig,
+        >,
+    }
+    /// Nested message and enum types in `CommonLbConfig`.
+    pub mod common_lb_config {
+        /// To its own zone first.
+        #[derive(Clone, Copy, PartialEq, ::prost::Message)]
+        pub struct ZoneAwareLbConfig {
+            /// For so many of a hundred requests; all without it.
+            #[prost(message, optional, tag = "1")]
+            pub routing_enabled: ::core::option::Option<
+                super::super::super::super::super::r#type::v3::Percent,
+            >,
+            /// Not for fewer endpoints than this; 6 without it.
+            #[prost(message, optional, tag = "2")]
+            pub min_cluster_size: ::core::option::Option<
+                super::super::super::super::super::super::google::protobuf::UInt64Value,
+            >,
+        }
+        impl ::prost::Name for ZoneAwareLbConfig {
+            const NAME: &'static str = "ZoneAwareLbConfig";
+            const PACKAGE: &'static str = "envoy.config.cluster.v3";
+            fn full_name() -> ::prost::alloc::string::String {
+                "envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig".into()
+            }
+            fn type_url() -> ::prost::alloc::string::String {
+                "type.googleapis.com/envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig"
+                    .into()
+            }
+        }
     }
     impl ::prost::Name for CommonLbConfig {
         const NAME: &'static str = "CommonLbConfig";

@@ -8,6 +8,32 @@ pub struct ClusterLoadAssignment {
     /// At most one group for a locality and priority.
     #[prost(message, repeated, tag = "2")]
     pub endpoints: ::prost::alloc::vec::Vec<LocalityLbEndpoints>,
+    /// What holds for all of them.
+    #[prost(message, optional, tag = "4")]
+    pub policy: ::core::option::Option<cluster_load_assignment::Policy>,
+}
+/// Nested message and enum types in `ClusterLoadAssignment`.
+pub mod cluster_load_assignment {
+    /// What holds for all of them.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Policy {
+        /// In percent; 140 without it.
+        #[prost(message, optional, tag = "3")]
+        pub overprovisioning_factor: ::core::option::Option<
+            super::super::super::super::super::google::protobuf::UInt32Value,
+        >,
+    }
+    impl ::prost::Name for Policy {
+        const NAME: &'static str = "Policy";
+        const PACKAGE: &'static str = "envoy.config.endpoint.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment.Policy"
+                .into()
+        }
+    }
 }
 impl ::prost::Name for ClusterLoadAssignment {
     const NAME: &'static str = "ClusterLoadAssignment";

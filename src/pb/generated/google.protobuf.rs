@@ -73,6 +73,23 @@ impl ::prost::Name for UInt32Value {
         "type.googleapis.com/google.protobuf.UInt32Value".into()
     }
 }
+/// A large number that may be absent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UInt64Value {
+    /// The number.
+    #[prost(uint64, tag = "1")]
+    pub value: u64,
+}
+impl ::prost::Name for UInt64Value {
+    const NAME: &'static str = "UInt64Value";
+    const PACKAGE: &'static str = "google.protobuf";
+    fn full_name() -> ::prost::alloc::string::String {
+        "google.protobuf.UInt64Value".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/google.protobuf.UInt64Value".into()
+    }
+}
 /// An object, as JSON has it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Struct {
@@ -93,12 +110,24 @@ impl ::prost::Name for Struct {
         "type.googleapis.com/google.protobuf.Struct".into()
     }
 }
-/// A value, as JSON has it. Only text is used.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+/// A value, as JSON has it: one of these, or null.
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Value {
+    /// A number.
+    #[prost(double, optional, tag = "2")]
+    pub number_value: ::core::option::Option<f64>,
     /// Text; present even if empty, because a value must be something.
     #[prost(string, optional, tag = "3")]
     pub string_value: ::core::option::Option<::prost::alloc::string::String>,
+    /// Yes or no.
+    #[prost(bool, optional, tag = "4")]
+    pub bool_value: ::core::option::Option<bool>,
+    /// An object.
+    #[prost(message, optional, tag = "5")]
+    pub struct_value: ::core::option::Option<Struct>,
+    /// A list.
+    #[prost(message, optional, tag = "6")]
+    pub list_value: ::core::option::Option<ListValue>,
 }
 impl ::prost::Name for Value {
     const NAME: &'static str = "Value";
@@ -108,5 +137,22 @@ impl ::prost::Name for Value {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/google.protobuf.Value".into()
+    }
+}
+/// A list, as JSON has it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListValue {
+    /// Its members.
+    #[prost(message, repeated, tag = "1")]
+    pub values: ::prost::alloc::vec::Vec<Value>,
+}
+impl ::prost::Name for ListValue {
+    const NAME: &'static str = "ListValue";
+    const PACKAGE: &'static str = "google.protobuf";
+    fn full_name() -> ::prost::alloc::string::String {
+        "google.protobuf.ListValue".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/google.protobuf.ListValue".into()
     }
 }

@@ -4,9 +4,9 @@
 //! makes Envoy warm it again. Settings per service (circuit breakers, outlier detection, TLS, subsets) have their place
 //! here.
 
-use super::{Eds, LbPolicy, Options, name::stat_name};
+use super::{Eds, LbPolicy, Options, Zones, name::stat_name};
 use crate::{
-    model::ServicePort,
+    model::{Nearness, ServicePort},
     pb::{
         envoy::{
             config::{
@@ -14,6 +14,7 @@ use crate::{
                     Cluster,
                     cluster::{
                         CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbPolicy as PbLbPolicy,
+                        common_lb_config::ZoneAwareLbConfig,
                     },
                 },
                 core::v3::{
@@ -25,7 +26,7 @@ use crate::{
             extensions::upstreams::http::v3::{HttpProtocolOptions, http_protocol_options::ExplicitHttpConfig},
             r#type::v3::Percent,
         },
-        google::protobuf::{Any, Duration},
+        google::protobuf::{Any, Duration, UInt64Value},
     },
     resource::Variant,
 };
@@ -47,7 +48,13 @@ pub(super) enum Discovery<'a> {
 }
 
 /// The cluster of a port, under one of its names.
-pub(super) fn cluster(name: &str, port: &ServicePort, discovery: Discovery<'_>, options: &Options) -> Cluster {
+pub(super) fn cluster(
+    name: &str,
+    port: &ServicePort,
+    discovery: Discovery<'_>,
+    nearness: Nearness,
+    options: &Options,
+) -> Cluster {
     let mut cluster = Cluster {
         name: name.to_owned(),
         alt_stat_name: stat_name(name),
@@ -56,7 +63,10 @@ pub(super) fn cluster(name: &str, port: &ServicePort, discovery: Discovery<'_>, 
             nanos: options.connect_timeout.subsec_nanos().cast_signed(),
         }),
         lb_policy: lb_policy(options.lb_policy).into(),
-        common_lb_config: Some(CommonLbConfig { healthy_panic_threshold: Some(NO_PANIC) }),
+        common_lb_config: Some(CommonLbConfig {
+            healthy_panic_threshold: Some(NO_PANIC),
+            zone_aware_lb_config: zone_aware(nearness, &options.zones),
+        }),
         typed_extension_protocol_options: protocol_options(port),
         ..Cluster::default()
     };
@@ -78,6 +88,20 @@ pub(super) fn cluster(name: &str, port: &ServicePort, discovery: Discovery<'_>, 
         }
     }
     cluster
+}
+
+/// An Envoy that knows its own cluster is zone-aware for every cluster that does not say otherwise.
+fn zone_aware(nearness: Nearness, zones: &Zones) -> Option<ZoneAwareLbConfig> {
+    zones.own_cluster.as_ref()?;
+    Some(match nearness {
+        Nearness::ZoneAware => ZoneAwareLbConfig {
+            routing_enabled: None,
+            min_cluster_size: zones.min_cluster_size.map(|value| UInt64Value { value }),
+        },
+        Nearness::Off | Nearness::Priority => {
+            ZoneAwareLbConfig { routing_enabled: Some(Percent { value: 0.0 }), min_cluster_size: None }
+        }
+    })
 }
 
 fn source(eds: &Eds) -> ConfigSource {

@@ -6,7 +6,7 @@
 
 use super::{Options, Rejected, Unhealthy, Why};
 use crate::{
-    model::{Address, Health, Labels, Locality, Port, PublishedEndpoint, PublishedService, ServicePort},
+    model::{Address, Health, Labels, Locality, Nearness, Port, PublishedEndpoint, PublishedService, ServicePort},
     pb::{
         envoy::config::{
             core::v3::{self as core, HealthStatus, Metadata, Pipe, SocketAddress},
@@ -63,7 +63,9 @@ fn places<'a>(
     };
     let own = service.ports.first().is_some_and(|first| first.name == port.name);
     let mut places: Vec<Place<'_>> = service.endpoints.iter().filter_map(|e| Place::of(e, port, own)).collect();
-    places.retain(|place| options.unhealthy == Unhealthy::Mark || place.endpoint.health.serves());
+    // What is left out is not missed: a client would not go on to the next priority.
+    let all = options.unhealthy == Unhealthy::Mark || service.nearness == Nearness::Priority;
+    places.retain(|place| all || place.endpoint.health.serves());
     places.retain(|place| match place.fault(service.dns, options) {
         Some(why) => {
             reject(place, why);
@@ -168,7 +170,7 @@ fn metadata(labels: &Labels) -> Option<Metadata> {
     if labels.is_empty() {
         return None;
     }
-    let value = |text: &str| Value { string_value: Some(text.to_owned()) };
+    let value = |text: &str| Value { string_value: Some(text.to_owned()), ..Value::default() };
     let fields = labels.iter().map(|(key, text)| (key.to_string(), value(text))).collect();
     Some(Metadata { filter_metadata: BTreeMap::from([(LB_FILTER.to_owned(), Struct { fields })]) })
 }

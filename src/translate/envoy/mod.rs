@@ -7,17 +7,24 @@
 mod cluster;
 mod endpoint;
 mod name;
+mod near;
 mod options;
+mod own;
 #[cfg(test)]
 mod tests;
 
 pub use name::{ClusterName, ClusterNameError};
+pub use near::{Place, Zones, priorities};
 pub use options::{Eds, LbPolicy, Options, Unhealthy};
+pub use own::own_cluster;
 
 use super::{Rejected, Why};
 use crate::{
-    model::{PublishedService, ServicePort},
-    pb::envoy::config::endpoint::v3::ClusterLoadAssignment,
+    model::{Nearness, PublishedService, ServicePort},
+    pb::{
+        envoy::config::endpoint::v3::{ClusterLoadAssignment, cluster_load_assignment::Policy},
+        google::protobuf::UInt32Value,
+    },
     resource::{Kind, Name, Resource},
 };
 use cluster::Discovery;
@@ -38,6 +45,7 @@ pub fn translate(service: &PublishedService, options: &Options) -> (Vec<(Kind, R
         let assignment = ClusterLoadAssignment {
             cluster_name: main.to_string(),
             endpoints: endpoint::groups(service, port, options, &mut rejected),
+            policy: policy(service, options),
         };
         // A port that does not have its main name has no assignment: its aliases would get the endpoints of another.
         let has_main = !used.contains(main);
@@ -49,7 +57,7 @@ pub fn translate(service: &PublishedService, options: &Options) -> (Vec<(Kind, R
             }
             let discovery = if service.dns { Discovery::Dns(&assignment) } else { Discovery::Eds(main) };
             let refers_to = (!service.dns).then(|| main.clone());
-            let message = cluster::cluster(name, port, discovery, options);
+            let message = cluster::cluster(name, port, discovery, service.nearness, options);
             resources.push(encoded(Kind::Cluster, name, &message, refers_to));
         }
         if has_main && !service.dns {
@@ -57,6 +65,13 @@ pub fn translate(service: &PublishedService, options: &Options) -> (Vec<(Kind, R
         }
     }
     (resources, rejected)
+}
+
+/// How much a priority takes of what the ones before it cannot.
+fn policy(service: &PublishedService, options: &Options) -> Option<Policy> {
+    let factor =
+        options.zones.overprovisioning_factor.filter(|_| service.nearness == Nearness::Priority && !options.grpc);
+    factor.map(|value| Policy { overprovisioning_factor: Some(UInt32Value { value }) })
 }
 
 /// The names of a port's clusters: the main one, then one for each alias of the service.

@@ -1,6 +1,6 @@
 //! How services are translated, the same for all of them. The configuration makes it.
 
-use super::ClusterName;
+use super::{ClusterName, Zones};
 use crate::resource::Variant;
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ pub struct Options {
     pub lb_policy: LbPolicy,
     /// Where Envoy asks for the endpoints of a cluster. On the aggregated stream by default, and gRPC programs always.
     pub eds: Eds,
+    /// How places relate, where what is near comes first.
+    pub zones: Zones,
     /// Whether gRPC programs are the takers. Set by [`Options::for_grpc`].
     pub grpc: bool,
 }
@@ -29,7 +31,9 @@ impl Options {
             LbPolicy::RingHash => LbPolicy::RingHash,
             LbPolicy::LeastRequest | LbPolicy::RoundRobin | LbPolicy::Random | LbPolicy::Maglev => LbPolicy::RoundRobin,
         };
-        Options { lb_policy, eds: Eds::Ads, grpc: true, ..self.clone() }
+        // They know no cluster of their own.
+        let zones = Zones { own_cluster: None, ..self.zones.clone() };
+        Options { lb_policy, eds: Eds::Ads, zones, grpc: true, ..self.clone() }
     }
 }
 
@@ -41,6 +45,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(5),
             lb_policy: LbPolicy::default(),
             eds: Eds::default(),
+            zones: Zones::default(),
             grpc: false,
         }
     }

@@ -1,6 +1,7 @@
 //! Views against their model: everything from scratch.
 
 mod manifests;
+mod parts;
 mod scopes;
 mod services;
 mod set;
@@ -28,13 +29,18 @@ use std::{
 pub(super) struct Fixture {
     pub(super) stage: Stage,
     manifests: Arc<Snapshot>,
+    pub(super) callers: Arc<Callers>,
     views: BTreeMap<ViewKey, (Arc<ViewGeneration>, Arc<Report>)>,
+    /// What each part of a view has, by number, and which made a generation in the last step.
+    pub(super) parts: BTreeMap<(ViewKey, u64), Arc<ViewGeneration>>,
+    pub(super) woken: Vec<u64>,
 }
 
 impl Fixture {
     pub(super) fn new(dialect: Dialect, translator: Box<dyn Translator>) -> Self {
         let stage = Stage::new(dialect, translator);
-        Fixture { stage, manifests: Arc::default(), views: BTreeMap::new() }
+        let (callers, views, parts, woken) = Default::default();
+        Fixture { stage, manifests: Arc::default(), callers, views, parts, woken }
     }
 
     /// One with everything, as Envoys see it by default.
@@ -56,8 +62,13 @@ impl Fixture {
     }
 
     fn step_by(&mut self, catalog: &Catalog, renewed: Option<Box<dyn Translator>>) -> Vec<ViewKey> {
-        let sources = Sources { catalog: Arc::new(catalog.clone()), manifests: self.manifests.clone() };
-        let (mut made, views) = (Vec::new(), &mut self.views);
+        let sources = Sources {
+            catalog: Arc::new(catalog.clone()),
+            manifests: self.manifests.clone(),
+            callers: self.callers.clone(),
+        };
+        let (mut made, views, parts) = (Vec::new(), &mut self.views, &mut self.parts);
+        let mut woken = Vec::new();
         self.stage.step(&sources, renewed, |(key, _), before, stepped| {
             let (generation, report) = views.get_mut(key).expect("it was added");
             assert_eq!(before.number(), generation.number());
@@ -65,11 +76,16 @@ impl Fixture {
                 *generation = next;
                 made.push(key.clone());
             }
+            for (number, next) in stepped.parts {
+                woken.push(number);
+                parts.insert((key.clone(), number), next);
+            }
             if let Some(next) = stepped.report {
                 assert_ne!(**report, *next, "reported, and did not differ");
                 *report = next;
             }
         });
+        self.woken = woken;
         made
     }
 

@@ -87,7 +87,7 @@ impl World {
     }
 
     fn subscribe(&self, key: &ViewKey) -> Result<watch::Receiver<Arc<ViewGeneration>>, Full> {
-        self.set.subscribe(key, &Selection::default())
+        self.set.subscribe(key, &Selection::default(), &Part::default())
     }
 
     /// What is counted of Istiods' views.
@@ -326,7 +326,7 @@ async fn the_tasks_follow_what_registries_send_and_end_on_demand() {
     let services = vec![Arc::new(registered(0, 1))];
     feed.send(Update::Listed { scope: scope.clone(), services, unreadable: Vec::new() }).await.unwrap();
 
-    let mut seen = set.subscribe(&ENVOY, &Selection::default()).unwrap();
+    let mut seen = set.subscribe(&ENVOY, &Selection::default(), &Part::default()).unwrap();
     let endpoints = |generation: &Arc<ViewGeneration>| generation.get(Kind::Endpoint).digest();
     let has = |generation: &Arc<ViewGeneration>| generation.get(Kind::Endpoint).len() == 1;
     let first = tokio::time::timeout(DEADLINE, seen.wait_for(has)).await.expect("the first list").unwrap().clone();

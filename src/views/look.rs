@@ -1,0 +1,41 @@
+//! What the parts of a view are made of.
+
+use super::{Selection, producer::Sources, producers::Producers, translations::Translations};
+use crate::{
+    model::{Hostname, PublishedService, Text},
+    resource::ViewGeneration,
+};
+use std::sync::Arc;
+
+/// What a view has, after a step, and what it is made of.
+pub(super) struct Look<'a> {
+    pub(super) sources: &'a Sources,
+    pub(super) selection: &'a Selection,
+    pub(super) producers: &'a Producers,
+    pub(super) whole: &'a Arc<ViewGeneration>,
+    pub(super) translations: &'a mut Translations,
+}
+
+impl Look<'_> {
+    /// The service, or the part of it, that the view has.
+    pub(super) fn service(&self, host: &Hostname) -> Option<Arc<PublishedService>> {
+        self.sources.catalog.services.get(host).and_then(|service| self.selection.of(service))
+    }
+
+    /// The names by which a service of the view can be wanted: its host, its aliases, and its names in the registries that the
+    /// view may see. Empty: the view has no such service.
+    pub(super) fn names(&self, host: &Hostname) -> Box<[Text]> {
+        let Some(service) = self.sources.catalog.services.get(host).filter(|_| self.producers.has(host)) else {
+            return Box::default();
+        };
+        let sources = service.sources.iter().filter(|id| self.selection.has_source(id)).map(|id| &id.name);
+        let all = std::iter::once(service.host.text()).chain(service.aliases.iter().map(Hostname::text)).chain(sources);
+        let mut names: Vec<Text> = Vec::new();
+        for name in all {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        names.into()
+    }
+}
