@@ -47,24 +47,54 @@ async fn the_edge_gateway_carries_traffic_by_state_of_the_world() {
     carries("edge-gateway-sotw.yaml", "product-service.example").await;
 }
 
-#[tokio::test]
-async fn one_route_by_authority_reaches_every_service_by_its_bare_name() {
+/// An Envoy of the examples, and Portolan as its configuration there has it.
+async fn with_configuration(name: &str, catalogue: &str) -> Option<(Envoy, Portolan, tempfile::TempDir)> {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy-examples");
-    let config = fs::read_to_string(examples.join("authority.portolan.yaml")).unwrap();
+    let config = fs::read_to_string(examples.join(format!("{name}.portolan.yaml"))).unwrap();
     // The test has addresses of its own, and the catalogue names Portolan's admin page by its address.
     let config = config.replace("version: 1\n", "");
     let folder = tempfile::tempdir().unwrap();
-    let catalogue = folder.path().join("authority.services.yaml");
-    let config = config.replace("authority.services.yaml", catalogue.to_str().unwrap());
-    let text = fs::read_to_string(examples.join("authority.services.yaml")).unwrap();
-    fs::write(&catalogue, &text).unwrap();
+    let file = folder.path().join(catalogue);
+    let config = config.replace(catalogue, file.to_str().unwrap());
+    let text = fs::read_to_string(examples.join(catalogue)).unwrap();
+    fs::write(&file, &text).unwrap();
     let portolan = Portolan::start(&config).await;
     let text = text.replace("127.0.0.1:8081", &portolan.admin.to_string());
-    fs::write(&catalogue, &text).unwrap();
+    fs::write(&file, &text).unwrap();
     assert!(text.contains(&portolan.admin.to_string()), "{text}");
-    let Some(envoy) = Envoy::start(&Envoy::example("authority.yaml"), portolan.xds).await else { return };
+    let envoy = Envoy::start(&Envoy::example(&format!("{name}.yaml")), portolan.xds).await?;
+    Some((envoy, portolan, folder))
+}
+
+#[tokio::test]
+async fn one_route_by_authority_reaches_every_service_by_its_bare_name() {
+    let services = "authority.services.yaml";
+    let Some((envoy, _portolan, _folder)) = with_configuration("authority", services).await else { return };
     assert!(answers(&envoy, "product-service", "/", 200).await.contains("Portolan"));
     answers(&envoy, "nobody-knows-me", "/", 503).await;
+    assert_eq!(envoy.complaints().await, []);
+}
+
+#[tokio::test]
+async fn a_sidecar_reaches_what_it_declares_and_nothing_else() {
+    let services = "declared.services.yaml";
+    let Some((envoy, _portolan, _folder)) = with_configuration("declared", services).await else { return };
+    assert!(answers(&envoy, "product-service.shop.example", "/", 200).await.contains("Portolan"));
+    answers(&envoy, "user-service.shop.example", "/", 503).await;
+    assert_eq!(envoy.complaints().await, []);
+}
+
+#[tokio::test]
+async fn an_envoy_that_knows_its_own_cluster_counts_itself() {
+    let services = "authority.services.yaml";
+    let Some((envoy, _portolan, _folder)) = with_configuration("zones", services).await else { return };
+    assert!(answers(&envoy, "product-service.shop.example", "/", 200).await.contains("Portolan"));
+    envoy
+        .wait_until("one of its kind", LIMIT, async || {
+            let hosts = envoy.hosts("local_cluster").await;
+            if hosts.as_array().map_or(0, Vec::len) == 1 { Ok(()) } else { Err(hosts.to_string()) }
+        })
+        .await;
     assert_eq!(envoy.complaints().await, []);
 }
 

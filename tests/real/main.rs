@@ -7,9 +7,11 @@
 mod support;
 
 mod changes;
+mod declared;
 mod eureka;
 mod examples;
 mod nacos;
+mod nearness;
 mod own_streams;
 mod reload;
 mod restart;

@@ -26,17 +26,27 @@ scopes:
 }
 
 /// An Envoy with that node, of which every service has a route.
-async fn envoy(node: &str, sotw: bool, portolan: &Portolan) -> Option<Arc<Envoy>> {
+pub async fn envoy(node: &str, sotw: bool, portolan: &Portolan) -> Option<Arc<Envoy>> {
+    envoy_of(node, sotw, portolan, |example| example).await
+}
+
+/// The same of a bootstrap that differs further.
+pub async fn envoy_of(
+    node: &str,
+    sotw: bool,
+    portolan: &Portolan,
+    change: impl FnOnce(String) -> String,
+) -> Option<Arc<Envoy>> {
     let example = Envoy::example("authority.yaml");
     let plain = "  id: authority-1\n  cluster: sidecars\n";
     assert!(example.contains(plain));
     let example = example.replace(plain, node);
     let example = if sotw { example.replace("api_type: DELTA_GRPC", "api_type: GRPC") } else { example };
-    Envoy::start(&example, portolan.xds).await.map(Arc::new)
+    Envoy::start(&change(example), portolan.xds).await.map(Arc::new)
 }
 
 /// Waits until it has exactly these clusters of Portolan's.
-async fn has(envoy: &Envoy, expected: &[&str]) {
+pub async fn has(envoy: &Envoy, expected: &[&str]) {
     let expected: BTreeSet<String> = expected.iter().map(|name| (*name).to_owned()).collect();
     envoy
         .wait_until(&format!("exactly {expected:?}"), LIMIT, async || {
@@ -49,7 +59,7 @@ async fn has(envoy: &Envoy, expected: &[&str]) {
         .await;
 }
 
-async fn answers(envoy: &Envoy, host: &str, expected: u16) {
+pub async fn answers(envoy: &Envoy, host: &str, expected: u16) {
     envoy
         .wait_until(&format!("{expected} of {host}"), LIMIT, async || match envoy.get(host, "/").await {
             (status, _) if status == expected => Ok(()),
