@@ -9,7 +9,7 @@
 //	/answers   every answer as it came: source, type, resources, bytes, nonce, and when
 //	/events    every change of a ServiceEntry: what, its name and version, and whether its endpoints alone differ
 //
-// With the word `kinds`, `schema` or `read` it does something else and ends: see offline.go.
+// With the word `kinds`, `schema`, `read` or `traffic` it does something else and ends: see offline.go and traffic.go.
 //
 // What Istio refuses stands in its log, which goes to standard error.
 package main
@@ -178,7 +178,7 @@ func run() error {
 	revision := flag.String("revision", "", "the revision that this Istiod has")
 	pod := flag.String("pod", "istiod-judge", "the name of its pod")
 	flag.Parse()
-	if done, err := offline(flag.Arg(0)); done {
+	if done, err := offline(flag.Args()); done {
 		return err
 	}
 	j := &judge{started: time.Now()}

@@ -230,14 +230,19 @@ func read(in io.Reader, out io.Writer) error {
 }
 
 // offline runs the word that stands for one of them, if it does.
-func offline(word string) (bool, error) {
-	switch word {
+func offline(words []string) (bool, error) {
+	if len(words) == 0 {
+		return false, nil
+	}
+	switch words[0] {
 	case "kinds":
 		return true, json.NewEncoder(os.Stdout).Encode(kinds())
 	case "schema":
 		return true, schema(os.Stdout)
 	case "read":
 		return true, read(os.Stdin, os.Stdout)
+	case "traffic":
+		return true, judgeTraffic(words[1:])
 	}
 	return false, nil
 }

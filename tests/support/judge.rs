@@ -153,7 +153,14 @@ pub async fn says(words: &[&str], input: &str) -> Option<Vec<u8>> {
     Some(output)
 }
 
-/// The same, and whether it succeeded; if not, what it complains of.
+/// What it prints on both outputs when it is asked so, and whether it succeeded.
+pub async fn report(words: &[&str]) -> Option<(bool, String)> {
+    let output = Command::new(binary().await?).args(words).kill_on_drop(true).output().await.unwrap();
+    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    Some((output.status.success(), text))
+}
+
+/// As `says`, and whether it succeeded; if not, what it complains of.
 pub async fn judges(words: &[&str], input: &str) -> Option<(bool, Vec<u8>)> {
     let mut child = Command::new(binary().await?)
         .args(words)
