@@ -3,6 +3,7 @@
 //
 //	write    writes the services and Istio's resources of the cases as files that Portolan reads
 //	expect   has Istio's generators read the cases, and compares decisions with what the cases expect
+//	envoy    has a real Envoy for each proxy, on what Istio's generators or Portolan give it, and makes the calls (see real.go)
 //	serve    gives what Istio's generators make of the cases by ADS, to whoever is one of their proxies
 //	compare  has Istio's client read what Portolan serves, asks Portolan by ADS as each proxy, and compares all decisions
 package main
@@ -41,6 +42,10 @@ type traffic struct {
 	allowed []*differ.Allowed
 	server  string
 	texts   bool
+	// Of real calls: the binary, the folder of certificates, and how many calls are made of each proxy.
+	envoy, files string
+	most         int
+	paths        []string
 	// What was found.
 	written, generated, differences, refusals int
 	faults                                    []string
@@ -49,7 +54,7 @@ type traffic struct {
 // judgeTraffic runs one of the words.
 func judgeTraffic(words []string) error {
 	if len(words) == 0 {
-		return fmt.Errorf("traffic needs write, expect, serve or compare")
+		return fmt.Errorf("traffic needs write, expect, serve, envoy or compare")
 	}
 	flags := flag.NewFlagSet("traffic", flag.ContinueOnError)
 	cases := flags.String("cases", "", "a folder of cases, or a file")
@@ -61,15 +66,21 @@ func judgeTraffic(words []string) error {
 	allowed := flags.String("allowed", "", "the list of allowed differences")
 	server := flags.String("portolan", "", "where Portolan serves xDS")
 	texts := flags.Bool("texts", false, "Istio's generators read the cases themselves, not what Portolan serves of them")
+	envoy := flags.String("envoy", "", "the path of an Envoy")
+	files := flags.String("files", "/etc", "the folder of certificates that cases name")
+	most := flags.Int("most", 60, "so many derived calls through a real Envoy for each proxy")
 	if err := flags.Parse(words[1:]); err != nil {
 		return err
 	}
-	t := &traffic{server: *server, texts: *texts}
+	t := &traffic{server: *server, texts: *texts, envoy: *envoy, files: *files, most: *most}
 	var err error
 	if *count > 0 {
 		t.cases = random.Cases(*seed, *first, *count)
 	} else if t.cases, err = corpus.Load(*cases, *only); err != nil {
 		return err
+	}
+	for _, c := range t.cases {
+		t.paths = append(t.paths, c.Place(t.files)...)
 	}
 	if *allowed != "" {
 		if t.allowed, err = differ.Read(*allowed); err != nil {
@@ -85,8 +96,10 @@ func judgeTraffic(words []string) error {
 		return t.serve()
 	case "compare":
 		err = t.compare()
+	case "envoy":
+		err = t.real()
 	default:
-		err = fmt.Errorf("%q is none of write, expect, serve and compare", words[0])
+		err = fmt.Errorf("%q is none of write, expect, serve, envoy and compare", words[0])
 	}
 	if err != nil {
 		return err
@@ -173,14 +186,11 @@ func (t *traffic) serve() error {
 	var failed error
 	err = planes.With(all, func(istio *planes.Istio) {
 		address, err := planes.Serve("127.0.0.1:0", func(node *core.Node) (*evaluate.Output, error) {
-			for _, c := range t.cases {
-				for name, proxy := range c.Proxies {
-					if planes.IsNode(name, proxy, node) {
-						return istio.Output(name, proxy, targets(c, name)), nil
-					}
-				}
+			c, name, err := t.proxyOf(node)
+			if err != nil {
+				return nil, err
 			}
-			return nil, fmt.Errorf("%s is no proxy of a case", node.GetId())
+			return istio.Output(name, c.Proxies[name], targets(c, name)), nil
 		})
 		if failed = err; err == nil {
 			fmt.Printf("serving on %s\n", address)

@@ -269,6 +269,34 @@ func pairs(node *yaml.Node, take func(key string, value *yaml.Node) error) error
 	return nil
 }
 
+// Place has another folder for the certificates that stand in /etc, and gives their paths.
+func (c *Case) Place(folder string) []string {
+	var paths []string
+	var walk func(any) any
+	walk = func(tree any) any {
+		switch value := tree.(type) {
+		case map[string]any:
+			for key, inner := range value {
+				value[key] = walk(inner)
+			}
+		case []any:
+			for n, inner := range value {
+				value[n] = walk(inner)
+			}
+		case string:
+			if rest, ok := strings.CutPrefix(value, "/etc/"); ok {
+				paths = append(paths, folder+"/"+rest)
+				return folder + "/" + rest
+			}
+		}
+		return tree
+	}
+	for _, one := range c.Resources {
+		walk(one.Spec)
+	}
+	return paths
+}
+
 // Document is a resource as people write it.
 func (r Resource) Document() map[string]any {
 	metadata := map[string]any{"name": r.Name, "namespace": r.Namespace}

@@ -75,7 +75,7 @@ func readService(name string, node *yaml.Node, c *Case, number int) (Service, er
 			e.Address = fmt.Sprintf("10.%d.%d.%d", 10+number/250, number%250, 1+len(c.Services)*16+n)
 		}
 		if e.Port == 0 {
-			e.Port = 8080
+			e.Port = 18080
 		}
 		if e.Version != "" {
 			labels := map[string]string{"version": e.Version}

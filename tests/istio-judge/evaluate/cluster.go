@@ -179,8 +179,15 @@ func named(common *tls.CommonTlsContext) {
 	}
 }
 
+// systemAuthorities is where Debian, Alpine and Envoy's own images have what the system trusts.
+const systemAuthorities = "/etc/ssl/certs/ca-certificates.crt"
+
 func authority(context *tls.CertificateValidationContext, secret *tls.SdsSecretConfig, file func(string) *core.DataSource) {
 	if path, ok := strings.CutPrefix(secret.GetName(), "file-root:"); ok {
+		// Istio's agent looks for what the system trusts.
+		if path == "system" {
+			path = systemAuthorities
+		}
 		context.TrustedCa = file(path)
 	}
 }

@@ -58,17 +58,23 @@ func (c Call) scheme() string {
 	return "http"
 }
 
-// value is a header's, several lines joined as Envoy joins them.
+// value is a header's, several lines joined.
 func (c Call) value(name string) (string, bool) {
+	all := c.values(name)
+	return strings.Join(all, ","), len(all) > 0
+}
+
+// values are those of a header's lines.
+func (c Call) values(name string) []string {
 	switch name {
 	case ":method":
-		return c.Method, true
+		return []string{c.Method}
 	case ":authority", "host":
-		return c.Host, true
+		return []string{c.Host}
 	case ":path":
-		return c.Path, true
+		return []string{c.Path}
 	case ":scheme":
-		return c.scheme(), true
+		return []string{c.scheme()}
 	}
 	var all []string
 	for _, header := range c.Headers {
@@ -76,7 +82,7 @@ func (c Call) value(name string) (string, bool) {
 			all = append(all, header.Value)
 		}
 	}
-	return strings.Join(all, ","), len(all) > 0
+	return all
 }
 
 // String is the call as the corpus writes it.

@@ -181,6 +181,9 @@ func location(a *route.RedirectAction, m *route.RouteMatch, call Call) string {
 	if has && !a.GetStripQuery() {
 		path += "?" + query
 	}
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path
+	}
 	return scheme + "://" + host + path
 }
 

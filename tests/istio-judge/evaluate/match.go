@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -133,8 +134,10 @@ func compiled(text string) *regexp.Regexp {
 	return regex
 }
 
+// matchesHeader takes a header's lines one by one, as Envoy 1.40 does (earlier ones joined them): one that fits is enough.
 func matchesHeader(m *route.HeaderMatcher, call Call) bool {
-	value, present := call.value(strings.ToLower(m.GetName()))
+	values := call.values(strings.ToLower(m.GetName()))
+	present := len(values) > 0
 	if s, ok := m.GetHeaderMatchSpecifier().(*route.HeaderMatcher_PresentMatch); ok {
 		return (present == s.PresentMatch) != m.GetInvertMatch()
 	}
@@ -144,7 +147,10 @@ func matchesHeader(m *route.HeaderMatcher, call Call) bool {
 	if !present && !m.GetTreatMissingHeaderAsEmpty() {
 		return false
 	}
-	return holds(m, value) != m.GetInvertMatch()
+	if !present {
+		values = []string{""}
+	}
+	return slices.ContainsFunc(values, func(value string) bool { return holds(m, value) }) != m.GetInvertMatch()
 }
 
 func holds(m *route.HeaderMatcher, value string) bool {

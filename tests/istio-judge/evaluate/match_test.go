@@ -53,12 +53,12 @@ func TestRoutesMatch(t *testing.T) {
 		{match: `{"safe_regex":{"regex":"/a|/b+"}}`, hits: []Call{{Path: "/a?c"}, {Path: "/bb"}}, misses: []Call{{Path: "/ab"}, {Path: "/x/a"}}},
 		{
 			match:  `{"prefix":"/","headers":[{"name":"X","string_match":{"exact":"1"}}]}`,
-			hits:   []Call{{Path: "/", Headers: []Header{{"x", "1"}}}},
-			misses: []Call{{Path: "/"}, {Path: "/", Headers: []Header{{"x", "1"}, {"x", "1"}}}},
+			hits:   []Call{{Path: "/", Headers: []Header{{"x", "1"}}}, {Path: "/", Headers: []Header{{"x", "2"}, {"x", "1"}}}},
+			misses: []Call{{Path: "/"}, {Path: "/", Headers: []Header{{"x", "1,2"}}}},
 		}, {
 			match:  `{"prefix":"/","headers":[{"name":"x","string_match":{"prefix":"v"},"invert_match":true}]}`,
 			hits:   []Call{{Path: "/", Headers: []Header{{"x", "w"}}}},
-			misses: []Call{{Path: "/"}, {Path: "/", Headers: []Header{{"x", "v1"}}}},
+			misses: []Call{{Path: "/"}, {Path: "/", Headers: []Header{{"x", "w"}, {"x", "v1"}}}},
 		}, {
 			match:  `{"prefix":"/","headers":[{"name":"x","string_match":{"prefix":"v"},"invert_match":true,"treat_missing_header_as_empty":true}]}`,
 			hits:   []Call{{Path: "/"}, {Path: "/", Headers: []Header{{"x", "w"}}}},

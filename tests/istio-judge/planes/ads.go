@@ -50,7 +50,7 @@ func Dial(address string) (*Server, error) {
 
 // Output asks as that proxy, and follows the names from listeners to routes and from clusters to endpoints.
 func (s *Server) Output(name string, proxy corpus.Proxy, targets []string) (*evaluate.Output, error) {
-	self, err := node(name, proxy)
+	self, err := Node(name, proxy)
 	if err != nil {
 		return nil, err
 	}

@@ -114,12 +114,12 @@ func locality(p corpus.Proxy) *core.Locality {
 
 // IsNode says whether a node is that proxy.
 func IsNode(name string, p corpus.Proxy, of *core.Node) bool {
-	self, err := node(name, p)
+	self, err := Node(name, p)
 	return err == nil && self.GetId() == of.GetId()
 }
 
-// node is the same proxy as it tells a server of itself.
-func node(name string, p corpus.Proxy) (*core.Node, error) {
+// Node is the same proxy as it tells a server of itself.
+func Node(name string, p corpus.Proxy) (*core.Node, error) {
 	d := described(name, p)
 	kind := string(d.Type)
 	metadata := map[string]any{"NAMESPACE": p.Namespace, "ISTIO_VERSION": "1.31.0"}

@@ -11,11 +11,14 @@ import (
 // pathsOf are paths that a route may take, the one that it takes first.
 func pathsOf(m *route.RouteMatch) []string {
 	near := func(path string, more ...string) []string {
-		// A client sends no path that begins otherwise.
-		if !strings.HasPrefix(path, "/") {
-			path = "/" + path
-		}
 		all := append([]string{path}, more...)
+		// A client sends no path that begins otherwise.
+		for n, one := range all {
+			if !strings.HasPrefix(one, "/") {
+				all[n] = "/" + one
+			}
+		}
+		path = all[0]
 		return append(all, path+"x", path+"/", path+"/x", strings.ToUpper(path), swap(path), path[:max(1, len(path)-1)], path+"?x=1", "/"+path)
 	}
 	switch s := m.GetPathSpecifier().(type) {

@@ -88,7 +88,7 @@ func (m *maker) service(n, number int) corpus.Service {
 		s.Port = pick(m, 8000, 7001)
 	}
 	for e := range m.IntN(4) {
-		one := corpus.Endpoint{Address: fmt.Sprintf("10.%d.%d.%d", 100+number/250%100, number%250, 1+n*8+e), Port: 8080}
+		one := corpus.Endpoint{Address: fmt.Sprintf("10.%d.%d.%d", 100+number/250%100, number%250, 1+n*8+e), Port: 18080}
 		one.Labels = map[string]string{"version": pick(m, "v1", "v1", "v2", "v3")}
 		if m.chance(30) {
 			one.Labels["zone"] = "x"

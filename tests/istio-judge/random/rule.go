@@ -181,14 +181,14 @@ func (m *maker) tls() fields {
 	case 0:
 		return fields{"mode": "DISABLE"}
 	case 1:
-		return fields{"mode": "MUTUAL", "clientCertificate": "/c.pem", "privateKey": "/c.key", "caCertificates": "/ca.pem"}
+		return fields{"mode": "MUTUAL", "clientCertificate": "/etc/c.pem", "privateKey": "/etc/c.key", "caCertificates": "/etc/ca.pem"}
 	}
 	t := fields{"mode": "SIMPLE"}
 	if m.chance(50) {
 		t["sni"] = "inner.example"
 	}
 	if m.chance(50) {
-		t["caCertificates"] = "/ca.pem"
+		t["caCertificates"] = "/etc/ca.pem"
 	}
 	if m.chance(30) {
 		t["subjectAltNames"] = []any{"a.example", "b.example"}
