@@ -36,6 +36,8 @@ type Case struct {
 	Calls     []Expected
 	// Refused are resources that Istio itself does not take, as `Kind name`.
 	Refused []string
+	// Differs is why Portolan means to do something else than Istio; such a case is not compared.
+	Differs string
 	// Unknown says that nobody has said which are refused.
 	Unknown bool
 }
@@ -103,6 +105,7 @@ type written struct {
 	Proxies  map[string]Proxy    `yaml:"proxies"`
 	Calls    yaml.Node           `yaml:"calls"`
 	Refused  []string            `yaml:"refused"`
+	Differs  string              `yaml:"differs"`
 	Others   map[string]struct{} `yaml:",inline"`
 }
 
@@ -129,9 +132,9 @@ func read(node *yaml.Node, id string, number int) (*Case, error) {
 		return nil, err
 	}
 	if len(w.Others) > 0 || w.Case == "" {
-		return nil, fmt.Errorf("a case has the keys case, services, istio, proxies, calls and refused")
+		return nil, fmt.Errorf("a case has the keys case, services, istio, proxies, calls, refused and differs")
 	}
-	c := &Case{Name: w.Case, ID: id, Proxies: w.Proxies, Refused: w.Refused}
+	c := &Case{Name: w.Case, ID: id, Proxies: w.Proxies, Refused: w.Refused, Differs: w.Differs}
 	err := pairs(&w.Services, func(name string, value *yaml.Node) error {
 		service, err := readService(name, value, c, number)
 		c.Services = append(c.Services, service)

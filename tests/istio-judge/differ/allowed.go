@@ -17,8 +17,10 @@ type Allowed struct {
 	Istio    *string `yaml:"istio"`
 	Portolan *string `yaml:"portolan"`
 	// Types are those of proxies: router, sidecar, grpc; all by default.
-	Types  []string `yaml:"types"`
-	Reason string   `yaml:"reason"`
+	Types []string `yaml:"types"`
+	// Whole says that nothing else of such a decision is compared.
+	Whole  bool   `yaml:"whole"`
+	Reason string `yaml:"reason"`
 
 	field, istio, portolan *regexp.Regexp
 	// Seen counts how often it was needed.
@@ -75,6 +77,9 @@ next:
 		for _, one := range allowed {
 			if one.fits(kind, field, istio[field], portolan[field]) {
 				one.Seen++
+				if one.Whole {
+					return nil
+				}
 				continue next
 			}
 		}
