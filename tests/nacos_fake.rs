@@ -264,7 +264,7 @@ async fn bulk_and_single_reading_agree() {
         let fake = FakeNacos::start(generation).await;
         for n in 0..5 {
             let mut other = instance("10.0.0.2", 8080);
-            other["metadata"] = json!({"version": "v2", "zone": "z", "gRPC_port": "9090"});
+            other["metadata"] = json!({"version": "v2", "zone": "z", "gRPC_port": "9090", "cluster": "gray"});
             other["clusterName"] = "hz".into();
             other["weight"] = json!(0.5 + f64::from(n));
             fake.model().put(&format!("svc-{n}"), vec![instance("10.0.0.1", 80), other]);
@@ -277,6 +277,12 @@ async fn bulk_and_single_reading_agree() {
     }
     assert_eq!(seen[0].len(), 5);
     assert!(seen.iter().all(|other| *other == seen[0]), "{seen:#?}");
+    let clusters = |at: usize| {
+        let labels = &seen[0][0].endpoints[at].labels;
+        ["cluster", "nacos.cluster"].map(|key| labels.get(key).map(|cluster| cluster.to_string()))
+    };
+    assert_eq!(clusters(0), [Some("DEFAULT".to_owned()), None]);
+    assert_eq!(clusters(1), ["gray", "hz"].map(|cluster| Some(cluster.to_owned())), "the instance's own stays");
 }
 
 #[tokio::test]

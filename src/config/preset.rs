@@ -64,7 +64,7 @@ fn slime(kind: &str, policy: &mut Policy, rules: &mut Rules) {
         namespace: of_host(&format!("{{last%{CLUSTER}}}")),
         name: of_host(&format!("{{host%{CLUSTER}}}")),
         labels: texts(&[("app", "{label:app}"), ("registry", kind)]),
-        endpoint_labels: EndpointLabels::Slime,
+        endpoint_labels: if kind == "nacos" { EndpointLabels::SlimeNacos } else { EndpointLabels::Slime },
         ..of_slime(rules)
     };
 }

@@ -9,6 +9,11 @@ use std::{
     sync::Arc,
 };
 
+/// The label that says in which cluster of its registry an instance is.
+pub const CLUSTER: &str = "cluster";
+/// The same where the instance has a label of that name itself.
+pub const OTHER_CLUSTER: &str = "nacos.cluster";
+
 /// Metadata of a service or an endpoint, whole and in order. It reads and changes as the map that it is.
 ///
 /// Of 100,000 instances most say what their neighbours say, and each is kept as its registry has it and as it is

@@ -23,7 +23,7 @@ async fn whatever_registries_hold_istio_takes_all_that_is_sent() {
 - {{ name: 'v1.2', endpoints: [10.0.0.6:80] }}
 - {{ name: '订单', endpoints: [10.0.0.7:80] }}
 - host: labels.example
-  labels: {{ '团队': '商店', 'k@y': 'v:w', fine: yes }}
+  labels: {{ '团队': '商店', 'k@y': 'v:w', fine: yes, interface: 'com.foo.Outer$Inner' }}
   endpoints:
   - {{ address: 10.0.0.8, port: 80, labels: {{ '标签': '值', 'a b': c, url: 'http://x', long: '{long}', ok: yes }} }}
 - {{ host: v6.example, endpoints: [{{ address: '2001:db8::1', port: 80 }}] }}
@@ -37,7 +37,7 @@ async fn whatever_registries_hold_istio_takes_all_that_is_sent() {
     .unwrap();
     for hostnames in ["drop", "dns"] {
         let config = format!(
-            "registries:\n- name: files\n  file: {{ path: '{}' }}\n  publish: {{ hostnames: {hostnames} }}\n",
+            "registries:\n- name: files\n  file: {{ path: '{}' }}\n  publish: {{ hostnames: {hostnames} }}\n  istio: {{ labels: {{ path: '{{label:interface}}' }} }}\n",
             file.display()
         );
         let portolan = Portolan::start(&config).await;
@@ -51,6 +51,8 @@ async fn whatever_registries_hold_istio_takes_all_that_is_sent() {
         for complaint in ["Error adding", "Error updating", "Invalid data", "Error unmarshalling"] {
             assert!(!log.contains(complaint), "{log}");
         }
+        let labels = &entries["portolan/labels.example"]["metadata"]["labels"];
+        assert_eq!(labels["path"], "com.foo.Outer$Inner", "only the labels of endpoints are checked");
         let endpoint = &entries["portolan/labels.example"]["spec"]["endpoints"][0];
         assert_eq!(endpoint["labels"]["ok"], "yes", "{endpoint}");
         // What was left out is told, with its reason.

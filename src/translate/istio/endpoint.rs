@@ -31,7 +31,8 @@ pub(super) fn entries(
     let weights = if rules.weights { weights(&endpoints) } else { vec![0; endpoints.len()] };
     let labels = match rules.endpoint_labels {
         EndpointLabels::Whole => endpoints.iter().map(|endpoint| label::owned(&endpoint.labels)).collect(),
-        EndpointLabels::Slime => slime::of_instances(&endpoints),
+        EndpointLabels::Slime => slime::of_instances(&endpoints, false),
+        EndpointLabels::SlimeNacos => slime::of_instances(&endpoints, true),
         EndpointLabels::SlimeDubbo => slime::of_providers(&endpoints),
     };
     let (subject, mut refused) = (Subject::new(service, rules), BTreeSet::<Text>::new());
@@ -41,9 +42,12 @@ pub(super) fn entries(
         WorkloadEntry {
             address: place.address(),
             ports: ports.map(|(name, number)| ((*name).to_owned(), number.get().into())).collect(),
-            labels: label::accepted(labels, &mut |key| _ = refused.insert(key.into())),
+            labels: label::accepted(labels, label::is_value, &mut |key| _ = refused.insert(key.into())),
             network: subject.of_endpoint(&rules.network, own),
-            locality: place.endpoint.locality.to_string(),
+            locality: match rules.endpoint_labels {
+                EndpointLabels::Whole => place.endpoint.locality.to_string(),
+                _ => slime::locality(&place.endpoint.locality, "/"),
+            },
             weight,
             service_account: subject.of_endpoint(&rules.service_account, own),
         }

@@ -22,6 +22,12 @@ pub(super) fn is_value(value: &str) -> bool {
     value.is_empty() || is_qualified(value)
 }
 
+/// Whether an entry's own label may have that value. Istio checks the labels of endpoints alone; `$` stands in the names of
+/// Java's inner classes.
+pub(super) fn is_value_of_entry(value: &str) -> bool {
+    is_value(&value.replace('$', "_"))
+}
+
 /// Whether it is a label of DNS, in any case.
 pub(super) fn is_dns_label(label: &str) -> bool {
     label.len() <= MAX_NAME && is_domain_part(label)
@@ -45,11 +51,15 @@ pub(super) fn owned(labels: &Labels) -> BTreeMap<String, String> {
     labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
 }
 
-/// The labels that Istio takes; the keys of the others go to `refused`.
-pub(super) fn accepted(labels: BTreeMap<String, String>, refused: &mut impl FnMut(&str)) -> BTreeMap<String, String> {
+/// The labels whose keys and values may stand; the keys of the others go to `refused`.
+pub(super) fn accepted(
+    labels: BTreeMap<String, String>,
+    possible: impl Fn(&str) -> bool,
+    refused: &mut impl FnMut(&str),
+) -> BTreeMap<String, String> {
     let mut accepted = labels;
     accepted.retain(|key, value| {
-        let fine = is_key(key) && is_value(value);
+        let fine = is_key(key) && possible(value);
         if !fine {
             refused(key);
         }

@@ -94,7 +94,7 @@ fn marked(mut metadata: Metadata, spec: &ServiceEntry, options: &Options) -> Met
 /// What all entries of a service have alike; its `name` is the namespace only.
 fn metadata(subject: &Subject<'_>, rules: &Rules, options: &Options, rejected: &mut Vec<Rejected>) -> Metadata {
     let mut refused = |key: &str| rejected.push(subject.rejected(key, Why::LabelRefused));
-    let mut labels = subject.texts(&rules.labels, label::is_value);
+    let mut labels = subject.texts(&rules.labels, label::is_value_of_entry);
     let mut annotations = subject.texts(&rules.annotations, |_| true);
     if let Some(own) = rules.hosts.get(subject.host()) {
         labels.extend(own.labels.clone());
@@ -104,7 +104,7 @@ fn metadata(subject: &Subject<'_>, rules: &Rules, options: &Options, rejected: &
         name: subject.namespace(),
         create_time: Some(Timestamp { seconds: options.create_time }),
         version: String::new(),
-        labels: label::accepted(labels, &mut refused),
+        labels: label::accepted(labels, label::is_value_of_entry, &mut refused),
         annotations,
     }
 }

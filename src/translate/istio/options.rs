@@ -193,6 +193,8 @@ pub enum EndpointLabels {
     Whole,
     /// As Slime makes them.
     Slime,
+    /// As Slime makes them of what is in Nacos, whose cluster is no label to it.
+    SlimeNacos,
     /// As Slime makes them of the parameters of Dubbo.
     SlimeDubbo,
 }

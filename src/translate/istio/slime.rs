@@ -1,22 +1,24 @@
 //! Labels of endpoints as Slime's meshregistry makes them, for those who move over.
 
-use crate::model::{Labels, PublishedEndpoint};
+use crate::model::{CLUSTER, Labels, Locality, OTHER_CLUSTER, PublishedEndpoint};
 use std::{collections::BTreeMap, fmt::Write};
 
 /// Parameters of Dubbo that Slime leaves out.
 const IGNORED: [&str; 3] = ["pid", "timestamp", "dubbo"];
 
-/// Nacos' cluster is no label to Slime.
-const CLUSTER: &str = "cluster";
+/// The label that says where an instance is, also to an Istiod.
+const LOCALITY: &str = "istio-locality";
 
-/// The labels of each instance.
-pub(super) fn of_instances(endpoints: &[&PublishedEndpoint]) -> Vec<BTreeMap<String, String>> {
-    endpoints.iter().map(|endpoint| of_instance(&endpoint.labels)).collect()
+/// The labels of each instance. `nacos`: without the cluster that the reader of Nacos has added.
+pub(super) fn of_instances(endpoints: &[&PublishedEndpoint], nacos: bool) -> Vec<BTreeMap<String, String>> {
+    let made = |endpoint: &&PublishedEndpoint| placed(of_instance(&endpoint.labels, nacos), &endpoint.locality);
+    endpoints.iter().map(made).collect()
 }
 
 /// The labels of each provider of Dubbo.
 pub(super) fn of_providers(endpoints: &[&PublishedEndpoint]) -> Vec<BTreeMap<String, String>> {
-    let mut all: Vec<BTreeMap<String, String>> = endpoints.iter().map(|e| of_provider(&e.labels)).collect();
+    let made = |endpoint: &&PublishedEndpoint| placed(of_provider(&endpoint.labels), &endpoint.locality);
+    let mut all: Vec<BTreeMap<String, String>> = endpoints.iter().map(made).collect();
     // What all have alike says nothing.
     if all.first().is_some_and(|first| all.iter().all(|labels| labels.get("methods") == first.get("methods"))) {
         all.iter_mut().for_each(|labels| drop(labels.remove("methods")));
@@ -24,8 +26,27 @@ pub(super) fn of_providers(endpoints: &[&PublishedEndpoint]) -> Vec<BTreeMap<Str
     all
 }
 
-fn of_instance(labels: &Labels) -> BTreeMap<String, String> {
-    let kept = labels.iter().filter(|(key, _)| &***key != CLUSTER);
+/// Region, zone and sub-zone, as far as they are known. Without a region there is none.
+pub(super) fn locality(locality: &Locality, separator: &str) -> String {
+    let parts = [locality.region(), locality.zone(), locality.sub_zone()];
+    match parts[0] {
+        "" => String::new(),
+        _ => parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(separator),
+    }
+}
+
+/// With the label of the place, whatever labels told it.
+fn placed(mut labels: BTreeMap<String, String>, place: &Locality) -> BTreeMap<String, String> {
+    let place = locality(place, ".");
+    if !place.is_empty() {
+        labels.insert(LOCALITY.into(), place);
+    }
+    labels
+}
+
+fn of_instance(labels: &Labels, nacos: bool) -> BTreeMap<String, String> {
+    let added = if labels.contains_key(OTHER_CLUSTER) { OTHER_CLUSTER } else { CLUSTER };
+    let kept = labels.iter().filter(|(key, _)| !nacos || &***key != added);
     let value = |key: &str, value: &str| if key == "instanceId" { value.replace(':', "_") } else { value.to_owned() };
     kept.map(|(key, text)| (key.to_string(), value(key, text))).collect()
 }

@@ -258,7 +258,12 @@ fn any_endpoint() -> impl Strategy<Value = PublishedEndpoint> {
 }
 
 fn any_rules() -> impl Strategy<Value = Rules> {
-    let style = select(vec![EndpointLabels::Whole, EndpointLabels::Slime, EndpointLabels::SlimeDubbo]);
+    let style = select(vec![
+        EndpointLabels::Whole,
+        EndpointLabels::Slime,
+        EndpointLabels::SlimeNacos,
+        EndpointLabels::SlimeDubbo,
+    ]);
     (style, any::<bool>()).prop_map(|(endpoint_labels, weights)| Rules { endpoint_labels, weights, ..Rules::default() })
 }
 

@@ -2,8 +2,8 @@
 
 use crate::{
     model::{
-        Address, Endpoint, EndpointPort, Health, Locality, Note, Port, Protocol, Reason, Service, ServiceId, Text,
-        Weight,
+        Address, CLUSTER, Endpoint, EndpointPort, Health, Locality, Note, OTHER_CLUSTER, Port, Protocol, Reason,
+        Service, ServiceId, Text, Weight,
     },
     registry::{
         dubbo,
@@ -172,7 +172,8 @@ fn endpoint(instance: Instance, cluster: Option<&str>) -> Result<(Endpoint, Vec<
     let zone = cluster.clone().filter(|cluster| **cluster != *DEFAULT_CLUSTER).unwrap_or_default();
     let locality = metadata::locality(&labels, Locality::new("", zone, ""));
     if let Some(cluster) = cluster {
-        labels.entry("cluster".into()).or_insert(cluster);
+        let key = if labels.contains_key(CLUSTER) { OTHER_CLUSTER } else { CLUSTER };
+        labels.entry(key.into()).or_insert(cluster);
     }
     let health = match healthy {
         Some(true) => Health::Healthy,
