@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Packages in the lock, ours included. Raise it only with a reason in the commit.
-const MOST: usize = 330;
+const MOST: usize = 325;
 
 /// Names in several versions. Each has its reason in `deny.toml`; why there cannot be fewer says docs/adr/0023-doubled-names.md.
 const MOST_DOUBLED: usize = 11;

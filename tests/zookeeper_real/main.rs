@@ -15,7 +15,6 @@ mod random;
 mod reads_only;
 mod rights;
 mod spring;
-#[cfg(feature = "zk-tls")]
 mod tls;
 
 use portolan::{

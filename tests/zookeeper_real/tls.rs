@@ -46,10 +46,18 @@ async fn a_server_is_known_by_its_authority_and_may_ask_who_we_are() {
     writer.delete("/dubbo").await;
     until_listed(&mut reading, "it to be gone", &[]).await;
     assert_eq!(reading.failed, 0);
+    // What TLS carries is bounded as well.
+    let mut reading = read(Config { max_packet_bytes: 8 << 10, ..secure(&own, Some(&own)) });
+    writer.provide("com.foo.Demo", &demo("192.0.2.2:20880", "")).await;
+    until_listed(&mut reading, "the second", &[("dubbo/com.foo.Demo", &["192.0.2.2:20880 dubbo 1"])]).await;
+    writer.create(&format!("/dubbo/com.foo.Demo/providers/{}", "x".repeat(10_000)), "").await;
+    let failure = reading.failure().await;
+    assert!(failure.contains("no more than 8192 are read; raise `max_packet`"), "{failure}");
     for refused in [secure(&other, Some(&own)), secure(&own, None), secure(&own, Some(&other))] {
         let mut reading = read(refused);
         let failure = reading.failure().await;
-        assert!(failure.contains("cannot get a session from localhost"), "{failure}");
+        let told = ["cannot get a session from localhost", "cannot speak TLS with localhost"];
+        assert!(told.iter().any(|told| failure.contains(told)), "{failure}");
         assert_eq!(reading.listed, 0);
     }
 }

@@ -53,7 +53,7 @@ impl Tls {
     /// # Errors
     ///
     /// If a certificate or the key cannot be used.
-    pub(super) fn client(&self, mut roots: RootCertStore) -> Result<ClientConfig, TlsError> {
+    pub(in crate::registry) fn client(&self, mut roots: RootCertStore) -> Result<ClientConfig, TlsError> {
         if let Some(ca) = &self.ca {
             tls::trust(&mut roots, ca)?;
         }

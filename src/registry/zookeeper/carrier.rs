@@ -3,21 +3,25 @@
 //! The library keeps an answer whole in memory before it looks at it, however long the server says that it is, and takes no
 //! stream of ours. So it connects to a port of loopback that is there for one connection, and what comes is passed on from
 //! there. Every packet of ZooKeeper begins with its length: one that is too long ends the connection before anything of it
-//! is passed on. What TLS carries cannot be looked into; there the library connects by itself, and the server is known by
-//! its certificate.
+//! is passed on. TLS to the server is ours, so that what it carries is bounded as well; in the clear it goes from one socket
+//! of this process to another.
+//!
+//! Whoever connects to that port speaks to the server as the one that our certificate names. So only a connection of our
+//! own user is passed on ([`is_ours`]), and only one.
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     sync::{Arc, OnceLock},
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter, copy},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter, copy, split},
     net::{TcpListener, TcpStream},
+    task::spawn_blocking,
     time::{sleep, timeout},
 };
-use tracing::Instrument;
+use tracing::{Instrument, warn};
 
 /// What is read and written at once.
 const BUFFER: usize = 32 << 10;
@@ -32,13 +36,16 @@ pub(super) struct Carrier {
 impl Carrier {
     /// Waits for the library. `limit` is in bytes. While the library may still come back to the port, for `lingers` after
     /// the end, nobody else gets it.
-    pub(super) async fn new(server: TcpStream, limit: usize, lingers: Duration) -> io::Result<Carrier> {
-        server.set_nodelay(true)?;
+    pub(super) async fn new(
+        server: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        limit: usize,
+        lingers: Duration,
+    ) -> io::Result<Carrier> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let (address, too_long) = (listener.local_addr()?, Arc::<OnceLock<u32>>::default());
         let found = too_long.clone();
         let carrying = async move {
-            if let Ok(Ok((library, _))) = timeout(lingers, listener.accept()).await {
+            if let Ok(Ok(library)) = timeout(lingers, accept(&listener)).await {
                 carry(library, server, limit, &found).await;
             }
             sleep(lingers).await;
@@ -59,9 +66,52 @@ impl Carrier {
     }
 }
 
-async fn carry(library: TcpStream, server: TcpStream, limit: usize, too_long: &OnceLock<u32>) {
+/// The library's connection.
+async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
+    loop {
+        let (library, from) = listener.accept().await?;
+        let ours = match listener.local_addr()? {
+            SocketAddr::V4(to) => spawn_blocking(move || is_ours(from, to)).await.unwrap_or(false),
+            SocketAddr::V6(_) => true,
+        };
+        if ours {
+            return Ok(library);
+        }
+        warn!(%from, "Another user's program connected to a port that is there for ZooKeeper's library; it is closed.");
+    }
+}
+
+/// Whether a connection over loopback comes from a program of the user that this one runs as.
+#[cfg(target_os = "linux")]
+fn is_ours(from: SocketAddr, to: SocketAddrV4) -> bool {
+    let SocketAddr::V4(from) = from else { return false };
+    match std::fs::read_to_string("/proc/net/tcp") {
+        Ok(table) => owner(&table, from, to) == Some(rustix::process::getuid().as_raw()),
+        // Where the system shows nothing there is nothing to go by.
+        Err(_) => true,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_ours(_: SocketAddr, _: SocketAddrV4) -> bool {
+    true
+}
+
+/// The user of a connection's first end, of the system's table: number, both ends, state, queues, timer, retries, user, ...
+#[cfg(target_os = "linux")]
+fn owner(table: &str, from: SocketAddrV4, to: SocketAddrV4) -> Option<u32> {
+    let end = |end: SocketAddrV4| format!("{:08X}:{:04X}", u32::from_ne_bytes(end.ip().octets()), end.port());
+    let (from, to) = (end(from), end(to));
+    table.lines().find_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let ends = (fields.next()?, fields.next()?);
+        if ends == (&*from, &*to) { fields.nth(4)?.parse().ok() } else { None }
+    })
+}
+
+async fn carry(library: TcpStream, server: impl AsyncRead + AsyncWrite, limit: usize, too_long: &OnceLock<u32>) {
     let _ = library.set_nodelay(true);
-    let ((mut asks, hears), (answers, mut to_server)) = (library.into_split(), server.into_split());
+    let ((mut asks, hears), (answers, mut to_server)) = (library.into_split(), split(server));
     tokio::select! {
         _ = copy(&mut asks, &mut to_server) => {}
         length = packets(answers, hears, limit) => if let Ok(length) = length {
@@ -107,6 +157,30 @@ mod tests {
         assert_eq!(passed, sent[..sent.len() - endless.len()]);
         assert_eq!(packets(&largest[..], &mut Vec::new(), 999).await.unwrap(), 1000);
         assert!(packets(&largest[..20], &mut Vec::new(), 1000).await.is_err());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_user_of_a_connection_is_the_one_of_its_first_end() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
+               0: 0100007F:0BB8 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 41 1 0 100 0 0 10 0\n\
+               1: 0100007F:0BB8 0100007F:9C40 01 00000000:00000000 00:00000000 00000000     0        0 42 1 0 20 4 30 10 -1\n\
+               2: 0100007F:9C40 0100007F:0BB8 01 00000000:00000000 00:00000000 00000000  1000        0 43 1 0 20 4 30 10 -1\n";
+        let end = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+        assert_eq!(owner(table, end(40_000), end(3_000)), Some(1_000));
+        assert_eq!(owner(table, end(3_000), end(40_000)), Some(0));
+        assert_eq!(owner(table, end(40_000), end(3_001)), None);
+    }
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn a_connection_of_this_program_is_ours() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let _library = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let SocketAddr::V4(to) = listener.local_addr().unwrap() else { panic!() };
+        let (_, from) = listener.accept().await.unwrap();
+        assert!(is_ours(from, to));
+        assert!(!is_ours(to.into(), to), "there is no such connection");
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@
 //! session, so a session whose connection is lost is given up: [`Client::lost`] ends, and the next one watches and reads
 //! anew. The library ends what was given up in the background; it takes 1.4 times the session's timeout at most.
 
-use super::{carrier::Carrier, config::Config, error::Error};
+use super::{carrier::Carrier, config::Config, error::Error, tls::secure};
 use crate::{
     model::{Cost, Text},
     registry::{Limits, Metrics},
@@ -24,10 +24,6 @@ use tokio::{
 use zookeeper_client::{AddWatchMode, Error as Cause, MultiReadResult, SessionState};
 pub(super) use zookeeper_client::{OneshotWatcher, PersistentWatcher};
 
-/// How long the first server gets to say why it cannot be reached.
-#[cfg(feature = "zk-tls")]
-const REASON: Duration = Duration::from_secs(1);
-
 /// A session, as long as its connection lasts.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -35,8 +31,8 @@ pub(super) struct Client {
     metrics: Metrics,
     servers: String,
     session: zookeeper_client::Client,
-    /// What bounds the server's packets; `None` with TLS.
-    carrier: Option<Carrier>,
+    /// What bounds the server's packets.
+    carrier: Carrier,
     max_packet_bytes: usize,
     /// Longer than the library itself waits, which is the session's timeout and a bit.
     limit: Duration,
@@ -119,7 +115,7 @@ impl Client {
 
     /// That the connection has ended because a packet was too long.
     fn cut(&self) -> Option<Error> {
-        let length = self.carrier.as_ref()?.too_long()?;
+        let length = self.carrier.too_long()?;
         Some(Error::TooLong { servers: self.servers.clone(), length, limit: self.max_packet_bytes })
     }
 
@@ -277,23 +273,6 @@ fn error(path: &str, source: Cause) -> Error {
     }
 }
 
-async fn begin(config: &Config, servers: &str) -> Result<(zookeeper_client::Client, Option<Carrier>), Error> {
-    let Some(tls) = &config.tls else { return begin_carried(config, servers).await };
-    #[cfg(feature = "zk-tls")]
-    {
-        let connector = connector(config).with_tls(super::tls::options(tls)?);
-        match connector.secure_connect(&format!("{servers}{}", config.chroot)).await {
-            Ok(session) => Ok((session, None)),
-            Err(source) => Err(why(config, servers, source).await),
-        }
-    }
-    #[cfg(not(feature = "zk-tls"))]
-    {
-        let _ = tls;
-        Err(Error::NoTls)
-    }
-}
-
 fn connector(config: &Config) -> zookeeper_client::Connector {
     let connector =
         zookeeper_client::Client::connector().with_session_timeout(config.session_timeout).with_fail_eagerly();
@@ -302,12 +281,12 @@ fn connector(config: &Config) -> zookeeper_client::Connector {
 }
 
 /// With the servers in turn, from any of them on. The error is that of the last one.
-async fn begin_carried(config: &Config, servers: &str) -> Result<(zookeeper_client::Client, Option<Carrier>), Error> {
+async fn begin(config: &Config, servers: &str) -> Result<(zookeeper_client::Client, Carrier), Error> {
     let first = (random() * config.servers.len() as f64) as usize;
     let mut outcome = None;
     for server in config.servers.iter().cycle().skip(first).take(config.servers.len()) {
         match carried(config, server, servers).await {
-            Ok((session, carrier)) => return Ok((session, Some(carrier))),
+            Ok(begun) => return Ok(begun),
             Err(error) => outcome = Some(error),
         }
     }
@@ -318,21 +297,19 @@ async fn carried(config: &Config, server: &str, servers: &str) -> Result<(zookee
     let unreachable = |source: io::Error| Error::Unreachable { server: servers.into(), source };
     let connecting = timeout(config.session_timeout, TcpStream::connect(server)).await;
     let connection = connecting.unwrap_or_else(|late| Err(late.into())).map_err(unreachable)?;
-    let lingers = config.session_timeout * 2;
-    let carrier = Carrier::new(connection, config.max_packet_bytes, lingers).await.map_err(unreachable)?;
+    connection.set_nodelay(true).map_err(unreachable)?;
+    let (limit, lingers) = (config.max_packet_bytes, config.session_timeout * 2);
+    let carrier = match &config.tls {
+        None => Carrier::new(connection, limit, lingers).await,
+        Some(tls) => {
+            let securing = timeout(config.session_timeout, secure(tls, server, connection)).await;
+            Carrier::new(securing.map_err(|late| unreachable(late.into()))??, limit, lingers).await
+        }
+    };
+    let carrier = carrier.map_err(unreachable)?;
     let cluster = format!("{}{}", carrier.address(), config.chroot);
     match connector(config).connect(&cluster).await {
         Ok(session) => Ok((session, carrier)),
         Err(cause) => Err(Error::Connect { servers: servers.into(), cause }),
-    }
-}
-
-/// The library says no more than that no server could be reached; what the first one answers to a connection says more.
-#[cfg(feature = "zk-tls")]
-async fn why(config: &Config, servers: &str, source: Cause) -> Error {
-    let first = &config.servers[0];
-    match timeout(REASON, TcpStream::connect(&**first)).await {
-        Ok(Err(refused)) => Error::Unreachable { server: servers.into(), source: refused },
-        _ => Error::Connect { servers: servers.into(), cause: source },
     }
 }

@@ -138,7 +138,7 @@ impl Config {
             let password = s.need("password", Value::secret);
             Some(Login { username: username?, password: password? })
         });
-        let tls = section.section("tls", read_tls);
+        let tls = section.section("tls", Tls::read);
         let mode = section.get("mode", |v| v.word(&[("watch", Mode::Watch), ("poll", Mode::Poll)]));
         let period = section.get("period", |v| v.duration(Config::MIN_PERIOD..=seconds(3600)));
         let resync = section.get("resync", |v| v.duration(seconds(1)..=seconds(24 * 3600)));
@@ -175,20 +175,6 @@ fn read_username(value: &Value<'_>) -> Option<Text> {
         name if name.contains(':') => Err("must hold no ':', which separates it from the password"),
         name => Ok(Text::from(name)),
     })
-}
-
-/// As for other registries, but the system's own authorities are not known to the library: one must be named.
-fn read_tls(section: &mut Section<'_>) -> Option<Tls> {
-    let tls = Tls::read(section);
-    if !cfg!(feature = "zk-tls") {
-        return section.value().problem("this Portolan speaks no TLS to ZooKeeper; build it with the feature `zk-tls`");
-    }
-    match tls {
-        Some(Tls { ca: None, .. }) if !section.has("ca") => {
-            section.value().problem("`ca` is missing: the authority that signed the servers' certificates")
-        }
-        tls => tls,
-    }
 }
 
 /// Exactly one of the layouts: names, ports and protocols are a registry's, and the two differ in them.

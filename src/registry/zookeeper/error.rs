@@ -10,7 +10,6 @@ pub(super) enum Error {
         "cannot get a session from {servers}: {cause}; is it running, and is the address that of its clients' port?"
     )]
     Connect { servers: String, cause: zookeeper_client::Error },
-    /// The library gives no cause where a server cannot be reached: this is the answer of the first server to a connection.
     #[error("cannot reach {server}")]
     Unreachable {
         server: String,
@@ -38,12 +37,14 @@ pub(super) enum Error {
     TooLong { servers: String, length: u32, limit: usize },
     #[error("{path} was not answered within {limit:?}")]
     NoAnswer { path: String, limit: Duration },
-    #[cfg(not(feature = "zk-tls"))]
-    #[error("this Portolan speaks no TLS to ZooKeeper; build it with the feature `zk-tls`")]
-    NoTls,
-    #[cfg(feature = "zk-tls")]
-    #[error("cannot use the certificates of `tls`")]
-    Certificates(#[source] zookeeper_client::Error),
+    #[error(
+        "cannot speak TLS with {server}; is the address that of its port for TLS (`secureClientPort`), and does `tls.ca` have the authority of its certificate?"
+    )]
+    Insecure {
+        server: String,
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl Error {

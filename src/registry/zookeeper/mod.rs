@@ -21,7 +21,6 @@ mod layout;
 mod read;
 #[cfg(feature = "zookeeper")]
 mod reader;
-#[cfg(feature = "zk-tls")]
 mod tls;
 #[cfg(feature = "zookeeper")]
 mod tree;
