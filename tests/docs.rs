@@ -287,3 +287,24 @@ fn every_file_that_the_map_names_exists() {
     }
     assert!(named > 50, "the names are gone: {named}");
 }
+
+/// A row of the table of promises has what is promised, where that stands, and the tests that hold it, behind their files.
+#[test]
+fn every_promise_names_tests_that_exist() {
+    let text = read("docs/reliability.md");
+    let rows = text.lines().skip_while(|line| !line.starts_with("## Promises")).filter(|line| line.starts_with("| "));
+    let mut named = 0;
+    for row in rows.skip(1) {
+        let held_by = row.split('|').nth(3).unwrap_or_default();
+        for part in held_by.split(';') {
+            let (files, tests): (Vec<&str>, Vec<&str>) =
+                part.split('`').skip(1).step_by(2).partition(|name| name.contains('/'));
+            assert!(!files.is_empty(), "no file holds it: {row}");
+            let found = |test: &&str| files.iter().any(|file| read(file).contains(&format!("fn {test}(")));
+            assert!(files.iter().all(|file| root().join(file).exists()), "a file is not there: {part}");
+            assert!(tests.iter().all(found), "a test is not there: {part}");
+            named += tests.len();
+        }
+    }
+    assert!(named > 60, "the names are gone: {named}");
+}

@@ -9,6 +9,7 @@ mod support;
 
 mod admin_load;
 mod bad_starts;
+mod bare;
 mod declared;
 mod descriptors;
 mod grpc;

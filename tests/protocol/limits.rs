@@ -195,6 +195,21 @@ async fn a_connection_that_asks_nothing_is_closed_and_one_that_asks_is_not() {
 }
 
 #[tokio::test]
+async fn a_connection_that_answers_no_ping_is_closed_and_one_that_does_is_not() {
+    let set = |o: &mut portolan::xds::Options| {
+        (o.keepalive_interval, o.keepalive_timeout) = (Duration::from_millis(300), Duration::from_millis(300));
+        o.idle_timeout = Duration::from_secs(3600);
+    };
+    let world = World::with(set, Readiness::Complete, vec![cluster("a", "1")]).await;
+    let witness = Witness::of(&world).await;
+    let mut dead = TcpStream::connect(world.address).await.unwrap();
+    // The preface, no settings, and the acknowledgement of the server's: from then on it is pinged.
+    dead.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0").await.unwrap();
+    assert_closed(&mut dead).await;
+    witness.stays_unaffected(&world).await;
+}
+
+#[tokio::test]
 async fn readers_that_take_nothing_are_ended_and_others_are_not() {
     let set = |o: &mut portolan::xds::Options| o.stall_timeout = Duration::from_millis(300);
     let big = "x".repeat(200_000);

@@ -91,6 +91,27 @@ async fn names_and_bytes_of_requests_have_other_limits_on_new_streams() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn it_is_not_ready_while_it_drains() {
+    let world = world(", drain: 5s").await;
+    assert_eq!(world.ready().await, 200);
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        let envoy = Envoy::connect(&world).await;
+        envoy.has(&world.endpoints().await).await;
+        clients.push(envoy);
+    }
+    world.shutdown.cancel();
+    until("readiness to end", LIMIT, || async {
+        match world.ready().await {
+            503 => Ok(()),
+            status => Err(status),
+        }
+    })
+    .await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_drain_is_the_one_in_force_at_the_end() {
     // With this one, each of them would go on for five minutes on average.
     let world = world(", drain: 10m").await;
