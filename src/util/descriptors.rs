@@ -25,7 +25,7 @@ pub fn limit() -> Option<usize> {
 
 /// Connections of admin that a process of so many descriptors may have.
 pub fn for_admin(limit: Option<usize>) -> usize {
-    const MOST: usize = 512;
+    const MOST: usize = 128;
     limit.map_or(MOST, |limit| (limit / 8).clamp(16, MOST))
 }
 
@@ -43,8 +43,8 @@ mod tests {
     #[test]
     fn whatever_the_limit_is_some_are_left_for_all_others() {
         let shares = |limit| (for_admin(limit), for_xds(limit));
-        assert_eq!(shares(None), (512, usize::MAX));
-        assert_eq!(shares(Some(20_640)), (512, 20_000));
+        assert_eq!(shares(None), (128, usize::MAX));
+        assert_eq!(shares(Some(20_640)), (128, 20_384));
         assert_eq!(shares(Some(1_024)), (128, 768));
         assert_eq!(shares(Some(320)), (40, 152));
         assert_eq!(shares(Some(100)), (16, 1));
