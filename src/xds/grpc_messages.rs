@@ -4,8 +4,9 @@
 //! stock decoder cost more memory than all that is served. And large messages are not put together: they are read in the
 //! parts in which they came, because nearly all of them repeat what is known (see [`super::request`]).
 //!
-//! What is unfinished has an end in bytes and time: it is counted in the stream's [`Allowance`], has a deadline from its
-//! first byte on, and after [`SETTLE`] is in memory of its own (a part of a frame holds the transport's whole buffer).
+//! What is unfinished has an end in bytes and time: it has a deadline from its first byte on, and after [`SETTLE`], or above
+//! [`UNCOUNTED`], it is counted in the stream's [`Allowance`] and in memory of its own (a part of a frame holds the transport's
+//! whole buffer).
 
 use super::budget::{Allowance, OverBudget};
 use bytes::{Bytes, BytesMut};
@@ -19,6 +20,9 @@ const PIECE: usize = 4 << 10;
 /// So long what has come may hold the transport's memory: nearly all messages are whole by then, and are never copied. What
 /// the whole server reads in this time bounds what is held so.
 const SETTLE: Duration = Duration::from_millis(100);
+/// So much of a message is not counted as long: a list of all names, as acknowledgements have it, is not worth two looks
+/// into the account that all streams share.
+const UNCOUNTED: usize = 128 << 10;
 
 /// A message, in the parts in which it came.
 #[derive(Debug, Clone, Default)]
@@ -132,12 +136,13 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
     }
 
     /// Does what is due, and tells whether the message that has begun to come still has time.
-    pub(super) fn check(&mut self, now: Instant) -> bool {
+    pub(super) fn check(&mut self, now: Instant, allowance: &mut Allowance) -> Result<bool, OverBudget> {
         if self.settle.is_some_and(|at| at <= now) {
             self.settle = None;
             self.own();
+            self.count(allowance)?;
         }
-        self.deadline.is_none_or(|at| at > now)
+        Ok(self.deadline.is_none_or(|at| at > now))
     }
 
     /// The next message. Cancelling it loses nothing: what has come is held here.
@@ -171,11 +176,6 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
         if self.held == 0 {
             return Ok(false);
         }
-        if self.held > self.counted {
-            // Some more at once: not every frame is worth a look into the account.
-            self.counted = self.held + self.held / 4;
-            allowance.set_in_flight(self.counted)?;
-        }
         let begun = self.deadline.is_none();
         if begun {
             let now = Instant::now();
@@ -183,7 +183,19 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
         } else if self.settle.is_none() {
             self.own();
         }
+        if self.settle.is_none() || self.held > UNCOUNTED {
+            self.count(allowance)?;
+        }
         Ok(begun)
+    }
+
+    fn count(&mut self, allowance: &mut Allowance) -> Result<(), OverBudget> {
+        if self.held <= self.counted {
+            return Ok(());
+        }
+        // Some more at once: not every frame is worth a look into the account.
+        self.counted = self.held + self.held / 4;
+        allowance.set_in_flight(self.counted)
     }
 
     /// Puts what has come into memory of its own.
@@ -323,13 +335,15 @@ mod tests {
         send(&first);
         assert!(matches!(requests.next(&mut allowance).await, Ok(Next::Begun)));
         let began = Instant::now();
-        assert_eq!((budget.held(), requests.due()), (10_000, Some(began + SETTLE)));
-        assert!(requests.check(began) && requests.parts[0].as_ptr() == first.as_ptr(), "it may be whole in a moment");
+        assert_eq!((budget.held(), requests.due()), (0, Some(began + SETTLE)));
+        assert!(requests.check(began, &mut allowance).unwrap());
+        assert_eq!(requests.parts[0].as_ptr(), first.as_ptr(), "it may be whole in a moment");
         tokio::time::advance(SETTLE).await;
-        assert!(requests.check(Instant::now()));
+        assert!(requests.check(Instant::now(), &mut allowance).unwrap());
+        assert_eq!(budget.held(), 10_000);
         assert_ne!(requests.parts[0].as_ptr(), first.as_ptr(), "it would hold the transport's buffer");
         assert_eq!(requests.due(), Some(began + Duration::from_secs(30)));
-        assert!(!requests.check(began + Duration::from_secs(30)));
+        assert!(!requests.check(began + Duration::from_secs(30), &mut allowance).unwrap());
         send(&second.slice(..6_000));
         let more = async { tokio::time::timeout(SETTLE, requests.next(&mut allowance)).await };
         assert!(more.await.is_err());
@@ -340,7 +354,8 @@ mod tests {
         assert_eq!((budget.held(), requests.due()), (0, None));
 
         send(&Bytes::copy_from_slice(&message(&vec![7; 200_000])[..20_000]));
-        let over = requests.next(&mut allowance).await;
+        assert!(matches!(requests.next(&mut allowance).await, Ok(Next::Begun)));
+        let over = requests.check(Instant::now() + SETTLE, &mut allowance).map_err(MessageError::from);
         assert!(matches!(over, Err(MessageError::OverBudget(OverBudget::Stream(24_000)))), "{over:?}");
     }
 

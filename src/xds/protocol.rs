@@ -58,11 +58,11 @@ impl Protocol {
         }
     }
 
-    /// The bytes of a message, without a list of names that was there before.
-    pub(super) fn raw<'m>(&self, message: &'m Message) -> Raw<'m> {
+    /// The bytes of a message without a list of names that was there before, if it has one.
+    pub(super) fn repeating<'m>(&self, message: &'m Message) -> Option<Raw<'m>> {
         match self {
-            Protocol::Envoy(session) => session.raw(message),
-            Protocol::Istio(_) => Raw::of(Variant::Sotw, message, [].iter()),
+            Protocol::Envoy(session) => session.repeating(message),
+            Protocol::Istio(_) => None,
         }
     }
 

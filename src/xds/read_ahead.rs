@@ -24,11 +24,11 @@ use tokio_util::io::poll_read_buf;
 
 /// Bytes read in one call.
 const SCRATCH: usize = 128 << 10;
-/// Work of one turn, in bytes: a millisecond or two. An acknowledgement must fit many times over: one that is cut goes on with
-/// another processor, whose caches know nothing of it.
-const TURN: usize = 8 << 20;
+/// Work of one turn, in bytes: half a millisecond or less. An acknowledgement must fit several times: one that is cut goes on
+/// with another processor, whose caches know nothing of it.
+const TURN: usize = 1 << 20;
 /// What a frame costs beside its bytes, in bytes.
-const FRAME: usize = 1 << 10;
+const FRAME: usize = 2 << 10;
 
 thread_local! {
     /// Room for the next call. What was read is split off and shares its memory; when all of that is gone, it is used
@@ -41,6 +41,8 @@ thread_local! {
 pub(super) struct ReadAhead<S> {
     inner: S,
     kept: BytesMut,
+    /// Whether that is a part of the scratch, all of which it holds.
+    scratch: bool,
     meter: FrameMeter,
     unread: Arc<Unread>,
     /// Those of all connections, among which the room for what is unread is shared.
@@ -51,7 +53,15 @@ pub(super) struct ReadAhead<S> {
 
 impl<S> ReadAhead<S> {
     pub(super) fn new(inner: S, unread: Arc<Unread>, connections: Arc<Slots>) -> Self {
-        ReadAhead { inner, kept: BytesMut::new(), meter: FrameMeter::new(), unread, connections, turn: 0 }
+        ReadAhead {
+            inner,
+            kept: BytesMut::new(),
+            scratch: false,
+            meter: FrameMeter::new(),
+            unread,
+            connections,
+            turn: 0,
+        }
     }
 }
 
@@ -65,8 +75,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
         let share = share(self.connections.taken());
         if self.unread.poll_below(context, share).is_pending() {
             self.turn = 0;
-            // A part of the scratch holds all of it.
-            self.kept = BytesMut::from(&self.kept[..]);
+            if std::mem::take(&mut self.scratch) {
+                self.kept = BytesMut::from(&self.kept[..]);
+            }
             return Poll::Pending;
         }
         let before = out.filled().len();
@@ -109,7 +120,7 @@ impl<S: AsyncRead + Unpin> ReadAhead<S> {
             out.put_slice(&bytes[..now]);
             bytes.advance(now);
             if !bytes.is_empty() {
-                self.kept = bytes;
+                (self.kept, self.scratch) = (bytes, true);
             }
             Poll::Ready(Ok(()))
         })

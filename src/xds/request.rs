@@ -76,12 +76,25 @@ pub struct Raw<'a> {
 
 impl<'a> Raw<'a> {
     /// Cuts out the first of `last` that stands in the message. Nothing else of a large message is copied then.
-    pub fn of<'l>(variant: Variant, message: &'a Message, mut last: impl Iterator<Item = &'l Arc<Names>>) -> Self {
-        let cut = match variant {
+    pub fn of<'l>(variant: Variant, message: &'a Message, last: impl Iterator<Item = &'l Arc<Names>>) -> Self {
+        Raw::repeating(variant, message, last).unwrap_or_else(|| Raw::whole(message))
+    }
+
+    /// The same, only if one of `last` stands there: cheap, however long the message is.
+    pub(super) fn repeating<'l>(
+        variant: Variant,
+        message: &'a Message,
+        mut last: impl Iterator<Item = &'l Arc<Names>>,
+    ) -> Option<Self> {
+        match variant {
             Variant::Sotw => names_at(message).and_then(|at| last.find_map(|list| cut(message, at, list))),
             Variant::Delta => None,
-        };
-        cut.unwrap_or_else(|| Raw { bytes: message.whole(), again: None })
+        }
+    }
+
+    /// All of the message; copied if it came in several parts.
+    pub(super) fn whole(message: &'a Message) -> Self {
+        Raw { bytes: message.whole(), again: None }
     }
 
     /// How many bytes there are to be read.

@@ -20,27 +20,32 @@ use super::{
 use crate::resource::{Dialect, ViewGeneration};
 use bytes::Bytes;
 use futures_util::{
-    future::{FutureExt, Map},
+    future::{BoxFuture, FutureExt},
     stream::{FuturesUnordered, StreamExt},
 };
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use std::{any::Any, convert::Infallible, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
+    runtime::{Handle, RuntimeFlavor},
     sync::{Semaphore, watch},
+    task::{block_in_place, yield_now},
     time::{Instant, Sleep, sleep_until},
 };
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 use tracing::{debug, warn};
 
-/// Requests with more bytes to be read are read one at a time, so that others have the other processors. A list of names
-/// that was there before is not among these bytes.
+/// Requests with more bytes to be read are read one at a time, apart from the threads that serve, so that others have the
+/// other processors. A list of names that was there before is not among these bytes.
 const LARGE: usize = 16 << 10;
 /// Work of one turn, after which other tasks have theirs: a request is 1, and so is each KiB of it that is read.
 const TURN: usize = 64;
 /// So many bytes that are only compared with what was there before are as much work.
 const REPEATED: usize = 32 << 10;
+
+/// Further away than any deadline.
+const NEVER: Duration = Duration::from_secs(24 * 3600);
 
 /// Why a stream cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -115,8 +120,8 @@ pub(super) struct Stream<B> {
     allowance: Allowance,
     /// When the first request must be there.
     first_by: Instant,
-    /// Why it is to end from our side. Looked at only when one was woken, unlike the others: they nearly never are.
-    signals: FuturesUnordered<Signal>,
+    /// What comes from our side. Looked at only when one was woken, unlike the others: they nearly never are.
+    signals: FuturesUnordered<BoxFuture<'static, Signal>>,
     timer: Option<Pin<Box<Sleep>>>,
     /// Work done in this turn.
     turn: usize,
@@ -126,7 +131,13 @@ pub(super) struct Stream<B> {
     _place: (Slot, Open),
 }
 
-type Signal = Map<WaitForCancellationFutureOwned, fn(()) -> StreamError>;
+/// What comes from our side.
+enum Signal {
+    /// It is to end.
+    End(StreamError),
+    /// It may see another view.
+    Access(watch::Receiver<u64>),
+}
 
 /// What the first request decides: how the client speaks, and what it sees.
 struct Exchange {
@@ -134,8 +145,6 @@ struct Exchange {
     node: Node,
     generations: Generations,
     now: Arc<ViewGeneration>,
-    /// Signals that it may see another view.
-    access: watch::Receiver<u64>,
     /// The view that it is to see as soon as that is made.
     next: Option<Generations>,
     /// What its node and its view make us hold.
@@ -173,10 +182,9 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
         let Parts { method, shared, allowance, recorder, retire, slot, open } = parts;
         recorder.metrics.streams.get_or_create(&method.variant.into()).inc();
         debug!(stream = recorder.registration.id(), variant = method.variant.name(), "A stream opened.");
-        let signal = |token: CancellationToken, error: fn(()) -> StreamError| token.cancelled_owned().map(error);
         let signals = FuturesUnordered::from_iter([
-            signal(retire, |()| StreamError::Retired),
-            signal(allowance.end(), |()| StreamError::OverBudget(OverBudget::Most)),
+            retire.cancelled_owned().map(|()| Signal::End(StreamError::Retired)).boxed(),
+            allowance.end().cancelled_owned().map(|()| Signal::End(OverBudget::Most.into())).boxed(),
         ]);
         Stream {
             requests,
@@ -222,16 +230,19 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
         set_timer(&mut self.timer, due);
         tokio::select! {
             biased;
-            Some(error) = self.signals.next() => return Err(error),
+            Some(signal) = self.signals.next() => match signal {
+                Signal::End(error) => return Err(error),
+                Signal::Access(access) => {
+                    self.signals.push(signal_access(access));
+                    self.subscribe_again()?;
+                }
+            },
             next = self.requests.next(&mut self.allowance) => match next? {
                 Next::Message(message) => self.on_message(message).await?,
                 Next::Begun => {}
                 Next::End => return Ok(false),
             },
-            what = changed(&mut self.exchange) => match what {
-                Changed::Generation => self.on_generation(),
-                Changed::Access => self.subscribe_again()?,
-            },
+            () = changed(&mut self.exchange) => self.on_generation(),
             () = elapsed(&mut self.timer) => {
                 self.check_time(Instant::now())?;
                 self.on_generation();
@@ -252,7 +263,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
 
     fn check_time(&mut self, now: Instant) -> Result<(), StreamError> {
         let time = self.shared.request_time;
-        match self.requests.check(now) {
+        match self.requests.check(now, &mut self.allowance)? {
             false => Err(StreamError::Slow(time)),
             true if self.exchange.is_none() && self.first_by <= now => Err(StreamError::Silent(time)),
             true => Ok(()),
@@ -262,20 +273,21 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
     /// Reads a request and takes it over, then lets others have their turn if this one was long enough.
     async fn on_message(&mut self, message: Message) -> Result<(), StreamError> {
         self.recorder.metrics.requests.get_or_create(&self.method.variant.into()).inc();
-        let raw = match &self.exchange {
-            Some(exchange) => exchange.protocol.raw(&message),
-            None => Raw::of(self.method.variant, &message, [].iter()),
-        };
-        let large = raw.len() > LARGE;
-        self.turn += 1 + raw.len() / 1024 + message.size() / REPEATED;
-        let place = if large { self.shared.large.clone().acquire_owned().await.ok() } else { None };
-        self.on_request(&raw)?;
+        let repeating = self.exchange.as_ref().and_then(|exchange| exchange.protocol.repeating(&message));
+        let size = repeating.as_ref().map_or(message.size(), Raw::len);
+        self.turn += 1 + size / 1024 + message.size() / REPEATED;
+        if size > LARGE {
+            let place = self.shared.large.clone().acquire_owned().await;
+            apart(|| self.on_request(&repeating.unwrap_or_else(|| Raw::whole(&message))))?;
+            drop((place, message));
+        } else {
+            self.on_request(&repeating.unwrap_or_else(|| Raw::whole(&message)))?;
+            drop(message);
+        }
         // Nothing of it is kept while others have their turn.
-        drop((place, raw));
-        drop(message);
-        if large || self.turn >= TURN {
+        if self.turn >= TURN {
             self.turn = 0;
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
         Ok(())
     }
@@ -285,7 +297,13 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
         let request = Request::read(self.method.variant, raw, rules.names).map_err(SessionError::from)?;
         let exchange = match &mut self.exchange {
             Some(exchange) => exchange,
-            none => none.insert(begin(self.method, &request, rules, &**views, &self.recorder)?),
+            none => {
+                // Before it is asked what it sees: a change in between is signalled.
+                let mut access = views.changed();
+                access.mark_unchanged();
+                self.signals.push(signal_access(access));
+                none.insert(begin(self.method, &request, rules, &**views, &self.recorder)?)
+            }
         };
         // The newest state wins: no request is answered from a generation that another has followed.
         if exchange.generations.has_changed().unwrap_or(false) {
@@ -373,14 +391,11 @@ fn begin(
         variant = method.variant.name(),
         "A client subscribed."
     );
-    // Before it is asked: a change in between is signalled again.
-    let mut access = views.changed();
-    access.mark_unchanged();
     recorder.registration.set_node(node.clone());
     let Subscription { mut generations, held, kept, .. } = subscribe(&node, protocol.dialect(&node), views, recorder)?;
     let now = generations.borrow_and_update().clone();
     let held = of_node(&node) + held;
-    Ok(Exchange { protocol, node, generations, now, access, next: None, held, kept })
+    Ok(Exchange { protocol, node, generations, now, next: None, held, kept })
 }
 
 fn subscribe(
@@ -400,9 +415,20 @@ fn of_node(node: &Node) -> Held {
     Held { own: node.metadata.size(), shared: 0 }
 }
 
+/// Does what may take long. Another thread goes on meanwhile with what this one had to do beside it.
+fn apart<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => block_in_place(work),
+        _ => work(),
+    }
+}
+
 fn set_timer(timer: &mut Option<Pin<Box<Sleep>>>, due: Option<Instant>) {
     match (timer.as_mut(), due) {
-        (_, None) => *timer = None,
+        (None, None) => {}
+        // To put it off costs nothing, unlike to drop it and to make another for the next request.
+        (Some(timer), None) if timer.deadline() > Instant::now() + NEVER / 2 => {}
+        (Some(timer), None) => timer.as_mut().reset(Instant::now() + NEVER),
         (Some(timer), Some(due)) if timer.deadline() == due => {}
         (Some(timer), Some(due)) => timer.as_mut().reset(due),
         (None, Some(due)) => *timer = Some(Box::pin(sleep_until(due))),
@@ -416,28 +442,27 @@ async fn elapsed(timer: &mut Option<Pin<Box<Sleep>>>) {
     }
 }
 
-/// What a stream waits for besides requests and time.
-enum Changed {
-    /// What it sees differs.
-    Generation,
-    /// It may see another view.
-    Access,
+/// Waits until it may see another view; for ever where it never may.
+fn signal_access(mut access: watch::Receiver<u64>) -> BoxFuture<'static, Signal> {
+    async move {
+        match access.changed().await {
+            Ok(()) => Signal::Access(access),
+            Err(_) => std::future::pending().await,
+        }
+    }
+    .boxed()
 }
 
-/// Waits for another generation, or another view. When there will be none any more the last one stays. May be cancelled.
-async fn changed(exchange: &mut Option<Exchange>) -> Changed {
-    let Some(Exchange { generations, now, access, next, .. }) = exchange else { return std::future::pending().await };
+/// Waits for another generation, or the first of another view. When there will be none any more the last one stays. May be
+/// cancelled.
+async fn changed(exchange: &mut Option<Exchange>) {
+    let Some(Exchange { generations, now, next, .. }) = exchange else { return std::future::pending().await };
     tokio::select! {
-        Ok(()) = access.changed() => Changed::Access,
         built = built(next) => {
             (*generations, *now) = built;
             *next = None;
-            Changed::Generation
         }
-        Ok(()) = generations.changed() => {
-            *now = generations.borrow_and_update().clone();
-            Changed::Generation
-        }
+        Ok(()) = generations.changed() => *now = generations.borrow_and_update().clone(),
         else => std::future::pending().await,
     }
 }

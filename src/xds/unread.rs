@@ -23,6 +23,8 @@ const FRAME_COST: usize = 256;
 const ALL: usize = 64 << 20;
 /// What each may have waiting however many there are: an acknowledgement comes in frames of 16 KiB.
 const LEAST: usize = 16 << 10;
+/// So much must have been taken before a connection is read again, or a quarter of its share.
+const STEP: usize = 64 << 10;
 /// What none has more of: the window.
 const MOST: usize = 2 << 20;
 
@@ -35,6 +37,8 @@ pub(super) fn share(connections: usize) -> usize {
 #[derive(Debug, Default)]
 pub(super) struct Unread {
     bytes: AtomicUsize,
+    /// Down to so much the reader sleeps.
+    enough: AtomicUsize,
     /// Streams that may still take something.
     bodies: AtomicUsize,
     /// The reader of the socket, while it does not read.
@@ -55,15 +59,19 @@ impl Unread {
     fn remove(&self, bytes: usize) {
         // Frames that a stream never took were forgotten with it: this may be more than there is.
         let less = |waiting: usize| Some(waiting.saturating_sub(bytes));
-        let _ = self.bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
-        self.reader.wake();
+        let before = self.bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).unwrap_or_else(|now| now);
+        // Not with each frame: the reader would look again for every one of thousands.
+        if before.saturating_sub(bytes) <= self.enough.load(Ordering::Acquire) {
+            self.reader.wake();
+        }
     }
 
-    /// Whether no more than `limit` waits; else the reader is woken when something was taken.
+    /// Whether no more than `limit` waits; else the reader is woken when there is room for some more.
     pub(super) fn poll_below(&self, context: &mut Context<'_>, limit: usize) -> Poll<()> {
         if self.bytes.load(Ordering::Acquire) <= limit {
             return Poll::Ready(());
         }
+        self.enough.store(limit - (limit / 4).min(STEP), Ordering::Release);
         self.reader.register(context.waker());
         match self.bytes.load(Ordering::Acquire) <= limit {
             true => Poll::Ready(()),

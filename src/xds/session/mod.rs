@@ -125,14 +125,14 @@ impl Session {
     /// # Errors
     /// Where the client breaks the protocol or a limit: then the stream must end.
     pub fn on_request(&mut self, message: &Message, view: &ViewGeneration, now: Instant) -> Result<(), SessionError> {
-        let raw = self.raw(message);
+        let raw = self.repeating(message).unwrap_or_else(|| Raw::whole(message));
         let request = Request::read(self.variant, &raw, self.rules.names)?;
         self.on_read(&request, view, now)
     }
 
-    /// The bytes of a message, without a list of names that was there before.
-    pub(super) fn raw<'m>(&self, message: &'m Message) -> Raw<'m> {
-        Raw::of(self.variant, message, self.subscriptions.iter().filter_map(Subscription::list))
+    /// The bytes of a message without a list of names that was there before, if it has one.
+    pub(super) fn repeating<'m>(&self, message: &'m Message) -> Option<Raw<'m>> {
+        Raw::repeating(self.variant, message, self.subscriptions.iter().filter_map(Subscription::list))
     }
 
     /// What it holds, about.
