@@ -27,6 +27,7 @@ use crate::{
     views, xds,
 };
 use access::Access;
+use anyhow::Context;
 use follow::Follow;
 use parts::Parts;
 use readers::Readers;
@@ -36,8 +37,11 @@ use std::{
     net::SocketAddr,
     sync::{Arc, atomic::AtomicBool, atomic::Ordering},
 };
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    runtime::Handle,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::info;
 
 /// A Portolan that has its ports and does not run yet.
@@ -53,6 +57,8 @@ pub struct App {
     reloader: Reloader,
     xds: xds::Server,
     admin: admin::Server,
+    /// Where xDS is served.
+    clients: Handle,
     stopping: Arc<AtomicBool>,
     /// Ends all but serving.
     rest: CancellationToken,
@@ -71,6 +77,8 @@ pub struct Start {
     pub follow: bool,
     /// Changes the log, where this process has one.
     pub log: Option<LogControl>,
+    /// Whose threads serve xDS: however much clients ask of them, everything else goes on. `None`: the caller's own.
+    pub clients: Option<Handle>,
 }
 
 impl Start {
@@ -80,7 +88,7 @@ impl Start {
     /// If it cannot be read, or has mistakes.
     pub fn read(sources: Sources) -> Result<Start, config::Error> {
         let Reading { result, files } = sources.read();
-        Ok(Start { sources, loaded: result?, files, follow: true, log: None })
+        Ok(Start { sources, loaded: result?, files, follow: true, log: None, clients: None })
     }
 }
 
@@ -114,7 +122,7 @@ impl App {
     pub async fn bind(start: Start) -> anyhow::Result<App> {
         // Before anything else: until then SIGHUP would end the process.
         let hangup = signal(SignalKind::hangup())?;
-        let Start { sources, loaded, files, follow, log } = start;
+        let Start { sources, loaded, files, follow, log, clients } = start;
         let config = &loaded.config;
         let mut metrics = telemetry::registry();
         let catalog_metrics = catalog::Metrics::default();
@@ -169,7 +177,22 @@ impl App {
             log,
         };
         let reloader = Reloader { sources, loaded, follow, parts, hangup, requests, status, reported: None };
-        Ok(App { writer, catalog, views, manifests, keeper, readers, first, reloader, xds, admin, stopping, rest })
+        let clients = clients.unwrap_or_else(Handle::current);
+        Ok(App {
+            writer,
+            catalog,
+            views,
+            manifests,
+            keeper,
+            readers,
+            first,
+            reloader,
+            xds,
+            admin,
+            clients,
+            stopping,
+            rest,
+        })
     }
 
     /// The address of xDS; for port 0 in the configuration, with the port that the system chose.
@@ -187,8 +210,8 @@ impl App {
     /// # Errors
     /// If a part ends before it is told to.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let App { writer, catalog, views, manifests, keeper, mut readers, first, reloader, xds, admin, stopping, rest } =
-            self;
+        let App { writer, catalog, views, manifests, keeper, mut readers, first, reloader, .. } = self;
+        let App { xds, admin, clients, stopping, rest, .. } = self;
         let mut parts = Parts::new(rest.clone());
         readers.follow(&reloader.loaded.config, first, &reloader.parts.manifests);
         parts.start("catalog", |stop| writer.run(stop));
@@ -206,18 +229,17 @@ impl App {
         let closing = shutdown.clone();
         parts.start("configuration", |stop| reloader.run(readers, closing, stop));
 
-        let serving = xds.run(shutdown.clone());
-        tokio::pin!(serving);
+        let mut serving = AbortOnDropHandle::new(clients.spawn(xds.run(shutdown.clone())));
         tokio::select! {
             // First: without connections, serving ends in the same moment as it is cancelled.
             biased;
             () = shutdown.cancelled() => {}
-            () = &mut serving => anyhow::bail!("serving xDS ended by itself"),
+            ended = &mut serving => anyhow::bail!("serving xDS ended by itself: {ended:?}"),
             broken = parts.broken() => anyhow::bail!("{broken}"),
             broken = state.broken() => anyhow::bail!("{broken}"),
         }
         stopping.store(true, Ordering::Relaxed);
-        serving.await;
+        serving.await.context("serving xDS broke")?;
         state.end().await;
         parts.end().await;
         Ok(())

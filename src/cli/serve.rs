@@ -8,6 +8,7 @@ use crate::{
 };
 use anyhow::Context;
 use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
 
 /// How long the end waits for threads that block.
 const END: Duration = Duration::from_millis(500);
@@ -17,13 +18,20 @@ pub(super) fn run(sources: Sources, follow: bool) -> anyhow::Result<()> {
     let start = Start::read(sources)?;
     let log = &start.loaded.config.log;
     let (_log, level) = telemetry::init(&log.level, log.format)?;
-    let start = Start { log: Some(level), follow, ..start };
+    // Clients have threads of their own: what they ask for delays no registry, no catalog and no probe.
+    let clients = threads("clients")?;
+    let start = Start { log: Some(level), follow, clients: Some(clients.handle().clone()), ..start };
     // Each connection is a file. Where that is not enough the server says so.
     descriptors::raise_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.context("cannot start the threads")?;
+    let runtime = threads("portolan")?;
     let ended = runtime.block_on(app::run(start));
     // A thread that is stuck in the system, on a hung disk or on an answer that nobody reads, does not keep the process.
     runtime.shutdown_timeout(END);
+    clients.shutdown_timeout(END);
     ended
+}
+
+fn threads(name: &str) -> anyhow::Result<Runtime> {
+    let mut threads = Builder::new_multi_thread();
+    threads.enable_all().thread_name(name).build().context("cannot start the threads")
 }

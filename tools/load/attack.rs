@@ -36,7 +36,12 @@ async fn one(args: &crate::Args, attack: attacks::Attack, clients: usize, time: 
     observer.wait_full(Duration::from_secs(60)).await?;
 
     let from = if args.same_address { attacks::CLIENT } else { attacks::ATTACKER };
-    let attackers = tokio::spawn(attacks::run(attack, from, server.xds(), clients, time));
+    // On threads of their own: the client that behaves is not theirs, and must not wait for them here.
+    let address = server.xds();
+    let attackers = tokio::task::spawn_blocking(move || {
+        let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        anyhow::Ok(threads.block_on(attacks::run(attack, from, address, clients, time)))
+    });
     let (mut late, began) = (Vec::new(), Instant::now());
     let mut change = 0;
     while began.elapsed() < time {
@@ -47,7 +52,7 @@ async fn one(args: &crate::Args, attack: attacks::Attack, clients: usize, time: 
         let seen = observer.wait_round(Duration::from_secs(30)).await.context("the client that behaves")?;
         late.extend(seen.iter().map(|seen| seen.duration_since(at)));
     }
-    let rounds = attackers.await?;
+    let rounds = attackers.await??;
     let peak = attacks::peak_memory(server.pid()).context("the server has ended")?;
     let (before, peak) = (before >> 20, peak >> 20);
     let late = Spread::of(late);
