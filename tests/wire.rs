@@ -49,6 +49,7 @@ fn our_assignment() -> endpoint::ClusterLoadAssignment {
             load_balancing_weight: Some(google::UInt32Value { value: 14 }),
             priority: 1,
         }],
+        policy: None,
     }
 }
 
@@ -112,7 +113,10 @@ fn clusters_mean_the_same_to_others() {
         connect_timeout: Some(google::Duration { seconds: 5, nanos: 1 }),
         lb_policy: LbPolicy::Maglev.into(),
         dns_lookup_family: DnsLookupFamily::V4Preferred.into(),
-        common_lb_config: Some(CommonLbConfig { healthy_panic_threshold: Some(Percent { value: 1.5 }) }),
+        common_lb_config: Some(CommonLbConfig {
+            healthy_panic_threshold: Some(Percent { value: 1.5 }),
+            zone_aware_lb_config: None,
+        }),
         alt_stat_name: "a".into(),
         load_assignment: Some(our_assignment()),
         typed_extension_protocol_options: [("x".into(), google::Any { type_url: "t".into(), value: "v".into() })]
