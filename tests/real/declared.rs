@@ -36,12 +36,13 @@ async fn an_envoy_that_declares_its_services_has_their_clusters_and_no_others() 
         upstreams.push(Upstream::start(name).await);
     }
     let at = |number: usize| upstreams[number].address.to_string();
+    let port = |number: usize| upstreams[number].address.port();
     let portolan = Portolan::start(&config("true")).await;
     let write = |more: &str| {
         let orders = format!(
-            "- host: orders\n  endpoints:\n  - {{ address: '{}', labels: {{ tags: v1 }} }}\n  - {{ address: '{}', labels: {{ tags: 'v2, gray' }} }}\n",
-            at(0),
-            at(1)
+            "- host: orders\n  endpoints:\n  - {{ address: 127.0.0.1, port: {}, labels: {{ tags: v1 }} }}\n  - {{ address: 127.0.0.1, port: {}, labels: {{ tags: 'v2, gray' }} }}\n",
+            port(0),
+            port(1)
         );
         let users = format!("- {{ host: users, endpoints: ['{}'] }}\n", at(2));
         fs::write(portolan.folder().join("new"), format!("services:\n{orders}{users}{more}")).unwrap();

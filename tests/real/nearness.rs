@@ -93,8 +93,9 @@ async fn requests_stay_near_and_go_on_as_zones_fail_and_zone_aware_ones_are_shar
             text += &format!("- host: {host}\n  endpoints:\n");
             for at in *instances {
                 let health = if down.contains(at) { "unhealthy" } else { "healthy" };
-                let (address, locality) = (upstreams[*at].address, PLACES[*at].1);
-                text += &format!("  - {{ address: '{address}', locality: {locality}, health: {health} }}\n");
+                let (port, locality) = (upstreams[*at].address.port(), PLACES[*at].1);
+                text +=
+                    &format!("  - {{ address: 127.0.0.1, port: {port}, locality: {locality}, health: {health} }}\n");
             }
         }
         fs::write(portolan.folder().join("new"), text).unwrap();
