@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sort"
 	"strings"
 	"time"
@@ -37,11 +38,18 @@ const inSync = 60 * time.Second
 // shown are the differences of a case that are printed.
 const shown = 5
 
+// mostWays are the ways to differ that are printed.
+const mostWays = 100
+
+var anyCluster = regexp.MustCompile(`^(cluster|to) [^ ]*outbound\|\d+\|[^|]*\|\S+?\.example`)
+
 type traffic struct {
 	cases   []*corpus.Case
 	allowed []*differ.Allowed
 	server  string
 	texts   bool
+	// Whether what iptables redirects is compared.
+	redirected bool
 	// Of real calls: the binary, the folder of certificates, and how many calls are made of each proxy.
 	envoy, files string
 	most         int
@@ -49,6 +57,8 @@ type traffic struct {
 	// What was found.
 	written, generated, differences, refusals int
 	faults                                    []string
+	// How often each field differed in each way.
+	fields map[string]int
 }
 
 // judgeTraffic runs one of the words.
@@ -66,13 +76,14 @@ func judgeTraffic(words []string) error {
 	allowed := flags.String("allowed", "", "the list of allowed differences")
 	server := flags.String("portolan", "", "where Portolan serves xDS")
 	texts := flags.Bool("texts", false, "Istio's generators read the cases themselves, not what Portolan serves of them")
+	redirected := flags.Bool("redirected", false, "compare what sidecars do with connections that iptables redirects, too")
 	envoy := flags.String("envoy", "", "the path of an Envoy")
 	files := flags.String("files", "/etc", "the folder of certificates that cases name")
 	most := flags.Int("most", 60, "so many derived calls through a real Envoy for each proxy")
 	if err := flags.Parse(words[1:]); err != nil {
 		return err
 	}
-	t := &traffic{server: *server, texts: *texts, envoy: *envoy, files: *files, most: *most}
+	t := &traffic{server: *server, texts: *texts, redirected: *redirected, envoy: *envoy, files: *files, most: *most, fields: map[string]int{}}
 	var err error
 	if *count > 0 {
 		t.cases = random.Cases(*seed, *first, *count)
@@ -110,6 +121,11 @@ func judgeTraffic(words []string) error {
 func (t *traffic) report() error {
 	for _, fault := range t.faults {
 		fmt.Println(fault)
+	}
+	ways := names(t.fields)
+	sort.SliceStable(ways, func(a, b int) bool { return t.fields[ways[a]] > t.fields[ways[b]] })
+	for _, way := range ways[:min(len(ways), mostWays)] {
+		fmt.Printf("differs %d times: %s\n", t.fields[way], way)
 	}
 	for _, one := range t.allowed {
 		fmt.Printf("allowed %d times: %s\n", one.Seen, one.Field)
@@ -366,6 +382,10 @@ func (t *traffic) proxy(c *corpus.Case, name string, istio *planes.Istio, server
 			return a
 		}
 		t.differences++
+		for _, one := range differences {
+			t.fields[fmt.Sprintf("%s: Istio %q, Portolan %q", anyCluster.ReplaceAllString(one.Field, "$1 *"),
+				c.Short(one.Istio), c.Short(one.Portolan))]++
+		}
 		if found++; found <= shown {
 			first := differences[0]
 			t.fault(c, "%s %s: %s: Istio %q %s, Portolan %q %s; %d fields differ", name, text, first.Field,
@@ -379,6 +399,9 @@ func (t *traffic) proxy(c *corpus.Case, name string, istio *planes.Istio, server
 	}
 	own := func(domain string) bool { return domain == "*" || strings.Contains(domain, c.ID+".") }
 	for _, call := range probe.Calls([]*evaluate.Output{theirs, ours}, own) {
+		if call.Redirected && !t.redirected {
+			continue
+		}
 		t.generated++
 		judge(call.String(), call)
 	}

@@ -175,8 +175,32 @@ func named(common *tls.CommonTlsContext) {
 	}
 	if context != nil {
 		context.WatchedDirectory = nil
+		anyName(context)
 		common.ValidationContextType = &tls.CommonTlsContext_ValidationContext{ValidationContext: context}
 	}
+}
+
+// anyName writes a name that may be of any kind in the older way, where it stands for no kind.
+func anyName(context *tls.CertificateValidationContext) {
+	kinds := map[string]map[tls.SubjectAltNameMatcher_SanType]bool{}
+	for _, one := range context.GetMatchTypedSubjectAltNames() {
+		text := one.GetMatcher().String()
+		if kinds[text] == nil {
+			kinds[text] = map[tls.SubjectAltNameMatcher_SanType]bool{}
+		}
+		kinds[text][one.GetSanType()] = true
+	}
+	var left []*tls.SubjectAltNameMatcher
+	for _, one := range context.GetMatchTypedSubjectAltNames() {
+		of := kinds[one.GetMatcher().String()]
+		switch {
+		case !of[tls.SubjectAltNameMatcher_DNS] || !of[tls.SubjectAltNameMatcher_URI] || !of[tls.SubjectAltNameMatcher_IP_ADDRESS]:
+			left = append(left, one)
+		case one.GetSanType() == tls.SubjectAltNameMatcher_DNS:
+			context.MatchSubjectAltNames = append(context.MatchSubjectAltNames, one.GetMatcher()) //nolint:staticcheck // Istio writes it so
+		}
+	}
+	context.MatchTypedSubjectAltNames = left
 }
 
 // systemAuthorities is where Debian, Alpine and Envoy's own images have what the system trusts.

@@ -27,6 +27,11 @@ func (o *Output) forward(
 	rest.PrefixRewrite, rest.RegexRewrite, rest.HashPolicy = "", nil, nil
 	// It decides between statuses for a cluster that is not there; 503 is the default.
 	d.flatten("route", rest)
+	if policy := a.GetRetryPolicy(); policy.GetRetryOn() != "" {
+		// The order of the words has no meaning, and empty ones are passed over.
+		on := sortedWords(strings.FieldsFunc(policy.GetRetryOn(), func(c rune) bool { return c == ',' }))
+		d["route.retry_policy.retry_on"] = strings.Join(on, ",")
+	}
 	if timeout := a.GetTimeout(); timeout != nil {
 		d["route.timeout"] = duration(timeout)
 	}

@@ -98,7 +98,8 @@ func (o *Output) connection(l *listener.Listener, call Call, d Decision) {
 		}
 		d.flatten("tls", downstream(context))
 	}
-	if timeout := chain.GetTransportSocketConnectTimeout(); timeout != nil {
+	// Without TLS there is nothing to wait for.
+	if timeout := chain.GetTransportSocketConnectTimeout(); timeout != nil && socket != nil {
 		d["tls.connect_timeout"] = duration(timeout)
 	}
 	for _, filter := range chain.GetFilters() {
