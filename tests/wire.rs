@@ -3,7 +3,10 @@
 use portolan::pb::{
     envoy::{
         config::{cluster::v3 as cluster, core::v3 as core, endpoint::v3 as endpoint},
-        extensions::upstreams::http::v3::{HttpProtocolOptions, http_protocol_options::ExplicitHttpConfig},
+        extensions::upstreams::http::v3::{
+            HttpProtocolOptions,
+            http_protocol_options::{ExplicitHttpConfig, UpstreamProtocolOptions},
+        },
         service::discovery::v3 as discovery,
         r#type::v3::{Percent, SemanticVersion},
     },
@@ -105,8 +108,8 @@ fn clusters_mean_the_same_to_others() {
         eds_cluster_config: Some(EdsClusterConfig {
             eds_config: Some(core::ConfigSource {
                 ads: Some(core::AggregatedConfigSource {}),
-                api_config_source: None,
                 resource_api_version: core::ApiVersion::V3.into(),
+                ..Default::default()
             }),
             service_name: "s".into(),
         }),
@@ -115,12 +118,13 @@ fn clusters_mean_the_same_to_others() {
         dns_lookup_family: DnsLookupFamily::V4Preferred.into(),
         common_lb_config: Some(CommonLbConfig {
             healthy_panic_threshold: Some(Percent { value: 1.5 }),
-            zone_aware_lb_config: None,
+            ..Default::default()
         }),
         alt_stat_name: "a".into(),
         load_assignment: Some(our_assignment()),
         typed_extension_protocol_options: [("x".into(), google::Any { type_url: "t".into(), value: "v".into() })]
             .into(),
+        ..Default::default()
     };
     let eds_config = their_core::ConfigSource {
         resource_api_version: their_core::ApiVersion::V3.into(),
@@ -275,8 +279,9 @@ fn responses_mean_the_same_to_others() {
 /// xds-api lacks this message; the bytes are what Envoy's own definition gives: field 3, in it field 2, empty.
 #[test]
 fn http_options_have_the_fields_that_envoy_reads() {
-    let http2 = ExplicitHttpConfig { http2_protocol_options: Some(core::Http2ProtocolOptions {}) };
-    let options = HttpProtocolOptions { explicit_http_config: Some(http2) };
+    let http2 = ExplicitHttpConfig { http2_protocol_options: Some(Default::default()), ..Default::default() };
+    let upstream_protocol_options = Some(UpstreamProtocolOptions::ExplicitHttpConfig(http2));
+    let options = HttpProtocolOptions { upstream_protocol_options, ..Default::default() };
     assert_eq!(options.encode_to_vec(), [3 << 3 | 2, 2, 2 << 3 | 2, 0]);
     assert_eq!(
         HttpProtocolOptions::type_url(),
@@ -296,6 +301,7 @@ fn both_places_of_endpoints_mean_the_same_to_others() {
         ads,
         api_config_source,
         resource_api_version: core::ApiVersion::V3.into(),
+        ..Default::default()
     };
     let stream = core::ApiConfigSource {
         api_type: core::api_config_source::ApiType::DeltaGrpc.into(),

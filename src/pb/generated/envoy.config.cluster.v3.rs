@@ -19,26 +19,46 @@ pub struct Cluster {
     /// How an endpoint is chosen.
     #[prost(enumeration = "cluster::LbPolicy", tag = "6")]
     pub lb_policy: i32,
+    /// How much it may have in work.
+    #[prost(message, optional, tag = "10")]
+    pub circuit_breakers: ::core::option::Option<CircuitBreakers>,
     /// Which addresses of a name are used.
     #[prost(enumeration = "cluster::DnsLookupFamily", tag = "17")]
     pub dns_lookup_family: i32,
+    /// Which endpoints are left out for a while.
+    #[prost(message, optional, tag = "19")]
+    pub outlier_detection: ::core::option::Option<OutlierDetection>,
+    /// What is around the bytes of its connections.
+    #[prost(message, optional, tag = "24")]
+    pub transport_socket: ::core::option::Option<
+        super::super::core::v3::TransportSocket,
+    >,
     /// What all policies have in common.
     #[prost(message, optional, tag = "27")]
     pub common_lb_config: ::core::option::Option<cluster::CommonLbConfig>,
     /// The name in statistics.
     #[prost(string, tag = "28")]
     pub alt_stat_name: ::prost::alloc::string::String,
+    /// How connections to endpoints are.
+    #[prost(message, optional, tag = "30")]
+    pub upstream_connection_options: ::core::option::Option<UpstreamConnectionOptions>,
     /// The endpoints, where they do not come by EDS.
     #[prost(message, optional, tag = "33")]
     pub load_assignment: ::core::option::Option<
         super::super::endpoint::v3::ClusterLoadAssignment,
     >,
+    /// Policies, for clients that do not know the one above.
+    #[prost(message, optional, tag = "41")]
+    pub load_balancing_policy: ::core::option::Option<LoadBalancingPolicy>,
     /// Options of protocols, by extension.
     #[prost(btree_map = "string, message", tag = "36")]
     pub typed_extension_protocol_options: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         super::super::super::super::google::protobuf::Any,
     >,
+    /// Of the policy.
+    #[prost(oneof = "cluster::LbConfig", tags = "23, 37, 52, 56")]
+    pub lb_config: ::core::option::Option<cluster::LbConfig>,
 }
 /// Nested message and enum types in `Cluster`.
 pub mod cluster {
@@ -77,9 +97,28 @@ pub mod cluster {
         pub zone_aware_lb_config: ::core::option::Option<
             common_lb_config::ZoneAwareLbConfig,
         >,
+        #[prost(message, optional, tag = "3")]
+        pub locality_weighted_lb_config: ::core::option::Option<
+            common_lb_config::LocalityWeightedLbConfig,
+        >,
     }
     /// Nested message and enum types in `CommonLbConfig`.
     pub mod common_lb_config {
+        /// The weights of localities count.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+        pub struct LocalityWeightedLbConfig {}
+        impl ::prost::Name for LocalityWeightedLbConfig {
+            const NAME: &'static str = "LocalityWeightedLbConfig";
+            const PACKAGE: &'static str = "envoy.config.cluster.v3";
+            fn full_name() -> ::prost::alloc::string::String {
+                "envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig"
+                    .into()
+            }
+            fn type_url() -> ::prost::alloc::string::String {
+                "type.googleapis.com/envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig"
+                    .into()
+            }
+        }
         /// To its own zone first.
         #[derive(Clone, Copy, PartialEq, ::prost::Message)]
         pub struct ZoneAwareLbConfig {
@@ -116,6 +155,103 @@ pub mod cluster {
             "type.googleapis.com/envoy.config.cluster.v3.Cluster.CommonLbConfig".into()
         }
     }
+    /// How a new endpoint gets its share.
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct SlowStartConfig {
+        #[prost(message, optional, tag = "1")]
+        pub slow_start_window: ::core::option::Option<
+            super::super::super::super::super::google::protobuf::Duration,
+        >,
+        #[prost(message, optional, tag = "2")]
+        pub aggression: ::core::option::Option<
+            super::super::super::core::v3::RuntimeDouble,
+        >,
+        #[prost(message, optional, tag = "3")]
+        pub min_weight_percent: ::core::option::Option<
+            super::super::super::super::r#type::v3::Percent,
+        >,
+    }
+    impl ::prost::Name for SlowStartConfig {
+        const NAME: &'static str = "SlowStartConfig";
+        const PACKAGE: &'static str = "envoy.config.cluster.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.cluster.v3.Cluster.SlowStartConfig".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.cluster.v3.Cluster.SlowStartConfig".into()
+        }
+    }
+    /// Of LEAST_REQUEST.
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct LeastRequestLbConfig {
+        #[prost(message, optional, tag = "3")]
+        pub slow_start_config: ::core::option::Option<SlowStartConfig>,
+    }
+    impl ::prost::Name for LeastRequestLbConfig {
+        const NAME: &'static str = "LeastRequestLbConfig";
+        const PACKAGE: &'static str = "envoy.config.cluster.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.cluster.v3.Cluster.LeastRequestLbConfig"
+                .into()
+        }
+    }
+    /// Of ROUND_ROBIN.
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct RoundRobinLbConfig {
+        #[prost(message, optional, tag = "1")]
+        pub slow_start_config: ::core::option::Option<SlowStartConfig>,
+    }
+    impl ::prost::Name for RoundRobinLbConfig {
+        const NAME: &'static str = "RoundRobinLbConfig";
+        const PACKAGE: &'static str = "envoy.config.cluster.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.cluster.v3.Cluster.RoundRobinLbConfig".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.cluster.v3.Cluster.RoundRobinLbConfig"
+                .into()
+        }
+    }
+    /// Of RING_HASH.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct RingHashLbConfig {
+        #[prost(message, optional, tag = "1")]
+        pub minimum_ring_size: ::core::option::Option<
+            super::super::super::super::super::google::protobuf::UInt64Value,
+        >,
+    }
+    impl ::prost::Name for RingHashLbConfig {
+        const NAME: &'static str = "RingHashLbConfig";
+        const PACKAGE: &'static str = "envoy.config.cluster.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.cluster.v3.Cluster.RingHashLbConfig".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.cluster.v3.Cluster.RingHashLbConfig".into()
+        }
+    }
+    /// Of MAGLEV.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct MaglevLbConfig {
+        /// A prime number.
+        #[prost(message, optional, tag = "1")]
+        pub table_size: ::core::option::Option<
+            super::super::super::super::super::google::protobuf::UInt64Value,
+        >,
+    }
+    impl ::prost::Name for MaglevLbConfig {
+        const NAME: &'static str = "MaglevLbConfig";
+        const PACKAGE: &'static str = "envoy.config.cluster.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.cluster.v3.Cluster.MaglevLbConfig".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.cluster.v3.Cluster.MaglevLbConfig".into()
+        }
+    }
     /// How endpoints are found.
     #[derive(
         Clone,
@@ -138,6 +274,8 @@ pub mod cluster {
         LogicalDns = 2,
         /// By EDS.
         Eds = 3,
+        /// Where the connection was meant to go.
+        OriginalDst = 4,
     }
     impl DiscoveryType {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -150,6 +288,7 @@ pub mod cluster {
                 Self::StrictDns => "STRICT_DNS",
                 Self::LogicalDns => "LOGICAL_DNS",
                 Self::Eds => "EDS",
+                Self::OriginalDst => "ORIGINAL_DST",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -159,6 +298,7 @@ pub mod cluster {
                 "STRICT_DNS" => Some(Self::StrictDns),
                 "LOGICAL_DNS" => Some(Self::LogicalDns),
                 "EDS" => Some(Self::Eds),
+                "ORIGINAL_DST" => Some(Self::OriginalDst),
                 _ => None,
             }
         }
@@ -187,6 +327,8 @@ pub mod cluster {
         Random = 3,
         /// By hash in a table.
         Maglev = 5,
+        /// The kind of cluster decides.
+        ClusterProvided = 6,
     }
     impl LbPolicy {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -200,6 +342,7 @@ pub mod cluster {
                 Self::RingHash => "RING_HASH",
                 Self::Random => "RANDOM",
                 Self::Maglev => "MAGLEV",
+                Self::ClusterProvided => "CLUSTER_PROVIDED",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -210,6 +353,7 @@ pub mod cluster {
                 "RING_HASH" => Some(Self::RingHash),
                 "RANDOM" => Some(Self::Random),
                 "MAGLEV" => Some(Self::Maglev),
+                "CLUSTER_PROVIDED" => Some(Self::ClusterProvided),
                 _ => None,
             }
         }
@@ -261,6 +405,18 @@ pub mod cluster {
             }
         }
     }
+    /// Of the policy.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum LbConfig {
+        #[prost(message, tag = "23")]
+        RingHashLbConfig(RingHashLbConfig),
+        #[prost(message, tag = "37")]
+        LeastRequestLbConfig(LeastRequestLbConfig),
+        #[prost(message, tag = "52")]
+        MaglevLbConfig(MaglevLbConfig),
+        #[prost(message, tag = "56")]
+        RoundRobinLbConfig(RoundRobinLbConfig),
+    }
 }
 impl ::prost::Name for Cluster {
     const NAME: &'static str = "Cluster";
@@ -270,5 +426,200 @@ impl ::prost::Name for Cluster {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/envoy.config.cluster.v3.Cluster".into()
+    }
+}
+/// How much a cluster may have in work.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CircuitBreakers {
+    #[prost(message, repeated, tag = "1")]
+    pub thresholds: ::prost::alloc::vec::Vec<circuit_breakers::Thresholds>,
+}
+/// Nested message and enum types in `CircuitBreakers`.
+pub mod circuit_breakers {
+    #[derive(Clone, Copy, PartialEq, ::prost::Message)]
+    pub struct Thresholds {
+        #[prost(message, optional, tag = "2")]
+        pub max_connections: ::core::option::Option<
+            super::super::super::super::super::google::protobuf::UInt32Value,
+        >,
+        #[prost(message, optional, tag = "3")]
+        pub max_pending_requests: ::core::option::Option<
+            super::super::super::super::super::google::protobuf::UInt32Value,
+        >,
+        #[prost(message, optional, tag = "4")]
+        pub max_requests: ::core::option::Option<
+            super::super::super::super::super::google::protobuf::UInt32Value,
+        >,
+        #[prost(message, optional, tag = "5")]
+        pub max_retries: ::core::option::Option<
+            super::super::super::super::super::google::protobuf::UInt32Value,
+        >,
+        #[prost(bool, tag = "6")]
+        pub track_remaining: bool,
+        #[prost(message, optional, tag = "8")]
+        pub retry_budget: ::core::option::Option<thresholds::RetryBudget>,
+    }
+    /// Nested message and enum types in `Thresholds`.
+    pub mod thresholds {
+        #[derive(Clone, Copy, PartialEq, ::prost::Message)]
+        pub struct RetryBudget {
+            #[prost(message, optional, tag = "1")]
+            pub budget_percent: ::core::option::Option<
+                super::super::super::super::super::r#type::v3::Percent,
+            >,
+            #[prost(message, optional, tag = "2")]
+            pub min_retry_concurrency: ::core::option::Option<
+                super::super::super::super::super::super::google::protobuf::UInt32Value,
+            >,
+        }
+        impl ::prost::Name for RetryBudget {
+            const NAME: &'static str = "RetryBudget";
+            const PACKAGE: &'static str = "envoy.config.cluster.v3";
+            fn full_name() -> ::prost::alloc::string::String {
+                "envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget".into()
+            }
+            fn type_url() -> ::prost::alloc::string::String {
+                "type.googleapis.com/envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget"
+                    .into()
+            }
+        }
+    }
+    impl ::prost::Name for Thresholds {
+        const NAME: &'static str = "Thresholds";
+        const PACKAGE: &'static str = "envoy.config.cluster.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.cluster.v3.CircuitBreakers.Thresholds".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.cluster.v3.CircuitBreakers.Thresholds"
+                .into()
+        }
+    }
+}
+impl ::prost::Name for CircuitBreakers {
+    const NAME: &'static str = "CircuitBreakers";
+    const PACKAGE: &'static str = "envoy.config.cluster.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.cluster.v3.CircuitBreakers".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.cluster.v3.CircuitBreakers".into()
+    }
+}
+/// Which endpoints are left out for a while.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OutlierDetection {
+    #[prost(message, optional, tag = "1")]
+    pub consecutive_5xx: ::core::option::Option<
+        super::super::super::super::google::protobuf::UInt32Value,
+    >,
+    #[prost(message, optional, tag = "2")]
+    pub interval: ::core::option::Option<
+        super::super::super::super::google::protobuf::Duration,
+    >,
+    #[prost(message, optional, tag = "3")]
+    pub base_ejection_time: ::core::option::Option<
+        super::super::super::super::google::protobuf::Duration,
+    >,
+    #[prost(message, optional, tag = "4")]
+    pub max_ejection_percent: ::core::option::Option<
+        super::super::super::super::google::protobuf::UInt32Value,
+    >,
+    #[prost(message, optional, tag = "5")]
+    pub enforcing_consecutive_5xx: ::core::option::Option<
+        super::super::super::super::google::protobuf::UInt32Value,
+    >,
+    #[prost(message, optional, tag = "6")]
+    pub enforcing_success_rate: ::core::option::Option<
+        super::super::super::super::google::protobuf::UInt32Value,
+    >,
+    #[prost(message, optional, tag = "10")]
+    pub consecutive_gateway_failure: ::core::option::Option<
+        super::super::super::super::google::protobuf::UInt32Value,
+    >,
+    #[prost(message, optional, tag = "11")]
+    pub enforcing_consecutive_gateway_failure: ::core::option::Option<
+        super::super::super::super::google::protobuf::UInt32Value,
+    >,
+    #[prost(bool, tag = "12")]
+    pub split_external_local_origin_errors: bool,
+    #[prost(message, optional, tag = "13")]
+    pub consecutive_local_origin_failure: ::core::option::Option<
+        super::super::super::super::google::protobuf::UInt32Value,
+    >,
+    #[prost(message, optional, tag = "14")]
+    pub enforcing_consecutive_local_origin_failure: ::core::option::Option<
+        super::super::super::super::google::protobuf::UInt32Value,
+    >,
+    #[prost(message, optional, tag = "15")]
+    pub enforcing_local_origin_success_rate: ::core::option::Option<
+        super::super::super::super::google::protobuf::UInt32Value,
+    >,
+    #[prost(message, optional, tag = "17")]
+    pub enforcing_failure_percentage: ::core::option::Option<
+        super::super::super::super::google::protobuf::UInt32Value,
+    >,
+}
+impl ::prost::Name for OutlierDetection {
+    const NAME: &'static str = "OutlierDetection";
+    const PACKAGE: &'static str = "envoy.config.cluster.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.cluster.v3.OutlierDetection".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.cluster.v3.OutlierDetection".into()
+    }
+}
+/// How connections to endpoints are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpstreamConnectionOptions {
+    #[prost(message, optional, tag = "1")]
+    pub tcp_keepalive: ::core::option::Option<super::super::core::v3::TcpKeepalive>,
+}
+impl ::prost::Name for UpstreamConnectionOptions {
+    const NAME: &'static str = "UpstreamConnectionOptions";
+    const PACKAGE: &'static str = "envoy.config.cluster.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.cluster.v3.UpstreamConnectionOptions".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.cluster.v3.UpstreamConnectionOptions".into()
+    }
+}
+/// Policies, of which a client takes the first that it knows.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LoadBalancingPolicy {
+    #[prost(message, repeated, tag = "1")]
+    pub policies: ::prost::alloc::vec::Vec<load_balancing_policy::Policy>,
+}
+/// Nested message and enum types in `LoadBalancingPolicy`.
+pub mod load_balancing_policy {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Policy {
+        #[prost(message, optional, tag = "4")]
+        pub typed_extension_config: ::core::option::Option<
+            super::super::super::core::v3::TypedExtensionConfig,
+        >,
+    }
+    impl ::prost::Name for Policy {
+        const NAME: &'static str = "Policy";
+        const PACKAGE: &'static str = "envoy.config.cluster.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.cluster.v3.LoadBalancingPolicy.Policy".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.cluster.v3.LoadBalancingPolicy.Policy"
+                .into()
+        }
+    }
+}
+impl ::prost::Name for LoadBalancingPolicy {
+    const NAME: &'static str = "LoadBalancingPolicy";
+    const PACKAGE: &'static str = "envoy.config.cluster.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.cluster.v3.LoadBalancingPolicy".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.cluster.v3.LoadBalancingPolicy".into()
     }
 }

@@ -248,6 +248,11 @@ pub struct ConfigSource {
     /// On this stream.
     #[prost(message, optional, tag = "3")]
     pub ads: ::core::option::Option<AggregatedConfigSource>,
+    /// How long a resource is waited for; 0 is for ever.
+    #[prost(message, optional, tag = "4")]
+    pub initial_fetch_timeout: ::core::option::Option<
+        super::super::super::super::google::protobuf::Duration,
+    >,
     /// In this version.
     #[prost(enumeration = "ApiVersion", tag = "6")]
     pub resource_api_version: i32,
@@ -262,9 +267,24 @@ impl ::prost::Name for ConfigSource {
         "type.googleapis.com/envoy.config.core.v3.ConfigSource".into()
     }
 }
-/// HTTP/2 as Envoy does it by default.
+/// HTTP/2.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Http2ProtocolOptions {}
+pub struct Http2ProtocolOptions {
+    #[prost(message, optional, tag = "2")]
+    pub max_concurrent_streams: ::core::option::Option<
+        super::super::super::super::google::protobuf::UInt32Value,
+    >,
+    #[prost(message, optional, tag = "3")]
+    pub initial_stream_window_size: ::core::option::Option<
+        super::super::super::super::google::protobuf::UInt32Value,
+    >,
+    #[prost(message, optional, tag = "4")]
+    pub initial_connection_window_size: ::core::option::Option<
+        super::super::super::super::google::protobuf::UInt32Value,
+    >,
+    #[prost(message, optional, tag = "15")]
+    pub connection_keepalive: ::core::option::Option<KeepaliveSettings>,
+}
 impl ::prost::Name for Http2ProtocolOptions {
     const NAME: &'static str = "Http2ProtocolOptions";
     const PACKAGE: &'static str = "envoy.config.core.v3";
@@ -358,6 +378,459 @@ impl ::prost::Name for ControlPlane {
         "type.googleapis.com/envoy.config.core.v3.ControlPlane".into()
     }
 }
+/// A header.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HeaderValue {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+}
+impl ::prost::Name for HeaderValue {
+    const NAME: &'static str = "HeaderValue";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.HeaderValue".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.HeaderValue".into()
+    }
+}
+/// A header that is put to a request or an answer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HeaderValueOption {
+    #[prost(message, optional, tag = "1")]
+    pub header: ::core::option::Option<HeaderValue>,
+    #[prost(enumeration = "header_value_option::HeaderAppendAction", tag = "3")]
+    pub append_action: i32,
+    #[prost(bool, tag = "4")]
+    pub keep_empty_value: bool,
+}
+/// Nested message and enum types in `HeaderValueOption`.
+pub mod header_value_option {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum HeaderAppendAction {
+        AppendIfExistsOrAdd = 0,
+        AddIfAbsent = 1,
+        OverwriteIfExistsOrAdd = 2,
+        OverwriteIfExists = 3,
+    }
+    impl HeaderAppendAction {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::AppendIfExistsOrAdd => "APPEND_IF_EXISTS_OR_ADD",
+                Self::AddIfAbsent => "ADD_IF_ABSENT",
+                Self::OverwriteIfExistsOrAdd => "OVERWRITE_IF_EXISTS_OR_ADD",
+                Self::OverwriteIfExists => "OVERWRITE_IF_EXISTS",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "APPEND_IF_EXISTS_OR_ADD" => Some(Self::AppendIfExistsOrAdd),
+                "ADD_IF_ABSENT" => Some(Self::AddIfAbsent),
+                "OVERWRITE_IF_EXISTS_OR_ADD" => Some(Self::OverwriteIfExistsOrAdd),
+                "OVERWRITE_IF_EXISTS" => Some(Self::OverwriteIfExists),
+                _ => None,
+            }
+        }
+    }
+}
+impl ::prost::Name for HeaderValueOption {
+    const NAME: &'static str = "HeaderValueOption";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.HeaderValueOption".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.HeaderValueOption".into()
+    }
+}
+/// Bytes, or where they are.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DataSource {
+    #[prost(oneof = "data_source::Specifier", tags = "1, 2, 3")]
+    pub specifier: ::core::option::Option<data_source::Specifier>,
+}
+/// Nested message and enum types in `DataSource`.
+pub mod data_source {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Specifier {
+        #[prost(string, tag = "1")]
+        Filename(::prost::alloc::string::String),
+        #[prost(bytes, tag = "2")]
+        InlineBytes(::prost::bytes::Bytes),
+        #[prost(string, tag = "3")]
+        InlineString(::prost::alloc::string::String),
+    }
+}
+impl ::prost::Name for DataSource {
+    const NAME: &'static str = "DataSource";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.DataSource".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.DataSource".into()
+    }
+}
+/// A share.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RuntimeFractionalPercent {
+    #[prost(message, optional, tag = "1")]
+    pub default_value: ::core::option::Option<
+        super::super::super::r#type::v3::FractionalPercent,
+    >,
+    #[prost(string, tag = "2")]
+    pub runtime_key: ::prost::alloc::string::String,
+}
+impl ::prost::Name for RuntimeFractionalPercent {
+    const NAME: &'static str = "RuntimeFractionalPercent";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.RuntimeFractionalPercent".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.RuntimeFractionalPercent".into()
+    }
+}
+/// A number. Its key in the runtime must not be empty.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RuntimeDouble {
+    #[prost(double, tag = "1")]
+    pub default_value: f64,
+    #[prost(string, tag = "2")]
+    pub runtime_key: ::prost::alloc::string::String,
+}
+impl ::prost::Name for RuntimeDouble {
+    const NAME: &'static str = "RuntimeDouble";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.RuntimeDouble".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.RuntimeDouble".into()
+    }
+}
+/// What is around the bytes of a connection.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TransportSocket {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub typed_config: ::core::option::Option<
+        super::super::super::super::google::protobuf::Any,
+    >,
+}
+impl ::prost::Name for TransportSocket {
+    const NAME: &'static str = "TransportSocket";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.TransportSocket".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.TransportSocket".into()
+    }
+}
+/// An extension.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TypedExtensionConfig {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub typed_config: ::core::option::Option<
+        super::super::super::super::google::protobuf::Any,
+    >,
+}
+impl ::prost::Name for TypedExtensionConfig {
+    const NAME: &'static str = "TypedExtensionConfig";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.TypedExtensionConfig".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig".into()
+    }
+}
+/// Addresses that begin alike.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CidrRange {
+    #[prost(string, tag = "1")]
+    pub address_prefix: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub prefix_len: ::core::option::Option<
+        super::super::super::super::google::protobuf::UInt32Value,
+    >,
+}
+impl ::prost::Name for CidrRange {
+    const NAME: &'static str = "CidrRange";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.CidrRange".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.CidrRange".into()
+    }
+}
+/// When an idle connection is tried.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TcpKeepalive {
+    #[prost(message, optional, tag = "1")]
+    pub keepalive_probes: ::core::option::Option<
+        super::super::super::super::google::protobuf::UInt32Value,
+    >,
+    #[prost(message, optional, tag = "2")]
+    pub keepalive_time: ::core::option::Option<
+        super::super::super::super::google::protobuf::UInt32Value,
+    >,
+    #[prost(message, optional, tag = "3")]
+    pub keepalive_interval: ::core::option::Option<
+        super::super::super::super::google::protobuf::UInt32Value,
+    >,
+}
+impl ::prost::Name for TcpKeepalive {
+    const NAME: &'static str = "TcpKeepalive";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.TcpKeepalive".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.TcpKeepalive".into()
+    }
+}
+/// When an idle connection of HTTP/2 is tried.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeepaliveSettings {
+    #[prost(message, optional, tag = "1")]
+    pub interval: ::core::option::Option<
+        super::super::super::super::google::protobuf::Duration,
+    >,
+    #[prost(message, optional, tag = "2")]
+    pub timeout: ::core::option::Option<
+        super::super::super::super::google::protobuf::Duration,
+    >,
+}
+impl ::prost::Name for KeepaliveSettings {
+    const NAME: &'static str = "KeepaliveSettings";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.KeepaliveSettings".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.KeepaliveSettings".into()
+    }
+}
+/// What all versions of HTTP have in common.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HttpProtocolOptions {
+    #[prost(message, optional, tag = "1")]
+    pub idle_timeout: ::core::option::Option<
+        super::super::super::super::google::protobuf::Duration,
+    >,
+    #[prost(message, optional, tag = "3")]
+    pub max_connection_duration: ::core::option::Option<
+        super::super::super::super::google::protobuf::Duration,
+    >,
+    #[prost(message, optional, tag = "4")]
+    pub max_stream_duration: ::core::option::Option<
+        super::super::super::super::google::protobuf::Duration,
+    >,
+    #[prost(
+        enumeration = "http_protocol_options::HeadersWithUnderscoresAction",
+        tag = "5"
+    )]
+    pub headers_with_underscores_action: i32,
+    #[prost(message, optional, tag = "6")]
+    pub max_requests_per_connection: ::core::option::Option<
+        super::super::super::super::google::protobuf::UInt32Value,
+    >,
+}
+/// Nested message and enum types in `HttpProtocolOptions`.
+pub mod http_protocol_options {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum HeadersWithUnderscoresAction {
+        Allow = 0,
+        RejectRequest = 1,
+        DropHeader = 2,
+    }
+    impl HeadersWithUnderscoresAction {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Allow => "ALLOW",
+                Self::RejectRequest => "REJECT_REQUEST",
+                Self::DropHeader => "DROP_HEADER",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "ALLOW" => Some(Self::Allow),
+                "REJECT_REQUEST" => Some(Self::RejectRequest),
+                "DROP_HEADER" => Some(Self::DropHeader),
+                _ => None,
+            }
+        }
+    }
+}
+impl ::prost::Name for HttpProtocolOptions {
+    const NAME: &'static str = "HttpProtocolOptions";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.HttpProtocolOptions".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.HttpProtocolOptions".into()
+    }
+}
+/// HTTP/1.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Http1ProtocolOptions {
+    #[prost(message, optional, tag = "1")]
+    pub allow_absolute_url: ::core::option::Option<
+        super::super::super::super::google::protobuf::BoolValue,
+    >,
+    #[prost(bool, tag = "2")]
+    pub accept_http_10: bool,
+}
+impl ::prost::Name for Http1ProtocolOptions {
+    const NAME: &'static str = "Http1ProtocolOptions";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.Http1ProtocolOptions".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.Http1ProtocolOptions".into()
+    }
+}
+/// TLS below HTTP, to an upstream.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpstreamHttpProtocolOptions {
+    #[prost(bool, tag = "1")]
+    pub auto_sni: bool,
+    #[prost(bool, tag = "2")]
+    pub auto_san_validation: bool,
+}
+impl ::prost::Name for UpstreamHttpProtocolOptions {
+    const NAME: &'static str = "UpstreamHttpProtocolOptions";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.UpstreamHttpProtocolOptions".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.UpstreamHttpProtocolOptions".into()
+    }
+}
+/// Which version of the PROXY protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProxyProtocolConfig {
+    #[prost(enumeration = "proxy_protocol_config::Version", tag = "1")]
+    pub version: i32,
+}
+/// Nested message and enum types in `ProxyProtocolConfig`.
+pub mod proxy_protocol_config {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Version {
+        V1 = 0,
+        V2 = 1,
+    }
+    impl Version {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::V1 => "V1",
+                Self::V2 => "V2",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "V1" => Some(Self::V1),
+                "V2" => Some(Self::V2),
+                _ => None,
+            }
+        }
+    }
+}
+impl ::prost::Name for ProxyProtocolConfig {
+    const NAME: &'static str = "ProxyProtocolConfig";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.ProxyProtocolConfig".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.ProxyProtocolConfig".into()
+    }
+}
+/// A line of a log.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SubstitutionFormatString {
+    #[prost(oneof = "substitution_format_string::Format", tags = "2, 5")]
+    pub format: ::core::option::Option<substitution_format_string::Format>,
+}
+/// Nested message and enum types in `SubstitutionFormatString`.
+pub mod substitution_format_string {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Format {
+        #[prost(message, tag = "2")]
+        JsonFormat(super::super::super::super::super::google::protobuf::Struct),
+        #[prost(message, tag = "5")]
+        TextFormatSource(super::DataSource),
+    }
+}
+impl ::prost::Name for SubstitutionFormatString {
+    const NAME: &'static str = "SubstitutionFormatString";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.SubstitutionFormatString".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.SubstitutionFormatString".into()
+    }
+}
 /// What is known of an endpoint's health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -424,6 +897,36 @@ impl ApiVersion {
             "AUTO" => Some(Self::Auto),
             "V2" => Some(Self::V2),
             "V3" => Some(Self::V3),
+            _ => None,
+        }
+    }
+}
+/// Which way a listener's traffic goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TrafficDirection {
+    Unspecified = 0,
+    Inbound = 1,
+    Outbound = 2,
+}
+impl TrafficDirection {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "UNSPECIFIED",
+            Self::Inbound => "INBOUND",
+            Self::Outbound => "OUTBOUND",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "UNSPECIFIED" => Some(Self::Unspecified),
+            "INBOUND" => Some(Self::Inbound),
+            "OUTBOUND" => Some(Self::Outbound),
             _ => None,
         }
     }

@@ -2,10 +2,20 @@
 /// How to speak HTTP to a cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HttpProtocolOptions {
-    /// One version, always.
-    #[prost(message, optional, tag = "3")]
-    pub explicit_http_config: ::core::option::Option<
-        http_protocol_options::ExplicitHttpConfig,
+    /// What all versions have in common.
+    #[prost(message, optional, tag = "1")]
+    pub common_http_protocol_options: ::core::option::Option<
+        super::super::super::super::config::core::v3::HttpProtocolOptions,
+    >,
+    /// TLS below it.
+    #[prost(message, optional, tag = "2")]
+    pub upstream_http_protocol_options: ::core::option::Option<
+        super::super::super::super::config::core::v3::UpstreamHttpProtocolOptions,
+    >,
+    /// Which versions.
+    #[prost(oneof = "http_protocol_options::UpstreamProtocolOptions", tags = "3, 4")]
+    pub upstream_protocol_options: ::core::option::Option<
+        http_protocol_options::UpstreamProtocolOptions,
     >,
 }
 /// Nested message and enum types in `HttpProtocolOptions`.
@@ -13,7 +23,12 @@ pub mod http_protocol_options {
     /// One version, always.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct ExplicitHttpConfig {
-        /// HTTP/2.
+        /// HTTP/1.
+        #[prost(message, optional, tag = "1")]
+        pub http_protocol_options: ::core::option::Option<
+            super::super::super::super::super::config::core::v3::Http1ProtocolOptions,
+        >,
+        /// HTTP/2; goes before HTTP/1.
         #[prost(message, optional, tag = "2")]
         pub http2_protocol_options: ::core::option::Option<
             super::super::super::super::super::config::core::v3::Http2ProtocolOptions,
@@ -30,6 +45,40 @@ pub mod http_protocol_options {
             "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig"
                 .into()
         }
+    }
+    /// That of the client.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct UseDownstreamHttpConfig {
+        #[prost(message, optional, tag = "1")]
+        pub http_protocol_options: ::core::option::Option<
+            super::super::super::super::super::config::core::v3::Http1ProtocolOptions,
+        >,
+        #[prost(message, optional, tag = "2")]
+        pub http2_protocol_options: ::core::option::Option<
+            super::super::super::super::super::config::core::v3::Http2ProtocolOptions,
+        >,
+    }
+    impl ::prost::Name for UseDownstreamHttpConfig {
+        const NAME: &'static str = "UseDownstreamHttpConfig";
+        const PACKAGE: &'static str = "envoy.extensions.upstreams.http.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig"
+                .into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig"
+                .into()
+        }
+    }
+    /// Which versions.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum UpstreamProtocolOptions {
+        /// One version, always.
+        #[prost(message, tag = "3")]
+        ExplicitHttpConfig(ExplicitHttpConfig),
+        /// That of the client.
+        #[prost(message, tag = "4")]
+        UseDownstreamProtocolConfig(UseDownstreamHttpConfig),
     }
 }
 impl ::prost::Name for HttpProtocolOptions {

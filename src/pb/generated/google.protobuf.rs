@@ -73,6 +73,23 @@ impl ::prost::Name for UInt32Value {
         "type.googleapis.com/google.protobuf.UInt32Value".into()
     }
 }
+/// A yes or no that may be absent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BoolValue {
+    /// Yes.
+    #[prost(bool, tag = "1")]
+    pub value: bool,
+}
+impl ::prost::Name for BoolValue {
+    const NAME: &'static str = "BoolValue";
+    const PACKAGE: &'static str = "google.protobuf";
+    fn full_name() -> ::prost::alloc::string::String {
+        "google.protobuf.BoolValue".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/google.protobuf.BoolValue".into()
+    }
+}
 /// A large number that may be absent.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UInt64Value {
@@ -88,6 +105,23 @@ impl ::prost::Name for UInt64Value {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/google.protobuf.UInt64Value".into()
+    }
+}
+/// A fraction that may be absent.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct DoubleValue {
+    /// The number.
+    #[prost(double, tag = "1")]
+    pub value: f64,
+}
+impl ::prost::Name for DoubleValue {
+    const NAME: &'static str = "DoubleValue";
+    const PACKAGE: &'static str = "google.protobuf";
+    fn full_name() -> ::prost::alloc::string::String {
+        "google.protobuf.DoubleValue".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/google.protobuf.DoubleValue".into()
     }
 }
 /// An object, as JSON has it.

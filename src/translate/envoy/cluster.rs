@@ -1,8 +1,8 @@
 //! One cluster.
 //!
 //! It depends on configuration, the port and the name only, never on which endpoints there are: a change of a cluster
-//! makes Envoy warm it again. Settings per service (circuit breakers, outlier detection, TLS, subsets) have their place
-//! here.
+//! makes Envoy warm it again. Settings per service (circuit breakers, outlier detection, TLS, subsets) are put to it in
+//! `translate/traffic/cluster`.
 
 use super::{Eds, LbPolicy, Options, Zones, name::stat_name};
 use crate::{
@@ -23,7 +23,10 @@ use crate::{
                 },
                 endpoint::v3::ClusterLoadAssignment,
             },
-            extensions::upstreams::http::v3::{HttpProtocolOptions, http_protocol_options::ExplicitHttpConfig},
+            extensions::upstreams::http::v3::{
+                HttpProtocolOptions,
+                http_protocol_options::{ExplicitHttpConfig, UpstreamProtocolOptions},
+            },
             r#type::v3::Percent,
         },
         google::protobuf::{Any, Duration, UInt64Value},
@@ -40,7 +43,7 @@ const HTTP_PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProt
 const NO_PANIC: Percent = Percent { value: 0.0 };
 
 /// How a cluster's endpoints are found.
-pub(super) enum Discovery<'a> {
+pub(in crate::translate) enum Discovery<'a> {
     /// By EDS, under this name.
     Eds(&'a str),
     /// By DNS, from these names.
@@ -48,7 +51,7 @@ pub(super) enum Discovery<'a> {
 }
 
 /// The cluster of a port, under one of its names.
-pub(super) fn cluster(
+pub(in crate::translate) fn cluster(
     name: &str,
     port: &ServicePort,
     discovery: Discovery<'_>,
@@ -66,6 +69,7 @@ pub(super) fn cluster(
         common_lb_config: Some(CommonLbConfig {
             healthy_panic_threshold: Some(NO_PANIC),
             zone_aware_lb_config: zone_aware(nearness, &options.zones),
+            ..CommonLbConfig::default()
         }),
         typed_extension_protocol_options: protocol_options(port),
         ..Cluster::default()
@@ -107,7 +111,8 @@ fn zone_aware(nearness: Nearness, zones: &Zones) -> Option<ZoneAwareLbConfig> {
 fn source(eds: &Eds) -> ConfigSource {
     let resource_api_version = ApiVersion::V3.into();
     let Eds::Stream { cluster, variant } = eds else {
-        return ConfigSource { ads: Some(AggregatedConfigSource {}), api_config_source: None, resource_api_version };
+        let ads = Some(AggregatedConfigSource {});
+        return ConfigSource { ads, resource_api_version, ..ConfigSource::default() };
     };
     let api_type = match variant {
         Variant::Delta => ApiType::DeltaGrpc,
@@ -119,7 +124,7 @@ fn source(eds: &Eds) -> ConfigSource {
         set_node_on_first_message_only: true,
         transport_api_version: ApiVersion::V3.into(),
     };
-    ConfigSource { ads: None, api_config_source: Some(api_config_source), resource_api_version }
+    ConfigSource { api_config_source: Some(api_config_source), resource_api_version, ..ConfigSource::default() }
 }
 
 fn lb_policy(policy: LbPolicy) -> PbLbPolicy {
@@ -137,8 +142,16 @@ fn protocol_options(port: &ServicePort) -> BTreeMap<String, Any> {
     if !port.protocol.is_http2() {
         return BTreeMap::new();
     }
-    let http2 = ExplicitHttpConfig { http2_protocol_options: Some(Http2ProtocolOptions {}) };
-    let options = HttpProtocolOptions { explicit_http_config: Some(http2) };
+    let http2 = Some(Http2ProtocolOptions::default());
+    let explicit = ExplicitHttpConfig { http2_protocol_options: http2, ..ExplicitHttpConfig::default() };
+    with_options(&HttpProtocolOptions {
+        upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(explicit)),
+        ..HttpProtocolOptions::default()
+    })
+}
+
+/// The options of HTTP where a cluster has them.
+pub(in crate::translate) fn with_options(options: &HttpProtocolOptions) -> BTreeMap<String, Any> {
     let any = Any { type_url: HttpProtocolOptions::type_url(), value: options.encode_to_vec().into() };
     BTreeMap::from([(HTTP_PROTOCOL_OPTIONS.to_owned(), any)])
 }

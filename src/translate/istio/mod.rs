@@ -142,7 +142,7 @@ fn spec(
 
 fn ports(port: &ServicePort, listening: impl Iterator<Item = Port>, which: Ports) -> Vec<PbPort> {
     let protocol = protocol(port.protocol);
-    let named = |number: u32, name: String| PbPort { number, name, protocol: protocol.to_owned() };
+    let named = |number: u32, name: String| PbPort { number, name, protocol: protocol.to_owned(), target_port: 0 };
     match which {
         Ports::Own => vec![named(port.number.get().into(), port_name(port))],
         Ports::Instances => {

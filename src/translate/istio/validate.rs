@@ -174,7 +174,7 @@ mod tests {
     }
 
     fn port(number: u32, name: &str, protocol: &str) -> ServicePort {
-        ServicePort { number, name: name.into(), protocol: protocol.into() }
+        ServicePort { number, name: name.into(), protocol: protocol.into(), target_port: 0 }
     }
 
     fn endpoint(address: &str) -> WorkloadEntry {
