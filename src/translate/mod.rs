@@ -1,13 +1,16 @@
-//! From published services to resources: pure functions.
+//! From published services, and Istio's rules, to resources: pure functions.
 //!
-//! Views call them, once for each change of a service. They see one service at a time and know neither clock nor
+//! Views call them, once for each change of a service. `envoy` and `istio` see one service at a time; `traffic` obeys Istio's rules. They know neither clock nor
 //! environment: equal services and options give equal bytes, in every process. What cannot be sent is left out and reported
 //! as [`Rejected`]; it never spoils what stands beside it.
 
 pub mod envoy;
 pub mod istio;
+mod origin;
 mod refusal;
 mod rejected;
+pub mod traffic;
 mod weight;
 
+pub use origin::Origin;
 pub use rejected::{MAX_UNIX_PATH, Rejected, Why};

@@ -35,6 +35,9 @@ pub enum Why {
     /// All gRPC libraries refuse the cluster.
     #[error("gRPC programs take no cluster of host names; let its registry have `hostnames: resolve`")]
     NamesForGrpc,
+    /// They have certificates of their own, and would be refused what names files.
+    #[error("gRPC programs take no TLS with files from xDS, and without it the service must not be called")]
+    TlsForGrpc,
     /// The same place twice; the first stays.
     #[error("the address and port are there twice; the first is sent")]
     Twice,
@@ -57,12 +60,13 @@ pub enum Why {
 
 impl Why {
     /// The code of each reason once, in the order of [`Why`].
-    pub const CODES: [&str; 11] = [
+    pub const CODES: [&str; 12] = [
         "host_name",
         "unix_among_names",
         "unix_path_long",
         "unix_for_grpc",
         "names_for_grpc",
+        "tls_for_grpc",
         "twice",
         "name_taken",
         "label_refused",
@@ -79,6 +83,7 @@ impl Why {
             Why::UnixPathLong => "unix_path_long",
             Why::UnixForGrpc => "unix_for_grpc",
             Why::NamesForGrpc => "names_for_grpc",
+            Why::TlsForGrpc => "tls_for_grpc",
             Why::Twice => "twice",
             Why::NameTaken(_) => "name_taken",
             Why::LabelRefused => "label_refused",

@@ -10,7 +10,7 @@ const MAX_NAME: usize = 63;
 const MAX_PREFIX: usize = 253;
 
 /// Whether Istio takes the key: a name of letters, digits, `-`, `_` and `.`, perhaps after a domain and a slash.
-pub(super) fn is_key(key: &str) -> bool {
+pub(in crate::translate) fn is_key(key: &str) -> bool {
     let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
     let domain = |prefix: &str| prefix.len() <= MAX_PREFIX && prefix.split('.').all(is_domain_part);
     prefix.is_none_or(domain) && name.len() <= MAX_NAME && is_qualified(name)
@@ -18,7 +18,7 @@ pub(super) fn is_key(key: &str) -> bool {
 
 /// Whether Istio takes the value: nothing, or letters, digits, `-`, `_` and `.`, with letters or digits at the ends. Its
 /// length does not matter to Istio.
-pub(super) fn is_value(value: &str) -> bool {
+pub(in crate::translate) fn is_value(value: &str) -> bool {
     value.is_empty() || is_qualified(value)
 }
 

@@ -18,10 +18,11 @@ mod tests;
 mod validate;
 
 pub use crate::translate::refusal::Refusal;
+pub(super) use label::{is_key, is_value};
 pub use options::{Addresses, EMPTY, EndpointLabels, HostTexts, Location, Options, Ports, Rules};
 pub use validate::refusal;
 
-use super::{Rejected, Why};
+use super::{Rejected, Why, origin::Origin};
 use crate::{
     model::{Hostname, Port, Protocol, PublishedService, ServicePort},
     pb::{
@@ -75,6 +76,15 @@ pub fn translate(
         }
     }
     (entries, rejected)
+}
+
+impl Options {
+    /// What the entries of a registry's service say of where it is and who sees it.
+    pub fn origin(&self, service: &PublishedService) -> Origin {
+        let subject = Subject::new(service, self.rules(service));
+        let export_to = subject.export_to().iter().map(|to| to.as_str().into()).collect();
+        Origin { namespace: subject.namespace().into(), export_to }
+    }
 }
 
 /// The hosts of a service that have a virtual address: the first one of each entry that does.

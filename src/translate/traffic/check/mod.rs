@@ -1,0 +1,100 @@
+//! Whether a resource is one that Istio takes and that all of can be done here. Either, and it is used whole; or its former
+//! form counts, with the reasons.
+//!
+//! The rules are those of Istio's own validation (1.32), so that a resource which is refused there is refused here. What
+//! Istio takes and this product has no use for is refused with another code.
+
+mod destination_rule;
+mod gateway;
+mod http;
+mod regex;
+mod sidecar;
+mod text;
+mod virtual_service;
+
+pub(super) use destination_rule::destination_rule;
+pub(super) use gateway::{CIPHERS, gateway};
+pub(super) use http::{GRPC_CODES, is_status};
+pub(super) use sidecar::sidecar;
+pub(super) use text::is_authority;
+pub(super) use virtual_service::virtual_service;
+
+use super::{
+    finding::{Code, Finding},
+    object::Id,
+};
+use crate::resource::Kind;
+use std::fmt::Display;
+
+/// What was found so far, and where the check is.
+#[derive(Debug)]
+pub(super) struct Check<'a> {
+    kind: Kind,
+    id: &'a Id,
+    place: String,
+    findings: Vec<Finding>,
+}
+
+impl<'a> Check<'a> {
+    pub(super) fn new(kind: Kind, id: &'a Id) -> Self {
+        Check { kind, id, place: String::new(), findings: Vec::new() }
+    }
+
+    pub(super) fn finish(self) -> Vec<Finding> {
+        self.findings
+    }
+
+    /// Checks something behind a key.
+    fn at<T>(&mut self, key: impl Display, check: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.place.len();
+        let dot = if before == 0 { "" } else { "." };
+        self.place.push_str(&format!("{dot}{key}"));
+        let value = check(self);
+        self.place.truncate(before);
+        value
+    }
+
+    /// Checks each item of a list.
+    fn each<T>(&mut self, key: &str, items: &[T], mut check: impl FnMut(&mut Self, &T)) {
+        for (index, item) in items.iter().enumerate() {
+            self.at(format_args!("{key}[{index}]"), |c| check(c, item));
+        }
+    }
+
+    fn add(&mut self, code: Code, text: impl Into<String>) {
+        self.findings.push(Finding {
+            kind: self.kind,
+            name: self.id.full(),
+            place: self.place.as_str().into(),
+            code,
+            text: text.into().into(),
+        });
+    }
+
+    /// Istio refuses it.
+    fn invalid(&mut self, text: impl Into<String>) {
+        self.add(Code::Invalid, text);
+    }
+
+    /// Istio takes it; it cannot be done here.
+    fn refused(&mut self, text: impl Into<String>) {
+        self.add(Code::FieldRefused, text);
+    }
+
+    /// It has no effect, there nor here.
+    fn ignored(&mut self, text: impl Into<String>) {
+        self.add(Code::Ignored, text);
+    }
+
+    fn require(&mut self, fine: bool, text: impl FnOnce() -> String) {
+        if !fine {
+            self.invalid(text());
+        }
+    }
+
+    fn outcome(&mut self, result: Result<(), String>) {
+        if let Err(text) = result {
+            self.invalid(text);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! ServiceEntries of manifests, as services like those of registries.
+
+use super::{
+    finding::{Code, Finding},
+    object::Object,
+    protocol::Protocol,
+    shape::{DeclaredService, Owner},
+};
+use crate::{
+    model::{
+        Address, Health, Hostname, Labels, Locality, Port, PublishedEndpoint, PublishedService, ServicePort, Text,
+        Weight,
+    },
+    pb::istio::networking::v1alpha3::{ServiceEntry, ServicePort as PbPort, WorkloadEntry, service_entry::Resolution},
+    resource::Kind,
+    translate::Origin,
+};
+use std::sync::Arc;
+
+/// One service for each host.
+///
+/// # Errors
+/// What of it cannot be done here.
+pub(super) fn services(object: &Object<ServiceEntry>) -> Result<Vec<DeclaredService>, Finding> {
+    let (spec, origin) = (
+        &object.spec,
+        Origin {
+            namespace: object.id.namespace.clone(),
+            export_to: object.spec.export_to.iter().map(|to| Text::from(&**to)).collect(),
+        },
+    );
+    let refused = |place: &str, text: String| Finding {
+        kind: Kind::ServiceEntry,
+        name: object.id.full(),
+        place: place.into(),
+        code: Code::FieldRefused,
+        text: text.into(),
+    };
+    let dns = match Resolution::try_from(spec.resolution) {
+        Ok(Resolution::Static) => false,
+        Ok(Resolution::Dns) => true,
+        _ => return Err(refused("resolution", "only STATIC and DNS are supported".into())),
+    };
+    if spec.workload_selector.is_some() {
+        let text = "it needs WorkloadEntries, which only Istiods have; list the `endpoints`";
+        return Err(refused("workloadSelector", text.into()));
+    }
+    let one = |name: &String| -> Result<DeclaredService, Finding> {
+        let host = Hostname::new(&name.to_ascii_lowercase());
+        let host = host.map_err(|error| refused("hosts", format!("{error}; wildcards are not supported here")))?;
+        let ports = spec.ports.iter().filter_map(|port| service_port(port, &host)).collect::<Vec<_>>();
+        if ports.is_empty() {
+            return Err(refused("ports", "it has no port that a proxy could serve".into()));
+        }
+        let itself = WorkloadEntry { address: name.clone(), ..WorkloadEntry::default() };
+        // Where names are resolved and none is listed, it is the host's.
+        let listed = if dns && spec.endpoints.is_empty() { std::slice::from_ref(&itself) } else { &spec.endpoints[..] };
+        let endpoints = listed.iter().filter_map(|endpoint| published(endpoint, &spec.ports, dns)).collect();
+        let service = PublishedService { dns, ..PublishedService::new(host.clone(), ports, endpoints) };
+        Ok((Owner::Manifest(object.id.full(), host), Arc::new(service), origin.clone()))
+    };
+    spec.hosts.iter().map(one).collect()
+}
+
+fn service_port(port: &PbPort, host: &Hostname) -> Option<ServicePort> {
+    let protocol = Protocol::parse(&port.protocol)?.of_service()?;
+    let number = Port::new(port.number.into()).ok()?;
+    Some(ServicePort { name: port.name.as_str().into(), number, protocol, host: host.clone() })
+}
+
+/// An endpoint with its own port for each of the service's.
+fn published(entry: &WorkloadEntry, ports: &[PbPort], dns: bool) -> Option<PublishedEndpoint> {
+    let address = Address::parse(&entry.address).filter(|address| dns || !matches!(address, Address::Host(_)))?;
+    let own = |port: &PbPort| {
+        let target = if port.target_port == 0 { port.number } else { port.target_port };
+        let number = entry.ports.get(&port.name).copied().unwrap_or(target);
+        Some((Text::from(port.name.as_str()), Port::new(number.into()).ok()?))
+    };
+    let mut own: Vec<(Text, Port)> = ports.iter().filter_map(own).collect();
+    own.sort();
+    let labels: Labels = entry.labels.iter().map(|(key, value)| (Text::from(&**key), Text::from(&**value))).collect();
+    Some(PublishedEndpoint {
+        weight: Weight::relative(entry.weight.max(1).into(), 1.0).unwrap_or(Weight::DEFAULT),
+        health: Health::Healthy,
+        locality: Locality::parse(&entry.locality),
+        labels,
+        ..PublishedEndpoint::new(address, own.into())
+    })
+}

@@ -1,0 +1,40 @@
+//! Certificates and keys as files on a proxy's machine. Envoy reads them when it gets the listener or the cluster: only what comes
+//! by SDS it watches.
+
+use crate::pb::envoy::{
+    config::core::v3::{DataSource, data_source::Specifier},
+    extensions::transport_sockets::tls::v3::{
+        CertificateValidationContext, SubjectAltNameMatcher, TlsCertificate, subject_alt_name_matcher::SanType,
+    },
+    r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern},
+};
+
+pub(super) fn file(path: &str) -> DataSource {
+    DataSource { specifier: Some(Specifier::Filename(path.to_owned())) }
+}
+
+/// A chain and its key.
+pub(super) fn certificate(chain: &str, key: &str) -> TlsCertificate {
+    TlsCertificate { certificate_chain: Some(file(chain)), private_key: Some(file(key)) }
+}
+
+/// Who may sign: those in a file.
+pub(super) fn authority(path: &str) -> CertificateValidationContext {
+    CertificateValidationContext { trusted_ca: Some(file(path)), ..CertificateValidationContext::default() }
+}
+
+/// Names of which a certificate must have one, as a host or as an identity.
+pub(super) fn names(names: &[String]) -> Vec<SubjectAltNameMatcher> {
+    let matcher = |name: &String, san_type: SanType| SubjectAltNameMatcher {
+        san_type: san_type.into(),
+        matcher: Some(StringMatcher {
+            match_pattern: Some(MatchPattern::Exact(name.clone())),
+            ..StringMatcher::default()
+        }),
+        oid: String::new(),
+    };
+    names
+        .iter()
+        .flat_map(|name| [SanType::Dns, SanType::Uri, SanType::IpAddress].map(|kind| matcher(name, kind)))
+        .collect()
+}

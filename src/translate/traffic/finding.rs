@@ -1,0 +1,107 @@
+//! What is to be said of a resource: why it is not used, or not as its author may think.
+
+use crate::{
+    model::Text,
+    resource::{Kind, Name},
+};
+
+/// Something that is to be said of one of Istio's resources.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Finding {
+    /// Whose it is.
+    pub kind: Kind,
+    /// `namespace/name`.
+    pub name: Name,
+    /// Where in it, such as `http[0].route[1]`; may be empty.
+    pub place: Text,
+    /// What sort of thing it is.
+    pub code: Code,
+    /// For people, with the remedy.
+    pub text: Text,
+}
+
+/// The sorts of findings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Code {
+    /// Istio's validation would refuse the resource, so its last good form counts.
+    Invalid,
+    /// A field has no meaning here, so the resource's last good form counts.
+    FieldRefused,
+    /// A field is not looked at; Istio does not look at it, either.
+    Ignored,
+    /// Another resource has the host.
+    HostTaken,
+    /// A destination is no service that is known: requests get 503.
+    DestinationUnknown,
+    /// A destination's service does not have the port: requests get 503.
+    PortUnknown,
+    /// A destination's subset is in no DestinationRule: requests get 503.
+    SubsetUnknown,
+    /// A rule is for a host that is no service.
+    RuleUnused,
+    /// A VirtualService names a gateway that is not there.
+    GatewayUnknown,
+    /// A delegate is not there, or not for this namespace: its route is left out.
+    DelegateMissing,
+    /// A route of a delegate contradicts the route that leads to it: it is left out.
+    DelegateConflict,
+    /// A server of a gateway cannot stand beside an earlier one: it is left out.
+    ServerSkipped,
+    /// Another chain has the name in TLS's handshake: it is left out.
+    SniTaken,
+    /// A route behind one that takes everything.
+    RouteUnreachable,
+    /// gRPC programs take no such thing: it is left out for them.
+    GrpcUnusable,
+    /// A security policy that only Istio's proxies obey: traffic is not protected by it.
+    NotProtected,
+}
+
+impl Code {
+    /// Each once, in the order of their declaration.
+    pub const ALL: [Code; 16] = [
+        Code::Invalid,
+        Code::FieldRefused,
+        Code::Ignored,
+        Code::HostTaken,
+        Code::DestinationUnknown,
+        Code::PortUnknown,
+        Code::SubsetUnknown,
+        Code::RuleUnused,
+        Code::GatewayUnknown,
+        Code::DelegateMissing,
+        Code::DelegateConflict,
+        Code::ServerSkipped,
+        Code::SniTaken,
+        Code::RouteUnreachable,
+        Code::GrpcUnusable,
+        Code::NotProtected,
+    ];
+
+    /// The word for metrics and scripts.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Code::Invalid => "invalid",
+            Code::FieldRefused => "field_refused",
+            Code::Ignored => "ignored",
+            Code::HostTaken => "host_taken",
+            Code::DestinationUnknown => "destination_unknown",
+            Code::PortUnknown => "port_unknown",
+            Code::SubsetUnknown => "subset_unknown",
+            Code::RuleUnused => "rule_unused",
+            Code::GatewayUnknown => "gateway_unknown",
+            Code::DelegateMissing => "delegate_missing",
+            Code::DelegateConflict => "delegate_conflict",
+            Code::ServerSkipped => "server_skipped",
+            Code::SniTaken => "sni_taken",
+            Code::RouteUnreachable => "route_unreachable",
+            Code::GrpcUnusable => "grpc_unusable",
+            Code::NotProtected => "not_protected",
+        }
+    }
+
+    /// Whether the resource, as it is now, is not used at all.
+    pub const fn refuses(self) -> bool {
+        matches!(self, Code::Invalid | Code::FieldRefused)
+    }
+}

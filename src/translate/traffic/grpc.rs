@@ -1,0 +1,145 @@
+//! The form of a route that every gRPC library takes.
+//!
+//! Each library refuses something else, and always all routes of the host; what it does not refuse it may ignore or skip. So
+//! what any of them refuses is put into another form or left out, and what all ignore is left out, so that it is told.
+
+use super::message::{any, boolean, number, whole_percent};
+use crate::pb::envoy::{
+    config::route::v3::{
+        HeaderMatcher, RetryPolicy, Route, RouteAction,
+        redirect_action::RedirectResponseCode,
+        route::Action,
+        route_action::{ClusterSpecifier, hash_policy::PolicySpecifier},
+    },
+    extensions::filters::http::fault::v3::{FaultAbort, HttpFault, fault_abort::ErrorType},
+};
+use std::mem::take;
+
+/// The reasons for a retry that gRPC has.
+const RETRY_ON: [&str; 5] = ["cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"];
+
+const FAULT: &str = "envoy.filters.http.fault";
+
+/// The route as gRPC programs take it, and what is lost; `None`: nothing is left. `own`: the cluster of the service itself,
+/// where there must be one.
+pub(super) fn usable(mut route: Route, own: &str) -> (Option<Route>, Vec<&'static str>) {
+    let mut lost = Vec::new();
+    let Some(of) = &mut route.r#match else { return (None, lost) };
+    // Java reads what is absent as "no".
+    of.case_sensitive = of.case_sensitive.take().or(boolean(true));
+    if !of.query_parameters.is_empty() {
+        return (None, vec!["gRPC has no parameters behind a path: the route is left out"]);
+    }
+    if of.headers.iter().any(is_unknown) {
+        return (
+            None,
+            vec![
+                "gRPC programs do not compare `method`, `authority`, `scheme` and binary headers: the route is left out",
+            ],
+        );
+    }
+    let had = route.typed_per_filter_config.len();
+    route.typed_per_filter_config.retain(|name, _| name == FAULT);
+    if route.typed_per_filter_config.len() < had {
+        lost.push("gRPC programs know no `corsPolicy`");
+    }
+    let headers = [&route.request_headers_to_add, &route.response_headers_to_add].iter().any(|list| !list.is_empty())
+        || !route.request_headers_to_remove.is_empty()
+        || !route.response_headers_to_remove.is_empty();
+    if headers {
+        lost.push("gRPC programs change no `headers`");
+    }
+    route.request_headers_to_add.clear();
+    route.request_headers_to_remove.clear();
+    route.response_headers_to_add.clear();
+    route.response_headers_to_remove.clear();
+    route.action = match route.action.take() {
+        Some(Action::Route(action)) => Some(Action::Route(routed(action, &mut lost))),
+        Some(Action::Redirect(redirect)) => {
+            lost.push("gRPC has no redirects: calls fail");
+            let status = match RedirectResponseCode::try_from(redirect.response_code).unwrap_or_default() {
+                RedirectResponseCode::MovedPermanently => 301,
+                RedirectResponseCode::Found => 302,
+                RedirectResponseCode::SeeOther => 303,
+                RedirectResponseCode::TemporaryRedirect => 307,
+                RedirectResponseCode::PermanentRedirect => 308,
+            };
+            aborted(&mut route, status, own)
+        }
+        Some(Action::DirectResponse(response)) => {
+            lost.push("gRPC programs make no answers of their own: calls fail with the status that stands for it");
+            aborted(&mut route, response.status, own)
+        }
+        None => None,
+    };
+    (route.action.is_some().then_some(route), lost)
+}
+
+fn is_unknown(header: &HeaderMatcher) -> bool {
+    header.name.starts_with(':') || header.name.ends_with("-bin")
+}
+
+/// Fails all calls, which all libraries can do, with the status of gRPC that stands for one of HTTP.
+fn aborted(route: &mut Route, status: u32, own: &str) -> Option<Action> {
+    // As in gRPC's own table for answers that are no gRPC.
+    let code = match status {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502 | 503 | 504 => 14,
+        _ => 2,
+    };
+    let abort = FaultAbort { percentage: Some(whole_percent(100)), error_type: Some(ErrorType::GrpcStatus(code)) };
+    let fault = HttpFault { delay: None, abort: Some(abort) };
+    route.typed_per_filter_config.insert(FAULT.to_owned(), any(&fault));
+    let cluster = ClusterSpecifier::Cluster(own.to_owned());
+    Some(Action::Route(RouteAction { cluster_specifier: Some(cluster), ..RouteAction::default() }))
+}
+
+fn routed(mut action: RouteAction, lost: &mut Vec<&'static str>) -> RouteAction {
+    let rewrites =
+        !action.prefix_rewrite.is_empty() || action.regex_rewrite.is_some() || action.host_rewrite_specifier.is_some();
+    if rewrites {
+        lost.push("gRPC programs rewrite neither path nor host");
+    }
+    if !take(&mut action.request_mirror_policies).is_empty() {
+        lost.push("gRPC programs mirror nothing");
+    }
+    let hashes = action.hash_policy.len();
+    action.hash_policy.retain(|hash| matches!(hash.policy_specifier, Some(PolicySpecifier::Header(_))));
+    if action.hash_policy.len() < hashes {
+        lost.push("gRPC programs hash headers only");
+    }
+    if let Some(ClusterSpecifier::WeightedClusters(weighted)) = &mut action.cluster_specifier {
+        for cluster in &mut weighted.clusters {
+            cluster.request_headers_to_add.clear();
+            cluster.request_headers_to_remove.clear();
+            cluster.response_headers_to_add.clear();
+            cluster.response_headers_to_remove.clear();
+            cluster.host_rewrite_literal.clear();
+        }
+    }
+    RouteAction {
+        cluster_specifier: action.cluster_specifier,
+        max_stream_duration: action.max_stream_duration,
+        hash_policy: action.hash_policy,
+        retry_policy: action.retry_policy.and_then(retried),
+        ..RouteAction::default()
+    }
+}
+
+/// `None`: nothing is tried again.
+fn retried(policy: RetryPolicy) -> Option<RetryPolicy> {
+    let words: Vec<&str> = policy.retry_on.split(',').filter(|word| RETRY_ON.contains(word)).collect();
+    let attempts = policy.num_retries.as_ref().map_or(2, |retries| retries.value);
+    if words.is_empty() || attempts == 0 {
+        return None;
+    }
+    Some(RetryPolicy {
+        retry_on: words.join(","),
+        num_retries: number(attempts),
+        retry_back_off: policy.retry_back_off,
+        ..RetryPolicy::default()
+    })
+}

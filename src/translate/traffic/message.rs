@@ -1,0 +1,65 @@
+//! Small messages that stand in many others.
+
+use crate::pb::{
+    envoy::{
+        config::core::v3::{Address, SocketAddress},
+        config::core::v3::{
+            AggregatedConfigSource, ApiVersion, ConfigSource, RuntimeFractionalPercent, TransportSocket, address,
+        },
+        r#type::v3::{FractionalPercent, fractional_percent::DenominatorType},
+    },
+    google::protobuf::{Any, BoolValue, Duration, UInt32Value},
+};
+use prost::{Message, Name};
+
+pub(super) fn any<M: Message + Name>(message: &M) -> Any {
+    Any { type_url: M::type_url(), value: message.encode_to_vec().into() }
+}
+
+pub(super) const fn number(value: u32) -> Option<UInt32Value> {
+    Some(UInt32Value { value })
+}
+
+pub(super) const fn boolean(value: bool) -> Option<BoolValue> {
+    Some(BoolValue { value })
+}
+
+/// No time, which is no limit.
+pub(super) const NO_TIME: Duration = Duration { seconds: 0, nanos: 0 };
+
+pub(super) const fn seconds(seconds: i64) -> Option<Duration> {
+    Some(Duration { seconds, nanos: 0 })
+}
+
+/// A share in percent, as exact as Envoy takes it.
+pub(super) fn percent(value: f64) -> FractionalPercent {
+    FractionalPercent { numerator: (value * 10_000.0) as u32, denominator: DenominatorType::Million.into() }
+}
+
+/// A share in whole percent.
+pub(super) fn whole_percent(numerator: u32) -> FractionalPercent {
+    FractionalPercent { numerator, denominator: DenominatorType::Hundred.into() }
+}
+
+pub(super) fn fraction(share: FractionalPercent) -> Option<RuntimeFractionalPercent> {
+    Some(RuntimeFractionalPercent { default_value: Some(share), runtime_key: String::new() })
+}
+
+pub(super) fn transport_socket<M: Message + Name>(name: &str, message: &M) -> Option<TransportSocket> {
+    Some(TransportSocket { name: name.to_owned(), typed_config: Some(any(message)) })
+}
+
+/// On the stream on which this is sent, and for as long as it takes.
+pub(super) fn ads() -> Option<ConfigSource> {
+    Some(ConfigSource {
+        ads: Some(AggregatedConfigSource {}),
+        resource_api_version: ApiVersion::V3.into(),
+        initial_fetch_timeout: Some(NO_TIME),
+        ..ConfigSource::default()
+    })
+}
+
+pub(super) fn socket(address: &str, port: u32) -> Option<Address> {
+    let socket = SocketAddress { address: address.to_owned(), port_value: port };
+    Some(Address { address: Some(address::Address::SocketAddress(socket)) })
+}

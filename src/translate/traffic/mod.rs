@@ -1,0 +1,83 @@
+//! From Istio's own resources to listeners, routes, clusters and assignments, as Istio itself makes them: pure functions.
+//!
+//! [`Rules`] are read once for all: checked as Istio checks them, names written in full, delegates joined. What of a service
+//! they need to know is a [`Shape`], which no instance changes. [`traffic`] makes the listeners and routes of a class of
+//! proxies, [`service`] the clusters and assignments of one service.
+//!
+//! A change of a rule touches what depends on it and nothing else: a route on its VirtualServices and delegates, on whether
+//! destinations are there and their ports, and on what DestinationRules say of hashing; a cluster on its service and its
+//! DestinationRule; an assignment on instances and the labels of the subset.
+
+mod check;
+mod cluster;
+mod delegate;
+mod destination;
+mod entry;
+mod files;
+mod finding;
+mod gateway;
+mod grpc;
+mod host;
+mod http;
+mod manager;
+mod memo;
+mod mesh;
+mod message;
+mod object;
+mod programs;
+mod protocol;
+mod rules;
+mod shape;
+mod sidecar;
+mod statics;
+mod tcp;
+#[cfg(test)]
+mod tests;
+mod virtual_host;
+mod visible;
+
+pub use cluster::service;
+pub use finding::{Code, Finding};
+pub use memo::Memo;
+pub use mesh::{AccessLog, LogFormat, Mesh, OutboundPolicy, PathNormalization};
+pub use object::Id;
+pub use rules::Rules;
+pub use shape::{DeclaredService, Owner, Shape, ShapePort, Shapes};
+
+use crate::{
+    model::{Proxy, ProxyKind},
+    resource::{Kind, Name, Resource},
+};
+use http::Lookup;
+use std::collections::BTreeSet;
+
+/// What a class of proxies is served besides clusters and assignments of services.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Traffic {
+    /// Listeners, configurations of routes, and clusters that are no services.
+    pub resources: Vec<(Kind, Resource)>,
+    /// All clusters that requests can come to.
+    pub clusters: BTreeSet<Name>,
+    /// What is to be said of rules, for these proxies; sorted, each once.
+    pub findings: Vec<Finding>,
+}
+
+/// The listeners and routes of a class of proxies. `memo` has what was made before for the same class and the same mesh: it
+/// makes the next time faster and nothing else.
+pub fn traffic(proxy: &Proxy, rules: &Rules, shapes: &Shapes, mesh: &Mesh, memo: &mut Memo) -> Traffic {
+    let lookup = Lookup { proxy, rules, shapes, mesh, only: None };
+    let (mut clusters, mut findings) = (BTreeSet::new(), Vec::new());
+    memo.begin(proxy);
+    let mut resources = match proxy.kind {
+        ProxyKind::Router => gateway::translate(&lookup, memo, &mut clusters, &mut findings),
+        ProxyKind::Sidecar => sidecar::translate(&lookup, memo, &mut clusters, &mut findings),
+        ProxyKind::Grpc(_) => programs::translate(&lookup, memo, &mut clusters, &mut findings),
+    };
+    memo.end();
+    if proxy.kind == ProxyKind::Sidecar {
+        resources.extend(statics::clusters(mesh));
+    }
+    findings.sort();
+    findings.dedup();
+    Traffic { resources, clusters, findings }
+}

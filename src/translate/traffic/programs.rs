@@ -1,0 +1,56 @@
+//! gRPC programs that take listeners and routes themselves: one listener and one configuration of routes for each port of a
+//! host, so that a change reaches those that call it and nobody else.
+
+use super::{
+    finding::Finding,
+    host::MESH,
+    http::Lookup,
+    manager,
+    memo::Memo,
+    protocol::is_http,
+    sidecar::hosts_of,
+    virtual_host::{configuration, reached, with_port},
+    visible::{self, Nearest},
+};
+use crate::{
+    pb::envoy::config::listener::v3::{ApiListener, Listener},
+    resource::{Kind, Name, Resource},
+};
+use prost::Message;
+use std::collections::BTreeSet;
+
+/// What a gRPC program may ask for: `host:port`, and `host` for the host's first port.
+pub(super) fn translate(
+    lookup: &Lookup<'_>,
+    memo: &mut Memo,
+    clusters: &mut BTreeSet<Name>,
+    findings: &mut Vec<Finding>,
+) -> Vec<(Kind, Resource)> {
+    let services = visible::bound(lookup, MESH);
+    let nearest = Nearest::new(&services);
+    let mut resources = Vec::new();
+    for shape in lookup.shapes.iter().filter(|shape| lookup.service(&shape.host).is_some()) {
+        let ports = shape.ports.iter().filter(|port| is_http(port.protocol));
+        for (index, port) in ports.enumerate() {
+            let routes = format!("outbound|{}||{}", port.number, shape.host);
+            let hosts = hosts_of(shape, port.number, lookup, &services, &nearest, memo);
+            reached([&hosts], clusters);
+            findings.extend(hosts.routes.iter().flat_map(|list| list.findings.iter().cloned()));
+            resources.push(listener(&with_port(&shape.host, port.number.into()), &routes));
+            if index == 0 {
+                resources.push(listener(&shape.host, &routes));
+            }
+            resources.push(configuration(&routes, vec![hosts], None, false));
+        }
+    }
+    resources
+}
+
+fn listener(name: &str, routes: &str) -> (Kind, Resource) {
+    let listener = Listener {
+        name: name.to_owned(),
+        api_listener: Some(ApiListener { api_listener: Some(manager::api(routes)) }),
+        ..Listener::default()
+    };
+    (Kind::Listener, Resource::new(Kind::Listener, name.into(), &listener.encode_to_vec(), None))
+}

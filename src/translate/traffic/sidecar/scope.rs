@@ -1,0 +1,121 @@
+//! What a sidecar sees: all that is exported to its namespace, or what its `Sidecar` says.
+
+use crate::{
+    pb::istio::networking::v1alpha3::{CaptureMode, IstioEgressListener, Sidecar, outbound_traffic_policy::Mode},
+    translate::traffic::{
+        destination::selects, host::subset_of, http::Lookup, mesh::OutboundPolicy, object::Object, protocol::Protocol,
+        shape::Shape,
+    },
+};
+use std::sync::Arc;
+
+/// What a sidecar sees.
+#[derive(Debug)]
+pub(super) struct Scope<'a> {
+    sidecar: Option<&'a Arc<Object<Sidecar>>>,
+}
+
+/// Some of the hosts that a sidecar sees; `None`: all.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part<'a> {
+    namespace: &'a str,
+    hosts: Option<&'a [String]>,
+}
+
+/// A port that a `Sidecar` has its program's requests come to.
+#[derive(Debug)]
+pub(super) struct Opened<'a> {
+    pub(super) port: u16,
+    pub(super) protocol: Protocol,
+    pub(super) bind: Option<&'a str>,
+    /// The sidecar takes the port itself.
+    pub(super) is_bound: bool,
+    pub(super) part: Part<'a>,
+}
+
+impl<'a> Scope<'a> {
+    /// The `Sidecar` that holds for the proxy: one that selects it, else its namespace's, else the root namespace's.
+    pub(super) fn new(lookup: &Lookup<'a>) -> Self {
+        let (proxy, rules) = (lookup.proxy, lookup.rules);
+        let of = |namespace: &str| {
+            let namespace = namespace.to_owned();
+            rules.0.sidecars.iter().filter(move |sidecar| *sidecar.id.namespace == *namespace)
+        };
+        let selected = of(&proxy.namespace)
+            .find(|sidecar| sidecar.spec.workload_selector.as_ref().is_some_and(|s| selects(&s.labels, proxy)));
+        let general = |sidecar: &&'a Arc<Object<Sidecar>>| sidecar.spec.workload_selector.is_none();
+        let own = selected.or_else(|| of(&proxy.namespace).find(general));
+        Scope { sidecar: own.or_else(|| of(&lookup.mesh.root_namespace).find(general)) }
+    }
+
+    fn egress(&self) -> &'a [IstioEgressListener] {
+        self.sidecar.map_or(&[], |sidecar| &sidecar.spec.egress)
+    }
+
+    fn part(&self, egress: &'a IstioEgressListener) -> Part<'a> {
+        Part { namespace: self.sidecar.map_or("", |sidecar| &sidecar.id.namespace), hosts: Some(&egress.hosts) }
+    }
+
+    /// What is seen on a port that nothing is said of.
+    pub(super) fn general(&self) -> Part<'a> {
+        let egress = self.egress();
+        match egress.iter().find(|egress| egress.port.is_none()) {
+            Some(egress) => self.part(egress),
+            None if egress.is_empty() => Part { namespace: "", hosts: None },
+            None => Part { namespace: "", hosts: Some(&[]) },
+        }
+    }
+
+    /// What is seen on that port.
+    pub(super) fn of_port(&self, port: u16) -> Part<'a> {
+        self.opened().find(|opened| opened.port == port).map_or_else(|| self.general(), |opened| opened.part)
+    }
+
+    /// Whether the requests that come to the port may be for any port.
+    pub(super) fn is_proxy(&self, port: u16) -> bool {
+        self.opened().any(|opened| opened.port == port && opened.protocol == Protocol::HttpProxy)
+    }
+
+    /// The ports that are said.
+    pub(super) fn opened(&self) -> impl Iterator<Item = Opened<'a>> + use<'_, 'a> {
+        self.egress().iter().filter_map(|egress| {
+            let port = egress.port.as_ref()?;
+            Some(Opened {
+                port: u16::try_from(port.number).ok()?,
+                protocol: Protocol::parse(&port.protocol)?,
+                bind: (!egress.bind.is_empty()).then_some(egress.bind.as_str()),
+                is_bound: egress.capture_mode == CaptureMode::None as i32 || !egress.bind.is_empty(),
+                part: self.part(egress),
+            })
+        })
+    }
+
+    /// What becomes of requests to unknown hosts.
+    pub(super) fn policy(&self, default: OutboundPolicy) -> OutboundPolicy {
+        let own = self.sidecar.and_then(|sidecar| sidecar.spec.outbound_traffic_policy.as_ref());
+        match own.map(|policy| policy.mode) {
+            Some(mode) if mode == Mode::AllowAny as i32 => OutboundPolicy::AllowAny,
+            Some(_) => OutboundPolicy::RegistryOnly,
+            None => default,
+        }
+    }
+}
+
+impl Part<'_> {
+    /// Whether the host is seen.
+    pub(super) fn has(&self, shape: &Shape) -> bool {
+        self.has_host(&shape.host, &shape.namespace)
+    }
+
+    /// Whether a host of that namespace is seen.
+    pub(super) fn has_host(&self, host: &str, namespace: &str) -> bool {
+        let Some(hosts) = self.hosts else { return true };
+        let admits = |admitted: &String| match admitted.split_once('/') {
+            Some(("~", _)) | None => false,
+            Some((of, name)) => {
+                (of == "*" || of == namespace || of == "." && namespace == self.namespace) && subset_of(host, name)
+            }
+        };
+        hosts.iter().any(admits)
+    }
+}

@@ -1,0 +1,196 @@
+//! Sidecars: listeners and virtual hosts in their three ways.
+
+use super::*;
+
+fn virtual_service(name: &str, hosts: &str, http: &str) -> String {
+    format!(
+        "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: {name}}}\nspec: {{hosts: [{hosts}], http: [{http}]}}\n"
+    )
+}
+
+fn to(host: &str) -> String {
+    format!("{{route: [{{destination: {{host: {host}}}}}]}}")
+}
+
+/// The virtual hosts of a configuration: domains, and the cluster of the first route.
+fn hosts(traffic: &Traffic, name: &str) -> Vec<String> {
+    let value = found(&traffic.resources, Kind::Route, name);
+    let text = |host: &Value| {
+        let domains: Vec<_> =
+            host["domains"].as_array().unwrap().iter().map(|domain| domain.as_str().unwrap()).collect();
+        let route = host.pointer("/routes/0").unwrap();
+        let to = route.pointer("/route/cluster").and_then(Value::as_str).map(str::to_owned);
+        let to = to.or_else(|| route.pointer("/directResponse/status").map(ToString::to_string)).unwrap_or_default();
+        format!("{} > {to}", domains.join(","))
+    };
+    value["virtualHosts"].as_array().unwrap().iter().map(text).collect()
+}
+
+const SERVICES: [&str; 5] = [
+    "orders.example",
+    "users.example 80@241.0.0.7",
+    "web.example 8080",
+    "db.example 5432/tcp@241.0.0.9",
+    "pay.example 443/tls",
+];
+
+#[test]
+fn a_redirected_sidecar_has_listeners_for_ports_and_addresses() {
+    let traffic = made(&proxy("sidecar,shop"), "", &SERVICES);
+    assert_eq!(
+        names(&traffic, Kind::Listener),
+        ["0.0.0.0_443", "0.0.0.0_80", "0.0.0.0_8080", "241.0.0.9_5432", "virtualOutbound"]
+    );
+    assert_eq!(names(&traffic, Kind::Route), ["80", "8080"]);
+    assert_eq!(names(&traffic, Kind::Cluster), ["BlackHoleCluster", "PassthroughCluster"]);
+    assert_eq!(
+        hosts(&traffic, "80"),
+        [
+            "orders.example,orders.example. > outbound|80||orders.example",
+            "users.example,users.example.,241.0.0.7 > outbound|80||users.example",
+            "* > PassthroughCluster",
+        ]
+    );
+    let http = found(&traffic.resources, Kind::Listener, "0.0.0.0_80");
+    expect(
+        &http,
+        &[
+            ("/bindToPort", "false"),
+            ("/listenerFilters/0/name", "\"envoy.filters.listener.http_inspector\""),
+            ("/filterChains/0/filterChainMatch/applicationProtocols", "[\"http/1.0\", \"http/1.1\", \"h2c\"]"),
+            ("/filterChains/0/filters/0/typedConfig/rds/routeConfigName", "\"80\""),
+            ("/defaultFilterChain/filters/0/typedConfig/cluster", "\"PassthroughCluster\""),
+        ],
+    );
+    let tls = found(&traffic.resources, Kind::Listener, "0.0.0.0_443");
+    expect(
+        &tls,
+        &[
+            ("/filterChains/0/filterChainMatch/serverNames", "[\"pay.example\"]"),
+            ("/filterChains/0/filters/0/typedConfig/cluster", "\"outbound|443||pay.example\""),
+        ],
+    );
+    let tcp = found(&traffic.resources, Kind::Listener, "241.0.0.9_5432");
+    expect(&tcp, &[("/filterChains/0/filters/0/typedConfig/cluster", "\"outbound|5432||db.example\"")]);
+    let outbound = found(&traffic.resources, Kind::Listener, "virtualOutbound");
+    expect(
+        &outbound,
+        &[
+            ("/useOriginalDst", "true"),
+            ("/address/socketAddress/portValue", "15001"),
+            ("/filterChains/0/filterChainMatch/destinationPort", "15001"),
+            ("/filterChains/0/filters/0/typedConfig/cluster", "\"BlackHoleCluster\""),
+            ("/filterChains/1/filters/0/typedConfig/cluster", "\"PassthroughCluster\""),
+        ],
+    );
+}
+
+#[test]
+fn a_bound_sidecar_takes_ports_itself_and_may_be_an_http_proxy() {
+    let mesh = Mesh { outbound_policy: OutboundPolicy::RegistryOnly, ..Mesh::default() };
+    let proxy = proxy("sidecar,shop,.bound,.http_proxy=15080");
+    let traffic = traffic(&proxy, &Rules::default(), &shapes(&SERVICES), &mesh, &mut Memo::default());
+    assert_eq!(
+        names(&traffic, Kind::Listener),
+        ["127.0.0.1_15080", "127.0.0.1_443", "127.0.0.1_5432", "127.0.0.1_80", "127.0.0.1_8080"]
+    );
+    assert_eq!(names(&traffic, Kind::Route), ["80", "8080", "http_proxy"]);
+    assert_eq!(
+        hosts(&traffic, "http_proxy"),
+        [
+            "orders.example,orders.example:80,orders.example.,orders.example.:80 > outbound|80||orders.example",
+            "users.example,users.example:80,users.example.,users.example.:80,241.0.0.7,241.0.0.7:80 > outbound|80||users.example",
+            "web.example:8080,web.example.:8080 > outbound|8080||web.example",
+            "* > 502",
+        ]
+    );
+    let listener = found(&traffic.resources, Kind::Listener, "127.0.0.1_15080");
+    expect(
+        &listener,
+        &[
+            ("/bindToPort", "true"),
+            ("/filterChains/0/filters/0/typedConfig/httpProtocolOptions/allowAbsoluteUrl", "true"),
+            ("/filterChains/0/filters/0/typedConfig/useRemoteAddress", "false"),
+        ],
+    );
+    let http = found(&traffic.resources, Kind::Listener, "127.0.0.1_80");
+    expect(
+        &http,
+        &[("/bindToPort", "true"), ("/filterChains/0/filterChainMatch", "null"), ("/listenerFilters", "null")],
+    );
+}
+
+#[test]
+fn the_first_virtual_service_of_a_host_counts() {
+    let yaml = virtual_service("a", "orders.example", &to("users.example"))
+        + &virtual_service("b", "orders.example, other.example", &to("orders.example"))
+        + &virtual_service("c", "'*.example'", &to("web.example"));
+    let traffic = made(&proxy("sidecar,shop"), &yaml, &SERVICES);
+    assert_eq!(
+        hosts(&traffic, "80"),
+        [
+            "orders.example,orders.example. > outbound|80||users.example",
+            "other.example > outbound|80||orders.example",
+            // For a sidecar a service has the port that it asks for and no other.
+            "users.example,users.example.,241.0.0.7 > outbound|80||web.example",
+            "* > PassthroughCluster",
+        ]
+    );
+    assert_eq!(
+        hosts(&traffic, "8080"),
+        ["web.example,web.example. > outbound|8080||web.example", "* > PassthroughCluster"]
+    );
+    let taken = traffic.findings.iter().filter(|finding| finding.code == Code::HostTaken).count();
+    assert_eq!(taken, 1, "{:?}", traffic.findings);
+}
+
+#[test]
+fn hosts_that_are_no_services_are_on_port_80_alone() {
+    let yaml = virtual_service("a", "nobody.example", &to("web.example"));
+    let traffic = made(&proxy("sidecar,shop"), &yaml, &SERVICES);
+    assert!(hosts(&traffic, "80").iter().any(|host| host.starts_with("nobody.example >")));
+    assert!(!hosts(&traffic, "8080").iter().any(|host| host.starts_with("nobody.example")));
+}
+
+#[test]
+fn routes_without_a_match_leave_the_service_as_it_is() {
+    let yaml = virtual_service(
+        "a",
+        "orders.example",
+        "{match: [{sourceLabels: {a: b}}], route: [{destination: {host: users.example}}]}",
+    );
+    let traffic = made(&proxy("sidecar,shop"), &yaml, &SERVICES);
+    assert_eq!(hosts(&traffic, "80")[0], "orders.example,orders.example. > outbound|80||orders.example");
+    let traffic = made(&proxy("sidecar,shop,a=b"), &yaml, &SERVICES);
+    assert_eq!(hosts(&traffic, "80")[0], "orders.example,orders.example. > outbound|80||users.example");
+}
+
+#[test]
+fn a_sidecar_narrows_what_is_seen() {
+    let yaml = "apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: default}\nspec:\n  outboundTrafficPolicy: {mode: REGISTRY_ONLY}\n  egress:\n  - {port: {number: 9080, protocol: HTTP_PROXY, name: p}, captureMode: NONE, hosts: ['*/users.example']}\n  - {hosts: ['portolan/orders.example']}\n";
+    let traffic = made(&proxy("sidecar,shop"), yaml, &SERVICES);
+    assert_eq!(names(&traffic, Kind::Listener), ["0.0.0.0_80", "127.0.0.1_9080", "virtualOutbound"]);
+    assert_eq!(hosts(&traffic, "80"), ["orders.example,orders.example. > outbound|80||orders.example", "* > 502"]);
+    assert_eq!(
+        hosts(&traffic, "9080")[0],
+        "users.example,users.example:80,users.example.,users.example.:80,241.0.0.7,241.0.0.7:80 > outbound|80||users.example"
+    );
+    assert_eq!(names(&made(&proxy("sidecar,other"), yaml, &SERVICES), Kind::Listener).len(), 5);
+}
+
+#[test]
+fn bytes_of_sidecars_are_routed_by_their_rules() {
+    let yaml = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: db}\nspec:\n  hosts: [db.example, pay.example]\n  tcp: [{match: [{destinationSubnets: [10.0.0.0/8]}], route: [{destination: {host: orders.example}}]}, {match: [{gateways: [edge]}], route: [{destination: {host: users.example}}]}]\n  tls: [{match: [{sniHosts: [pay.example]}], route: [{destination: {host: users.example}}]}]\n";
+    let traffic = made(&proxy("sidecar,shop"), yaml, &SERVICES);
+    let tcp = found(&traffic.resources, Kind::Listener, "241.0.0.9_5432");
+    expect(
+        &tcp,
+        &[
+            ("/filterChains/0/filterChainMatch/prefixRanges", "[{\"addressPrefix\": \"10.0.0.0\", \"prefixLen\": 8}]"),
+            ("/filterChains/0/filters/0/typedConfig/cluster", "\"outbound|80||orders.example\""),
+            ("/defaultFilterChain/filters/0/typedConfig/cluster", "\"outbound|5432||db.example\""),
+        ],
+    );
+    let tls = found(&traffic.resources, Kind::Listener, "0.0.0.0_443");
+    expect(&tls, &[("/filterChains/0/filters/0/typedConfig/cluster", "\"outbound|80||users.example\"")]);
+}
