@@ -54,8 +54,7 @@ fn stage(scopes: u32, whole: bool) -> Stage {
 
 /// How many views made a generation.
 fn step(stage: &mut Stage, catalog: &Arc<Catalog>) -> usize {
-    let (sources, mut made) =
-        (Sources { catalog: catalog.clone(), manifests: Arc::default(), callers: Arc::default() }, 0);
+    let (sources, mut made) = (Sources::plain(catalog.clone(), Arc::default()), 0);
     stage.step(&sources, None, |_, _, stepped| made += usize::from(stepped.generation.is_some()));
     made
 }

@@ -22,7 +22,7 @@ impl Views {
 
     /// What is served of that catalog.
     pub fn step(&mut self, catalog: &Arc<Catalog>) -> Arc<ViewGeneration> {
-        let sources = Sources { catalog: catalog.clone(), manifests: Arc::default(), callers: Arc::default() };
+        let sources = Sources::plain(catalog.clone(), Arc::default());
         let next = &mut self.generation;
         self.stage.step(&sources, None, |_, _, stepped| {
             if let Some(generation) = stepped.generation {

@@ -31,7 +31,7 @@ use anyhow::Context;
 use follow::Follow;
 use parts::Parts;
 use readers::Readers;
-use reload::{Changeable, Reloader, manifest_sources};
+use reload::{Changeable, Reloader, manifest_sources, traffic};
 use sources::Handles;
 use std::{
     net::SocketAddr,
@@ -142,7 +142,7 @@ impl App {
         let (manifests, kept) =
             manifests::ManifestStore::new(manifest_sources(config), config.istio.create_time, manifest_metrics);
         let (envoy, istio) = (config.envoy.clone(), config.istio.clone());
-        let options = views::Options { envoy, istio, ..views::Options::default() };
+        let options = views::Options { envoy, istio, traffic: traffic(config), ..views::Options::default() };
         let (set, views) = views::Set::new(options, catalog.clone(), kept.clone(), view_metrics);
         let access = Arc::new(Access::new(set.clone(), config.scopes.clone()));
         let xds = xds::Server::bind(config.xds.options(), access.clone(), xds_metrics.clone())?;

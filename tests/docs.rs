@@ -104,8 +104,10 @@ fn configuration_keys() -> BTreeSet<String> {
 ?: 1
 xds: { ?: 1, limits: { ?: 1 } }
 admin: { ?: 1 }
-envoy: { ?: 1 }
+envoy: { ?: 1, services: [{ ?: 1 }] }
 istio: { ?: 1 }
+traffic: { ?: 1, default_http_retry_policy: { ?: 1 } }
+gateways: [{ ?: 1, name: a, tls: { ?: 1 } }]
 catalog: { ?: 1 }
 log: { ?: 1 }
 registries:

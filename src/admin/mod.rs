@@ -27,7 +27,7 @@ pub use server::{Server, ServerError};
 
 use crate::{
     catalog::Catalog,
-    resource::{Dialect, Kind, Name},
+    resource::{Dialect, Kind, Name, Resource},
     views::{Loaded, ViewKey, ViewStatus},
 };
 use futures_util::future::BoxFuture;
@@ -61,6 +61,11 @@ pub trait Sources: Send + Sync + 'static {
 
     /// The registries whose manifests were not read completely yet.
     fn manifests_pending(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What the gateways of the configuration are in Istio's own resources.
+    fn gateways(&self) -> Vec<(Kind, Arc<Resource>)> {
         Vec::new()
     }
 

@@ -2,17 +2,24 @@
 
 use crate::telemetry::VERSION;
 
-const LINKS: [(&str, &str); 12] = [
+const LINKS: [(&str, &str); 16] = [
     ("/ready", "whether clients may be sent here, and why not"),
     ("/metrics", "metrics, as OpenMetrics text"),
     ("/api/v1/registries", "registries: state, age, cost, last error"),
     ("/api/v1/services", "services, published or not, with the reasons (?q= ?host= ?registry= ?reason= ?published=)"),
     ("/api/v1/rejected", "what is published and still not sent, because clients would refuse it"),
     ("/api/v1/manifests", "manifests: what of each is served, and what is wrong with it"),
+    ("/api/v1/findings", "what of Istio's rules has no effect, or another one than is written"),
+    ("/api/v1/gateways", "the gateways of the configuration, as Istio's own resources"),
     ("/api/v1/clients", "clients: what they have, what they refused (?q=)"),
     ("/api/v1/views", "views: who sees them, and what is in them"),
     ("/api/v1/resources/clusters", "clusters as they are sent (?q= ?name=)"),
     ("/api/v1/resources/endpoints", "endpoints as they are sent (?q= ?name=)"),
+    ("/api/v1/resources/listeners", "listeners as they are sent (?q= ?name= ?view=)"),
+    (
+        "/api/v1/resources/routes",
+        "routes as they are sent (?q= ?name= ?view=); /api/v1/route?host= says which one a request takes",
+    ),
     ("/api/v1/config", "the configuration in force: its files, its hash, and what became of the last change"),
     ("/api/v1/digests", "digests of everything, to compare replicas"),
 ];

@@ -6,7 +6,7 @@ use super::{
     guard::{Guard, Hosts, guard},
     meshregistry, page, reload,
     view::{
-        client, ready, registry, resource,
+        client, finding, ready, registry, resource, route as routing,
         service::{self, Summary},
         slime, views,
     },
@@ -60,6 +60,9 @@ pub(super) fn router(sources: Arc<dyn Sources>, metrics: Arc<Registry>, settings
         .route("/api/v1/clients", get(clients))
         .route("/api/v1/views", get(views_kept))
         .route("/api/v1/resources/{kind}", get(resources))
+        .route("/api/v1/findings", get(findings))
+        .route("/api/v1/gateways", get(gateways))
+        .route("/api/v1/route", get(route))
         .route("/api/v1/digests", get(digests))
         .merge(meshregistry::router(sources.clone()))
         .merge(reload::router(sources.clone()))
@@ -196,6 +199,38 @@ async fn resources(
     Ok(answer::apart(move || {
         let (head, resources) = resource::page(&loaded.generation, kind, &query);
         answer::page(&head, "resources", resources.into_iter().map(move |r| resource::item(kind, &r)))
+    })
+    .await)
+}
+
+/// Of the view that has everything, and of all views of proxies that are kept now.
+async fn findings(State(shared): State<Shared>) -> Response {
+    let sources = &*shared.sources;
+    let mut all = views::whole(sources, &[Dialect::Envoy]).await;
+    let kept: Vec<ViewKey> = sources.views().into_iter().map(|view| view.key).collect();
+    for key in kept.into_iter().filter(|key| key.dialect != Dialect::Istio && *key != ViewKey::whole(Dialect::Envoy)) {
+        if let Some(loaded) = sources.view(&key).await {
+            all.push((key, loaded));
+        }
+    }
+    answer::array(move || finding::found(&all).into_iter().map(|found| json(&found))).await
+}
+
+async fn gateways(State(shared): State<Shared>) -> Response {
+    answer::array(move || shared.sources.gateways().into_iter().map(|resource| json(&finding::document(resource))))
+        .await
+}
+
+async fn route(
+    State(shared): State<Shared>,
+    query: Result<Query<routing::Query>, QueryRejection>,
+) -> Result<Response, Response> {
+    let Query(query) = query.map_err(bad_query)?;
+    let key = query.view.clone().unwrap_or_else(|| Dialect::Envoy.name().to_owned());
+    let (_, loaded) = view(&*shared.sources, &key).await?;
+    Ok(answer::apart(move || {
+        let decisions = routing::decide(&loaded.generation, &query);
+        answer::one(&decisions)
     })
     .await)
 }

@@ -1,11 +1,11 @@
-//! Who sees which view: the rules of scopes between the protocol and the views.
+//! Who sees which view: the rules of scopes, and what tells proxies apart, between the protocol and the views.
 
 use super::presence::Presence;
 use crate::{
     model::{Locality, Text},
     resource::{Dialect, Readiness},
-    scope::{Client, Grant, Rules, Scope, Scopes},
-    views::{Part, Selection, Set, ViewKey, Wanted},
+    scope::{self, Client, Grant, Rules, Scope, Scopes},
+    views::{Class, Part, Selection, Set, ViewKey, Wanted},
     xds,
 };
 use std::{
@@ -20,7 +20,6 @@ pub(super) struct Access {
     views: Set,
     /// Locked while somebody subscribes, so that nobody is given a view by rules that others have replaced.
     scopes: RwLock<Scopes>,
-    changed: watch::Sender<u64>,
     /// Who is connected, where somebody asks for that.
     pub(super) presence: Presence,
 }
@@ -28,7 +27,7 @@ pub(super) struct Access {
 impl Access {
     pub(super) fn new(views: Set, rules: Rules) -> Access {
         let scopes = RwLock::new(Scopes::new(rules, &Scopes::default()));
-        Access { views, scopes, changed: watch::Sender::new(0), presence: Presence::default() }
+        Access { views, scopes, presence: Presence::default() }
     }
 
     /// From now on these rules hold, also for streams that are open.
@@ -43,7 +42,7 @@ impl Access {
             scopes.all().find(|scope| *scope.name == *name).map(selection)
         });
         drop(scopes);
-        self.changed.send_modify(|number| *number += 1);
+        self.views.access_changed();
     }
 }
 
@@ -63,7 +62,8 @@ impl xds::Views for Access {
     fn subscribe(&self, client: &xds::Subscriber<'_>) -> Result<xds::Subscription, xds::Refused> {
         let scopes = self.scopes.read().unwrap_or_else(PoisonError::into_inner);
         let xds::Subscriber { node, peer, dialect, .. } = *client;
-        let grant = scopes.grant(&Client { node, address: peer.ip().to_canonical(), dialect });
+        let asking = Client { node, address: peer.ip().to_canonical(), dialect };
+        let grant = scopes.grant(&asking);
         let Grant { scope, mut why } = grant.map_err(|unknown| xds::Refused::NotAllowed(unknown.to_string()))?;
         let part = part(scope.as_deref(), scopes.rules(), client)?;
         if let Some(wanted) = &part.wanted {
@@ -71,7 +71,8 @@ impl xds::Views for Access {
         }
         let held = part.wanted.as_ref().map_or(0, |wanted| wanted.cost());
         let name = scope.as_ref().map(|scope| (&*scope.name).into());
-        let key = ViewKey { scope: name, ..ViewKey::whole(dialect) };
+        let class = Class { proxy: scope::class(&asking, &self.views.classes()).map(Arc::new) };
+        let key = ViewKey { dialect, scope: name, class };
         let generations = self.views.subscribe(&key, &scope.as_ref().map(selection).unwrap_or_default(), &part);
         let generations = generations.map_err(|full| xds::Refused::NoRoom(full.to_string()))?;
         let held = xds::Held { own: held, shared: 0 };
@@ -80,7 +81,7 @@ impl xds::Views for Access {
     }
 
     fn changed(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+        self.views.access()
     }
 
     fn readiness(&self) -> watch::Receiver<Readiness> {

@@ -108,7 +108,8 @@ impl Plan {
 pub fn plan(old: &Config, new: &Config) -> Plan {
     let mut plan = Plan::default();
     // All by name, so that a section or a setting that is new cannot be forgotten here.
-    let Config { xds, admin, registries: _, scopes, envoy, istio, catalog, state, log } = new;
+    let Config { xds, admin, registries: _, scopes, envoy, policies, istio, traffic, gateways, catalog, state, log } =
+        new;
     let Xds { listen, drain, max_connection_age, unmatched: _, limits } = xds;
     plan.setting("xds.listen", Action::Restart, &old.xds.listen, listen);
     plan.section("xds.limits", Action::Update, old.xds.limits != *limits);
@@ -121,9 +122,14 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
     // What clients get that no scope fits is one of the rules.
     plan.section("scopes", Action::Update, old.scopes != *scopes);
     plan.section("envoy", Action::Update, old.envoy != *envoy);
+    plan.section("envoy.services", Action::Update, old.policies != *policies);
     // Those of registries are named with their registry.
     let general = |istio: &Options| Options { registries: BTreeMap::new(), ..istio.clone() };
     plan.section("istio", Action::Update, general(&old.istio) != general(istio));
+    let other_files = (&old.traffic.paths, old.traffic.namespace()) != (&traffic.paths, traffic.namespace());
+    plan.section("traffic.path", Action::Replace, other_files);
+    plan.section("traffic", Action::Update, old.traffic.mesh != traffic.mesh);
+    plan.section("gateways", Action::Update, old.gateways != *gateways);
     plan.section("catalog", Action::Update, old.catalog != *catalog);
     plan.section("state", Action::Update, old.state != *state);
     let Log { level, format } = log;
@@ -221,6 +227,9 @@ mod tests {
         for key in ["create_time: '2024-01-01T00:00:00Z'", "vip: none", "addresses: all", "mark_empty: false"] {
             check("", &format!("istio: {{ {key} }}"), "update istio");
         }
+        check("", "traffic: { path: a.yaml }", "replace traffic.path");
+        check("", "traffic: { num_trusted_proxies: 1 }", "update traffic");
+        check("", "gateways: [{ name: edge, listen: '127.0.0.1:8080' }]", "update gateways");
         check("", "catalog: { grace: 1s }", "update catalog");
         check("log: { level: debug }", "", "update log.level (debug -> info)");
         check("", "log: { format: json }", "update log.format");

@@ -5,11 +5,11 @@ use crate::{
     catalog::{Configured, Desired, Registry},
     config::Config,
     manifests,
-    model::Text,
+    model::{FILES, Text},
     registry::{self, Feed, Kind},
     state::{self, Store},
 };
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
 use tokio_util::sync::CancellationToken;
 
 /// The running readings, and what each registry is connected to.
@@ -18,6 +18,8 @@ pub(super) struct Readers {
     parts: Parts,
     /// What ends the reading of each registry.
     running: BTreeMap<Text, CancellationToken>,
+    /// What ends the reading of Istio's resources in files, and which files these are.
+    files: Option<(CancellationToken, Vec<PathBuf>)>,
     connections: Connections,
     metrics: registry::Metrics,
     state_metrics: state::Metrics,
@@ -65,8 +67,8 @@ impl Readers {
         admin: SocketAddr,
         stop: CancellationToken,
     ) -> Self {
-        let (running, connections) = Default::default();
-        Readers { parts: Parts::new(stop), running, connections, metrics, state_metrics, admin }
+        let (running, files, connections) = Default::default();
+        Readers { parts: Parts::new(stop), running, files, connections, metrics, state_metrics, admin }
     }
 
     /// What the catalog is to have by this configuration. What is known from before a restart of a registry that is not
@@ -88,6 +90,7 @@ impl Readers {
 
     /// Starts and stops what the catalog says; new readings first.
     pub(super) fn follow(&mut self, config: &Config, configured: Configured, manifests: &manifests::Handle) {
+        self.follow_files(config, manifests);
         let Configured { feeds, outcome } = configured;
         let ended: Vec<CancellationToken> = outcome.ended.iter().filter_map(|name| self.running.remove(name)).collect();
         for feed in feeds {
@@ -108,6 +111,22 @@ impl Readers {
         for name in outcome.ended.iter().filter(|name| !self.running.contains_key(*name)) {
             self.metrics.forget(name);
         }
+    }
+
+    /// Reads Istio's resources from the files of this configuration, and from no others.
+    fn follow_files(&mut self, config: &Config, manifests: &manifests::Handle) {
+        let paths = &config.traffic.paths;
+        if self.files.as_ref().map_or(&[][..], |(_, paths)| paths) == *paths {
+            return;
+        }
+        let before = self.files.take();
+        if let Some(out) = manifests.feed(FILES).filter(|_| !paths.is_empty()) {
+            let paths = paths.clone();
+            let reading = paths.clone();
+            let stop = self.parts.start("traffic", |stop| manifests::files::run(FILES.into(), reading, out, stop));
+            self.files = Some((stop, paths));
+        }
+        before.iter().for_each(|(stop, _)| stop.cancel());
     }
 
     /// As [`Parts::broken`].

@@ -17,7 +17,9 @@ use crate::{
     admin::{self, Attempt, Reload},
     catalog::{self, Desired, Held},
     config::{self, Config, Loaded, Reading, Sources},
-    manifests, state,
+    manifests,
+    model::FILES,
+    state,
     telemetry::LogControl,
     util::yaml::{Problem, Problems},
     views, xds,
@@ -64,7 +66,7 @@ impl Changeable {
         // First, so that new readings find where to send manifests.
         self.manifests.configure(manifest_sources(config), config.istio.create_time);
         // Views wait for the catalog of this revision, so that they take both in one step.
-        let revision = self.views.configure(config.envoy.clone(), config.istio.clone());
+        let revision = self.views.configure(config.envoy.clone(), config.istio.clone(), traffic(config));
         self.access.configure(config.scopes.clone());
         let desired = Desired { revision, ..readers.desired(config) };
         // Without a catalog the process is about to end.
@@ -88,13 +90,25 @@ impl Changeable {
     }
 }
 
-/// The registries that keep manifests.
+/// The registries that keep manifests, and the files.
 pub(super) fn manifest_sources(config: &Config) -> Vec<manifests::Source> {
     let source = |registry: &config::RegistryConfig| {
         let namespace = registry.kind.adapter().manifest_namespace()?;
         Some(manifests::Source { registry: registry.name.clone(), namespace })
     };
-    config.registries.iter().filter_map(source).collect()
+    let files = manifests::Source { registry: FILES.into(), namespace: config.traffic.namespace() };
+    let files = (!config.traffic.paths.is_empty()).then_some(files);
+    config.registries.iter().filter_map(source).chain(files).collect()
+}
+
+/// How proxies are served, besides how services become clusters.
+pub(super) fn traffic(config: &Config) -> views::Traffic {
+    views::Traffic {
+        mesh: config.traffic.mesh.clone(),
+        namespace: config.traffic.namespace(),
+        gateways: config.gateways.clone(),
+        policies: config.policies.clone(),
+    }
 }
 
 /// Logs what is no mistake but should be known.

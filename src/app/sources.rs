@@ -5,7 +5,7 @@ use crate::{
     admin::{self, Acknowledged, Client, Refused, Sent, Subscription},
     catalog::{self, Catalog},
     manifests,
-    resource::{Dialect, Kind, Name, Variant, version_text},
+    resource::{Dialect, Kind, Name, Resource, Variant, version_text},
     views::{self, Loaded, ViewKey, ViewStatus},
     xds,
 };
@@ -59,6 +59,10 @@ impl admin::Sources for Handles {
 
     fn manifests_pending(&self) -> Vec<String> {
         self.manifests.load().pending.iter().map(ToString::to_string).collect()
+    }
+
+    fn gateways(&self) -> Vec<(Kind, Arc<Resource>)> {
+        self.views.gateways()
     }
 
     fn release(&self, registry: &str) -> bool {

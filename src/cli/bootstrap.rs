@@ -6,7 +6,9 @@ use crate::{
     util::host_port::{Host, HostPort},
 };
 use clap::Args;
+use serde_json::json;
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     str::FromStr,
 };
@@ -31,6 +33,18 @@ pub(super) struct Arguments {
     /// The service that they reach there
     #[arg(long, default_value = "product-service.example:80", value_name = "HOST[:PORT]")]
     service: Service,
+    /// A gateway: its listeners and routes come from Portolan, too. With labels by which a Gateway's `selector` finds it
+    #[arg(long, value_name = "KEY=VALUE", num_args = 0.., conflicts_with_all = ["listen", "service", "sidecar"])]
+    gateway: Option<Vec<Label>>,
+    /// A sidecar: its listeners and routes come from Portolan, too, without redirected connections
+    #[arg(long, conflicts_with_all = ["listen", "service"])]
+    sidecar: bool,
+    /// The port at which a sidecar takes requests as an HTTP proxy
+    #[arg(long, value_name = "PORT", requires = "sidecar")]
+    http_proxy_port: Option<u16>,
+    /// Istio's namespace that it runs in
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
     /// Changes are sent by themselves (the default)
     #[arg(long, conflicts_with = "sotw")]
     delta: bool,
@@ -38,6 +52,30 @@ pub(super) struct Arguments {
     #[arg(long)]
     sotw: bool,
 }
+
+/// What `bootstrap grpc` is asked.
+#[derive(Debug, Args)]
+pub(super) struct Grpc {
+    /// Where Portolan serves; without it, where the configuration says
+    #[arg(long, value_name = "HOST:PORT")]
+    xds: Option<Target>,
+    /// What this program calls itself
+    #[arg(long, default_value = "grpc-1", value_name = "ID")]
+    node_id: String,
+    /// The group of programs that it belongs to
+    #[arg(long, default_value = "grpc", value_name = "NAME")]
+    node_cluster: String,
+    /// Where it runs
+    #[arg(long, value_name = "REGION[/ZONE[/SUBZONE]]", default_value = "")]
+    locality: String,
+    /// Istio's namespace that it runs in
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
+}
+
+/// A label of a proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Label(String, String);
 
 /// A host and port that Envoy connects to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +96,8 @@ struct Service {
 pub(super) enum Error {
     #[error("write a host and a port, such as 127.0.0.1:16010, [::1]:16010 or portolan.example:16010{0}")]
     Target(String),
+    #[error("write a label as KEY=VALUE, such as istio=ingressgateway")]
+    Label,
     #[error("write a host, and a port if it is not 80, such as orders.example or orders.example:9090")]
     Service,
     #[error(transparent)]
@@ -79,6 +119,15 @@ impl FromStr for Target {
             Host::Name(name) => Hostname::new(&name)?.to_string(),
         };
         Ok(Target { host, port })
+    }
+}
+
+impl FromStr for Label {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (key, value) = text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or(Error::Label)?;
+        Ok(Label(key.to_owned(), value.to_owned()))
     }
 }
 
@@ -109,9 +158,14 @@ pub(super) fn envoy(arguments: &Arguments, config: &Config) -> Result<String, Er
         host: service.host.clone(),
     };
     let cluster = config.envoy.cluster_name.render(service.host.as_str(), &port);
+    let dynamic = arguments.gateway.is_some() || arguments.sidecar;
     let literal = xds.iter().all(|target| target.host.parse::<IpAddr>().is_ok());
     let endpoints: String = xds.iter().map(endpoint).collect();
-    Ok(TEMPLATE
+    let listeners = if dynamic { "" } else { LISTENERS };
+    Ok((TEMPLATE.to_owned() + listeners)
+        .replace("@HEAD@", if dynamic { HEAD_DYNAMIC } else { HEAD_STATIC })
+        .replace("@METADATA@", &arguments.metadata())
+        .replace("@LDS@", if dynamic { LDS } else { "" })
         .replace("@NODE_ID@", &quoted(node_id))
         .replace("@NODE_CLUSTER@", &quoted(node_cluster))
         .replace("@ADMIN@", &socket(*admin_bind))
@@ -120,6 +174,49 @@ pub(super) fn envoy(arguments: &Arguments, config: &Config) -> Result<String, Er
         .replace("@ENDPOINTS@", &endpoints)
         .replace("@LISTEN@", &socket(*listen))
         .replace("@CLUSTER@", &quoted(&cluster)))
+}
+
+/// A bootstrap in JSON, as `GRPC_XDS_BOOTSTRAP` names it.
+pub(super) fn grpc(arguments: &Grpc, config: &Config) -> Result<String, Error> {
+    let Grpc { xds, node_id, node_cluster, locality, namespace } = arguments;
+    let xds = xds.clone().map_or_else(|| configured(config.xds.listen), Ok)?;
+    let host = if xds.host.contains(':') { format!("[{}]", xds.host) } else { xds.host.clone() };
+    let mut parts = locality.splitn(3, '/');
+    let mut part = || parts.next().unwrap_or_default();
+    let metadata = namespace.as_ref().map_or(json!({}), |namespace| json!({ "NAMESPACE": namespace }));
+    let bootstrap = json!({
+        "xds_servers": [{
+            "server_uri": format!("{host}:{}", xds.port),
+            "channel_creds": [{ "type": "insecure" }],
+            "server_features": ["xds_v3"],
+        }],
+        "node": {
+            "id": node_id,
+            "cluster": node_cluster,
+            "metadata": metadata,
+            "locality": { "region": part(), "zone": part(), "sub_zone": part() },
+        },
+    });
+    Ok(format!("{bootstrap:#}\n"))
+}
+
+impl Arguments {
+    /// What Portolan needs to know of a gateway or sidecar.
+    fn metadata(&self) -> String {
+        let labels: BTreeMap<&str, &str> =
+            self.gateway.iter().flatten().map(|Label(key, value)| (&**key, &**value)).collect();
+        let kind = if self.sidecar { "sidecar" } else { "router" };
+        let fields = [
+            ("TYPE", (self.gateway.is_some() || self.sidecar).then(|| json!(kind))),
+            ("NAMESPACE", self.namespace.as_ref().map(|namespace| json!(namespace))),
+            ("LABELS", (!labels.is_empty()).then(|| json!(labels))),
+            ("INTERCEPTION_MODE", self.sidecar.then(|| json!("NONE"))),
+            ("HTTP_PROXY_PORT", self.http_proxy_port.map(|port| json!(port.to_string()))),
+        ];
+        let lines = fields.into_iter().filter_map(|(key, value)| Some(format!("    {key}: {}\n", value?)));
+        let lines: String = lines.collect();
+        if lines.is_empty() { lines } else { format!("  metadata:\n{lines}") }
+    }
 }
 
 /// Where Portolan listens, if that is also where it is reached.
@@ -150,10 +247,26 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-const TEMPLATE: &str = r#"# Envoy with clusters and endpoints from Portolan. Listener and route are written here.
+const HEAD_STATIC: &str = "# Envoy with clusters and endpoints from Portolan. Listener and route are written here.";
+
+const HEAD_DYNAMIC: &str = "# Envoy with everything from Portolan: listeners, routes, clusters and endpoints.";
+
+const LDS: &str = "  lds_config:
+    resource_api_version: V3
+    ads: {}
+";
+
+const TEMPLATE: &str = r#"@HEAD@
 node:
   id: @NODE_ID@
   cluster: @NODE_CLUSTER@
+@METADATA@
+# Istio's limit for patterns; Envoy's own (100) is that of a few repetitions, and refuses all routes for one.
+layered_runtime:
+  layers:
+  - name: static
+    static_layer:
+      re2.max_program_size.error_level: 32768
 
 admin:
   address:
@@ -169,7 +282,7 @@ dynamic_resources:
   cds_config:
     resource_api_version: V3
     ads: {}
-
+@LDS@
 static_resources:
   clusters:
   - name: portolan
@@ -186,7 +299,9 @@ static_resources:
           http2_protocol_options:
             # A dead connection is noticed, and another one made.
             connection_keepalive: { interval: 30s, timeout: 5s }
+"#;
 
+const LISTENERS: &str = r#"
   listeners:
   - name: outbound
     address:
@@ -268,6 +383,24 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is not in:\n{text}");
         }
+    }
+
+    #[test]
+    fn gateways_and_sidecars_have_no_listener_of_their_own() {
+        let gateway = print(&["--namespace", "shop", "--gateway", "istio=edge", "a=b"], "version: 1").unwrap();
+        let sidecar = print(&["--sidecar", "--http-proxy-port", "15080"], "version: 1").unwrap();
+        let plain = print(&["--gateway"], "version: 1").unwrap();
+        for text in [&gateway, &sidecar, &plain] {
+            assert!(Document::parse("b", text.as_bytes(), &Limits::default()).is_ok(), "{text}");
+            assert!(text.contains("lds_config") && !text.contains("listeners:"), "{text}");
+            assert!(!text.replace("\"@type\"", "").contains('@'), "{text}");
+        }
+        let metadata = "  metadata:\n    TYPE: \"router\"\n    NAMESPACE: \"shop\"\n    LABELS: {\"a\":\"b\",\"istio\":\"edge\"}\n";
+        assert!(gateway.contains(metadata), "{gateway}");
+        assert!(plain.contains("  metadata:\n    TYPE: \"router\"\n\n"), "{plain}");
+        assert!(sidecar.contains("    INTERCEPTION_MODE: \"NONE\"\n    HTTP_PROXY_PORT: \"15080\"\n"), "{sidecar}");
+        let refused = print(&["--gateway", "istio", "--sotw"], "version: 1").unwrap_err();
+        assert!(refused.contains("such as istio=ingressgateway"), "{refused}");
     }
 
     #[test]

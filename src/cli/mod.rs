@@ -9,6 +9,7 @@ mod check;
 mod get;
 mod istio;
 mod reload;
+mod routes;
 mod serve;
 mod table;
 
@@ -57,6 +58,10 @@ enum Command {
     Check(check::Arguments),
     /// Asks a running Portolan what it knows and serves
     Get(get::Arguments),
+    /// Says where a request goes: listener, virtual host, route and clusters, and the resource that says so
+    Routes(routes::Arguments),
+    /// Prints the gateways of the configuration as Istio's own resources
+    Gateways(routes::Gateways),
     /// Prints a ready configuration for a client
     #[command(subcommand)]
     Bootstrap(Client),
@@ -68,6 +73,8 @@ enum Command {
 enum Client {
     /// A bootstrap for Envoy 1.31 and later
     Envoy(bootstrap::Arguments),
+    /// A bootstrap for gRPC programs that take services as `xds:///HOST`
+    Grpc(bootstrap::Grpc),
 }
 
 /// Runs the command that the arguments of the process name, and prints its answer or error.
@@ -94,8 +101,11 @@ fn run(Arguments { config, set, no_follow, command }: Arguments) -> anyhow::Resu
         Command::Serve => serve::run(sources, !no_follow).map(|()| String::new()),
         Command::Check(arguments) => check::run(&arguments, &sources),
         Command::Get(arguments) => Ok(get::run(&arguments, print).map(|()| String::new())?),
+        Command::Routes(arguments) => Ok(routes::run(&arguments)?),
+        Command::Gateways(arguments) => Ok(routes::gateways(&arguments)?),
         Command::Istio(arguments) => Ok(istio::run(&arguments, &load()?.config)?),
         Command::Bootstrap(Client::Envoy(arguments)) => Ok(bootstrap::envoy(&arguments, &load()?.config)?),
+        Command::Bootstrap(Client::Grpc(arguments)) => Ok(bootstrap::grpc(&arguments, &load()?.config)?),
     }
 }
 

@@ -1,17 +1,45 @@
 //! `envoy:`: how services become clusters and assignments.
 
-use super::bounds::DAY;
+use super::{bounds::DAY, select};
 use crate::{
+    catalog::Select,
     model::Text,
     resource::Variant,
-    translate::envoy::{ClusterName, Eds, LbPolicy, Options, Unhealthy, Zones},
+    translate::{
+        envoy::{ClusterName, Eds, LbPolicy, Options, Unhealthy, Zones},
+        istio::manifest,
+    },
     util::yaml::{Section, Value},
+    views::ServicePolicy,
 };
+
 use std::time::Duration;
+
+/// Keys: `services`, and those of [`read_options`].
+pub(super) fn read(section: &mut Section<'_>) -> Option<(Options, Vec<ServicePolicy>)> {
+    let policies = section.get("services", |v| v.each(|v| v.section(policy))).unwrap_or_default();
+    read_options(section).map(|options| (options, policies))
+}
+
+/// Keys: `match`, and `traffic_policy`, which has Istio's own keys.
+fn policy(section: &mut Section<'_>) -> Option<ServicePolicy> {
+    let include = section.need("match", |v| {
+        let matchers = select::read_all(v)?;
+        match matchers.iter().any(|matcher| !matcher.networks.is_empty()) {
+            true => v.problem(
+                "`networks` are of instances, and a policy is of all instances; give `name`, `group` or `labels`",
+            ),
+            false => Some(matchers),
+        }
+    });
+    let policy = section.need("traffic_policy", |v| v.check(manifest::traffic_policy(v.node())));
+    let select = Select { include: include?, exclude: Vec::new() };
+    Some(ServicePolicy { select, policy: policy? })
+}
 
 /// Keys: `cluster_name` (`outbound|{port}||{host}`), `unhealthy` (`mark` or `omit`), `connect_timeout` (5 s, 1 ms to 10
 /// min), `lb_policy` (`least_request`, ...), `eds` (`ads`, or a stream of its own), `zones`.
-pub(super) fn read(section: &mut Section<'_>) -> Option<Options> {
+fn read_options(section: &mut Section<'_>) -> Option<Options> {
     let default = Options::default();
     let unhealthy = Unhealthy::ALL.map(|u| (u.name(), u));
     let policies = LbPolicy::ALL.map(|p| (p.name(), p));

@@ -16,20 +16,23 @@ mod scopes;
 mod select;
 mod server;
 mod sources;
+mod traffic;
 mod variables;
 
 pub use log::Log;
 pub use registry::RegistryConfig;
 pub use server::{Admin, Limits, Xds};
 pub use sources::{Files, Reading, Sources, look};
+pub use traffic::Traffic;
 
 use self::bounds::DAY;
 use crate::{
     catalog,
     model::Nearness,
     scope, state,
-    translate::{envoy::Options, istio::Options as IstioOptions},
+    translate::{envoy::Options, gateway::Gateway, istio::Options as IstioOptions},
     util::yaml::{self, Document, Problem, Problems, Resolver, Section, Value},
+    views::ServicePolicy,
 };
 use std::{
     io,
@@ -55,8 +58,14 @@ pub struct Config {
     pub scopes: scope::Rules,
     /// How services become clusters and assignments (`envoy:`).
     pub envoy: Options,
+    /// How proxies speak to services (`envoy.services:`).
+    pub policies: Vec<ServicePolicy>,
     /// How services become entries (`istio:`, and that of registries).
     pub istio: IstioOptions,
+    /// Istio's resources in files, and what holds for all proxies (`traffic:`).
+    pub traffic: Traffic,
+    /// Gateways for services as they are (`gateways:`).
+    pub gateways: Vec<Gateway>,
     /// When changes go out (`catalog:`).
     pub catalog: catalog::Options,
     /// What outlives the process (`state:`).
@@ -148,7 +157,10 @@ impl Default for Config {
             registries: vec![RegistryConfig::example()],
             scopes: scope::Rules::default(),
             envoy: Options::default(),
+            policies: Vec::new(),
             istio: IstioOptions::default(),
+            traffic: Traffic::default(),
+            gateways: Vec::new(),
             catalog: catalog::Options::default(),
             state: state::Options::default(),
             log: Log::default(),
@@ -179,13 +191,16 @@ impl Config {
         let near = rules.iter().filter_map(|rule: &scope::Rule| rule.nearness);
         let mut near = near.chain(registries.iter().map(|(registry, _)| registry.policy.nearness));
         let near = near.any(|nearness| nearness == Nearness::Priority);
-        let envoy = section.section("envoy", envoy::read).unwrap_or_default();
+        let (envoy, policies) = section.section("envoy", envoy::read).unwrap_or_default();
         let own_cluster = envoy.zones.own_cluster.is_some();
         Some(Config {
             scopes: scope::Rules { rules, unmatched: xds.unmatched, visible_to, near, own_cluster },
             registries: registries.into_iter().map(|(registry, _)| registry).collect(),
             istio,
             envoy,
+            policies,
+            traffic: section.section("traffic", Traffic::read).unwrap_or_default(),
+            gateways: section.get("gateways", traffic::read_gateways).unwrap_or_default(),
             catalog: section.section("catalog", read_catalog).unwrap_or_default(),
             state: section.section("state", read_state).unwrap_or_default(),
             log: section.section("log", Log::read).unwrap_or_default(),

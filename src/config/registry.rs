@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     catalog::{Addresses, Policy, Template},
-    model::Text,
+    model::{FILES, Text},
     registry::{KINDS, Kind, file},
     translate::istio::Rules,
     util::yaml::{Section, Value},
@@ -36,7 +36,10 @@ impl RegistryConfig {
 
     /// The registry, and how the entries of its services look.
     fn read(section: &mut Section<'_>, rules: &Rules, scopes: &BTreeSet<Text>) -> Option<(Self, Rules)> {
-        let name = section.need("name", read_name);
+        let name = section.need("name", |v| match read_name(v)? {
+            name if *name == *FILES => v.problem("is what Istio's resources in files are named; choose another name"),
+            name => Some(name),
+        });
         let kind = read_kind(section);
         let include = section.get("include", select::read_all).unwrap_or_default();
         let exclude = section.get("exclude", select::read_all).unwrap_or_default();

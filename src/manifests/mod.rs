@@ -7,6 +7,7 @@
 
 mod core;
 mod event;
+pub mod files;
 mod metrics;
 mod store;
 #[cfg(test)]

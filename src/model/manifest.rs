@@ -3,6 +3,9 @@
 use super::Text;
 use std::fmt;
 
+/// The registry of manifests that stand in files: none that is configured has this name.
+pub const FILES: &str = "traffic";
+
 /// What a registry calls a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ManifestId {

@@ -22,7 +22,7 @@ mod update;
 pub use endpoint::{Address, Endpoint, EndpointPort, Health, Locality};
 pub use few::Few;
 pub use labels::{CLUSTER, Labels, OTHER_CLUSTER};
-pub use manifest::{Manifest, ManifestId};
+pub use manifest::{FILES, Manifest, ManifestId};
 pub use name::{Hostname, HostnameError};
 pub use number::{Fraction, NumberError, Port, Weight};
 pub use protocol::Protocol;

@@ -5,12 +5,14 @@
 
 mod client;
 mod declared;
+mod proxy;
 mod select;
 #[cfg(test)]
 mod tests;
 
 pub use client::{Client, Condition};
 pub use declared::{Declared, TAGS, Wrong};
+pub use proxy::class;
 pub use select::{Level, Scope};
 
 use crate::{

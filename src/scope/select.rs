@@ -3,7 +3,7 @@
 use super::{Declared, LABEL, Rule};
 use crate::{
     catalog::{self, Selector},
-    model::{Labels, Nearness, PublishedEndpoint, PublishedService, ServiceId, Text},
+    model::{FILES, Labels, Nearness, PublishedEndpoint, PublishedService, ServiceId, Text},
     resource::Kind,
     views::Select,
 };
@@ -13,24 +13,27 @@ use std::{
 };
 
 /// Which kinds of resources a scope has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Level {
     /// Assignments alone, for clients that have clusters of their own.
     Endpoints,
     /// Clusters and assignments.
-    #[default]
     Clusters,
+    /// These, and listeners with their routes.
+    #[default]
+    Listeners,
 }
 
 impl Level {
     /// All of them.
-    pub const ALL: [Level; 2] = [Level::Endpoints, Level::Clusters];
+    pub const ALL: [Level; 3] = [Level::Endpoints, Level::Clusters, Level::Listeners];
 
     /// The word in the configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Level::Endpoints => "endpoints",
             Level::Clusters => "clusters",
+            Level::Listeners => "listeners",
         }
     }
 }
@@ -130,14 +133,19 @@ impl Select for Scope {
     }
 
     fn has_kind(&self, kind: Kind) -> bool {
-        self.level != Level::Endpoints || kind != Kind::Cluster
+        match kind {
+            Kind::Cluster => self.level >= Level::Clusters,
+            Kind::Listener | Kind::Route => self.level >= Level::Listeners,
+            _ => true,
+        }
     }
 
     fn has_source(&self, id: &ServiceId) -> bool {
         self.has(&id.registry)
     }
 
+    /// Files are the operator's own, and no registry's.
     fn has_manifests_of(&self, registry: &str) -> bool {
-        self.has(registry)
+        registry == FILES || self.has(registry)
     }
 }

@@ -5,6 +5,7 @@
 //! as [`Rejected`]; it never spoils what stands beside it.
 
 pub mod envoy;
+pub mod gateway;
 pub mod istio;
 mod origin;
 mod refusal;

@@ -120,6 +120,11 @@ impl Selection {
         }
     }
 
+    /// Whether nothing is selected away.
+    pub(super) fn is_all(&self) -> bool {
+        self.0.is_none()
+    }
+
     pub(super) fn has_kind(&self, kind: Kind) -> bool {
         self.0.as_ref().is_none_or(|select| select.has_kind(kind))
     }

@@ -10,7 +10,9 @@
 //! Invariant: what a view serves follows from the last catalog, the last manifests, the options and its selection alone.
 
 mod claims;
+mod class;
 mod directory;
+mod given;
 mod handles;
 mod istio;
 mod key;
@@ -22,6 +24,7 @@ mod part;
 mod parts;
 mod producer;
 mod producers;
+mod proxies;
 mod services;
 mod set;
 mod shared;
@@ -30,10 +33,13 @@ mod state;
 mod task;
 #[cfg(test)]
 mod tests;
+mod translation;
 mod translations;
 mod variants;
 mod vip;
 
+pub use crate::translate::traffic::Finding;
+pub use class::{Classes, plain};
 pub use istio::Istio;
 pub use key::{Class, NoViewKey, Select, Selection, ViewKey};
 pub use metrics::Metrics;
@@ -44,4 +50,5 @@ pub use shared::{Full, ViewStatus};
 pub use stage::{Place, Stage};
 pub use state::{Report, Stepped};
 pub use task::Task;
+pub use translation::{ServicePolicy, Traffic};
 pub use translations::Translator;

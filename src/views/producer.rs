@@ -6,15 +6,17 @@
 
 use super::{
     Selection,
+    given::Given,
     translations::{Translated, Translations},
 };
 use crate::{
     catalog::Catalog,
     manifests::Snapshot,
     model::{Hostname, Locality, PublishedService, Text},
-    resource::{Kind, KindReadiness, Name, Resource},
-    translate::Rejected,
+    resource::{Dialect, Kind, KindReadiness, Name, Resource},
+    translate::{Rejected, traffic::Finding},
 };
+use imbl::OrdMap;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -33,6 +35,24 @@ pub struct Sources {
     pub manifests: Arc<Snapshot>,
     /// Who is connected from where.
     pub callers: Arc<Callers>,
+    /// Rules of these, and the services that proxies see.
+    pub given: Arc<Given>,
+}
+
+impl Sources {
+    /// A catalog and manifests, of which no rule is read.
+    pub fn plain(catalog: Arc<Catalog>, manifests: Arc<Snapshot>) -> Self {
+        let given = Arc::new(Given::plain(&catalog));
+        Sources { catalog, manifests, callers: Arc::default(), given }
+    }
+
+    /// The services that views of a dialect have: Istiods read what manifests declare themselves.
+    pub(super) fn services(&self, dialect: Dialect) -> &OrdMap<Hostname, Arc<PublishedService>> {
+        match dialect {
+            Dialect::Envoy | Dialect::Grpc => &self.given.services,
+            Dialect::Istio => &self.catalog.services,
+        }
+    }
 }
 
 /// What a step changed of services: names of resources that may differ, by the hosts that have or had them.
@@ -40,6 +60,7 @@ pub(super) type Affected = BTreeMap<Hostname, BTreeSet<(Kind, Name)>>;
 
 /// A step from the last sources to the next.
 pub(super) struct Step<'a> {
+    pub(super) dialect: Dialect,
     pub(super) sources: &'a Sources,
     /// Hosts whose services, or their translations, may differ. At a view's first step all.
     pub(super) changed: &'a BTreeSet<Hostname>,
@@ -60,6 +81,13 @@ impl Step<'_> {
     }
 }
 
+impl Step<'_> {
+    /// The services that views of the dialect have.
+    pub(super) fn services(&self) -> &OrdMap<Hostname, Arc<PublishedService>> {
+        self.sources.services(self.dialect)
+    }
+}
+
 /// Makes the resources of some kinds for one view. What it has after an update follows from the sources alone.
 pub(super) trait Producer: fmt::Debug + Send {
     /// Goes on to the next sources, and notes in `step.touched` what may differ for that.
@@ -76,6 +104,11 @@ pub(super) trait Producer: fmt::Debug + Send {
 
     /// What it cannot send, by host; `None`: as at the last call.
     fn take_rejected(&mut self) -> Option<Vec<Rejected>> {
+        None
+    }
+
+    /// What rules ask for and it cannot do; `None`: as at the last call.
+    fn take_findings(&mut self) -> Option<Vec<Finding>> {
         None
     }
 

@@ -4,7 +4,7 @@ use super::{producer::Producer, translations::Translations};
 use crate::{
     model::{Hostname, PublishedService},
     resource::{Kind, Name, Resource},
-    translate::Rejected,
+    translate::{Rejected, traffic::Finding},
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -17,6 +17,8 @@ pub(super) struct Part {
     pub(super) producer: Box<dyn Producer>,
     /// What the producer cannot send.
     pub(super) rejected: Vec<Rejected>,
+    /// What rules ask it for and it cannot do.
+    pub(super) findings: Vec<Finding>,
 }
 
 impl Producers {

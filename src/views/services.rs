@@ -7,13 +7,17 @@
 use super::{
     Selection,
     claims::Claims,
+    given::Given,
     producer::{Producer, Sources, Step},
     translations::{Translated, Translations},
 };
 use crate::{
-    model::{Hostname, PublishedService},
+    model::{Hostname, Proxy, PublishedService},
     resource::{Dialect, Kind, KindReadiness, Name, Resource},
-    translate::{Rejected, Why},
+    translate::{
+        Rejected, Why,
+        traffic::{self, Rules},
+    },
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,6 +28,8 @@ use std::{
 pub(super) struct Services {
     dialect: Dialect,
     selection: Selection,
+    /// Whose clusters they are, where rules make a difference.
+    class: Option<ByClass>,
     /// What each service gives that the view has.
     translated: BTreeMap<Hostname, Arc<Translated>>,
     claims: Claims,
@@ -35,11 +41,33 @@ pub(super) struct Services {
     reselected: bool,
 }
 
+/// What rules make of services for a class of proxies.
+#[derive(Debug)]
+pub(super) struct ByClass {
+    proxy: Arc<Proxy>,
+    rules: Arc<Rules>,
+    given: Arc<Given>,
+    /// The hosts that manifests declare, of those whose rules the view has.
+    declared: BTreeSet<Hostname>,
+}
+
+impl ByClass {
+    pub(super) fn new(proxy: Arc<Proxy>, rules: Arc<Rules>, given: Arc<Given>) -> Self {
+        let declared = rules.services().map(|(_, service, _)| service.host.clone()).collect();
+        ByClass { proxy, rules, given, declared }
+    }
+
+    fn has_destination(&self, rules: &Rules, service: &PublishedService) -> bool {
+        rules.concerns(service, &self.given.origin(service), &self.proxy)
+    }
+}
+
 impl Services {
     pub(super) fn new(dialect: Dialect, selection: Selection) -> Self {
         Services {
             dialect,
             selection,
+            class: None,
             translated: BTreeMap::new(),
             claims: Claims::default(),
             contested: BTreeMap::new(),
@@ -48,10 +76,59 @@ impl Services {
         }
     }
 
+    /// The service, or the part of it that the view has. One that a manifest declares is seen where its rules are.
+    pub(super) fn selected(&self, service: &Arc<PublishedService>) -> Option<Arc<PublishedService>> {
+        match &self.class {
+            Some(class) if class.given.is_declared(&service.host) => {
+                class.declared.contains(&service.host).then(|| service.clone())
+            }
+            _ => self.selection.of(service),
+        }
+    }
+
+    /// Whether some of these hosts have come into the view, or gone out of it.
+    pub(super) fn is_seen_otherwise(&self, hosts: &BTreeSet<Hostname>, given: &Given) -> bool {
+        let seen = |host| given.services.get(host).is_some_and(|service| self.selection.of(service).is_some());
+        hosts.iter().any(|host| seen(host) != self.translated.contains_key(host))
+    }
+
+    /// From the next update on these rules hold.
+    pub(super) fn set_class(&mut self, class: ByClass) {
+        self.class = Some(class);
+    }
+
+    /// The hosts whose clusters these rules concern, or the former ones did.
+    pub(super) fn concerned_by(&self, before: &Rules, class: &ByClass) -> Vec<Hostname> {
+        let concerned = |service: &&Arc<PublishedService>| {
+            class.has_destination(before, service) || class.has_destination(&class.rules, service)
+        };
+        class.given.services.values().filter(concerned).map(|service| service.host.clone()).collect()
+    }
+
+    /// What a service gives: what it gives everybody, unless a rule concerns it.
+    fn give(&self, service: &Arc<PublishedService>, translations: &mut Translations) -> Arc<Translated> {
+        let plain = translations.translate(service);
+        match self.by_rules(service) {
+            Some(made) => translations.share(made, &plain),
+            None => plain,
+        }
+    }
+
+    /// What rules make of a service; `None`: none concerns it.
+    fn by_rules(&self, service: &PublishedService) -> Option<(Vec<(Kind, Resource)>, Vec<Rejected>)> {
+        let class = self.class.as_ref().filter(|class| class.has_destination(&class.rules, service))?;
+        let (settings, origin) = (&class.given.settings, class.given.origin(service));
+        let (mesh, envoy) = (&settings.traffic.mesh, &settings.envoy);
+        Some(match self.dialect {
+            Dialect::Grpc => traffic::service(service, &origin, &class.proxy, &class.rules, mesh, &envoy.for_grpc()),
+            _ => traffic::service(service, &origin, &class.proxy, &class.rules, mesh, envoy),
+        })
+    }
+
     /// Takes what a service gives now; returns the hosts whose names are others for that.
     fn replace(&mut self, host: &Hostname, step: &mut Step<'_>) -> BTreeSet<Hostname> {
-        let selected = step.sources.catalog.services.get(host).and_then(|service| self.selection.of(service));
-        let new = selected.map(|service| step.translations.translate(&service));
+        let selected = step.services().get(host).and_then(|service| self.selected(service));
+        let new = selected.map(|service| self.give(&service, step.translations));
         let old = match &new {
             Some(new) => self.translated.insert(host.clone(), new.clone()),
             None => self.translated.remove(host),
@@ -102,13 +179,14 @@ impl Services {
     }
 }
 
-impl Producer for Services {
-    fn update(&mut self, step: &mut Step<'_>) {
+impl Services {
+    /// Takes what these hosts give now.
+    pub(super) fn advance(&mut self, step: &mut Step<'_>, changed: &BTreeSet<Hostname>) {
         let mut concerned = BTreeSet::new();
         if std::mem::take(&mut self.reselected) {
             concerned.extend(self.translated.keys().cloned());
         }
-        for host in step.changed {
+        for host in changed {
             concerned.extend(self.replace(host, step));
         }
         for host in &concerned {
@@ -118,7 +196,39 @@ impl Producer for Services {
             step.affects(host, resources.clone());
             step.touched.extend(resources.map(|(kind, name)| (kind, name.clone())));
         }
-        step.changed.union(&concerned).for_each(|host| self.contest(host));
+        changed.union(&concerned).for_each(|host| self.contest(host));
+    }
+
+    /// Notes the clusters that only one of two sets has, with their assignments; `None`: all clusters are in it.
+    pub(super) fn touch_clusters(
+        &self,
+        before: Option<&BTreeSet<Name>>,
+        after: Option<&BTreeSet<Name>>,
+        touched: &mut BTreeSet<(Kind, Name)>,
+    ) {
+        let has = |set: Option<&BTreeSet<Name>>, name: &Name| set.is_none_or(|set| set.contains(name));
+        let all = self.translated.values().flat_map(|of| of.resources.iter());
+        for (_, cluster) in all.filter(|(kind, _)| *kind == Kind::Cluster) {
+            if has(before, cluster.name()) != has(after, cluster.name()) {
+                touched.insert((Kind::Cluster, cluster.name().clone()));
+                touched.extend(cluster.refers_to().map(|name| (Kind::Endpoint, name.clone())));
+            }
+        }
+    }
+
+    /// The clusters that have their endpoints from that assignment.
+    pub(super) fn clusters_of<'a>(&'a self, assignment: &'a Name) -> impl Iterator<Item = &'a Name> {
+        let owner = self.claims.owner(assignment).and_then(|owner| self.translated.get(owner));
+        let all = owner.into_iter().flat_map(|of| of.resources.iter());
+        let theirs = all.filter(move |(kind, r)| *kind == Kind::Cluster && r.refers_to() == Some(assignment));
+        theirs.map(|(_, cluster)| cluster.name())
+    }
+}
+
+impl Producer for Services {
+    fn update(&mut self, step: &mut Step<'_>) {
+        let changed = step.changed.clone();
+        self.advance(step, &changed);
     }
 
     fn select(&mut self, selection: &Selection) {
@@ -167,7 +277,10 @@ impl Producer for Services {
 
     fn translate(&self, service: &Arc<PublishedService>, translations: &mut Translations) -> Option<Arc<Translated>> {
         let whole = self.translated.get(&service.host)?;
-        Some(translations.translate_like(service, whole))
+        Some(match self.by_rules(service) {
+            Some(made) => translations.share(made, whole),
+            None => translations.translate_like(service, whole),
+        })
     }
 
     #[cfg(test)]

@@ -5,16 +5,20 @@
 //! again, byte for byte.
 
 use super::{
-    Callers, Metrics, Part, Report, Selection, ViewKey,
+    Callers, Classes, Metrics, Part, Report, Selection, Traffic, ViewKey,
+    given::Book,
     order::readiness,
-    shared::{Full, Shared, Translation, ViewStatus, is_ready},
+    shared::{Full, Shared, ViewStatus, is_ready},
     task::Task,
+    translation::Translation,
 };
 use crate::{
     catalog, manifests,
-    resource::{Dialect, KindReadiness, Readiness, ViewGeneration},
+    resource::{Dialect, Kind, KindReadiness, Readiness, Resource, ViewGeneration},
     translate::{envoy, istio},
+    util::lock::lock,
 };
+use arc_swap::ArcSwap;
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -28,6 +32,8 @@ pub struct Options {
     pub envoy: envoy::Options,
     /// How services become Istio's entries.
     pub istio: istio::Options,
+    /// How proxies are served besides.
+    pub traffic: Traffic,
     /// A view that nobody sees is dropped after so long.
     pub idle: Duration,
     /// How many views of a dialect there may be.
@@ -39,6 +45,7 @@ impl Default for Options {
         Options {
             envoy: envoy::Options::default(),
             istio: istio::Options::default(),
+            traffic: Traffic::default(),
             // A client that reconnects, or a restarted one, finds its view as it was.
             idle: Duration::from_secs(300),
             most: 1_000,
@@ -52,6 +59,8 @@ pub struct Set {
     dialects: [Arc<Shared>; Dialect::ALL.len()],
     translation: watch::Sender<Translation>,
     callers: watch::Sender<Arc<Callers>>,
+    classes: Arc<ArcSwap<Classes>>,
+    access: watch::Sender<u64>,
 }
 
 /// What a view has at one moment.
@@ -71,8 +80,12 @@ impl Set {
         manifests: manifests::Handle,
         metrics: Metrics,
     ) -> (Set, [Task; Dialect::ALL.len()]) {
-        let Options { envoy, istio, idle, most } = options;
-        let translation = watch::Sender::new(Translation { revision: 0, envoy, istio });
+        let Options { envoy, istio, traffic, idle, most } = options;
+        let traffic_namespace = traffic.namespace.clone();
+        let translation = watch::Sender::new(Translation { revision: 0, envoy, istio, traffic });
+        let classes = Classes { namespace: traffic_namespace, ..Classes::default() };
+        let (book, classes) = (Arc::<Mutex<Book>>::default(), Arc::new(ArcSwap::from_pointee(classes)));
+        let access = watch::Sender::new(0);
         let callers = watch::Sender::new(Arc::default());
         let dialects = Dialect::ALL.map(|dialect| {
             Arc::new(Shared {
@@ -80,6 +93,9 @@ impl Set {
                 catalog: catalog.clone(),
                 manifests: manifests.clone(),
                 callers: callers.subscribe(),
+                book: book.clone(),
+                classes: classes.clone(),
+                access: access.clone(),
                 wanted: Notify::new(),
                 readiness: watch::Sender::new(Readiness::Waiting),
                 idle,
@@ -88,7 +104,7 @@ impl Set {
             })
         });
         let tasks = dialects.clone().map(|shared| Task::new(shared, translation.subscribe(), metrics.clone()));
-        (Set { dialects, translation, callers }, tasks)
+        (Set { dialects, translation, callers, classes, access }, tasks)
     }
 
     /// Subscribes to a view, or a part of it, which is made if it is not there. The selection must be the key's.
@@ -145,11 +161,11 @@ impl Set {
     /// From the catalog on that bears the revision which this returns, resources are made in this way; until then views stay as
     /// they are. Views go on under one generation each; what comes out as it was is not sent again.
     #[must_use = "views stand still until a catalog bears it"]
-    pub fn configure(&self, envoy: envoy::Options, istio: istio::Options) -> u64 {
+    pub fn configure(&self, envoy: envoy::Options, istio: istio::Options, traffic: Traffic) -> u64 {
         self.translation.send_if_modified(|now| {
-            let differs = (&now.envoy, &now.istio) != (&envoy, &istio);
+            let differs = (&now.envoy, &now.istio, &now.traffic) != (&envoy, &istio, &traffic);
             if differs {
-                *now = Translation { revision: now.revision + 1, envoy, istio };
+                *now = Translation { revision: now.revision + 1, envoy, istio, traffic };
             }
             differs
         });
@@ -165,6 +181,27 @@ impl Set {
             }
             differs
         });
+    }
+
+    /// What the gateways of the configuration are in Istio's own resources, by kind and name.
+    pub fn gateways(&self) -> Vec<(Kind, Arc<Resource>)> {
+        let given = lock(&self.of(Dialect::Envoy).book).given();
+        given.gateways.iter().chain(given.expansions.values().flat_map(|all| all.iter())).cloned().collect()
+    }
+
+    /// What tells proxies apart now. It changes before a view does for it, and that is signalled to [`Set::access`].
+    pub fn classes(&self) -> Arc<Classes> {
+        self.classes.load_full()
+    }
+
+    /// Signals that clients may see another view.
+    pub fn access(&self) -> watch::Receiver<u64> {
+        self.access.subscribe()
+    }
+
+    /// Clients may see another view from now on.
+    pub fn access_changed(&self) {
+        self.access.send_modify(|number| *number += 1);
     }
 
     /// Gives each view that there is the selection that its key has now, in one step of each dialect.

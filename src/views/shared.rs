@@ -1,13 +1,12 @@
 //! What the task of a dialect shares with those who subscribe: which views there are, and since when nobody sees one.
 
 use super::{
-    Istio, Metrics, Part, Report, Selection, ViewKey, handles::Handles, order::readiness, producer::Callers,
-    producer::Sources, stage::Place, translations::Translator,
+    Classes, Part, Report, Selection, ViewKey, given::Book, handles::Handles, order::readiness, producer::Callers,
+    producer::Sources, stage::Place, translation::Translation,
 };
 use crate::{
     catalog, manifests,
-    resource::{Dialect, Readiness, ViewGeneration},
-    translate::{envoy, istio},
+    resource::{Dialect, Family, Readiness, ViewGeneration},
     util::lock::lock,
 };
 use arc_swap::ArcSwap;
@@ -21,33 +20,6 @@ use tokio::{
     time::Instant,
 };
 
-/// How services become resources.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Translation {
-    /// Holds for catalogs of this revision.
-    pub(super) revision: u64,
-    pub(super) envoy: envoy::Options,
-    pub(super) istio: istio::Options,
-}
-
-impl Translation {
-    /// Whether a dialect's resources are made in the same way.
-    pub(super) fn same(&self, other: &Translation, dialect: Dialect) -> bool {
-        match dialect {
-            Dialect::Envoy | Dialect::Grpc => self.envoy == other.envoy,
-            Dialect::Istio => self.istio == other.istio,
-        }
-    }
-
-    pub(super) fn translator(&self, dialect: Dialect, metrics: &Metrics) -> Box<dyn Translator> {
-        match dialect {
-            Dialect::Envoy => Box::new(self.envoy.clone()),
-            Dialect::Grpc => Box::new(self.envoy.for_grpc()),
-            Dialect::Istio => Box::new(Istio::new(self.istio.clone(), metrics.clone())),
-        }
-    }
-}
-
 /// What a dialect's task shares with those who subscribe.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -55,6 +27,12 @@ pub(super) struct Shared {
     pub(super) catalog: catalog::Handle,
     pub(super) manifests: manifests::Handle,
     pub(super) callers: watch::Receiver<Arc<Callers>>,
+    /// Rules of these, read once for all dialects.
+    pub(super) book: Arc<Mutex<Book>>,
+    /// What tells proxies apart.
+    pub(super) classes: Arc<ArcSwap<Classes>>,
+    /// Signals that clients may see another view.
+    pub(super) access: watch::Sender<u64>,
     /// Signals a view that is to be made.
     pub(super) wanted: Notify,
     /// How far the sources of the dialect have reported, after what they reported is served.
@@ -114,10 +92,20 @@ pub(super) type Reading = (Arc<ArcSwap<Report>>, watch::Receiver<Arc<ViewGenerat
 impl Shared {
     /// The newest of all that views are made of.
     pub(super) fn sources(&self) -> Sources {
-        Sources {
-            catalog: self.catalog.load(),
-            manifests: self.manifests.load(),
-            callers: self.callers.borrow().clone(),
+        let callers = self.callers.borrow().clone();
+        Sources { callers, ..Sources::plain(self.catalog.load(), self.manifests.load()) }
+    }
+
+    /// Reads what rules give with these sources, or with newer ones. Who gets which view is known before a view has it.
+    pub(super) fn read_rules(&self, sources: &mut Sources, translation: &Translation) {
+        if self.dialect.family() != Family::Envoy {
+            return;
+        }
+        let (given, classes) = lock(&self.book).advance(&sources.catalog, &sources.manifests, translation);
+        sources.given = given;
+        if **self.classes.load() != classes {
+            self.classes.store(Arc::new(classes));
+            self.access.send_modify(|number| *number += 1);
         }
     }
 

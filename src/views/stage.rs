@@ -58,7 +58,7 @@ impl Stage {
 
     /// Adds a view that has seen nothing.
     pub fn add(&mut self, view: Place, selection: &Selection, unbuilt: Arc<ViewGeneration>) {
-        let state = ViewState::new(self.dialect, selection, unbuilt);
+        let state = ViewState::new(&view.0, selection, unbuilt);
         self.views.insert(view, View { state, selection: selection.clone(), new: true });
     }
 
@@ -108,16 +108,18 @@ impl Stage {
         renewed: Option<Box<dyn Translator>>,
         mut changed: impl FnMut(&Place, &ViewGeneration, Stepped),
     ) {
-        let hosts = self.translations.advance(&sources.catalog.services, renewed);
+        let services = sources.services(self.dialect);
+        let hosts = self.translations.advance(services, renewed);
         let all: BTreeSet<Hostname> = match self.views.values().any(|view| view.new) {
-            true => sources.catalog.services.keys().cloned().collect(),
+            true => services.keys().cloned().collect(),
             false => BTreeSet::new(),
         };
         for (key, view) in &mut self.views {
             let before = view.state.generation().clone();
             let hosts = if std::mem::take(&mut view.new) { &all } else { &hosts };
             let (translations, touched) = (&mut self.translations, BTreeSet::new());
-            let stepped = view.state.step(Step { sources, changed: hosts, translations, touched, affected: None });
+            let (dialect, affected) = (self.dialect, None);
+            let stepped = view.state.step(Step { dialect, sources, changed: hosts, translations, touched, affected });
             changed(key, &before, stepped);
         }
     }

@@ -1,7 +1,7 @@
 //! A view as a value: what its producers have, in generations.
 
 use super::{
-    Selection,
+    Selection, ViewKey,
     handles::Changes,
     look::Look,
     order::producers,
@@ -10,8 +10,8 @@ use super::{
     producers::{Part, Producers},
 };
 use crate::{
-    resource::{Dialect, Kind, KindReadiness, Name, ViewGeneration},
-    translate::Rejected,
+    resource::{Kind, KindReadiness, Name, ViewGeneration},
+    translate::{Rejected, traffic::Finding},
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -34,6 +34,8 @@ pub struct Report {
     /// What a later producer has, too, and does not get served: of Istiods' views the names of manifests' entries that
     /// services' have.
     pub conflicts: BTreeSet<(Kind, Name)>,
+    /// What of Istio's rules has no effect, or another one than is written.
+    pub findings: Vec<Finding>,
 }
 
 /// What a step changed in a view.
@@ -49,8 +51,9 @@ pub struct Stepped {
 
 impl ViewState {
     /// Nothing was seen.
-    pub(super) fn new(dialect: Dialect, selection: &Selection, unbuilt: Arc<ViewGeneration>) -> Self {
-        let parts = producers(dialect, selection).into_iter().map(|producer| Part { producer, rejected: Vec::new() });
+    pub(super) fn new(key: &ViewKey, selection: &Selection, unbuilt: Arc<ViewGeneration>) -> Self {
+        let part = |producer| Part { producer, rejected: Vec::new(), findings: Vec::new() };
+        let parts = producers(key, selection).into_iter().map(part);
         let producers = Producers(parts.collect());
         let (selection, parts) = (selection.clone(), Parts::default());
         ViewState { producers, selection, parts, generation: unbuilt, report: Arc::default() }
@@ -116,6 +119,9 @@ impl ViewState {
             if let Some(rejected) = part.producer.take_rejected() {
                 (part.rejected, differs) = (rejected, true);
             }
+            if let Some(findings) = part.producer.take_findings() {
+                (part.findings, differs) = (findings, true);
+            }
         }
         let contested = |(kind, name): &(Kind, Name)| self.producers.having(*kind, name).nth(1).is_some();
         let turned = touched.iter().filter(|key| contested(key) != self.report.conflicts.contains(*key));
@@ -130,7 +136,12 @@ impl ViewState {
             }
         }
         let rejected = self.producers.0.iter().flat_map(|part| &part.rejected).cloned().collect();
-        self.report = Arc::new(Report { rejected, conflicts });
+        let findings = self.producers.0.iter().flat_map(|part| &part.findings).cloned().collect();
+        let report = Report { rejected, conflicts, findings };
+        if report == *self.report {
+            return None;
+        }
+        self.report = Arc::new(report);
         Some(self.report.clone())
     }
 }

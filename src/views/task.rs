@@ -6,13 +6,14 @@ use super::{
     Metrics, Report, ViewKey,
     handles::Changes,
     order::readiness,
-    shared::{Entry, Shared, Translation, is_ready},
+    shared::{Entry, Shared, is_ready},
     stage::{Place, Stage},
     state::Stepped,
+    translation::Translation,
 };
 use crate::{
     resource::ViewGeneration,
-    translate::{Rejected, Why},
+    translate::{Rejected, Why, traffic::Finding},
     util::{lock::lock, time::until},
 };
 use std::{
@@ -84,13 +85,14 @@ impl Task {
     pub(super) fn step(&mut self, now: Instant) {
         let start = std::time::Instant::now();
         let shared = self.shared.clone();
-        let sources = shared.sources();
+        let mut sources = shared.sources();
         // Looked at after the catalog, and given before it: so it is of the same configuration, or of a later one whose catalog
         // comes in a moment. Both are taken in one step.
         let wanted = self.translation.borrow_and_update().clone();
         if wanted.revision != sources.catalog.revision {
             return;
         }
+        shared.read_rules(&mut sources, &wanted);
         let views = shared.current(now);
         self.drop_views(&views);
         let differs = !self.current.same(&wanted, shared.dialect);
@@ -178,6 +180,11 @@ fn log(view: &ViewKey, before: &Report, now: &Report) {
             Why::LabelRefused => debug!(%view, %host, %subject, reason = why.code(), "Left a label out."),
             _ => warn!(%view, %host, %subject, reason = why.code(), %why, "Left a part of a service out."),
         }
+    }
+    let known: HashSet<&Finding> = before.findings.iter().collect();
+    for finding in now.findings.iter().filter(|finding| !known.contains(finding)) {
+        let Finding { code, kind, name, place, text } = finding;
+        warn!(%view, code = code.name(), kind = kind.name(), %name, %place, %text, "A rule has no effect as it stands.");
     }
     for (kind, name) in now.conflicts.difference(&before.conflicts) {
         warn!(%view, kind = kind.name(), %name, "Left a resource of a manifest out: a service's has its name.");

@@ -96,9 +96,16 @@ pub(super) struct Translations {
     services: OrdMap<Hostname, Arc<PublishedService>>,
     /// By host: what was made of the whole service, while some view holds it.
     made: HashMap<Hostname, Made>,
+    /// What rules made of services for a class of proxies, while some view holds it: many classes have the same.
+    by_rules: HashMap<(Kind, Name), Vec<Weak<Resource>>>,
+    /// How many of these there are when those that nobody holds are dropped.
+    prune_at: usize,
     /// How often a service was translated.
     count: u64,
 }
+
+/// Below so many, nothing is dropped that nobody holds.
+const FEW: usize = 256;
 
 #[derive(Debug)]
 struct Made {
@@ -110,7 +117,14 @@ struct Made {
 impl Translations {
     /// Nothing was seen.
     pub(super) fn new(translator: Box<dyn Translator>) -> Self {
-        Translations { translator, services: OrdMap::new(), made: HashMap::new(), count: 0 }
+        Translations {
+            translator,
+            services: OrdMap::new(),
+            made: HashMap::new(),
+            by_rules: HashMap::new(),
+            prune_at: 0,
+            count: 0,
+        }
     }
 
     /// How often a service was translated.
@@ -187,7 +201,39 @@ impl Translations {
             let same = before.and_then(|before| before.get(kind, resource.name())).filter(|same| ***same == resource);
             (kind, same.cloned().unwrap_or_else(|| Arc::new(resource)))
         };
-        Translated { resources: resources.into_iter().map(shared).collect(), rejected: rejected.into() }
+        let resources = resources.into_iter().map(shared).collect();
+        Translated { resources, rejected: rejected.into() }
+    }
+
+    /// What rules made of a service for a class of proxies; what is equal to what all get, or another class gets, is the same
+    /// value.
+    pub(super) fn share(
+        &mut self,
+        (resources, rejected): (Vec<(Kind, Resource)>, Vec<Rejected>),
+        plain: &Translated,
+    ) -> Arc<Translated> {
+        self.count += 1;
+        let resources = resources.into_iter().map(|(kind, resource)| {
+            let same = plain.get(kind, resource.name()).filter(|same| ***same == resource).cloned();
+            (kind, same.unwrap_or_else(|| self.pooled(kind, resource)))
+        });
+        let resources = resources.collect();
+        Arc::new(Translated { resources, rejected: rejected.into() })
+    }
+
+    fn pooled(&mut self, kind: Kind, resource: Resource) -> Arc<Resource> {
+        if self.by_rules.len() > self.prune_at.max(FEW) {
+            self.by_rules.retain(|_, held| held.iter().any(|held| held.strong_count() > 0));
+            self.prune_at = 2 * self.by_rules.len();
+        }
+        let held = self.by_rules.entry((kind, resource.name().clone())).or_default();
+        if let Some(same) = held.iter().filter_map(Weak::upgrade).find(|same| **same == resource) {
+            return same;
+        }
+        held.retain(|held| held.strong_count() > 0);
+        let resource = Arc::new(resource);
+        held.push(Arc::downgrade(&resource));
+        resource
     }
 }
 

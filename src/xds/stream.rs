@@ -306,7 +306,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
             }
         };
         // The newest state wins: no request is answered from a generation that another has followed.
-        if exchange.generations.has_changed().unwrap_or(false) {
+        if exchange.next.is_none() && exchange.generations.has_changed().unwrap_or(false) {
             exchange.now = exchange.generations.borrow_and_update().clone();
         }
         exchange.protocol.on_request(&request, &exchange.now, Instant::now())?;
@@ -457,12 +457,14 @@ fn signal_access(mut access: watch::Receiver<u64>) -> BoxFuture<'static, Signal>
 /// cancelled.
 async fn changed(exchange: &mut Option<Exchange>) {
     let Some(Exchange { generations, now, next, .. }) = exchange else { return std::future::pending().await };
+    // What the former view has from then on may be for others.
+    let replaced = next.is_some();
     tokio::select! {
         built = built(next) => {
             (*generations, *now) = built;
             *next = None;
         }
-        Ok(()) = generations.changed() => *now = generations.borrow_and_update().clone(),
+        Ok(()) = generations.changed(), if !replaced => *now = generations.borrow_and_update().clone(),
         else => std::future::pending().await,
     }
 }

@@ -1,10 +1,12 @@
 //! The forms in which admin answers.
 
 pub(super) mod client;
+pub(super) mod finding;
 mod page;
 pub(super) mod ready;
 pub(super) mod registry;
 pub(super) mod resource;
+pub(super) mod route;
 pub(super) mod service;
 mod service_entry;
 pub(super) mod slime;

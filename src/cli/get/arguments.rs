@@ -10,7 +10,7 @@ pub(in crate::cli) struct Arguments {
     pub(super) what: What,
     /// Only this one: a host, alias or id for services, a part of the name for all others
     pub(super) name: Option<String>,
-    /// The view whose endpoints, clusters, entries or digests are shown (`get views` lists them); without it the one that has
+    /// The view whose endpoints, clusters, listeners, routes, entries or digests are shown (`get views` lists them); without it the one that has
     /// everything
     #[arg(long, value_name = "KEY")]
     pub(super) view: Option<String>,
@@ -29,6 +29,12 @@ pub(super) enum What {
     Endpoints,
     /// Clusters, as they are sent
     Clusters,
+    /// Listeners, as they are sent
+    Listeners,
+    /// Route configurations, as they are sent
+    Routes,
+    /// What of Istio's rules has no effect, or another one than is written
+    Findings,
     /// Istio's ServiceEntries, as an Istiod is sent them
     Serviceentries,
     /// Views: who sees them, and what is in them
@@ -53,6 +59,13 @@ pub(super) enum Output {
     Json,
 }
 
+impl What {
+    /// Whether a view has it.
+    fn is_resource(self) -> bool {
+        matches!(self, What::Endpoints | What::Clusters | What::Listeners | What::Routes | What::Serviceentries)
+    }
+}
+
 impl Arguments {
     /// Where the first page of the answer is.
     pub(super) fn url(&self, admin: &Admin) -> Url {
@@ -61,6 +74,9 @@ impl Arguments {
             What::Services => "api/v1/services",
             What::Endpoints => "api/v1/resources/endpoints",
             What::Clusters => "api/v1/resources/clusters",
+            What::Listeners => "api/v1/resources/listeners",
+            What::Routes => "api/v1/resources/routes",
+            What::Findings => "api/v1/findings",
             What::Serviceentries => "api/v1/resources/serviceentries",
             What::Views => "api/v1/views",
             What::Registries => "api/v1/registries",
@@ -70,15 +86,12 @@ impl Arguments {
         };
         let url = match (what, name) {
             (What::Services, Some(name)) => admin.page(&format!("{path}/{name}")),
-            (What::Endpoints | What::Clusters | What::Serviceentries | What::Clients, Some(name)) => {
-                with_parameter(admin.page(path), "q", name)
-            }
+            (What::Clients, Some(name)) => with_parameter(admin.page(path), "q", name),
+            (what, Some(name)) if what.is_resource() => with_parameter(admin.page(path), "q", name),
             _ => admin.page(path),
         };
         match (what, view) {
-            (What::Endpoints | What::Clusters | What::Serviceentries | What::Digests, Some(view)) => {
-                with_parameter(url, "view", view)
-            }
+            (what, Some(view)) if what.is_resource() || *what == What::Digests => with_parameter(url, "view", view),
             _ => url,
         }
     }

@@ -13,6 +13,9 @@ pub(super) fn of(what: What) -> Columns {
         What::Services => table(["HOST", "PORTS", "SERVING", "FROM", "NOTES"], services),
         What::Endpoints => table(["CLUSTER", "ADDRESS", "HEALTH", "WEIGHT", "LOCALITY", "PRIORITY"], endpoints),
         What::Clusters => table(["NAME", "TYPE", "ENDPOINTS OF", "VERSION"], clusters),
+        What::Listeners => table(["NAME", "ADDRESS", "CHAINS", "ROUTES", "VERSION"], listeners),
+        What::Routes => table(["NAME", "VIRTUAL HOST", "DOMAINS", "ROUTES", "VERSION"], routes),
+        What::Findings => table(["RESOURCE", "PLACE", "CODE", "TEXT"], findings),
         What::Serviceentries => table(["NAME", "HOSTS", "ADDRESSES", "PORTS", "ENDPOINTS", "VERSION"], entries),
         What::Views => table(["KEY", "CLIENTS", "IDLE", "GENERATION", "READINESS", "RESOURCES"], views),
         What::Registries => {
@@ -132,6 +135,48 @@ fn clusters(table: &mut Table<4>, answer: &Value) {
             if service.is_empty() { name } else { service },
             text(&item["version"]),
         ]);
+    }
+}
+
+/// The routes are those by name of all chains.
+fn listeners(table: &mut Table<5>, answer: &Value) {
+    for item in items(&answer["resources"]) {
+        let listener = &item["resource"];
+        let socket = &listener["address"]["socketAddress"];
+        let address = socket["address"].as_str().map(|ip| format!("{ip}:{}", text(&socket["portValue"])));
+        let chains = items(&listener["filterChains"]);
+        let mut names: Vec<String> = Vec::new();
+        let api = &listener["apiListener"]["apiListener"];
+        let configs = chains.iter().flat_map(|chain| items(&chain["filters"])).map(|filter| &filter["typedConfig"]);
+        for config in configs.chain([api]) {
+            let name = text(&config["rds"]["routeConfigName"]);
+            if !name.is_empty() && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let (name, version) = (text(&item["name"]), text(&item["version"]));
+        table.row([name, address.unwrap_or_default(), chains.len().to_string(), names.join(" "), version]);
+    }
+}
+
+fn routes(table: &mut Table<5>, answer: &Value) {
+    for item in items(&answer["resources"]) {
+        let hosts = items(&item["resource"]["virtualHosts"]);
+        let (name, version) = (text(&item["name"]), text(&item["version"]));
+        if hosts.is_empty() {
+            table.row([name.clone(), "(none)".into(), String::new(), String::new(), version.clone()]);
+        }
+        for host in hosts {
+            let count = items(&host["routes"]).len().to_string();
+            table.row([name.clone(), text(&host["name"]), text(&host["domains"]), count, version.clone()]);
+        }
+    }
+}
+
+fn findings(table: &mut Table<4>, answer: &Value) {
+    for finding in items(answer) {
+        let resource = format!("{}/{}", text(&finding["kind"]), text(&finding["name"]));
+        table.row([resource, text(&finding["place"]), text(&finding["code"]), text(&finding["text"])]);
     }
 }
 

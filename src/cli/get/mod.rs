@@ -28,8 +28,11 @@ pub(super) fn run(arguments: &Arguments, mut print: impl FnMut(&str) -> io::Resu
         let mut url = arguments.url(&admin);
         loop {
             let mut page = admin.get(&url).await?;
-            if let (What::Registries | What::Manifests | What::Views, Some(name), Value::Array(items)) =
-                (arguments.what, &arguments.name, &mut page)
+            if let (
+                What::Registries | What::Manifests | What::Views | What::Findings,
+                Some(name),
+                Value::Array(items),
+            ) = (arguments.what, &arguments.name, &mut page)
             {
                 items.retain(|item| [&item["name"], &item["key"]].iter().any(|n| text(n).contains(name)));
             }

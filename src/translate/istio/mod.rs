@@ -210,7 +210,7 @@ fn encoded(metadata: Metadata, spec: &ServiceEntry) -> (Kind, Resource) {
 }
 
 /// The version is in the envelope, so it is that of the envelope without it.
-fn enveloped(kind: Kind, metadata: Metadata, body: Any) -> Resource {
+pub(in crate::translate) fn enveloped(kind: Kind, metadata: Metadata, body: Any) -> Resource {
     let name = Name::from(&*metadata.name);
     let revision = metadata.labels.get("istio.io/rev").map(|revision| Name::from(&**revision));
     let mut envelope = Envelope { metadata: Some(metadata), body: Some(body) };

@@ -15,11 +15,12 @@ use super::{
     shape::{DeclaredService, Shapes},
 };
 use crate::{
-    model::Text,
+    model::{Proxy, PublishedService, Text},
     pb::istio::networking::v1alpha3::{
         Destination as PbDestination, DestinationRule, Gateway, ServiceEntry, Sidecar, VirtualService,
     },
     resource::{Kind, Name, Resource},
+    translate::Origin,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -106,6 +107,15 @@ impl Rules {
     /// Whether the DestinationRules are the same as those of others.
     pub fn same_destinations(&self, other: &Rules) -> bool {
         self.0.destinations.same(&other.0.destinations)
+    }
+
+    /// Whether a DestinationRule holds for a host of a service: then a proxy is served something else of it than others.
+    pub fn concerns(&self, service: &PublishedService, origin: &Origin, proxy: &Proxy) -> bool {
+        let has = |host: &str| self.0.destinations.find(proxy, &origin.namespace, host).is_some();
+        service.ports.iter().any(|port| {
+            let prefix = port.host.as_str().strip_suffix(service.host.as_str()).unwrap_or_default();
+            has(port.host.as_str()) || service.aliases.iter().any(|alias| has(&format!("{prefix}{alias}")))
+        })
     }
 
     /// The services that ServiceEntries of manifests declare.

@@ -2,11 +2,14 @@
 
 mod manifests;
 mod parts;
+mod proxies;
 mod scopes;
 mod services;
 mod set;
 
 use super::{
+    given::Book,
+    translation::Translation,
     translations::{Translations, Translator},
     *,
 };
@@ -30,6 +33,8 @@ pub(super) struct Fixture {
     pub(super) stage: Stage,
     manifests: Arc<Snapshot>,
     pub(super) callers: Arc<Callers>,
+    book: Book,
+    translation: Translation,
     views: BTreeMap<ViewKey, (Arc<ViewGeneration>, Arc<Report>)>,
     /// What each part of a view has, by number, and which made a generation in the last step.
     pub(super) parts: BTreeMap<(ViewKey, u64), Arc<ViewGeneration>>,
@@ -38,9 +43,12 @@ pub(super) struct Fixture {
 
 impl Fixture {
     pub(super) fn new(dialect: Dialect, translator: Box<dyn Translator>) -> Self {
-        let stage = Stage::new(dialect, translator);
+        let (stage, traffic) = (Stage::new(dialect, translator), Traffic::default());
+        let (envoy, istio) = (EnvoyOptions::default(), crate::translate::istio::Options::default());
+        let translation = Translation { revision: 0, envoy, istio, traffic };
         let (callers, views, parts, woken) = Default::default();
-        Fixture { stage, manifests: Arc::default(), callers, views, parts, woken }
+        let (manifests, book) = (Arc::default(), Book::default());
+        Fixture { stage, manifests, callers, book, translation, views, parts, woken }
     }
 
     /// One with everything, as Envoys see it by default.
@@ -62,11 +70,9 @@ impl Fixture {
     }
 
     fn step_by(&mut self, catalog: &Catalog, renewed: Option<Box<dyn Translator>>) -> Vec<ViewKey> {
-        let sources = Sources {
-            catalog: Arc::new(catalog.clone()),
-            manifests: self.manifests.clone(),
-            callers: self.callers.clone(),
-        };
+        let mut sources = Sources::plain(Arc::new(catalog.clone()), self.manifests.clone());
+        sources.callers = self.callers.clone();
+        sources.given = self.book.read(catalog, &self.manifests, &self.translation);
         let (mut made, views, parts) = (Vec::new(), &mut self.views, &mut self.parts);
         let mut woken = Vec::new();
         self.stage.step(&sources, renewed, |(key, _), before, stepped| {

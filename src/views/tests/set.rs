@@ -70,7 +70,7 @@ impl World {
 
     /// Another configuration, of views alone.
     async fn configure(&mut self, envoy: EnvoyOptions, istio: istio::Options) {
-        let revision = self.set.configure(envoy, istio);
+        let revision = self.set.configure(envoy, istio, Traffic::default());
         let policy = Policy::new("r", "file", Template::parse("{service}.example").unwrap());
         let desired = Desired { registries: vec![policy.into()], revision, ..Desired::default() };
         drop(self.catalog.configure(desired, true).await);
@@ -213,7 +213,7 @@ async fn other_options_are_swapped_in_and_equal_ones_change_nothing() {
     // What it changes of the catalog, too, is in the same generation.
     let before = envoy.borrow_and_update().number();
     let options = EnvoyOptions { connect_timeout: Duration::from_secs(8), ..EnvoyOptions::default() };
-    let revision = world.set.configure(options, istio::Options::default());
+    let revision = world.set.configure(options, istio::Options::default(), Traffic::default());
     world.step();
     assert!(!envoy.has_changed().unwrap(), "not before its catalog");
     let policy = Policy::new("r", "file", Template::parse("{service}.elsewhere").unwrap());
@@ -234,10 +234,10 @@ async fn readiness_is_told_by_dialect_whether_or_not_there_is_a_view() {
     assert_eq!(ready(&world), [false, false, false]);
     world.manifests.send_replace(Arc::new(Snapshot { readiness: Some(Readiness::Waiting), ..Snapshot::default() }));
     world.listed(1, 1).await;
-    assert_eq!(ready(&world), [true, true, false], "Istiods wait for manifests");
+    assert_eq!(ready(&world), [false, false, false], "rules change clusters, and entries are in lists");
     assert_eq!(
         shown(&world.metrics, "views_ready{"),
-        ["envoy\"} 1", "grpc\"} 1", "istio\"} 0"].map(|end| format!("views_ready{{client=\"{end}")),
+        ["envoy\"} 0", "grpc\"} 0", "istio\"} 0"].map(|end| format!("views_ready{{client=\"{end}")),
         "a gauge to alert on"
     );
     let istiod = world.subscribe(&ISTIO).unwrap();

@@ -19,7 +19,10 @@ use crate::{
     model::Text,
     pb::{
         google::protobuf::{Any, Timestamp},
-        istio::{mcp::v1alpha1::Metadata, networking::v1alpha3::ServiceEntry},
+        istio::{
+            mcp::v1alpha1::Metadata,
+            networking::v1alpha3::{ServiceEntry, TrafficPolicy},
+        },
         kinds,
     },
     resource::{Kind, Name, Resource},
@@ -78,6 +81,17 @@ pub fn read(file: &str, text: &str, namespace: &Text, create_time: i64) -> Resul
         resources.push((kind, resource));
     }
     walk.finish().map(|()| resources)
+}
+
+/// How proxies speak to a service, as DestinationRules have it.
+///
+/// # Errors
+/// All problems at once, by position.
+pub fn traffic_policy(node: &Node) -> Result<TrafficPolicy, Problems> {
+    let mut walk = Walk::new("traffic_policy");
+    let message = kinds::pool().get_message_by_name("istio.networking.v1alpha3.TrafficPolicy");
+    let bytes = message.map(|message| walk.spec(node, &message)).unwrap_or_default();
+    walk.finish().map(|()| TrafficPolicy::decode(&*bytes).unwrap_or_default())
 }
 
 /// One document. `None` after a problem that leaves nothing to go on with.

@@ -38,7 +38,10 @@ impl Check<'_> {
                 return c.invalid(format!("{host:?} must be a namespace, a slash and a host, such as `*/*`"));
             };
             if namespace.starts_with('~') {
-                return if namespace == "~" { () } else { c.refused("exclusion by `~` is not supported") };
+                if namespace != "~" {
+                    c.refused("exclusion by `~` is not supported");
+                }
+                return;
             }
             let fine = matches!(namespace, "*" | ".") || is_label(namespace);
             c.require(fine, || format!("{namespace:?} is no namespace"));

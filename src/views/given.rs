@@ -1,0 +1,241 @@
+//! What views of proxies are made of besides registries' services: Istio's rules, and the services that these declare.
+//!
+//! A [`Book`] is shared by all tasks. It goes on to the newest catalog and manifests that any of them has seen, so that rules are
+//! read once for all views.
+
+use super::{
+    Classes,
+    translation::{Traffic, Translation},
+};
+use crate::{
+    catalog::{Catalog, Selector},
+    manifests::Snapshot,
+    model::{Hostname, Proxy, PublishedService},
+    resource::{Dialect, Kind, Resource},
+    translate::{
+        Origin, envoy,
+        gateway::{self, Gateway},
+        istio,
+        traffic::{Finding, Owner, Rules},
+    },
+};
+use imbl::{OrdMap, ordmap::DiffItem};
+use std::sync::Arc;
+
+/// What rules are translated by.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Settings {
+    pub(super) traffic: Traffic,
+    pub(super) envoy: envoy::Options,
+    pub(super) istio: istio::Options,
+}
+
+/// What an expansion of a gateway gives for a service.
+pub(super) type Expansion = Arc<[(Kind, Arc<Resource>)]>;
+
+/// Rules and services at one moment. Immutable.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    pub(super) settings: Arc<Settings>,
+    /// Of all manifests and gateways.
+    pub(super) rules: Arc<Rules>,
+    /// Those that are published, and those that manifests declare.
+    pub(super) services: OrdMap<Hostname, Arc<PublishedService>>,
+    /// Of the services that manifests declare.
+    declared: OrdMap<Hostname, (Owner, Origin)>,
+    /// The gateways that the configuration has, and what they have for each service.
+    pub(super) gateways: Expansion,
+    pub(super) expansions: OrdMap<Hostname, Expansion>,
+    /// What could not be expanded.
+    pub(super) findings: Arc<[Finding]>,
+}
+
+impl Given {
+    /// A catalog's services, without any rule.
+    pub(super) fn plain(catalog: &Catalog) -> Self {
+        Given { services: catalog.services.clone(), ..Given::default() }
+    }
+
+    /// What the rules need to know of where a service comes from.
+    pub(super) fn origin(&self, service: &PublishedService) -> Origin {
+        let own = self.declared.get(&service.host).map(|(_, origin)| origin.clone());
+        own.unwrap_or_else(|| self.settings.istio.origin(service))
+    }
+
+    /// Who says that there is the service of a host.
+    pub(super) fn owner(&self, host: &Hostname) -> Owner {
+        let own = self.declared.get(host).map(|(owner, _)| owner.clone());
+        own.unwrap_or_else(|| Owner::Registry(host.clone()))
+    }
+
+    /// Whether a service is a manifest's.
+    pub(super) fn is_declared(&self, host: &Hostname) -> bool {
+        self.declared.contains_key(host)
+    }
+
+    /// The class of clients that say nothing: an Envoy is a gateway that may have listeners of its own.
+    pub(super) fn plain_proxy(&self, dialect: Dialect) -> Proxy {
+        super::plain(dialect, &self.settings.traffic.namespace)
+    }
+}
+
+/// Keeps what is given up with its sources.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    /// The numbers of configuration, catalog and manifests that were seen last; `None`: nothing was.
+    seen: Option<[u64; 3]>,
+    /// The catalog's services alone.
+    services: OrdMap<Hostname, Arc<PublishedService>>,
+    given: Arc<Given>,
+    /// Those of the policies, in their order.
+    selectors: Vec<Selector>,
+}
+
+impl Book {
+    /// Goes on to these sources, if they are not older than what was seen. Returns what tells proxies apart, too.
+    pub(super) fn advance(
+        &mut self,
+        catalog: &Catalog,
+        manifests: &Snapshot,
+        translation: &Translation,
+    ) -> (Arc<Given>, Classes) {
+        let numbers = [translation.revision, catalog.number, manifests.number];
+        let seen = self.seen.unwrap_or_default();
+        let newer = self.seen.is_none() || (numbers != seen && numbers.iter().zip(&seen).all(|(new, old)| new >= old));
+        if newer {
+            let other = |place: usize| self.seen.is_none_or(|seen| seen[place] != numbers[place]);
+            let (reconfigured, reread) = (other(0), other(2));
+            self.seen = Some(numbers);
+            self.step(catalog, manifests, translation, reconfigured, reread);
+        }
+        (self.given.clone(), self.given.classes())
+    }
+
+    /// Goes on to these sources, whatever was seen before.
+    #[cfg(test)]
+    pub(super) fn read(&mut self, catalog: &Catalog, manifests: &Snapshot, translation: &Translation) -> Arc<Given> {
+        self.step(catalog, manifests, translation, true, true);
+        self.given.clone()
+    }
+
+    /// What was given last.
+    pub(super) fn given(&self) -> Arc<Given> {
+        self.given.clone()
+    }
+
+    fn step(
+        &mut self,
+        catalog: &Catalog,
+        manifests: &Snapshot,
+        translation: &Translation,
+        reconfigured: bool,
+        reread: bool,
+    ) {
+        let mut next = (*self.given).clone();
+        let mut differs = reread;
+        if reconfigured {
+            let Translation { envoy, istio, traffic, .. } = translation;
+            let settings = Settings { traffic: traffic.clone(), envoy: envoy.clone(), istio: istio.clone() };
+            if *next.settings != settings {
+                next.settings = Arc::new(settings);
+                differs = true;
+            }
+        }
+        let renewed = !Arc::ptr_eq(&next.settings, &self.given.settings);
+        differs |= self.expand(catalog, &mut next, renewed);
+        if differs {
+            let of_manifests = manifests.resources.iter().map(|((kind, _), resource)| (*kind, resource));
+            let of_gateways = next.gateways.iter().chain(next.expansions.values().flat_map(|all| all.iter()));
+            let all = of_manifests.chain(of_gateways.map(|(kind, resource)| (*kind, resource)));
+            next.rules = Arc::new(Rules::read(all, &self.given.rules, &next.settings.traffic.mesh));
+        }
+        next.services = catalog.services.clone();
+        next.declared = OrdMap::new();
+        let mut declared: Vec<_> = next.rules.services().collect();
+        declared.sort_by(|a, b| a.0.cmp(&b.0));
+        for (owner, service, origin) in declared {
+            // Of two with one host the registry's is served, as where an Istiod has both; else that of the first owner.
+            if !next.services.contains_key(&service.host) {
+                next.services.insert(service.host.clone(), service.clone());
+                next.declared.insert(service.host.clone(), (owner.clone(), origin.clone()));
+            }
+        }
+        self.given = Arc::new(next);
+    }
+
+    /// Expands the gateways of the configuration for the services that have changed; whether that makes a difference.
+    fn expand(&mut self, catalog: &Catalog, next: &mut Given, renewed: bool) -> bool {
+        let before = std::mem::replace(&mut self.services, catalog.services.clone());
+        let traffic = &next.settings.traffic;
+        let none = traffic.gateways.is_empty() && traffic.policies.is_empty();
+        if none && next.gateways.is_empty() && next.expansions.is_empty() {
+            return false;
+        }
+        let mut differs = renewed;
+        if renewed {
+            let create_time = next.settings.istio.create_time;
+            let gateways = traffic.gateways.iter().map(|gateway| gateway.resource(&traffic.namespace, create_time));
+            next.gateways = gateways.map(|resource| (Kind::Gateway, Arc::new(resource))).collect();
+            next.expansions = OrdMap::new();
+            self.selectors = traffic.policies.iter().map(|policy| Selector::new(&policy.select)).collect();
+        }
+        let changed: Vec<Hostname> = match renewed {
+            true => catalog.services.keys().cloned().collect(),
+            false => before.diff(&catalog.services).map(host_of).collect(),
+        };
+        for host in changed {
+            let service = catalog.services.get(&host);
+            let new = service.map(|service| self.expansion(service, traffic, next.settings.istio.create_time));
+            let old = next.expansions.get(&host);
+            if old.map(|old| &**old) == new.as_deref() {
+                continue;
+            }
+            differs = true;
+            match new {
+                Some(new) => drop(next.expansions.insert(host, new.into())),
+                None => drop(next.expansions.remove(&host)),
+            }
+        }
+        if differs {
+            next.findings = gateway::contests(&traffic.gateways, &catalog.services).into();
+        }
+        differs
+    }
+}
+
+impl Book {
+    fn expansion(&self, service: &PublishedService, traffic: &Traffic, create_time: i64) -> Vec<(Kind, Arc<Resource>)> {
+        let of = |gateway: &Gateway| gateway.virtual_services(service, &traffic.namespace, create_time);
+        let routes = traffic.gateways.iter().flat_map(of).map(|resource| (Kind::VirtualService, resource));
+        let fits = |selector: &Selector| service.sources.iter().any(|id| selector.takes(id, &service.labels, None));
+        let place = self.selectors.iter().position(fits);
+        let policy = place.and_then(|place| traffic.policies.get(place)).into_iter();
+        let root = &traffic.mesh.root_namespace;
+        let rules = policy.flat_map(|of| gateway::policy(service, &of.policy, root, create_time));
+        let rules = rules.map(|resource| (Kind::DestinationRule, resource));
+        routes.chain(rules).map(|(kind, resource)| (kind, Arc::new(resource))).collect()
+    }
+}
+
+fn host_of(item: DiffItem<'_, '_, Hostname, Arc<PublishedService>>) -> Hostname {
+    match item {
+        DiffItem::Add(host, _) | DiffItem::Remove(host, _) => host.clone(),
+        DiffItem::Update { new: (host, _), .. } => host.clone(),
+    }
+}
+
+impl Given {
+    /// What tells proxies apart.
+    fn classes(&self) -> Classes {
+        let istio = &self.settings.istio;
+        let exports = std::iter::once(&istio.rules).chain(istio.registries.values()).map(|rules| &rules.export_to);
+        let mut exported = exports.chain([&self.settings.traffic.mesh.service_export_to]).flatten();
+        Classes {
+            all_namespaces: exported.any(|who| **who != *"*"),
+            namespace: self.settings.traffic.namespace.clone(),
+            ruled: !self.rules.is_empty(),
+            labels: self.rules.labels(),
+            namespaces: self.rules.namespaces(),
+        }
+    }
+}

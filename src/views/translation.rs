@@ -1,0 +1,69 @@
+//! How services become resources, and how proxies are served besides.
+
+use super::{Istio, Metrics, translations::Translator};
+use crate::{
+    catalog::Select,
+    model::Text,
+    pb::istio::networking::v1alpha3::TrafficPolicy,
+    resource::Dialect,
+    translate::{envoy, gateway::Gateway, istio, traffic::Mesh},
+};
+
+/// How proxies are served, besides how services become clusters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Traffic {
+    /// What holds for all proxies.
+    pub mesh: Mesh,
+    /// The namespace of proxies that name none.
+    pub namespace: Text,
+    /// Gateways for services as they are, without a manifest.
+    pub gateways: Vec<Gateway>,
+    /// How proxies speak to services, without a manifest. The first that fits one counts.
+    pub policies: Vec<ServicePolicy>,
+}
+
+/// How proxies speak to some services.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServicePolicy {
+    /// Which services, by what holds for all of their instances.
+    pub select: Select,
+    /// As a DestinationRule has it.
+    pub policy: TrafficPolicy,
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Traffic { mesh: Mesh::default(), namespace: "portolan".into(), gateways: Vec::new(), policies: Vec::new() }
+    }
+}
+
+/// How services become resources.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Translation {
+    /// Holds for catalogs of this revision.
+    pub(super) revision: u64,
+    pub(super) envoy: envoy::Options,
+    pub(super) istio: istio::Options,
+    pub(super) traffic: Traffic,
+}
+
+impl Translation {
+    /// Whether a dialect's resources are made in the same way.
+    pub(super) fn same(&self, other: &Translation, dialect: Dialect) -> bool {
+        match dialect {
+            // Rules ask for the namespace of a service, which is that of its entry.
+            Dialect::Envoy | Dialect::Grpc => {
+                (&self.envoy, &self.istio, &self.traffic) == (&other.envoy, &other.istio, &other.traffic)
+            }
+            Dialect::Istio => self.istio == other.istio,
+        }
+    }
+
+    pub(super) fn translator(&self, dialect: Dialect, metrics: &Metrics) -> Box<dyn Translator> {
+        match dialect {
+            Dialect::Envoy => Box::new(self.envoy.clone()),
+            Dialect::Grpc => Box::new(self.envoy.for_grpc()),
+            Dialect::Istio => Box::new(Istio::new(self.istio.clone(), metrics.clone())),
+        }
+    }
+}
