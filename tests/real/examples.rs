@@ -3,6 +3,7 @@
 use crate::support::{
     envoy::{Envoy, XDS},
     portolan::Portolan,
+    servers::free_port,
     until,
 };
 use std::{fs, path::Path, time::Duration};
@@ -45,6 +46,23 @@ async fn the_edge_gateway_carries_traffic_by_delta() {
 #[tokio::test]
 async fn the_edge_gateway_carries_traffic_by_state_of_the_world() {
     carries("edge-gateway-sotw.yaml", "product-service.example").await;
+}
+
+#[tokio::test]
+async fn the_gateway_without_a_listener_carries_traffic_by_host_and_by_path() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy-examples");
+    let config = fs::read_to_string(examples.join("gateway.portolan.yaml")).unwrap();
+    let listen = format!("127.0.0.1:{}", free_port());
+    let config = config.replace("version: 1\n", "").replace("127.0.0.1:10000", &listen);
+    assert!(config.contains(&listen), "{config}");
+    let portolan = Portolan::start(&config).await;
+    let Some(envoy) = Envoy::start(&Envoy::example("gateway.yaml"), portolan.xds).await else { return };
+    assert_eq!(envoy.listener.to_string(), listen);
+    for (host, path) in [("product-service.example", "/"), ("127.0.0.1", "/product-service/")] {
+        assert!(answers(&envoy, host, path, 200).await.contains("Portolan"), "{host}{path}");
+    }
+    answers(&envoy, "127.0.0.1", "/nobody/", 404).await;
+    assert_eq!(envoy.complaints().await, []);
 }
 
 /// An Envoy of the examples, and Portolan as its configuration there has it.

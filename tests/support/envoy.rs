@@ -90,10 +90,34 @@ impl Envoy {
 
     /// Starts on a bootstrap that has the examples' addresses of admin page and listener.
     pub async fn start_on(bootstrap: &str) -> Option<Envoy> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut envoy = Self::run(&LISTENER.replaced(&ADMIN.replaced(bootstrap, any), any)).await?;
+        envoy.listener = until("Envoy to bind its listener", Duration::from_secs(30), async || {
+            let listeners = envoy.page("/listeners?format=json").await;
+            listener_of(&listeners).ok_or_else(|| format!("{listeners}\n{}", envoy.log()))
+        })
+        .await;
+        Some(envoy)
+    }
+
+    /// Starts on what `portolan bootstrap envoy` prints with these arguments: its listeners come from Portolan, and requests
+    /// go to that one.
+    pub async fn start_dynamic(arguments: &[&str], xds: SocketAddr, listener: SocketAddr) -> Option<Envoy> {
+        let (xds, admin) = (xds.to_string(), "127.0.0.1:0");
+        let head = ["bootstrap", "envoy", "--xds", &xds, "--admin-bind", admin];
+        let output = Command::new(env!("CARGO_BIN_EXE_portolan")).args(head).args(arguments).output().await.unwrap();
+        let bootstrap = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(output.status.success(), "{bootstrap}");
+        let mut envoy = Self::run(&bootstrap).await?;
+        envoy.listener = listener;
+        Some(envoy)
+    }
+
+    /// Starts on a bootstrap as it is.
+    async fn run(bootstrap: &str) -> Option<Envoy> {
         let binary = binary()?;
         let folder = tempfile::tempdir().unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let bootstrap = LISTENER.replaced(&ADMIN.replaced(bootstrap, any), any);
         let path = |name: &str| folder.path().join(name);
         fs::write(path("envoy.yaml"), bootstrap).unwrap();
         let mut command = Command::new(binary);
@@ -109,11 +133,6 @@ impl Envoy {
         envoy.admin = until("Envoy to open its admin page", Duration::from_secs(30), async || {
             let admin = fs::read_to_string(envoy.process.folder().join("admin")).unwrap_or_default();
             admin.trim().parse().map_err(|_| envoy.log())
-        })
-        .await;
-        envoy.listener = until("Envoy to bind its listener", Duration::from_secs(30), async || {
-            let listeners = envoy.page("/listeners?format=json").await;
-            listener_of(&listeners).ok_or_else(|| format!("{listeners}\n{}", envoy.log()))
         })
         .await;
         Some(envoy)
@@ -168,6 +187,15 @@ impl Envoy {
     /// A request through its listener; status and body. 0 if there was no answer.
     pub async fn get(&self, host: &str, path: &str) -> (u16, String) {
         let request = self.client.get(format!("http://{}{path}", self.listener)).header("host", host);
+        match request.send().await {
+            Ok(answer) => (answer.status().as_u16(), answer.text().await.unwrap_or_else(|e| e.to_string())),
+            Err(error) => (0, format!("{error:?}")),
+        }
+    }
+
+    /// A request to one of its listeners with these headers; status and body. 0 if there was no answer.
+    pub async fn ask(&self, url: &str, headers: &[(&str, &str)]) -> (u16, String) {
+        let request = headers.iter().fold(self.client.get(url), |request, (name, value)| request.header(*name, *value));
         match request.send().await {
             Ok(answer) => (answer.status().as_u16(), answer.text().await.unwrap_or_else(|e| e.to_string())),
             Err(error) => (0, format!("{error:?}")),

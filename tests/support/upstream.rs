@@ -27,6 +27,22 @@ impl Upstream {
     }
 }
 
+impl Upstream {
+    /// Answers every request with `name`, its path, and the host that it was asked for.
+    pub async fn echo(name: &'static str) -> Upstream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = move |request: axum::extract::Request| async move {
+            let host = request.headers().get("host").and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
+            format!("{name} {} {host}", request.uri())
+        };
+        let task = tokio::spawn(async move {
+            axum::serve(listener, axum::Router::new().fallback(answer)).await.unwrap();
+        });
+        Upstream { task, address }
+    }
+}
+
 impl Drop for Upstream {
     fn drop(&mut self) {
         self.task.abort();
