@@ -8,6 +8,7 @@
 
 mod access;
 mod banner;
+mod credentials;
 mod follow;
 mod parts;
 pub mod plan;
@@ -28,6 +29,7 @@ use crate::{
 };
 use access::Access;
 use anyhow::Context;
+use credentials::Credentials;
 use follow::Follow;
 use parts::Parts;
 use readers::Readers;
@@ -102,7 +104,7 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
     let example = config.registries.iter().any(|r| r.kind.is_example());
     let read: Vec<String> = config.registries.iter().map(|r| format!("{} ({})", r.name, r.kind.name())).collect();
     let app = App::bind(start).await?;
-    banner::print(banner::text(app.xds_addr(), app.admin_addr(), &read, example));
+    banner::print(banner::text(&app.xds.addresses(), app.admin_addr(), &read, example));
     let shutdown = CancellationToken::new();
     let running = app.run(shutdown.clone());
     tokio::pin!(running);
@@ -145,7 +147,8 @@ impl App {
         let options = views::Options { envoy, istio, traffic: traffic(config), ..views::Options::default() };
         let (set, views) = views::Set::new(options, catalog.clone(), kept.clone(), view_metrics);
         let access = Arc::new(Access::new(set.clone(), config.scopes.clone()));
-        let xds = xds::Server::bind(config.xds.options(), access.clone(), xds_metrics.clone())?;
+        let (listeners, admin_tls, credentials) = Credentials::load(config, &mut metrics)?;
+        let xds = xds::Server::bind(config.xds.options(), &listeners, access.clone(), xds_metrics.clone())?;
         let stopping = Arc::new(AtomicBool::new(false));
         let (status, configuration, requests) = status::started(loaded.hash, sources.names(), &mut metrics);
         let handles = Handles {
@@ -157,9 +160,12 @@ impl App {
             configuration,
             stopping: stopping.clone(),
         };
-        let hosts = admin::Hosts::new(&config.admin.hosts);
-        let admin =
-            admin::Server::bind(config.admin.listen, hosts.clone(), Arc::new(handles), Arc::new(metrics)).await?;
+        let protection = admin::Protection::default();
+        protection.hosts.set(&config.admin.hosts);
+        protection.tokens.set(&config.admin.read, &config.admin.change);
+        protection.set_tls(admin_tls);
+        let (handles, metrics) = (Arc::new(handles), Arc::new(metrics));
+        let admin = admin::Server::bind(config.admin.listen, protection.clone(), handles, metrics).await?;
         let rest = CancellationToken::new();
         let mut readers = Readers::new(registry_metrics, state_metrics.clone(), admin.local_addr(), rest.child_token());
         let (keeper, state) = state::Keeper::new(config.state.clone(), catalog.clone(), state_metrics);
@@ -173,10 +179,11 @@ impl App {
             manifests: kept,
             state,
             xds: xds_control,
-            hosts,
+            protection,
             log,
         };
-        let reloader = Reloader { sources, loaded, follow, parts, hangup, requests, status, reported: None };
+        let reloader =
+            Reloader { sources, loaded, follow, credentials, parts, hangup, requests, status, reported: None };
         let clients = clients.unwrap_or_else(Handle::current);
         Ok(App {
             writer,
@@ -195,9 +202,14 @@ impl App {
         })
     }
 
-    /// The address of xDS; for port 0 in the configuration, with the port that the system chose.
-    pub fn xds_addr(&self) -> SocketAddr {
+    /// The address of the first listener of TCP; for port 0 in the configuration, with the port that the system chose.
+    pub fn xds_addr(&self) -> Option<SocketAddr> {
         self.xds.local_addr()
+    }
+
+    /// Where all listeners listen, by their names.
+    pub fn listeners(&self) -> Vec<(Arc<str>, xds::Address)> {
+        self.xds.addresses()
     }
 
     /// The address of admin, in the same way.

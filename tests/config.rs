@@ -62,7 +62,10 @@ fn no_file_is_the_example_on_loopback_and_so_is_a_file_of_a_version_only() {
     assert!(written.warnings.is_empty());
     assert_eq!(written.config.registries.len(), 1);
     assert!(written.config.registries[0].kind.is_example());
-    assert!(written.config.xds.listen.ip().is_loopback() && written.config.admin.listen.ip().is_loopback());
+    assert!(
+        written.config.xds.tcp().all(|(_, address)| address.ip().is_loopback())
+            && written.config.admin.listen.ip().is_loopback()
+    );
 }
 
 #[test]
@@ -122,7 +125,7 @@ fn the_files_of_a_folder_are_one_configuration_in_the_order_of_their_names() {
     fs::create_dir(folder.path().join("folder.yaml")).unwrap();
     let loaded = sources(folder.path(), &[], &[]).unwrap();
     assert_eq!(names(&loaded), ["a", "b"]);
-    assert_eq!((loaded.config.xds.listen.port(), loaded.config.xds.limits.streams), (0, 7));
+    assert_eq!((loaded.config.xds.tcp().next().unwrap().1.port(), loaded.config.xds.limits.streams), (0, 7));
     assert_eq!(loaded.config.istio.rules.labels.len(), 1);
     let registry::Kind::File(file) = &loaded.config.registries[0].kind else { panic!("{loaded:?}") };
     assert_eq!(file.source, registry::file::Source::Path(folder.path().join("services")));
@@ -172,7 +175,7 @@ fn arguments_go_before_variables_and_these_before_files() {
     let loaded = sources(folder.path(), &variables, &settings).unwrap();
     let config = &loaded.config;
     assert_eq!((config.log.level.as_str(), config.xds.limits.streams), ("error", 7));
-    assert_eq!((config.xds.listen.to_string(), config.admin.listen.port()), ("[::1]:0".into(), 8081));
+    assert_eq!((config.xds.listeners[0].address.to_string(), config.admin.listen.port()), ("[::1]:0".into(), 8081));
     assert_eq!(config.registries[1].policy.ports[0].number.get(), 8080);
     assert!(config.registries[0].policy.ports.is_empty());
     assert_eq!(config.envoy.unhealthy.name(), "omit");

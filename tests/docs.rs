@@ -79,7 +79,19 @@ fn configuration(text: &str) -> Result<Loaded, Problems> {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("secrets")).unwrap();
     fs::write(folder.path().join("secrets/nacos-password"), "secret\n").unwrap();
-    config::parse("block", text.as_bytes(), &Resolver::with_variables(folder.path(), |_| Some("value".into())))
+    fs::create_dir(folder.path().join("tls")).unwrap();
+    for (name, from) in [
+        ("tls.crt", "shop-server.pem"),
+        ("tls.key", "shop-server.key"),
+        ("ca.crt", "shop.pem"),
+        ("ca.crl", "none-revoked.crl"),
+        ("jwks.json", "jwks.json"),
+    ] {
+        fs::write(folder.path().join("tls").join(name), support::mesh::text(from)).unwrap();
+    }
+    // Each its own: no two tokens are the same.
+    let variables = |name: &str| Some(format!("the value of {name}").replace(' ', "-"));
+    config::parse("block", text.as_bytes(), &Resolver::with_variables(folder.path(), variables))
 }
 
 /// Reads a catalogue file until it was listed or refused.
@@ -102,8 +114,9 @@ fn known_keys(problems: &str) -> (BTreeSet<String>, usize) {
 fn configuration_keys() -> BTreeSet<String> {
     let text = "version: 1
 ?: 1
-xds: { ?: 1, limits: { ?: 1 } }
-admin: { ?: 1 }
+xds: { ?: 1, limits: { ?: 1 }, listeners: [{ ?: 1, tls: { ?: 1, client_authorities: tls/ca.crt }, jwt: { ?: 1 } }] }
+admin: { ?: 1, tls: { ?: 1 }, tokens: { ?: 1 } }
+scopes: [{ ?: 1, match: { ?: 1 } }]
 envoy: { ?: 1, services: [{ ?: 1 }] }
 istio: { ?: 1 }
 traffic: { ?: 1, default_http_retry_policy: { ?: 1 } }

@@ -11,6 +11,10 @@ pub struct Client {
     pub stream: u64,
     /// Address and port of the client.
     pub peer: String,
+    /// The name of the listener that it came in by; `default` is what `xds.listen` makes.
+    pub listener: String,
+    /// The name that it has proved by a certificate or a token; none where it need not.
+    pub identity: Option<String>,
     /// State of the world (`sotw`) or incremental (`delta`): the gRPC method that it called.
     pub variant: &'static str,
     /// When the stream was opened.

@@ -1,11 +1,11 @@
-//! Protects admin, which has no password, from pages of other sites that a browser on this machine shows.
+//! Protects admin, also where it needs no token, from pages of other sites that a browser on this machine shows.
 //!
 //! Listening on loopback is not enough: `evil.example` can resolve to 127.0.0.1 (DNS rebinding), and a form can be posted
 //! here. So every request must name a host of ours, exactly; a request that changes something must come from a page of ours
 //! or from no page, with a content type that no form can send. Probes name any address; they show no secret and change
 //! nothing, so every host is accepted for them.
 
-use super::answer::refusal;
+use super::{answer::refusal, tokens::Tokens};
 use arc_swap::ArcSwap;
 use axum::{
     extract::Request,
@@ -24,6 +24,9 @@ use std::{
 
 /// Paths for which every host is accepted: probes, and the page that also answers for the service of the example.
 const OPEN: [&str; 5] = ["/healthz", "/ready", "/metrics", "/meshregistry/ready", "/"];
+
+/// Paths for which no token is needed: probes have none, and the page has only links.
+const WITHOUT_TOKEN: [&str; 4] = ["/healthz", "/ready", "/meshregistry/ready", "/"];
 
 /// Headers of every answer: no frames, no guessed types, no caches, no use in pages of other sites.
 const HEADERS: [(HeaderName, &str); 6] = [
@@ -66,17 +69,23 @@ pub(super) struct Guard {
     /// The address that admin listens on, if it is a single one.
     own: Option<String>,
     hosts: Hosts,
+    tokens: Tokens,
 }
 
 impl Guard {
-    pub(super) fn new(listen: SocketAddr, hosts: Hosts) -> Self {
-        Guard { own: (!listen.ip().is_unspecified()).then(|| listen.ip().to_string()), hosts }
+    pub(super) fn new(listen: SocketAddr, hosts: Hosts, tokens: Tokens) -> Self {
+        Guard { own: (!listen.ip().is_unspecified()).then(|| listen.ip().to_string()), hosts, tokens }
     }
 
     /// The refusal, if the request must not be answered.
     fn refusal(&self, request: &Request, local: Option<IpAddr>) -> Option<Response> {
-        if OPEN.contains(&request.uri().path()) {
+        let path = request.uri().path();
+        let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+        if WITHOUT_TOKEN.contains(&path) {
             return None;
+        }
+        if OPEN.contains(&path) {
+            return self.tokens.refusal(request.headers(), false);
         }
         let host = match host_of(request) {
             Ok(host) => host,
@@ -89,10 +98,10 @@ impl Guard {
             );
             return Some(refusal(StatusCode::MISDIRECTED_REQUEST, &text));
         }
-        if matches!(*request.method(), Method::GET | Method::HEAD) {
-            return None;
+        if let Some(refused) = self.tokens.refusal(request.headers(), changes) {
+            return Some(refused);
         }
-        change(request.headers(), host.as_ref())
+        if changes { change(request.headers(), host.as_ref()) } else { None }
     }
 
     /// Whether a host is one of loopback, one of the configuration, or the address that the peer has connected to.

@@ -18,12 +18,14 @@ mod socket;
 #[cfg(test)]
 pub(crate) mod tests;
 mod time;
+mod tokens;
 mod view;
 
 pub use client::{Acknowledged, Client, Node, Refused, Sent, Subscription};
 pub use guard::Hosts;
 pub use reload::{Attempt, Change, ConfigStatus, Configuration, HeldChange, Problem, Reload};
-pub use server::{Server, ServerError};
+pub use server::{Protection, Server, ServerError};
+pub use tokens::Tokens;
 
 use crate::{
     catalog::Catalog,

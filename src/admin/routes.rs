@@ -5,6 +5,7 @@ use super::{
     answer::{self, bad_query, json, refusal},
     guard::{Guard, Hosts, guard},
     meshregistry, page, reload,
+    tokens::Tokens,
     view::{
         client, finding, ready, registry, resource, route as routing,
         service::{self, Summary},
@@ -42,10 +43,11 @@ struct Shared {
 pub(super) struct Settings {
     pub(super) listen: SocketAddr,
     pub(super) hosts: Hosts,
+    pub(super) tokens: Tokens,
 }
 
 pub(super) fn router(sources: Arc<dyn Sources>, metrics: Arc<Registry>, settings: Settings) -> Router {
-    let ours = Guard::new(settings.listen, settings.hosts);
+    let ours = Guard::new(settings.listen, settings.hosts, settings.tokens);
     Router::new()
         .route("/", get(|| async { Html(page::index()) }))
         .route("/healthz", get(|| async { "ok\n" }))

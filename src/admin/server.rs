@@ -7,8 +7,13 @@ use super::{
     routes::{self, Settings},
     slots::Slots,
     socket::Socket,
+    tokens::Tokens,
 };
-use crate::util::descriptors;
+use crate::{
+    identity::Tls,
+    util::{descriptors, transport::Transport},
+};
+use arc_swap::ArcSwapOption;
 use axum::{Router, extract::Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,6 +24,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service;
 
@@ -56,6 +62,28 @@ pub enum ServerError {
     },
 }
 
+/// What keeps others away. All of it may change while admin answers; all clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Protection {
+    /// The names under which it may be asked for.
+    pub hosts: Hosts,
+    /// Who may ask, and who may change something.
+    pub tokens: Tokens,
+    pub(super) tls: Arc<ArcSwapOption<Tls>>,
+}
+
+impl Protection {
+    /// How connections are encrypted; `None`: they are not.
+    pub fn tls(&self) -> Option<Arc<Tls>> {
+        self.tls.load_full()
+    }
+
+    /// Connections that begin from now on are encrypted so.
+    pub fn set_tls(&self, tls: Option<Arc<Tls>>) {
+        self.tls.store(tls);
+    }
+}
+
 /// Admin HTTP on its port.
 #[derive(Debug)]
 pub struct Server {
@@ -64,6 +92,7 @@ pub struct Server {
     router: Router,
     slots: Arc<Slots>,
     reserve: Arc<Reserve>,
+    protection: Protection,
 }
 
 impl Server {
@@ -73,17 +102,18 @@ impl Server {
     /// If the address cannot be bound.
     pub async fn bind(
         address: SocketAddr,
-        hosts: Hosts,
+        protection: Protection,
         sources: Arc<dyn Sources>,
         metrics: Arc<Registry>,
     ) -> Result<Self, ServerError> {
         let refused = |source| ServerError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
-        let router = routes::router(sources, metrics, Settings { listen: address, hosts });
+        let Protection { hosts, tokens, .. } = protection.clone();
+        let router = routes::router(sources, metrics, Settings { listen: address, hosts, tokens });
         // One more gets the slot of the one that has been idle for the longest time.
         let slots = Arc::new(Slots::new(descriptors::for_admin(descriptors::limit())));
-        Ok(Server { listener, address, router, slots, reserve: Arc::default() })
+        Ok(Server { listener, address, router, slots, reserve: Arc::default(), protection })
     }
 
     /// Where it listens; for port 0 in the configuration, the port that the system chose.
@@ -129,6 +159,7 @@ impl Server {
     /// One connection, from its acceptance to its end.
     fn connection(&self, stream: TcpStream, shutdown: CancellationToken) -> impl Future<Output = ()> + use<> {
         let (slots, reserve, router) = (self.slots.clone(), self.reserve.clone(), self.router.clone());
+        let tls = self.protection.tls();
         async move {
             let slot = slots.acquire();
             let local = stream.local_addr();
@@ -137,7 +168,7 @@ impl Server {
             }
             let socket = Socket::new(stream, slot.clone());
             tokio::select! {
-                () = serve(socket, local.ok(), router, shutdown) => {}
+                () = open(socket, tls, local.ok(), router, shutdown) => {}
                 () = slot.lost.cancelled() => tracing::debug!("Closed the longest idle admin connection for a new one."),
             }
             slots.release(&slot);
@@ -146,7 +177,23 @@ impl Server {
     }
 }
 
-async fn serve(socket: Socket, local: Option<SocketAddr>, router: Router, shutdown: CancellationToken) {
+/// Serves it, by TLS if that is wanted.
+async fn open(
+    socket: Socket,
+    tls: Option<Arc<Tls>>,
+    local: Option<SocketAddr>,
+    router: Router,
+    shutdown: CancellationToken,
+) {
+    let Some(tls) = tls else { return serve(Box::new(socket), local, router, shutdown).await };
+    match timeout(HEADER_TIMEOUT, TlsAcceptor::from(tls.config.clone()).accept(socket)).await {
+        Ok(Ok(stream)) => serve(Box::new(stream), local, router, shutdown).await,
+        Ok(Err(error)) => tracing::debug!(%error, "An admin connection speaks no TLS, or does not believe ours."),
+        Err(_) => tracing::debug!("An admin connection did not begin TLS in time."),
+    }
+}
+
+async fn serve(socket: Transport, local: Option<SocketAddr>, router: Router, shutdown: CancellationToken) {
     let service = service_fn(move |mut request: Request<Incoming>| {
         if let Some(local) = local {
             request.extensions_mut().insert(Local(local));

@@ -66,6 +66,8 @@ impl Sources for Fake {
         vec![Client {
             stream: 1,
             peer: "127.0.0.1:40000".into(),
+            listener: "default".into(),
+            identity: None,
             variant: "delta",
             connected_at: at,
             node: Node { id: "n".into(), cluster: "c".into(), locality: "r/z".into(), agent: "envoy 1.40.0".into() },
@@ -201,6 +203,11 @@ pub(crate) struct Running {
     stop: CancellationToken,
 }
 
+/// Nothing but the hosts: what tokens do is told apart.
+fn protection() -> Protection {
+    Protection { hosts: Hosts::new(&["portolan.test".into()]), ..Protection::default() }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         self.stop.cancel();
@@ -218,10 +225,7 @@ impl Running {
         let (views, catalog) = (views(&catalog), Arc::new(catalog));
         let fake = Arc::new(Fake { catalog, views, ready, released: Mutex::default() });
         let metrics = Arc::new(telemetry::registry());
-        let server =
-            Server::bind("127.0.0.1:0".parse().unwrap(), Hosts::new(&["portolan.test".into()]), fake.clone(), metrics)
-                .await
-                .unwrap();
+        let server = Server::bind("127.0.0.1:0".parse().unwrap(), protection(), fake.clone(), metrics).await.unwrap();
         let (url, stop) = (format!("http://{}", server.local_addr()), CancellationToken::new());
         tokio::spawn(server.run(stop.clone()));
         Running { url, fake, stop }
@@ -466,7 +470,7 @@ async fn clients_show_what_they_took_and_refused() {
     assert_eq!(
         Running::good().await.json("/api/v1/clients").await["clients"],
         json!([{
-            "stream": 1, "peer": "127.0.0.1:40000", "variant": "delta", "connected_at": at,
+            "stream": 1, "peer": "127.0.0.1:40000", "listener": "default", "identity": null, "variant": "delta", "connected_at": at,
             "node": { "id": "n", "cluster": "c", "locality": "r/z", "agent": "envoy 1.40.0" },
             "view": "envoy",
             "why": "there are no scopes",
@@ -572,8 +576,7 @@ async fn a_taken_port_is_named_with_the_remedy() {
     let admin = Running::good().await;
     let address = admin.url.trim_start_matches("http://");
     let again =
-        Server::bind(address.parse().unwrap(), Hosts::default(), admin.fake.clone(), Arc::new(telemetry::registry()))
-            .await;
+        Server::bind(address.parse().unwrap(), protection(), admin.fake.clone(), Arc::new(telemetry::registry())).await;
     let error = again.unwrap_err().to_string();
     assert!(error.contains(address) && error.contains("admin.listen"), "{error}");
 }
@@ -581,14 +584,8 @@ async fn a_taken_port_is_named_with_the_remedy() {
 #[tokio::test]
 async fn it_ends_when_it_is_told_to_though_a_connection_is_open() {
     let fake = Running::good().await.fake.clone();
-    let server = Server::bind(
-        "127.0.0.1:0".parse().unwrap(),
-        Hosts::new(&["portolan.test".into()]),
-        fake,
-        Arc::new(telemetry::registry()),
-    )
-    .await
-    .unwrap();
+    let metrics = Arc::new(telemetry::registry());
+    let server = Server::bind("127.0.0.1:0".parse().unwrap(), protection(), fake, metrics).await.unwrap();
     let idle = tokio::net::TcpStream::connect(server.local_addr()).await.unwrap();
     let stop = CancellationToken::new();
     let running = tokio::spawn(server.run(stop.clone()));

@@ -61,8 +61,8 @@ impl Access {
 impl xds::Views for Access {
     fn subscribe(&self, client: &xds::Subscriber<'_>) -> Result<xds::Subscription, xds::Refused> {
         let scopes = self.scopes.read().unwrap_or_else(PoisonError::into_inner);
-        let xds::Subscriber { node, peer, dialect, .. } = *client;
-        let asking = Client { node, address: peer.ip().to_canonical(), dialect };
+        let xds::Subscriber { node, peer, listener, identity, dialect } = *client;
+        let asking = Client { node, address: peer.ip(), listener, identity, dialect };
         let grant = scopes.grant(&asking);
         let Grant { scope, mut why } = grant.map_err(|unknown| xds::Refused::NotAllowed(unknown.to_string()))?;
         let part = part(scope.as_deref(), scopes.rules(), client)?;

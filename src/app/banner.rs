@@ -1,11 +1,12 @@
 //! What is printed at the start: what is served, on which ports, and what to do next.
 
-use crate::util::escape;
+use crate::{util::escape, xds::Address};
 use std::{
     fmt::Write,
     io::{self, Write as _},
     net::SocketAddr,
     path::Path,
+    sync::Arc,
     thread,
 };
 
@@ -17,15 +18,20 @@ pub(super) fn print(text: String) {
 }
 
 /// The text; with the example, also the command that starts an Envoy on it.
-pub(super) fn text(xds: SocketAddr, admin: SocketAddr, registries: &[String], example: bool) -> String {
+pub(super) fn text(xds: &[(Arc<str>, Address)], admin: SocketAddr, registries: &[String], example: bool) -> String {
     let mut out = String::new();
     let mut line = |text: std::fmt::Arguments<'_>| writeln!(out, "{text}").expect("writing to a text does not fail");
     line(format_args!("Portolan {} reads {}.", env!("CARGO_PKG_VERSION"), registries.join(", ")));
-    line(format_args!("  xDS on {xds} for Envoy and gRPC"));
+    for (name, address) in xds {
+        match xds {
+            [_] => line(format_args!("  xDS on {address} for Envoy and gRPC")),
+            _ => line(format_args!("  xDS on {address} ({name})")),
+        }
+    }
     line(format_args!("  Admin on http://{admin}/"));
-    if example {
+    if let (true, Some(Address::Tcp(xds))) = (example, xds.first().map(|(_, address)| address)) {
         line(format_args!("This is the example. Start an Envoy on it with"));
-        line(format_args!("  {}", envoy_command(xds)));
+        line(format_args!("  {}", envoy_command(*xds)));
         line(format_args!("and ask it:"));
         line(format_args!("  curl -i -H 'Host: product-service.example' http://127.0.0.1:10000/"));
     }

@@ -5,7 +5,7 @@
 //! secrets.
 
 use crate::{
-    config::{Admin, Config, Log, RegistryConfig, Xds},
+    config::{Admin, Config, Listener, Log, RegistryConfig, Xds},
     model::Text,
     translate::istio::{Options, Rules},
 };
@@ -110,14 +110,17 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
     // All by name, so that a section or a setting that is new cannot be forgotten here.
     let Config { xds, admin, registries: _, scopes, envoy, policies, istio, traffic, gateways, catalog, state, log } =
         new;
-    let Xds { listen, drain, max_connection_age, unmatched: _, limits } = xds;
-    plan.setting("xds.listen", Action::Restart, &old.xds.listen, listen);
+    let Xds { listeners: _, drain, max_connection_age, unmatched: _, limits } = xds;
+    listeners(&old.xds, xds, &mut plan);
     plan.section("xds.limits", Action::Update, old.xds.limits != *limits);
     plan.section("xds.drain", Action::Update, old.xds.drain != *drain);
     plan.section("xds.max_connection_age", Action::Update, old.xds.max_connection_age != *max_connection_age);
-    let Admin { listen, hosts } = admin;
+    let Admin { listen, hosts, read, change, tls } = admin;
     plan.setting("admin.listen", Action::Restart, &old.admin.listen, listen);
     plan.section("admin.hosts", Action::Update, old.admin.hosts != *hosts);
+    let tokens = (&old.admin.read, &old.admin.change) != (read, change);
+    plan.section("admin.tokens", Action::Update, tokens);
+    plan.section("admin.tls", Action::Update, old.admin.tls != *tls);
     registries(old, new, &mut plan);
     // What clients get that no scope fits is one of the rules.
     plan.section("scopes", Action::Update, old.scopes != *scopes);
@@ -136,6 +139,33 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
     plan.setting("log.level", Action::Update, &old.log.level, level);
     plan.section("log.format", Action::Update, old.log.format != *format);
     plan
+}
+
+/// Addresses are taken once; what a listener asks of its clients may change.
+fn listeners(old: &Xds, new: &Xds, plan: &mut Plan) {
+    let find = |xds: &'_ Xds, listener: &Listener| xds.listeners.iter().position(|l| l.name == listener.name);
+    for gone in old.listeners.iter().filter(|listener| find(new, listener).is_none()) {
+        plan.push(gone.key("listen"), Action::Restart, format!("{} -> none", gone.address));
+    }
+    for listener in &new.listeners {
+        let Some(former) = find(old, listener).map(|at| &old.listeners[at]) else {
+            plan.push(listener.key("listen"), Action::Restart, format!("none -> {}", listener.address));
+            continue;
+        };
+        let Listener { name: _, address, clients, networks, credentials } = listener;
+        if former.address != *address {
+            plan.push(listener.key("listen"), Action::Restart, format!("{} -> {address}", former.address));
+        }
+        plan.section(&listener.key("for"), Action::Restart, former.clients != *clients);
+        plan.section(&listener.key("networks"), Action::Restart, former.networks != *networks);
+        let (before, after) = (former.credentials.tls.is_some(), credentials.tls.is_some());
+        plan.section(&listener.key("tls"), Action::Restart, before != after);
+        plan.section(
+            &listener.key("credentials"),
+            Action::Update,
+            former.credentials != *credentials && before == after,
+        );
+    }
 }
 
 fn registries(old: &Config, new: &Config, plan: &mut Plan) {

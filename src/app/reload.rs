@@ -8,6 +8,7 @@
 
 use super::{
     access::Access,
+    credentials::Credentials,
     follow::Follow,
     plan::{Change, Plan, plan},
     readers::Readers,
@@ -36,6 +37,7 @@ pub(super) struct Reloader {
     pub(super) loaded: Loaded,
     /// `None`: files are read again on request only.
     pub(super) follow: Option<Follow>,
+    pub(super) credentials: Credentials,
     pub(super) parts: Changeable,
     pub(super) hangup: Signal,
     pub(super) requests: mpsc::Receiver<Request>,
@@ -52,7 +54,7 @@ pub(super) struct Changeable {
     pub(super) manifests: manifests::Handle,
     pub(super) state: state::Control,
     pub(super) xds: xds::Control,
-    pub(super) hosts: admin::Hosts,
+    pub(super) protection: admin::Protection,
     /// Where this process has one.
     pub(super) log: Option<LogControl>,
 }
@@ -61,7 +63,8 @@ impl Changeable {
     /// Makes a configuration the one in force, and gives what is held back of it.
     async fn apply(&self, config: &Config, readers: &mut Readers, force: bool) -> Vec<Held> {
         self.xds.set(config.xds.options());
-        self.hosts.set(&config.admin.hosts);
+        self.protection.hosts.set(&config.admin.hosts);
+        self.protection.tokens.set(&config.admin.read, &config.admin.change);
         self.state.set(config.state.clone());
         // First, so that new readings find where to send manifests.
         self.manifests.configure(manifest_sources(config), config.istio.create_time);
@@ -140,6 +143,9 @@ impl Reloader {
                     }
                 }
                 Some(()) = self.hangup.recv(), if open => drop(self.reload(Cause::Signal, Reload::default(), &mut readers).await),
+                () = self.credentials.changed(), if open => {
+                    self.credentials.renew(&self.loaded.config, &self.parts.xds, &self.parts.protection).await;
+                }
                 () = changed(self.follow.as_mut()), if open => drop(self.reload(Cause::File, Reload::default(), &mut readers).await),
             }
         }
@@ -176,6 +182,7 @@ impl Reloader {
         if differs {
             log_warnings(&loaded.warnings);
             self.parts.set_log(&self.loaded.config.log, &loaded.config.log);
+            self.credentials.renew(&loaded.config, &self.parts.xds, &self.parts.protection).await;
             held = self.parts.apply(&loaded.config, readers, how.force).await;
         }
         self.accept(cause, loaded, &plan, held)
@@ -216,7 +223,8 @@ impl Reloader {
 /// A problem for each change that cannot be made while Portolan runs, where it is written.
 fn restarts(loaded: &Loaded, plan: &Plan) -> Problems {
     let problem = |change: &Change| {
-        let keys: Vec<&str> = change.key.split('.').collect();
+        // Of one that is known by its name, the place of its list.
+        let keys: Vec<&str> = change.key.split('[').take(1).flat_map(|key| key.split('.')).collect();
         let (file, place) = loaded.document.locate(&keys);
         let detail = if change.detail.is_empty() { String::new() } else { format!(" ({})", change.detail) };
         let text = format!("cannot change while Portolan runs{detail}; restart it, or take this change back");

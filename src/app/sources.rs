@@ -97,6 +97,8 @@ fn client(client: xds::Client) -> Client {
     Client {
         stream: client.stream,
         peer: client.peer.to_string(),
+        listener: client.listener.to_string(),
+        identity: client.identity.map(|name| name.to_string()),
         variant: match client.variant {
             Variant::Sotw => "sotw",
             Variant::Delta => "delta",

@@ -1,10 +1,19 @@
 //! One request to the admin HTTP of a running Portolan, and its answer.
 
-use crate::util::{redact, tls};
+use crate::util::{
+    redact,
+    tls::{self, TlsError},
+};
 use clap::Args;
 use reqwest::{RequestBuilder, StatusCode, Url, header};
 use serde_json::Value;
-use std::{future::Future, io, time::Duration};
+use std::{
+    env, fs,
+    future::Future,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// For one answer. Reloads wait for each other.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -24,7 +33,17 @@ pub(super) struct Address {
         value_name = "URL"
     )]
     admin: String,
+    /// A file with the token of that admin, where it wants one; without it, the variable PORTOLAN_ADMIN_TOKEN
+    // No argument: every user of the machine sees those.
+    #[arg(long, env = "PORTOLAN_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
+    /// An authority for an admin with TLS, in PEM, besides those of this machine
+    #[arg(long, env = "PORTOLAN_ADMIN_CA", value_name = "FILE")]
+    admin_ca: Option<PathBuf>,
 }
+
+/// The token, where it stands in no file.
+const TOKEN: &str = "PORTOLAN_ADMIN_TOKEN";
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +71,23 @@ pub(super) enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// A file that is named cannot be read.
+    #[error("cannot read {}; check the path and the permissions", .path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// There is no authority in a file.
+    #[error("{} holds no certificate of an authority in PEM", .path.display())]
+    Authority {
+        path: PathBuf,
+        #[source]
+        source: TlsError,
+    },
+    /// No header can carry the token.
+    #[error("the token of the admin has characters that no header can carry")]
+    Token,
     /// The system gives no resources to ask with.
     #[error("cannot start")]
     Start(#[source] io::Error),
@@ -68,14 +104,34 @@ impl Address {
     /// The client for this address.
     ///
     /// # Errors
-    /// If it is no address of HTTP.
+    /// If it is no address of HTTP, or a file cannot be used.
     pub(super) fn client(&self) -> Result<Admin, Error> {
         let text = if self.admin.contains("://") { self.admin.clone() } else { format!("http://{}", self.admin) };
         let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let base = url.ok_or_else(|| Error::Address(redact::address(&text)))?;
         // Admin is near; a proxy that is meant for the world outside would look elsewhere.
-        let client = tls::http_client().timeout(TIMEOUT).build();
-        Ok(Admin { client: client.map_err(|source| failed(&base, source))?, base })
+        let mut client = tls::http_client().timeout(TIMEOUT);
+        if let Some(path) = &self.admin_ca {
+            let mut roots = tls::system_roots();
+            tls::trust(&mut roots, &read(path)?).map_err(|source| Error::Authority { path: path.clone(), source })?;
+            let config = tls::client(roots, None).map_err(|source| Error::Authority { path: path.clone(), source })?;
+            client = client.tls_backend_preconfigured(config);
+        }
+        if let Some(token) = self.token()? {
+            let mut value = header::HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| Error::Token)?;
+            value.set_sensitive(true);
+            client = client.default_headers([(header::AUTHORIZATION, value)].into_iter().collect());
+        }
+        Ok(Admin { client: client.build().map_err(|source| failed(&base, source))?, base })
+    }
+
+    /// The token to send, if there is one.
+    fn token(&self) -> Result<Option<String>, Error> {
+        let text = match &self.admin_token_file {
+            Some(path) => Some(read(path)?),
+            None => env::var(TOKEN).ok(),
+        };
+        Ok(text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()))
     }
 }
 
@@ -100,6 +156,10 @@ impl Admin {
     pub(super) async fn post(&self, url: &Url) -> Result<Value, Error> {
         send(self.client.post(url.clone()).header(header::CONTENT_TYPE, "application/json"), url).await
     }
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|source| Error::Read { path: path.into(), source })
 }
 
 /// Asks on this thread.

@@ -3,6 +3,7 @@
 use crate::{
     config::Config,
     model::{Hostname, HostnameError, Port, Protocol, ServicePort},
+    resource::Family,
     util::host_port::{Host, HostPort},
 };
 use clap::Args;
@@ -149,7 +150,7 @@ pub(super) fn envoy(arguments: &Arguments, config: &Config) -> Result<String, Er
     let Arguments { node_id, node_cluster, admin_bind, listen, service, sotw, .. } = arguments;
     let mut xds = arguments.xds.clone();
     if xds.is_empty() {
-        xds.push(configured(config.xds.listen)?);
+        xds.push(configured(config.xds.address_for(Family::Envoy).unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into()))?);
     }
     let port = ServicePort {
         name: Protocol::Http.name().into(),
@@ -179,7 +180,10 @@ pub(super) fn envoy(arguments: &Arguments, config: &Config) -> Result<String, Er
 /// A bootstrap in JSON, as `GRPC_XDS_BOOTSTRAP` names it.
 pub(super) fn grpc(arguments: &Grpc, config: &Config) -> Result<String, Error> {
     let Grpc { xds, node_id, node_cluster, locality, namespace } = arguments;
-    let xds = xds.clone().map_or_else(|| configured(config.xds.listen), Ok)?;
+    let xds = xds.clone().map_or_else(
+        || configured(config.xds.address_for(Family::Envoy).unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into())),
+        Ok,
+    )?;
     let host = if xds.host.contains(':') { format!("[{}]", xds.host) } else { xds.host.clone() };
     let mut parts = locality.splitn(3, '/');
     let mut part = || parts.next().unwrap_or_default();

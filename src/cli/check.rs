@@ -2,7 +2,7 @@
 
 use super::{ask::Address, reload, table::Table};
 use crate::{
-    config::{Loaded, RegistryConfig, Sources},
+    config::{Listener, Loaded, RegistryConfig, Sources},
     scope::Rule,
 };
 use clap::Args;
@@ -24,6 +24,21 @@ pub(super) fn run(arguments: &Arguments, sources: &Sources) -> anyhow::Result<St
     Ok(if arguments.reload { summary + &reload::plan(&arguments.admin, &loaded)? } else { summary })
 }
 
+/// An address, and how it is protected.
+fn listener(listener: &Listener) -> String {
+    let credentials = &listener.credentials;
+    let certificates =
+        credentials.tls.as_ref().map(|tls| match (tls.asks_for_certificates(), tls.require_client_certificate) {
+            (false, _) => "TLS",
+            (true, true) => "TLS, client certificates",
+            (true, false) => "TLS, client certificates if they have one",
+        });
+    let tokens = credentials.takes_tokens().then_some("tokens");
+    let words: Vec<&str> = certificates.into_iter().chain(tokens).collect();
+    let address = &listener.address;
+    if words.is_empty() { address.to_string() } else { format!("{address} ({})", words.join(", ")) }
+}
+
 /// The warnings and the essence of a good configuration. No secret is part of it.
 fn summary(path: Option<&Path>, Loaded { config, warnings, .. }: &Loaded) -> String {
     let mut text = String::new();
@@ -32,7 +47,8 @@ fn summary(path: Option<&Path>, Loaded { config, warnings, .. }: &Loaded) -> Str
     }
     let name = path.map_or("The built-in example".into(), |path| path.display().to_string());
     let _ = writeln!(text, "{name} is good.\n");
-    let _ = writeln!(text, "xDS on {}, admin on http://{}/", config.xds.listen, config.admin.listen);
+    let listeners: Vec<String> = config.xds.listeners.iter().map(listener).collect();
+    let _ = writeln!(text, "xDS on {}, admin on http://{}/", listeners.join(", "), config.admin.listen);
     let _ = writeln!(text, "clusters are named {}\n", config.envoy.cluster_name);
     let mut table = Table::new(["REGISTRY", "KIND", "READS", "HOST", "ALIASES"]);
     for registry in &config.registries {

@@ -7,6 +7,7 @@
 mod bounds;
 mod envoy;
 mod istio;
+mod listeners;
 mod log;
 mod names;
 mod preset;
@@ -19,6 +20,7 @@ mod sources;
 mod traffic;
 mod variables;
 
+pub use listeners::Listener;
 pub use log::Log;
 pub use registry::RegistryConfig;
 pub use server::{Admin, Limits, Xds};
@@ -177,7 +179,7 @@ impl Config {
         let addresses = [section.take("xds"), section.take("admin")];
         let xds = section.section("xds", Xds::read).unwrap_or_default();
         let admin = section.section("admin", Admin::read).unwrap_or_default();
-        report_shared_address(section.value(), &addresses, xds.listen, admin.listen);
+        report_shared_address(section.value(), &addresses, &xds, admin.listen);
         let mut istio = section.section("istio", istio::read).unwrap_or_default();
         let names = scopes::names(section.take("scopes").as_ref());
         let registries = section.get("registries", |v| registry::read_all(v, &istio.rules, &names));
@@ -185,7 +187,9 @@ impl Config {
         let own = registries.iter().filter(|(_, rules)| *rules != istio.rules);
         istio.registries = own.map(|(registry, rules)| (registry.name.clone(), rules.clone())).collect();
         let names = registries.iter().map(|(registry, _)| registry.name.clone()).collect();
-        let rules = section.get("scopes", |v| scopes::read_all(v, &names)).unwrap_or_default();
+        let rules = section.get("scopes", |v| scopes::read_all(v, &names, &xds.listener_names()));
+        let rules = rules.unwrap_or_default();
+        report_locked_out(addresses.first().and_then(Option::as_ref), &xds, &rules);
         let visible = |registry: &RegistryConfig| Some((registry.name.clone(), registry.visible_to.clone()?));
         let visible_to = registries.iter().filter_map(|(registry, _)| visible(registry)).collect();
         let near = rules.iter().filter_map(|rule: &scope::Rule| rule.nearness);
@@ -238,12 +242,26 @@ fn read_state(section: &mut Section<'_>) -> Option<state::Options> {
 }
 
 /// Port 0 takes any that is free, so two of them never meet.
-fn report_shared_address(root: &Value<'_>, sections: &[Option<Value<'_>>; 2], xds: SocketAddr, admin: SocketAddr) {
-    let overlap = xds.ip() == admin.ip() || xds.ip().is_unspecified() || admin.ip().is_unspecified();
-    if xds.port() == 0 || xds.port() != admin.port() || !overlap {
-        return;
-    }
+fn report_shared_address(root: &Value<'_>, sections: &[Option<Value<'_>>; 2], xds: &Xds, admin: SocketAddr) {
+    let overlap = |a: &SocketAddr, b: &SocketAddr| {
+        let same = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+        a.port() != 0 && a.port() == b.port() && same
+    };
     let [xds_section, admin_section] = sections;
     let place = admin_section.as_ref().or(xds_section.as_ref()).unwrap_or(root);
-    place.problem::<()>(format!("admin.listen {admin} and xds.listen {xds} are one port; give one of them another"));
+    for (key, address) in xds.tcp().filter(|(_, address)| overlap(address, &admin)) {
+        let text = format!("admin.listen {admin} and {key} {address} are one port; give one of them another");
+        place.problem::<()>(text);
+    }
+}
+
+/// With authentication nobody is served whom no scope fits, unless that is written.
+fn report_locked_out(xds_section: Option<&Value<'_>>, xds: &Xds, rules: &[scope::Rule]) {
+    if let Some(place) = xds_section
+        && xds.listeners.iter().any(|listener| listener.credentials.authenticates())
+        && xds.unmatched == scope::Unmatched::Refuse
+        && rules.is_empty()
+    {
+        place.warn("no client is served: listeners authenticate, and no scope says who sees what; add `scopes`, or `unmatched: all`");
+    }
 }

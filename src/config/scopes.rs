@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     catalog::Select,
+    identity::NamePattern,
     model::{Nearness, Text},
     resource::Dialect,
     scope::{ALL, Condition, Declared, Level, NONE, Rule, Unmatched},
@@ -26,12 +27,12 @@ fn name_of(item: &Value<'_>) -> Option<Text> {
     item.entries()?.into_iter().find(|(key, _)| *key == "name")?.1.text().map(Text::from)
 }
 
-/// Reads the list. `registries` are those that there are.
-pub(super) fn read_all(list: &Value<'_>, registries: &BTreeSet<Text>) -> Option<Vec<Rule>> {
-    each_named("scope", list, |section| read(section, registries))
+/// Reads the list. `registries` and `listeners` are those that there are.
+pub(super) fn read_all(list: &Value<'_>, registries: &BTreeSet<Text>, listeners: &BTreeSet<Text>) -> Option<Vec<Rule>> {
+    each_named("scope", list, |section| read(section, registries, listeners))
 }
 
-fn read(section: &mut Section<'_>, registries: &BTreeSet<Text>) -> Option<Rule> {
+fn read(section: &mut Section<'_>, registries: &BTreeSet<Text>, listeners: &BTreeSet<Text>) -> Option<Rule> {
     let name = section.need("name", |v| {
         let name = read_name(v)?;
         match &*name {
@@ -39,7 +40,8 @@ fn read(section: &mut Section<'_>, registries: &BTreeSet<Text>) -> Option<Rule> 
             _ => Some(name),
         }
     });
-    let clients = section.get("match", |v| v.one_or_each(|v| v.section(condition))).unwrap_or_default();
+    let clients =
+        section.get("match", |v| v.one_or_each(|v| v.section(|s| condition(s, listeners)))).unwrap_or_default();
     let registries = section.get("registries", |v| {
         if v.is_list() && v.list()?.is_empty() {
             return v.problem("names none, so the scope has nothing; leave the key out for all");
@@ -80,15 +82,19 @@ fn declared(value: &Value<'_>) -> Option<Option<Declared>> {
     })
 }
 
-fn condition(section: &mut Section<'_>) -> Option<Condition> {
+fn condition(section: &mut Section<'_>, listeners: &BTreeSet<Text>) -> Option<Condition> {
     if section.is_empty() {
-        let remedy = "give `client`, `id`, `cluster`, `metadata` or `networks`, or leave `match` out";
+        let remedy =
+            "give `listener`, `name`, `client`, `id`, `cluster`, `metadata` or `networks`, or leave `match` out";
         return section.value().problem(format!("would fit every client; {remedy}"));
     }
     let programs = Dialect::ALL.map(|dialect| (dialect.name(), dialect));
     let metadata = section.get("metadata", Value::texts).unwrap_or_default();
     let way = |keys: &str| keys.split('.').map(Text::from).collect();
+    let pattern = |v: &Value<'_>| Some(NamePattern::new(&v.string()?));
     Some(Condition {
+        listener: section.get("listener", |v| one_of("listener", v, listeners)),
+        names: section.get("name", |v| v.one_or_each(pattern)).unwrap_or_default(),
         program: section.get("client", |v| v.word(&programs)),
         id: section.get("id", Value::string).map(Text::from),
         cluster: section.get("cluster", Value::string).map(Text::from),

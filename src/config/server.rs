@@ -1,13 +1,22 @@
 //! `xds:` and `admin:`: where Portolan listens, and what it bears.
 
-use super::bounds::DAY;
+use super::{
+    bounds::DAY,
+    listeners::{self, Listener},
+};
 use crate::{
-    model::Hostname,
+    identity::TlsFiles,
+    model::{Hostname, Text},
+    resource::Family,
     scope::Unmatched,
-    util::yaml::{Section, Value},
-    xds::{MemoryLimits, Options},
+    util::{
+        secret::Secret,
+        yaml::{Section, Value},
+    },
+    xds::{Address, MemoryLimits, Options},
 };
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     ops::RangeInclusive,
     time::Duration,
@@ -16,14 +25,16 @@ use std::{
 /// Where and how clients are served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Xds {
-    /// Address and port (`listen`). `127.0.0.1:16010` by default; port 0 takes any that is free.
-    pub listen: SocketAddr,
+    /// Where clients come in (`listeners`, or `listen` for one without TLS). `127.0.0.1:16010` by default; port 0 takes any
+    /// that is free.
+    pub listeners: Vec<Listener>,
     /// Over how long streams end when Portolan stops (`drain`). 1 s by default, 0 to 10 min.
     pub drain: Duration,
     /// At what age a connection is ended, give or take some, so that clients spread over replicas
     /// (`max_connection_age`). Never by default; 1 min to 7 days.
     pub max_connection_age: Option<Duration>,
-    /// What clients get that no scope fits (`unmatched`). Everything by default.
+    /// What clients get that no scope fits (`unmatched`). By default everything, unless a listener asks who they are: then
+    /// they are refused.
     pub unmatched: Unmatched,
     /// What clients may ask at most (`limits`).
     pub limits: Limits,
@@ -65,7 +76,7 @@ pub struct Limits {
 impl Default for Xds {
     fn default() -> Self {
         Xds {
-            listen: (Ipv4Addr::LOCALHOST, 16010).into(),
+            listeners: vec![Listener::plain((Ipv4Addr::LOCALHOST, 16010).into())],
             drain: Duration::from_secs(1),
             max_connection_age: None,
             unmatched: Unmatched::default(),
@@ -93,11 +104,33 @@ impl Default for Limits {
 }
 
 impl Xds {
+    /// The names of its listeners.
+    pub(super) fn listener_names(&self) -> BTreeSet<Text> {
+        self.listeners.iter().map(|listener| listener.name.clone()).collect()
+    }
+
+    /// Its addresses of TCP, each with its key.
+    pub fn tcp(&self) -> impl Iterator<Item = (String, SocketAddr)> {
+        self.listeners.iter().filter_map(|listener| match listener.address {
+            Address::Tcp(address) => Some((listener.key("listen"), address)),
+            Address::Unix { .. } => None,
+        })
+    }
+
+    /// Where clients of that kind find it: at its first listener of TCP that is for them.
+    pub fn address_for(&self, family: Family) -> Option<SocketAddr> {
+        self.listeners.iter().filter(|l| l.clients.is_none_or(|clients| clients == family)).find_map(|l| {
+            match l.address {
+                Address::Tcp(address) => Some(address),
+                Address::Unix { .. } => None,
+            }
+        })
+    }
+
     /// The same as options of the server.
     pub fn options(&self) -> Options {
         let limits = &self.limits;
         Options {
-            address: self.listen,
             max_request_bytes: limits.request_bytes,
             max_names: limits.names_per_stream,
             max_streams: limits.streams,
@@ -120,20 +153,14 @@ impl Xds {
     pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
         let default = Xds::default();
         let unmatched = Unmatched::ALL.map(|u| (u.name(), u));
-        let listen = section.get("listen", |v| {
-            let address = v.socket_address()?;
-            if !address.ip().is_loopback() {
-                v.warn(format!(
-                    "{address} can be reached from other machines, without encryption or authentication; protect it by other means, or listen on 127.0.0.1"
-                ));
-            }
-            Some(address)
-        });
+        let listeners = listeners::read(section);
+        let authenticates = listeners.iter().flatten().any(|listener| listener.credentials.authenticates());
+        let otherwise = if authenticates { Unmatched::Refuse } else { Unmatched::default() };
         Some(Xds {
-            listen: listen.unwrap_or(default.listen),
+            listeners: listeners.unwrap_or(default.listeners),
             drain: section.get("drain", |v| v.duration(Duration::ZERO..=DAY / 144)).unwrap_or(default.drain),
             max_connection_age: section.get("max_connection_age", |v| v.duration(DAY / 1440..=DAY * 7)),
-            unmatched: section.get("unmatched", |v| v.word(&unmatched)).unwrap_or_default(),
+            unmatched: section.get("unmatched", |v| v.word(&unmatched)).unwrap_or(otherwise),
             limits: section.section("limits", Limits::read).unwrap_or_default(),
         })
     }
@@ -180,27 +207,47 @@ pub struct Admin {
     /// Names and addresses under which admin is asked for, beside those of loopback and `listen` (`hosts`). None by
     /// default. Requests that name another host are refused, because a page of another site may have sent them.
     pub hosts: Vec<String>,
+    /// Tokens that open what is only read (`tokens.read`). None by default: nobody needs one.
+    pub read: Vec<Secret>,
+    /// Tokens that open everything (`tokens.change`). Where there are tokens, a change needs one of these.
+    pub change: Vec<Secret>,
+    /// Connections are encrypted (`tls`). Not by default.
+    pub tls: Option<TlsFiles>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Admin { listen: (Ipv4Addr::LOCALHOST, 8081).into(), hosts: Vec::new() }
+        let listen = (Ipv4Addr::LOCALHOST, 8081).into();
+        Admin { listen, hosts: Vec::new(), read: Vec::new(), change: Vec::new(), tls: None }
     }
 }
 
 impl Admin {
     pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
         let allowed = section.get("allow_remote", |v| v.bool()).unwrap_or(false);
+        let tls = section.get("tls", |v| listeners::read_own_tls(v));
+        let (read, change) = section.section("tokens", read_tokens).unwrap_or_default();
         let listen = section.get("listen", |v| {
             let address = v.socket_address()?;
             match (address.ip().is_loopback(), allowed) {
                 (true, _) => {}
-                (false, true) => v.warn(format!("{address} shows everything, without authentication, to other machines")),
                 (false, false) => {
                     return v.problem(format!(
-                        "{address} can be reached from other machines, without authentication; listen on 127.0.0.1, or add `allow_remote: true`"
+                        "{address} can be reached from other machines; listen on 127.0.0.1, or add `allow_remote: true` with `tokens` or `tls`"
                     ));
                 }
+                (false, true) if read.is_empty() && tls.is_none() => {
+                    return v.problem(format!(
+                        "{address} would show everything to other machines; add `tokens`, or `tls` at least"
+                    ));
+                }
+                (false, true) if read.is_empty() => {
+                    v.warn(format!("{address} shows everything, without authentication, to other machines; add `tokens`"));
+                }
+                (false, true) if tls.is_none() => {
+                    v.warn(format!("{address} can be reached from other machines, without encryption: tokens can be read on the way; add `tls`"));
+                }
+                (false, true) => {}
             }
             Some(address)
         });
@@ -208,8 +255,21 @@ impl Admin {
         Some(Admin {
             listen: listen.unwrap_or(default.listen),
             hosts: section.get("hosts", |v| v.each(host)).unwrap_or(default.hosts),
+            read,
+            change,
+            tls,
         })
     }
+}
+
+/// Tokens for reading, and for changes.
+fn read_tokens(section: &mut Section<'_>) -> Option<(Vec<Secret>, Vec<Secret>)> {
+    let read = section.get("read", |v| v.one_or_each(listeners::token)).unwrap_or_default();
+    let change = section.get("change", |v| v.one_or_each(listeners::token)).unwrap_or_default();
+    if read.iter().any(|token| change.contains(token)) {
+        return section.value().problem("`read` and `change` have the same token; give each its own");
+    }
+    Some((read, change))
 }
 
 /// A host as browsers and scripts name it: a name or an address, without a port.

@@ -14,7 +14,7 @@ const PREFIX: &str = "PORTOLAN_";
 const TOP: [&str; 8] = ["version", "xds", "admin", "registries", "envoy", "istio", "catalog", "log"];
 
 /// Variables that the program reads in other ways.
-const OTHERS: [&str; 3] = ["CONFIG", "ADMIN", "LOG"];
+const OTHERS: [&str; 6] = ["CONFIG", "ADMIN", "ADMIN_TOKEN", "ADMIN_TOKEN_FILE", "ADMIN_CA", "LOG"];
 
 /// Whether a variable is meant to set a key. One with nothing in it is as good as none, and not every variable that begins
 /// with the product's name is: Kubernetes sets some for each service that is named like it.
@@ -130,6 +130,7 @@ mod tests {
             "PORTOLAN_CONFIG",
             "PORTOLAN_LOG",
             "PORTOLAN_ADMIN",
+            "PORTOLAN_ADMIN_TOKEN",
             "PORTOLAN_SERVICE_HOST",
             "PORTOLAN_SERVICE_PORT_GRPC_XDS",
             "PORTOLAN_PORT",

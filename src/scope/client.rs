@@ -1,6 +1,7 @@
 //! Which clients a rule is about.
 
 use crate::{
+    identity::{Identity, NamePattern},
     model::Text,
     resource::Dialect,
     xds::{MetadataValue, Node},
@@ -14,8 +15,12 @@ use wildmatch::WildMatch;
 pub struct Client<'a> {
     /// Its own word.
     pub node: &'a Node,
-    /// The other side's address.
-    pub address: IpAddr,
+    /// The other side's address; `None`: it came by a Unix socket.
+    pub address: Option<IpAddr>,
+    /// The name of the listener that it came in by.
+    pub listener: &'a str,
+    /// Who it has proved to be; `None`: nobody.
+    pub identity: Option<&'a Identity>,
     /// How it speaks.
     pub dialect: Dialect,
 }
@@ -23,6 +28,10 @@ pub struct Client<'a> {
 /// What a client must be. All that is given must fit. A value that was too long to be kept fits nothing.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Condition {
+    /// The name of the listener that it came in by.
+    pub listener: Option<Text>,
+    /// One of these fits one of the names that it has proved.
+    pub names: Vec<NamePattern>,
     /// What it is.
     pub program: Option<Dialect>,
     /// Pattern with `*` and `?` for `node.id`.
@@ -38,16 +47,22 @@ pub struct Condition {
 impl Condition {
     /// Whether a client is so.
     pub fn fits(&self, client: &Client<'_>) -> bool {
-        let Client { node, address, dialect } = client;
+        let Client { node, address, listener, identity, dialect } = client;
         let text =
             |pattern: &Option<Text>, value: &str| pattern.as_deref().is_none_or(|p| WildMatch::new(p).matches(value));
         let named = self.id.is_some() || self.cluster.is_some();
-        self.program.is_none_or(|program| program == *dialect)
+        let proved = |pattern: &NamePattern| {
+            identity.is_some_and(|identity| identity.names().iter().any(|name| pattern.fits(name)))
+        };
+        self.listener.as_deref().is_none_or(|own| own == *listener)
+            && (self.names.is_empty() || self.names.iter().any(proved))
+            && self.program.is_none_or(|program| program == *dialect)
             && !(named && node.cut)
             && text(&self.id, &node.id)
             && text(&self.cluster, &node.cluster)
             && self.metadata.iter().all(|(way, pattern)| has(node, way, &WildMatch::new(pattern)))
-            && (self.networks.is_empty() || self.networks.iter().any(|network| network.contains(address)))
+            && (self.networks.is_empty()
+                || address.is_some_and(|address| self.networks.iter().any(|network| network.contains(&address))))
     }
 }
 
@@ -69,6 +84,8 @@ fn has(node: &Node, way: &[Text], pattern: &WildMatch) -> bool {
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
+        parts.extend(self.listener.as_ref().map(|listener| format!("listener {listener}")));
+        parts.extend(self.names.iter().map(|name| format!("name {name}")));
         parts.extend(self.program.map(|program| format!("client {}", program.name())));
         parts.extend(self.id.as_ref().map(|id| format!("id {id:?}")));
         parts.extend(self.cluster.as_ref().map(|cluster| format!("cluster {cluster:?}")));

@@ -31,7 +31,8 @@ fn scopes(rules: Vec<Rule>, unmatched: Unmatched) -> Scopes {
 }
 
 fn granted(scopes: &Scopes, node: &Node, address: &str) -> Option<String> {
-    let client = Client { node, address: address.parse().unwrap(), dialect: Dialect::Envoy };
+    let address = Some(address.parse().unwrap());
+    let client = Client { node, address, listener: "default", identity: None, dialect: Dialect::Envoy };
     scopes.grant(&client).ok().map(|grant| grant.scope.map_or("everything".into(), |scope| scope.name.to_string()))
 }
 

@@ -14,5 +14,6 @@ pub mod sorted_vec;
 pub mod suggest;
 pub mod time;
 pub mod tls;
+pub mod transport;
 pub mod watch;
 pub mod yaml;

@@ -1,12 +1,13 @@
-//! TLS as a client: by ring, with the authorities that this machine trusts.
+//! TLS: by ring; as a client, with the authorities that this machine trusts.
 //!
 //! Everything here names its provider of cryptography. Nothing depends on a default of the process, which libraries that are
 //! built in by a feature may change.
 
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
+    server::{NoServerSessionStorage, danger::ClientCertVerifier},
 };
 use std::sync::{Arc, LazyLock};
 
@@ -76,6 +77,34 @@ pub fn client(roots: RootCertStore, identity: Option<(&str, &str)>) -> Result<Cl
     }
 }
 
+/// A server that shows this chain, with its private key, both in PEM, and speaks that protocol (ALPN). With `clients` it asks
+/// for certificates.
+///
+/// No session is resumed: a client that resumes one is not checked again, so other authorities or lists of revoked
+/// certificates would not hold for it. Connections here live long, and a handshake costs less than a millisecond.
+///
+/// # Errors
+///
+/// If certificate and key cannot be read or do not belong together.
+pub fn server(
+    chain: &str,
+    key: &str,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+    protocol: &[u8],
+) -> Result<ServerConfig, TlsError> {
+    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let builder = match clients {
+        Some(clients) => builder.with_client_cert_verifier(clients),
+        None => builder.with_no_client_auth(),
+    };
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(TlsError::Key)?;
+    let mut config = builder.with_single_cert(certificates(chain)?, key)?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.alpn_protocols = vec![protocol.to_vec()];
+    Ok(config)
+}
+
 /// For requests over HTTP that are not a registry's: the machine's authorities, and no proxy of the environment, which is
 /// meant for the world outside.
 pub fn http_client() -> reqwest::ClientBuilder {
@@ -83,7 +112,12 @@ pub fn http_client() -> reqwest::ClientBuilder {
     reqwest::Client::builder().tls_backend_preconfigured(config).no_proxy()
 }
 
-fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+/// The certificates in a PEM text, one at least.
+///
+/// # Errors
+///
+/// If there is none, or one cannot be read.
+pub fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     let all = all.map_err(TlsError::Certificate)?;
     if all.is_empty() { Err(TlsError::NoCertificate) } else { Ok(all) }

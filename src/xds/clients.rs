@@ -3,14 +3,14 @@
 //! A stream enters itself when it opens and leaves when it is dropped. Its entry is one small record behind a mutex of its
 //! own, touched only when something happens on that stream.
 
-use super::node::Node;
+use super::{node::Node, peer::Remote};
 use crate::{
+    identity::Identity,
     resource::{Kind, Variant},
     util::lock::lock,
 };
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -26,7 +26,11 @@ pub struct Client {
     /// Counts up with each stream.
     pub stream: u64,
     /// Where it comes from.
-    pub peer: SocketAddr,
+    pub peer: Remote,
+    /// The name of the listener that it came in by.
+    pub listener: Arc<str>,
+    /// Who it has proved to be; `None`: nobody, and it was not asked to.
+    pub identity: Option<Arc<str>>,
     /// Its variant of the protocol.
     pub variant: Variant,
     /// When the stream was opened.
@@ -116,14 +120,9 @@ impl Clients {
     }
 
     /// Enters a stream. Until it first looks for requests it counts as sending: the transport may never let it.
-    pub(super) fn enter(
-        self: &Arc<Self>,
-        peer: SocketAddr,
-        variant: Variant,
-        close: CancellationToken,
-    ) -> Registration {
+    pub(super) fn enter(self: &Arc<Self>, origin: Origin, variant: Variant, close: CancellationToken) -> Registration {
         let entry = Arc::new(Entry {
-            peer,
+            origin,
             variant,
             connected: SystemTime::now(),
             started: self.started,
@@ -140,14 +139,14 @@ impl Clients {
 
     /// Closes the connections of those streams that have been sending for longer than `limit` without the transport
     /// taking a frame. Returns what they are.
-    pub(super) fn close_stalled(&self, now: Instant, limit: Duration) -> Vec<(u64, SocketAddr)> {
+    pub(super) fn close_stalled(&self, now: Instant, limit: Duration) -> Vec<(u64, Remote)> {
         let stalled = |entry: &Entry| entry.sending_for(now).is_some_and(|time| time > limit);
         let entries = lock(&self.entries);
         let found = entries.iter().filter(|(_, entry)| !entry.close.is_cancelled() && stalled(entry));
         let found: Vec<_> = found.map(|(id, entry)| (*id, entry.clone())).collect();
         drop(entries);
         found.iter().for_each(|(_, entry)| entry.close.cancel());
-        found.into_iter().map(|(id, entry)| (id, entry.peer)).collect()
+        found.into_iter().map(|(id, entry)| (id, entry.origin.peer)).collect()
     }
 }
 
@@ -170,8 +169,9 @@ impl Registration {
         self.id
     }
 
-    pub(super) fn peer(&self) -> SocketAddr {
-        self.entry.peer
+    /// Where the stream comes from.
+    pub(super) fn origin(&self) -> &Origin {
+        &self.entry.origin
     }
 
     /// Who the client says it is.
@@ -221,9 +221,18 @@ impl Registration {
     }
 }
 
+/// Where a stream comes from.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    pub(super) peer: Remote,
+    /// The name of its listener.
+    pub(super) listener: Arc<str>,
+    pub(super) identity: Option<Arc<Identity>>,
+}
+
 #[derive(Debug)]
 struct Entry {
-    peer: SocketAddr,
+    origin: Origin,
     variant: Variant,
     connected: SystemTime,
     started: Instant,
@@ -238,7 +247,9 @@ impl Entry {
         let record = lock(&self.record);
         Client {
             stream,
-            peer: self.peer,
+            peer: self.origin.peer,
+            listener: self.origin.listener.clone(),
+            identity: self.origin.identity.as_ref().map(|identity| identity.name().clone()),
             variant: self.variant,
             connected: self.connected,
             node: record.node.clone(),
@@ -293,14 +304,15 @@ impl ClientType {
 mod tests {
     use super::*;
 
-    fn table() -> (Arc<Clients>, SocketAddr) {
-        (Arc::new(Clients::new()), SocketAddr::from(([127, 0, 0, 1], 1)))
+    fn table() -> (Arc<Clients>, Origin) {
+        let peer = Remote::Unix { uid: 1, pid: None };
+        (Arc::new(Clients::new()), Origin { peer, listener: "default".into(), identity: None })
     }
 
     #[test]
     fn a_stream_is_listed_while_it_lives() {
-        let (clients, peer) = table();
-        let one = clients.enter(peer, Variant::Delta, CancellationToken::new());
+        let (clients, origin) = table();
+        let one = clients.enter(origin, Variant::Delta, CancellationToken::new());
         one.set_node(Node { id: "n".into(), ..Node::default() });
         one.set_view("envoy".into(), "no rule fits".into());
         one.sent(Kind::Cluster, 1, 3, 2, 50);
@@ -319,9 +331,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_a_stream_that_sends_and_makes_no_progress_is_stalled() {
-        let (clients, peer) = table();
+        let (clients, origin) = table();
         let close = CancellationToken::new();
-        let one = clients.enter(peer, Variant::Sotw, close.clone());
+        let one = clients.enter(origin.clone(), Variant::Sotw, close.clone());
         one.idle();
         let limit = Duration::from_secs(30);
         let later = |seconds| Instant::now() + Duration::from_secs(seconds);
@@ -335,7 +347,7 @@ mod tests {
         assert_eq!(clients.close_stalled(later(99), limit), []);
         one.sending();
         assert!(!close.is_cancelled());
-        assert_eq!(clients.close_stalled(later(31), limit), [(one.id(), peer)]);
+        assert_eq!(clients.close_stalled(later(31), limit), [(one.id(), origin.peer)]);
         assert!(close.is_cancelled());
         assert_eq!(clients.close_stalled(later(32), limit), [], "once is enough");
     }

@@ -13,6 +13,7 @@ use prometheus_client::{
 pub struct Metrics {
     pub(super) connections: Gauge,
     pub(super) connections_refused: Counter,
+    clients_refused: Family<RefusalLabel, Counter>,
     pub(super) streams: Family<VariantLabel, Gauge>,
     pub(super) streams_ended: Family<ReasonLabel, Counter>,
     pub(super) streams_refused: Counter,
@@ -40,6 +41,12 @@ pub(super) struct KindLabel {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabel {
+    listener: String,
     reason: &'static str,
 }
 
@@ -73,6 +80,11 @@ impl Metrics {
         let m = self;
         registry.register("xds_connections", "Open connections", m.connections.clone());
         registry.register("xds_connections_refused", "Connections above the limit", m.connections_refused.clone());
+        registry.register(
+            "xds_clients_refused",
+            "Clients that a listener does not serve, by reason",
+            m.clients_refused.clone(),
+        );
         registry.register("xds_streams", "Open streams", m.streams.clone());
         registry.register("xds_streams_ended", "Streams that ended, by reason", m.streams_ended.clone());
         registry.register("xds_streams_refused", "Streams above the limit", m.streams_refused.clone());
@@ -103,6 +115,10 @@ impl Metrics {
     /// How many answers of a kind were sent.
     pub fn answers_sent(&self, kind: Kind) -> u64 {
         self.answers.get_or_create(&kind.into()).get()
+    }
+
+    pub(super) fn client_refused(&self, listener: &str, reason: &'static str) {
+        self.clients_refused.get_or_create(&RefusalLabel { listener: listener.into(), reason }).inc();
     }
 
     pub(super) fn sent(&self, kind: Kind, bytes: usize) {

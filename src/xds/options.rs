@@ -1,13 +1,11 @@
 //! What can be set of the server.
 
 use super::{budget::MemoryLimits, slots::Places};
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 /// What can be set of the server. The defaults serve some thousand clients.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// The address to listen on; port 0 takes any that is free. The one option that never changes.
-    pub address: SocketAddr,
     /// The longest request accepted. An acknowledgement repeats all names, 19 KB per thousand.
     pub max_request_bytes: usize,
     /// Where answers are split, if the protocol allows it: gRPC clients refuse more than 4 MiB.
@@ -50,6 +48,11 @@ impl Options {
         Places { all: self.max_connections, per_peer: self.max_connections_per_peer }
     }
 
+    /// Handshakes that may be under way. Half of what one address may have, so that they never take all of it.
+    pub(super) fn handshakes(&self) -> usize {
+        self.max_connections.min(self.max_connections_per_peer).div_ceil(2)
+    }
+
     pub(super) fn streams(&self) -> Places {
         Places { all: self.max_streams, per_peer: self.max_streams_per_peer }
     }
@@ -58,7 +61,6 @@ impl Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            address: SocketAddr::from(([127, 0, 0, 1], 16010)),
             max_request_bytes: 16 << 20,
             answer_bytes: 2 << 20,
             max_names: 200_000,

@@ -4,23 +4,28 @@ use super::{
     Options,
     activity::{Activity, Keeping},
     budget::Budget,
-    clients::Clients,
+    clients::{Clients, Origin},
     grpc_messages::Requests,
+    handshake::Handshakes,
+    listener::Listener,
     metrics::Metrics,
-    peer::Peer,
+    peer::{Peer, Remote},
     protocol::Method,
     recorder::Recorder,
     session::Rules,
     slots::{Full, Places, Slot, Slots},
-    stream::{self, Parts, Stream},
+    stream::{self, NOT_AUTHENTICATED, Parts, Stream},
     unread::{Counted, Unread},
     views::Views,
 };
-use crate::resource::{Kind, Variant};
+use crate::{
+    identity::Identity,
+    resource::{Kind, Variant},
+};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::StreamBody;
 use hyper::body::Incoming;
-use std::{convert::Infallible, future::Future, net::SocketAddr, pin::Pin, sync::Arc};
+use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::SystemTime};
 use tokio::{
     sync::{Semaphore, watch},
     time::timeout,
@@ -49,6 +54,7 @@ pub(super) struct Shared<H> {
     pub(super) streams: Arc<Slots>,
     /// Those of the health service: a probe must find a place when clients have taken all of theirs.
     pub(super) probes: Arc<Slots>,
+    pub(super) handshakes: Arc<Handshakes>,
     pub(super) health: H,
 }
 
@@ -58,8 +64,9 @@ impl<H> Shared<H> {
     }
 
     /// What a stream goes by that opens with these options.
-    fn stream(&self, options: &Options) -> stream::Shared {
+    fn stream(&self, options: &Options, listener: Arc<Listener>) -> stream::Shared {
         stream::Shared {
+            listener,
             rules: Arc::new(Rules { names: options.max_names, ..self.rules.clone() }),
             views: self.views.clone(),
             request_time: options.request_time,
@@ -72,7 +79,10 @@ impl<H> Shared<H> {
 #[derive(Clone)]
 pub(super) struct Connection<H> {
     pub(super) shared: Arc<Shared<H>>,
-    pub(super) peer: SocketAddr,
+    pub(super) listener: Arc<Listener>,
+    pub(super) peer: Remote,
+    /// Who its client has proved to be by a certificate.
+    pub(super) certificate: Option<Arc<Identity>>,
     /// Asks its streams to end themselves.
     pub(super) retire: CancellationToken,
     /// Cuts the connection, with all its streams.
@@ -126,7 +136,7 @@ impl<H: Health> hyper::service::Service<Request<Incoming>> for Connection<H> {
 impl<H: Health> Connection<H> {
     /// A place of those slots, or what to answer.
     fn place(&self, slots: &Arc<Slots>, of: Places) -> Result<Slot, Status> {
-        slots.take(Peer::of(self.peer), of).map_err(|full| {
+        slots.take(Peer::from(self.peer), of).map_err(|full| {
             self.shared.metrics.streams_refused.inc();
             let (limit, key) = match full {
                 Full::Server { limit } => (limit, "xds.limits.streams"),
@@ -167,11 +177,21 @@ impl<H: Health> Connection<H> {
             Ok(slot) => slot,
             Err(status) => return status.into_http(),
         };
-        let registration = shared.clients.enter(self.peer, method.variant, self.close.clone());
+        let identified =
+            self.listener.policy().identify(request.headers(), self.certificate.as_ref(), SystemTime::now());
+        let identity = match identified {
+            Ok(identity) => identity,
+            Err(refusal) => {
+                self.listener.refuse(&refusal, self.peer, &shared.metrics);
+                return Status::unauthenticated(NOT_AUTHENTICATED).into_http();
+            }
+        };
+        let origin = Origin { peer: self.peer, listener: self.listener.name.clone(), identity };
+        let registration = shared.clients.enter(origin, method.variant, self.close.clone());
         let parts = Parts {
             method,
-            shared: shared.stream(&options),
-            allowance: shared.budget.open(registration.id(), Peer::of(self.peer), self.close.clone()),
+            shared: shared.stream(&options, self.listener.clone()),
+            allowance: shared.budget.open(registration.id(), Peer::from(self.peer), self.close.clone()),
             recorder: Recorder::new(registration, shared.metrics.clone()),
             retire: self.retire.clone(),
             slot,

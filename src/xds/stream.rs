@@ -7,8 +7,10 @@ use super::{
     Refused, Subscriber, Subscription, Views,
     activity::Open,
     budget::{Allowance, Held, OverBudget},
+    clients::Origin,
     ended::Ended,
     grpc_messages::{Message, MessageError, Next, Requests},
+    listener::{Listener, Unfit},
     names::NamesError,
     node::Node,
     protocol::{Method, Protocol},
@@ -17,7 +19,10 @@ use super::{
     session::{Rules, SessionError},
     slots::Slot,
 };
-use crate::resource::{Dialect, ViewGeneration};
+use crate::{
+    identity::{self, Policy},
+    resource::{Dialect, ViewGeneration},
+};
 use bytes::Bytes;
 use futures_util::{
     future::{BoxFuture, FutureExt},
@@ -25,7 +30,13 @@ use futures_util::{
 };
 use http::HeaderMap;
 use http_body::{Body, Frame};
-use std::{any::Any, convert::Infallible, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     sync::{Semaphore, watch},
@@ -47,6 +58,9 @@ const REPEATED: usize = 32 << 10;
 /// Further away than any deadline.
 const NEVER: Duration = Duration::from_secs(24 * 3600);
 
+/// What who is not believed is told: the reason is for our log alone.
+pub(super) const NOT_AUTHENTICATED: &str = "this client is not authenticated";
+
 /// Why a stream cannot go on.
 #[derive(Debug, thiserror::Error)]
 enum StreamError {
@@ -58,6 +72,10 @@ enum StreamError {
     Session(#[from] SessionError),
     #[error(transparent)]
     Refused(#[from] Refused),
+    #[error("the client is at the wrong listener, or is somebody else: {0}")]
+    Unfit(#[from] Unfit),
+    #[error("the client is no longer believed: {0}")]
+    Disbelieved(#[from] identity::Refusal),
     #[error(transparent)]
     OverBudget(#[from] OverBudget),
     #[error("no request came within {} s (xds.limits.request_time)", .0.as_secs_f64())]
@@ -72,7 +90,10 @@ impl StreamError {
     /// What the client is told. What it may not see is for our log alone.
     fn text(&self) -> String {
         match self {
-            StreamError::Refused(Refused::NotAllowed(_)) => "this client may not subscribe".into(),
+            StreamError::Refused(Refused::NotAllowed(_)) | StreamError::Unfit(_) => {
+                "this client may not subscribe".into()
+            }
+            StreamError::Disbelieved(_) => NOT_AUTHENTICATED.into(),
             StreamError::Refused(Refused::NoRoom(_)) => "too many views are in use".into(),
             error => error.to_string(),
         }
@@ -92,10 +113,21 @@ impl StreamError {
             StreamError::Node(_) | StreamError::Session(_) | StreamError::Refused(Refused::Malformed(_)) => {
                 Code::InvalidArgument
             }
-            StreamError::Refused(Refused::NotAllowed(_)) => Code::PermissionDenied,
+            StreamError::Refused(Refused::NotAllowed(_)) | StreamError::Unfit(_) => Code::PermissionDenied,
+            StreamError::Disbelieved(_) => Code::Unauthenticated,
             StreamError::Refused(Refused::NoRoom(_)) => Code::ResourceExhausted,
             StreamError::Silent(_) | StreamError::Slow(_) => Code::DeadlineExceeded,
             StreamError::Retired => Code::Unavailable,
+        }
+    }
+
+    /// The word for metrics, where the client is one that is not served.
+    fn refusal(&self) -> Option<&'static str> {
+        match self {
+            StreamError::Refused(Refused::NotAllowed(_)) => Some("scope"),
+            StreamError::Unfit(unfit) => Some(unfit.code()),
+            StreamError::Disbelieved(refusal) => Some(refusal.code()),
+            _ => None,
         }
     }
 
@@ -120,6 +152,8 @@ pub(super) struct Stream<B> {
     allowance: Allowance,
     /// When the first request must be there.
     first_by: Instant,
+    /// When the token ends by which its client is known.
+    until: Option<Instant>,
     /// What comes from our side. Looked at only when one was woken, unlike the others: they nearly never are.
     signals: FuturesUnordered<BoxFuture<'static, Signal>>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -137,6 +171,8 @@ enum Signal {
     End(StreamError),
     /// It may see another view.
     Access(watch::Receiver<u64>),
+    /// Its listener asks something else of its clients.
+    Policy(watch::Receiver<Arc<Policy>>),
 }
 
 /// What the first request decides: how the client speaks, and what it sees.
@@ -158,6 +194,8 @@ type Generations = watch::Receiver<Arc<ViewGeneration>>;
 /// What all streams of a server share.
 #[derive(Clone)]
 pub(super) struct Shared {
+    /// Where they came in.
+    pub(super) listener: Arc<Listener>,
     pub(super) rules: Arc<Rules>,
     pub(super) views: Arc<dyn Views>,
     /// How long a request may take.
@@ -191,6 +229,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
             allowance,
             method,
             first_by: Instant::now() + shared.request_time,
+            until: token_end(&recorder),
             shared,
             exchange: None,
             signals,
@@ -236,6 +275,10 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
                     self.signals.push(signal_access(access));
                     self.subscribe_again()?;
                 }
+                Signal::Policy(policies) => {
+                    self.signals.push(signal_policy(policies));
+                    self.subscribe_again()?;
+                }
             },
             next = self.requests.next(&mut self.allowance) => match next? {
                 Next::Message(message) => self.on_message(message).await?,
@@ -258,11 +301,14 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
             Some(exchange) => exchange.protocol.due(),
             None => Some(self.first_by),
         };
-        protocol.into_iter().chain(self.requests.due()).min()
+        protocol.into_iter().chain(self.requests.due()).chain(self.until).min()
     }
 
     fn check_time(&mut self, now: Instant) -> Result<(), StreamError> {
         let time = self.shared.request_time;
+        if self.until.is_some_and(|until| until <= now) {
+            return Err(identity::Refusal::Expired.into());
+        }
         match self.requests.check(now, &mut self.allowance)? {
             false => Err(StreamError::Slow(time)),
             true if self.exchange.is_none() && self.first_by <= now => Err(StreamError::Silent(time)),
@@ -293,16 +339,18 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
     }
 
     fn on_request(&mut self, raw: &Raw<'_>) -> Result<(), StreamError> {
-        let Shared { rules, views, .. } = &self.shared;
-        let request = Request::read(self.method.variant, raw, rules.names).map_err(SessionError::from)?;
+        let request = Request::read(self.method.variant, raw, self.shared.rules.names).map_err(SessionError::from)?;
         let exchange = match &mut self.exchange {
             Some(exchange) => exchange,
             none => {
                 // Before it is asked what it sees: a change in between is signalled.
-                let mut access = views.changed();
+                let mut access = self.shared.views.changed();
                 access.mark_unchanged();
                 self.signals.push(signal_access(access));
-                none.insert(begin(self.method, &request, rules, &**views, &self.recorder)?)
+                if self.recorder.registration.origin().identity.is_some() {
+                    self.signals.push(signal_policy(self.shared.listener.policies()));
+                }
+                none.insert(begin(self.method, &request, &self.shared, &self.recorder)?)
             }
         };
         // The newest state wins: no request is answered from a generation that another has followed.
@@ -317,7 +365,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
     fn subscribe_again(&mut self) -> Result<(), StreamError> {
         let Some(exchange) = &mut self.exchange else { return Ok(()) };
         let dialect = exchange.protocol.dialect(&exchange.node);
-        let subscribed = subscribe(&exchange.node, dialect, &*self.shared.views, &self.recorder)?;
+        let subscribed = subscribe(&exchange.node, dialect, &self.shared, &self.recorder)?;
         let Subscription { view, why, generations, held, kept } = subscribed;
         let current = exchange.next.as_ref().unwrap_or(&exchange.generations);
         if !current.same_channel(&generations) {
@@ -347,7 +395,10 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
         let ended = error.as_ref().map_or(Ended::Client, StreamError::ended);
         match &error {
             Some(error) if matches!(ended, Ended::Refused | Ended::Limit) => {
-                let peer = self.recorder.registration.peer();
+                let peer = self.recorder.registration.origin().peer;
+                if let Some(reason) = error.refusal() {
+                    self.recorder.metrics.client_refused(&self.shared.listener.name, reason);
+                }
                 let cause = std::error::Error::source(error).map(ToString::to_string);
                 warn!(stream, %peer, %error, cause, "A client's stream is ended.");
             }
@@ -372,15 +423,9 @@ impl<B> Drop for Stream<B> {
 }
 
 /// Takes note of who begins, and finds what it sees.
-fn begin(
-    method: Method,
-    first: &Request<'_>,
-    rules: &Arc<Rules>,
-    views: &dyn Views,
-    recorder: &Recorder,
-) -> Result<Exchange, StreamError> {
+fn begin(method: Method, first: &Request<'_>, shared: &Shared, recorder: &Recorder) -> Result<Exchange, StreamError> {
     let node = first.node.map(Node::read).transpose().map_err(StreamError::Node)?.unwrap_or_default();
-    let protocol = Protocol::new(method, &node, first.type_url, rules.clone())?;
+    let protocol = Protocol::new(method, &node, first.type_url, shared.rules.clone())?;
     debug!(
         stream = recorder.registration.id(),
         node = &*node.id,
@@ -392,20 +437,22 @@ fn begin(
         "A client subscribed."
     );
     recorder.registration.set_node(node.clone());
-    let Subscription { mut generations, held, kept, .. } = subscribe(&node, protocol.dialect(&node), views, recorder)?;
+    let Subscription { mut generations, held, kept, .. } = subscribe(&node, protocol.dialect(&node), shared, recorder)?;
     let now = generations.borrow_and_update().clone();
     let held = of_node(&node) + held;
     Ok(Exchange { protocol, node, generations, now, next: None, held, kept })
 }
 
-fn subscribe(
-    node: &Node,
-    dialect: Dialect,
-    views: &dyn Views,
-    recorder: &Recorder,
-) -> Result<Subscription, StreamError> {
-    let peer = recorder.registration.peer();
-    let subscription = views.subscribe(&Subscriber { node, identity: None, peer, dialect })?;
+/// What it sees by now, if it still is who it was and may come in here.
+fn subscribe(node: &Node, dialect: Dialect, shared: &Shared, recorder: &Recorder) -> Result<Subscription, StreamError> {
+    let Origin { peer, listener, identity } = recorder.registration.origin();
+    let identity = identity.as_deref();
+    // A certificate is its connection's: it is looked at there, once for all streams.
+    if let Some(token) = identity.filter(|identity| !identity.is_by_certificate()) {
+        shared.listener.policy().recheck(token, SystemTime::now())?;
+    }
+    shared.listener.check(identity, dialect, &node.id)?;
+    let subscription = shared.views.subscribe(&Subscriber { node, identity, peer: *peer, listener, dialect })?;
     recorder.registration.set_view(subscription.view.clone(), subscription.why.clone());
     Ok(subscription)
 }
@@ -451,6 +498,24 @@ fn signal_access(mut access: watch::Receiver<u64>) -> BoxFuture<'static, Signal>
         }
     }
     .boxed()
+}
+
+/// Waits until its listener asks something else of its clients.
+fn signal_policy(mut policies: watch::Receiver<Arc<Policy>>) -> BoxFuture<'static, Signal> {
+    async move {
+        match policies.changed().await {
+            Ok(()) => Signal::Policy(policies),
+            Err(_) => std::future::pending().await,
+        }
+    }
+    .boxed()
+}
+
+/// When the token ends by which a client is known. The end of a certificate is its connection's.
+fn token_end(recorder: &Recorder) -> Option<Instant> {
+    let identity = recorder.registration.origin().identity.as_ref()?;
+    let until = identity.until().filter(|_| !identity.is_by_certificate())?;
+    Some(Instant::now() + until.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 /// Waits for another generation, or the first of another view. When there will be none any more the last one stays. May be

@@ -1,8 +1,11 @@
 //! The joint with whoever makes resources: who subscribes, and what it gets to see.
 
-use super::{Held, Node};
-use crate::resource::{Dialect, Readiness, ViewGeneration};
-use std::{any::Any, net::SocketAddr, sync::Arc};
+use super::{Held, Node, Remote};
+use crate::{
+    identity::Identity,
+    resource::{Dialect, Readiness, ViewGeneration},
+};
+use std::{any::Any, sync::Arc};
 use tokio::sync::watch;
 
 /// Where generations come from.
@@ -21,7 +24,7 @@ pub trait Views: Send + Sync + 'static {
     fn readiness(&self) -> watch::Receiver<Readiness>;
 }
 
-/// Who asks. Everything but `identity` and `peer` is the client's own word.
+/// Who asks. The node and what it speaks are the client's own word.
 #[derive(Debug, Clone, Copy)]
 pub struct Subscriber<'a> {
     /// The node of its first request.
@@ -29,16 +32,11 @@ pub struct Subscriber<'a> {
     /// Who it has proved to be; `None`: it was not asked to.
     pub identity: Option<&'a Identity>,
     /// The other side's address.
-    pub peer: SocketAddr,
+    pub peer: Remote,
+    /// The name of the listener that it came in by.
+    pub listener: &'a str,
     /// What it speaks, which its first request shows.
     pub dialect: Dialect,
-}
-
-/// Who a client has proved to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The authenticated name, such as a SPIFFE URI.
-    pub name: Arc<str>,
 }
 
 /// A stream's share of a view. The view is kept at least for as long as somebody has one.

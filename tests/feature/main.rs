@@ -15,6 +15,8 @@ mod descriptors;
 mod grpc;
 mod hosts;
 mod isolation;
+mod leave;
+mod listeners;
 mod metrics;
 mod outputs;
 mod quiet;

@@ -15,6 +15,8 @@
 package main
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -27,6 +29,7 @@ import (
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 	networking "istio.io/api/networking/v1alpha3"
@@ -88,7 +91,26 @@ func (l listener) HandleResponse(_ *adsc.ADSC, r *discovery.DiscoveryResponse) {
 		answer{l.source, r.TypeUrl, len(r.Resources), proto.Size(r), r.Nonce, l.judge.seconds()})
 }
 
-func (j *judge) connect(source, revision, pod string) (model.ConfigStoreController, error) {
+// protection is none, or with an authority what `tlsSettings` of mode SIMPLE with `caCertificates` make: the certificate must
+// have the host of the address, and no certificate is shown.
+func protection(authority string) (credentials.TransportCredentials, error) {
+	if authority == "" {
+		return insecure.NewCredentials(), nil
+	}
+	pem, err := os.ReadFile(authority)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate", authority)
+	}
+	return credentials.NewTLS(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}), nil
+}
+
+func (j *judge) connect(
+	source, revision, pod string, protection credentials.TransportCredentials,
+) (model.ConfigStoreController, error) {
 	client, err := adsc.New(source, &adsc.ADSConfig{
 		InitialDiscoveryRequests: adsc.ConfigInitialRequests(),
 		ResponseHandler:          listener{j, source},
@@ -99,7 +121,7 @@ func (j *judge) connect(source, revision, pod string) (model.ConfigStoreControll
 			Meta:      model.NodeMetadata{Generator: "api", IstioRevision: revision}.ToStruct(),
 			GrpcOpts: []grpc.DialOption{
 				keepalive.DefaultOption().ConvertToClientOption(),
-				grpc.WithTransportCredentials(insecure.NewCredentials()),
+				grpc.WithTransportCredentials(protection),
 			},
 		},
 	})
@@ -177,14 +199,19 @@ func run() error {
 	flag.Var(&from, "source", "host:port of a config source; may stand several times")
 	revision := flag.String("revision", "", "the revision that this Istiod has")
 	pod := flag.String("pod", "istiod-judge", "the name of its pod")
+	authority := flag.String("ca", "", "a file with the authority of all sources, which then speak TLS")
 	flag.Parse()
 	if done, err := offline(flag.Args()); done {
 		return err
 	}
 	j := &judge{started: time.Now()}
+	protected, err := protection(*authority)
+	if err != nil {
+		return err
+	}
 	var stores []model.ConfigStoreController
 	for _, source := range from {
-		store, err := j.connect(source, *revision, *pod)
+		store, err := j.connect(source, *revision, *pod, protected)
 		if err != nil {
 			return err
 		}

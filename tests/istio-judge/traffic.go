@@ -21,6 +21,7 @@ import (
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"go.yaml.in/yaml/v3"
+	"google.golang.org/grpc/credentials/insecure"
 	"istio.io/istio/pilot/pkg/config/kube/crd"
 	"istio.io/istio/pkg/config"
 	"istio.io/istio/pkg/config/schema/resource"
@@ -425,7 +426,7 @@ func notes(d evaluate.Decision) string {
 // served is all that Istio's client takes of what Portolan serves.
 func (t *traffic) served() ([]config.Config, error) {
 	j := &judge{started: time.Now()}
-	store, err := j.connect(t.server, "", "istiod-judge")
+	store, err := j.connect(t.server, "", "istiod-judge", insecure.NewCredentials())
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ mod hostile;
 mod manifests;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
 mod traffic;
 mod walk;
 

@@ -12,7 +12,7 @@ use portolan::{
         google::rpc::Status as RpcStatus,
     },
     resource::{Kind, KindReadiness, Name, Readiness, Resource, ViewGeneration},
-    xds::{Clients, Held, Metrics, Options, Refused, Server, Subscriber, Subscription, Views},
+    xds::{Clients, Held, Listen, Metrics, Options, Refused, Server, Subscriber, Subscription, Views},
 };
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use prost::Message;
@@ -110,7 +110,7 @@ impl World {
     }
 
     pub async fn with(set: impl FnOnce(&mut Options), readiness: Readiness, changes: Vec<Change>) -> World {
-        let mut options = Options { address: ([127, 0, 0, 1], 0).into(), ..Options::default() };
+        let mut options = Options::default();
         set(&mut options);
         let empty = ViewGeneration::unbuilt(services(Readiness::Waiting));
         let view = watch::Sender::new(Arc::new(empty.next(services(readiness), changes).unwrap_or(empty)));
@@ -118,9 +118,10 @@ impl World {
 
         let (counted, mut metrics) = (Metrics::default(), Registry::default());
         counted.register(&mut metrics);
-        let server =
-            Server::bind(options, Arc::new(Fixed { view: view.clone(), readiness: ready.clone() }), counted).unwrap();
-        let (address, clients) = (server.local_addr(), server.clients());
+        let fixed = Arc::new(Fixed { view: view.clone(), readiness: ready.clone() });
+        let listener = Listen::plain(([127, 0, 0, 1], 0).into());
+        let server = Server::bind(options, &[listener], fixed, counted).unwrap();
+        let (address, clients) = (server.local_addr().unwrap(), server.clients());
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(server.run(shutdown.clone()));
         World { address, clients, shutdown, running, view, readiness: ready, metrics }
@@ -297,7 +298,7 @@ impl<Q: Message + 'static, A: Answer> Stream<Q, A> {
     pub async fn try_open(
         channel: Channel,
         path: &'static str,
-        encoding: Option<&'static str>,
+        header: Option<(&'static str, &str)>,
     ) -> Result<Self, Status> {
         let (requests, receiver) = mpsc::channel(64);
         let body = futures_util::stream::unfold(receiver, |mut r| async { r.recv().await.map(|m| (m, r)) });
@@ -305,8 +306,8 @@ impl<Q: Message + 'static, A: Answer> Stream<Q, A> {
         grpc.ready().await.unwrap();
         let path = http::uri::PathAndQuery::from_static(path);
         let mut request = Request::new(body);
-        if let Some(encoding) = encoding {
-            request.metadata_mut().insert("grpc-encoding", MetadataValue::from_static(encoding));
+        if let Some((name, value)) = header {
+            request.metadata_mut().insert(name, MetadataValue::try_from(value).unwrap());
         }
         let answers = timeout(DEADLINE, grpc.streaming(request, path, ProstCodec::default())).await.expect("no answer");
         Ok(Stream { requests, answers: answers?.into_inner() })

@@ -131,10 +131,10 @@ async fn connections_above_the_limit_are_closed() {
 async fn compression_is_refused_with_the_remedy() {
     let world = one().await;
     let witness = Witness::of(&world).await;
-    let refused = Sotw::try_open(world.channel().await, ADS_SOTW, Some("gzip")).await.err().unwrap();
+    let refused = Sotw::try_open(world.channel().await, ADS_SOTW, Some(("grpc-encoding", "gzip"))).await.err().unwrap();
     assert_eq!(refused.code(), Code::Unimplemented);
     assert!(refused.message().contains("switch compression off"), "{refused:?}");
-    Sotw::try_open(world.channel().await, ADS_SOTW, Some("identity")).await.unwrap();
+    Sotw::try_open(world.channel().await, ADS_SOTW, Some(("grpc-encoding", "identity"))).await.unwrap();
     witness.stays_unaffected(&world).await;
 }
 

@@ -51,7 +51,7 @@ impl World {
     pub async fn of(folder: TempDir, sources: Sources, follow: bool) -> World {
         let start = Start { follow, ..Start::read(sources).unwrap() };
         let app = App::bind(start).await.unwrap();
-        let (xds, admin, shutdown) = (app.xds_addr(), app.admin_addr(), CancellationToken::new());
+        let (xds, admin, shutdown) = (app.xds_addr().unwrap(), app.admin_addr(), CancellationToken::new());
         let running = tokio::spawn(app.run(shutdown.clone()));
         World { folder, xds, admin, shutdown, running }
     }

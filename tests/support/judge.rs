@@ -53,9 +53,18 @@ impl Judge {
         Self::of_revision(sources, "").await
     }
 
+    /// The same over TLS, with the authority in a file.
+    pub async fn over_tls(sources: &[SocketAddr], authority: &Path) -> Option<Judge> {
+        Self::launched(sources, &["--ca", authority.to_str().unwrap()]).await
+    }
+
     /// The same, of a revision.
     pub async fn of_revision(sources: &[SocketAddr], revision: &str) -> Option<Judge> {
-        let mut judge = Self::launch(sources, revision).await?;
+        Self::launched(sources, &["--revision", revision]).await
+    }
+
+    async fn launched(sources: &[SocketAddr], arguments: &[&str]) -> Option<Judge> {
+        let mut judge = Self::launch(sources, arguments).await?;
         judge.page = until("the judge to connect", Duration::from_secs(60), async || {
             let log = judge.log();
             log.lines().find_map(|line| line.strip_prefix("judging on ")).map(str::to_owned).ok_or(log.clone())
@@ -65,10 +74,10 @@ impl Judge {
     }
 
     /// Starts one that may fail.
-    async fn launch(sources: &[SocketAddr], revision: &str) -> Option<Judge> {
+    async fn launch(sources: &[SocketAddr], arguments: &[&str]) -> Option<Judge> {
         let binary = binary().await?;
         let mut command = Command::new(binary);
-        command.args(["--revision", revision]).args(sources.iter().map(|source| format!("--source={source}")));
+        command.args(arguments).args(sources.iter().map(|source| format!("--source={source}")));
         let process = Process::start(tempfile::tempdir().unwrap(), command);
         let client = super::http::client();
         Some(Judge { process, client, page: String::new() })

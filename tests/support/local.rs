@@ -4,9 +4,10 @@ use super::http;
 use portolan::{
     app::{App, Start},
     config::Sources,
+    xds::Address,
 };
 use serde_json::Value;
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -16,6 +17,7 @@ pub struct Local {
     pub xds: SocketAddr,
     /// Where people ask.
     pub admin: SocketAddr,
+    listeners: Vec<(Arc<str>, Address)>,
     folder: TempDir,
     _stop: DropGuard,
 }
@@ -28,14 +30,35 @@ impl Local {
 
     /// The same with keys of `admin:` besides `listen`.
     pub async fn start_with(admin: &str, rest_of_config: &str) -> Local {
-        let folder = tempfile::tempdir().unwrap();
+        Local::start_in(tempfile::tempdir().unwrap(), "", admin, rest_of_config).await
+    }
+
+    /// The same with further keys of `xds:`, in a folder that has its files already. With `listeners:` among them there is no
+    /// other listener.
+    pub async fn start_in(folder: TempDir, xds: &str, admin: &str, rest_of_config: &str) -> Local {
         let path = folder.path().join("portolan.yaml");
-        std::fs::write(&path, text("", admin, rest_of_config)).unwrap();
+        std::fs::write(&path, text(xds, admin, rest_of_config)).unwrap();
         let start = Start::read(Sources::new(Some(path))).unwrap();
         let app = App::bind(start).await.unwrap();
-        let (xds, admin, stop) = (app.xds_addr(), app.admin_addr(), CancellationToken::new());
+        let (xds, admin, stop) = (app.xds_addr().unwrap(), app.admin_addr(), CancellationToken::new());
+        let listeners = app.listeners();
         tokio::spawn(app.run(stop.clone()));
-        Local { xds, admin, folder, _stop: stop.drop_guard() }
+        Local { xds, admin, listeners, folder, _stop: stop.drop_guard() }
+    }
+
+    /// Where a listener of TCP listens.
+    pub fn listener(&self, name: &str) -> SocketAddr {
+        match self.listeners.iter().find(|(of, _)| **of == *name) {
+            Some((_, Address::Tcp(address))) => *address,
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    /// Puts a file in the place of another in its folder, in one step.
+    pub fn put(&self, name: &str, text: &str) {
+        let new = self.folder.path().join(format!(".{name}.new"));
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, self.folder.path().join(name)).unwrap();
     }
 
     /// Changes the configuration, which is followed.
@@ -74,7 +97,7 @@ impl Local {
 
 /// A whole configuration.
 fn text(xds: &str, admin: &str, rest: &str) -> String {
-    let addresses =
-        format!("xds: {{ listen: '127.0.0.1:0', drain: 200ms, {xds} }}\nadmin: {{ listen: '127.0.0.1:0', {admin} }}");
-    format!("version: 1\n{addresses}\n{rest}")
+    let listen = if xds.contains("listeners:") { "" } else { "listen: '127.0.0.1:0', " };
+    let xds = format!("xds: {{ {listen}drain: 200ms, {xds} }}");
+    format!("version: 1\n{xds}\nadmin: {{ listen: '127.0.0.1:0', {admin} }}\n{rest}")
 }

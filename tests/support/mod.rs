@@ -11,6 +11,7 @@ pub mod fault;
 pub mod http;
 pub mod judge;
 pub mod local;
+pub mod mesh;
 pub mod nacos;
 pub mod netns;
 pub mod portolan;

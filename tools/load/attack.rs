@@ -27,12 +27,12 @@ pub async fn run(args: &crate::Args, clients: usize, seconds: u64) -> anyhow::Re
 
 async fn one(args: &crate::Args, attack: attacks::Attack, clients: usize, time: Duration) -> anyhow::Result<()> {
     let registry = Registry::create(args.registry, args.services, args.endpoints, 0).await?;
-    let server = Server::start(&args.portolan, registry.config()).await?;
+    let server = Server::start(&args.portolan, registry.config(), false).await?;
     let before = attacks::peak_memory(server.pid()).context("no memory is known")?;
     let observer = stream::Observer::new(1);
     let names = Arc::new(stream::Names::new(registry.names()));
     let client = Arc::new(stream::Client { clusters: true, ..stream::Client::default() });
-    tokio::spawn(stream::run(server.xds(), args.variant, client, names, observer.clone()));
+    tokio::spawn(stream::run(server.target(), args.variant, client, names, observer.clone()));
     observer.wait_full(Duration::from_secs(60)).await?;
 
     let from = if args.same_address { attacks::CLIENT } else { attacks::ATTACKER };

@@ -91,6 +91,9 @@ struct Args {
     /// This many hostile clients of each sort, one sort after the other, beside one stream that behaves.
     #[arg(long, default_value_t = 0)]
     attackers: usize,
+    /// Connections are encrypted, and each client shows a certificate.
+    #[arg(long)]
+    tls: bool,
     /// Hostile clients come from the address of the stream that behaves.
     #[arg(long)]
     same_address: bool,
@@ -110,8 +113,12 @@ async fn run(args: Args) -> anyhow::Result<()> {
     }
     let registry = Registry::create(args.registry, args.services, args.endpoints, args.zones).await?;
     let started = Instant::now();
-    let server = Server::start(&args.portolan, config(&args, &registry)).await?;
-    println!("{} services x {} endpoints, {} streams, {:?}", args.services, args.endpoints, args.streams, args.variant);
+    let server = Server::start(&args.portolan, config(&args, &registry), args.tls).await?;
+    let tls = if args.tls { ", TLS" } else { "" };
+    println!(
+        "{} services x {} endpoints, {} streams, {:?}{tls}",
+        args.services, args.endpoints, args.streams, args.variant
+    );
     println!("ready after           {:>9.0} ms   RSS {:.0} MiB", millis(started.elapsed()), server.rss_mib()?);
     if args.stalled > 0 {
         return stalled(&args, &registry, &server).await;
@@ -142,7 +149,7 @@ async fn full_state(args: &Args, server: &Server, observer: &Arc<Observer>, regi
             None => all.clone(),
         };
         let client = Arc::new(client(args, registry, number));
-        tokio::spawn(stream::run(server.xds(), args.variant, client, names, observer.clone()));
+        tokio::spawn(stream::run(server.target(), args.variant, client, names, observer.clone()));
     }
     let times = observer.wait_full(Duration::from_secs(120)).await.context("full state")?;
     until_quiet(observer).await;
@@ -232,7 +239,7 @@ async fn stalled(args: &Args, registry: &Registry, server: &Server) -> anyhow::R
     let names = Arc::new(stream::Names::new(registry.names()));
     let mut readers = Vec::new();
     for reader in 0..args.stalled {
-        readers.push(stream::stall(server.xds(), args.variant, names.clone()).await?);
+        readers.push(stream::stall(&server.target(), args.variant, names.clone()).await?);
         registry.change(reader % args.services).await?;
         sleep(Duration::from_millis(30)).await;
     }

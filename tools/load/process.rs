@@ -1,32 +1,40 @@
 //! The server's process: started, watched through /proc, ended.
 
+use crate::stream::Target;
 use anyhow::{Context, bail};
+use portolan::util::tls;
 use std::{
     fs,
     net::{SocketAddr, TcpListener},
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{RootCertStore, client::Resumption},
+};
 
 /// A running Portolan; killed when dropped.
 pub struct Server {
     _child: Child,
     _folder: TempDir,
     pid: u32,
-    xds: SocketAddr,
+    target: Target,
 }
 
 impl Server {
-    /// Starts the binary with the given `registries:` section and waits until it is ready.
-    pub async fn start(binary: &Path, registries: String) -> anyhow::Result<Server> {
+    /// Starts the binary with the given `registries:` section and waits until it is ready. With `tls`, clients show a certificate
+    /// with a SPIFFE id (those of tests).
+    pub async fn start(binary: &Path, registries: String, tls: bool) -> anyhow::Result<Server> {
         let (xds, admin) = (free_address()?, free_address()?);
         let folder = tempfile::tempdir()?;
         let config = folder.path().join("portolan.yaml");
         fs::write(
             &config,
-            format!("version: 1\nxds: {{ listen: '{xds}' }}\nadmin: {{ listen: '{admin}' }}\n{registries}"),
+            format!("version: 1\nxds: {{ {} }}\nadmin: {{ listen: '{admin}' }}\n{registries}", listeners(xds, tls)),
         )?;
         let log = fs::File::create(folder.path().join("log"))?;
         let child = Command::new(binary)
@@ -38,8 +46,9 @@ impl Server {
             .spawn()
             .with_context(|| format!("could not start {}; build it with cargo build --release", binary.display()))?;
         let pid = child.id().context("the server has ended")?;
-        let server = Server { _child: child, _folder: folder, pid, xds };
-        let client = portolan::util::tls::http_client().build()?;
+        let target = Target { address: xds, tls: tls.then(connector).transpose()? };
+        let server = Server { _child: child, _folder: folder, pid, target };
+        let client = tls::http_client().build()?;
         let deadline = Instant::now() + Duration::from_secs(60);
         while !is_ready(&client, admin).await {
             if Instant::now() > deadline || !Path::new(&format!("/proc/{pid}")).exists() {
@@ -56,7 +65,12 @@ impl Server {
     }
 
     pub fn xds(&self) -> SocketAddr {
-        self.xds
+        self.target.address
+    }
+
+    /// Where streams are opened, and how.
+    pub fn target(&self) -> Target {
+        self.target.clone()
     }
 
     /// User and system time of all its threads so far.
@@ -75,6 +89,32 @@ impl Server {
         let kib: f64 = line.split_whitespace().nth(1).context("no number in VmRSS")?.parse()?;
         Ok(kib / 1024.0)
     }
+}
+
+/// The certificates of tests.
+const CERTIFICATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/certificates/mesh");
+
+fn listeners(xds: SocketAddr, tls: bool) -> String {
+    if !tls {
+        return format!("listen: '{xds}'");
+    }
+    let file = |name: &str| format!("'{CERTIFICATES}/{name}'");
+    format!(
+        "unmatched: all, listeners: [{{ name: load, listen: '{xds}', tls: {{ certificate: {}, key: {}, trust_domains: {{ shop.example: {} }} }} }}]",
+        file("shop-server.pem"),
+        file("shop-server.key"),
+        file("shop.pem")
+    )
+}
+
+fn connector() -> anyhow::Result<TlsConnector> {
+    let text = |name: &str| fs::read_to_string(format!("{CERTIFICATES}/{name}"));
+    let mut roots = RootCertStore::empty();
+    tls::trust(&mut roots, &text("shop.pem")?)?;
+    let mut config = tls::client(roots, Some((&text("cart.pem")?, &text("cart.key")?)))?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 fn free_address() -> anyhow::Result<SocketAddr> {

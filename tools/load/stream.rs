@@ -4,7 +4,7 @@
 use anyhow::{Context, bail};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use h2::{RecvStream, SendStream};
-use portolan::resource::put_field;
+use portolan::{resource::put_field, util::transport::Transport};
 use std::{
     net::SocketAddr,
     sync::{
@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{net::TcpStream, sync::Notify};
+use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 
 const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 const ENDPOINT: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
@@ -190,15 +191,17 @@ impl Observer {
     }
 }
 
+/// Where streams are opened, and how.
+#[derive(Clone)]
+pub struct Target {
+    pub address: SocketAddr,
+    /// Shows a certificate.
+    pub tls: Option<TlsConnector>,
+}
+
 /// Runs until the server ends the stream.
-pub async fn run(
-    server: SocketAddr,
-    variant: Variant,
-    client: Arc<Client>,
-    names: Arc<Names>,
-    observer: Arc<Observer>,
-) {
-    let end = follow(server, variant, &client, &names, &observer).await;
+pub async fn run(server: Target, variant: Variant, client: Arc<Client>, names: Arc<Names>, observer: Arc<Observer>) {
+    let end = follow(&server, variant, &client, &names, &observer).await;
     if let Err(error) = end
         && observer.broken.fetch_add(1, Ordering::Relaxed) == 0
     {
@@ -207,7 +210,7 @@ pub async fn run(
 }
 
 async fn follow(
-    server: SocketAddr,
+    server: &Target,
     variant: Variant,
     client: &Client,
     names: &Names,
@@ -258,7 +261,7 @@ fn names_count(names: &Names) -> usize {
 
 /// A stream that asks for everything and never reads; alive as long as it is held.
 pub async fn stall(
-    server: SocketAddr,
+    server: &Target,
     variant: Variant,
     names: Arc<Names>,
 ) -> anyhow::Result<(SendStream<Bytes>, RecvStream)> {
@@ -268,13 +271,20 @@ pub async fn stall(
 }
 
 async fn open(
-    server: SocketAddr,
+    server: &Target,
     variant: Variant,
     window: u32,
     first: Bytes,
 ) -> anyhow::Result<(SendStream<Bytes>, RecvStream)> {
-    let socket = TcpStream::connect(server).await.context("connect")?;
+    let socket = TcpStream::connect(server.address).await.context("connect")?;
     socket.set_nodelay(true)?;
+    let socket: Transport = match &server.tls {
+        Some(tls) => {
+            let name = ServerName::try_from("localhost").context("the name of the server")?;
+            Box::new(tls.connect(name, socket).await.context("TLS")?)
+        }
+        None => Box::new(socket),
+    };
     let (mut client, connection) = h2::client::Builder::new()
         .initial_window_size(window)
         .initial_connection_window_size(window.max(65_535))
@@ -286,11 +296,13 @@ async fn open(
         Variant::Sotw | Variant::Istio => "StreamAggregatedResources",
         Variant::Delta => "DeltaAggregatedResources",
     };
-    let request =
-        http::Request::post(format!("http://{server}/envoy.service.discovery.v3.AggregatedDiscoveryService/{method}"))
-            .header("content-type", "application/grpc")
-            .header("te", "trailers")
-            .body(())?;
+    let request = http::Request::post(format!(
+        "http://{}/envoy.service.discovery.v3.AggregatedDiscoveryService/{method}",
+        server.address
+    ))
+    .header("content-type", "application/grpc")
+    .header("te", "trailers")
+    .body(())?;
     let (response, mut requests) = client.send_request(request, false)?;
     requests.send_data(first, false)?;
     let response = response.await.context("no answer")?;

@@ -21,9 +21,10 @@ pub(super) fn of(what: What) -> Columns {
         What::Registries => {
             table(["NAME", "KIND", "STATE", "AGE", "SERVICES", "ENDPOINTS", "HELD BACK", "LAST ERROR"], registries)
         }
-        What::Clients => {
-            table(["NODE", "CLUSTER", "PEER", "AGENT", "VARIANT", "VIEW", "TYPE", "ACKNOWLEDGED", "REFUSED"], clients)
-        }
+        What::Clients => table(
+            ["NODE", "CLUSTER", "PEER", "IDENTITY", "AGENT", "VARIANT", "VIEW", "TYPE", "ACKNOWLEDGED", "REFUSED"],
+            clients,
+        ),
         What::Manifests => table(["REGISTRY", "NAMESPACE", "NAME", "STATE", "SERVED", "ERROR"], manifests),
         What::Digests => table(["KIND", "COUNT", "DIGEST"], digests),
     }
@@ -107,13 +108,14 @@ fn manifests(table: &mut Table<6>, answer: &Value) {
     }
 }
 
-fn clients(table: &mut Table<9>, answer: &Value) {
+fn clients(table: &mut Table<10>, answer: &Value) {
     for client in items(&answer["clients"]) {
         for kind in items(&client["types"]) {
             table.row([
                 text(&client["node"]["id"]),
                 text(&client["node"]["cluster"]),
                 text(&client["peer"]),
+                text(&client["identity"]),
                 text(&client["node"]["agent"]),
                 text(&client["variant"]),
                 text(&client["view"]),

@@ -93,10 +93,13 @@ mod tests {
             ),
             (
                 "clients",
-                "NODE  CLUSTER  PEER             AGENT         VARIANT  VIEW   TYPE     ACKNOWLEDGED  REFUSED\n\
-                 n     c        127.0.0.1:40000  envoy 1.40.0  delta    envoy  Cluster  1             no such thing\n",
+                "NODE  CLUSTER  PEER             IDENTITY  AGENT         VARIANT  VIEW   TYPE     ACKNOWLEDGED  REFUSED\n\
+                 n     c        127.0.0.1:40000  -         envoy 1.40.0  delta    envoy  Cluster  1             no such thing\n",
             ),
-            ("clients somebody-else", "NODE  CLUSTER  PEER  AGENT  VARIANT  VIEW  TYPE  ACKNOWLEDGED  REFUSED\n"),
+            (
+                "clients somebody-else",
+                "NODE  CLUSTER  PEER  IDENTITY  AGENT  VARIANT  VIEW  TYPE  ACKNOWLEDGED  REFUSED\n",
+            ),
             (
                 "views",
                 "KEY    CLIENTS  IDLE  GENERATION  READINESS  RESOURCES\n\

@@ -4,10 +4,11 @@ mod check;
 
 use crate::{
     config::Config,
+    resource::Family,
     util::host_port::{Host, HostPort},
 };
 use clap::{Args, Subcommand};
-use std::{fmt::Write, fs, io, path::PathBuf};
+use std::{fmt::Write, fs, io, net::Ipv4Addr, path::PathBuf};
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -55,7 +56,8 @@ pub(super) enum Error {
 
 /// Does what is asked, and gives what is to be printed.
 pub(super) fn run(arguments: &Arguments, config: &Config) -> Result<String, Error> {
-    let configured = config.xds.listen;
+    // Without a listener of TCP for Istiods, an address that says nothing.
+    let configured = config.xds.address_for(Family::Istio).unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
     match &arguments.command {
         Some(Command::Check(arguments)) => Ok(check::run(arguments, configured)?),
         None => mesh_configuration(arguments, configured),
