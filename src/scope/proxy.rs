@@ -115,7 +115,8 @@ mod tests {
             labels: std::collections::BTreeSet::from([("istio".into(), "edge".into())]),
             namespaces: std::collections::BTreeSet::from(["shop".into()]),
         };
-        let client = Client { node, address: "127.0.0.1".parse().unwrap(), dialect };
+        let address = "127.0.0.1".parse().ok();
+        let client = Client { node, address, listener: "xds", identity: None, dialect };
         let class = class(&client, &classes);
         assert_eq!(class.map(|proxy| proxy.to_string()).unwrap_or_default(), expected, "{node:?}");
     }

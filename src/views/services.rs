@@ -41,6 +41,9 @@ pub(super) struct Services {
     reselected: bool,
 }
 
+/// The resources of a service, and what of it cannot be sent.
+type Made = (Vec<(Kind, Resource)>, Vec<Rejected>);
+
 /// What rules make of services for a class of proxies.
 #[derive(Debug)]
 pub(super) struct ByClass {
@@ -115,7 +118,7 @@ impl Services {
     }
 
     /// What rules make of a service; `None`: none concerns it.
-    fn by_rules(&self, service: &PublishedService) -> Option<(Vec<(Kind, Resource)>, Vec<Rejected>)> {
+    fn by_rules(&self, service: &PublishedService) -> Option<Made> {
         let class = self.class.as_ref().filter(|class| class.has_destination(&class.rules, service))?;
         let (settings, origin) = (&class.given.settings, class.given.origin(service));
         let (mesh, envoy) = (&settings.traffic.mesh, &settings.envoy);

@@ -258,6 +258,7 @@ async fn nobody_without_leave_gets_one_resource() {
         }
         for _ in 0..CLIENTS {
             let name = if random.some() { Some(*random.one(&NAMES)) } else { None };
+            #[allow(clippy::explicit_auto_deref, reason = "without it the type is not found")]
             let who = Who { name, id: *random.one(&["x-1", "y-1", "z"]), team: *random.one(&["red", "blue", ""]) };
             let listener = if name.is_some() { "tokens" } else { "open" };
             let wildcard = random.some();

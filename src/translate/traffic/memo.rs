@@ -29,12 +29,15 @@ struct Key {
     own: String,
 }
 
+/// What is known of a destination: its service, and the rule of its host.
+type Target = (Option<Arc<Shape>>, Option<Arc<Destination>>);
+
 /// What a list was made from.
 #[derive(Debug)]
 struct Made {
     rule: Option<Arc<Object<VirtualService>>>,
     /// By destination, in the order of [`hosts`].
-    known: Vec<(Option<Arc<Shape>>, Option<Arc<Destination>>)>,
+    known: Vec<Target>,
     list: Arc<RouteList>,
     run: u64,
 }
@@ -98,7 +101,7 @@ impl Memo {
         &mut self,
         name: String,
         rule: Option<&Arc<Object<VirtualService>>>,
-        known: Vec<(Option<Arc<Shape>>, Option<Arc<Destination>>)>,
+        known: Vec<Target>,
         place: &Place<'_>,
         make: impl FnOnce() -> RouteList,
     ) -> Arc<RouteList> {
@@ -138,7 +141,7 @@ fn same<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
     }
 }
 
-fn known(hosts: &[String], place: &Place<'_>) -> Vec<(Option<Arc<Shape>>, Option<Arc<Destination>>)> {
+fn known(hosts: &[String], place: &Place<'_>) -> Vec<Target> {
     let lookup = &place.lookup;
     hosts.iter().map(|host| (lookup.service(host).cloned(), lookup.rule(host).cloned())).collect()
 }

@@ -42,7 +42,7 @@ pub use memo::Memo;
 pub use mesh::{AccessLog, LogFormat, Mesh, OutboundPolicy, PathNormalization};
 pub use object::Id;
 pub use rules::Rules;
-pub use shape::{DeclaredService, Owner, Shape, ShapePort, Shapes};
+pub use shape::{DeclaredService, Owner, Seen, Shape, ShapePort, Shapes};
 
 use crate::{
     model::{Proxy, ProxyKind},

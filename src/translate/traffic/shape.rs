@@ -67,6 +67,9 @@ impl Shape {
 /// Who says that a host is there, and what it is to him; by the former.
 type Claims = Arc<[(Owner, Arc<Shape>)]>;
 
+/// A service with its origin, and a function that knows the virtual addresses of a host.
+pub type Seen<'a> = (&'a PublishedService, &'a Origin, &'a dyn Fn(&str) -> Vec<IpAddr>);
+
 /// All hosts. Immutable snapshots of it are cheap.
 #[derive(Debug, Clone, Default)]
 pub struct Shapes {
@@ -75,14 +78,8 @@ pub struct Shapes {
 }
 
 impl Shapes {
-    /// Sets or takes away a service: with its origin, and a function that knows the virtual addresses of a host. Whether
-    /// anything that rules can see has changed.
-    pub fn replace(
-        &mut self,
-        owner: &Owner,
-        service: Option<(&PublishedService, &Origin, &dyn Fn(&str) -> Vec<IpAddr>)>,
-        options: &envoy::Options,
-    ) -> bool {
+    /// Sets or takes away a service. Whether anything that rules can see has changed.
+    pub fn replace(&mut self, owner: &Owner, service: Option<Seen<'_>>, options: &envoy::Options) -> bool {
         let shapes = service.map(|(service, origin, addresses)| shapes(service, origin, addresses, options));
         let shapes = shapes.unwrap_or_default();
         let before = self.hosts.get(owner).cloned().unwrap_or_default();

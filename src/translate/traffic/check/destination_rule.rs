@@ -288,7 +288,10 @@ fn is_prime(number: u64) -> bool {
         1..=3 => true,
         _ => {
             number % 2 == 1
-                && (3..).step_by(2).take_while(|factor| factor * factor <= number).all(|factor| number % factor != 0)
+                && (3..)
+                    .step_by(2)
+                    .take_while(|factor| factor * factor <= number)
+                    .all(|factor| !number.is_multiple_of(factor))
         }
     }
 }

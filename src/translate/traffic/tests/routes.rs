@@ -191,7 +191,7 @@ fn actions_are_as_istio_makes_them() {
             ],
         ),
         (
-            "headers: {request: {set: {b: '2', a: '1', host: h.example}, add: {c: '%REQ(x)%'}, remove: [d, host]}, response: {set: {e: '5'}}}, route: [{destination: {host: orders.example}, headers: {request: {add: {f: '6'}}}}]",
+            "headers: {request: {set: {b: '2', a: '1', host: h.example}, add: {c: '%REQ(x)%'}, remove: [d]}, response: {set: {e: '5'}}}, route: [{destination: {host: orders.example}, headers: {request: {add: {f: '6'}}}}]",
             &[
                 (
                     "/0/requestHeadersToAdd/0",
