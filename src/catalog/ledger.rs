@@ -204,12 +204,14 @@ impl Ledger {
             }
         }
         for ScopeMemory { scope, listed_at } in scopes {
-            let Some(state) = self.scopes.get_mut(scope) else { continue };
+            // One that was listed and had nothing left comes back from an outage, too.
+            let known = listed_at.is_some() || self.scopes.contains_key(scope);
+            let Some(state) = known.then(|| self.scopes.entry(scope.clone()).or_default()) else { continue };
             (state.listed_at, state.former, state.error) = (*listed_at, true, Some(KEPT.into()));
             state.failing_since = now.instant.checked_sub(OUTAGE);
         }
         self.present = self.services.values().filter(|claims| present(claims).is_some()).count();
-        self.rereading = !self.services.is_empty();
+        self.rereading = !self.scopes.is_empty();
         self.ids()
     }
 
