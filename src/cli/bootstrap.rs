@@ -1,5 +1,9 @@
 //! `bootstrap envoy`: a complete configuration for an Envoy that has its clusters and endpoints from here.
 
+mod node;
+mod secure;
+mod text;
+
 use crate::{
     config::Config,
     model::{Hostname, HostnameError, Port, Protocol, ServicePort},
@@ -7,12 +11,15 @@ use crate::{
     util::host_port::{Host, HostPort},
 };
 use clap::Args;
+use node::{Locality, Metadata};
+use secure::{Secure, SecureError};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     str::FromStr,
 };
+use text::quoted;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -23,8 +30,16 @@ pub(super) struct Arguments {
     #[arg(long, default_value = "envoy-1", value_name = "ID")]
     node_id: String,
     /// The group of Envoys that it belongs to
-    #[arg(long, default_value = "envoys", value_name = "NAME")]
+    #[arg(long, alias = "cluster", default_value = "envoys", value_name = "NAME")]
     node_cluster: String,
+    /// What it says of itself, as often as there is something to say; dots in the key lead into mappings
+    #[arg(long, value_name = "KEY=VALUE")]
+    metadata: Vec<Metadata>,
+    /// Where it runs
+    #[arg(long, value_name = "REGION[/ZONE[/SUB-ZONE]]")]
+    locality: Option<Locality>,
+    #[command(flatten)]
+    secure: Secure,
     /// Where Envoy's own admin page listens
     #[arg(long, default_value = "127.0.0.1:19000", value_name = "IP:PORT")]
     admin_bind: SocketAddr,
@@ -92,8 +107,8 @@ struct Service {
     port: Port,
 }
 
-/// Why an argument is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why an argument is refused, or there is no bootstrap.
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error("write a host and a port, such as 127.0.0.1:16010, [::1]:16010 or portolan.example:16010{0}")]
     Target(String),
@@ -107,6 +122,10 @@ pub(super) enum Error {
         "the configuration lets Portolan listen on {0}, which does not say where clients reach it; say so with --xds"
     )]
     Unreachable(SocketAddr),
+    #[error("the configuration has no listener of TCP for Envoys; say where they reach Portolan with --xds")]
+    Nowhere,
+    #[error(transparent)]
+    Secure(#[from] SecureError),
 }
 
 impl FromStr for Target {
@@ -147,10 +166,11 @@ fn parse_port(text: &str) -> Option<Port> {
 
 /// The bootstrap, with the cluster named as the configuration says.
 pub(super) fn envoy(arguments: &Arguments, config: &Config) -> Result<String, Error> {
-    let Arguments { node_id, node_cluster, admin_bind, listen, service, sotw, .. } = arguments;
+    let Arguments { node_id, node_cluster, metadata, locality, secure, admin_bind, listen, service, sotw, .. } =
+        arguments;
     let mut xds = arguments.xds.clone();
     if xds.is_empty() {
-        xds.push(configured(config.xds.address_for(Family::Envoy).unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into()))?);
+        xds.push(configured(config.xds.address_for(Family::Envoy).ok_or(Error::Nowhere)?)?);
     }
     let port = ServicePort {
         name: Protocol::Http.name().into(),
@@ -162,13 +182,19 @@ pub(super) fn envoy(arguments: &Arguments, config: &Config) -> Result<String, Er
     let dynamic = arguments.gateway.is_some() || arguments.sidecar;
     let literal = xds.iter().all(|target| target.host.parse::<IpAddr>().is_ok());
     let endpoints: String = xds.iter().map(endpoint).collect();
+    let parts = secure.parts(xds.first().map_or("", |target| target.host.as_str()))?;
+    parts.write()?;
+    let metadata: Vec<Metadata> = arguments.proxy().into_iter().chain(metadata.iter().cloned()).collect();
     let listeners = if dynamic { "" } else { LISTENERS };
     Ok((TEMPLATE.to_owned() + listeners)
         .replace("@HEAD@", if dynamic { HEAD_DYNAMIC } else { HEAD_STATIC })
-        .replace("@METADATA@", &arguments.metadata())
         .replace("@LDS@", if dynamic { LDS } else { "" })
         .replace("@NODE_ID@", &quoted(node_id))
         .replace("@NODE_CLUSTER@", &quoted(node_cluster))
+        .replace("@NODE_MORE@", &node::lines(&metadata, locality.as_ref()))
+        .replace("@TRANSPORT_SOCKET@", &parts.transport_socket)
+        .replace("@UPSTREAM_FILTERS@", &parts.upstream_filters)
+        .replace("@MORE_CLUSTERS@", &parts.clusters)
         .replace("@ADMIN@", &socket(*admin_bind))
         .replace("@API_TYPE@", if *sotw { "GRPC" } else { "DELTA_GRPC" })
         .replace("@DISCOVERY@", if literal { "STATIC" } else { "STRICT_DNS" })
@@ -180,10 +206,10 @@ pub(super) fn envoy(arguments: &Arguments, config: &Config) -> Result<String, Er
 /// A bootstrap in JSON, as `GRPC_XDS_BOOTSTRAP` names it.
 pub(super) fn grpc(arguments: &Grpc, config: &Config) -> Result<String, Error> {
     let Grpc { xds, node_id, node_cluster, locality, namespace } = arguments;
-    let xds = xds.clone().map_or_else(
-        || configured(config.xds.address_for(Family::Envoy).unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into())),
-        Ok,
-    )?;
+    let xds = match xds {
+        Some(xds) => xds.clone(),
+        None => configured(config.xds.address_for(Family::Envoy).ok_or(Error::Nowhere)?)?,
+    };
     let host = if xds.host.contains(':') { format!("[{}]", xds.host) } else { xds.host.clone() };
     let mut parts = locality.splitn(3, '/');
     let mut part = || parts.next().unwrap_or_default();
@@ -206,7 +232,7 @@ pub(super) fn grpc(arguments: &Grpc, config: &Config) -> Result<String, Error> {
 
 impl Arguments {
     /// What Portolan needs to know of a gateway or sidecar.
-    fn metadata(&self) -> String {
+    fn proxy(&self) -> Vec<Metadata> {
         let labels: BTreeMap<&str, &str> =
             self.gateway.iter().flatten().map(|Label(key, value)| (&**key, &**value)).collect();
         let kind = if self.sidecar { "sidecar" } else { "router" };
@@ -217,9 +243,7 @@ impl Arguments {
             ("INTERCEPTION_MODE", self.sidecar.then(|| json!("NONE"))),
             ("HTTP_PROXY_PORT", self.http_proxy_port.map(|port| json!(port.to_string()))),
         ];
-        let lines = fields.into_iter().filter_map(|(key, value)| Some(format!("    {key}: {}\n", value?)));
-        let lines: String = lines.collect();
-        if lines.is_empty() { lines } else { format!("  metadata:\n{lines}") }
+        fields.into_iter().filter_map(|(key, value)| Some(Metadata::of(key, value?))).collect()
     }
 }
 
@@ -246,11 +270,6 @@ fn plain_or_quoted(host: &str) -> String {
     if host.parse::<Ipv4Addr>().is_ok() { host.to_owned() } else { quoted(host) }
 }
 
-/// A JSON string is a YAML string, whatever is in it.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
 const HEAD_STATIC: &str = "# Envoy with clusters and endpoints from Portolan. Listener and route are written here.";
 
 const HEAD_DYNAMIC: &str = "# Envoy with everything from Portolan: listeners, routes, clusters and endpoints.";
@@ -264,13 +283,17 @@ const TEMPLATE: &str = r#"@HEAD@
 node:
   id: @NODE_ID@
   cluster: @NODE_CLUSTER@
-@METADATA@
+@NODE_MORE@
 # Istio's limit for patterns; Envoy's own (100) is that of a few repetitions, and refuses all routes for one.
 layered_runtime:
   layers:
   - name: static
     static_layer:
       re2.max_program_size.error_level: 32768
+
+# What each cluster costs: statistics and workers' parts are made at its first use.
+deferred_stat_options: { enable_deferred_creation_stats: true }
+cluster_manager: { enable_deferred_cluster_creation: true }
 
 admin:
   address:
@@ -296,14 +319,14 @@ static_resources:
       cluster_name: portolan
       endpoints:
       - lb_endpoints:
-@ENDPOINTS@    typed_extension_protocol_options:
+@ENDPOINTS@@TRANSPORT_SOCKET@    typed_extension_protocol_options:
       envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
         "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
         explicit_http_config:
           http2_protocol_options:
             # A dead connection is noticed, and another one made.
             connection_keepalive: { interval: 30s, timeout: 5s }
-"#;
+@UPSTREAM_FILTERS@@MORE_CLUSTERS@"#;
 
 const LISTENERS: &str = r#"
   listeners:
@@ -399,12 +422,48 @@ mod tests {
             assert!(text.contains("lds_config") && !text.contains("listeners:"), "{text}");
             assert!(!text.replace("\"@type\"", "").contains('@'), "{text}");
         }
-        let metadata = "  metadata:\n    TYPE: \"router\"\n    NAMESPACE: \"shop\"\n    LABELS: {\"a\":\"b\",\"istio\":\"edge\"}\n";
+        let metadata = r#"  metadata: {"LABELS":{"a":"b","istio":"edge"},"NAMESPACE":"shop","TYPE":"router"}"#;
         assert!(gateway.contains(metadata), "{gateway}");
-        assert!(plain.contains("  metadata:\n    TYPE: \"router\"\n\n"), "{plain}");
-        assert!(sidecar.contains("    INTERCEPTION_MODE: \"NONE\"\n    HTTP_PROXY_PORT: \"15080\"\n"), "{sidecar}");
+        assert!(plain.contains(r#"  metadata: {"TYPE":"router"}"#), "{plain}");
+        assert!(
+            sidecar.contains(r#"{"HTTP_PROXY_PORT":"15080","INTERCEPTION_MODE":"NONE","TYPE":"sidecar"}"#),
+            "{sidecar}"
+        );
         let refused = print(&["--gateway", "istio", "--sotw"], "version: 1").unwrap_err();
         assert!(refused.contains("such as istio=ingressgateway"), "{refused}");
+    }
+
+    #[test]
+    fn certificates_and_tokens_are_found_through_documents_in_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let sds = folder.path().join("sds").display().to_string();
+        let files = ["--tls-ca", "/tls/ca.crt", "--tls-cert", "/tls/tls.crt", "--tls-key", "/tls/tls.key"];
+        let words =
+            [&["--xds", "portolan.example:1", "--token-file", "/token", "--sds", &sds][..], &files[..]].concat();
+        let text = print(&words, "version: 1").unwrap();
+        assert!(Document::parse("b", text.as_bytes(), &Limits::default()).is_ok(), "{text}");
+        let named = format!("path: \"{sds}/portolan-token.yaml\"");
+        for part in ["sni: \"portolan.example\"", "san_type: DNS, matcher: { exact: \"portolan.example\" }", &named] {
+            assert!(text.contains(part), "{part} is not in:\n{text}");
+        }
+        for (name, part) in [
+            ("authority", "watched_directory: { path: \"/tls\" }"),
+            ("certificate", "private_key: { filename: \"/tls/tls.key\" }"),
+            ("token", "secret: { filename: \"/token\" }"),
+        ] {
+            let document = std::fs::read_to_string(format!("{sds}/portolan-{name}.yaml")).unwrap();
+            assert!(Document::parse("d", document.as_bytes(), &Limits::default()).is_ok(), "{document}");
+            assert!(document.contains(part), "{part} is not in:\n{document}");
+        }
+        assert!(print(&files, "version: 1").unwrap_err().contains("--sds"));
+        let spire = print(&["--spire", "/run/agent.sock", "--tls-name", "spiffe://a/portolan"], "version: 1").unwrap();
+        assert!(Document::parse("b", spire.as_bytes(), &Limits::default()).is_ok(), "{spire}");
+        for part in ["san_type: URI", "pipe: { path: \"/run/agent.sock\" }", "name: ROOTCA"] {
+            assert!(spire.contains(part), "{part} is not in:\n{spire}");
+        }
+        for wrong in [&["--spire", "/a"][..], &["--tls-cert", "/a"], &["--tls-ca", "/a", "--tls-cert", "/b"]] {
+            assert!(print(wrong, "version: 1").is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

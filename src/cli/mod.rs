@@ -72,7 +72,7 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum Client {
     /// A bootstrap for Envoy 1.31 and later
-    Envoy(bootstrap::Arguments),
+    Envoy(Box<bootstrap::Arguments>),
     /// A bootstrap for gRPC programs that take services as `xds:///HOST`
     Grpc(bootstrap::Grpc),
 }

@@ -16,3 +16,4 @@ mod own_streams;
 mod reload;
 mod restart;
 mod scopes;
+mod secure;
