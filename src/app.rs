@@ -21,7 +21,7 @@ mod status;
 use crate::{
     admin, catalog,
     config::{self, Files, Loaded, Reading, Sources},
-    manifests, registry, resolver,
+    csds, manifests, registry, resolver,
     resource::Dialect,
     state,
     telemetry::{self, LogControl},
@@ -61,6 +61,7 @@ pub struct App {
     admin: admin::Server,
     /// Where xDS is served.
     clients: Handle,
+    csds: Option<csds::Server>,
     stopping: Arc<AtomicBool>,
     /// Ends all but serving.
     rest: CancellationToken,
@@ -166,6 +167,10 @@ impl App {
         protection.set_tls(admin_tls);
         let (handles, metrics) = (Arc::new(handles), Arc::new(metrics));
         let admin = admin::Server::bind(config.admin.listen, protection.clone(), handles, metrics).await?;
+        let csds = match config.csds {
+            Some(address) => Some(csds::Server::bind(address, xds.clients()).await?),
+            None => None,
+        };
         let rest = CancellationToken::new();
         let mut readers = Readers::new(registry_metrics, state_metrics.clone(), admin.local_addr(), rest.child_token());
         let (keeper, state) = state::Keeper::new(config.state.clone(), catalog.clone(), state_metrics);
@@ -196,6 +201,7 @@ impl App {
             reloader,
             xds,
             admin,
+            csds,
             clients,
             stopping,
             rest,
@@ -205,6 +211,11 @@ impl App {
     /// The address of the first listener of TCP; for port 0 in the configuration, with the port that the system chose.
     pub fn xds_addr(&self) -> Option<SocketAddr> {
         self.xds.local_addr()
+    }
+
+    /// The address of client status, in the same way, where it is served.
+    pub fn csds_addr(&self) -> Option<SocketAddr> {
+        self.csds.as_ref().map(csds::Server::local_addr)
     }
 
     /// Where all listeners listen, by their names.
@@ -223,7 +234,7 @@ impl App {
     /// If a part ends before it is told to.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let App { writer, catalog, views, manifests, keeper, mut readers, first, reloader, .. } = self;
-        let App { xds, admin, clients, stopping, rest, .. } = self;
+        let App { xds, admin, csds, clients, stopping, rest, .. } = self;
         let mut parts = Parts::new(rest.clone());
         readers.follow(&reloader.loaded.config, first, &reloader.parts.manifests);
         parts.start("catalog", |stop| writer.run(stop));
@@ -238,6 +249,9 @@ impl App {
         // It writes once more when it ends, and needs the catalog for that.
         let mut state = Parts::new(CancellationToken::new());
         state.start("state", |stop| keeper.run(stop));
+        if let Some(csds) = csds {
+            parts.start("client status", |stop| csds.run(stop));
+        }
         let closing = shutdown.clone();
         parts.start("configuration", |stop| reloader.run(readers, closing, stop));
 

@@ -10,6 +10,7 @@ pub mod app;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod csds;
 pub mod identity;
 pub mod manifests;
 pub mod model;

@@ -116,13 +116,14 @@ fn configuration_keys() -> BTreeSet<String> {
 ?: 1
 xds: { ?: 1, limits: { ?: 1 }, listeners: [{ ?: 1, tls: { ?: 1, client_authorities: tls/ca.crt }, jwt: { ?: 1 } }] }
 admin: { ?: 1, tls: { ?: 1 }, tokens: { ?: 1 } }
-scopes: [{ ?: 1, match: { ?: 1 } }]
-envoy: { ?: 1, services: [{ ?: 1 }] }
+envoy: { ?: 1, zones: { ?: 1 }, services: [{ ?: 1 }] }
 istio: { ?: 1 }
 traffic: { ?: 1, default_http_retry_policy: { ?: 1 } }
 gateways: [{ ?: 1, name: a, tls: { ?: 1 } }]
 catalog: { ?: 1 }
 log: { ?: 1 }
+csds: { ?: 1 }
+scopes: [{ ?: 1, match: { ?: 1 }, declared: { ?: 1 } }]
 registries:
 - ?: 1
   name: a

@@ -108,8 +108,21 @@ impl Plan {
 pub fn plan(old: &Config, new: &Config) -> Plan {
     let mut plan = Plan::default();
     // All by name, so that a section or a setting that is new cannot be forgotten here.
-    let Config { xds, admin, registries: _, scopes, envoy, policies, istio, traffic, gateways, catalog, state, log } =
-        new;
+    let Config {
+        xds,
+        admin,
+        registries: _,
+        scopes,
+        envoy,
+        policies,
+        istio,
+        traffic,
+        gateways,
+        catalog,
+        state,
+        log,
+        csds,
+    } = new;
     let Xds { listeners: _, drain, max_connection_age, unmatched: _, limits } = xds;
     listeners(&old.xds, xds, &mut plan);
     plan.section("xds.limits", Action::Update, old.xds.limits != *limits);
@@ -135,6 +148,7 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
     plan.section("gateways", Action::Update, old.gateways != *gateways);
     plan.section("catalog", Action::Update, old.catalog != *catalog);
     plan.section("state", Action::Update, old.state != *state);
+    plan.section("csds", Action::Restart, old.csds != *csds);
     let Log { level, format } = log;
     plan.setting("log.level", Action::Update, &old.log.level, level);
     plan.section("log.format", Action::Update, old.log.format != *format);
@@ -261,6 +275,7 @@ mod tests {
         check("", "traffic: { num_trusted_proxies: 1 }", "update traffic");
         check("", "gateways: [{ name: edge, listen: '127.0.0.1:8080' }]", "update gateways");
         check("", "catalog: { grace: 1s }", "update catalog");
+        check("", "csds: { listen: '127.0.0.1:3' }", "restart csds");
         check("log: { level: debug }", "", "update log.level (debug -> info)");
         check("", "log: { format: json }", "update log.format");
         check("", "admin: { hosts: [portolan.example] }", "update admin.hosts");

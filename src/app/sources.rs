@@ -120,7 +120,7 @@ fn subscription(of: xds::ClientType) -> Subscription {
     Subscription {
         type_url: of.type_url.to_string(),
         wildcard: of.wildcard,
-        names: of.names,
+        names: of.names.len(),
         sent: of.sent.map(|sent| Sent {
             version: version_text(sent.version),
             nonce: sent.nonce.to_string(),

@@ -74,6 +74,8 @@ pub struct Config {
     pub state: state::Options,
     /// What is logged (`log:`).
     pub log: Log,
+    /// Where client status is asked for (`csds.listen`). Nowhere by default.
+    pub csds: Option<SocketAddr>,
 }
 
 /// A valid configuration, and what should be known about it.
@@ -166,6 +168,7 @@ impl Default for Config {
             catalog: catalog::Options::default(),
             state: state::Options::default(),
             log: Log::default(),
+            csds: None,
         }
     }
 }
@@ -208,10 +211,24 @@ impl Config {
             catalog: section.section("catalog", read_catalog).unwrap_or_default(),
             state: section.section("state", read_state).unwrap_or_default(),
             log: section.section("log", Log::read).unwrap_or_default(),
+            csds: section.section("csds", read_csds),
             xds,
             admin,
         })
     }
+}
+
+/// `listen`: of this machine alone, since it shows every client and there is no authentication.
+fn read_csds(section: &mut Section<'_>) -> Option<SocketAddr> {
+    section.need("listen", |v| {
+        let address = v.socket_address()?;
+        match address.ip().is_loopback() {
+            true => Some(address),
+            false => v.problem(format!(
+                "{address} would show all clients to other machines, without authentication; listen on 127.0.0.1"
+            )),
+        }
+    })
 }
 
 /// Keys: `grace` (30 s, 0 to 1 h), `debounce` (10 ms, 0 to 10 s) and `max_debounce` (100 ms, `debounce` to 10 s).

@@ -121,6 +121,8 @@ impl Task {
             self.metrics.translated(shared.dialect, stage.translations() - translated);
             self.metrics.divided(shared.dialect, stage.parts());
             self.stage = Some(stage);
+        } else {
+            self.metrics.divided(shared.dialect, 0);
         }
         let readiness = readiness(shared.dialect, &sources).least(shared.dialect.family());
         self.metrics.stands(shared.dialect, is_ready(shared.dialect, readiness), views.len());

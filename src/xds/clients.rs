@@ -6,9 +6,10 @@
 use super::{node::Node, peer::Remote};
 use crate::{
     identity::Identity,
-    resource::{Kind, Variant},
+    resource::{Kind, Name, Variant, ViewGeneration},
     util::lock::lock,
 };
+use imbl::OrdSet;
 use std::{
     collections::BTreeMap,
     sync::{
@@ -43,6 +44,15 @@ pub struct Client {
     pub types: Vec<ClientType>,
 }
 
+/// A stream and what it sees.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The stream.
+    pub client: Client,
+    /// All that it may ask for; `None` until its first request.
+    pub view: Option<Arc<ViewGeneration>>,
+}
+
 /// What a stream has of one type.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClientType {
@@ -52,8 +62,8 @@ pub struct ClientType {
     pub type_url: Arc<str>,
     /// Whether it wants everything.
     pub wildcard: bool,
-    /// How many names it wants.
-    pub names: usize,
+    /// The names that it wants.
+    pub names: OrdSet<Name>,
     /// The last answer; `None` before the first.
     pub sent: Option<Answer>,
     /// The last version that it acknowledged.
@@ -107,6 +117,16 @@ impl Clients {
     pub fn list(&self) -> Vec<Client> {
         let entries: Vec<_> = lock(&self.entries).iter().map(|(id, entry)| (*id, entry.clone())).collect();
         entries.into_iter().map(|(id, entry)| entry.client(id)).collect()
+    }
+
+    /// The same, each with what it sees.
+    pub fn snapshot(&self) -> Vec<Snapshot> {
+        let entries: Vec<_> = lock(&self.entries).iter().map(|(id, entry)| (*id, entry.clone())).collect();
+        let snapshot = |(id, entry): (u64, Arc<Entry>)| {
+            let view = lock(&entry.record).now.clone();
+            Snapshot { client: entry.client(id), view }
+        };
+        entries.into_iter().map(snapshot).collect()
     }
 
     /// How many streams are open.
@@ -184,7 +204,12 @@ impl Registration {
         lock(&self.entry.record).view = Some((view, why));
     }
 
-    pub(super) fn subscribed(&self, kind: Kind, type_url: Arc<str>, wildcard: bool, names: usize) {
+    /// What the client sees by now.
+    pub(super) fn set_now(&self, now: Arc<ViewGeneration>) {
+        lock(&self.entry.record).now = Some(now);
+    }
+
+    pub(super) fn subscribed(&self, kind: Kind, type_url: Arc<str>, wildcard: bool, names: OrdSet<Name>) {
         self.change(kind, |entry| (entry.type_url, entry.wildcard, entry.names) = (type_url, wildcard, names));
     }
 
@@ -268,6 +293,7 @@ impl Entry {
 struct Record {
     node: Node,
     view: Option<(Arc<str>, Arc<str>)>,
+    now: Option<Arc<ViewGeneration>>,
     /// In the order of their kinds. An Envoy has two of the many.
     types: Vec<ClientType>,
 }
@@ -276,7 +302,7 @@ impl Record {
     fn of(&mut self, kind: Kind) -> &mut ClientType {
         let place = self.types.binary_search_by_key(&kind, |of| of.kind).unwrap_or_else(|place| {
             self.types.reserve_exact(1);
-            self.types.insert(place, ClientType::new(kind));
+            self.types.insert(place, ClientType::of(kind));
             place
         });
         &mut self.types[place]
@@ -284,12 +310,13 @@ impl Record {
 }
 
 impl ClientType {
-    fn new(kind: Kind) -> Self {
+    /// One that nothing was asked of.
+    pub fn of(kind: Kind) -> Self {
         ClientType {
             kind,
             type_url: kind.type_url().into(),
             wildcard: false,
-            names: 0,
+            names: OrdSet::new(),
             sent: None,
             acknowledged: None,
             refused: None,

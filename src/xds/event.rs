@@ -1,6 +1,7 @@
 //! What happened in a session, for the log, metrics and the table of clients ([`super::recorder`] writes all three).
 
-use crate::resource::Kind;
+use crate::resource::{Kind, Name};
+use imbl::OrdSet;
 use std::sync::Arc;
 
 /// Something worth knowing. Sessions collect them; the stream around takes them out.
@@ -14,8 +15,8 @@ pub enum Event {
         type_url: Arc<str>,
         /// Whether everything is wanted.
         wildcard: bool,
-        /// How many names are wanted.
-        names: usize,
+        /// The names that are wanted.
+        names: OrdSet<Name>,
     },
     /// A message was queued.
     Sent {

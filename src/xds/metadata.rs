@@ -63,6 +63,11 @@ impl Metadata {
         self.too_long
     }
 
+    /// The message, as it came; empty if it was too long.
+    pub fn wire(&self) -> &[u8] {
+        &self.wire
+    }
+
     /// Bytes that it holds.
     pub fn size(&self) -> usize {
         self.wire.len()

@@ -37,7 +37,7 @@ mod unread;
 mod views;
 
 pub use budget::{Held, MemoryLimits};
-pub use clients::{Answer, Client, ClientType, Clients, Refusal};
+pub use clients::{Answer, Client, ClientType, Clients, Refusal, Snapshot};
 pub use event::Event;
 pub use grpc_messages::Message;
 pub use listener::{Address, Listen};

@@ -171,7 +171,7 @@ enum Signal {
     End(StreamError),
     /// It may see another view.
     Access(watch::Receiver<u64>),
-    /// Its listener asks something else of its clients.
+    /// The listener asks something else of its clients.
     Policy(watch::Receiver<Arc<Policy>>),
 }
 
@@ -181,6 +181,8 @@ struct Exchange {
     node: Node,
     generations: Generations,
     now: Arc<ViewGeneration>,
+    /// Signals that it may have to see another view.
+    access: watch::Receiver<u64>,
     /// The view that it is to see as soon as that is made.
     next: Option<Generations>,
     /// What its node and its view make us hold.
@@ -272,6 +274,9 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
             Some(signal) = self.signals.next() => match signal {
                 Signal::End(error) => return Err(error),
                 Signal::Access(access) => {
+                    if let Some(exchange) = &mut self.exchange {
+                        exchange.access = access.clone();
+                    }
                     self.signals.push(signal_access(access));
                     self.subscribe_again()?;
                 }
@@ -343,18 +348,18 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
         let exchange = match &mut self.exchange {
             Some(exchange) => exchange,
             none => {
-                // Before it is asked what it sees: a change in between is signalled.
-                let mut access = self.shared.views.changed();
-                access.mark_unchanged();
-                self.signals.push(signal_access(access));
-                if self.recorder.registration.origin().identity.is_some() {
-                    self.signals.push(signal_policy(self.shared.listener.policies()));
-                }
-                none.insert(begin(self.method, &request, &self.shared, &self.recorder)?)
+                // Before it is asked what it may see: a change in between is signalled.
+                let policies =
+                    self.recorder.registration.origin().identity.as_ref().map(|_| self.shared.listener.policies());
+                let exchange = none.insert(begin(self.method, &request, &self.shared, &self.recorder)?);
+                self.signals.push(signal_access(exchange.access.clone()));
+                self.signals.extend(policies.map(signal_policy));
+                exchange
             }
         };
         // The newest state wins: no request is answered from a generation that another has followed.
-        if exchange.next.is_none() && exchange.generations.has_changed().unwrap_or(false) {
+        let moves = exchange.access.has_changed().unwrap_or(false) || exchange.next.is_some();
+        if !moves && exchange.generations.has_changed().unwrap_or(false) {
             exchange.now = exchange.generations.borrow_and_update().clone();
         }
         exchange.protocol.on_request(&request, &exchange.now, Instant::now())?;
@@ -385,6 +390,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
 
     fn note(&mut self) {
         if let Some(exchange) = &mut self.exchange {
+            self.recorder.registration.set_now(exchange.now.clone());
             exchange.protocol.take_events().for_each(|event| self.recorder.record(event));
         }
     }
@@ -436,11 +442,14 @@ fn begin(method: Method, first: &Request<'_>, shared: &Shared, recorder: &Record
         variant = method.variant.name(),
         "A client subscribed."
     );
+    // Before it is asked: a change in between is signalled again.
+    let mut access = shared.views.changed();
+    access.mark_unchanged();
     recorder.registration.set_node(node.clone());
     let Subscription { mut generations, held, kept, .. } = subscribe(&node, protocol.dialect(&node), shared, recorder)?;
     let now = generations.borrow_and_update().clone();
     let held = of_node(&node) + held;
-    Ok(Exchange { protocol, node, generations, now, next: None, held, kept })
+    Ok(Exchange { protocol, node, generations, now, access, next: None, held, kept })
 }
 
 /// What it sees by now, if it still is who it was and may come in here.
@@ -460,6 +469,13 @@ fn subscribe(node: &Node, dialect: Dialect, shared: &Shared, recorder: &Recorder
 /// What a node makes us hold: its texts are short.
 fn of_node(node: &Node) -> Held {
     Held { own: node.metadata.size(), shared: 0 }
+}
+
+/// When the token ends by which a client is known. The end of a certificate is its connection's.
+fn token_end(recorder: &Recorder) -> Option<Instant> {
+    let identity = recorder.registration.origin().identity.as_ref()?;
+    let until = identity.until().filter(|_| !identity.is_by_certificate())?;
+    Some(Instant::now() + until.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 /// Does what may take long. Another thread goes on meanwhile with what this one had to do beside it.
@@ -500,7 +516,7 @@ fn signal_access(mut access: watch::Receiver<u64>) -> BoxFuture<'static, Signal>
     .boxed()
 }
 
-/// Waits until its listener asks something else of its clients.
+/// Waits until the listener asks something else of its clients.
 fn signal_policy(mut policies: watch::Receiver<Arc<Policy>>) -> BoxFuture<'static, Signal> {
     async move {
         match policies.changed().await {
@@ -511,18 +527,10 @@ fn signal_policy(mut policies: watch::Receiver<Arc<Policy>>) -> BoxFuture<'stati
     .boxed()
 }
 
-/// When the token ends by which a client is known. The end of a certificate is its connection's.
-fn token_end(recorder: &Recorder) -> Option<Instant> {
-    let identity = recorder.registration.origin().identity.as_ref()?;
-    let until = identity.until().filter(|_| !identity.is_by_certificate())?;
-    Some(Instant::now() + until.duration_since(SystemTime::now()).unwrap_or_default())
-}
-
-/// Waits for another generation, or the first of another view. When there will be none any more the last one stays. May be
-/// cancelled.
+/// Waits for another generation, or the first of another view: then the former's are not taken any more, which may be for
+/// others. When there will be none any more the last one stays. May be cancelled.
 async fn changed(exchange: &mut Option<Exchange>) {
     let Some(Exchange { generations, now, next, .. }) = exchange else { return std::future::pending().await };
-    // What the former view has from then on may be for others.
     let replaced = next.is_some();
     tokio::select! {
         built = built(next) => {

@@ -10,6 +10,7 @@ mod support;
 mod admin_load;
 mod bad_starts;
 mod bare;
+mod csds;
 mod declared;
 mod descriptors;
 mod grpc;

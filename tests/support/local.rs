@@ -17,6 +17,8 @@ pub struct Local {
     pub xds: SocketAddr,
     /// Where people ask.
     pub admin: SocketAddr,
+    /// Where client status is asked for, if the configuration says so.
+    pub csds: Option<SocketAddr>,
     listeners: Vec<(Arc<str>, Address)>,
     folder: TempDir,
     _stop: DropGuard,
@@ -40,10 +42,10 @@ impl Local {
         std::fs::write(&path, text(xds, admin, rest_of_config)).unwrap();
         let start = Start::read(Sources::new(Some(path))).unwrap();
         let app = App::bind(start).await.unwrap();
+        let (csds, listeners) = (app.csds_addr(), app.listeners());
         let (xds, admin, stop) = (app.xds_addr().unwrap(), app.admin_addr(), CancellationToken::new());
-        let listeners = app.listeners();
         tokio::spawn(app.run(stop.clone()));
-        Local { xds, admin, listeners, folder, _stop: stop.drop_guard() }
+        Local { xds, admin, csds, listeners, folder, _stop: stop.drop_guard() }
     }
 
     /// Where a listener of TCP listens.

@@ -13,7 +13,7 @@ use std::{
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Those that no other one imports.
-const FILES: [&str; 25] = [
+const FILES: [&str; 26] = [
     "envoy/config/cluster/v3/cluster.proto",
     "envoy/config/listener/v3/listener.proto",
     "envoy/extensions/access_loggers/file/v3/file.proto",
@@ -35,6 +35,7 @@ const FILES: [&str; 25] = [
     "envoy/extensions/transport_sockets/tls/v3/tls.proto",
     "envoy/extensions/upstreams/http/v3/http_protocol_options.proto",
     "envoy/service/discovery/v3/discovery.proto",
+    "envoy/service/status/v3/csds.proto",
     "istio/mcp/v1alpha1/resource.proto",
     "istio/networking/v1alpha3/service_entry.proto",
     "nacos.proto",

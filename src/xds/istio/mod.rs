@@ -28,6 +28,7 @@ use super::{
 };
 use crate::resource::{Generation, Kind, Readiness, Resource, Variant, ViewGeneration, version_hash, version_text};
 use bytes::Bytes;
+use imbl::OrdSet;
 use pace::Pace;
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::time::Instant;
@@ -133,7 +134,8 @@ impl Session {
         let kind = Kind::of(&type_url).filter(|kind| kind.is_istio());
         let subscription = match kind.and_then(|kind| Some((kind, view.readiness_of(kind)?))) {
             Some((kind, readiness)) => {
-                self.events.push(Event::Subscribed { kind, type_url: type_url.clone(), wildcard: true, names: 0 });
+                let (type_url, names) = (type_url.clone(), OrdSet::new());
+                self.events.push(Event::Subscribed { kind, type_url, wildcard: true, names });
                 if readiness != Readiness::Complete {
                     self.events.push(Event::Waits { kind });
                 }

@@ -80,7 +80,7 @@ fn what_happens_is_told() {
     ask(&mut session, "core/v1alpha1/MeshConfig", "a time", &waiting, now);
     let kind = Kind::ServiceEntry;
     let received: Vec<Event> = session.take_events().collect();
-    let subscribed = Event::Subscribed { kind, type_url: V1.into(), wildcard: true, names: 0 };
+    let subscribed = Event::Subscribed { kind, type_url: V1.into(), wildcard: true, names: Default::default() };
     let empty = Event::Empty { type_url: "core/v1alpha1/MeshConfig".into() };
     assert_eq!(received, [subscribed, Event::Waits { kind }, empty]);
 

@@ -239,7 +239,12 @@ impl Subscription {
     }
 
     pub(super) fn event(&self, kind: Kind) -> Event {
-        Event::Subscribed { kind, type_url: self.type_url.clone(), wildcard: self.everything, names: self.names.len() }
+        Event::Subscribed {
+            kind,
+            type_url: self.type_url.clone(),
+            wildcard: self.everything,
+            names: self.names.clone(),
+        }
     }
 }
 

@@ -210,9 +210,7 @@ fn events_tell_what_was_sent_taken_and_refused() {
     let kind = Kind::Cluster;
     let version = fixture.view.get(kind).digest();
     let events: Vec<_> = fixture.session.take_events().collect();
-    let [Event::Subscribed { wildcard: true, names: 0, .. }, sent, acknowledged] = &events[..] else {
-        panic!("{events:?}")
-    };
+    let [Event::Subscribed { wildcard: true, .. }, sent, acknowledged] = &events[..] else { panic!("{events:?}") };
     let Event::Sent { bytes, .. } = sent else { panic!("{sent:?}") };
     assert_eq!(*sent, Event::Sent { kind, version, nonce: 1, items: 1, bytes: *bytes });
     assert_eq!(*acknowledged, Event::Acknowledged { kind, version }, "once, though it came twice");
