@@ -21,6 +21,7 @@ mod layout;
 mod read;
 #[cfg(feature = "zookeeper")]
 mod reader;
+#[cfg(feature = "zookeeper")]
 mod tls;
 #[cfg(feature = "zookeeper")]
 mod tree;
