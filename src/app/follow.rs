@@ -1,21 +1,12 @@
 //! Notices that the files of a configuration have changed: by a watch on their folders, and by looking from time to time
 //! where no watch works, as on network file systems.
 
-use crate::{config::Files, util::watch::Watch};
-use std::{collections::BTreeSet, path::Path, time::Duration};
-use tokio::{
-    task::spawn_blocking,
-    time::{sleep, timeout},
+use crate::{
+    config::Files,
+    util::{files::folder_of, watch::Watch},
 };
-
-/// From one look to the next without a hint.
-const POLL: Duration = Duration::from_secs(5);
-
-/// Files are read when they have stayed the same for so long: whoever writes them piece by piece is done.
-const QUIET: Duration = Duration::from_millis(100);
-
-/// Whoever writes without end is waited for this many times [`QUIET`].
-const MOST_LOOKS: u32 = 20;
+use std::{collections::BTreeSet, path::Path};
+use tokio::task::spawn_blocking;
 
 /// Follows the files of a configuration.
 #[derive(Debug)]
@@ -43,23 +34,10 @@ impl Follow {
     pub(super) async fn changed(&mut self) {
         loop {
             if !self.hinted {
-                // The time being over is a reason to look, too.
-                let _ = timeout(POLL, self.watch.changed()).await;
+                self.watch.changed_or_time().await;
                 self.hinted = true;
             }
-            self.watch.forget();
-            let mut now = self.look().await;
-            for _ in 0..MOST_LOOKS {
-                if now == self.files {
-                    break;
-                }
-                sleep(QUIET).await;
-                self.watch.forget();
-                let again = self.look().await;
-                if std::mem::replace(&mut now, again) == now {
-                    break;
-                }
-            }
+            let now = self.watch.settled(&self.files, look).await;
             self.watch.renew();
             self.hinted = false;
             if now != self.files {
@@ -67,21 +45,15 @@ impl Follow {
             }
         }
     }
+}
 
-    /// The state of the files now.
-    async fn look(&self) -> Files {
-        let files = self.files.clone();
-        // If the runtime ends meanwhile, nobody wants to know any more.
-        spawn_blocking(move || crate::config::look(&files)).await.unwrap_or_default()
-    }
+/// The state of the files now.
+async fn look(files: Files) -> Files {
+    // If the runtime ends meanwhile, nobody wants to know any more.
+    spawn_blocking(move || crate::config::look(&files)).await.unwrap_or_default()
 }
 
 /// The folders of files; of a folder, itself.
 fn folders(files: &Files) -> BTreeSet<&Path> {
-    files.keys().map(|path| folder(path)).collect()
-}
-
-fn folder(path: &Path) -> &Path {
-    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
-    if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
+    files.keys().map(|path| folder_of(path)).collect()
 }

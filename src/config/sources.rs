@@ -4,17 +4,16 @@
 //! it was written in, so that problems name it.
 
 use super::{Error, Loaded, variables};
-use crate::util::yaml::{Document, Limits, Merge, Place, Problem, Resolver};
+use crate::util::{
+    files::{documents, open_regular},
+    yaml::{Document, Limits, Merge, Place, Problem, Resolver},
+};
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
 };
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
-
-/// The names of files in a folder that are read.
-const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// More files in a folder are a mistake.
 const MAX_FILES: usize = 1000;
@@ -142,25 +141,10 @@ fn built_in() -> Document {
 /// The same files as they are now. Unequal if a configuration may no longer be what these files say.
 pub fn look(files: &Files) -> Files {
     let now = |path: &PathBuf| match path.is_dir() {
-        true => list(path).ok().map(|paths| hash_of_list(&paths)),
+        true => documents(path).ok().map(|paths| hash_of_list(&paths)),
         false => read_bounded(path).ok().map(|bytes| xxh3_64(&bytes)),
     };
     files.keys().map(|path| (path.clone(), now(path))).collect()
-}
-
-/// The files of a folder by name. Hidden ones are not ours: editors' and ConfigMaps' own.
-fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let is_ours = path.extension().and_then(|e| e.to_str()).is_some_and(|e| ENDINGS.contains(&e));
-        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if is_ours && !is_hidden && !path.is_dir() {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
 }
 
 fn hash_of_list(paths: &[PathBuf]) -> u64 {
@@ -169,7 +153,7 @@ fn hash_of_list(paths: &[PathBuf]) -> u64 {
 }
 
 fn read_folder(folder: &Path, files: &mut Files, problems: &mut Vec<Problem>) -> Result<Vec<Text>, Error> {
-    let listed = list(folder);
+    let listed = documents(folder);
     files.insert(folder.into(), listed.as_ref().ok().map(|paths| hash_of_list(paths)));
     let paths = listed.map_err(|source| Error::Read { path: folder.into(), source })?;
     if paths.is_empty() {
@@ -201,12 +185,8 @@ fn read_file(path: &Path, files: &mut Files) -> io::Result<Text> {
 
 /// One byte more than is allowed, so that a longer file is refused as such.
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    // A pipe that nobody writes to would never end.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
     let mut bytes = Vec::new();
-    File::open(path)?.take(Limits::default().bytes as u64 + 1).read_to_end(&mut bytes)?;
+    open_regular(path)?.take(Limits::default().bytes as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

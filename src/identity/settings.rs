@@ -13,6 +13,7 @@ use super::{
 use crate::{
     model::Text,
     util::{
+        files::open_regular,
         secret::Secret,
         tls::{self, TlsError},
     },
@@ -20,7 +21,6 @@ use crate::{
 use rustls::server::danger::ClientCertVerifier;
 use std::{
     collections::BTreeMap,
-    fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
@@ -248,12 +248,8 @@ fn is_same(before: &Option<Arc<Authorities>>, now: &Option<Arc<Authorities>>) ->
 
 fn read(path: &Path) -> Result<String, LoadError> {
     let bounded = || {
-        // A pipe that nobody writes to would never end.
-        if !std::fs::metadata(path)?.is_file() {
-            return Err(io::Error::other("it is no regular file"));
-        }
         let mut text = String::new();
-        File::open(path)?.take(MOST + 1).read_to_string(&mut text)?;
+        open_regular(path)?.take(MOST + 1).read_to_string(&mut text)?;
         if text.len() as u64 > MOST {
             Err(io::Error::other(format!("more than {MOST} bytes are too many")))
         } else {

@@ -6,32 +6,22 @@
 
 use crate::{
     model::{Manifest, ManifestId, ManifestUpdate, Scope, Text},
-    util::{error::chain, watch::Watch},
+    util::{
+        error::chain,
+        files::{documents, folder_of, open_regular},
+        watch::Watch,
+    },
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
+    fs,
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
-use tokio::{
-    sync::mpsc,
-    task::spawn_blocking,
-    time::{sleep, timeout},
-};
+use tokio::{sync::mpsc, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
-
-/// From one look to the next without a hint: on some file systems no watch works.
-const POLL: Duration = Duration::from_secs(5);
-
-/// Files count when they have stayed the same for so long: whoever writes them piece by piece is done.
-const QUIET: Duration = Duration::from_millis(100);
-
-/// Whoever writes without end is waited for so many times [`QUIET`].
-const MOST_LOOKS: u32 = 20;
 
 /// A folder with more files is none of manifests.
 const MOST_FILES: usize = 10_000;
@@ -59,20 +49,18 @@ pub async fn run(registry: Text, paths: Vec<PathBuf>, out: mpsc::Sender<Manifest
         if out.send(ManifestUpdate::Scopes(scopes)).await.is_err() {
             return;
         }
-        let mut watch = Watch::new(folders(&paths).iter().map(PathBuf::as_path));
-        let (mut sent, mut now) = (Look::new(), Look::new());
+        let mut watch = Watch::new(folders(&paths));
+        let mut sent = Look::new();
         loop {
-            watch.forget();
-            now = settled(&paths, now).await;
+            let now = watch.settled(&sent, |before| look(paths.clone(), before)).await;
             for update in changes(&registry, &sent, &now) {
                 if out.send(update).await.is_err() {
                     return;
                 }
             }
-            sent = now.clone();
-            watch.set(folders(&paths).iter().map(PathBuf::as_path));
-            // The time being over is a reason to look, too.
-            let _ = timeout(POLL, watch.changed()).await;
+            sent = now;
+            watch.set(folders(&paths));
+            watch.changed_or_time().await;
         }
     };
     tokio::select! {
@@ -81,24 +69,8 @@ pub async fn run(registry: Text, paths: Vec<PathBuf>, out: mpsc::Sender<Manifest
     }
 }
 
-/// What there is, once it stays so.
-async fn settled(paths: &[PathBuf], before: Look) -> Look {
-    let mut now = look(paths, before.clone()).await;
-    for _ in 0..MOST_LOOKS {
-        if now == before {
-            break;
-        }
-        sleep(QUIET).await;
-        let again = look(paths, now.clone()).await;
-        if std::mem::replace(&mut now, again) == now {
-            break;
-        }
-    }
-    now
-}
-
-async fn look(paths: &[PathBuf], before: Look) -> Look {
-    let (paths, stays) = (paths.to_vec(), before.clone());
+async fn look(paths: Vec<PathBuf>, before: Look) -> Look {
+    let stays = before.clone();
     let looked = spawn_blocking(move || {
         let path = |path: PathBuf| {
             let known = before.get(&path).and_then(|known| known.as_ref().ok());
@@ -154,22 +126,16 @@ fn files(path: &Path, before: Option<&BTreeMap<Text, Seen>>) -> io::Result<BTree
         let name: Text = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default().into();
         return Ok(BTreeMap::from([(name.clone(), file(path, before.and_then(|before| before.get(&name))))]));
     }
-    let mut files = BTreeMap::new();
-    for entry in fs::read_dir(path)? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        let counts = [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end)) && !name.starts_with('.');
-        let inner = path.join(&name);
-        if !counts || inner.is_dir() {
-            continue;
-        }
-        if files.len() == MOST_FILES {
-            return Err(io::Error::other(format!("it holds more than {MOST_FILES} files")));
-        }
-        let name: Text = name.into();
-        let seen = file(&inner, before.and_then(|before| before.get(&name)));
-        files.insert(name, seen);
+    let inner = documents(path)?;
+    if inner.len() > MOST_FILES {
+        return Err(io::Error::other(format!("it holds more than {MOST_FILES} files")));
     }
-    Ok(files)
+    let seen = |inner: PathBuf| {
+        let name: Text = inner.file_name().unwrap_or_default().to_string_lossy().into();
+        let seen = file(&inner, before.and_then(|before| before.get(&name)));
+        (name, seen)
+    };
+    Ok(inner.into_iter().map(seen).collect())
 }
 
 fn file(path: &Path, before: Option<&Seen>) -> Seen {
@@ -182,7 +148,7 @@ fn file(path: &Path, before: Option<&Seen>) -> Seen {
 
 fn text(path: &Path) -> io::Result<Text> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(MOST_BYTES).read_to_end(&mut bytes)?;
+    open_regular(path)?.take(MOST_BYTES).read_to_end(&mut bytes)?;
     let cut = bytes.len() as u64 == MOST_BYTES;
     let text = match String::from_utf8(bytes) {
         Ok(text) => text,
@@ -199,21 +165,16 @@ fn text(path: &Path) -> io::Result<Text> {
     }
 }
 
-/// What is watched: a folder itself, and the folder of a file.
-fn folders(paths: &[PathBuf]) -> BTreeSet<PathBuf> {
-    let folder = |path: &PathBuf| match path.is_dir() {
-        true => path.clone(),
-        false => match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.into(),
-            _ => ".".into(),
-        },
-    };
-    paths.iter().map(folder).collect()
+/// What is watched.
+fn folders(paths: &[PathBuf]) -> BTreeSet<&Path> {
+    paths.iter().map(|path| folder_of(path)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+    use tokio::time::timeout;
 
     /// The next update, as `SCOPE: NAME=TEXT ...` or `SCOPE! ERROR`, the folder written as `DIR`.
     async fn next(updates: &mut mpsc::Receiver<ManifestUpdate>, folder: &Path) -> String {
@@ -264,6 +225,12 @@ mod tests {
         write("b.json", "x".repeat(3 << 20).as_bytes());
         assert_eq!(next().await, format!("DIR: a.yaml=a: 1 b.json={}", "x".repeat(20)));
         fs::remove_file(dir.join("b.json")).unwrap();
+        assert_eq!(next().await, "DIR: a.yaml=a: 1");
+        // Nobody writes into it: it costs itself, and nobody waits for it.
+        assert!(std::process::Command::new("mkfifo").arg(dir.join("pipe.yaml")).status().unwrap().success());
+        let pipe = next().await;
+        assert!(pipe.contains("a.yaml=a: 1 pipe.yaml! cannot read DIR/pipe.yaml: it is no regular file"), "{pipe}");
+        fs::remove_file(dir.join("pipe.yaml")).unwrap();
         assert_eq!(next().await, "DIR: a.yaml=a: 1");
         fs::create_dir(dir.join("missing")).unwrap();
         write("missing/one.yaml", b"one: 1");

@@ -5,6 +5,7 @@ pub mod descriptors;
 pub mod error;
 pub mod escape;
 pub mod fan_in;
+pub mod files;
 pub mod host_port;
 pub mod label;
 pub mod lock;

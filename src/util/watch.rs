@@ -12,9 +12,22 @@ use std::{
     collections::BTreeMap,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 use tracing::debug;
+
+/// From one look to the next without a hint: on some file systems no watch works.
+const POLL: Duration = Duration::from_secs(5);
+
+/// Files count when they have stayed the same for so long: whoever writes them piece by piece is done.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// Whoever writes without end is waited for this many times [`QUIET`].
+const MOST_LOOKS: u32 = 20;
 
 /// A watch on folders, with its hints.
 #[derive(Debug)]
@@ -70,9 +83,33 @@ impl Watch {
         self.hints.changed().await;
     }
 
-    /// Forgets the hints of what is about to be looked at anyway.
-    pub fn forget(&mut self) {
+    /// The same, at the latest after the time in which one looks without a hint.
+    pub async fn changed_or_time(&mut self) {
+        // The time being over is a reason to look, too.
+        let _ = timeout(POLL, self.changed()).await;
+    }
+
+    /// What a look gives once it stays so, or is what there was before. `look` is told what the last one gave.
+    pub async fn settled<T, F>(&mut self, before: &T, look: impl Fn(T) -> F) -> T
+    where
+        T: Clone + PartialEq,
+        F: Future<Output = T>,
+    {
+        // What is about to be looked at anyway needs no hint.
         self.hints.forget();
+        let mut now = look(before.clone()).await;
+        for _ in 0..MOST_LOOKS {
+            if now == *before {
+                break;
+            }
+            sleep(QUIET).await;
+            self.hints.forget();
+            let again = look(now.clone()).await;
+            if std::mem::replace(&mut now, again) == now {
+                break;
+            }
+        }
+        now
     }
 }
 

@@ -16,11 +16,14 @@ use crate::{
         outbox::{Closed, Outbox},
         rounds::{Round, Rounds},
     },
-    util::watch::{Folders, Hints},
+    util::{
+        files::folder_of,
+        watch::{Folders, Hints},
+    },
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 use tokio::{
@@ -133,7 +136,7 @@ impl Reader {
                     watched
                 });
                 detached(move || {
-                    watched.set([if path.is_dir() { path.as_path() } else { parent(&path) }]);
+                    watched.set([folder_of(&path)]);
                     let names = read::names(&path);
                     (watched, names)
                 })
@@ -244,11 +247,6 @@ impl Reader {
             None => Ok(()),
         }
     }
-}
-
-/// The folder that holds a file.
-fn parent(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
