@@ -26,14 +26,13 @@ pub enum FrameError {
     },
 }
 
-/// The whole file.
-pub(super) fn close(header: &Header, body: &impl Message) -> Vec<u8> {
-    let size = MAGIC.len() + header.encoded_len() + body.encoded_len() + CHECKSUM + 16;
-    let mut bytes = Vec::with_capacity(size);
+/// The whole file. `body` is what it keeps, encoded.
+pub(super) fn close(header: &Header, body: &[u8]) -> Vec<u8> {
+    let header = header.encode_length_delimited_to_vec();
+    let mut bytes = Vec::with_capacity(MAGIC.len() + header.len() + body.len() + CHECKSUM);
     bytes.put_slice(MAGIC);
-    // A vector grows: nothing can fail.
-    let _ = header.encode_length_delimited(&mut bytes);
-    let _ = body.encode(&mut bytes);
+    bytes.put_slice(&header);
+    bytes.put_slice(body);
     let sum = xxh3_64(&bytes);
     bytes.put_u64_le(sum);
     bytes
@@ -66,12 +65,12 @@ pub(super) fn open(bytes: &[u8]) -> Result<(Header, &[u8]), FrameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pb::state::{Id, Registry, Scope};
+    use crate::pb::state::{Registry, Scope};
 
     fn file(format: u32) -> Vec<u8> {
         let header = Header { format, product: "9.9.9".into(), registry: "r".into(), ..Header::default() };
         let body = Registry { scopes: vec![Scope { name: "a".into(), listed: Some(7) }], ..Registry::default() };
-        close(&header, &body)
+        close(&header, &body.encode_to_vec())
     }
 
     #[test]
@@ -79,7 +78,7 @@ mod tests {
         let bytes = file(FORMAT);
         let (header, body) = open(&bytes).unwrap();
         assert_eq!((&*header.registry, Registry::decode(body).unwrap().scopes[0].listed), ("r", Some(7)));
-        let empty = close(&header, &Id::default());
+        let empty = close(&header, b"");
         assert_eq!(open(&empty).unwrap().1, b"");
     }
 

@@ -1,6 +1,6 @@
 //! What happens to the files. One function per event writes the log and counts.
 
-use crate::{model::Text, telemetry::RegistryLabel};
+use crate::{model::Text, telemetry::RegistryLabel, util::time::unix_seconds};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -9,7 +9,7 @@ use prometheus_client::{
 use std::{
     fmt::Display,
     path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 use tracing::{debug, error, info, warn};
 
@@ -56,8 +56,7 @@ impl Metrics {
 
     pub(super) fn written(&self, registry: &Text, bytes: usize, now: SystemTime) {
         self.bytes.get_or_create(&RegistryLabel::of(registry)).set(i64::try_from(bytes).unwrap_or(i64::MAX));
-        let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        self.written.get_or_create(&RegistryLabel::of(registry)).set(i64::try_from(seconds).unwrap_or(i64::MAX));
+        self.written.get_or_create(&RegistryLabel::of(registry)).set(unix_seconds(now));
         debug!(%registry, bytes, "Wrote the state of a registry.");
     }
 

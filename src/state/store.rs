@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     time::SystemTime,
 };
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// A longer file was not written by us: 500,000 endpoints take some 20 MB.
 const MAX_BYTES: u64 = 1 << 30;
@@ -149,21 +149,20 @@ impl Store {
         always: bool,
     ) -> io::Result<Option<Written>> {
         let Some(path) = self.path(registry) else { return Ok(None) };
-        let body = wire::encode(memory);
+        let body = wire::encode(memory).encode_to_vec();
+        let written = Written { content: xxh3_64_with_seed(&body, xxh3_64(identity.as_bytes())) };
+        if last == Some(written) && !always {
+            return Ok(last);
+        }
         let now = SystemTime::now();
         let header = pb::Header {
             format: frame::FORMAT,
             product: telemetry::VERSION.into(),
             registry: registry.to_string(),
             identity: identity.into(),
-            written: 0,
+            written: wire::millis(now),
         };
-        let written = Written { content: xxh3_64(&frame::close(&header, &body)) };
-        if last == Some(written) && !always {
-            return Ok(last);
-        }
-        let bytes = frame::close(&pb::Header { written: wire::millis(now), ..header }, &body);
-        drop(body);
+        let bytes = frame::close(&header, &body);
         replace(&path, &bytes).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
         self.metrics.written(registry, bytes.len(), now);
         Ok(Some(written))

@@ -132,6 +132,7 @@ fn what_cannot_be_used_is_set_aside() {
         ..Default::default()
     };
     let nonsense = crate::pb::state::Registry { services: vec![Default::default()], ..Default::default() };
+    let nonsense = prost::Message::encode_to_vec(&nonsense);
     let (now, late) = (SystemTime::now(), SystemTime::now() + 2 * hour);
     let current = crate::pb::state::Header { written: wire::millis(now), ..header(frame::FORMAT) };
     for (content, identity, at, aside) in [
