@@ -9,7 +9,7 @@ use crate::{
     admin::Protection,
     config::{Config, Files, Listener, look},
     identity::{LoadError, Policy, Tls},
-    util::error::chain,
+    util::{error::chain, time::unix_seconds},
     xds::{Control, Listen},
 };
 use prometheus_client::{
@@ -17,11 +17,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
@@ -64,9 +60,8 @@ impl Metrics {
 
     fn loaded(&self, listener: &str, tls: Option<&Tls>) {
         let Some(until) = tls.and_then(|tls| tls.until) else { return };
-        let seconds = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let label = ListenerLabel { listener: listener.into() };
-        self.certificate_until.get_or_create(&label).set(seconds.try_into().unwrap_or(i64::MAX));
+        self.certificate_until.get_or_create(&label).set(unix_seconds(until));
     }
 }
 

@@ -5,7 +5,10 @@ use crate::{
     admin::{self, Attempt, ConfigStatus, Reload},
     catalog::Held,
     config::hash_text,
-    util::yaml::{Problem, Problems},
+    util::{
+        time::unix_seconds,
+        yaml::{Problem, Problems},
+    },
 };
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
@@ -14,10 +17,7 @@ use prometheus_client::{
     metrics::{family::Family, gauge::Gauge},
     registry::Registry,
 };
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::SystemTime};
 use tokio::sync::{mpsc, oneshot};
 
 /// Requests that may wait. One more is refused: those that wait read what it would.
@@ -114,9 +114,8 @@ impl Metrics {
     }
 
     fn succeeded(&self, at: SystemTime, hash: &str) {
-        let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         self.successful.set(1);
-        self.success_at.set(seconds.try_into().unwrap_or(i64::MAX));
+        self.success_at.set(unix_seconds(at));
         self.info.clear();
         self.info.get_or_create(&HashLabel { hash: hash.into() }).set(1);
     }

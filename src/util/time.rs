@@ -1,6 +1,9 @@
-//! Waiting for a time that may never come.
+//! Waiting for a time that may never come, and times as metrics have them.
 
-use std::future::pending;
+use std::{
+    future::pending,
+    time::{SystemTime, UNIX_EPOCH},
+};
 use tokio::time::{Instant, sleep_until};
 
 /// Waits until then; `None`: for ever.
@@ -9,4 +12,10 @@ pub async fn until(time: Option<Instant>) {
         Some(time) => sleep_until(time).await,
         None => pending().await,
     }
+}
+
+/// Seconds since 1970; what was before is 0.
+pub fn unix_seconds(at: SystemTime) -> i64 {
+    let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    seconds.try_into().unwrap_or(i64::MAX)
 }
