@@ -44,9 +44,7 @@ impl Access {
         drop(scopes);
         self.views.access_changed();
     }
-}
 
-impl Access {
     /// Counts a client among the callers of its cluster, for as long as what this returns lives. One without an id is each
     /// time another.
     fn enter(&self, cluster: Text, client: &xds::Subscriber<'_>) -> Arc<dyn Any + Send + Sync> {

@@ -59,10 +59,6 @@ impl ByClass {
         let declared = rules.services().map(|(_, service, _)| service.host.clone()).collect();
         ByClass { proxy, rules, given, declared }
     }
-
-    fn has_destination(&self, rules: &Rules, service: &PublishedService) -> bool {
-        rules.concerns(service, &self.given.origin(service), &self.proxy)
-    }
 }
 
 impl Services {
@@ -103,7 +99,8 @@ impl Services {
     /// The hosts whose clusters these rules concern, or the former ones did.
     pub(super) fn concerned_by(&self, before: &Rules, class: &ByClass) -> Vec<Hostname> {
         let concerned = |service: &&Arc<PublishedService>| {
-            class.has_destination(before, service) || class.has_destination(&class.rules, service)
+            let origin = class.given.origin(service);
+            [before, &class.rules].iter().any(|rules| rules.concerns(service, &origin, &class.proxy))
         };
         class.given.services.values().filter(concerned).map(|service| service.host.clone()).collect()
     }
@@ -119,8 +116,11 @@ impl Services {
 
     /// What rules make of a service; `None`: none concerns it.
     fn by_rules(&self, service: &PublishedService) -> Option<Made> {
-        let class = self.class.as_ref().filter(|class| class.has_destination(&class.rules, service))?;
+        let class = self.class.as_ref()?;
         let (settings, origin) = (&class.given.settings, class.given.origin(service));
+        if !class.rules.concerns(service, &origin, &class.proxy) {
+            return None;
+        }
         let (mesh, envoy) = (&settings.traffic.mesh, &settings.envoy);
         Some(match self.dialect {
             Dialect::Grpc => traffic::service(service, &origin, &class.proxy, &class.rules, mesh, &envoy.for_grpc()),
