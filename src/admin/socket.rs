@@ -2,6 +2,7 @@
 //! an answer for too long.
 
 use super::slots::Slot;
+use crate::util::transport::Bytes;
 use std::{
     io,
     pin::Pin,
@@ -41,6 +42,12 @@ impl Socket {
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + WRITE_TIMEOUT)));
         ready!(stalled.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl Bytes for Socket {
+    fn is_left(&self) -> bool {
+        self.stream.is_left()
     }
 }
 

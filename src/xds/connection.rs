@@ -84,8 +84,8 @@ pub(super) async fn serve<H: Health>(accepted: Accepted<H>) {
     };
     let Some((transport, certificate)) = opened else { return };
     let (options, changes) = (shared.options(), shared.options.clone());
-    let (activity, unread) = (Activity::new(), Arc::new(Unread::default()));
-    let transport = ReadAhead::new(transport, unread.clone(), shared.connections.clone());
+    let (activity, unread) = (Activity::new(), Arc::new(Unread::new(shared.waiting.clone())));
+    let transport = ReadAhead::new(transport, unread.clone(), shared.waiting.clone(), shared.connections.clone());
     let service = Connection {
         shared: shared.clone(),
         listener: listener.clone(),
@@ -110,7 +110,8 @@ pub(super) async fn serve<H: Health>(accepted: Accepted<H>) {
         let signal = tokio::select! {
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
-                    debug!(%peer, %error, "A connection broke.");
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    debug!(%peer, %error, cause, "A connection broke.");
                 }
                 return;
             }

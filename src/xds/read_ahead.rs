@@ -5,12 +5,14 @@
 //! he asks again, and not longer. A connection on which nothing comes holds no buffer: the scratch is the thread's.
 //!
 //! Two things keep a connection from costing others: of what its streams do not read only its share is let in
-//! ([`super::unread`]), and after the work of a [`TURN`] other tasks have theirs, however fast it sends.
+//! ([`super::unread`]), and after the work of a [`TURN`] other tasks have theirs, however fast it sends. One that is not read
+//! for that reason is looked at each [`LOOK`]: its client may have left, and what it made us hold goes with it.
 
 use super::{
     slots::Slots,
-    unread::{FrameMeter, Unread, share},
+    unread::{FrameMeter, Unread, Waiting},
 };
+use crate::util::transport::Bytes;
 use bytes::{Buf, BufMut, BytesMut};
 use std::{
     cell::RefCell,
@@ -18,8 +20,12 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
 use tokio_util::io::poll_read_buf;
 
 /// Bytes read in one call.
@@ -27,6 +33,8 @@ const SCRATCH: usize = 128 << 10;
 /// Work of one turn, in bytes: half a millisecond or less. An acknowledgement must fit several times: one that is cut goes on
 /// with another processor, whose caches know nothing of it.
 const TURN: usize = 1 << 20;
+/// So often a connection that is not read is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 /// What a frame costs beside its bytes, in bytes.
 const FRAME: usize = 2 << 10;
 
@@ -45,40 +53,44 @@ pub(super) struct ReadAhead<S> {
     scratch: bool,
     meter: FrameMeter,
     unread: Arc<Unread>,
-    /// Those of all connections, among which the room for what is unread is shared.
-    connections: Arc<Slots>,
+    /// All connections, among which the room for what is unread is shared.
+    all: (Arc<Waiting>, Arc<Slots>),
+    /// Until the next look, once it was not read.
+    look: Option<Pin<Box<Sleep>>>,
     /// Work done in this turn.
     turn: usize,
 }
 
 impl<S> ReadAhead<S> {
-    pub(super) fn new(inner: S, unread: Arc<Unread>, connections: Arc<Slots>) -> Self {
+    pub(super) fn new(inner: S, unread: Arc<Unread>, waiting: Arc<Waiting>, connections: Arc<Slots>) -> Self {
         ReadAhead {
             inner,
             kept: BytesMut::new(),
             scratch: false,
             meter: FrameMeter::new(),
             unread,
-            connections,
+            all: (waiting, connections),
+            look: None,
             turn: 0,
         }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
+impl<S: Bytes> AsyncRead for ReadAhead<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.turn >= TURN {
             self.turn = 0;
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let share = share(self.connections.taken());
+        let (waiting, connections) = &self.all;
+        let share = waiting.share(connections.taken());
         if self.unread.poll_below(context, share).is_pending() {
             self.turn = 0;
             if std::mem::take(&mut self.scratch) {
                 self.kept = BytesMut::from(&self.kept[..]);
             }
-            return Poll::Pending;
+            return self.poll_left(context);
         }
         let before = out.filled().len();
         let Poll::Ready(read) = self.fill(context, out, share) else {
@@ -93,7 +105,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> ReadAhead<S> {
+impl<S: Bytes> ReadAhead<S> {
+    /// An error once the client has left.
+    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.look.get_or_insert_with(|| Box::pin(sleep(LOOK))).as_mut().poll(context));
+            self.look = None;
+            if self.inner.is_left() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+        }
+    }
+
     /// Takes at most `most` bytes, or what there is room for in `out`.
     fn fill(&mut self, context: &mut Context<'_>, out: &mut ReadBuf<'_>, most: usize) -> Poll<io::Result<()>> {
         if !self.kept.is_empty() {
@@ -156,7 +179,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ReadAhead<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+        net::UnixStream,
+    };
 
     /// A preface and frames of no stream's data.
     fn frames(count: usize, size: usize) -> Vec<u8> {
@@ -170,8 +196,15 @@ mod tests {
     }
 
     fn ahead<S>(inner: S) -> (ReadAhead<S>, Arc<Unread>) {
-        let unread = Arc::new(Unread::default());
-        (ReadAhead::new(inner, unread.clone(), Arc::new(Slots::default())), unread)
+        let waiting = Arc::new(Waiting::default());
+        let unread = Arc::new(Unread::new(waiting.clone()));
+        (ReadAhead::new(inner, unread.clone(), waiting, Arc::new(Slots::default())), unread)
+    }
+
+    impl Bytes for DuplexStream {
+        fn is_left(&self) -> bool {
+            false
+        }
     }
 
     #[tokio::test]
@@ -239,5 +272,18 @@ mod tests {
         tokio::task::yield_now().await;
         unread.add(-(3 << 20));
         assert_eq!(reader.await.unwrap(), 43);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_leaves_is_noticed_though_nothing_is_read() {
+        let (mut here, there) = UnixStream::pair().unwrap();
+        here.write_all(&frames(1, 10)).await.unwrap();
+        let (mut ahead, unread) = ahead(there);
+        unread.add(3 << 20);
+        let mut part = [0; 100];
+        assert!(tokio::time::timeout(3 * LOOK, ahead.read(&mut part)).await.is_err());
+        drop(here);
+        let left = tokio::time::timeout(3 * LOOK, ahead.read(&mut part)).await.unwrap();
+        assert_eq!(left.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     }
 }

@@ -201,6 +201,7 @@ impl Server {
             metrics,
             budget,
             connections: Arc::default(),
+            waiting: Arc::default(),
             streams: Arc::default(),
             probes: Arc::default(),
             handshakes: Arc::default(),

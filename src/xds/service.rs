@@ -15,7 +15,7 @@ use super::{
     session::Rules,
     slots::{Full, Places, Slot, Slots},
     stream::{self, NOT_AUTHENTICATED, Parts, Stream},
-    unread::{Counted, Unread},
+    unread::{Counted, Unread, Waiting},
     views::Views,
 };
 use crate::{
@@ -51,6 +51,8 @@ pub(super) struct Shared<H> {
     pub(super) metrics: Metrics,
     pub(super) budget: Arc<Budget>,
     pub(super) connections: Arc<Slots>,
+    /// What no stream has read yet.
+    pub(super) waiting: Arc<Waiting>,
     pub(super) streams: Arc<Slots>,
     /// Those of the health service: a probe must find a place when clients have taken all of theirs.
     pub(super) probes: Arc<Slots>,

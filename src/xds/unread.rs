@@ -28,15 +28,26 @@ const STEP: usize = 64 << 10;
 /// What none has more of: the window.
 const MOST: usize = 2 << 20;
 
-/// The share of a connection where there are so many.
-pub(super) fn share(connections: usize) -> usize {
-    (ALL / connections.max(1)).clamp(LEAST, MOST)
+/// What waits on all connections.
+#[derive(Debug, Default)]
+pub(super) struct Waiting(AtomicUsize);
+
+impl Waiting {
+    /// What a connection may have waiting where there are so many. Those that came when there were fewer have more; where
+    /// nothing is left for the others they have the least.
+    pub(super) fn share(&self, connections: usize) -> usize {
+        match self.0.load(Ordering::Relaxed) < ALL {
+            true => (ALL / connections.max(1)).clamp(LEAST, MOST),
+            false => LEAST,
+        }
+    }
 }
 
 /// What waits on one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Unread {
     bytes: AtomicUsize,
+    all: Arc<Waiting>,
     /// Down to so much the reader sleeps.
     enough: AtomicUsize,
     /// Streams that may still take something.
@@ -45,11 +56,24 @@ pub(super) struct Unread {
     reader: AtomicWaker,
 }
 
+impl Drop for Unread {
+    fn drop(&mut self) {
+        self.all.0.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
+    }
+}
+
 impl Unread {
+    /// Nothing waits. `all` counts it, too.
+    pub(super) fn new(all: Arc<Waiting>) -> Self {
+        let (bytes, enough, bodies, reader) = Default::default();
+        Unread { bytes, all, enough, bodies, reader }
+    }
+
     /// Notes what [`FrameMeter::read`] found.
     pub(super) fn add(&self, cost: isize) {
         match usize::try_from(cost) {
             Ok(more) => {
+                self.all.0.fetch_add(more, Ordering::Relaxed);
                 self.bytes.fetch_add(more, Ordering::AcqRel);
             }
             Err(_) => self.remove(cost.unsigned_abs()),
@@ -60,6 +84,7 @@ impl Unread {
         // Frames that a stream never took were forgotten with it: this may be more than there is.
         let less = |waiting: usize| Some(waiting.saturating_sub(bytes));
         let before = self.bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).unwrap_or_else(|now| now);
+        self.all.0.fetch_sub(before.min(bytes), Ordering::Relaxed);
         // Not with each frame: the reader would look again for every one of thousands.
         if before.saturating_sub(bytes) <= self.enough.load(Ordering::Acquire) {
             self.reader.wake();
@@ -218,7 +243,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_reader_waits_until_a_stream_has_taken_what_is_there() {
-        let unread = Arc::new(Unread::default());
+        let unread = Arc::new(Unread::new(Arc::default()));
         let mut context = Context::from_waker(noop_waker_ref());
         let body = Counted::new(Full::new(Bytes::from_static(b"12345")), unread.clone());
         let other = Counted::new(Full::new(Bytes::new()), unread.clone());
@@ -233,7 +258,16 @@ mod tests {
     }
 
     #[test]
-    fn the_share_falls_with_the_number_of_connections() {
-        assert_eq!([1, 32, 64, 1_024, 20_000].map(share), [2 << 20, 2 << 20, 1 << 20, 64 << 10, LEAST]);
+    fn the_share_falls_with_the_number_of_connections_and_with_what_others_have() {
+        let all = Arc::new(Waiting::default());
+        let numbers = [1, 32, 64, 1_024, 20_000];
+        assert_eq!(numbers.map(|number| all.share(number)), [2 << 20, 2 << 20, 1 << 20, 64 << 10, LEAST]);
+        let first: Vec<_> = (0..32).map(|_| Unread::new(all.clone())).collect();
+        first.iter().for_each(|unread| unread.add(all.share(32) as isize));
+        assert_eq!(numbers.map(|number| all.share(number)), [LEAST; 5]);
+        first[0].add(-1);
+        assert_eq!(all.share(64), 1 << 20);
+        drop(first);
+        assert_eq!(all.0.load(Ordering::Relaxed), 0);
     }
 }

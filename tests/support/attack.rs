@@ -12,7 +12,8 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    net::TcpSocket,
+    io::AsyncReadExt,
+    net::{TcpSocket, TcpStream},
     task::JoinSet,
     time::{Instant, sleep, timeout_at},
 };
@@ -23,6 +24,9 @@ const ENDPOINT: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoad
 const MIB: usize = 1 << 20;
 /// What one request may have by default.
 const LARGEST: usize = 15 * MIB;
+
+/// Connections of one attacker that says nothing: 50 of them have 10,000.
+const SILENT: usize = 200;
 
 /// Where clients that behave come from.
 pub const CLIENT: [u8; 4] = [127, 0, 0, 1];
@@ -46,6 +50,8 @@ pub enum Attack {
     OtherNames,
     /// Messages that never end.
     Unfinished,
+    /// Connections on which nothing is ever said: handshakes that never begin, where there are any.
+    SilentConnections,
     /// Streams on which nothing is ever asked.
     SilentStreams,
     /// Requests that need no answer, as many as go.
@@ -62,13 +68,14 @@ pub enum Attack {
 
 impl Attack {
     /// All of them.
-    pub const ALL: [Attack; 12] = [
+    pub const ALL: [Attack; 13] = [
         Attack::HugeNodes,
         Attack::HugeTypes,
         Attack::ManyVersions,
         Attack::LongNames,
         Attack::OtherNames,
         Attack::Unfinished,
+        Attack::SilentConnections,
         Attack::SilentStreams,
         Attack::Flood,
         Attack::Refusals,
@@ -78,7 +85,7 @@ impl Attack {
     ];
 }
 
-/// Runs an attack with so many clients of an address for so long. Returns how many times one of them attacked.
+/// Runs an attack with so many clients of an address for so long. Returns how many times one of them began to attack.
 pub async fn run(attack: Attack, from: [u8; 4], server: SocketAddr, clients: usize, time: Duration) -> u64 {
     let (end, rounds) = (Instant::now() + time, Arc::new(AtomicU64::new(0)));
     let mut tasks = JoinSet::new();
@@ -100,9 +107,12 @@ pub async fn run(attack: Attack, from: [u8; 4], server: SocketAddr, clients: usi
 }
 
 async fn once(attack: Attack, from: [u8; 4], server: SocketAddr, seed: u64, rounds: &AtomicU64) -> Result<(), Error> {
+    let count = || rounds.fetch_add(1, Ordering::Relaxed);
+    if attack == Attack::SilentConnections {
+        return silent(from, server, &count).await;
+    }
     let window = if attack == Attack::Unread { 0 } else { 1 << 20 };
     let mut connection = connect(server, window, from).await?;
-    let count = || rounds.fetch_add(1, Ordering::Relaxed);
     match attack {
         Attack::SilentStreams => {
             let mut streams = Vec::new();
@@ -116,8 +126,8 @@ async fn once(attack: Attack, from: [u8; 4], server: SocketAddr, seed: u64, roun
         Attack::Unfinished => {
             let mut stream = open(&mut connection, server, "StreamAggregatedResources").await?;
             let message = framed(&vec![0; LARGEST]);
-            send(&mut stream.0, message.slice(..message.len() - 1)).await?;
             count();
+            send(&mut stream.0, message.slice(..message.len() - 1)).await?;
             drop(end_of(stream.1).await);
         }
         _ => {
@@ -130,8 +140,8 @@ async fn once(attack: Attack, from: [u8; 4], server: SocketAddr, seed: u64, roun
             let mut number = 0;
             while !reader.is_finished() {
                 let Some(message) = message(attack, seed, number) else { break };
-                send(&mut requests, message).await?;
                 count();
+                send(&mut requests, message).await?;
                 number += 1;
             }
             drop(reader.await);
@@ -190,7 +200,7 @@ fn message(attack: Attack, seed: u64, number: u64) -> Option<Bytes> {
             field(&mut out, 2, CLUSTER.as_bytes());
             field(&mut out, if number.is_multiple_of(2) { 3 } else { 4 }, b"*");
         }
-        Attack::SilentStreams | Attack::Unread | Attack::Unfinished => return None,
+        Attack::SilentConnections | Attack::SilentStreams | Attack::Unread | Attack::Unfinished => return None,
     }
     Some(framed(&out))
 }
@@ -227,11 +237,28 @@ async fn unread(
     }
 }
 
-async fn connect(server: SocketAddr, window: u32, from: [u8; 4]) -> Result<SendRequest<Bytes>, Error> {
+/// Opens connections and holds them, until the server has ended them all; then the attacker comes anew.
+async fn silent(from: [u8; 4], server: SocketAddr, count: &impl Fn() -> u64) -> Result<(), Error> {
+    let mut connections = JoinSet::new();
+    for _ in 0..SILENT {
+        let mut connection = socket(server, from).await?;
+        count();
+        connections.spawn(async move { connection.read(&mut [0; 64]).await });
+    }
+    while connections.join_next().await.is_some() {}
+    Ok(())
+}
+
+async fn socket(server: SocketAddr, from: [u8; 4]) -> Result<TcpStream, Error> {
     let socket = TcpSocket::new_v4()?;
     socket.bind((from, 0).into())?;
     let socket = socket.connect(server).await?;
     socket.set_nodelay(true)?;
+    Ok(socket)
+}
+
+async fn connect(server: SocketAddr, window: u32, from: [u8; 4]) -> Result<SendRequest<Bytes>, Error> {
+    let socket = socket(server, from).await?;
     let mut builder = h2::client::Builder::new();
     builder.initial_window_size(window);
     let (client, connection) = builder.handshake::<_, Bytes>(socket).await?;

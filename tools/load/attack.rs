@@ -12,11 +12,15 @@ const LATEST_MS: f64 = 250.0;
 /// Between two changes of the registry.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// One attack after the other, each for so long and on a server of its own.
+/// One attack after the other, each for so long and on a server of its own. Over TLS it is handshakes that stall: those who come
+/// further than that have proved who they are.
 pub async fn run(args: &crate::Args, clients: usize, seconds: u64) -> anyhow::Result<()> {
     println!("{clients} attackers for {seconds} s each; a change every {PAUSE:?}, seen by a client that behaves");
     let mut failed = Vec::new();
-    for attack in attacks::Attack::ALL {
+    let all = attacks::Attack::ALL;
+    let attacks = if args.tls { &[attacks::Attack::SilentConnections][..] } else { &all[..] };
+    let wanted = |attack: &attacks::Attack| args.attack.as_ref().is_none_or(|name| *name == format!("{attack:?}"));
+    for attack in attacks.iter().copied().filter(wanted) {
         if let Err(error) = one(args, attack, clients, Duration::from_secs(seconds)).await {
             println!("{attack:?}: {error:#}");
             failed.push(attack);
@@ -27,7 +31,7 @@ pub async fn run(args: &crate::Args, clients: usize, seconds: u64) -> anyhow::Re
 
 async fn one(args: &crate::Args, attack: attacks::Attack, clients: usize, time: Duration) -> anyhow::Result<()> {
     let registry = Registry::create(args.registry, args.services, args.endpoints, 0).await?;
-    let server = Server::start(&args.portolan, registry.config(), false).await?;
+    let server = Server::start(&args.portolan, registry.config(), args.tls).await?;
     let before = attacks::peak_memory(server.pid()).context("no memory is known")?;
     let observer = stream::Observer::new(1);
     let names = Arc::new(stream::Names::new(registry.names()));
@@ -56,7 +60,7 @@ async fn one(args: &crate::Args, attack: attacks::Attack, clients: usize, time: 
     let peak = attacks::peak_memory(server.pid()).context("the server has ended")?;
     let (before, peak) = (before >> 20, peak >> 20);
     let late = Spread::of(late);
-    println!("{:<14} {rounds:>9} times   late {late}   peak {before} -> {peak} MiB", format!("{attack:?}"));
+    println!("{:<17} {rounds:>9} times   late {late}   peak {before} -> {peak} MiB", format!("{attack:?}"));
     if observer.broken() > 0 {
         bail!("the stream of the client that behaves broke");
     }

@@ -97,6 +97,9 @@ struct Args {
     /// Hostile clients come from the address of the stream that behaves.
     #[arg(long)]
     same_address: bool,
+    /// This attack alone, by its name.
+    #[arg(long)]
+    attack: Option<String>,
     /// Seconds of each attack.
     #[arg(long, default_value_t = 20)]
     attack_time: u64,

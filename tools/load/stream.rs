@@ -4,7 +4,7 @@
 use anyhow::{Context, bail};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use h2::{RecvStream, SendStream};
-use portolan::{resource::put_field, util::transport::Transport};
+use portolan::resource::put_field;
 use std::{
     net::SocketAddr,
     sync::{
@@ -13,13 +13,21 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::{net::TcpStream, sync::Notify};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::Notify,
+};
 use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 
 const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 const ENDPOINT: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
 
 const ENTRY: &str = "networking.istio.io/v1/ServiceEntry";
+
+/// A connection, with TLS or without.
+trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Io for S {}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Variant {
@@ -278,7 +286,7 @@ async fn open(
 ) -> anyhow::Result<(SendStream<Bytes>, RecvStream)> {
     let socket = TcpStream::connect(server.address).await.context("connect")?;
     socket.set_nodelay(true)?;
-    let socket: Transport = match &server.tls {
+    let socket: Box<dyn Io> = match &server.tls {
         Some(tls) => {
             let name = ServerName::try_from("localhost").context("the name of the server")?;
             Box::new(tls.connect(name, socket).await.context("TLS")?)
