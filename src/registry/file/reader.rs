@@ -7,7 +7,7 @@
 use super::{
     files::Files,
     read::{self, Error, Job, Look},
-    workers::{Report, Workers, detached},
+    workers::{Workers, detached},
 };
 use crate::{
     model::{Cost, Text, Update},
@@ -24,11 +24,11 @@ use crate::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     sync::oneshot,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{sleep, timeout, timeout_at},
 };
 
 /// From a reported change to the look at it, so that the writer has ended by then. Short enough for a reload within 50 ms.
@@ -159,7 +159,7 @@ impl Reader {
     async fn look_at(&mut self, jobs: Vec<Job>, cost: &mut Cost) -> Result<BTreeSet<Text>, Closed> {
         let paths: Vec<(Text, String)> = jobs.iter().map(|j| (j.name.clone(), j.path.display().to_string())).collect();
         let (look, registry, limit) = (self.look, self.registry.clone(), self.max_file_bytes);
-        let mut workers = match Workers::start(jobs, move |job| look(&registry, job, limit)) {
+        let workers = match Workers::start(jobs, move |job| look(&registry, job, limit)) {
             Ok(workers) => workers,
             Err(source) => {
                 let error = Error::Read { path: self.path.display().to_string(), source };
@@ -168,37 +168,30 @@ impl Reader {
                 return Ok(BTreeSet::new());
             }
         };
-        let (mut begun, mut hanging): (BTreeMap<usize, Instant>, BTreeMap<usize, Text>) = Default::default();
+        let mut hanging: BTreeMap<usize, Text> = BTreeMap::new();
         let (mut done, mut next, mut gone) = (BTreeMap::new(), 0, BTreeSet::new());
         while next < paths.len() {
-            let oldest = begun.values().min().map_or_else(|| Instant::now() + self.hangs, |at| *at + self.hangs);
-            match timeout_at(oldest, workers.next()).await {
-                Ok(Some(Report::Begun(number))) => drop(begun.insert(number, Instant::now())),
-                Ok(Some(Report::Done(number, look))) => {
-                    begun.remove(&number);
-                    if hanging.remove(&number).is_some() && number < next {
-                        let update = self.files.seen(&paths[number].0, look);
-                        self.send(update).await?;
-                    } else {
-                        done.insert(number, look);
-                    }
+            let oldest = workers.oldest().unwrap_or_else(Instant::now) + self.hangs;
+            let answered = timeout_at(oldest.into(), workers.news()).await.is_ok();
+            for (number, look) in workers.take() {
+                if hanging.remove(&number).is_some() && number < next {
+                    let update = self.files.seen(&paths[number].0, look);
+                    self.send(update).await?;
+                } else {
+                    done.insert(number, look);
                 }
-                Ok(None) | Err(_) => {
-                    let overdue = |at: &Instant| at.elapsed() >= self.hangs;
-                    let late: Vec<usize> =
-                        begun.iter().filter(|(_, at)| overdue(at)).map(|(number, _)| *number).collect();
-                    for number in late {
-                        begun.remove(&number);
-                        let (name, path) = paths[number].clone();
-                        hanging.insert(number, name);
-                        done.insert(number, Look::failed(Error::Hangs { path, after: self.hangs }));
-                    }
-                    let others = hanging.len() + self.hanging.iter().map(|(_, names)| names.len()).sum::<usize>();
-                    if others > MOST_HANGING || workers.add().is_err() {
-                        for (number, job) in workers.cancel() {
-                            let path = job.path.display().to_string();
-                            done.insert(number, Look::failed(Error::Refused { path, others }));
-                        }
+            }
+            if !answered {
+                for number in workers.late(self.hangs) {
+                    let (name, path) = paths[number].clone();
+                    hanging.insert(number, name);
+                    done.insert(number, Look::failed(Error::Hangs { path, after: self.hangs }));
+                }
+                let others = hanging.len() + self.hanging.iter().map(|(_, names)| names.len()).sum::<usize>();
+                if others > MOST_HANGING || workers.add().is_err() {
+                    for (number, job) in workers.cancel() {
+                        let path = job.path.display().to_string();
+                        done.insert(number, Look::failed(Error::Refused { path, others }));
                     }
                 }
             }
@@ -227,10 +220,8 @@ impl Reader {
     async fn late_answers(&mut self) -> Result<(), Closed> {
         let mut answered = Vec::new();
         for (workers, names) in &mut self.hanging {
-            while let Some(report) = workers.ready() {
-                if let Report::Done(number, look) = report {
-                    answered.extend(names.remove(&number).map(|name| (name, look)));
-                }
+            for (number, look) in workers.take() {
+                answered.extend(names.remove(&number).map(|name| (name, look)));
             }
         }
         self.hanging.retain(|(_, names)| !names.is_empty());

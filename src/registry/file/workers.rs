@@ -4,37 +4,39 @@
 use super::read::{Error, Job, Look};
 use crate::util::lock::lock;
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard},
     thread,
+    time::{Duration, Instant},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 /// Files are parsed at the same time on so many threads, where the machine has them.
 const MOST: usize = 8;
 
-/// What a worker reports of the job at that place in the list.
-#[derive(Debug)]
-pub(super) enum Report {
-    /// A thread has taken the file with this number.
-    Begun(usize),
-    /// The file with this number was read.
-    Done(usize, Look),
-}
+/// Of files that are as they were, so many are told at once.
+const BATCH: usize = 64;
 
-/// Threads that take jobs from one list, in order.
+/// Threads that take jobs from one list, in order. A job's number is its place in that list.
 pub(super) struct Workers {
     shared: Arc<Shared>,
-    reports: mpsc::UnboundedReceiver<Report>,
 }
 
 struct Shared {
-    jobs: Mutex<VecDeque<(usize, Job)>>,
+    state: Mutex<State>,
     work: Box<dyn Fn(&Job) -> Look + Send + Sync>,
-    /// Bounded by the number of jobs: two reports for each.
-    report: mpsc::UnboundedSender<Report>,
+    /// There is something to take.
+    news: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<(usize, Job)>,
+    /// Since when a thread has them.
+    begun: BTreeMap<usize, Instant>,
+    done: Vec<(usize, Look)>,
 }
 
 /// Runs `work` on a thread of its own. The receiver fails if there is no thread to be had, or if `work` panics.
@@ -48,11 +50,11 @@ pub(super) fn detached<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'sta
 impl Workers {
     /// Starts as many threads as the machine has processors.
     pub(super) fn start(jobs: Vec<Job>, work: impl Fn(&Job) -> Look + Send + Sync + 'static) -> io::Result<Self> {
-        let (report, reports) = mpsc::unbounded_channel();
         let processors = thread::available_parallelism().map_or(1, usize::from).min(MOST);
         let threads = processors.min(jobs.len());
-        let jobs = Mutex::new(jobs.into_iter().enumerate().collect());
-        let workers = Workers { shared: Arc::new(Shared { jobs, work: Box::new(work), report }), reports };
+        let state = State { jobs: jobs.into_iter().enumerate().collect(), ..State::default() };
+        let shared = Shared { state: Mutex::new(state), work: Box::new(work), news: Notify::new() };
+        let workers = Workers { shared: Arc::new(shared) };
         for number in 0..threads {
             match workers.add() {
                 // One is enough.
@@ -71,36 +73,73 @@ impl Workers {
 
     /// Takes away the jobs that no thread has begun.
     pub(super) fn cancel(&self) -> Vec<(usize, Job)> {
-        self.shared.jobs().drain(..).collect()
+        self.shared.state().jobs.drain(..).collect()
     }
 
-    /// The next report. Never ends before each job that has begun is done.
-    pub(super) async fn next(&mut self) -> Option<Report> {
-        self.reports.recv().await
+    /// Returns when there is something to take, or that may be. Safe to cancel.
+    pub(super) async fn news(&self) {
+        self.shared.news.notified().await;
     }
 
-    /// The next report if it is there already.
-    pub(super) fn ready(&mut self) -> Option<Report> {
-        self.reports.try_recv().ok()
+    /// What was done since the last call.
+    pub(super) fn take(&self) -> Vec<(usize, Look)> {
+        std::mem::take(&mut self.shared.state().done)
+    }
+
+    /// Since when the oldest of the jobs runs that have begun.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.shared.state().begun.values().min().copied()
+    }
+
+    /// The jobs that run for so long. They are told once, and are done when they are done.
+    pub(super) fn late(&self, time: Duration) -> Vec<usize> {
+        let mut late = Vec::new();
+        self.shared.state().begun.retain(|number, since| {
+            let is_late = since.elapsed() >= time;
+            late.extend(is_late.then_some(*number));
+            !is_late
+        });
+        late
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        // Nobody waits for the rest any more.
+        self.cancel();
     }
 }
 
 impl Shared {
-    fn jobs(&self) -> MutexGuard<'_, VecDeque<(usize, Job)>> {
-        lock(&self.jobs)
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
     }
 
     fn run(&self) {
-        loop {
-            let Some((number, job)) = self.jobs().pop_front() else { return };
-            if self.report.send(Report::Begun(number)).is_err() {
-                return;
-            }
+        let mut next = self.state().next();
+        while let Some((number, job)) = next {
             let look = catch_unwind(AssertUnwindSafe(|| (self.work)(&job)));
             let panicked = |_| Look::failed(Error::Panicked { path: job.path.display().to_string() });
-            if self.report.send(Report::Done(number, look.unwrap_or_else(panicked))).is_err() {
-                return;
+            let look = look.unwrap_or_else(panicked);
+            let mut state = self.state();
+            let telling = !matches!(look, Look::Unchanged);
+            state.begun.remove(&number);
+            state.done.push((number, look));
+            next = state.next();
+            let telling = telling || next.is_none() || state.done.len() >= BATCH;
+            drop(state);
+            // Not with each: who is woken for every one of thousands costs more than they do.
+            if telling {
+                self.news.notify_one();
             }
         }
+    }
+}
+
+impl State {
+    fn next(&mut self) -> Option<(usize, Job)> {
+        let (number, job) = self.jobs.pop_front()?;
+        self.begun.insert(number, Instant::now());
+        Some((number, job))
     }
 }
