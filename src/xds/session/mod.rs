@@ -246,6 +246,9 @@ impl Session {
     /// Sends what the client should have and has not.
     fn catch_up(&mut self, view: &ViewGeneration, now: Instant) {
         self.warm_others(view, now);
+        if Kind::ENVOY.into_iter().all(|kind| self.subscriptions[kind as usize].is_settled(view.get(kind))) {
+            return;
+        }
         // Clusters first: they decide which assignments go out again.
         let mut steps = Kind::ENVOY.map(|kind| self.step(kind, view, now));
         for (kind, step) in Kind::ENVOY.into_iter().zip(&mut steps) {

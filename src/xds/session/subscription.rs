@@ -94,6 +94,16 @@ impl Subscription {
         self.everything || (self.names.len() == generation.len() && self.names_digest == generation.names_digest())
     }
 
+    /// Whether nothing is to be sent, at a glance: it was not asked, or the client has all that there is.
+    pub(super) fn is_settled(&self, generation: &Generation) -> bool {
+        let asks = self.whole || !self.resend.is_empty() || !self.unreported.is_empty();
+        match self.state {
+            State::Unasked => true,
+            State::Held => false,
+            State::Open => !asks && self.sent.ptr_eq(generation.versions()),
+        }
+    }
+
     /// What it wants of what there is.
     pub(super) fn wanted(&self, generation: &Generation) -> Vec<Arc<Resource>> {
         match self.everything {
