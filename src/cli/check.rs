@@ -2,7 +2,9 @@
 
 use super::{ask::Address, reload, table::Table};
 use crate::{
+    catalog::Select,
     config::{Listener, Loaded, RegistryConfig, Sources},
+    model::Nearness,
     scope::Rule,
 };
 use clap::Args;
@@ -39,6 +41,16 @@ fn listener(listener: &Listener) -> String {
     if words.is_empty() { address.to_string() } else { format!("{address} ({})", words.join(", ")) }
 }
 
+/// Which services of its registries the clients of a scope have.
+fn services(rule: &Rule) -> &'static str {
+    match (rule.declared.is_some(), rule.select == Select::default()) {
+        (true, true) => "those declared",
+        (true, false) => "those declared and selected",
+        (false, true) => "all",
+        (false, false) => "those selected",
+    }
+}
+
 /// The warnings and the essence of a good configuration. No secret is part of it.
 fn summary(path: Option<&Path>, Loaded { config, warnings, .. }: &Loaded) -> String {
     let mut text = String::new();
@@ -64,11 +76,20 @@ fn summary(path: Option<&Path>, Loaded { config, warnings, .. }: &Loaded) -> Str
     }
     text += &table.to_string();
     if !config.scopes.rules.is_empty() {
-        let mut table = Table::new(["SCOPE", "CLIENTS", "REGISTRIES"]);
-        for Rule { name, clients, registries, .. } in &config.scopes.rules {
-            let clients: Vec<String> = clients.iter().map(ToString::to_string).collect();
+        let mut table = Table::new(["SCOPE", "CLIENTS", "REGISTRIES", "SERVICES", "LEVEL", "NEARNESS"]);
+        for rule in &config.scopes.rules {
+            let clients: Vec<String> = rule.clients.iter().map(ToString::to_string).collect();
             let clients = if clients.is_empty() { "all".into() } else { clients.join(" or ") };
-            table.row([name.to_string(), clients, registries.as_ref().map_or("all".into(), |all| all.join(" "))]);
+            let registries = rule.registries.as_ref().map_or("all".into(), |all| all.join(" "));
+            let nearness = rule.nearness.map_or("the registry's", Nearness::name);
+            table.row([
+                rule.name.to_string(),
+                clients,
+                registries,
+                services(rule).into(),
+                rule.level.name().into(),
+                nearness.into(),
+            ]);
         }
         let _ = write!(text, "\n{table}clients that fit none get: {}\n", config.scopes.unmatched.name());
     }
