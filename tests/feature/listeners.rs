@@ -18,7 +18,7 @@ use serde_json::json;
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 use tempfile::TempDir;
 use tokio::{net::TcpStream, time::timeout};
@@ -304,8 +304,10 @@ async fn who_is_revoked_is_cut_off_and_others_stay() {
     let mesh = portolan.listener("mesh");
     let mut cart = by_certificate(mesh, "shop", Some("cart")).await.ok().unwrap();
     let mut edge = by_certificate(mesh, "shop", Some("edge")).await.ok().unwrap();
+    let revoked = Instant::now();
     portolan.put("revoked.crl", &mesh::text("cart-revoked.crl"));
     cart.stream.end().await;
+    eprintln!("who is revoked is cut off after {} ms", revoked.elapsed().as_millis());
     until("no further stream", DEADLINE, async || match by_certificate(mesh, "shop", Some("cart")).await {
         Err(_) => Ok(()),
         Ok(_) => Err("it still comes in"),

@@ -8,6 +8,7 @@ mod client;
 mod support;
 
 mod admin_load;
+mod admin_tokens;
 mod bad_starts;
 mod bare;
 mod csds;
