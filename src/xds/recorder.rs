@@ -5,7 +5,8 @@
 //! the log's own limit.) No text of a client is the field `message`, which is the line's own.
 
 use super::{clients::Registration, event::Event, metrics::Metrics};
-use crate::resource::{ENVOY_KINDS, Kind, version_text};
+use crate::resource::{Kind, version_text};
+use std::collections::BTreeMap;
 use tracing::{debug, info, warn};
 
 /// Writes down what happens on one stream.
@@ -14,12 +15,12 @@ pub(super) struct Recorder {
     pub(super) registration: Registration,
     pub(super) metrics: Metrics,
     /// The error of each kind that was logged last, until the client accepts something.
-    logged: [Option<Box<str>>; ENVOY_KINDS],
+    logged: BTreeMap<Kind, Box<str>>,
 }
 
 impl Recorder {
     pub(super) fn new(registration: Registration, metrics: Metrics) -> Self {
-        Recorder { registration, metrics, logged: Default::default() }
+        Recorder { registration, metrics, logged: BTreeMap::new() }
     }
 
     pub(super) fn record(&mut self, event: Event) {
@@ -36,9 +37,7 @@ impl Recorder {
             Event::Acknowledged { kind, version } => {
                 self.metrics.acknowledged(kind);
                 self.registration.acknowledged(kind, version);
-                if let Some(logged) = self.logged.get_mut(kind as usize) {
-                    *logged = None;
-                }
+                self.logged.remove(&kind);
             }
             Event::Refused { kind, version, message } => self.refused(kind, version, message),
             Event::UnknownType { type_url } => {
@@ -62,12 +61,8 @@ impl Recorder {
 
     fn refused(&mut self, kind: Kind, version: Option<u64>, error: String) {
         self.metrics.refused(kind);
-        // Istio's kinds are never refused by their clients, so there is no place for them.
-        let known = match self.logged.get_mut(kind as usize) {
-            Some(logged) => logged.replace(error.as_str().into()).is_some_and(|logged| *logged == *error),
-            None => false,
-        };
-        if !known {
+        let logged = self.logged.insert(kind, error.as_str().into());
+        if logged.is_none_or(|logged| *logged != *error) {
             warn!(
                 stream = self.registration.id(),
                 kind = kind.name(),
