@@ -1,8 +1,8 @@
 //! The kinds of registries, in one table.
 //!
 //! A new kind is a folder whose `Config` implements [`Adapter`], a variant of [`Kind`] with its line in [`Kind::adapter`],
-//! and a row in [`KINDS`]. Everything else (configuration, `check`, the start of its reading, its name in the log and in
-//! metrics) follows from these.
+//! and a row in [`KINDS`]. Its section of the configuration, `check`, the start of its reading, its name in the log and in
+//! metrics follow from these; what presets make of it stands in `config/preset.rs`.
 
 use super::{Adapter, eureka, file, nacos, zookeeper};
 use crate::util::yaml::Section;
