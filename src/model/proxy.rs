@@ -2,7 +2,7 @@
 //!
 //! Proxies that are equal here are one class: all of them are served the same.
 
-use super::{Port, Text};
+use super::{Locality, Port, Text};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 /// A class of proxies. Its text is `KIND,NAMESPACE[,KEY=VALUE]...[,.FLAG]...`, such as `router,shop,istio=ingressgateway`.
@@ -20,6 +20,9 @@ pub struct Proxy {
     pub http_proxy: Option<Port>,
     /// A sidecar whose machine redirects no connections: its listeners take their ports themselves. Flag `bound`.
     pub bound: bool,
+    /// Where it is, as far as rules ask for that and endpoints tell places apart; `*` for a part that no endpoint has. Flag
+    /// `at=REGION/ZONE/SUBZONE`.
+    pub locality: Locality,
 }
 
 /// What a proxy is there for.
@@ -76,15 +79,21 @@ impl ProxyKind {
 }
 
 impl Proxy {
+    /// Whether all that it listens on is served to it, as a gateway or a sidecar has it. Then its clusters are as Istio has them.
+    pub const fn is_managed(&self) -> bool {
+        !self.all_clusters && !self.kind.is_grpc()
+    }
+
     /// One of which only that is known.
     pub fn new(kind: ProxyKind, namespace: Text) -> Self {
-        Proxy { kind, namespace, labels: BTreeMap::new(), all_clusters: false, http_proxy: None, bound: false }
+        let (labels, locality) = (BTreeMap::new(), Locality::default());
+        Proxy { kind, namespace, labels, all_clusters: false, http_proxy: None, bound: false, locality }
     }
 }
 
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Proxy { kind, namespace, labels, all_clusters, http_proxy, bound } = self;
+        let Proxy { kind, namespace, labels, all_clusters, http_proxy, bound, locality } = self;
         write!(f, "{},{namespace}", kind.name())?;
         labels.iter().try_for_each(|(key, value)| write!(f, ",{key}={value}"))?;
         if *all_clusters {
@@ -93,7 +102,13 @@ impl fmt::Display for Proxy {
         if *bound {
             f.write_str(",.bound")?;
         }
-        http_proxy.map_or(Ok(()), |port| write!(f, ",.http_proxy={port}"))
+        if let Some(port) = http_proxy {
+            write!(f, ",.http_proxy={port}")?;
+        }
+        match locality.is_empty() {
+            true => Ok(()),
+            false => write!(f, ",.at={}/{}/{}", locality.region(), locality.zone(), locality.sub_zone()),
+        }
     }
 }
 
@@ -116,6 +131,7 @@ impl FromStr for Proxy {
                     let port = port.parse::<i64>().ok().and_then(|port| Port::new(port).ok());
                     proxy.http_proxy = Some(port.ok_or(NoProxy)?);
                 }
+                Some((".at", place)) => proxy.locality = Locality::parse(place),
                 Some((key, value)) if !key.is_empty() && !key.starts_with('.') => {
                     proxy.labels.insert(key.into(), value.into());
                 }
@@ -143,6 +159,10 @@ mod tests {
             (router, "router,shop,app.kubernetes.io/name=edge,v="),
             (sidecar, "sidecar,portolan,.all,.bound,.http_proxy=15080"),
             (Proxy::new(ProxyKind::Grpc(GrpcLibrary::Go), "a".into()), "grpc-go,a"),
+            (
+                Proxy { locality: Locality::new("cn", "*", ""), ..Proxy::new(ProxyKind::Router, "a".into()) },
+                "router,a,.at=cn/*/",
+            ),
         ] {
             assert_eq!((proxy.to_string().as_str(), text.parse()), (text, Ok(proxy)));
         }

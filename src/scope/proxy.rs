@@ -6,7 +6,7 @@
 
 use super::Client;
 use crate::{
-    model::{GrpcLibrary, Port, Proxy, ProxyKind},
+    model::{GrpcLibrary, Locality, Port, Proxy, ProxyKind},
     resource::Dialect,
     util::label::is_label,
     views::{Classes, plain},
@@ -40,8 +40,13 @@ pub fn class(client: &Client<'_>, classes: &Classes) -> Option<Proxy> {
         for (key, value) in labels.iter() {
             let MetadataValue::Text(value) = value else { continue };
             proxy.labels.extend(classes.labels.get(&(key.into(), value.into())).cloned());
+            if let Some(key) = classes.keys.get(key) {
+                proxy.labels.entry(key.clone()).or_insert_with(|| classes.value(key, value));
+            }
         }
     }
+    let [region, zone, sub_zone] = node.locality.each_ref().map(|part| part.as_str());
+    proxy.locality = classes.place(&Locality::new(region, zone, sub_zone));
     if kind == Some(ProxyKind::Sidecar) {
         proxy.bound = node.metadata.text("INTERCEPTION_MODE") == Some("NONE");
         proxy.http_proxy = port(node);
@@ -111,9 +116,9 @@ mod tests {
         let classes = Classes {
             namespace: "portolan".into(),
             ruled,
-            all_namespaces: false,
             labels: std::collections::BTreeSet::from([("istio".into(), "edge".into())]),
             namespaces: std::collections::BTreeSet::from(["shop".into()]),
+            ..Classes::default()
         };
         let address = "127.0.0.1".parse().ok();
         let client = Client { node, address, listener: "xds", identity: None, dialect };

@@ -5,7 +5,10 @@
 
 use super::{
     Classes,
+    addresses::{self, Addresses},
+    near::Near,
     translation::{Traffic, Translation},
+    translations::host_of,
 };
 use crate::{
     catalog::{Catalog, Selector},
@@ -19,7 +22,8 @@ use crate::{
         traffic::{Finding, Owner, Rules},
     },
 };
-use imbl::{OrdMap, ordmap::DiffItem};
+use imbl::OrdMap;
+use ipnet::IpNet;
 use std::sync::Arc;
 
 /// What rules are translated by.
@@ -43,6 +47,8 @@ pub struct Given {
     pub(super) services: OrdMap<Hostname, Arc<PublishedService>>,
     /// Of the services that manifests declare.
     declared: OrdMap<Hostname, (Owner, Origin)>,
+    /// The virtual addresses that entries of the catalog's services have.
+    addresses: addresses::Book,
     /// The gateways that the configuration has, and what they have for each service.
     pub(super) gateways: Expansion,
     pub(super) expansions: OrdMap<Hostname, Expansion>,
@@ -68,6 +74,24 @@ impl Given {
         own.unwrap_or_else(|| Owner::Registry(host.clone()))
     }
 
+    /// The addresses of a service's host, as its entry has them.
+    pub(super) fn addresses(&self, service: &Hostname, host: &str) -> Vec<IpNet> {
+        match self.declared.get(service) {
+            Some((_, origin)) => origin.addresses.clone(),
+            None => self.addresses.of(service, host).into_iter().map(IpNet::from).collect(),
+        }
+    }
+
+    /// The services that have other virtual addresses than before.
+    pub(super) fn addressed_otherwise(&self, before: &Given) -> Vec<Hostname> {
+        self.addresses.differing(&before.addresses)
+    }
+
+    /// The services of which manifests say something else besides ports and endpoints.
+    pub(super) fn declared_otherwise(&self, before: &Given) -> Vec<Hostname> {
+        before.declared.diff(&self.declared).map(host_of).collect()
+    }
+
     /// Whether a service is a manifest's.
     pub(super) fn is_declared(&self, host: &Hostname) -> bool {
         self.declared.contains_key(host)
@@ -86,6 +110,9 @@ pub(super) struct Book {
     seen: Option<[u64; 3]>,
     /// The catalog's services alone.
     services: OrdMap<Hostname, Arc<PublishedService>>,
+    /// By the options in force.
+    addresses: Addresses,
+    near: Near,
     given: Arc<Given>,
     /// Those of the policies, in their order.
     selectors: Vec<Selector>,
@@ -108,7 +135,7 @@ impl Book {
             self.seen = Some(numbers);
             self.step(catalog, manifests, translation, reconfigured, reread);
         }
-        (self.given.clone(), self.given.classes())
+        (self.given.clone(), self.given.classes(&self.near))
     }
 
     /// Goes on to these sources, whatever was seen before.
@@ -142,14 +169,26 @@ impl Book {
             }
         }
         let renewed = !Arc::ptr_eq(&next.settings, &self.given.settings);
-        differs |= self.expand(catalog, &mut next, renewed);
+        let readdressed = !self.addresses.is_by(&next.settings.istio);
+        if readdressed {
+            self.addresses = Addresses::new(&next.settings.istio);
+        }
+        let before = std::mem::replace(&mut self.services, catalog.services.clone());
+        let changed: Vec<Hostname> = match renewed || readdressed {
+            true => before.keys().chain(catalog.services.keys()).cloned().collect(),
+            false => before.diff(&catalog.services).map(host_of).collect(),
+        };
+        let moved = self.addresses.advance(&catalog.services, &changed);
+        let moved = moved.iter().map(|moved| &moved.claimant.service);
+        next.addresses.note(&self.addresses, &catalog.services, changed.iter().chain(moved));
+        differs |= self.expand(catalog, &changed, &mut next, renewed);
         if differs {
             let of_manifests = manifests.resources.iter().map(|((kind, _), resource)| (*kind, resource));
             let of_gateways = next.gateways.iter().chain(next.expansions.values().flat_map(|all| all.iter()));
             let all = of_manifests.chain(of_gateways.map(|(kind, resource)| (*kind, resource)));
             next.rules = Arc::new(Rules::read(all, &self.given.rules, &next.settings.traffic.mesh));
         }
-        next.services = catalog.services.clone();
+        let former = std::mem::replace(&mut next.services, catalog.services.clone());
         next.declared = OrdMap::new();
         let mut declared: Vec<_> = next.rules.services().collect();
         declared.sort_by(|a, b| a.0.cmp(&b.0));
@@ -160,12 +199,12 @@ impl Book {
                 next.declared.insert(service.host.clone(), (owner.clone(), origin.clone()));
             }
         }
+        self.near.advance(next.rules.asked(), &former, &next.services);
         self.given = Arc::new(next);
     }
 
     /// Expands the gateways of the configuration for the services that have changed; whether that makes a difference.
-    fn expand(&mut self, catalog: &Catalog, next: &mut Given, renewed: bool) -> bool {
-        let before = std::mem::replace(&mut self.services, catalog.services.clone());
+    fn expand(&mut self, catalog: &Catalog, changed: &[Hostname], next: &mut Given, renewed: bool) -> bool {
         let traffic = &next.settings.traffic;
         let none = traffic.gateways.is_empty() && traffic.policies.is_empty();
         if none && next.gateways.is_empty() && next.expansions.is_empty() {
@@ -179,21 +218,17 @@ impl Book {
             next.expansions = OrdMap::new();
             self.selectors = traffic.policies.iter().map(|policy| Selector::new(&policy.select)).collect();
         }
-        let changed: Vec<Hostname> = match renewed {
-            true => catalog.services.keys().cloned().collect(),
-            false => before.diff(&catalog.services).map(host_of).collect(),
-        };
         for host in changed {
-            let service = catalog.services.get(&host);
+            let service = catalog.services.get(host);
             let new = service.map(|service| self.expansion(service, traffic, next.settings.istio.create_time));
-            let old = next.expansions.get(&host);
+            let old = next.expansions.get(host);
             if old.map(|old| &**old) == new.as_deref() {
                 continue;
             }
             differs = true;
             match new {
-                Some(new) => drop(next.expansions.insert(host, new.into())),
-                None => drop(next.expansions.remove(&host)),
+                Some(new) => drop(next.expansions.insert(host.clone(), new.into())),
+                None => drop(next.expansions.remove(host)),
             }
         }
         if differs {
@@ -217,16 +252,9 @@ impl Book {
     }
 }
 
-fn host_of(item: DiffItem<'_, '_, Hostname, Arc<PublishedService>>) -> Hostname {
-    match item {
-        DiffItem::Add(host, _) | DiffItem::Remove(host, _) => host.clone(),
-        DiffItem::Update { new: (host, _), .. } => host.clone(),
-    }
-}
-
 impl Given {
     /// What tells proxies apart.
-    fn classes(&self) -> Classes {
+    fn classes(&self, near: &Near) -> Classes {
         let istio = &self.settings.istio;
         let exports = std::iter::once(&istio.rules).chain(istio.registries.values()).map(|rules| &rules.export_to);
         let mut exported = exports.chain([&self.settings.traffic.mesh.service_export_to]).flatten();
@@ -236,6 +264,9 @@ impl Given {
             ruled: !self.rules.is_empty(),
             labels: self.rules.labels(),
             namespaces: self.rules.namespaces(),
+            places: near.places(),
+            keys: near.asked.as_ref().map(|asked| asked.keys.clone()).unwrap_or_default(),
+            values: near.values.keys().cloned().collect(),
         }
     }
 }

@@ -1,43 +1,27 @@
 //! Istio's resources of services: entries, and the virtual addresses of those that need them.
 
-use super::{
-    Metrics, Translator,
-    vip::{Claimant, Moved, Pool},
-};
+use super::{Metrics, Translator, addresses::Addresses, vip::Moved};
 use crate::{
     model::{Hostname, PublishedService},
     resource::{Kind, Resource},
     translate::{Rejected, istio},
 };
 use imbl::OrdMap;
-use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 use tracing::warn;
 
-/// Makes entries. Virtual addresses follow from all services of the catalog, whichever of them a view has.
+/// Makes entries.
 #[derive(Debug)]
 pub struct Istio {
     options: istio::Options,
-    /// One for each network.
-    pools: Vec<Pool>,
-    /// By published service: those of its hosts that want an address.
-    claimants: HashMap<Hostname, Vec<Arc<Claimant>>>,
+    addresses: Addresses,
     metrics: Metrics,
 }
 
 impl Istio {
     /// No host has an address yet.
     pub fn new(options: istio::Options, metrics: Metrics) -> Self {
-        let pools = options.vip.iter().map(|network| Pool::new(*network)).collect();
-        Istio { options, pools, claimants: HashMap::new(), metrics }
-    }
-
-    fn addresses(&self, service: &Hostname, host: &Hostname) -> Vec<IpAddr> {
-        let claimant = self.claimants.get(service).and_then(|all| all.iter().find(|c| c.host == *host));
-        claimant.map(|c| self.pools.iter().filter_map(|pool| pool.address(c)).collect()).unwrap_or_default()
+        Istio { addresses: Addresses::new(&options), options, metrics }
     }
 }
 
@@ -47,34 +31,13 @@ impl Translator for Istio {
         services: &OrdMap<Hostname, Arc<PublishedService>>,
         changed: &BTreeSet<Hostname>,
     ) -> BTreeSet<Hostname> {
-        let mut fresh: HashSet<Arc<Claimant>> = HashSet::new();
-        for host in changed {
-            let wanted =
-                services.get(host).map(|service| claimants(service, self.options.addresses)).unwrap_or_default();
-            let before = self.claimants.remove(host).unwrap_or_default();
-            for pool in &mut self.pools {
-                before.iter().filter(|claimant| !wanted.contains(claimant)).for_each(|gone| pool.remove(gone));
-                wanted.iter().filter(|claimant| !before.contains(claimant)).for_each(|new| pool.insert(new.clone()));
-            }
-            fresh.extend(wanted.iter().filter(|claimant| !before.contains(claimant)).cloned());
-            if !wanted.is_empty() {
-                self.claimants.insert(host.clone(), wanted);
-            }
-        }
-        let moved = self.pools.iter_mut().flat_map(Pool::take_moved).filter(|moved| !fresh.contains(&moved.claimant));
-        moved.map(|moved| report(&self.metrics, moved)).collect()
+        let moved = self.addresses.advance(services, changed);
+        moved.into_iter().map(|moved| report(&self.metrics, moved)).collect()
     }
 
     fn translate(&self, service: &PublishedService) -> (Vec<(Kind, Resource)>, Vec<Rejected>) {
-        istio::translate(service, &self.options, &|host| self.addresses(&service.host, host))
+        istio::translate(service, &self.options, &|host| self.addresses.of(&service.host, host))
     }
-}
-
-/// A service belongs to its first source.
-fn claimants(service: &PublishedService, addresses: istio::Addresses) -> Vec<Arc<Claimant>> {
-    let Some(owner) = service.sources.first() else { return Vec::new() };
-    let claimant = |host| Arc::new(Claimant { owner: owner.clone(), host, service: service.host.clone() });
-    istio::vip_hosts(service, addresses).into_iter().map(claimant).collect()
 }
 
 /// Connections to the former address end up elsewhere until the client asks for the name again.

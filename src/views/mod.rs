@@ -9,6 +9,7 @@
 //!
 //! Invariant: what a view serves follows from the last catalog, the last manifests, the options and its selection alone.
 
+mod addresses;
 mod claims;
 mod class;
 mod directory;
@@ -19,6 +20,7 @@ mod key;
 mod look;
 mod manifests;
 mod metrics;
+mod near;
 mod order;
 mod part;
 mod parts;

@@ -102,7 +102,8 @@ impl Proxies {
             differs |= match &selected {
                 Some(service) => {
                     let origin = given.origin(service);
-                    self.shapes.replace(&owner, Some((service, &origin, &|_| Vec::new())), &settings.envoy)
+                    let addresses = |of: &str| given.addresses(host, of);
+                    self.shapes.replace(&owner, Some((service, &origin, &addresses)), &settings.envoy)
                 }
                 None => self.shapes.replace(&owner, None, &settings.envoy),
             };
@@ -161,16 +162,18 @@ impl Producer for Proxies {
         let ruled = !Arc::ptr_eq(&self.rules, &rules);
         let destinations = renewed || (ruled && !self.rules.same_destinations(&rules));
         let before = std::mem::replace(&mut self.rules, rules.clone());
+        let (moved, redeclared) = (given.addressed_otherwise(&self.given), given.declared_otherwise(&self.given));
         self.given = given.clone();
         let by_class = ByClass::new(proxy.clone(), rules.clone(), given.clone());
-        let concerned: BTreeSet<Hostname> = match destinations && !renewed {
-            true => {
-                self.services.concerned_by(&before, &by_class).into_iter().chain(step.changed.iter().cloned()).collect()
-            }
-            false => step.changed.clone(),
+        let ruled_otherwise = match destinations && !renewed {
+            true => self.services.concerned_by(&before, &by_class),
+            false => Vec::new(),
         };
+        let concerned: BTreeSet<Hostname> =
+            ruled_otherwise.into_iter().chain(redeclared).chain(step.changed.iter().cloned()).collect();
         self.services.set_class(by_class);
         self.services.advance(step, &concerned);
+        let concerned = concerned.into_iter().chain(moved).collect();
         let reshaped = self.reshape(&concerned, &given, &settings);
         if std::mem::take(&mut self.reselected) || renewed || ruled || reshaped {
             self.make(&proxy, &settings, &mut step.touched);

@@ -44,6 +44,16 @@ pub(super) struct Services {
 /// The resources of a service, and what of it cannot be sent.
 type Made = (Vec<(Kind, Resource)>, Vec<Rejected>);
 
+/// How a service is translated for a view.
+enum Way<'a> {
+    /// As for everybody.
+    Plain,
+    /// With clusters of the class's own defaults.
+    Defaults(&'a ByClass),
+    /// As rules say.
+    Rules(&'a ByClass),
+}
+
 /// What rules make of services for a class of proxies.
 #[derive(Debug)]
 pub(super) struct ByClass {
@@ -105,27 +115,43 @@ impl Services {
         class.given.services.values().filter(concerned).map(|service| service.host.clone()).collect()
     }
 
-    /// What a service gives: what it gives everybody, unless a rule concerns it.
+    /// What a service gives: what it gives everybody, unless a rule concerns it, or the class has other defaults.
     fn give(&self, service: &Arc<PublishedService>, translations: &mut Translations) -> Arc<Translated> {
         let plain = translations.translate(service);
-        match self.by_rules(service) {
-            Some(made) => translations.share(made, &plain),
-            None => plain,
+        match self.way(service) {
+            Way::Plain => plain,
+            // Instances are none of a cluster's business, and there may be many.
+            Way::Defaults(class) => {
+                let (made, _) = self.by_rules(&service.part(Vec::new()), class);
+                translations.share_clusters(made, &plain)
+            }
+            Way::Rules(class) => {
+                let made = self.by_rules(service, class);
+                translations.share(made, &plain)
+            }
         }
     }
 
-    /// What rules make of a service; `None`: none concerns it.
-    fn by_rules(&self, service: &PublishedService) -> Option<Made> {
-        let class = self.class.as_ref()?;
-        let (settings, origin) = (&class.given.settings, class.given.origin(service));
-        if !class.rules.concerns(service, &origin, &class.proxy) {
-            return None;
+    fn way(&self, service: &PublishedService) -> Way<'_> {
+        let Some(class) = &self.class else { return Way::Plain };
+        let origin = class.given.origin(service);
+        let itself = service.dns || origin.is_passed_through;
+        match class.rules.concerns(service, &origin, &class.proxy) {
+            true => Way::Rules(class),
+            false if !class.proxy.is_managed() => Way::Plain,
+            false if itself => Way::Rules(class),
+            false => Way::Defaults(class),
         }
+    }
+
+    /// What rules make of a service.
+    fn by_rules(&self, service: &PublishedService, class: &ByClass) -> Made {
+        let (settings, origin) = (&class.given.settings, class.given.origin(service));
         let (mesh, envoy) = (&settings.traffic.mesh, &settings.envoy);
-        Some(match self.dialect {
+        match self.dialect {
             Dialect::Grpc => traffic::service(service, &origin, &class.proxy, &class.rules, mesh, &envoy.for_grpc()),
             _ => traffic::service(service, &origin, &class.proxy, &class.rules, mesh, envoy),
-        })
+        }
     }
 
     /// Takes what a service gives now; returns the hosts whose names are others for that.
@@ -280,9 +306,16 @@ impl Producer for Services {
 
     fn translate(&self, service: &Arc<PublishedService>, translations: &mut Translations) -> Option<Arc<Translated>> {
         let whole = self.translated.get(&service.host)?;
-        Some(match self.by_rules(service) {
-            Some(made) => translations.share(made, whole),
-            None => translations.translate_like(service, whole),
+        Some(match self.way(service) {
+            Way::Plain => translations.translate_like(service, whole),
+            Way::Defaults(_) => {
+                let like = translations.translate_like(service, whole);
+                Arc::new(like.with_clusters_of(whole))
+            }
+            Way::Rules(class) => {
+                let made = self.by_rules(service, class);
+                translations.share(made, whole)
+            }
         })
     }
 

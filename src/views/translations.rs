@@ -77,6 +77,15 @@ impl Translated {
         self.resources.iter().find(|(k, resource)| *k == kind && **resource.name() == *name).map(|(_, found)| found)
     }
 
+    /// The same with the clusters of another one that has them.
+    pub(super) fn with_clusters_of(&self, other: &Translated) -> Translated {
+        let resources = self.resources.iter().map(|(kind, resource)| {
+            let own = other.get(*kind, resource.name()).filter(|_| *kind == Kind::Cluster);
+            (*kind, own.unwrap_or(resource).clone())
+        });
+        Translated { resources: resources.collect(), rejected: self.rejected.clone() }
+    }
+
     /// What differs between the two, by kind and name.
     pub(super) fn differing<'a>(&'a self, other: &'a Translated) -> impl Iterator<Item = (Kind, &'a Name)> {
         let lacks = |of: &Translated, kind, resource: &Arc<Resource>| {
@@ -221,6 +230,13 @@ impl Translations {
         Arc::new(Translated { resources, rejected: rejected.into() })
     }
 
+    /// The same of clusters alone; all else is as everybody has it.
+    pub(super) fn share_clusters(&mut self, made: Vec<(Kind, Resource)>, plain: &Translated) -> Arc<Translated> {
+        let clusters = made.into_iter().filter(|(kind, _)| *kind == Kind::Cluster).collect();
+        let clusters = self.share((clusters, Vec::new()), plain);
+        Arc::new(plain.with_clusters_of(&clusters))
+    }
+
     fn pooled(&mut self, kind: Kind, resource: Resource) -> Arc<Resource> {
         if self.by_rules.len() > self.prune_at.max(FEW) {
             self.by_rules.retain(|_, held| held.iter().any(|held| held.strong_count() > 0));
@@ -237,7 +253,8 @@ impl Translations {
     }
 }
 
-fn host_of(item: DiffItem<'_, '_, Hostname, Arc<PublishedService>>) -> Hostname {
+/// Whose value differs.
+pub(super) fn host_of<V>(item: DiffItem<'_, '_, Hostname, V>) -> Hostname {
     match item {
         DiffItem::Add(host, _) | DiffItem::Remove(host, _) => host.clone(),
         DiffItem::Update { new: (host, _), .. } => host.clone(),

@@ -83,14 +83,19 @@ impl Options {
     pub fn origin(&self, service: &PublishedService) -> Origin {
         let subject = Subject::new(service, self.rules(service));
         let export_to = subject.export_to().iter().map(|to| to.as_str().into()).collect();
-        Origin { namespace: subject.namespace().into(), export_to }
+        Origin { namespace: subject.namespace().into(), export_to, ..Origin::default() }
     }
 }
 
 /// The hosts of a service that have a virtual address: the first one of each entry that does.
 pub fn vip_hosts(service: &PublishedService, addresses: Addresses) -> Vec<Hostname> {
-    let ports = service.ports.iter().filter(|port| has_address(port, addresses));
-    ports.flat_map(|port| hosts(service, port, "")).filter_map(|(_, hosts)| hosts.into_iter().next()).collect()
+    addressed(service, addresses).filter_map(|hosts| hosts.into_iter().next()).collect()
+}
+
+/// The hosts of each entry that has a virtual address; all of an entry have that of the first one.
+pub fn addressed(service: &PublishedService, addresses: Addresses) -> impl Iterator<Item = Vec<Hostname>> {
+    let ports = service.ports.iter().filter(move |port| has_address(port, addresses));
+    ports.flat_map(|port| hosts(service, port, "")).map(|(_, hosts)| hosts)
 }
 
 /// An entry without endpoints shows in its metadata, too.

@@ -15,20 +15,15 @@ use crate::{
     resource::Kind,
     translate::Origin,
 };
-use std::sync::Arc;
+use ipnet::IpNet;
+use std::{net::IpAddr, sync::Arc};
 
 /// One service for each host.
 ///
 /// # Errors
 /// What of it cannot be done here.
 pub(super) fn services(object: &Object<ServiceEntry>) -> Result<Vec<DeclaredService>, Finding> {
-    let (spec, origin) = (
-        &object.spec,
-        Origin {
-            namespace: object.id.namespace.clone(),
-            export_to: object.spec.export_to.iter().map(|to| Text::from(&**to)).collect(),
-        },
-    );
+    let spec = &object.spec;
     let refused = |place: &str, text: String| Finding {
         kind: Kind::ServiceEntry,
         name: object.id.full(),
@@ -36,10 +31,22 @@ pub(super) fn services(object: &Object<ServiceEntry>) -> Result<Vec<DeclaredServ
         code: Code::FieldRefused,
         text: text.into(),
     };
-    let dns = match Resolution::try_from(spec.resolution) {
-        Ok(Resolution::Static) => false,
+    let resolution = Resolution::try_from(spec.resolution);
+    let dns = match resolution {
+        Ok(Resolution::Static | Resolution::None) => false,
         Ok(Resolution::Dns) => true,
-        _ => return Err(refused("resolution", "only STATIC and DNS are supported".into())),
+        _ => return Err(refused("resolution", "only STATIC, DNS and NONE are supported".into())),
+    };
+    let is_passed_through = resolution == Ok(Resolution::None);
+    if is_passed_through && spec.ports.iter().any(|port| port.target_port != 0) {
+        let text = "with `resolution: NONE` connections go where they were meant to go; leave `targetPort` out";
+        return Err(refused("ports", text.into()));
+    }
+    let origin = Origin {
+        namespace: object.id.namespace.clone(),
+        export_to: spec.export_to.iter().map(|to| Text::from(&**to)).collect(),
+        addresses: spec.addresses.iter().filter_map(|address| net(address)).collect(),
+        is_passed_through,
     };
     if spec.workload_selector.is_some() {
         let text = "it needs WorkloadEntries, which only Istiods have; list the `endpoints`";
@@ -60,6 +67,24 @@ pub(super) fn services(object: &Object<ServiceEntry>) -> Result<Vec<DeclaredServ
         Ok((Owner::Manifest(object.id.full(), host), Arc::new(service), origin.clone()))
     };
     spec.hosts.iter().map(one).collect()
+}
+
+/// What of it has no effect, there nor here.
+pub(super) fn ignored(object: &Object<ServiceEntry>) -> Vec<Finding> {
+    let text = "as in Istio they count for ISTIO_MUTUAL alone; write `tls.subjectAltNames` in a DestinationRule";
+    let finding = Finding {
+        kind: Kind::ServiceEntry,
+        name: object.id.full(),
+        place: "subjectAltNames".into(),
+        code: Code::Ignored,
+        text: text.into(),
+    };
+    if object.spec.subject_alt_names.is_empty() { Vec::new() } else { vec![finding] }
+}
+
+/// An address, or a block of them.
+fn net(text: &str) -> Option<IpNet> {
+    text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse()).ok()
 }
 
 fn service_port(port: &PbPort, host: &Hostname) -> Option<ServicePort> {

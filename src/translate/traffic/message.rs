@@ -31,6 +31,10 @@ pub(super) const fn seconds(seconds: i64) -> Option<Duration> {
     Some(Duration { seconds, nanos: 0 })
 }
 
+pub(super) fn time(time: std::time::Duration) -> Duration {
+    Duration { seconds: time.as_secs().cast_signed(), nanos: time.subsec_nanos().cast_signed() }
+}
+
 /// A share in percent, as exact as Envoy takes it.
 pub(super) fn percent(value: f64) -> FractionalPercent {
     FractionalPercent { numerator: (value * 10_000.0) as u32, denominator: DenominatorType::Million.into() }

@@ -8,6 +8,7 @@
 //! destinations are there and their ports, and on what DestinationRules say of hashing; a cluster on its service and its
 //! DestinationRule; an assignment on instances and the labels of the subset.
 
+mod asked;
 mod check;
 mod cluster;
 mod delegate;
@@ -36,6 +37,7 @@ mod tests;
 mod virtual_host;
 mod visible;
 
+pub use asked::Asked;
 pub use cluster::service;
 pub use finding::{Code, Finding};
 pub use memo::Memo;

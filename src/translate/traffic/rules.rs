@@ -4,6 +4,7 @@
 //! value, by which others know that nothing has changed for them.
 
 use super::{
+    asked::Asked,
     check,
     delegate::{self, is_root},
     destination::Destinations,
@@ -43,6 +44,7 @@ pub(super) struct Inner {
     /// In Istio's order.
     pub(super) sidecars: Vec<Arc<Object<Sidecar>>>,
     pub(super) destinations: Destinations,
+    asked: Option<Asked>,
     findings: Vec<Finding>,
 }
 
@@ -124,6 +126,11 @@ impl Rules {
             Some(Good::ServiceEntry(services)) => &services[..],
             _ => &[],
         })
+    }
+
+    /// What rules ask of where a proxy is, and of its labels besides selectors. `None`: nothing.
+    pub fn asked(&self) -> Option<&Asked> {
+        self.0.asked.as_ref()
     }
 
     /// The labels that some selector names: only these tell proxies apart.
@@ -246,6 +253,7 @@ impl Inner {
         };
         self.virtual_services = services.into_iter().map(joined).collect();
         self.findings.extend(findings);
+        self.asked = Asked::by(rules.iter().map(|rule| &rule.spec));
         let (root, default) = (&mesh.root_namespace, &mesh.destination_rule_export_to);
         self.destinations = Destinations::new(rules, root, default, &before.destinations);
         let gateways: BTreeSet<Name> = self.gateways.iter().map(|gateway| gateway.id.full()).collect();
@@ -308,7 +316,7 @@ fn read(kind: Kind, resource: &Resource, mesh: &Mesh) -> (Option<Good>, Vec<Find
                 |object: &Object<ServiceEntry>| match entry::services(object) {
                     Ok(declared) => {
                         services = declared;
-                        Vec::new()
+                        entry::ignored(object)
                     }
                     Err(finding) => vec![finding],
                 },

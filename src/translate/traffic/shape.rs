@@ -7,7 +7,8 @@ use crate::{
     translate::{Origin, envoy},
 };
 use imbl::OrdMap;
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use ipnet::IpNet;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Who says that there is a service. Where several have a host, the first in this order has it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,8 +33,8 @@ pub struct Shape {
     pub export_to: Vec<Text>,
     /// At least one, by number.
     pub ports: Vec<ShapePort>,
-    /// Virtual ones.
-    pub addresses: Vec<IpAddr>,
+    /// By which connections to it are known: virtual ones, or what its entry says.
+    pub addresses: Vec<IpNet>,
 }
 
 /// A port of a host.
@@ -53,6 +54,12 @@ impl Shape {
         self.ports.iter().find(|port| u32::from(port.number) == number)
     }
 
+    /// Whether everybody sees it.
+    pub(super) fn is_public(&self, default: &[Text]) -> bool {
+        let export_to = if self.export_to.is_empty() { default } else { &self.export_to };
+        export_to.iter().any(|to| **to == *"*")
+    }
+
     /// Whether those of a namespace see it.
     pub(super) fn is_visible(&self, namespace: &str, default: &[Text]) -> bool {
         let export_to = if self.export_to.is_empty() { default } else { &self.export_to };
@@ -67,8 +74,8 @@ impl Shape {
 /// Who says that a host is there, and what it is to him; by the former.
 type Claims = Arc<[(Owner, Arc<Shape>)]>;
 
-/// A service with its origin, and a function that knows the virtual addresses of a host.
-pub type Seen<'a> = (&'a PublishedService, &'a Origin, &'a dyn Fn(&str) -> Vec<IpAddr>);
+/// A service with its origin, and a function that knows the addresses of a host.
+pub type Seen<'a> = (&'a PublishedService, &'a Origin, &'a dyn Fn(&str) -> Vec<IpNet>);
 
 /// All hosts. Immutable snapshots of it are cheap.
 #[derive(Debug, Clone, Default)]
@@ -136,7 +143,7 @@ impl Shapes {
 fn shapes(
     service: &PublishedService,
     origin: &Origin,
-    addresses: &dyn Fn(&str) -> Vec<IpAddr>,
+    addresses: &dyn Fn(&str) -> Vec<IpNet>,
     options: &envoy::Options,
 ) -> BTreeMap<Text, Shape> {
     let mut shapes = BTreeMap::<Text, Shape>::new();
@@ -180,8 +187,8 @@ mod tests {
     #[test]
     fn a_host_is_its_first_owners_whoever_comes_first() {
         let options = envoy::Options::default();
-        let origin = Origin { namespace: "portolan".into(), export_to: vec![] };
-        let none: &dyn Fn(&str) -> Vec<IpAddr> = &|_| Vec::new();
+        let origin = Origin { namespace: "portolan".into(), ..Origin::default() };
+        let none: &dyn Fn(&str) -> Vec<IpNet> = &|_| Vec::new();
         let registry = Owner::Registry(Hostname::new("orders.example").unwrap());
         let manifest = Owner::Manifest("a/b".into(), Hostname::new("shop.example").unwrap());
         let (first, second) = (service("orders.example", &["shop.example"], 80), service("shop.example", &[], 81));

@@ -3,9 +3,20 @@
 use super::*;
 use crate::{
     model::Proxy,
-    translate::{gateway::Gateway, istio::manifest},
+    pb::{
+        envoy::config::{
+            cluster::v3::{Cluster, cluster::DiscoveryType},
+            endpoint::v3::{ClusterLoadAssignment, LocalityLbEndpoints},
+        },
+        istio::{mcp::v1alpha1::Resource as Envelope, networking::v1alpha3::ServiceEntry},
+    },
+    translate::{
+        gateway::Gateway,
+        istio::{self, manifest},
+    },
 };
 use proptest::{collection::vec, prelude::*};
+use prost::Message;
 
 const RULES: &str = "
 apiVersion: networking.istio.io/v1
@@ -106,15 +117,140 @@ fn an_instance_touches_endpoints_alone() {
 }
 
 #[test]
-fn what_no_rule_concerns_is_the_same_value_in_every_class() {
+fn what_is_equal_is_the_same_value_in_every_class() {
+    let (mut fixture, [plain, ..]) = fixture(RULES);
+    let [sidecar, bound] = ["sidecar,portolan", "sidecar,portolan,.bound"].map(key);
+    [&sidecar, &bound].iter().for_each(|key| fixture.add((*key).clone(), Selection::default()));
+    fixture.step(&catalog(Readiness::Complete, [labelled("a.example", &["v1"]), service("b.example", &[], 1)]));
+    let of = |key: &ViewKey, kind, name: &str| fixture.generation(key).get(kind).get(name).cloned().unwrap();
+    for name in ["outbound|80||b.example", SUBSET] {
+        assert!(Arc::ptr_eq(&of(&bound, Kind::Cluster, name), &of(&sidecar, Kind::Cluster, name)), "{name}");
+        assert!(Arc::ptr_eq(&of(&plain, Kind::Endpoint, name), &of(&sidecar, Kind::Endpoint, name)), "{name}");
+    }
+    assert!(Arc::ptr_eq(&of(&plain, Kind::Cluster, SUBSET), &of(&sidecar, Kind::Cluster, SUBSET)));
+}
+
+/// Envoy's own limits would be 1,024 connections and requests. An Envoy that says nothing of itself keeps them: it may have
+/// listeners, and settings for them, of its own.
+#[test]
+fn proxies_that_are_served_everything_have_istios_limits_without_a_rule() {
     let (mut fixture, [plain, ..]) = fixture(RULES);
     let sidecar = key("sidecar,portolan");
     fixture.add(sidecar.clone(), Selection::default());
-    fixture.step(&catalog(Readiness::Complete, [labelled("a.example", &["v1"]), service("b.example", &[], 1)]));
-    for name in ["outbound|80||b.example", SUBSET] {
-        let of = |key: &ViewKey| fixture.generation(key).get(Kind::Cluster).get(name).cloned().unwrap();
-        assert!(Arc::ptr_eq(&of(&plain), &of(&sidecar)), "{name}");
+    fixture.step(&catalog(Readiness::Complete, [service("b.example", &[], 1)]));
+    let limits = |key: &ViewKey| {
+        let resource = fixture.generation(key).get(Kind::Cluster).get("outbound|80||b.example").cloned().unwrap();
+        let cluster = Cluster::decode(resource.body()).unwrap();
+        let limit =
+            cluster.circuit_breakers.map(|breakers| breakers.thresholds[0].max_requests.as_ref().map(|m| m.value));
+        (limit, cluster.connect_timeout.map(|time| time.seconds))
+    };
+    assert_eq!(limits(&plain), (None, Some(5)));
+    assert_eq!(limits(&sidecar), (Some(Some(u32::MAX)), Some(10)));
+}
+
+fn tcp(name: &str) -> PublishedService {
+    let port =
+        ServicePort { name: "tcp".into(), number: Port::new(9000).unwrap(), protocol: Protocol::Tcp, host: host(name) };
+    let sources = vec![ServiceId::new("r", "", "", name)];
+    PublishedService { sources, ..PublishedService::new(host(name), vec![port], Vec::new()) }
+}
+
+/// The network is so small that services take addresses from each other.
+#[test]
+fn sidecars_listen_on_the_addresses_that_entries_have() {
+    let options = istio::Options { vip: vec!["241.0.0.0/28".parse().unwrap()], ..istio::Options::default() };
+    let (sidecar, entries) = (key("sidecar,portolan"), ViewKey::whole(Dialect::Istio));
+    let mut proxies = Fixture::new(Dialect::Envoy, Box::new(EnvoyOptions::default()));
+    proxies.translation.istio = options.clone();
+    proxies.add(sidecar.clone(), Selection::default());
+    let mut istiods = Fixture::new(Dialect::Istio, Box::new(Istio::new(options, Metrics::default())));
+    istiods.add(entries.clone(), Selection::default());
+    let mut now = catalog(Readiness::Complete, []);
+    for names in ["hgfedc", "hgfedcba", "bcdefgh", "a", "abcdefghijkl", ""] {
+        let services = names.chars().map(|name| tcp(&format!("{name}.example")));
+        now = shared(&now, catalog(Readiness::Complete, services));
+        proxies.step(&now);
+        istiods.step(&now);
+        let of_entry = |resource: &Arc<Resource>| {
+            let envelope = Envelope::decode(resource.body()).unwrap();
+            let entry = ServiceEntry::decode(&*envelope.body.unwrap().value).unwrap();
+            entry.addresses.iter().map(|address| format!("{address}_9000")).collect::<Vec<_>>()
+        };
+        let mut expected: Vec<String> =
+            istiods.generation(&entries).get(Kind::ServiceEntry).iter().flat_map(of_entry).collect();
+        expected.sort();
+        assert_eq!(expected.len(), names.len());
+        let mut listeners = self::names(proxies.generation(&sidecar), Kind::Listener);
+        listeners.retain(|name| name.starts_with("241."));
+        listeners.sort();
+        assert_eq!(listeners, expected, "{names}");
     }
+}
+
+#[test]
+fn what_an_entry_of_a_file_says_of_addresses_is_followed() {
+    let entry = |addresses: &str, resolution: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{ name: legacy }}\nspec:\n  \
+             hosts: [legacy.example]\n  addresses: [{addresses}]\n  resolution: {resolution}\n  \
+             ports: [{{ number: 9000, name: tcp, protocol: TCP }}]\n"
+        )
+    };
+    let sidecar = key("sidecar,portolan");
+    let mut fixture = Fixture::new(Dialect::Envoy, Box::new(EnvoyOptions::default()));
+    fixture.add(sidecar.clone(), Selection::default());
+    let none = catalog(Readiness::Complete, []);
+    for (addresses, resolution, listeners, kind) in [
+        ("10.9.0.1, 10.8.0.0/16", "NONE", &["0.0.0.0_9000", "10.9.0.1_9000"][..], DiscoveryType::OriginalDst),
+        ("10.9.0.2", "NONE", &["10.9.0.2_9000"], DiscoveryType::OriginalDst),
+        ("10.9.0.2", "STATIC", &["10.9.0.2_9000"], DiscoveryType::Eds),
+    ] {
+        fixture.manifests = manifests(&entry(addresses, resolution));
+        fixture.step(&none);
+        let generation = fixture.generation(&sidecar);
+        let mut found = names(generation, Kind::Listener);
+        found.retain(|name| name != "virtualOutbound");
+        assert_eq!(found, listeners, "{addresses}");
+        let cluster = generation.get(Kind::Cluster).get("outbound|9000||legacy.example").cloned().unwrap();
+        assert_eq!(Cluster::decode(cluster.body()).unwrap().r#type(), kind, "{resolution}");
+    }
+}
+
+/// Only an endpoint's place tells the two apart; what is far is there, too.
+#[test]
+fn with_outlier_detection_what_is_near_goes_first() {
+    let rules = "
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: { name: a }
+spec: { host: a.example, trafficPolicy: { outlierDetection: { consecutive5xxErrors: 3 } } }
+";
+    let mut fixture = Fixture::new(Dialect::Envoy, Box::new(EnvoyOptions::default()));
+    let keys = ["sidecar,portolan,.at=cn/hz/", "sidecar,portolan,.at=us/*/*", "sidecar,portolan"].map(key);
+    keys.iter().for_each(|key| fixture.add(key.clone(), Selection::default()));
+    fixture.manifests = manifests(rules);
+    let mut near = service("a.example", &["alias.example"], 3);
+    for (endpoint, place) in near.endpoints.iter_mut().zip(["cn/hz", "cn/sh", "us/x"]) {
+        endpoint.locality = Locality::parse(place);
+    }
+    fixture.step(&catalog(Readiness::Complete, [near]));
+    let seen = |key: &ViewKey, name: &str| {
+        let resource = fixture.generation(key).get(Kind::Endpoint).get(name).cloned().unwrap();
+        let assignment = ClusterLoadAssignment::decode(resource.body()).unwrap();
+        let group = |group: &LocalityLbEndpoints| {
+            let at = group.locality.as_ref().unwrap();
+            (group.priority, format!("{}/{}", at.region, at.zone))
+        };
+        assignment.endpoints.iter().map(group).collect::<Vec<_>>()
+    };
+    let of = |all: &[(u32, &str)]| all.iter().map(|(priority, at)| (*priority, (*at).to_owned())).collect::<Vec<_>>();
+    let name = "outbound|80||a.example";
+    assert_eq!(seen(&keys[0], name), of(&[(0, "cn/hz"), (1, "cn/sh"), (2, "us/x")]));
+    assert_eq!(seen(&keys[1], name), of(&[(0, "us/x"), (1, "cn/hz"), (1, "cn/sh")]));
+    assert_eq!(seen(&keys[2], name), of(&[(0, "cn/hz"), (0, "cn/sh"), (0, "us/x")]));
+    // The rule is for the host alone: its alias sees all of them as they are.
+    assert_eq!(seen(&keys[0], "outbound|80||alias.example"), of(&[(0, "cn/hz"), (0, "cn/sh"), (0, "us/x")]));
 }
 
 #[test]

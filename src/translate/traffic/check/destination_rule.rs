@@ -24,6 +24,10 @@ use std::collections::BTreeSet;
 /// Envoy takes no larger table for MAGLEV.
 const LARGEST_TABLE: u64 = 5_000_011;
 
+/// The labels that say where an endpoint is.
+const TOPOLOGY: [&str; 3] =
+    ["topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"];
+
 /// Envoy takes no larger ring by default.
 const LARGEST_RING: u64 = 8 << 20;
 
@@ -176,24 +180,23 @@ impl Check<'_> {
         let LocalityLoadBalancerSetting { distribute, failover, enabled, failover_priority } = setting;
         let both = !distribute.is_empty() && !failover.is_empty();
         self.require(!both, || "`distribute` cannot stand beside `failover`".into());
-        let topology =
-            |label: &&String| label.starts_with("topology.kubernetes.io/") || *label == "topology.istio.io/subzone";
+        let topology = |label: &&String| TOPOLOGY.contains(&label.as_str());
         let doubled = !failover.is_empty() && failover_priority.iter().any(|label| topology(&label));
         self.require(!doubled, || "`failover` cannot stand beside a label of topology in `failoverPriority`".into());
         for rule in distribute {
             let sum: u64 = rule.to.values().map(|weight| u64::from(*weight)).sum();
             let fine = sum == 100 && rule.to.values().all(|weight| (1..=100).contains(weight));
             self.require(fine, || format!("the shares of {:?} are 1 to 100 and come to 100", rule.from));
+            self.outcome(places(rule.to.keys()));
         }
+        self.outcome(places(distribute.iter().map(|rule| &rule.from)));
         for rule in failover {
             self.require(rule.from != rule.to, || "`failover` leads from a region to another".into());
             let plain = !rule.from.contains(['/', '*']) && !rule.to.contains(['/', '*']);
             self.require(plain, || "`failover` names regions, without zones and wildcards".into());
         }
-        if !distribute.is_empty() || !failover.is_empty() || !failover_priority.is_empty() {
-            self.refused("`distribute`, `failover` and `failoverPriority` are not supported: leave them out");
-        }
-        if enabled.as_ref().is_some_and(|enabled| enabled.value) && !has_outlier {
+        let is_off = enabled.as_ref().is_some_and(|enabled| !enabled.value);
+        if !is_off && distribute.is_empty() && !has_outlier {
             self.ignored("without `outlierDetection` it has no effect");
         }
     }
@@ -279,6 +282,31 @@ impl Check<'_> {
             self.refused("`caCrl` needs `caCertificates`, without which Envoy does not take it");
         }
     }
+}
+
+/// Whether places are written as `region/zone/sub-zone`, each once; `*` stands for all others at its level.
+fn places<'a>(names: impl Iterator<Item = &'a String>) -> Result<(), String> {
+    let mut known: Vec<Vec<&str>> = Vec::new();
+    for name in names {
+        let stars = name.matches('*').count();
+        if stars > 1 || stars == 1 && !name.ends_with('*') {
+            return Err(format!("in the place {name:?} one `*` may stand, at its end"));
+        }
+        let mut parts: Vec<&str> = name.splitn(3, '/').collect();
+        if parts.contains(&"") {
+            return Err(format!("a part of the place {name:?} is empty"));
+        }
+        // What stands for everything below is as good as the place above.
+        if parts.len() > 1 && parts.last() == Some(&"*") {
+            parts.pop();
+        }
+        let overlaps = |other: &Vec<&str>| other == &["*"] || parts.starts_with(other) || other.starts_with(&parts);
+        if known.iter().any(overlaps) {
+            return Err(format!("the place {name:?} overlaps with another one"));
+        }
+        known.push(parts);
+    }
+    Ok(())
 }
 
 /// As Envoy decides it.

@@ -1,24 +1,31 @@
 //! Clusters and assignments of services for which DestinationRules hold.
 //!
-//! A service without a rule is translated as ever. With one, the settings of the rule are put to its clusters, with Istio's
-//! defaults where it says nothing, and each subset is a cluster of its own with an assignment of its own: the endpoints that
-//! have the subset's labels.
+//! The settings of a rule are put to the clusters of its host, with Istio's defaults where it says nothing, and each subset is a
+//! cluster of its own with an assignment of its own: the endpoints that have the subset's labels. Without a rule, a
+//! gateway or a sidecar has Istio's defaults; for all others the service is translated as ever.
 
+mod label;
+mod near;
 mod policy;
+mod seen;
 mod settings;
 mod subset;
 mod tls;
 
+pub(super) use settings::unlimited;
+
 use super::{http::subset_cluster, mesh::Mesh, rules::Rules};
 use crate::{
-    model::{Proxy, PublishedService},
-    resource::{Kind, Resource},
+    model::{Proxy, ProxyKind, PublishedService, ServicePort},
+    resource::{Kind, Name, Resource},
     translate::{
         Origin, Rejected, Why,
         envoy::{self, Item, encoded},
     },
 };
+use near::Plan;
 use policy::Policy;
+use seen::{pass_through, seen};
 
 /// All clusters and assignments of a service for a proxy, and what of it cannot be sent.
 pub fn service(
@@ -32,27 +39,55 @@ pub fn service(
     let (items, mut rejected) = envoy::items(service, options);
     let is_grpc = proxy.kind.is_grpc();
     let mut resources = Vec::with_capacity(items.len());
+    // A gateway knows no address but that of itself.
+    let passes = origin.is_passed_through && proxy.kind == ProxyKind::Sidecar;
+    // Of the cluster that has the name of the assignment.
+    let mut shared: Option<(&ServicePort, Option<Plan<'_>>)> = None;
     for item in items {
-        let (host, port, name, mut message, refers_to) = match item {
+        let (host, port, name, mut message, mut refers_to) = match item {
             Item::Cluster { host, port, name, message, refers_to } => (host, port, name, message, refers_to),
+            Item::Assignment { .. } if passes => continue,
             Item::Assignment { name, message } => {
+                let own = shared.and_then(|(port, plan)| Some((port, plan?)));
+                let message =
+                    own.map_or(message, |(port, plan)| seen(Some(&plan), service, port, &name, proxy, options));
                 resources.push(encoded(Kind::Endpoint, &name, &message, None));
                 continue;
             }
         };
         let rule = rules.0.destinations.find(proxy, &origin.namespace, &host).map(|rule| &rule.rule);
         let number = port.number.get().into();
-        let policy = rule.map(|rule| Policy::of(rule, number));
+        let policy = rule.map(|rule| Policy::of(rule, number)).or_else(|| proxy.is_managed().then(Policy::default));
+        let plan = policy.as_ref().and_then(Plan::of);
+        if refers_to.as_ref() == Some(&name) {
+            shared = Some((port, plan));
+        }
         if policy.is_some_and(|policy| is_grpc && policy.needs_tls()) {
             rejected.push(Rejected { host: service.host.clone(), subject: name, why: Why::TlsForGrpc });
         } else {
             if let Some(policy) = &policy {
                 settings::apply(&mut message, port, policy, mesh, is_grpc);
             }
+            if passes {
+                pass_through(&mut message);
+                refers_to = None;
+            }
+            if let (Some(assignment), true) = (&mut message.load_assignment, plan.is_some()) {
+                let of: Name = assignment.cluster_name.as_str().into();
+                *assignment = seen(plan.as_ref(), service, port, &of, proxy, options);
+            }
+            // An alias with a rule of its own may see the same endpoints in another order.
+            let other = refers_to.is_some() && shared.is_some_and(|(_, of_all)| of_all != plan);
+            if let (Some(eds), true) = (&mut message.eds_cluster_config, other) {
+                eds.service_name = String::new();
+                refers_to = Some(name.clone());
+                let own = seen(plan.as_ref(), service, port, &name, proxy, options);
+                resources.push(encoded(Kind::Endpoint, &name, &own, None));
+            }
             resources.push(encoded(Kind::Cluster, &name, &message, refers_to));
         }
         let Some(rule) = rule else { continue };
-        let making = subset::Making { service, port, host: &host, options, mesh, is_grpc };
+        let making = subset::Making { service, port, host: &host, options, mesh, proxy, passes };
         for subset in &rule.subsets {
             let policy = Policy::of_subset(rule, subset, number);
             match is_grpc && policy.needs_tls() {
@@ -65,15 +100,4 @@ pub fn service(
         }
     }
     (resources, rejected)
-}
-
-impl Rules {
-    /// Whether a rule holds for any host of the service, so that [`service`] makes other clusters than without rules.
-    pub fn has_destination(&self, service: &PublishedService, origin: &Origin, proxy: &Proxy) -> bool {
-        let is_for = |host: &str| self.0.destinations.find(proxy, &origin.namespace, host).is_some();
-        service.ports.iter().any(|port| {
-            let prefix = port.host.as_str().strip_suffix(service.host.as_str()).unwrap_or_default();
-            is_for(port.host.as_str()) || service.aliases.iter().any(|alias| is_for(&format!("{prefix}{alias}")))
-        })
-    }
 }

@@ -1,6 +1,6 @@
 //! The settings of a DestinationRule, put to a cluster. What it does not say is as in Istio.
 
-use super::{policy::Policy, tls};
+use super::{near::Plan, policy::Policy, tls};
 use crate::{
     model::ServicePort,
     pb::{
@@ -12,7 +12,7 @@ use crate::{
                     circuit_breakers::{Thresholds, thresholds::RetryBudget},
                     cluster::{
                         LbConfig, LbPolicy as PbLbPolicy, LeastRequestLbConfig, MaglevLbConfig, RingHashLbConfig,
-                        RoundRobinLbConfig, SlowStartConfig,
+                        RoundRobinLbConfig, SlowStartConfig, common_lb_config::LocalityWeightedLbConfig,
                     },
                     load_balancing_policy,
                 },
@@ -41,9 +41,8 @@ use crate::{
         envoy::with_options,
         traffic::{
             mesh::Mesh,
-            message::{any, number},
+            message::{any, number, time},
             protocol::is_http,
-            statics::time,
         },
     },
 };
@@ -74,6 +73,12 @@ pub(super) fn apply(cluster: &mut Cluster, port: &ServicePort, policy: &Policy<'
         let keepalive = tcp.tcp_keepalive.as_ref().map(keepalive);
         cluster.upstream_connection_options =
             keepalive.map(|tcp_keepalive| UpstreamConnectionOptions { tcp_keepalive });
+    }
+    if Plan::of(policy).is_some_and(|plan| plan.weighs()) {
+        let common = cluster.common_lb_config.get_or_insert_default();
+        // One kind of balancing by place goes without the other.
+        common.locality_weighted_lb_config = Some(LocalityWeightedLbConfig {});
+        common.zone_aware_lb_config = None;
     }
     if let Some(outlier) = policy.outlier {
         cluster.outlier_detection = Some(outliers(outlier));
@@ -177,16 +182,21 @@ fn slow_start(settings: &LoadBalancerSettings) -> Option<SlowStartConfig> {
     Some(SlowStartConfig { slow_start_window: Some(window), ..SlowStartConfig::default() })
 }
 
-/// No limits but those that are said: Envoy's own would be 1,024 and 3.
-fn thresholds(policy: &Policy<'_>) -> Thresholds {
+/// No limits: Envoy's own would be 1,024 connections and requests, and 3 retries at a time.
+pub(in crate::translate::traffic) fn unlimited() -> Thresholds {
     let none = number(u32::MAX);
-    let mut thresholds = Thresholds {
+    Thresholds {
         max_connections: none,
         max_pending_requests: none,
         max_requests: none,
         max_retries: none,
         ..Thresholds::default()
-    };
+    }
+}
+
+/// The limits that are said, and no others.
+fn thresholds(policy: &Policy<'_>) -> Thresholds {
+    let (none, mut thresholds) = (number(u32::MAX), unlimited());
     if let Some(http) = policy.pool.and_then(|pool| pool.http.as_ref()) {
         thresholds.max_requests = positive(http.http2_max_requests).or(none);
         thresholds.max_pending_requests = positive(http.http1_max_pending_requests).or(none);

@@ -1,21 +1,21 @@
 //! Subsets: clusters of some endpoints of a service.
 
-use super::{policy::Policy, settings};
+use super::{
+    label::label_of,
+    near::Plan,
+    policy::Policy,
+    seen::{pass_through, seen},
+    settings,
+};
 use crate::{
-    model::{Labels, Locality, PublishedService, ServicePort},
+    model::{Labels, Locality, Proxy, PublishedService, ServicePort},
     pb::istio::networking::v1alpha3::Subset,
     resource::{Kind, Resource},
     translate::{
-        envoy::{self, Discovery, assignment, cluster, encoded},
-        istio::{is_key, is_value},
+        envoy::{self, Discovery, cluster, encoded},
         traffic::{http::subset_cluster, mesh::Mesh},
     },
 };
-
-/// Labels that every endpoint with a locality has.
-const REGION: &str = "topology.kubernetes.io/region";
-const ZONE: &str = "topology.kubernetes.io/zone";
-const SUBZONE: &str = "topology.istio.io/subzone";
 
 /// What subsets of a port are made of.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,9 @@ pub(super) struct Making<'a> {
     pub(super) host: &'a str,
     pub(super) options: &'a envoy::Options,
     pub(super) mesh: &'a Mesh,
-    pub(super) is_grpc: bool,
+    pub(super) proxy: &'a Proxy,
+    /// Connections go to where they were meant to go.
+    pub(super) passes: bool,
 }
 
 impl Making<'_> {
@@ -36,10 +38,16 @@ impl Making<'_> {
         let endpoints = service.endpoints.iter().filter(|endpoint| has(&endpoint.labels, &endpoint.locality, subset));
         let part = service.part(endpoints.cloned().collect());
         // What cannot be sent of an endpoint the whole service has told.
-        let assignment = assignment(&part, port, &name, options, &mut Vec::new());
+        let plan = Plan::of(policy);
+        let assignment = seen(plan.as_ref(), &part, port, &name, self.proxy, options);
         let discovery = if service.dns { Discovery::Dns(&assignment) } else { Discovery::Eds(&name) };
         let mut message = cluster(&name, port, discovery, service.nearness, options);
-        settings::apply(&mut message, port, policy, self.mesh, self.is_grpc);
+        settings::apply(&mut message, port, policy, self.mesh, self.proxy.kind.is_grpc());
+        if self.passes {
+            pass_through(&mut message);
+            resources.push(encoded(Kind::Cluster, &name, &message, None));
+            return;
+        }
         resources.push(encoded(Kind::Cluster, &name, &message, (!service.dns).then(|| name.clone())));
         if !service.dns {
             resources.push(encoded(Kind::Endpoint, &name, &assignment, None));
@@ -49,14 +57,5 @@ impl Making<'_> {
 
 /// Whether an endpoint has the subset's labels, as far as Istio takes labels.
 fn has(labels: &Labels, locality: &Locality, subset: &Subset) -> bool {
-    subset.labels.iter().all(|(key, value)| {
-        let own = labels.get(key.as_str()).map(|own| &**own).filter(|own| is_key(key) && is_value(own));
-        let own = own.or(match key.as_str() {
-            REGION => Some(locality.region()),
-            ZONE => Some(locality.zone()),
-            SUBZONE => Some(locality.sub_zone()),
-            _ => None,
-        });
-        own == Some(value.as_str())
-    })
+    subset.labels.iter().all(|(key, value)| label_of(labels, locality, key) == Some(value.as_str()))
 }

@@ -2,7 +2,7 @@
 
 use super::{
     routes::HTTP_PROXY,
-    scope::{Part, Scope},
+    scope::{Opened, Part, Scope},
 };
 use crate::{
     pb::{
@@ -21,7 +21,7 @@ use crate::{
         http::{Lookup, Target},
         manager::{self, From},
         mesh::OutboundPolicy,
-        message::{boolean, number, socket},
+        message::{NO_TIME, boolean, number, socket},
         object::{Id, Object},
         protocol::{Protocol, is_http},
         shape::{Shape, ShapePort},
@@ -29,6 +29,7 @@ use crate::{
         tcp,
     },
 };
+use ipnet::IpNet;
 use prost::Message;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -57,12 +58,27 @@ type At = (String, u16);
 /// What a listener has so far.
 #[derive(Debug, Default)]
 struct Open {
-    routes: Option<String>,
-    protocol: Option<Protocol>,
-    /// The first service that has it to itself.
-    owner: Option<String>,
     chains: Vec<FilterChain>,
+    /// The configuration of routes that its requests go by.
+    routes: Option<String>,
+    /// Whether requests were taken care of, so that they are no more.
+    has_http: bool,
     is_bound: bool,
+    /// A `Sidecar` says whom the port is for: nobody else has it.
+    is_closed: bool,
+}
+
+impl Open {
+    /// Adds chains that are for other connections than those that are there. Whether all are.
+    fn add(&mut self, chains: Vec<FilterChain>) -> bool {
+        let before = self.chains.len() + chains.len();
+        for chain in chains {
+            if self.chains.iter().all(|other| other.filter_chain_match != chain.filter_chain_match) {
+                self.chains.push(chain);
+            }
+        }
+        self.chains.len() == before
+    }
 }
 
 /// All listeners of a sidecar.
@@ -74,13 +90,15 @@ pub(super) fn listeners(
     findings: &mut Vec<Finding>,
 ) -> Vec<Made> {
     let policy = scope.policy(lookup.mesh.outbound_policy);
-    let mut making = Making { lookup, services, clusters, findings, open: BTreeMap::new() };
+    let mut making = Making { lookup, services: Vec::new(), clusters, findings, open: BTreeMap::new() };
     for opened in scope.opened() {
-        let address = opened.bind.unwrap_or(if opened.is_bound || lookup.proxy.bound { LOOPBACK } else { ANY_ADDRESS });
-        let is_bound = opened.is_bound || lookup.proxy.bound;
-        making.services_of(&opened.part, Some((address, opened.port, opened.protocol, is_bound)));
+        making.services = services.iter().filter(|service| opened.part.imports(service)).copied().collect();
+        making.opened(&opened);
     }
-    making.services_of(&scope.general(), None);
+    making.open.values_mut().for_each(|open| open.is_closed = true);
+    let general = scope.general();
+    making.services = services.iter().filter(|service| general.imports(service)).copied().collect();
+    making.all(&general);
     let open = std::mem::take(&mut making.open);
     let mut made: Vec<Made> = open.into_iter().map(|(at, open)| listener(&at, open, policy, lookup)).collect();
     if !lookup.proxy.bound {
@@ -97,85 +115,119 @@ pub(super) fn listeners(
 
 struct Making<'a, 'b> {
     lookup: &'a Lookup<'a>,
-    services: &'a [&'a Arc<Object<VirtualService>>],
+    /// Those that are seen.
+    services: Vec<&'a Arc<Object<VirtualService>>>,
     clusters: &'b mut BTreeSet<Name>,
     findings: &'b mut Vec<Finding>,
     open: BTreeMap<At, Open>,
 }
 
-impl Making<'_, '_> {
-    /// The listeners of services; `said`: the address, port and protocol that a `Sidecar` says for them.
-    fn services_of(&mut self, part: &Part<'_>, said: Option<(&str, u16, Protocol, bool)>) {
+impl<'a> Making<'a, '_> {
+    /// The services of a part in the order in which they take ports: those that are for some namespaces only go first.
+    fn seen(&self, part: &Part<'_>) -> Vec<&'a Arc<Shape>> {
         let lookup = self.lookup;
-        if let Some((address, port, protocol, is_bound)) = said.filter(|(_, _, protocol, _)| protocol.is_http()) {
-            self.http((address.to_owned(), port), protocol, is_bound);
-            return;
+        let all = lookup.shapes.iter().filter(|shape| part.has(shape) && lookup.service(&shape.host).is_some());
+        let mut seen: Vec<_> = all.collect();
+        seen.sort_by_key(|shape| shape.is_public(&lookup.mesh.service_export_to));
+        seen
+    }
+
+    /// The listener of a port that a `Sidecar` names, for those of its services that have the port.
+    fn opened(&mut self, opened: &Opened<'_>) {
+        let is_bound = opened.is_bound || self.lookup.proxy.bound;
+        let bind = opened.bind.or(is_bound.then_some(LOOPBACK));
+        let is_proxy = opened.protocol == Protocol::HttpProxy;
+        for shape in self.seen(&opened.part) {
+            let port = shape.port(opened.port.into());
+            if opened.protocol.is_http() && (port.is_some() || is_proxy) {
+                let at = (bind.unwrap_or(ANY_ADDRESS).to_owned(), opened.port);
+                self.http(at, opened.protocol, is_bound);
+            } else if let Some(port) = port.filter(|_| !opened.protocol.is_http()) {
+                let is_tls = matches!(opened.protocol, Protocol::Https | Protocol::Tls);
+                self.bytes(shape, port, bind, is_bound, is_tls);
+            }
         }
-        let seen = |shape: &&Arc<Shape>| part.has(shape) && lookup.service(&shape.host).is_some();
-        let shapes: Vec<&Arc<Shape>> = lookup.shapes.iter().filter(seen).collect();
-        for shape in shapes {
+    }
+
+    /// The listeners of all ports that services have.
+    fn all(&mut self, part: &Part<'_>) {
+        let is_bound = self.lookup.proxy.bound;
+        // A machine that redirects nothing knows no virtual addresses.
+        let bind = is_bound.then_some(LOOPBACK);
+        for shape in self.seen(part) {
             for port in &shape.ports {
-                match said {
-                    Some((address, number, _, is_bound)) if !is_http(port.protocol) => {
-                        self.bytes(shape, port, (address.to_owned(), number), is_bound);
-                    }
-                    Some(_) => {}
-                    None => self.service(shape, port),
+                if is_http(port.protocol) {
+                    let at = (bind.unwrap_or(ANY_ADDRESS).to_owned(), port.number);
+                    self.http(at, Protocol::Http, is_bound);
+                } else {
+                    let is_tls = matches!(port.protocol, crate::model::Protocol::Https | crate::model::Protocol::Tls);
+                    self.bytes(shape, port, bind, is_bound, is_tls);
                 }
             }
         }
     }
 
-    fn service(&mut self, shape: &Arc<Shape>, port: &ShapePort) {
-        let is_bound = self.lookup.proxy.bound;
-        let any = if is_bound { LOOPBACK } else { ANY_ADDRESS };
-        if is_http(port.protocol) {
-            self.http((any.to_owned(), port.number), Protocol::Http, is_bound);
-            return;
-        }
-        // A machine that redirects nothing knows no virtual addresses.
-        let own = shape.addresses.iter().find(|_| !is_bound).map(IpAddr::to_string);
-        let at = (own.unwrap_or_else(|| any.to_owned()), port.number);
-        self.bytes(shape, port, at, is_bound);
-    }
-
+    /// Requests, for whatever host: routes tell services apart.
     fn http(&mut self, at: At, protocol: Protocol, is_bound: bool) {
         let open = self.open.entry(at.clone()).or_default();
-        if open.routes.is_none() {
-            open.routes = Some(at.1.to_string());
-            open.protocol = Some(protocol);
-            open.is_bound = is_bound;
-        }
-    }
-
-    fn bytes(&mut self, shape: &Arc<Shape>, port: &ShapePort, at: At, is_bound: bool) {
-        let is_tls = matches!(port.protocol, crate::model::Protocol::Https | crate::model::Protocol::Tls);
-        let is_shared = at.0 == ANY_ADDRESS || at.0 == LOOPBACK;
-        let open = self.open.entry(at.clone()).or_default();
-        // Without an address of its own, and without a name in a handshake, only one service can have the port.
-        if !is_tls && is_shared && *open.owner.get_or_insert_with(|| shape.host.to_string()) != *shape.host {
+        if open.is_closed || std::mem::replace(&mut open.has_http, true) {
             return;
         }
         open.is_bound = is_bound;
-        let mut chains = match is_tls {
-            true => self.tls_chains(shape, port, at.1, is_shared),
-            false => self.tcp_chains(shape, port, at.1),
+        let (routes, prefix) = (at.1.to_string(), format!("outbound_{}_{}", at.0, at.1));
+        let filter = manager::http(&routes, &prefix, From::Program, protocol, self.lookup.mesh);
+        // Where connections may have been meant for any address, not all that come are requests.
+        let of = (at.0 == ANY_ADDRESS && protocol != Protocol::HttpProxy).then(|| FilterChainMatch {
+            application_protocols: ["http/1.0", "http/1.1", "h2c"].map(str::to_owned).to_vec(),
+            transport_protocol: "raw_buffer".to_owned(),
+            ..FilterChainMatch::default()
+        });
+        let chain = FilterChain { filter_chain_match: of, filters: vec![filter], ..FilterChain::default() };
+        if open.add(vec![chain]) {
+            open.routes = Some(routes);
+        }
+    }
+
+    /// Connections to a service, told apart by its address, the name in their handshake, or nothing: then the first service
+    /// has the port.
+    fn bytes(&mut self, shape: &Arc<Shape>, port: &ShapePort, bind: Option<&str>, is_bound: bool, is_tls: bool) {
+        let places: Vec<(String, Vec<String>)> = match bind {
+            Some(bind) => vec![(bind.to_owned(), Vec::new())],
+            None if shape.addresses.is_empty() => vec![(ANY_ADDRESS.to_owned(), Vec::new())],
+            None => shape.addresses.iter().map(place).collect(),
         };
-        let open = self.open.entry(at).or_default();
-        chains.retain(|chain| open.chains.iter().all(|other| other.filter_chain_match != chain.filter_chain_match));
-        open.chains.extend(chains);
+        for (address, blocks) in places {
+            let at = (address, port.number);
+            if self.open.get(&at).is_some_and(|open| open.is_closed) {
+                continue;
+            }
+            let by_name = at.0 == ANY_ADDRESS && (shape.addresses.is_empty() || !blocks.is_empty());
+            let chains = match is_tls {
+                true => self.tls_chains(shape, port, at.1, by_name, &blocks),
+                false => self.tcp_chains(shape, port, at.1, &blocks),
+            };
+            let open = self.open.entry(at).or_default();
+            open.is_bound = is_bound;
+            open.add(chains);
+        }
     }
 
     /// VirtualServices that are for the host.
-    fn of_host(&self, host: &str) -> Vec<Arc<Object<VirtualService>>> {
-        let is_for = |service: &&&Arc<Object<VirtualService>>| service.spec.hosts.iter().any(|own| matches(own, host));
-        self.services.iter().filter(is_for).map(|service| Arc::clone(service)).collect()
+    fn of_host(&self, host: &str) -> Vec<&'a Arc<Object<VirtualService>>> {
+        let is_for = |service: &&Arc<Object<VirtualService>>| service.spec.hosts.iter().any(|own| matches(own, host));
+        self.services.iter().copied().filter(is_for).collect()
     }
 
-    fn tls_chains(&mut self, shape: &Arc<Shape>, port: &ShapePort, listening: u16, by_name: bool) -> Vec<FilterChain> {
+    fn tls_chains(
+        &mut self,
+        shape: &Arc<Shape>,
+        port: &ShapePort,
+        listening: u16,
+        by_name: bool,
+        blocks: &[String],
+    ) -> Vec<FilterChain> {
         let (mut chains, mut handled) = (Vec::new(), BTreeSet::new());
-        let services = self.of_host(&shape.host);
-        for service in &services {
+        for service in self.of_host(&shape.host) {
             for (index, route) in service.spec.tls.iter().enumerate() {
                 for m in &route.r#match {
                     let fits = self.fits(m.port, &m.gateways, &m.source_labels, &m.source_namespace, listening);
@@ -185,22 +237,28 @@ impl Making<'_, '_> {
                     let routed = tcp::routed(&route.route, self.lookup, listening.into(), &service.id);
                     let Some((filter, targets)) = routed else { continue };
                     self.reach(targets, &service.id, &format!("tls[{index}]"));
-                    chains.push(chain(&m.destination_subnets, &m.sni_hosts, filter));
+                    let own = &m.destination_subnets;
+                    chains.push(chain(if own.is_empty() { blocks } else { own }, &m.sni_hosts, filter));
                 }
             }
         }
         if chains.is_empty() {
             self.clusters.insert(port.cluster.clone());
             let names = if by_name { vec![shape.host.to_string()] } else { Vec::new() };
-            chains.push(chain(&[], &names, tcp::single(&port.cluster, &shape.host, self.lookup)));
+            chains.push(chain(blocks, &names, tcp::single(&port.cluster, &shape.host, self.lookup)));
         }
         chains
     }
 
-    fn tcp_chains(&mut self, shape: &Arc<Shape>, port: &ShapePort, listening: u16) -> Vec<FilterChain> {
+    fn tcp_chains(
+        &mut self,
+        shape: &Arc<Shape>,
+        port: &ShapePort,
+        listening: u16,
+        blocks: &[String],
+    ) -> Vec<FilterChain> {
         let mut chains = Vec::new();
-        let services = self.of_host(&shape.host);
-        for service in &services {
+        for service in self.of_host(&shape.host) {
             for (index, route) in service.spec.tcp.iter().enumerate() {
                 let fitting: Vec<_> = route
                     .r#match
@@ -215,7 +273,7 @@ impl Making<'_, '_> {
                 self.reach(targets, &service.id, &format!("tcp[{index}]"));
                 // A match without subnets is for all: what stands behind it is never reached.
                 if fitting.is_empty() || fitting.iter().any(|m| m.destination_subnets.is_empty()) {
-                    chains.push(chain(&[], &[], filter));
+                    chains.push(chain(blocks, &[], filter));
                     return chains;
                 }
                 let subnets: Vec<String> = fitting.iter().flat_map(|m| m.destination_subnets.iter().cloned()).collect();
@@ -223,7 +281,7 @@ impl Making<'_, '_> {
             }
         }
         self.clusters.insert(port.cluster.clone());
-        chains.push(chain(&[], &[], tcp::single(&port.cluster, &shape.host, self.lookup)));
+        chains.push(chain(blocks, &[], tcp::single(&port.cluster, &shape.host, self.lookup)));
         chains
     }
 
@@ -253,39 +311,35 @@ impl Making<'_, '_> {
     }
 }
 
+/// Where connections to an address come to: a listener of its own; those to a block of them to the one for all.
+fn place(net: &IpNet) -> (String, Vec<String>) {
+    match net.prefix_len() == net.max_prefix_len() {
+        true => (net.addr().to_string(), Vec::new()),
+        false => (ANY_ADDRESS.to_owned(), vec![net.to_string()]),
+    }
+}
+
 fn listener(at: &At, open: Open, policy: OutboundPolicy, lookup: &Lookup<'_>) -> Made {
     let (address, port) = (at.0.as_str(), at.1);
-    let name = format!("{address}_{port}");
-    let mut listener = base(&name, address, port.into(), open.is_bound);
-    let reads_names =
-        |chain: &FilterChain| chain.filter_chain_match.as_ref().is_some_and(|m| !m.server_names.is_empty());
-    if open.chains.iter().any(reads_names) {
+    let mut listener = inspecting(&format!("{address}_{port}"), address, port.into(), open.is_bound);
+    let (particular, general): (Vec<_>, Vec<_>) =
+        open.chains.into_iter().partition(|chain| chain.filter_chain_match.is_some());
+    let reads = |what: fn(&FilterChainMatch) -> bool| {
+        particular.iter().filter_map(|chain| chain.filter_chain_match.as_ref()).any(what)
+    };
+    if reads(|of| !of.server_names.is_empty()) {
         listener.listener_filters.push(manager::tls_inspector());
     }
-    let (general, particular): (Vec<_>, Vec<_>) =
-        open.chains.into_iter().partition(|chain| chain.filter_chain_match.is_none());
-    listener.filter_chains = particular;
-    let mut otherwise = general.into_iter().next();
-    if let Some(routes) = &open.routes {
-        let protocol = open.protocol.unwrap_or(Protocol::Http);
-        let filter = manager::http(routes, &format!("outbound_{name}"), From::Program, protocol, lookup.mesh);
-        if open.is_bound && listener.filter_chains.is_empty() && otherwise.is_none() {
-            listener.filter_chains.push(FilterChain { filters: vec![filter], ..FilterChain::default() });
-        } else {
-            let of = FilterChainMatch {
-                application_protocols: ["http/1.0", "http/1.1", "h2c"].map(str::to_owned).to_vec(),
-                transport_protocol: "raw_buffer".to_owned(),
-                ..FilterChainMatch::default()
-            };
-            let chain = FilterChain { filter_chain_match: Some(of), filters: vec![filter], ..FilterChain::default() };
-            listener.filter_chains.push(chain);
-            listener.listener_filters.push(manager::http_inspector());
-            otherwise = otherwise.or_else(|| Some(unknown(policy, lookup)));
-        }
+    if reads(|of| !of.application_protocols.is_empty()) {
+        listener.listener_filters.push(manager::http_inspector());
     }
-    match listener.filter_chains.is_empty() {
-        true => listener.filter_chains.extend(otherwise),
-        false => listener.default_filter_chain = otherwise,
+    match particular.is_empty() {
+        true => listener.filter_chains = general,
+        false => {
+            listener.filter_chains = particular;
+            let otherwise = general.into_iter().next().unwrap_or_else(|| unknown(policy, lookup));
+            listener.default_filter_chain = Some(otherwise);
+        }
     }
     made(listener, open.routes.into_iter().collect())
 }
@@ -314,7 +368,7 @@ fn redirected(policy: OutboundPolicy, lookup: &Lookup<'_>) -> Made {
 }
 
 fn http_proxy(port: u32, lookup: &Lookup<'_>) -> Made {
-    let mut listener = base(&format!("{LOOPBACK}_{port}"), LOOPBACK, port, true);
+    let mut listener = inspecting(&format!("{LOOPBACK}_{port}"), LOOPBACK, port, true);
     let filter = manager::http(HTTP_PROXY, HTTP_PROXY, From::ProgramByProxy, Protocol::Http, lookup.mesh);
     listener.filter_chains = vec![FilterChain { filters: vec![filter], ..FilterChain::default() }];
     made(listener, vec![HTTP_PROXY.to_owned()])
@@ -326,7 +380,17 @@ fn base(name: &str, address: &str, port: u32, is_bound: bool) -> Listener {
         address: socket(address, port),
         traffic_direction: TrafficDirection::Outbound.into(),
         bind_to_port: boolean(is_bound),
+        max_connections_to_accept_per_socket_event: number(1).filter(|_| is_bound),
         ..Listener::default()
+    }
+}
+
+/// One that may wait for what a client says first, and for as long as that takes: some protocols begin with the server.
+fn inspecting(name: &str, address: &str, port: u32, is_bound: bool) -> Listener {
+    Listener {
+        listener_filters_timeout: Some(NO_TIME),
+        continue_on_listener_filters_timeout: true,
+        ..base(name, address, port, is_bound)
     }
 }
 
@@ -336,8 +400,13 @@ fn made(listener: Listener, routes: Vec<String>) -> Made {
 }
 
 fn chain(subnets: &[String], names: &[String], filter: Filter) -> FilterChain {
-    let server_names = if names.iter().any(|name| name == "*") { Vec::new() } else { names.to_vec() };
-    let prefix_ranges = subnets.iter().filter_map(|subnet| range(subnet)).collect();
+    // Sorted, so that what is for the same connections is the same.
+    let mut server_names = if names.iter().any(|name| name == "*") { Vec::new() } else { names.to_vec() };
+    server_names.sort();
+    server_names.dedup();
+    let mut prefix_ranges: Vec<CidrRange> = subnets.iter().filter_map(|subnet| range(subnet)).collect();
+    prefix_ranges.sort_by_key(|range| (range.address_prefix.clone(), range.prefix_len.as_ref().map(|len| len.value)));
+    prefix_ranges.dedup();
     let of = FilterChainMatch { server_names, prefix_ranges, ..FilterChainMatch::default() };
     FilterChain {
         filter_chain_match: (of != FilterChainMatch::default()).then_some(of),
@@ -348,7 +417,7 @@ fn chain(subnets: &[String], names: &[String], filter: Filter) -> FilterChain {
 
 fn range(subnet: &str) -> Option<CidrRange> {
     let net = match subnet.parse::<IpAddr>() {
-        Ok(address) => ipnet::IpNet::from(address),
+        Ok(address) => IpNet::from(address),
         Err(_) => subnet.parse().ok()?,
     };
     let length = UInt32Value { value: net.prefix_len().into() };

@@ -160,12 +160,6 @@ fn matched<'a>(
     found
 }
 
-impl Part<'_> {
-    fn imports(&self, service: &Object<VirtualService>) -> bool {
-        service.spec.hosts.iter().any(|host| self.has_host(host, &service.id.namespace))
-    }
-}
-
 /// Virtual hosts in the making: each name and each domain is the first's.
 struct Making<'a> {
     port: Option<u16>,
@@ -234,7 +228,8 @@ impl Making<'_> {
             add(&format!("{host}."));
         }
         short_names(host, &self.lookup).iter().for_each(|name| add(name));
-        shape.addresses.iter().for_each(|address| add(&address.to_string()));
+        let single = shape.addresses.iter().filter(|net| net.prefix_len() == net.max_prefix_len());
+        single.for_each(|net| add(&net.addr().to_string()));
         domains
     }
 }

@@ -1,7 +1,9 @@
 //! What a sidecar sees: all that is exported to its namespace, or what its `Sidecar` says.
 
 use crate::{
-    pb::istio::networking::v1alpha3::{CaptureMode, IstioEgressListener, Sidecar, outbound_traffic_policy::Mode},
+    pb::istio::networking::v1alpha3::{
+        CaptureMode, IstioEgressListener, Sidecar, VirtualService, outbound_traffic_policy::Mode,
+    },
     translate::traffic::{
         destination::selects, host::subset_of, http::Lookup, mesh::OutboundPolicy, object::Object, protocol::Protocol,
         shape::Shape,
@@ -84,7 +86,7 @@ impl<'a> Scope<'a> {
                 port: u16::try_from(port.number).ok()?,
                 protocol: Protocol::parse(&port.protocol)?,
                 bind: (!egress.bind.is_empty()).then_some(egress.bind.as_str()),
-                is_bound: egress.capture_mode == CaptureMode::None as i32 || !egress.bind.is_empty(),
+                is_bound: egress.capture_mode == CaptureMode::None as i32,
                 part: self.part(egress),
             })
         })
@@ -107,8 +109,13 @@ impl Part<'_> {
         self.has_host(&shape.host, &shape.namespace)
     }
 
+    /// Whether a VirtualService is: by one of its hosts.
+    pub(super) fn imports(&self, service: &Object<VirtualService>) -> bool {
+        service.spec.hosts.iter().any(|host| self.has_host(host, &service.id.namespace))
+    }
+
     /// Whether a host of that namespace is seen.
-    pub(super) fn has_host(&self, host: &str, namespace: &str) -> bool {
+    fn has_host(&self, host: &str, namespace: &str) -> bool {
         let Some(hosts) = self.hosts else { return true };
         let admits = |admitted: &String| match admitted.split_once('/') {
             Some(("~", _)) | None => false,

@@ -175,15 +175,23 @@ fn settings_are_as_istio_makes_them() {
     }
 }
 
-/// A service without a rule is what it was without rules, byte for byte.
+/// To an Envoy that says nothing of itself a service without a rule is what it was without rules, byte for byte; to a gateway
+/// its endpoints are, and its cluster has Istio's defaults.
 #[test]
 fn a_service_without_a_rule_is_as_ever() {
     let other = rules(
         "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: dr}\nspec: {host: other.example, subsets: [{name: v1}]}\n",
     );
     let plain = envoy::translate(&orders(), &envoy::Options::default()).0;
-    assert_eq!(translated(&router(), &orders(), &other), plain);
-    assert_eq!(translated(&router(), &orders(), &Rules::default()), plain);
+    let unknown = proxy("router,shop,.all");
+    assert_eq!(translated(&unknown, &orders(), &other), plain);
+    assert_eq!(translated(&unknown, &orders(), &Rules::default()), plain);
+    let managed = translated(&router(), &orders(), &other);
+    for (resource, plain) in managed.iter().zip(&plain) {
+        assert_eq!(resource == plain, resource.0 == Kind::Endpoint, "{}", plain.1.name());
+    }
+    let cluster = found(&managed, Kind::Cluster, "outbound|80||orders.example");
+    expect(&cluster, &[("/circuitBreakers/thresholds/0/maxRequests", "4294967295"), ("/connectTimeout", "\"10s\"")]);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::{
     resource::Resource,
     translate::{Origin, envoy, istio::manifest},
 };
+use ipnet::IpNet;
 use serde_json::Value;
 use std::{net::IpAddr, sync::Arc};
 
@@ -54,7 +55,7 @@ fn service(host: &str, ports: &str) -> PublishedService {
 }
 
 fn origin() -> Origin {
-    Origin { namespace: "portolan".into(), export_to: vec![] }
+    Origin { namespace: "portolan".into(), ..Origin::default() }
 }
 
 /// The hosts, each with its ports, such as `orders.example 80 8443/https`; with an address behind `@`.
@@ -64,8 +65,8 @@ fn shapes(services: &[&str]) -> Shapes {
         let (host, ports) = text.split_once(' ').unwrap_or((text, "80"));
         let (ports, address) = ports.split_once('@').unwrap_or((ports, ""));
         let service = service(host, ports.trim());
-        let address: Vec<IpAddr> = address.parse().into_iter().collect();
-        let addresses: &dyn Fn(&str) -> Vec<IpAddr> = &|_| address.clone();
+        let address: Vec<IpNet> = address.parse().map(IpAddr::into).into_iter().collect();
+        let addresses: &dyn Fn(&str) -> Vec<IpNet> = &|_| address.clone();
         let owner = Owner::Registry(service.host.clone());
         shapes.replace(&owner, Some((&service, &origin(), addresses)), &envoy::Options::default());
     }

@@ -114,7 +114,7 @@ proptest! {
 #[test]
 fn an_instance_touches_no_shape() {
     let options = envoy::Options::default();
-    let none: &dyn Fn(&str) -> Vec<IpAddr> = &|_| Vec::new();
+    let none: &dyn Fn(&str) -> Vec<IpNet> = &|_| Vec::new();
     let mut service = service("orders.example", "80");
     let owner = Owner::Registry(service.host.clone());
     let mut shapes = Shapes::default();

@@ -1,0 +1,51 @@
+//! What DestinationRules ask of where a proxy is.
+
+use crate::{
+    model::{Locality, Text},
+    pb::istio::networking::v1alpha3::{DestinationRule, LoadBalancerSettings, OutlierDetection},
+};
+use std::collections::BTreeSet;
+
+/// What rules ask of where a proxy is, and of its labels.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Places that rules name, as far as they name one.
+    pub places: BTreeSet<Locality>,
+    /// The keys of labels whose values endpoints are compared with.
+    pub keys: BTreeSet<Text>,
+}
+
+impl Asked {
+    /// What these rules ask. `None`: nothing. More than they come to costs views, and nothing else.
+    pub(super) fn by<'a>(rules: impl Iterator<Item = &'a DestinationRule>) -> Option<Asked> {
+        let mut asked = None;
+        for (balancer, outlier) in rules.flat_map(settings) {
+            let near = balancer.and_then(|balancer| balancer.locality_lb_setting.as_ref());
+            let is_off = near.and_then(|near| near.enabled.as_ref()).is_some_and(|enabled| !enabled.value);
+            if is_off || near.is_none() && outlier.is_none() {
+                continue;
+            }
+            let asked = asked.get_or_insert_with(Asked::default);
+            if let Some(near) = near {
+                let from =
+                    near.distribute.iter().map(|rule| &rule.from).chain(near.failover.iter().map(|rule| &rule.from));
+                asked.places.extend(from.map(|place| Locality::parse(place)));
+                let keys = near.failover_priority.iter().filter(|label| !label.contains('='));
+                asked.keys.extend(keys.map(|key| Text::from(&**key)));
+            }
+        }
+        asked
+    }
+}
+
+/// What a rule says at all of its levels.
+fn settings(
+    rule: &DestinationRule,
+) -> impl Iterator<Item = (Option<&LoadBalancerSettings>, Option<&OutlierDetection>)> {
+    let subsets = rule.subsets.iter().filter_map(|subset| subset.traffic_policy.as_ref());
+    rule.traffic_policy.iter().chain(subsets).flat_map(|policy| {
+        let ports = &policy.port_level_settings;
+        let ports = ports.iter().map(|port| (port.load_balancer.as_ref(), port.outlier_detection.as_ref()));
+        ports.chain([(policy.load_balancer.as_ref(), policy.outlier_detection.as_ref())])
+    })
+}
