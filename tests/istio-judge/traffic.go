@@ -48,6 +48,7 @@ type traffic struct {
 	cases   []*corpus.Case
 	allowed []*differ.Allowed
 	server  string
+	admin   string
 	texts   bool
 	// Whether what iptables redirects is compared.
 	redirected bool
@@ -55,9 +56,9 @@ type traffic struct {
 	envoy, files string
 	most         int
 	paths        []string
-	// What was found.
-	written, generated, differences, refusals int
-	faults                                    []string
+	// What was found; of the cases, those that are not compared.
+	written, generated, differences, unforeseen, validations, left int
+	faults                                                         []string
 	// How often each field differed in each way.
 	fields map[string]int
 }
@@ -76,6 +77,7 @@ func judgeTraffic(words []string) error {
 	into := flags.String("into", "", "the folder that `write` writes to")
 	allowed := flags.String("allowed", "", "the list of allowed differences")
 	server := flags.String("portolan", "", "where Portolan serves xDS")
+	admin := flags.String("admin", "", "where people ask Portolan; with it, which resources both refuse is compared, too")
 	texts := flags.Bool("texts", false, "Istio's generators read the cases themselves, not what Portolan serves of them")
 	redirected := flags.Bool("redirected", false, "compare what sidecars do with connections that iptables redirects, too")
 	envoy := flags.String("envoy", "", "the path of an Envoy")
@@ -84,7 +86,7 @@ func judgeTraffic(words []string) error {
 	if err := flags.Parse(words[1:]); err != nil {
 		return err
 	}
-	t := &traffic{server: *server, texts: *texts, redirected: *redirected, envoy: *envoy, files: *files, most: *most, fields: map[string]int{}}
+	t := &traffic{server: *server, admin: *admin, texts: *texts, redirected: *redirected, envoy: *envoy, files: *files, most: *most, fields: map[string]int{}}
 	var err error
 	if *count > 0 {
 		t.cases = random.Cases(*seed, *first, *count)
@@ -131,8 +133,8 @@ func (t *traffic) report() error {
 	for _, one := range t.allowed {
 		fmt.Printf("allowed %d times: %s\n", one.Seen, one.Field)
 	}
-	fmt.Printf("%d cases, %d resources refused unforeseen, %d written calls, %d generated calls, %d differences\n",
-		len(t.cases), t.refusals, t.written, t.generated, t.differences)
+	fmt.Printf("%d cases (%d of them not compared), %d resources validated, %d refused unforeseen, %d written calls, %d generated calls, "+
+		"%d differences\n", len(t.cases), t.left, t.validations, t.unforeseen, t.written, t.generated, t.differences)
 	if len(t.faults) > 0 {
 		return fmt.Errorf("%d faults", len(t.faults))
 	}
@@ -160,8 +162,7 @@ func (t *traffic) write(into string) error {
 			documents = append(documents, string(text))
 		}
 		for n, text := range documents {
-			name := fmt.Sprintf("%s-%02d.yaml", c.ID, n)
-			if err := os.WriteFile(filepath.Join(into, "traffic", name), []byte(text), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(into, "traffic", fileOf(c, n)), []byte(text), 0o644); err != nil {
 				return err
 			}
 		}
@@ -175,6 +176,9 @@ func (t *traffic) write(into string) error {
 	}
 	return os.WriteFile(filepath.Join(into, "services.yaml"), text, 0o644)
 }
+
+// fileOf is the file of a case's resource.
+func fileOf(c *corpus.Case, n int) string { return fmt.Sprintf("%s-%02d.yaml", c.ID, n) }
 
 // expect has every written call decided.
 func (t *traffic) expect() error {
@@ -257,7 +261,7 @@ func (t *traffic) parsed() ([]config.Config, error) {
 
 func (t *traffic) refused(c *corpus.Case, refused []string) {
 	if c.Unknown {
-		t.refusals += len(refused)
+		t.unforeseen += len(refused)
 		return
 	}
 	sort.Strings(refused)
@@ -328,6 +332,12 @@ func (t *traffic) compare() error {
 	for _, one := range configs {
 		took[one.GroupVersionKind.Kind+" "+one.Namespace+"/"+one.Name] = true
 	}
+	var portolan *refusals
+	if t.admin != "" {
+		if portolan, err = t.refusals(); err != nil {
+			return err
+		}
+	}
 	var failed error
 	failures := 0
 	err = planes.With(configs, func(istio *planes.Istio) {
@@ -337,7 +347,18 @@ func (t *traffic) compare() error {
 			}
 			if c.Differs != "" {
 				fmt.Printf("%s: not compared: %s\n", c.Name, c.Differs)
+				t.left++
 				continue
+			}
+			if portolan != nil {
+				comparable, err := t.validated(c, portolan)
+				if failed = err; err != nil {
+					return
+				}
+				if !comparable {
+					t.left++
+					continue
+				}
 			}
 			for _, name := range names(c.Proxies) {
 				if err := t.proxy(c, name, istio, server); err != nil {
@@ -378,7 +399,7 @@ func (t *traffic) proxy(c *corpus.Case, name string, istio *planes.Istio, server
 	found := 0
 	judge := func(text string, call evaluate.Call) evaluate.Decision {
 		a, b := theirs.Decide(call), ours.Decide(call)
-		differences := differ.Compare(proxy.Type, a, b, t.allowed)
+		differences := differ.Compare(proxy.Type, call.String(), a, b, t.allowed)
 		if len(differences) == 0 {
 			return a
 		}

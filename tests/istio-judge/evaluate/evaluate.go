@@ -122,6 +122,7 @@ const (
 
 	KindRefused  = "refused"  // no listener
 	KindReset    = "reset"    // the connection ends without an answer
+	KindDoubled  = "doubled"  // Envoy does not take the listener
 	KindNoRoute  = "404"      // no virtual host, or no route
 	KindRoute    = "route"    // HTTP to clusters
 	KindTCP      = "tcp"      // bytes to clusters

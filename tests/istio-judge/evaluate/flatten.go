@@ -25,6 +25,7 @@ var defaults = []struct{ field, value string }{
 	{"require_client_certificate", "false"},
 	{"accept_http_10", "false"},
 	{"connect_timeout", "5s"},
+	{"type", "STATIC"},
 	{"healthy_panic_threshold.value", "50"},
 	{"thresholds[0].max_connections", "1024"},
 	{"thresholds[0].max_pending_requests", "1024"},

@@ -76,6 +76,7 @@ func (o *Output) route(rc *route.RouteConfiguration, call Call, d Decision) (*ro
 		d.end(KindRedirect, "the host requires TLS")
 		d["redirect.status"] = "301"
 		d["redirect.location"] = "https://" + call.Host + call.Path
+		d["redirect.tls"] = "required"
 		return nil, nil
 	}
 	for _, r := range vh.GetRoutes() {

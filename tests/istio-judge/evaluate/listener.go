@@ -72,12 +72,18 @@ func (o *Output) at(address string, port uint32, among func(*listener.Listener) 
 	return any
 }
 
+const doubled = "several filter chains fit equally well"
+
 // connection goes on from the listener to its filter chain.
 func (o *Output) connection(l *listener.Listener, call Call, d Decision) {
 	d.note("listener", l.GetName())
 	chain, why := chainOf(l, call)
 	if chain == nil {
-		d.end(KindReset, why)
+		if why == doubled {
+			d.end(KindDoubled, why)
+		} else {
+			d.end(KindReset, why)
+		}
 		return
 	}
 	d.note("chain", chain.GetName())
@@ -183,7 +189,7 @@ func chainOf(l *listener.Listener, call Call) (*listener.FilterChain, string) {
 	})
 	switch {
 	case len(chains) > 1:
-		return nil, "several filter chains fit equally well"
+		return nil, doubled
 	case len(chains) == 1:
 		return chains[0], ""
 	case l.GetDefaultFilterChain() != nil:

@@ -100,8 +100,25 @@ func described(name string, p corpus.Proxy) *model.Proxy {
 	}
 	return &model.Proxy{
 		Type: kind, ID: name + "." + p.Namespace, IPAddresses: []string{address}, ConfigNamespace: p.Namespace,
-		DNSDomain: p.Namespace + ".svc.cluster.local", Labels: p.Labels, Metadata: metadata, Locality: locality(p),
+		DNSDomain: p.Namespace + ".svc.cluster.local", Labels: labels(p), Metadata: metadata, Locality: locality(p),
 	}
+}
+
+// labels are a proxy's, with what an Istiod puts to them of where it is.
+func labels(p corpus.Proxy) map[string]string {
+	all := map[string]string{"topology.istio.io/cluster": "Kubernetes"}
+	for key, value := range p.Labels {
+		all[key] = value
+	}
+	at := locality(p)
+	for key, value := range map[string]string{
+		"topology.kubernetes.io/region": at.GetRegion(), "topology.kubernetes.io/zone": at.GetZone(), "topology.istio.io/subzone": at.GetSubZone(),
+	} {
+		if value != "" {
+			all[key] = value
+		}
+	}
+	return all
 }
 
 // address is that of every proxy.

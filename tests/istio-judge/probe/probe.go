@@ -106,7 +106,8 @@ func connections(base evaluate.Call, chain *listener.FilterChain) []evaluate.Cal
 func ofHost(vh *route.VirtualHost, base evaluate.Call, wanted func(string) bool, add func(evaluate.Call)) {
 	first := true
 	for _, domain := range vh.GetDomains() {
-		if !wanted(domain) {
+		// No client sends a host with a slash.
+		if !wanted(domain) || strings.Contains(domain, "/") {
 			continue
 		}
 		host := strings.Replace(domain, "*", "sample", 1)

@@ -46,7 +46,7 @@ func (m *maker) build(number int) *corpus.Case {
 	for n := range 1 + m.IntN(4) {
 		c.Resources = append(c.Resources, m.virtual(n)...)
 	}
-	c.Proxies["gateway"] = corpus.Proxy{Type: "router", Namespace: m.id, Labels: map[string]string{"case": m.id}}
+	c.Proxies["gateway"] = corpus.Proxy{Type: "router", Namespace: m.id, Labels: map[string]string{"case": m.id}, Locality: m.place()}
 	if m.chance(40) {
 		c.Proxies["gateway2"] = corpus.Proxy{
 			Type: "router", Namespace: m.id + "-x", Labels: map[string]string{"case": m.id, "app": "web"},
@@ -54,11 +54,14 @@ func (m *maker) build(number int) *corpus.Case {
 	}
 	if m.chance(60) {
 		c.Proxies["sidecar"] = corpus.Proxy{
-			Type: "sidecar", Namespace: m.namespace(), Labels: m.labels(), HTTPProxy: 15080, Bound: m.chance(50),
+			Type: "sidecar", Namespace: m.namespace(), Labels: m.labels(), HTTPProxy: 15080, Bound: m.chance(50), Locality: m.place(),
 		}
 	}
 	return c
 }
+
+// place is where a proxy is.
+func (m *maker) place() string { return pick(m, "", "", "cn/hz/a", "cn/hz", "cn", "de/fra", "us/x") }
 
 // chance is true so many times of a hundred.
 func (m *maker) chance(percent int) bool { return m.IntN(100) < percent }

@@ -76,12 +76,37 @@ func (m *maker) policy(ports bool) fields {
 	if len(p) == 0 && m.chance(95) {
 		p["loadBalancer"] = m.balancer()
 	}
+	if m.chance(15) {
+		balancer, ok := p["loadBalancer"].(fields)
+		if !ok {
+			balancer = fields{}
+			p["loadBalancer"] = balancer
+		}
+		balancer["localityLbSetting"] = m.near()
+	}
 	if ports && m.chance(15) {
 		level := m.policy(false)
 		level["port"] = fields{"number": pick(m, 80, 9090, 81)}
 		p["portLevelSettings"] = []any{level}
 	}
 	return p
+}
+
+// near says what counts as near.
+func (m *maker) near() fields {
+	switch m.IntN(4) {
+	case 0:
+		return fields{"distribute": []any{fields{
+			"from": pick(m, "*", "cn/*", "cn/hz/*", "de"),
+			"to":   pick(m, fields{"cn/*": 80, "de/*": 20}, fields{"cn/hz": 60, "cn/sh": 40}, fields{"de": 100}),
+		}}}
+	case 1:
+		return fields{"failover": []any{fields{"from": pick(m, "cn", "us"), "to": "de"}}}
+	case 2:
+		return fields{"failoverPriority": pick(m,
+			[]any{"topology.kubernetes.io/region", "version=v1"}, []any{"case", "zone"}, []any{"topology.kubernetes.io/zone"})}
+	}
+	return fields{"enabled": m.chance(50)}
 }
 
 func (m *maker) balancer() fields {
