@@ -19,6 +19,8 @@ type maker struct {
 	services []corpus.Service
 	subsets  map[string][]string
 	gateways []string
+	// The hosts of ServiceEntries.
+	entries []string
 }
 
 // Cases are so many from the first on; each follows from the seed and its own number alone.
@@ -37,6 +39,9 @@ func (m *maker) build(number int) *corpus.Case {
 		c.Services = append(c.Services, m.service(n, number))
 	}
 	m.services = c.Services
+	for n := range m.IntN(3) {
+		c.Resources = append(c.Resources, m.entry(n, number))
+	}
 	for n := range m.IntN(4) {
 		c.Resources = append(c.Resources, m.rule(n))
 	}
@@ -53,6 +58,9 @@ func (m *maker) build(number int) *corpus.Case {
 		}
 	}
 	if m.chance(60) {
+		if m.chance(30) {
+			c.Resources = append(c.Resources, m.sidecar())
+		}
 		c.Proxies["sidecar"] = corpus.Proxy{
 			Type: "sidecar", Namespace: m.namespace(), Labels: m.labels(), HTTPProxy: 15080, Bound: m.chance(50), Locality: m.place(),
 		}
@@ -112,6 +120,9 @@ func (m *maker) any() string {
 	if m.chance(4) {
 		return m.host("nobody")
 	}
+	if len(m.entries) > 0 && m.chance(15) {
+		return pick(m, m.entries...)
+	}
 	return pick(m, m.services...).Host
 }
 
@@ -142,6 +153,70 @@ func (m *maker) exportTo(spec fields) {
 	if m.chance(12) {
 		spec["exportTo"] = []any{pick(m, ".", "*", m.id, m.id+"-x")}
 	}
+}
+
+// entry is a ServiceEntry.
+func (m *maker) entry(n, number int) corpus.Resource {
+	host := m.host(fmt.Sprintf("entry%d", n))
+	m.entries = append(m.entries, host)
+	resolution := pick(m, "STATIC", "STATIC", "NONE", "DNS")
+	var ports []any
+	for p, protocol := range pick(m, []string{"HTTP"}, []string{"HTTP"}, []string{"TCP"}, []string{"TLS"}, []string{"HTTP", "TCP"}, []string{"GRPC"}) {
+		name := strings.ToLower(protocol)
+		port := fields{"number": map[string]int{"HTTP": 80, "TCP": 9000, "TLS": 443, "GRPC": 9090}[protocol], "name": name, "protocol": protocol}
+		if resolution != "NONE" && p == 0 && m.chance(30) {
+			port["targetPort"] = 18080
+		}
+		ports = append(ports, port)
+	}
+	spec := fields{"hosts": []any{host}, "resolution": resolution, "ports": ports, "location": pick(m, "MESH_INTERNAL", "MESH_EXTERNAL")}
+	if m.chance(40) {
+		address := fmt.Sprintf("10.%d.%d.%d", 200+number/250%50, number%250, 1+n)
+		spec["addresses"] = pick(m, []any{address}, []any{address + "/32"}, []any{fmt.Sprintf("10.%d.%d.0/24", 200+number/250%50, number%250)})
+	}
+	if resolution == "STATIC" || resolution == "DNS" && m.chance(50) {
+		var endpoints []any
+		for e := range 1 + m.IntN(2) {
+			one := fields{"address": fmt.Sprintf("10.%d.%d.%d", 150+number/250%50, number%250, 1+n*8+e), "labels": fields{"version": pick(m, "v1", "v2")}}
+			if m.chance(30) {
+				one["weight"] = 1 + m.IntN(4)
+			}
+			if m.chance(30) {
+				one["locality"] = pick(m, "cn/hz", "de/fra")
+			}
+			if m.chance(30) {
+				one["ports"] = fields{ports[0].(fields)["name"].(string): 18081}
+			}
+			endpoints = append(endpoints, one)
+		}
+		spec["endpoints"] = endpoints
+	}
+	m.exportTo(spec)
+	return corpus.Resource{Kind: "ServiceEntry", Namespace: m.namespace(), Name: fmt.Sprintf("se%d", n), Spec: spec}
+}
+
+// sidecar is a Sidecar that sees a part.
+func (m *maker) sidecar() corpus.Resource {
+	hosts := func() []any {
+		return pick(m, []any{"*/*"}, []any{"./*"}, []any{"./*", m.id + "/*"}, []any{"*/" + pick(m, m.services...).Host}, []any{"*/" + m.host("*")}, []any{"~/*"})
+	}
+	var egress []any
+	if m.chance(30) {
+		number, protocol := 15081, "HTTP_PROXY"
+		if m.chance(60) {
+			number, protocol = pick(m, 80, 8000, 7001), "HTTP"
+		}
+		egress = append(egress, fields{"port": fields{"number": number, "protocol": protocol, "name": "p"}, "captureMode": "NONE", "hosts": hosts()})
+	}
+	egress = append(egress, fields{"hosts": hosts()})
+	spec := fields{"egress": egress}
+	if m.chance(30) {
+		spec["outboundTrafficPolicy"] = fields{"mode": pick(m, "REGISTRY_ONLY", "ALLOW_ANY")}
+	}
+	if m.chance(30) {
+		spec["workloadSelector"] = fields{"labels": fields{"app": "web"}}
+	}
+	return corpus.Resource{Kind: "Sidecar", Namespace: m.namespace(), Name: "sc", Spec: spec}
 }
 
 func (m *maker) gateway(n int) corpus.Resource {

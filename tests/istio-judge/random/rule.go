@@ -9,6 +9,9 @@ import (
 // rule is a DestinationRule.
 func (m *maker) rule(n int) corpus.Resource {
 	service := pick(m, m.services...)
+	if len(m.entries) > 0 && m.chance(20) {
+		service.Host = pick(m, m.entries...)
+	}
 	host := service.Host
 	if m.chance(12) {
 		host = m.host("*")
