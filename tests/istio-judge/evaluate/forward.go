@@ -146,6 +146,9 @@ func (o *Output) mirrors(a *route.RouteAction, d Decision) {
 		rest := proto.Clone(mirror).(*route.RouteAction_RequestMirrorPolicy)
 		rest.RuntimeFraction = nil
 		d.flatten(under, rest)
+		if _, ok := o.Clusters[mirror.GetCluster()]; !ok {
+			d[under+".cluster"] += " (no cluster)"
+		}
 		d[under+".share"] = "100%"
 		if fraction := mirror.GetRuntimeFraction(); fraction != nil {
 			delete(d, under+".share")

@@ -58,7 +58,7 @@ func (m *maker) spoilRule(spec fields) {
 	case 4:
 		spec["trafficPolicy"] = fields{"outlierDetection": fields{"interval": pick(m, "0s", "-1s", "1us"), "maxEjectionPercent": pick(m, 50, 101)}}
 	case 5:
-		spec["trafficPolicy"] = fields{"loadBalancer": fields{"consistentHash": pick(m, fields{}, fields{"httpCookie": fields{"ttl": "1s"}}, fields{"httpHeaderName": ""})}}
+		spec["trafficPolicy"] = fields{"loadBalancer": fields{"consistentHash": pick(m, fields{}, fields{"httpCookie": fields{"ttl": "1s"}})}}
 	}
 }
 

@@ -191,17 +191,11 @@ impl<'a> Making<'a, '_> {
     /// Connections to a service, told apart by its address, the name in their handshake, or nothing: then the first service
     /// has the port.
     fn bytes(&mut self, shape: &Arc<Shape>, port: &ShapePort, bind: Option<&str>, is_bound: bool, is_tls: bool) {
-        let places: Vec<(String, Vec<String>)> = match bind {
-            Some(bind) => vec![(bind.to_owned(), Vec::new())],
-            None if shape.addresses.is_empty() => vec![(ANY_ADDRESS.to_owned(), Vec::new())],
-            None => shape.addresses.iter().map(place).collect(),
-        };
-        for (address, blocks) in places {
+        for (address, blocks, by_name) in places(&shape.addresses, bind) {
             let at = (address, port.number);
             if self.open.get(&at).is_some_and(|open| open.is_closed) {
                 continue;
             }
-            let by_name = at.0 == ANY_ADDRESS && (shape.addresses.is_empty() || !blocks.is_empty());
             let chains = match is_tls {
                 true => self.tls_chains(shape, port, at.1, by_name, &blocks),
                 false => self.tcp_chains(shape, port, at.1, &blocks),
@@ -311,12 +305,22 @@ impl<'a> Making<'a, '_> {
     }
 }
 
-/// Where connections to an address come to: a listener of its own; those to a block of them to the one for all.
-fn place(net: &IpNet) -> (String, Vec<String>) {
-    match net.prefix_len() == net.max_prefix_len() {
-        true => (net.addr().to_string(), Vec::new()),
-        false => (ANY_ADDRESS.to_owned(), vec![net.to_string()]),
+/// Where connections to a service's addresses come to, for which blocks of addresses there, and whether a name in their handshake
+/// has to tell the service: an address has a listener of its own; a block of them is a part of the one for all.
+fn places(addresses: &[IpNet], bind: Option<&str>) -> Vec<(String, Vec<String>, bool)> {
+    let address = bind.unwrap_or(ANY_ADDRESS);
+    if addresses.is_empty() {
+        return vec![(address.to_owned(), Vec::new(), address == ANY_ADDRESS)];
     }
+    let place = |net: &IpNet| {
+        let is_block = net.prefix_len() != net.max_prefix_len();
+        match bind {
+            Some(bind) => (bind.to_owned(), Vec::new(), is_block),
+            None if is_block => (ANY_ADDRESS.to_owned(), vec![net.to_string()], true),
+            None => (net.addr().to_string(), Vec::new(), false),
+        }
+    };
+    addresses.iter().map(place).collect()
 }
 
 fn listener(at: &At, open: Open, policy: OutboundPolicy, lookup: &Lookup<'_>) -> Made {
