@@ -10,6 +10,7 @@ mod changes;
 mod declared;
 mod eureka;
 mod examples;
+mod gateways;
 mod nacos;
 mod nearness;
 mod own_streams;

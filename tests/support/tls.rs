@@ -1,17 +1,22 @@
-//! Certificates of authorities that nobody trusts, and a server that speaks TLS in front of one that does not.
+//! Certificates of authorities that nobody trusts, a server that speaks TLS in front of one that does not, and a client that
+//! names whom it likes.
 
-use std::{fs, net::SocketAddr, path::Path, sync::Arc};
+use std::{fs, io::ErrorKind, net::SocketAddr, path::Path, sync::Arc};
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
 use tokio_rustls::{
-    TlsAcceptor,
+    TlsAcceptor, TlsConnector,
     rustls::{
-        RootCertStore, ServerConfig,
+        ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme,
+        client::{
+            WebPkiServerVerifier,
+            danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        },
         crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
         server::WebPkiClientVerifier,
     },
 };
@@ -126,5 +131,76 @@ impl TlsFront {
 impl Drop for TlsFront {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// The whole answer over TLS to one request of HTTP/1.1, with that name in the handshake. Whatever that is, the certificate must
+/// be for `localhost`, of this authority.
+pub async fn ask(address: SocketAddr, name: &str, authority: &str, host: &str, path: &str) -> Result<String, String> {
+    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+    let named = ServerName::try_from(name.to_owned()).unwrap();
+    let stream = TlsConnector::from(Arc::new(client(authority))).connect(named, stream).await;
+    let mut stream = stream.map_err(|error| error.to_string())?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.map_err(|error| error.to_string())?;
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer).await {
+        // Many end without a word.
+        Err(error) if answer.is_empty() || error.kind() != ErrorKind::UnexpectedEof => Err(error.to_string()),
+        _ if answer.is_empty() => Err("closed without an answer".to_owned()),
+        _ => Ok(String::from_utf8_lossy(&answer).into_owned()),
+    }
+}
+
+fn client(authority: &str) -> ClientConfig {
+    let provider = Arc::new(ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate(authority)).unwrap();
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone()).build().unwrap();
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(ForLocalhost(verifier)))
+        .with_no_client_auth()
+}
+
+/// Wants certificates for `localhost`, whatever name the client has said.
+#[derive(Debug)]
+struct ForLocalhost(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for ForLocalhost {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        status: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let name = ServerName::try_from("localhost").unwrap();
+        self.0.verify_server_cert(certificate, between, &name, status, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }

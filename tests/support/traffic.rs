@@ -32,6 +32,11 @@ pub struct Outcome {
 impl Traffic {
     /// Asks for a host, whose instances answer with that body.
     pub fn start(envoy: &Arc<Envoy>, host: String, body: &'static str) -> Traffic {
+        Self::start_where(envoy, host, move |answer| answer == body)
+    }
+
+    /// The same, where instances answer with different bodies.
+    pub fn start_where(envoy: &Arc<Envoy>, host: String, is_right: impl Fn(&str) -> bool + Send + 'static) -> Traffic {
         let (stop, made): (Arc<AtomicBool>, Arc<AtomicUsize>) = Default::default();
         let (envoy, stopped, count, started) = (envoy.clone(), stop.clone(), made.clone(), Instant::now());
         let task = tokio::spawn(async move {
@@ -40,7 +45,7 @@ impl Traffic {
                 let answer = envoy.get(&host, "/").await;
                 outcome.requests += 1;
                 count.store(outcome.requests, Ordering::Relaxed);
-                if (answer.0, answer.1.as_str()) != (200, body) {
+                if answer.0 != 200 || !is_right(&answer.1) {
                     outcome.failed.push((started.elapsed(), answer.0, answer.1));
                 }
                 tokio::time::sleep(PAUSE).await;
