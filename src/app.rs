@@ -33,7 +33,7 @@ use credentials::Credentials;
 use follow::Follow;
 use parts::Parts;
 use readers::Readers;
-use reload::{Changeable, Reloader, manifest_sources, traffic};
+use reload::{Changeable, Reloader, recalled, traffic};
 use sources::Handles;
 use std::{
     net::SocketAddr,
@@ -143,7 +143,7 @@ impl App {
 
         let (mut writer, catalog) = catalog::Writer::new(config.catalog, catalog_metrics);
         let (manifests, kept) =
-            manifests::ManifestStore::new(manifest_sources(config), config.istio.create_time, manifest_metrics);
+            manifests::ManifestStore::new(recalled(config, &state_metrics), config.istio.create_time, manifest_metrics);
         let (envoy, istio) = (config.envoy.clone(), config.istio.clone());
         let options = views::Options { envoy, istio, traffic: traffic(config), ..views::Options::default() };
         let (set, views) = views::Set::new(options, catalog.clone(), kept.clone(), view_metrics);
@@ -173,7 +173,7 @@ impl App {
         };
         let rest = CancellationToken::new();
         let mut readers = Readers::new(registry_metrics, state_metrics.clone(), admin.local_addr(), rest.child_token());
-        let (keeper, state) = state::Keeper::new(config.state.clone(), catalog.clone(), state_metrics);
+        let (keeper, state) = state::Keeper::new(config.state.clone(), catalog.clone(), &kept, state_metrics);
         let first = writer.configure(readers.desired(config), false);
         let follow = follow.then(|| Follow::new(files));
         let xds_control = xds.control();

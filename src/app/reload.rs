@@ -20,12 +20,12 @@ use crate::{
     config::{self, Config, Loaded, Reading, Sources},
     manifests,
     model::FILES,
-    state,
+    state::{self, Store},
     telemetry::LogControl,
     util::yaml::{Problem, Problems},
     views, xds,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 use tokio::{signal::unix::Signal, sync::mpsc, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -96,12 +96,24 @@ impl Changeable {
 /// The registries that keep manifests, and the files.
 pub(super) fn manifest_sources(config: &Config) -> Vec<manifests::Source> {
     let source = |registry: &config::RegistryConfig| {
-        let namespace = registry.kind.adapter().manifest_namespace()?;
-        Some(manifests::Source { registry: registry.name.clone(), namespace })
+        let adapter = registry.kind.adapter();
+        let (namespace, identity) = (adapter.manifest_namespace()?, adapter.identity().into());
+        Some(manifests::Source { registry: registry.name.clone(), namespace, identity, memory: None })
     };
-    let files = manifests::Source { registry: FILES.into(), namespace: config.traffic.namespace() };
+    let (namespace, identity) = (config.traffic.namespace(), format!("files {:?}", config.traffic.paths).into());
+    let files = manifests::Source { registry: FILES.into(), namespace, identity, memory: None };
     let files = (!config.traffic.paths.is_empty()).then_some(files);
     config.registries.iter().filter_map(source).chain(files).collect()
+}
+
+/// The same with what is known of each from before a restart.
+pub(super) fn recalled(config: &Config, metrics: &state::Metrics) -> Vec<manifests::Source> {
+    let store = Store::new(config.state.clone(), metrics.clone());
+    let mut sources = manifest_sources(config);
+    for source in &mut sources {
+        source.memory = store.read(&source.registry, &source.identity, SystemTime::now()).map(Arc::new);
+    }
+    sources
 }
 
 /// How proxies are served, besides how services become clusters.

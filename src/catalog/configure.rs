@@ -24,7 +24,7 @@ use super::{
 };
 use crate::model::Text;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -92,6 +92,9 @@ impl Core {
         let mut plan = Plan { policies: BTreeMap::new(), ranks: BTreeMap::new() };
         // Until their order is decided, new ones rank behind those that are there.
         let last = self.intake.sources.values().map(|source| source.rank.place + 1).max().unwrap_or(0);
+        let memories = desired.iter().filter_map(|registry| registry.memory.as_deref());
+        let owned = memories.flat_map(|memory| memory.hosts.iter().filter(|host| host.owned));
+        self.publishing.incumbents = owned.map(|memory| (memory.host.clone(), memory.service.clone())).collect();
         for (rank, Registry { policy, connection, identity, memory }) in (0..).zip(desired) {
             let name = policy.registry.clone();
             plan.ranks.insert(name.clone(), Rank { left: false, place: rank });
@@ -110,6 +113,7 @@ impl Core {
             }
             self.connect(&name, connection, identity, outcome, now);
         }
+        self.publishing.incumbents = HashMap::new();
         self.take_out(&mut plan, outcome, now);
         plan
     }

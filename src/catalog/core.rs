@@ -247,6 +247,9 @@ impl Core {
     /// Brings what is published up to date with what is known of these services.
     pub(super) fn recompute(&mut self, ids: BTreeSet<ServiceId>, now: Now) {
         self.recomputing(now).services(ids);
+        for registry in std::mem::take(&mut self.publishing.turned) {
+            self.touch(&registry);
+        }
         for contest in std::mem::take(&mut self.publishing.contests) {
             if let Some(source) = self.intake.sources.get_mut(&contest.loser.registry) {
                 source.contests.add(contest);

@@ -66,6 +66,8 @@ pub struct HostMemory {
     pub cased: Option<Text>,
     /// Names and numbers of its instances' ports.
     pub ports: Vec<(Text, Port)>,
+    /// Of those that name the host, it was this service's.
+    pub owned: bool,
 }
 
 /// A port that was learned from instances.

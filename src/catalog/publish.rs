@@ -65,7 +65,7 @@ pub(super) struct HostHistory {
 
 impl HostHistory {
     /// What is kept of it over a restart.
-    pub(super) fn remember(&self, service: &ServiceId, host: &Hostname, now: Now) -> HostMemory {
+    pub(super) fn remember(&self, service: &ServiceId, host: &Hostname, owned: bool, now: Now) -> HostMemory {
         let port = |LearnedPort { held, beside, name, protocol }: &LearnedPort| PortMemory {
             held: *held,
             beside: *beside,
@@ -81,6 +81,7 @@ impl HostHistory {
             spelled: self.spelling.name,
             cased: self.cased.clone(),
             ports: self.ports.iter().cloned().collect(),
+            owned,
         }
     }
 

@@ -26,6 +26,10 @@ pub(super) struct Publishing {
     pub(super) claims: Claims,
     pub(super) services: OrdMap<Hostname, Arc<PublishedService>>,
     pub(super) records: OrdMap<ServiceId, Arc<Record>>,
+    /// Who had a host before a restart, until all that is known from before it is there again.
+    pub(super) incumbents: HashMap<Hostname, ServiceId>,
+    /// The registries whose services have won or lost hosts since they were last taken.
+    pub(super) turned: BTreeSet<Text>,
     /// Notes in all records, by [`Reason::ALL`].
     notes: [usize; Reason::ALL.len()],
     /// Hosts that services have lost, or could not have, since they were last taken.
@@ -71,6 +75,8 @@ impl Default for Publishing {
             claims: Claims::default(),
             services: OrdMap::new(),
             records: OrdMap::new(),
+            incumbents: HashMap::new(),
+            turned: BTreeSet::new(),
             notes: [0; Reason::ALL.len()],
             contests: Vec::new(),
             changed: false,

@@ -8,7 +8,7 @@ use super::{
     publish::HostHistory,
     source::Source,
 };
-use crate::model::{ServiceId, Text};
+use crate::model::{Hostname, ServiceId, Text};
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 impl Core {
@@ -37,7 +37,11 @@ impl Core {
         let (mut hosts, mut names) = (Vec::new(), BTreeSet::new());
         for id in services.iter().map(|memory| &memory.service.id) {
             let Some(known) = self.publishing.known.get(id) else { continue };
-            hosts.extend(known.history.iter().map(|(host, history)| history.remember(id, host, now)));
+            let owner =
+                |host: &Hostname| self.publishing.services.get(host).and_then(|service| service.sources.first());
+            let remember =
+                |(host, history): (&Hostname, &HostHistory)| history.remember(id, host, owner(host) == Some(id), now);
+            hosts.extend(known.history.iter().map(remember));
             names.extend(known.named.iter().flat_map(|named| &named.names));
         }
         let answer = |name: &Text| Some((name.clone(), self.names.answers().get(name)?.to_vec()));

@@ -174,6 +174,11 @@ impl Recompute<'_> {
                     pending.extend(publishing.claims.alias_claimants(name).cloned());
                 }
             }
+            let owner_before = publishing.services.get(&host).and_then(|service| service.sources.first());
+            let owner_after = published.as_ref().and_then(|service| service.sources.first());
+            if owner_before != owner_after {
+                publishing.turned.extend([owner_before, owner_after].into_iter().flatten().map(|id| id.registry.clone()));
+            }
             match published {
                 None => publishing.changed |= publishing.services.remove(&host).is_some(),
                 Some(published) if publishing.services.get(&host).is_some_and(|known| **known == published) => {}
@@ -207,7 +212,8 @@ impl Recompute<'_> {
             claimant.is_firm() && policy.is_some_and(|p| p.owner == Owner::First && p.merge == Merge::Refuse)
         };
         let incumbent = || {
-            let id = self.publishing.services.get(host)?.sources.first()?;
+            let before = self.publishing.incumbents.get(host);
+            let id = before.or_else(|| self.publishing.services.get(host)?.sources.first())?;
             claims.claimants(host).find(|claimant| claimant.id == *id)
         };
         Some(match claims.claimants(host).nth(1) {

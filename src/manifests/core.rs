@@ -3,8 +3,10 @@
 //! Each scope of a registry is sent as a whole list. What a list lacks is deleted; but a scope that had [`MANY`] or more
 //! manifests and lists none is held, until it has been listed so for [`HOLD`]: a server that lost its data must not take
 //! the mesh's configuration with it. A failure in between begins that time anew.
+//!
+//! What is known from before a restart is as if an earlier reading had sent it.
 
-use super::{Event, Snapshot, Source, State, Status};
+use super::{Event, ManifestMemory, Memories, Memory, Snapshot, Source, State, Status};
 use crate::{
     model::{Manifest, ManifestId, ManifestUpdate, Scope, Text},
     resource::{Kind, Name, Readiness, Resource},
@@ -44,6 +46,12 @@ struct Registry {
     scopes: BTreeMap<Scope, Listing>,
     /// Why it, or a scope of it, could not be read the last time.
     failures: BTreeMap<Option<Scope>, Text>,
+    /// What it had before a restart is known.
+    recalled: bool,
+    /// What it has is of the registry that it is now: it was listed whole, or recalled, since it is read from there.
+    own: bool,
+    /// What was listed since it is read from there: its scopes, and which of them.
+    heard: (bool, BTreeSet<Scope>),
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +68,8 @@ struct Listing {
 #[derive(Debug)]
 struct Kept {
     manifest: Arc<Manifest>,
+    /// The text that gave them.
+    good: Option<Text>,
     resources: Vec<(Kind, Arc<Resource>)>,
     problems: Option<Text>,
 }
@@ -92,11 +102,17 @@ impl Core {
         self.waited |= !self.registries.is_empty() && self.is_complete();
         let created_otherwise = std::mem::replace(&mut self.create_time, create_time) != create_time;
         let mut before = std::mem::take(&mut self.registries);
-        for source in sources {
-            let mut registry = before.remove(&source.registry).unwrap_or_else(|| Registry::new(source.clone()));
-            let elsewhere = std::mem::replace(&mut registry.source, source).namespace != registry.source.namespace;
-            if created_otherwise || elsewhere {
+        for mut source in sources {
+            let memory = source.memory.take();
+            let mut registry = before.remove(&source.registry).unwrap_or_else(|| {
+                Registry::new(source.clone(), memory.as_deref(), create_time, &mut self.events)
+            });
+            let old = std::mem::replace(&mut registry.source, source);
+            if created_otherwise || old.namespace != registry.source.namespace {
                 registry.read_again(create_time, &mut self.events);
+            }
+            if old.identity != registry.source.identity {
+                (registry.own, registry.heard) = Default::default();
             }
             self.registries.insert(registry.source.registry.clone(), registry);
         }
@@ -111,7 +127,7 @@ impl Core {
         match update {
             ManifestUpdate::Scopes(names) => {
                 recovered(&mut registry.failures, None, of, reading.events);
-                registry.scoped = true;
+                (registry.scoped, registry.heard.0) = (true, true);
                 rename(&mut registry.scopes, names, of, reading, now);
             }
             ManifestUpdate::Listed(scope, manifests) => {
@@ -119,9 +135,20 @@ impl Core {
                 let listing = registry.scopes.entry(scope.clone()).or_default();
                 (listing.named, listing.listed) = (true, true);
                 listing.list(manifests, of, &scope, reading, now);
+                registry.heard.1.insert(scope);
             }
             ManifestUpdate::Failed(scope, error) => registry.fail(scope, error, &mut self.events),
         }
+        registry.own |= registry.is_heard();
+    }
+
+    /// What is to be kept over a restart.
+    pub(super) fn remember(&self) -> Memories {
+        let own = self.registries.iter().filter(|(_, registry)| registry.own);
+        let memory = |(name, registry): (&Text, &Registry)| {
+            (name.clone(), (registry.source.identity.clone(), registry.remember()))
+        };
+        own.map(memory).collect()
     }
 
     /// When [`Core::tick`] has something to do.
@@ -188,7 +215,9 @@ impl Core {
         };
         self.events.extend(new.map(conflict));
         self.conflicts = conflicts;
-        Snapshot { number: 0, readiness: self.readiness(), pending: self.pending(), resources, manifests }
+        let missing = || self.registries.values().filter(|registry| !registry.is_complete());
+        let recalled = missing().next().is_some() && missing().all(|registry| registry.recalled);
+        Snapshot { number: 0, readiness: self.readiness(), pending: self.pending(), recalled, resources, manifests }
     }
 
     /// The registries that are read.
@@ -216,8 +245,37 @@ impl Core {
 }
 
 impl Registry {
-    fn new(source: Source) -> Self {
-        Registry { source, scoped: false, scopes: BTreeMap::new(), failures: BTreeMap::new() }
+    fn new(source: Source, memory: Option<&Memory>, create_time: i64, events: &mut Vec<Event>) -> Self {
+        let (scoped, scopes, failures, heard) = Default::default();
+        let recalled = memory.is_some_and(|memory| !memory.scopes.is_empty());
+        let mut registry = Registry { source, scoped, scopes, failures, recalled, own: recalled, heard };
+        for (scope, manifests) in memory.iter().flat_map(|memory| &memory.scopes) {
+            let listing = registry.scopes.entry(scope.clone()).or_default();
+            listing.named = true;
+            for memory in manifests {
+                let reading = &mut Reading { namespace: &registry.source.namespace, create_time, events };
+                listing.manifests.insert(memory.id.clone(), Kept::recall(memory, reading));
+            }
+        }
+        registry
+    }
+
+    /// Whether all its scopes were listed since it is read from where it is read now, and nothing is held of what it had.
+    fn is_heard(&self) -> bool {
+        let (scoped, listed) = &self.heard;
+        let heard = |(name, listing): (&Scope, &Listing)| listing.empty_since.is_none() && listed.contains(name);
+        *scoped && self.scopes.iter().all(heard)
+    }
+
+    fn remember(&self) -> Memory {
+        let manifest = |kept: &Kept| {
+            let (id, good, text) = (kept.manifest.id.clone(), kept.good.clone(), kept.manifest.text.clone());
+            ManifestMemory { id, good, text }
+        };
+        let scope = |(scope, listing): (&Scope, &Listing)| {
+            (scope.clone(), listing.manifests.values().map(manifest).collect())
+        };
+        Memory { scopes: self.scopes.iter().map(scope).collect() }
     }
 
     /// Whether it has listed all its scopes once.
@@ -237,8 +295,13 @@ impl Registry {
     fn read_again(&mut self, create_time: i64, events: &mut Vec<Event>) {
         for kept in self.scopes.values_mut().flat_map(|listing| listing.manifests.values_mut()) {
             let reading = &mut Reading { namespace: &self.source.namespace, create_time, events };
-            let old = Kept { manifest: kept.manifest.clone(), resources: kept.resources.clone(), problems: None };
-            *kept = Kept::read(kept.manifest.clone(), Some(old), reading);
+            let (id, text, good) = (kept.manifest.id.clone(), kept.manifest.text.clone(), kept.good.clone());
+            let mut fresh = Kept::recall(&ManifestMemory { id, good, text }, reading);
+            // What the last good text gave stays, even where that is no longer one.
+            if fresh.problems.is_some() && fresh.resources.is_empty() {
+                fresh.resources = std::mem::take(&mut kept.resources);
+            }
+            *kept = fresh;
         }
     }
 
@@ -317,6 +380,23 @@ impl Listing {
 }
 
 impl Kept {
+    /// What a manifest was before a restart, read anew.
+    fn recall(memory: &ManifestMemory, reading: &mut Reading<'_>) -> Kept {
+        let ManifestMemory { id, good, text } = memory;
+        let read = |text: &Result<Text, Text>, old, reading: &mut Reading<'_>| {
+            Kept::read(Arc::new(Manifest { id: id.clone(), text: text.clone() }), old, reading)
+        };
+        let good = good.as_ref().map(|good| Ok(good.clone()));
+        match good {
+            None => read(text, None, reading),
+            Some(good) if good == *text => read(text, None, reading),
+            Some(good) => {
+                let old = read(&good, None, reading);
+                read(text, Some(old), reading)
+            }
+        }
+    }
+
     /// Reads a text; where it is wrong, what the old one gave stays.
     fn read(manifest: Arc<Manifest>, old: Option<Kept>, reading: &mut Reading<'_>) -> Kept {
         let (id, wrong_before) = (manifest.id.clone(), old.as_ref().is_some_and(|old| old.problems.is_some()));
@@ -331,13 +411,14 @@ impl Kept {
             Ok(resources) => {
                 let resources: Vec<_> = resources.into_iter().map(|(kind, r)| (kind, Arc::new(r))).collect();
                 reading.events.push(Event::Read { manifest: id, resources: resources.len(), wrong_before });
-                Kept { manifest, resources, problems: None }
+                let good = manifest.text.as_ref().ok().cloned();
+                Kept { manifest, good, resources, problems: None }
             }
             Err((first, problems, text)) => {
-                let resources = old.map(|old| old.resources).unwrap_or_default();
+                let (good, resources) = old.map(|old| (old.good, old.resources)).unwrap_or_default();
                 let stays = resources.len();
                 reading.events.push(Event::Wrong { manifest: id, first, problems, stays });
-                Kept { manifest, resources, problems: Some(text) }
+                Kept { manifest, good, resources, problems: Some(text) }
             }
         }
     }

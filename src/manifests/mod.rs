@@ -8,11 +8,13 @@
 mod core;
 mod event;
 pub mod files;
+mod memory;
 mod metrics;
 mod store;
 #[cfg(test)]
 mod tests;
 
+pub use memory::{ManifestMemory, Memories, Memory};
 pub use metrics::Metrics;
 pub use store::{Handle, ManifestStore};
 
@@ -27,12 +29,16 @@ use std::{
 };
 
 /// A registry that keeps manifests.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Source {
     /// Its name in the configuration.
     pub registry: Text,
     /// Istio's namespace of resources that name none.
     pub namespace: Text,
+    /// What is read, and from where, in words that hold over a restart.
+    pub identity: Text,
+    /// What is known from before a restart, if anything is. Nothing of a registry that is read already.
+    pub memory: Option<Arc<Memory>>,
 }
 
 /// All that manifests give at one moment. Immutable.
@@ -45,6 +51,8 @@ pub struct Snapshot {
     pub readiness: Option<Readiness>,
     /// The registries whose manifests were not read completely yet.
     pub pending: Vec<Text>,
+    /// What all of these had before a restart is known, and served.
+    pub recalled: bool,
     /// What is to be served, each name once.
     pub resources: BTreeMap<(Kind, Name), Arc<Resource>>,
     /// How each manifest fares, by id.
@@ -93,6 +101,23 @@ impl State {
 }
 
 impl Snapshot {
+    /// How far it has come for those who are told single things: nobody waits for what is known from before a restart.
+    pub fn sync(&self) -> Option<Readiness> {
+        match self.readiness {
+            Some(Readiness::Waiting) if self.recalled => Some(Readiness::Partial),
+            readiness => readiness,
+        }
+    }
+
+    /// The same for those who take nothing but whole lists: what is known from before a restart counts as listed, once nobody
+    /// waits for a list any longer.
+    pub fn known(&self) -> Option<Readiness> {
+        match self.readiness {
+            Some(Readiness::Partial) if self.recalled => Some(Readiness::Complete),
+            readiness => readiness,
+        }
+    }
+
     /// The status of each manifest. Services' resources have the names `of_services`, and go first.
     pub fn statuses(&self, of_services: &BTreeSet<(Kind, Name)>) -> Vec<Status> {
         self.manifests.iter().map(|status| status.without(of_services)).collect()

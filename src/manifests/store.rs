@@ -1,7 +1,7 @@
 //! The task that keeps manifests, and the handle through which others read what stands and say which registries keep
 //! manifests.
 
-use super::{Metrics, Snapshot, Source, core::Core};
+use super::{Memories, Metrics, Snapshot, Source, core::Core};
 use crate::{
     model::{ManifestUpdate, Text},
     util::{fan_in::FanIn, lock::lock, time::until},
@@ -27,12 +27,14 @@ pub struct ManifestStore {
     /// What registries send, each by its name and the number of its reading.
     updates: FanIn<(Text, u64), ManifestUpdate>,
     out: watch::Sender<Arc<Snapshot>>,
+    memories: watch::Sender<Arc<Memories>>,
 }
 
 /// Reads what stands, and changes whose manifests are kept. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Handle {
     snapshots: watch::Receiver<Arc<Snapshot>>,
+    memories: watch::Receiver<Arc<Memories>>,
     shared: Arc<Shared>,
 }
 
@@ -57,10 +59,11 @@ impl ManifestStore {
     /// For these registries. `create_time` is when Istio takes all resources to be created, in seconds since 1970.
     pub fn new(sources: Vec<Source>, create_time: i64, metrics: Metrics) -> (ManifestStore, Handle) {
         let (out, shared) = (watch::Sender::new(Arc::default()), Arc::new(Shared::default()));
-        let handle = Handle { snapshots: out.subscribe(), shared: shared.clone() };
+        let memories = watch::Sender::new(Arc::default());
+        let handle = Handle { snapshots: out.subscribe(), memories: memories.subscribe(), shared: shared.clone() };
         handle.configure(sources, create_time);
         let core = Core::new(Instant::now());
-        let mut store = ManifestStore { core, metrics, shared, updates: FanIn::default(), out };
+        let mut store = ManifestStore { core, metrics, shared, updates: FanIn::default(), out, memories };
         store.take_wanted();
         store.publish();
         (store, handle)
@@ -68,7 +71,8 @@ impl ManifestStore {
 
     /// How others read it, and configure it.
     pub fn handle(&self) -> Handle {
-        Handle { snapshots: self.out.subscribe(), shared: self.shared.clone() }
+        let (snapshots, memories) = (self.out.subscribe(), self.memories.subscribe());
+        Handle { snapshots, memories, shared: self.shared.clone() }
     }
 
     /// Keeps them until `shutdown`.
@@ -114,6 +118,14 @@ impl ManifestStore {
         let next = self.core.snapshot();
         self.core.take_events().iter().for_each(|event| self.metrics.happened(event));
         self.metrics.stands(self.core.registries(), &next.manifests);
+        let memories = self.core.remember();
+        self.memories.send_if_modified(|last| {
+            let differs = **last != memories;
+            if differs {
+                *last = Arc::new(memories);
+            }
+            differs
+        });
         self.out.send_if_modified(|last| {
             let next = Snapshot { number: last.number, ..next };
             if next == **last {
@@ -129,7 +141,8 @@ impl Handle {
     /// Reads what a test hands out.
     #[cfg(test)]
     pub(crate) fn of(snapshots: watch::Receiver<Arc<Snapshot>>) -> Self {
-        Handle { snapshots, shared: Arc::default() }
+        let memories = watch::Sender::new(Arc::default()).subscribe();
+        Handle { snapshots, memories, shared: Arc::default() }
     }
 
     /// The newest snapshot. It is not waited for: before the first one everything is pending.
@@ -140,6 +153,11 @@ impl Handle {
     /// Each snapshot as it comes.
     pub fn subscribe(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.snapshots.clone()
+    }
+
+    /// What is to be kept over a restart, as it changes.
+    pub fn memories(&self) -> watch::Receiver<Arc<Memories>> {
+        self.memories.clone()
     }
 
     /// From now on these registries keep manifests, and no others. What a new one has is awaited; what one had that is

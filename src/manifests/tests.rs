@@ -45,7 +45,8 @@ impl World {
     }
 
     fn of(registries: &[&str]) -> World {
-        let source = |name: &&str| Source { registry: (*name).into(), namespace: "portolan".into() };
+        let source =
+            |name: &&str| Source { registry: (*name).into(), namespace: "portolan".into(), ..Source::default() };
         let now = Instant::now();
         let mut core = Core::new(now);
         core.configure(registries.iter().map(source).collect(), 7);
@@ -202,7 +203,7 @@ fn all_is_known_when_every_registry_has_listed_every_scope_and_overdue_after_a_m
 
 #[tokio::test(start_paused = true)]
 async fn the_store_signals_each_change_once_and_lets_go_by_itself() {
-    let source = Source { registry: "a".into(), namespace: "portolan".into() };
+    let source = Source { registry: "a".into(), namespace: "portolan".into(), ..Source::default() };
     let (store, handle) = ManifestStore::new(vec![source], 7, Metrics::default());
     assert!(handle.feed("b").is_none());
     let (feed, stop) = (handle.feed("a").unwrap(), CancellationToken::new());
@@ -252,7 +253,11 @@ fn what_happens_is_said_once_until_it_is_otherwise() {
 
 #[test]
 fn another_configuration_awaits_what_is_new_lets_go_what_is_gone_and_reads_again_what_it_concerns() {
-    let source = |name: &str, namespace: &str| Source { registry: name.into(), namespace: namespace.into() };
+    let source = |name: &str, namespace: &str| Source {
+        registry: name.into(),
+        namespace: namespace.into(),
+        ..Source::default()
+    };
     let mut world = World::with(&two());
     let before = world.core.snapshot();
     world.core.configure(vec![source("a", "portolan"), source("b", "portolan")], 7);
@@ -279,7 +284,7 @@ fn another_configuration_awaits_what_is_new_lets_go_what_is_gone_and_reads_again
 
 #[tokio::test(start_paused = true)]
 async fn what_a_former_reading_of_a_registry_sends_is_passed_over() {
-    let source = || Source { registry: "a".into(), namespace: "portolan".into() };
+    let source = || Source { registry: "a".into(), namespace: "portolan".into(), ..Source::default() };
     let (store, handle) = ManifestStore::new(vec![source()], 7, Metrics::default());
     let (old, new) = (handle.feed("a").unwrap(), handle.feed("a").unwrap());
     let stop = CancellationToken::new();
@@ -314,4 +319,52 @@ fn a_manifest_whose_entry_gives_way_to_a_services_says_so() {
         x.error.as_deref(),
         Some("Gateway portolan/x is a service's already; rename one, or let `istio: name` tell them apart")
     );
+}
+
+#[test]
+fn what_is_known_from_before_a_restart_is_served_until_the_registry_is_listed() {
+    let mut before = World::with(&two());
+    let wrong = gateway("x", 1).replace("servers", "srvers");
+    before.receives(listed(&[("x", wrong.clone()), ("z2", gateway("z2", 1))]));
+    let served = before.core.snapshot();
+    let (identity, memory) = before.core.remember().remove("a").unwrap();
+    assert_eq!((&*identity, memory.len()), ("", 2));
+
+    let now = Instant::now();
+    let mut after = World { core: Core::new(now), now };
+    let source = |identity: &str, memory: Option<Memory>| Source {
+        registry: "a".into(),
+        namespace: "portolan".into(),
+        identity: identity.into(),
+        memory: memory.map(Arc::new),
+    };
+    after.core.configure(vec![source("", Some(memory.clone()))], 7);
+    let recalled = after.core.snapshot();
+    assert_eq!(recalled.resources, served.resources, "also what the last good text of a wrong one gave");
+    assert_eq!(states(&recalled), [("x", State::Wrong), ("z2", State::Good)]);
+    assert_eq!((recalled.sync(), recalled.known()), (Some(Readiness::Partial), Some(Readiness::Waiting)));
+    assert_eq!(after.core.remember(), before.core.remember(), "once more, if that is all");
+    let late = after.after(60);
+    assert_eq!((late.sync(), late.known()), (Some(Readiness::Partial), Some(Readiness::Complete)));
+    assert_eq!(after.receives(failed()).resources, served.resources);
+    // A registry that comes back empty does not empty the mesh.
+    after.receives(ManifestUpdate::Scopes(vec![scope("s")]));
+    assert_eq!(after.receives(listed(&[])).resources, served.resources);
+    let again = after.receives(listed(&two()));
+    assert_eq!((names(&again), again.known()), (vec!["portolan/x", "portolan/z2"], Some(Readiness::Complete)));
+}
+
+#[test]
+fn what_another_registry_had_under_the_name_is_not_kept_as_this_ones() {
+    let mut world = World::with(&two());
+    let elsewhere =
+        Source { registry: "a".into(), namespace: "portolan".into(), identity: "elsewhere".into(), memory: None };
+    world.core.configure(vec![elsewhere], 7);
+    assert!(world.core.remember().is_empty());
+    world.receives(ManifestUpdate::Scopes(vec![scope("s")]));
+    world.receives(listed(&[]));
+    assert!(world.core.remember().is_empty(), "what is held is the other's");
+    world.receives(listed(&[("x", gateway("x", 3))]));
+    let (identity, memory) = world.core.remember().remove("a").unwrap();
+    assert_eq!((&*identity, memory.len()), ("elsewhere", 1));
 }

@@ -1,14 +1,15 @@
 //! The task that writes: when something has changed and it is quiet, at the latest after twelve times that, and at the end.
 //!
-//! Asking the catalog costs it some milliseconds; encoding and writing are done on a thread of their own. A file that is
+//! Asking the catalog costs it some milliseconds (manifests say by themselves what they have); encoding and writing are done on a thread of their own. A file that is
 //! unchanged is written again only before it would be too old.
 
-use super::{Metrics, Options, Store, store::Written};
+use super::{Content, Metrics, Options, Store, store::Written};
 use crate::{
-    catalog::{Handle, Remembered},
+    catalog::{self, Handle, Remembered},
+    manifests::{self, Memories},
     model::Text,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 use tokio::{
     sync::watch,
     task::spawn_blocking,
@@ -16,17 +17,25 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Writes what the catalog knows.
+/// Writes what the catalog and manifests know.
 #[derive(Debug)]
 pub struct Keeper {
     catalog: Handle,
+    manifests: watch::Receiver<Arc<Memories>>,
     metrics: Metrics,
     options: watch::Receiver<Options>,
     /// Up to which of the catalog's changes everything is written.
     number: u64,
-    written: BTreeMap<Text, Written>,
+    written: Files,
     /// The last turn failed.
     failing: bool,
+}
+
+/// What was written, by registry.
+#[derive(Debug, Default)]
+struct Files {
+    services: BTreeMap<Text, Written>,
+    manifests: BTreeMap<Text, Written>,
 }
 
 /// Changes what a [`Keeper`] does.
@@ -41,11 +50,16 @@ impl Control {
 }
 
 impl Keeper {
-    /// Keeps what that catalog knows.
-    pub fn new(options: Options, catalog: Handle, metrics: Metrics) -> (Keeper, Control) {
+    /// Keeps what that catalog, and those manifests, know.
+    pub fn new(
+        options: Options,
+        catalog: Handle,
+        manifests: &manifests::Handle,
+        metrics: Metrics,
+    ) -> (Keeper, Control) {
         let (sender, options) = watch::channel(options);
-        let (number, written, failing) = Default::default();
-        (Keeper { catalog, metrics, options, number, written, failing }, Control(sender))
+        let (manifests, (number, written, failing)) = (manifests.memories(), Default::default());
+        (Keeper { catalog, manifests, metrics, options, number, written, failing }, Control(sender))
     }
 
     /// Writes until `stop`, and then once more.
@@ -65,6 +79,10 @@ impl Keeper {
             let changed = tokio::select! {
                 () = stop.cancelled() => break,
                 changed = touched.changed() => match changed {
+                    Ok(()) => true,
+                    Err(_) => return,
+                },
+                changed = self.manifests.changed() => match changed {
                     Ok(()) => true,
                     Err(_) => return,
                 },
@@ -88,12 +106,13 @@ impl Keeper {
     }
 
     /// Waits until nothing has changed for a while; not for ever, and not beyond `stop`.
-    async fn quiet(&self, touched: &mut watch::Receiver<u64>, options: &Options, stop: &CancellationToken) {
+    async fn quiet(&mut self, touched: &mut watch::Receiver<u64>, options: &Options, stop: &CancellationToken) {
         let latest = Instant::now() + options.at_most();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 again = touched.changed() => if again.is_err() { return },
+                again = self.manifests.changed() => if again.is_err() { return },
                 () = sleep_until((Instant::now() + options.quiet).min(latest)) => return,
             }
         }
@@ -104,10 +123,10 @@ impl Keeper {
         let options = self.options.borrow().clone();
         let after = if all { 0 } else { self.number };
         let Some(remembered) = self.catalog.remember(after).await else { return };
-        let number = remembered.number;
+        let (number, manifests) = (remembered.number, self.manifests.borrow_and_update().clone());
         let store = Store::new(options, self.metrics.clone());
         let written = std::mem::take(&mut self.written);
-        let turn = spawn_blocking(move || write(&store, remembered, written, all)).await;
+        let turn = spawn_blocking(move || write(&store, remembered, &manifests, written, all)).await;
         let failed = match turn {
             Ok((written, failed)) => {
                 self.written = written;
@@ -128,9 +147,10 @@ impl Keeper {
 fn write(
     store: &Store,
     remembered: Remembered,
-    mut written: BTreeMap<Text, Written>,
+    manifests: &Memories,
+    mut written: Files,
     all: bool,
-) -> (BTreeMap<Text, Written>, Option<String>) {
+) -> (Files, Option<String>) {
     // Whoever has it writes: at an upgrade that is the older process until it ends.
     let _lock = match store.lock() {
         Ok(Some(lock)) => lock,
@@ -138,18 +158,44 @@ fn write(
         Err(error) => return (written, Some(error.to_string())),
     };
     let mut failed = None;
-    for (registry, identity, memory) in remembered.memories {
-        match store.write(&registry, &identity, &memory, written.get(&registry).copied(), all) {
-            Ok(Some(now)) => drop(written.insert(registry, now)),
-            Ok(None) => {}
-            Err(error) => failed = Some(error.to_string()),
-        }
+    for (registry, identity, memory) in &remembered.memories {
+        failed = one(store, (registry, identity), memory, &mut written.services, all).or(failed);
     }
-    let gone: Vec<Text> =
-        written.keys().filter(|registry| !remembered.registries.contains(registry)).cloned().collect();
+    for (registry, (identity, memory)) in manifests {
+        failed = one(store, (registry, identity), memory, &mut written.manifests, all).or(failed);
+    }
+    let is_gone = |registry: &Text| !remembered.registries.contains(registry);
+    failed = failed.or(forget::<catalog::Memory>(store, &mut written.services, is_gone));
+    failed = failed.or(forget::<manifests::Memory>(store, &mut written.manifests, |r| !manifests.contains_key(r)));
+    (written, failed)
+}
+
+/// Writes one of them, if it is new; and why it could not be.
+fn one<M: Content>(
+    store: &Store,
+    (registry, identity): (&Text, &Text),
+    memory: &M,
+    written: &mut BTreeMap<Text, Written>,
+    all: bool,
+) -> Option<String> {
+    match store.write(registry, identity, memory, written.get(registry).copied(), all) {
+        Ok(now) => written.extend(now.map(|now| (registry.clone(), now))),
+        Err(error) => return Some(error.to_string()),
+    }
+    None
+}
+
+/// Removes what was written of registries that are gone; and why it could not be.
+fn forget<M: Content>(
+    store: &Store,
+    written: &mut BTreeMap<Text, Written>,
+    is_gone: impl Fn(&Text) -> bool,
+) -> Option<String> {
+    let gone: Vec<Text> = written.keys().filter(|registry| is_gone(registry)).cloned().collect();
+    let mut failed = None;
     for registry in gone {
         written.remove(&registry);
-        failed = failed.or(store.forget(&registry).err().map(|error| error.to_string()));
+        failed = store.forget::<M>(&registry).err().map(|error| error.to_string()).or(failed);
     }
-    (written, failed)
+    failed
 }

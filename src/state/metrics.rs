@@ -1,6 +1,6 @@
 //! What happens to the files. One function per event writes the log and counts.
 
-use crate::{model::Text, telemetry::RegistryLabel, util::time::unix_seconds};
+use crate::{model::Text, util::time::unix_seconds};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -16,10 +16,22 @@ use tracing::{debug, error, info, warn};
 /// The metrics of the state on disk. Clones share their values.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
-    bytes: Family<RegistryLabel, Gauge>,
-    written: Family<RegistryLabel, Gauge>,
+    bytes: Family<FileLabels, Gauge>,
+    written: Family<FileLabels, Gauge>,
     successful: Gauge,
     set_aside: Family<AsideLabel, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FileLabels {
+    registry: String,
+    content: &'static str,
+}
+
+impl FileLabels {
+    fn of(registry: &Text, content: &'static str) -> Self {
+        FileLabels { registry: registry.to_string(), content }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -30,8 +42,8 @@ struct AsideLabel {
 impl Metrics {
     /// Registers all of them.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register("state_bytes", "Size of the file that keeps a registry", self.bytes.clone());
-        let help = "When the file that keeps a registry was last written";
+        registry.register("state_bytes", "Size of the file that keeps what a registry has", self.bytes.clone());
+        let help = "When the file that keeps what a registry has was last written";
         registry.register("state_last_write_timestamp_seconds", help, self.written.clone());
         let help = "1 if the last writing of state succeeded, or nothing was written yet";
         registry.register("state_last_write_successful", help, self.successful.clone());
@@ -39,9 +51,9 @@ impl Metrics {
         self.successful.set(1);
     }
 
-    pub(super) fn recalled(&self, registry: &Text, services: usize, age: Duration) {
+    pub(super) fn recalled(&self, registry: &Text, content: &'static str, number: usize, age: Duration) {
         let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
-        info!(%registry, services, %age, "Serving what is known of the registry from before the restart, until it is read.");
+        info!(%registry, content, number, %age, "Serving what is known of the registry from before the restart, until it is read.");
     }
 
     pub(super) fn set_aside(&self, registry: &Text, cause: &'static str, why: &dyn Display, now: &Path) {
@@ -54,10 +66,18 @@ impl Metrics {
         warn!(%registry, why = %why, file = %path.display(), "Cannot read the state of a registry: it begins without.");
     }
 
-    pub(super) fn written(&self, registry: &Text, bytes: usize, now: SystemTime) {
-        self.bytes.get_or_create(&RegistryLabel::of(registry)).set(i64::try_from(bytes).unwrap_or(i64::MAX));
-        self.written.get_or_create(&RegistryLabel::of(registry)).set(unix_seconds(now));
-        debug!(%registry, bytes, "Wrote the state of a registry.");
+    pub(super) fn written(
+        &self,
+        registry: &Text,
+        content: &'static str,
+        bytes: usize,
+        took: Duration,
+        now: SystemTime,
+    ) {
+        let labels = FileLabels::of(registry, content);
+        self.bytes.get_or_create(&labels).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.written.get_or_create(&labels).set(unix_seconds(now));
+        debug!(%registry, content, bytes, ?took, "Wrote the state of a registry.");
     }
 
     /// All files of a turn were written, or not. `again`: the turn before failed in the same way.
@@ -72,8 +92,9 @@ impl Metrics {
         }
     }
 
-    pub(super) fn forget(&self, registry: &Text) {
-        self.bytes.remove(&RegistryLabel::of(registry));
-        self.written.remove(&RegistryLabel::of(registry));
+    pub(super) fn forget(&self, registry: &Text, content: &'static str) {
+        let labels = FileLabels::of(registry, content);
+        self.bytes.remove(&labels);
+        self.written.remove(&labels);
     }
 }

@@ -1,13 +1,14 @@
-//! What outlives the process: for each registry a file with what it said last, so that a Portolan that starts while its
-//! registries are gone serves what they had.
+//! What outlives the process: for each registry a file with what it said last, and one with the manifests that it keeps, so
+//! that a Portolan that starts while its registries are gone serves what they had.
 //!
-//! [`Keeper`] asks the catalog what is new and writes it when it is quiet; [`Store`] reads and writes the files;
-//! `wire` turns what the catalog remembers into bytes and back, and `frame` closes them in a header and a checksum. Nothing here decides what
-//! becomes of a memory: that is the catalog's.
+//! [`Keeper`] asks the catalog and the manifests what is new and writes it when it is quiet; [`Store`] reads and writes the files;
+//! `wire` turns what they remember into bytes and back, and `frame` closes them in a header and a checksum. Nothing here decides what
+//! becomes of a memory: that is theirs.
 //!
 //! Invariant: a file that is damaged, of another registry, too old or of a newer Portolan is set aside and told; it never
 //! keeps Portolan from starting.
 
+mod content;
 mod frame;
 mod keeper;
 mod metrics;
@@ -16,6 +17,7 @@ mod store;
 mod tests;
 mod wire;
 
+pub use content::{Content, Unreadable};
 pub use keeper::{Control, Keeper};
 pub use metrics::Metrics;
 pub use store::Store;

@@ -1,15 +1,14 @@
 //! The files: one for each registry, written whole beside the old one and then put in its place.
 
-use super::{Metrics, Options, frame, wire};
-use crate::{catalog::Memory, model::Text, pb::state as pb, telemetry};
+use super::{Content, Metrics, Options, content::Unreadable, frame, wire};
+use crate::{model::Text, pb::state as pb, telemetry};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use prost::Message;
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, ErrorKind, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -33,9 +32,7 @@ enum Unusable {
     #[error("{0}")]
     Frame(#[from] frame::FrameError),
     #[error("{0}")]
-    Wire(#[from] wire::WireError),
-    #[error("it is damaged: {0}")]
-    Message(#[from] prost::DecodeError),
+    Content(#[from] Unreadable),
     #[error("it is of a registry that is read from elsewhere: {0}")]
     Foreign(String),
     #[error("it was written {} ago, and `state.max_age` is {}", humantime::format_duration(*.0), humantime::format_duration(*.1))]
@@ -73,8 +70,8 @@ impl Store {
     }
 
     /// What is known of a registry, if a file has it that can be used. One that cannot is set aside.
-    pub fn read(&self, registry: &Text, identity: &str, now: SystemTime) -> Option<Memory> {
-        let path = self.path(registry)?;
+    pub fn read<M: Content>(&self, registry: &Text, identity: &str, now: SystemTime) -> Option<M> {
+        let path = self.path::<M>(registry)?;
         let bytes = match read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => return None,
@@ -83,15 +80,15 @@ impl Store {
                 return None;
             }
         };
-        let memory = bytes.and_then(|bytes| self.decode(registry, identity, &bytes, now));
+        let memory = bytes.and_then(|bytes| self.decode::<M>(registry, identity, &bytes, now));
         match memory {
             Ok((memory, written)) => {
                 let age = now.duration_since(written).unwrap_or_default();
-                self.metrics.recalled(registry, memory.services.len(), age);
+                self.metrics.recalled(registry, M::WORD, memory.number(), age);
                 Some(memory)
             }
             Err(why) => {
-                let aside = path.with_extension(format!("state.{}", why.cause()));
+                let aside = path.with_extension(format!("{}.{}", M::ENDING, why.cause()));
                 // Where even that cannot be done, the next writing replaces it.
                 let now = if fs::rename(&path, &aside).is_ok() { aside } else { path };
                 self.metrics.set_aside(registry, why.cause(), &why, &now);
@@ -100,13 +97,13 @@ impl Store {
         }
     }
 
-    fn decode(
+    fn decode<M: Content>(
         &self,
         registry: &Text,
         identity: &str,
         bytes: &[u8],
         now: SystemTime,
-    ) -> Result<(Memory, SystemTime), Unusable> {
+    ) -> Result<(M, SystemTime), Unusable> {
         let (header, body) = frame::open(bytes)?;
         if header.registry != **registry || header.identity != identity {
             return Err(Unusable::Foreign(header.identity));
@@ -116,7 +113,7 @@ impl Store {
         if age > self.options.max_age {
             return Err(Unusable::Expired(std::time::Duration::from_secs(age.as_secs()), self.options.max_age));
         }
-        Ok((wire::decode(registry, pb::Registry::decode(body)?)?, written))
+        Ok((M::decode(registry, body)?, written))
     }
 
     /// The right to write; `None` while another process has it, or where nothing is kept.
@@ -140,16 +137,17 @@ impl Store {
     ///
     /// # Errors
     /// If it cannot be written whole. The file that was there stays.
-    pub(super) fn write(
+    pub(super) fn write<M: Content>(
         &self,
         registry: &Text,
         identity: &str,
-        memory: &Memory,
+        memory: &M,
         last: Option<Written>,
         always: bool,
     ) -> io::Result<Option<Written>> {
-        let Some(path) = self.path(registry) else { return Ok(None) };
-        let body = wire::encode(memory).encode_to_vec();
+        let Some(path) = self.path::<M>(registry) else { return Ok(None) };
+        let begun = Instant::now();
+        let body = memory.encode();
         let written = Written { content: xxh3_64_with_seed(&body, xxh3_64(identity.as_bytes())) };
         if last == Some(written) && !always {
             return Ok(last);
@@ -163,8 +161,8 @@ impl Store {
             written: wire::millis(now),
         };
         let bytes = frame::close(&header, &body);
-        replace(&path, &bytes).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
-        self.metrics.written(registry, bytes.len(), now);
+        replace(&path, M::ENDING, &bytes).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+        self.metrics.written(registry, M::WORD, bytes.len(), begun.elapsed(), now);
         Ok(Some(written))
     }
 
@@ -172,21 +170,21 @@ impl Store {
     ///
     /// # Errors
     /// If its file cannot be removed.
-    pub(super) fn forget(&self, registry: &Text) -> io::Result<()> {
-        self.metrics.forget(registry);
-        match self.path(registry).map(fs::remove_file) {
+    pub(super) fn forget<M: Content>(&self, registry: &Text) -> io::Result<()> {
+        self.metrics.forget(registry, M::WORD);
+        match self.path::<M>(registry).map(fs::remove_file) {
             Some(Err(error)) if error.kind() != ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
     }
 
-    fn path(&self, registry: &Text) -> Option<PathBuf> {
+    fn path<M: Content>(&self, registry: &Text) -> Option<PathBuf> {
         let mut name = utf8_percent_encode(registry, PLAIN).to_string();
         if name.len() > MAX_NAME {
             name.truncate(MAX_NAME - 17);
             name = format!("{name}-{:016x}", xxh3_64(registry.as_bytes()));
         }
-        Some(self.options.dir.as_ref()?.join(format!("{name}.state")))
+        Some(self.options.dir.as_ref()?.join(format!("{name}.{}", M::ENDING)))
     }
 }
 
@@ -201,9 +199,9 @@ fn read(path: &Path) -> io::Result<Result<Vec<u8>, Unusable>> {
 }
 
 /// Puts a file in its place as a whole: after a crash it is the old one or the new one.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn replace(path: &Path, ending: &str, bytes: &[u8]) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
-    let beside = path.with_extension("state.new");
+    let beside = path.with_extension(format!("{ending}.new"));
     let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
     let whole = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&beside, path));
     if let Err(error) = whole {

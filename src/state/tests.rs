@@ -3,12 +3,14 @@
 use super::*;
 use crate::{
     catalog::{HoldMemory, HostMemory, LostMemory, Memory, PortMemory, ScopeMemory, ServiceMemory},
+    manifests::{self, ManifestMemory},
     model::{
-        Address, DeclaredPort, Endpoint, Fraction, Health, Hostname, Locality, Note, Port, Protocol, Reason, Scope,
-        Service, ServiceId, Text, Weight,
+        Address, DeclaredPort, Endpoint, Fraction, Health, Hostname, Locality, ManifestId, Note, Port, Protocol, Reason,
+        Scope, Service, ServiceId, Text, Weight,
     },
 };
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -78,6 +80,7 @@ fn everything() -> Memory {
         spelled: Some(0),
         cased: Some("A.example".into()),
         ports: vec![("http".into(), port(80))],
+        owned: true,
     };
     let lost = LostMemory { service: id("a"), endpoints, has_any: true, absent: true, emptied: Some(moment(2)) };
     Memory {
@@ -144,14 +147,14 @@ fn what_cannot_be_used_is_set_aside() {
         (good.clone(), "here", late, "expired"),
     ] {
         fs::write(&path, &content).unwrap();
-        assert_eq!(store.read(&registry, identity, at), None, "{aside}");
+        assert_eq!(store.read::<Memory>(&registry, identity, at), None, "{aside}");
         assert!(!path.exists(), "{aside}");
         let aside = dir.path().join(format!("r.state.{aside}"));
         assert_eq!(fs::read(aside).unwrap(), content);
     }
-    assert_eq!(store.read(&registry, "here", now), None, "and without any file it begins without");
+    assert_eq!(store.read::<Memory>(&registry, "here", now), None, "and without any file it begins without");
     fs::create_dir(&path).unwrap();
-    assert_eq!(store.read(&registry, "here", now), None, "a folder in its place is no reason to end");
+    assert_eq!(store.read::<Memory>(&registry, "here", now), None, "a folder in its place is no reason to end");
 }
 
 #[test]
@@ -164,9 +167,9 @@ fn a_name_is_the_name_of_a_file_whatever_it_has() {
         let memory = Memory { names: vec![(name.clone(), Vec::new())], ..Memory::default() };
         store.write(&name, "here", &memory, None, false).unwrap();
         assert_eq!(store.read(&name, "here", SystemTime::now()), Some(memory), "{name}");
-        store.forget(&name).unwrap();
-        store.forget(&name).unwrap();
-        assert_eq!(store.read(&name, "here", SystemTime::now()), None, "{name}");
+        store.forget::<Memory>(&name).unwrap();
+        store.forget::<Memory>(&name).unwrap();
+        assert_eq!(store.read::<Memory>(&name, "here", SystemTime::now()), None, "{name}");
     }
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
@@ -184,4 +187,37 @@ fn one_process_writes_into_a_folder() {
     fs::write(parent.path().join("file"), "").unwrap();
     let error = self::store(&parent.path().join("file"), Duration::from_secs(60)).lock().unwrap_err();
     assert!(error.to_string().contains("file"), "{error}");
+}
+
+#[test]
+fn manifests_have_a_file_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, registry) = (store(dir.path(), Duration::from_secs(60)), Text::from("r"));
+    let id = |name: &str| ManifestId {
+        registry: registry.clone(),
+        namespace: "public".into(),
+        group: "ISTIO".into(),
+        name: name.into(),
+    };
+    let manifest = |name: &str, good: Option<&str>, text: Result<&str, &str>| ManifestMemory {
+        id: id(name),
+        good: good.map(Text::from),
+        text: text.map(Text::from).map_err(Text::from),
+    };
+    let manifests = vec![
+        manifest("right", Some("kind: Gateway"), Ok("kind: Gateway")),
+        manifest("wrong", Some("kind: Gateway"), Ok("kind: 订单")),
+        manifest("never right", None, Ok("")),
+        manifest("unreadable", Some("kind: Gateway"), Err("it is no UTF-8")),
+    ];
+    let memory = manifests::Memory { scopes: vec![(Scope("x".into()), manifests), (Scope("".into()), Vec::new())] };
+    let services = everything();
+    store.write(&registry, "here", &services, None, false).unwrap();
+    let written = store.write(&registry, "here", &memory, None, false).unwrap();
+    assert_eq!(store.write(&registry, "here", &memory, written, false).unwrap(), written);
+    assert_eq!(store.read(&registry, "here", SystemTime::now()).as_ref(), Some(&memory));
+    assert_eq!(store.read(&registry, "here", SystemTime::now()), Some(services));
+    assert_eq!(store.read::<manifests::Memory>(&registry, "elsewhere", SystemTime::now()), None);
+    let aside = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(aside.collect::<BTreeSet<_>>(), ["r.manifests.foreign", "r.state"].map(String::from).into());
 }

@@ -3,6 +3,8 @@
 //! Labels and localities stand once each. What cannot be read back (an impossible port, a word that is unknown) is an error
 //! of the whole: such a file was not written by us.
 
+pub(super) mod manifests;
+
 use crate::{
     catalog::{HoldMemory, HostMemory, LostMemory, Memory, PortMemory, ScopeMemory, ServiceMemory},
     model::{
@@ -226,6 +228,7 @@ fn host_message(host: &HostMemory) -> pb::Host {
         spelled: host.spelled,
         cased: host.cased.as_ref().map(ToString::to_string).unwrap_or_default(),
         ports: host.ports.iter().map(port).collect(),
+        owned: host.owned,
     }
 }
 
@@ -373,6 +376,7 @@ impl Known<'_> {
             spelled: message.spelled,
             cased: Some(Text::from(message.cased)).filter(|cased| !cased.is_empty()),
             ports,
+            owned: message.owned,
         })
     }
 

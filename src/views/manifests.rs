@@ -56,7 +56,7 @@ impl Producer for Manifests {
     /// A list that lacks a manifest's entry deletes it, so entries of services wait for manifests, but not for ever: a
     /// source of manifests that never answers must not keep the mesh from changes of instances.
     fn readiness(&self, sources: &Sources, so_far: KindReadiness) -> KindReadiness {
-        let Some(readiness) = sources.manifests.readiness else { return so_far };
+        let Some(readiness) = sources.manifests.known() else { return so_far };
         let of_entries = if readiness == Readiness::Waiting { readiness } else { Readiness::Complete };
         let of = |kind| if kind == Kind::ServiceEntry { of_entries } else { readiness };
         Kind::istio().fold(so_far, |all, kind| all.and(kind, of(kind)))

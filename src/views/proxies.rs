@@ -198,7 +198,7 @@ impl Producer for Proxies {
     /// which a gateway has; but not for ever: a source of manifests that never answers must not keep proxies from services.
     fn readiness(&self, sources: &Sources, so_far: KindReadiness) -> KindReadiness {
         let services = sources.catalog.sync;
-        let rules = sources.manifests.readiness.unwrap_or(Readiness::Complete);
+        let rules = sources.manifests.sync().unwrap_or(Readiness::Complete);
         let of_clusters = if rules == Readiness::Waiting { rules } else { Readiness::Complete };
         Kind::ENVOY.into_iter().fold(so_far, |all, kind| {
             let rules = if matches!(kind, Kind::Listener | Kind::Route) { rules } else { of_clusters };

@@ -6,7 +6,7 @@ use super::{
     *,
 };
 use portolan::{
-    catalog::Memory,
+    catalog::{Memory, Owner},
     model::{Note, Readiness, Reason},
 };
 
@@ -148,4 +148,55 @@ fn what_another_connection_has_reported_is_not_kept_as_this_ones() {
     apply(&mut core, 0, update(0, &Step::List(vec![(1, 0, vec![(2, 0, 0, true)])])), now);
     let (_, identity, memory) = core.remember(0, now).memories.pop().unwrap();
     assert_eq!((&*identity, memory.services.len()), ("elsewhere", 2), "one of them lingers");
+}
+
+#[test]
+fn who_had_a_host_first_has_it_after_a_restart() {
+    let now = start();
+    let policy = |registry: usize| {
+        let mut policy = Policy::new(REGISTRIES[registry], "test", template("{service}.x"));
+        policy.owner = Owner::First;
+        policy
+    };
+    let options = Options { grace: Duration::ZERO, ..Options::default() };
+    let begun = |memories: [Option<Memory>; 2]| {
+        let mut core = Core::new(Duration::ZERO, now);
+        let registry = |(registry, memory): (usize, Option<Memory>)| portolan::catalog::Registry {
+            memory: memory.map(Arc::new),
+            ..policy(registry).into()
+        };
+        let registries = memories.into_iter().enumerate().map(registry).collect();
+        let _ = core.configure(Desired { registries, options, ..Desired::default() }, false, now);
+        core
+    };
+    let owner = |core: &mut Core| core.snapshot().services[&Hostname::new("a.x").unwrap()].sources[0].registry.clone();
+    let memories = |core: &Core| {
+        let all: BTreeMap<_, _> = core.remember(0, now).memories.into_iter().map(|(name, _, memory)| (name, memory)).collect();
+        [0, 1].map(|registry| all.get(REGISTRIES[registry]).cloned())
+    };
+    let listed = |instance: u8| update(0, &Step::List(vec![(0, 0, vec![(instance, 0, 0, true)])]));
+    let of_second = |instance: u8| update(1, &Step::List(vec![(0, 0, vec![(instance, 0, 0, true)])]));
+
+    // The first in the order comes later, and waits for the host; also after a restart.
+    let mut core = begun([None, None]);
+    apply(&mut core, 1, of_second(1), now);
+    apply(&mut core, 0, listed(2), now);
+    assert_eq!(&*owner(&mut core), REGISTRIES[1]);
+    let mut again = begun(memories(&core));
+    assert_eq!(&*owner(&mut again), REGISTRIES[1]);
+    apply(&mut again, 0, listed(3), now);
+    apply(&mut again, 1, of_second(4), now);
+    assert_eq!(&*owner(&mut again), REGISTRIES[1], "and as long as it is listed");
+
+    // What a registry wins because another one loses it is news of both.
+    let number = again.remember(0, now).number;
+    apply(&mut again, 1, update(1, &Step::Remove(0)), now);
+    assert_eq!(&*owner(&mut again), REGISTRIES[0]);
+    let news: Vec<_> = again.remember(number, now).memories.into_iter().map(|(name, ..)| name.to_string()).collect();
+    assert_eq!(news, &REGISTRIES[..2]);
+    // Without any memory the order decides.
+    let mut core = begun([None, None]);
+    apply(&mut core, 0, listed(1), now);
+    apply(&mut core, 1, of_second(2), now);
+    assert_eq!(&*owner(&mut core), REGISTRIES[0]);
 }

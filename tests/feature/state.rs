@@ -106,3 +106,46 @@ async fn a_folder_that_cannot_be_written_costs_only_that() {
     .await;
     assert!(portolan.log().contains("Cannot write the state"), "{}", portolan.log());
 }
+
+#[tokio::test]
+async fn the_last_good_text_of_a_manifest_outlives_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules.yaml");
+    fs::write(folder.path().join("catalogue.yaml"), CATALOGUE).unwrap();
+    let good = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: orders, namespace: shop}\n\
+                spec: {hosts: [orders.example], http: [{route: [{destination: {host: users.example}}]}]}\n";
+    fs::write(&rules, good).unwrap();
+    let config = format!("{}traffic: {{ path: '{}' }}\n", config(folder.path()), rules.display());
+    let stands = async |portolan: &Portolan, state: &str| {
+        until("the manifest to be read", Duration::from_secs(60), async || {
+            let manifests = portolan.json("/api/v1/manifests").await;
+            let is = manifests[0]["state"] == *state && manifests[0]["resources"][0] == "virtualservices/shop/orders";
+            if is { Ok(()) } else { Err(manifests) }
+        })
+        .await;
+    };
+    let first = Portolan::start(&config).await;
+    stands(&first, "good").await;
+    let file = folder.path().join("state/traffic.manifests");
+    until(
+        "the manifests on disk",
+        Duration::from_secs(60),
+        async || {
+            if file.exists() { Ok(()) } else { Err(first.log()) }
+        },
+    )
+    .await;
+    killed(first, folder.path()).await;
+
+    // It begins with a text that is wrong, which it has never seen right; and once more, without any.
+    fs::write(&rules, good.replace("http:", "htp:")).unwrap();
+    let second = Portolan::start(&config).await;
+    second.ready().await;
+    stands(&second, "wrong").await;
+    let ended = second.terminate().await;
+    assert!(ended.success(), "{ended}");
+    fs::remove_file(&rules).unwrap();
+    let third = Portolan::start(&config).await;
+    third.ready().await;
+    stands(&third, "wrong").await;
+}
