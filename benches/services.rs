@@ -32,6 +32,7 @@ pub fn catalog(count: u32, protocol: Protocol) -> Catalog {
     let services = (0..count).map(|number| service(number, protocol, 1.0));
     Catalog {
         number: 1,
+        overrides: Arc::new([]),
         revision: 0,
         services: services.map(|s| (s.host.clone(), Arc::new(s))).collect(),
         records: Default::default(),

@@ -21,7 +21,7 @@ mod status;
 use crate::{
     admin, catalog,
     config::{self, Files, Loaded, Reading, Sources},
-    csds, manifests, registry, resolver,
+    csds, history, manifests, registry, resolver,
     resource::Dialect,
     state,
     telemetry::{self, LogControl},
@@ -53,6 +53,7 @@ pub struct App {
     views: [views::Task; Dialect::ALL.len()],
     manifests: manifests::ManifestStore,
     keeper: state::Keeper,
+    recorder: history::Recorder,
     readers: Readers,
     /// The readings that begin.
     first: catalog::Configured,
@@ -142,6 +143,7 @@ impl App {
         state_metrics.register(&mut metrics);
 
         let (mut writer, catalog) = catalog::Writer::new(config.catalog, catalog_metrics);
+        let published = writer.journal();
         let (manifests, kept) =
             manifests::ManifestStore::new(recalled(config, &state_metrics), config.istio.create_time, manifest_metrics);
         let (envoy, istio) = (config.envoy.clone(), config.istio.clone());
@@ -151,7 +153,10 @@ impl App {
         let (listeners, admin_tls, credentials) = Credentials::load(config, &mut metrics)?;
         let xds = xds::Server::bind(config.xds.options(), &listeners, access.clone(), xds_metrics.clone())?;
         let stopping = Arc::new(AtomicBool::new(false));
-        let (status, configuration, requests) = status::started(loaded.hash, sources.names(), &mut metrics);
+        let (keeper, state) = state::Keeper::new(config.state.clone(), catalog.clone(), &kept, state_metrics.clone());
+        let (recorder, history) = history::Recorder::new(state.options(), catalog.clone(), published, kept.clone());
+        let (status, configuration, requests) =
+            status::started(loaded.hash, sources.names(), history.clone(), &mut metrics);
         let handles = Handles {
             catalog: catalog.clone(),
             views: set.clone(),
@@ -159,6 +164,7 @@ impl App {
             clients: xds.clients(),
             xds_metrics,
             configuration,
+            history,
             stopping: stopping.clone(),
         };
         let protection = admin::Protection::default();
@@ -173,7 +179,6 @@ impl App {
         };
         let rest = CancellationToken::new();
         let mut readers = Readers::new(registry_metrics, state_metrics.clone(), admin.local_addr(), rest.child_token());
-        let (keeper, state) = state::Keeper::new(config.state.clone(), catalog.clone(), &kept, state_metrics);
         let first = writer.configure(readers.desired(config), false);
         let follow = follow.then(|| Follow::new(files));
         let xds_control = xds.control();
@@ -196,6 +201,7 @@ impl App {
             views,
             manifests,
             keeper,
+            recorder,
             readers,
             first,
             reloader,
@@ -233,7 +239,7 @@ impl App {
     /// # Errors
     /// If a part ends before it is told to.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let App { writer, catalog, views, manifests, keeper, mut readers, first, reloader, .. } = self;
+        let App { writer, catalog, views, manifests, keeper, recorder, mut readers, first, reloader, .. } = self;
         let App { xds, admin, csds, clients, stopping, rest, .. } = self;
         let mut parts = Parts::new(rest.clone());
         readers.follow(&reloader.loaded.config, first, &reloader.parts.manifests);
@@ -249,6 +255,7 @@ impl App {
         // It writes once more when it ends, and needs the catalog for that.
         let mut state = Parts::new(CancellationToken::new());
         state.start("state", |stop| keeper.run(stop));
+        state.start("history", |stop| recorder.run(stop));
         if let Some(csds) = csds {
             parts.start("client status", |stop| csds.run(stop));
         }

@@ -11,6 +11,7 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod csds;
+pub mod history;
 pub mod identity;
 pub mod manifests;
 pub mod model;

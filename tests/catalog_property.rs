@@ -5,6 +5,8 @@
 mod configure;
 #[path = "catalog_property/holds.rs"]
 mod holds;
+#[path = "catalog_property/overrides.rs"]
+mod overrides;
 #[path = "catalog_property/restarts.rs"]
 mod restarts;
 

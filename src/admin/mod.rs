@@ -1,12 +1,13 @@
 //! Admin HTTP: what is known, what is published, what clients have, and why something is missing.
 //!
 //! `app` binds a [`Server`] and gives it [`Sources`], the read handles of the other parts. Everything here reads
-//! immutable snapshots; the one call that changes something releases a held-back drop. Formats are views of their own,
+//! immutable snapshots; what changes something (a release, a pin, an override, a reload) is asked of those parts. Formats are views of their own,
 //! so that they do not change by accident, and hold no configuration, hence no secret.
 
 mod answer;
 mod client;
 mod guard;
+mod history;
 mod meshregistry;
 mod page;
 mod reload;
@@ -69,6 +70,11 @@ pub trait Sources: Send + Sync + 'static {
     /// What the gateways of the configuration are in Istio's own resources.
     fn gateways(&self) -> Vec<(Kind, Arc<Resource>)> {
         Vec::new()
+    }
+
+    /// What was published when, where that is noted.
+    fn history(&self) -> Option<&crate::history::Handle> {
+        None
     }
 
     /// Follows a registry's held-back drop at once. `false` if there is none.

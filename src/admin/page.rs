@@ -2,7 +2,7 @@
 
 use crate::telemetry::VERSION;
 
-const LINKS: [(&str, &str); 16] = [
+const LINKS: [(&str, &str); 18] = [
     ("/ready", "whether clients may be sent here, and why not"),
     ("/metrics", "metrics, as OpenMetrics text"),
     ("/api/v1/registries", "registries: state, age, cost, last error"),
@@ -21,6 +21,8 @@ const LINKS: [(&str, &str); 16] = [
         "routes as they are sent (?q= ?name= ?view=); /api/v1/route?host= says which one a request takes",
     ),
     ("/api/v1/config", "the configuration in force: its files, its hash, and what became of the last change"),
+    ("/api/v1/history", "what was published when, and what has led to it (?since=10m ?host= ?limit=)"),
+    ("/api/v1/overrides", "what is laid over what is published by hand: pins, drains, weights"),
     ("/api/v1/digests", "digests of everything, to compare replicas"),
 ];
 

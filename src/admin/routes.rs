@@ -4,7 +4,7 @@ use super::{
     Sources,
     answer::{self, bad_query, json, refusal},
     guard::{Guard, Hosts, guard},
-    meshregistry, page, reload,
+    history, meshregistry, page, reload,
     tokens::Tokens,
     view::{
         client, finding, ready, registry, resource, route as routing,
@@ -68,6 +68,7 @@ pub(super) fn router(sources: Arc<dyn Sources>, metrics: Arc<Registry>, settings
         .route("/api/v1/digests", get(digests))
         .merge(meshregistry::router(sources.clone()))
         .merge(reload::router(sources.clone()))
+        .merge(history::router(sources.clone()))
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "no such page; / lists them") })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(move |request, next| guard(ours.clone(), request, next)))
@@ -257,5 +258,8 @@ async fn release(State(shared): State<Shared>, Path(name): Path<String>) -> Resp
         return refusal(StatusCode::CONFLICT, &format!("nothing of registry {name:?} is held back"));
     }
     tracing::info!(registry = %name, "Released a held-back drop on request.");
+    if let Some(history) = shared.sources.history() {
+        history.requested("release", format!("registry {name}"), "somebody", "", "released".into());
+    }
     answer::one(&serde_json::json!({ "released": name }))
 }

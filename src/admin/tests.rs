@@ -170,6 +170,7 @@ fn catalog(sync: Readiness, registries: Vec<Arc<RegistryStatus>>, services: Vec<
     });
     Catalog {
         number: 7,
+        overrides: Arc::new([]),
         revision: 0,
         records: fed.chain([excluded]).map(|r| (r.service.id.clone(), Arc::new(r))).collect(),
         services: services.into_iter().map(|s| (s.host.clone(), Arc::new(s))).collect(),

@@ -4,7 +4,7 @@ use super::status;
 use crate::{
     admin::{self, Acknowledged, Client, Refused, Sent, Subscription},
     catalog::{self, Catalog},
-    manifests,
+    history, manifests,
     resource::{Dialect, Kind, Name, Resource, Variant, version_text},
     views::{self, Loaded, ViewKey, ViewStatus},
     xds,
@@ -25,6 +25,7 @@ pub(super) struct Handles {
     pub(super) clients: Arc<xds::Clients>,
     pub(super) xds_metrics: xds::Metrics,
     pub(super) configuration: status::Handle,
+    pub(super) history: history::Handle,
     pub(super) stopping: Arc<AtomicBool>,
 }
 
@@ -63,6 +64,10 @@ impl admin::Sources for Handles {
 
     fn gateways(&self) -> Vec<(Kind, Arc<Resource>)> {
         self.views.gateways()
+    }
+
+    fn history(&self) -> Option<&history::Handle> {
+        Some(&self.history)
     }
 
     fn release(&self, registry: &str) -> bool {

@@ -5,6 +5,7 @@ use crate::{
     admin::{self, Attempt, ConfigStatus, Reload},
     catalog::Held,
     config::hash_text,
+    history,
     util::{
         time::unix_seconds,
         yaml::{Problem, Problems},
@@ -82,6 +83,7 @@ impl Tried {
 pub(super) struct Status {
     status: Arc<ArcSwap<ConfigStatus>>,
     metrics: Metrics,
+    history: history::Handle,
 }
 
 /// Reads the status, and asks for reloads. Cheap to clone.
@@ -125,6 +127,7 @@ impl Metrics {
 pub(super) fn started(
     hash: u64,
     sources: Vec<String>,
+    history: history::Handle,
     registry: &mut Registry,
 ) -> (Status, Handle, mpsc::Receiver<Request>) {
     let (now, hash) = (SystemTime::now(), hash_text(hash));
@@ -140,9 +143,10 @@ pub(super) fn started(
     let metrics = Metrics::default();
     metrics.register(registry);
     metrics.succeeded(now, &hash);
+    history.configured(last.cause, last.result, last.hash.clone(), Vec::new());
     let status = Arc::new(ArcSwap::from_pointee(ConfigStatus { hash, since: now, sources, last }));
     let (sender, requests) = mpsc::channel(WAITING);
-    (Status { status: status.clone(), metrics }, Handle { status, requests: sender }, requests)
+    (Status { status: status.clone(), metrics, history }, Handle { status, requests: sender }, requests)
 }
 
 impl Status {
@@ -166,6 +170,10 @@ impl Status {
             problems: problems.iter().map(problem).collect(),
         };
         if !tried.is_dry() {
+            if tried != Tried::Unchanged {
+                let changes = plan.changes.iter().map(ToString::to_string).collect();
+                self.history.configured(attempt.cause, attempt.result, attempt.hash.clone(), changes);
+            }
             self.note(&attempt, tried);
         }
         attempt

@@ -9,12 +9,13 @@
 //! order (and when), never on how the updates of different registries were interleaved.
 
 use super::{
-    Catalog, HoldCause,
+    Catalog, HoldCause, Services,
     desired::{Desired, Outcome, Pending, Reading},
     event::Event,
     ledger::Effect,
     names::Names,
     now::Now,
+    overrides::{Order, Override, Overrides, Refused},
     publishing::Publishing,
     recompute::Recompute,
     removal_guard::HoldEvent,
@@ -36,6 +37,7 @@ pub struct Core {
     pub(super) intake: Intake,
     pub(super) publishing: Publishing,
     pub(super) names: Names,
+    overrides: Overrides,
     started: Instant,
     grace: Duration,
     sync: Readiness,
@@ -62,6 +64,7 @@ impl Core {
             number: 0,
             revision: 0,
             services: OrdMap::new(),
+            overrides: Arc::new([]),
             records: OrdMap::new(),
             registries: Arc::new([]),
             sync: Readiness::Waiting,
@@ -71,6 +74,7 @@ impl Core {
             intake: Intake::default(),
             publishing: Publishing::default(),
             names: Names::default(),
+            overrides: Overrides::default(),
             started: now.instant,
             grace,
             sync: Readiness::Waiting,
@@ -128,6 +132,9 @@ impl Core {
     pub fn tick(&mut self, now: Now) {
         let registries: Vec<Text> = self.intake.sources.keys().cloned().collect();
         self.end_pending(now);
+        for over in self.overrides.end(now.instant) {
+            self.events.push(Event::Lifted { over: Box::new(over), by: None });
+        }
         for registry in registries {
             let Some(source) = self.intake.sources.get_mut(&registry) else { continue };
             let effect = source.ledger.tick(now);
@@ -143,7 +150,7 @@ impl Core {
         let waits = !self.grace_is_over && self.known != Readiness::Complete;
         let grace = waits.then(|| self.started + self.grace);
         let pending = self.pending.as_ref().map(|pending| pending.until);
-        [self.intake.due(), grace, pending].into_iter().flatten().min()
+        [self.intake.due(), grace, pending, self.overrides.due()].into_iter().flatten().min()
     }
 
     /// Follows what is held back of a registry. `false` if nothing is.
@@ -160,6 +167,24 @@ impl Core {
             self.judge_sync(now);
         }
         released
+    }
+
+    /// Lays something over what is published.
+    ///
+    /// # Errors
+    /// If there is nothing that it could be for.
+    pub fn lay(&mut self, order: Order, now: Now) -> Result<Override, Refused> {
+        let over = self.overrides.lay(order, &self.last.services, now)?;
+        self.events.push(Event::Laid(Box::new(over.clone())));
+        Ok(over)
+    }
+
+    /// Lifts what lies over what is published, where it is meant. What was lifted is in the answer.
+    pub fn lift(&mut self, is_meant: impl Fn(&Override) -> bool, by: &Text) -> Vec<Override> {
+        let lifted = self.overrides.lift(is_meant);
+        let event = |over: &Override| Event::Lifted { over: Box::new(over.clone()), by: Some(by.clone()) };
+        self.events.extend(lifted.iter().map(event));
+        lifted
     }
 
     /// Takes in what a host name resolves to. Without any address it is known to have none; a last good answer stays.
@@ -188,7 +213,7 @@ impl Core {
     /// Whether services, their completeness, or the revision of the configuration, are not as in the last snapshot.
     pub fn is_changed(&self) -> bool {
         let states = (self.sync, self.known, self.revision);
-        self.publishing.changed || states != (self.last.sync, self.last.known, self.last.revision)
+        self.publishing.changed || self.overrides.changed || states != (self.last.sync, self.last.known, self.last.revision)
     }
 
     /// Whether anything at all is not as in the last snapshot.
@@ -204,18 +229,39 @@ impl Core {
     /// Everything as it is now. The same value as before if nothing changed.
     pub fn snapshot(&mut self) -> Arc<Catalog> {
         if self.is_restated() {
+            let overrides = match self.overrides.changed {
+                true => self.overrides.list(),
+                false => self.last.overrides.clone(),
+            };
+            let (services, changed) = self.shown();
             self.last = Arc::new(Catalog {
-                number: self.last.number + u64::from(self.is_changed()),
+                number: self.last.number + u64::from(changed),
                 revision: self.revision,
-                services: self.publishing.services.clone(),
+                services,
+                overrides,
                 records: self.publishing.records.clone(),
                 registries: self.intake.statuses(),
                 sync: self.sync,
                 known: self.known,
             });
             (self.publishing.changed, self.publishing.restated, self.restated) = (false, false, false);
+            self.overrides.changed = false;
         }
         self.last.clone()
+    }
+
+    /// What is published, and whether the next catalog has anything that the last one has not. What changes below an override
+    /// need not change anything above.
+    fn shown(&self) -> (Services, bool) {
+        if self.overrides.is_empty() && !self.overrides.changed {
+            return (self.publishing.services.clone(), self.is_changed());
+        }
+        let services = self.overrides.over(&self.publishing.services);
+        let states = (self.sync, self.known, self.revision) != (self.last.sync, self.last.known, self.last.revision);
+        match self.last.services.diff(&services).next() {
+            None => (self.last.services.clone(), states),
+            Some(_) => (services, true),
+        }
     }
 
     /// Brings what was reported to what is published.

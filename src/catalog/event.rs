@@ -1,6 +1,6 @@
 //! What happens in the core that people should know of. The writer logs and counts it.
 
-use super::{contests::Contest, removal_guard::HoldEvent};
+use super::{contests::Contest, overrides::Override, removal_guard::HoldEvent};
 use crate::model::{Scope, Text};
 
 /// Something that people should hear of.
@@ -37,6 +37,15 @@ pub enum Event {
         number: usize,
         /// One of them, for the log.
         example: Contest,
+    },
+    /// Somebody has laid something over what is published.
+    Laid(Box<Override>),
+    /// It lies there no longer.
+    Lifted {
+        /// What.
+        over: Box<Override>,
+        /// Who lifted it; `None`: its time was over.
+        by: Option<Text>,
     },
     /// A registry that is no longer in the configuration was forgotten.
     Forgotten {

@@ -1,6 +1,6 @@
 //! What the catalog measures of itself. One function per event writes the log and counts.
 
-use super::{Catalog, Contest, Event, HoldEvent, RegistryStatus, State};
+use super::{Catalog, Contest, Deed, Event, HoldEvent, Override, RegistryStatus, State};
 use crate::{
     model::{Readiness, Reason, Text},
     telemetry::RegistryLabel,
@@ -33,6 +33,12 @@ pub struct Metrics {
     number: Gauge,
     published: Gauge,
     sync: Family<SyncLabel, Gauge>,
+    overrides: Family<DeedLabel, Gauge>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DeedLabel {
+    deed: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -67,6 +73,7 @@ impl Default for Metrics {
             number: Gauge::default(),
             published: Gauge::default(),
             sync: Family::default(),
+            overrides: Family::default(),
         }
     }
 }
@@ -87,6 +94,8 @@ impl Metrics {
         registry.register("catalog_publish_duration_seconds", help, self.publish.clone());
         registry.register("catalog_number", "Number of the newest catalog", self.number.clone());
         registry.register("catalog_sync", "1 for how completely the registries were listed", self.sync.clone());
+        let help = "What people have laid over what is published: pins, and edits by hand";
+        registry.register("catalog_overrides", help, self.overrides.clone());
         registry.register("catalog_published_services", "Services published", self.published.clone());
     }
 
@@ -116,6 +125,19 @@ impl Metrics {
                      To serve both there, set `merge: host` under `publish` of each registry."
                 );
             }
+            Event::Laid(over) => {
+                let Override { id, of, deed, until, by, why, .. } = &**over;
+                let until = humantime::format_rfc3339_seconds(*until);
+                warn!(id, %of, deed = deed.name(), %until, %by, %why, "Something was laid over what is published.");
+            }
+            Event::Lifted { over, by: Some(by) } => {
+                let Override { id, of, deed, .. } = &**over;
+                warn!(id, %of, deed = deed.name(), %by, "Lifted what was laid over what is published.");
+            }
+            Event::Lifted { over, by: None } => {
+                let Override { id, of, deed, .. } = &**over;
+                warn!(id, %of, deed = deed.name(), "The time is over of what was laid over what is published.");
+            }
             Event::Forgotten { registry } => {
                 self.forget(registry);
                 info!(%registry, "Forgot the registry, which is no longer in the configuration.");
@@ -129,6 +151,10 @@ impl Metrics {
         self.published.set(catalog.services.len() as i64);
         for sync in Readiness::ALL {
             self.sync.get_or_create(&SyncLabel { sync: sync.name() }).set(i64::from(sync == catalog.sync));
+        }
+        for deed in Deed::WORDS {
+            let number = catalog.overrides.iter().filter(|over| over.deed.name() == deed).count();
+            self.overrides.get_or_create(&DeedLabel { deed }).set(number as i64);
         }
         catalog.registries.iter().for_each(|status| self.status(status));
         for (reason, number) in notes {

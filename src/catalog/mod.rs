@@ -11,6 +11,7 @@ mod core;
 mod desired;
 mod endpoints;
 mod event;
+mod journal;
 mod ledger;
 mod memory;
 mod merge;
@@ -18,6 +19,7 @@ mod metrics;
 mod names;
 mod notes;
 mod now;
+mod overrides;
 mod policy;
 mod ports;
 mod publish;
@@ -39,9 +41,11 @@ pub use contests::Contest;
 pub use core::Core;
 pub use desired::{Desired, Held, HeldChange, Options, Outcome, Reading, Registry};
 pub use event::Event;
+pub use journal::{Cause, Published};
 pub use memory::{HoldMemory, HostMemory, LostMemory, Memory, PortMemory, Remembered, ScopeMemory, ServiceMemory};
 pub use metrics::Metrics;
 pub use now::Now;
+pub use overrides::{Deed, Order, Override, Refused, Services, Target, Wish};
 pub use policy::{Empty, HostCase, Hostnames, Matcher, Merge, Owner, Policy, Relabel, Select};
 pub use removal_guard::HoldEvent;
 pub use select::Selector;
@@ -59,7 +63,9 @@ pub struct Catalog {
     /// That of the configuration which is followed: see [`Desired::revision`].
     pub revision: u64,
     /// What is published, by host.
-    pub services: OrdMap<Hostname, Arc<PublishedService>>,
+    pub services: Services,
+    /// What people have laid over it, for a time.
+    pub overrides: Arc<[Override]>,
     /// What became of each service of each registry.
     pub records: OrdMap<ServiceId, Arc<Record>>,
     /// In the order of the configuration.

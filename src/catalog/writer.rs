@@ -4,7 +4,10 @@
 //! dies delays no other. A full channel makes its registry wait. The first change is swapped in and signalled at once;
 //! what follows within a short window goes together.
 
-use super::{Catalog, Core, Desired, Held, Metrics, Now, Options, Outcome, Reading, Remembered};
+use super::{
+    Catalog, Core, Desired, Held, Metrics, Now, Options, Order, Outcome, Override, Reading, Refused, Remembered,
+    journal::{Cause, Journal, Published},
+};
 use crate::{
     model::{Text, Update},
     util::{fan_in::FanIn, time::until},
@@ -41,6 +44,7 @@ pub struct Writer {
     changed: watch::Sender<u64>,
     wanted: watch::Sender<Arc<BTreeSet<Text>>>,
     touched: watch::Sender<u64>,
+    journal: Journal,
     /// No change goes out before.
     window_until: Instant,
     /// What the changes that wait have cost so far.
@@ -82,7 +86,18 @@ enum Command {
     TryOut { desired: Desired, force: bool, done: oneshot::Sender<Vec<Held>> },
     Remember { after: u64, done: oneshot::Sender<Remembered> },
     Release(Text),
+    Lay { order: Order, done: oneshot::Sender<Result<Override, Refused>> },
+    Lift { is_meant: Meant, by: Text, done: oneshot::Sender<Vec<Override>> },
     Resolved(Text, Vec<IpAddr>),
+}
+
+/// Which overrides are meant.
+struct Meant(Box<dyn Fn(&Override) -> bool + Send>);
+
+impl std::fmt::Debug for Meant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meant")
+    }
 }
 
 impl Writer {
@@ -112,15 +127,23 @@ impl Writer {
             changed,
             wanted,
             touched,
+            journal: Journal::default(),
             window_until: Instant::now(),
             cost: Duration::ZERO,
         };
         (writer, handle)
     }
 
+    /// From now on, each catalog whose services differ from those before, with what has led to it. Where nobody reads, causes
+    /// are collected until somebody does, and catalogs in between are left out.
+    pub fn journal(&mut self) -> mpsc::Receiver<Published> {
+        self.journal.open()
+    }
+
     /// Follows a configuration; all that it changes is in one catalog. `force`: also where that takes many endpoints away.
     pub fn configure(&mut self, desired: Desired, force: bool) -> Configured {
         self.options = desired.options;
+        self.journal.note(Cause::Configuration);
         let outcome = self.measured(|core, now| core.configure(desired, force, now));
         for registry in &outcome.ended {
             self.updates.retain(|reading| reading.registry != *registry);
@@ -146,10 +169,14 @@ impl Writer {
                 biased;
                 () = shutdown.cancelled() => return,
                 () = until(publish) => self.publish(),
-                () = until(due) => self.measured(|core, now| core.tick(now)),
+                () = until(due) => {
+                    self.journal.note(Cause::Time);
+                    self.measured(|core, now| core.tick(now));
+                }
                 Some(command) = self.commands.recv() => self.obey(command),
                 (reading, update) = self.updates.next() => {
                     self.metrics.received(&reading.registry);
+                    self.journal.note(Cause::Registry(reading.registry.clone()));
                     self.measured(|core, now| core.apply(&reading, update, now));
                 }
             }
@@ -165,8 +192,28 @@ impl Writer {
                 drop(done.send(self.core.clone().configure(desired, force, now()).held));
             }
             Command::Remember { after, done } => drop(done.send(self.core.remember(after, now()))),
-            Command::Release(registry) => drop(self.measured(|core, now| core.release(&registry, now))),
-            Command::Resolved(name, addresses) => self.measured(|core, now| core.resolved(&name, addresses, now)),
+            Command::Release(registry) => {
+                self.journal.note(Cause::Request);
+                self.measured(|core, now| core.release(&registry, now));
+            }
+            Command::Lay { order, done } => {
+                self.journal.note(Cause::Request);
+                // What is published now is what people see, and mean.
+                self.publish();
+                let laid = self.measured(|core, now| core.lay(order, now));
+                self.publish();
+                drop(done.send(laid));
+            }
+            Command::Lift { is_meant, by, done } => {
+                self.journal.note(Cause::Request);
+                let lifted = self.measured(|core, _| core.lift(&is_meant.0, &by));
+                self.publish();
+                drop(done.send(lifted));
+            }
+            Command::Resolved(name, addresses) => {
+                self.journal.note(Cause::Resolution);
+                self.measured(|core, now| core.resolved(&name, addresses, now));
+            }
         }
     }
 
@@ -189,12 +236,13 @@ impl Writer {
     /// Swaps the newest catalog in; signals if it differs in more than statuses.
     fn publish(&mut self) {
         let start = std::time::Instant::now();
-        let signal = self.core.is_changed();
         let catalog = self.core.snapshot();
-        self.shared.store(catalog.clone());
+        let before = self.shared.swap(catalog.clone());
+        let signal = catalog.number != before.number;
         if signal {
             self.changed.send_replace(catalog.number);
         }
+        self.journal.published(&before, &catalog);
         let cost = std::mem::take(&mut self.cost) + start.elapsed();
         if signal {
             self.metrics.published(cost);
@@ -253,6 +301,21 @@ impl Handle {
     pub async fn resolved(&self, name: Text, addresses: Vec<IpAddr>) {
         // Fails only when the writer has ended; then nobody wants to know any more.
         let _ = self.commands.send(Command::Resolved(name, addresses)).await;
+    }
+
+    /// Lays something over what is published. `None`: the catalog has ended.
+    pub async fn lay(&self, order: Order) -> Option<Result<Override, Refused>> {
+        let (done, laid) = oneshot::channel();
+        self.commands.send(Command::Lay { order, done }).await.ok()?;
+        laid.await.ok()
+    }
+
+    /// Lifts what is meant, and says what it was. `None`: the catalog has ended.
+    pub async fn lift(&self, is_meant: impl Fn(&Override) -> bool + Send + 'static, by: Text) -> Option<Vec<Override>> {
+        let (done, lifted) = oneshot::channel();
+        let is_meant = Meant(Box::new(is_meant));
+        self.commands.send(Command::Lift { is_meant, by, done }).await.ok()?;
+        lifted.await.ok()
     }
 
     /// Follows at once what is held back of a registry. `false` if nothing is, or there is no such registry.

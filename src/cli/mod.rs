@@ -7,6 +7,7 @@ mod ask;
 mod bootstrap;
 mod check;
 mod get;
+mod history;
 mod istio;
 mod reload;
 mod routes;
@@ -62,6 +63,19 @@ enum Command {
     Routes(routes::Arguments),
     /// Prints the gateways of the configuration as Istio's own resources
     Gateways(routes::Gateways),
+    /// Says what was published when, and what has led to it
+    History(history::History),
+    /// Says what differs between what was published at two times
+    Diff(history::Diff),
+    /// Freezes what is published for a time, while somebody investigates
+    Pin(history::Pin),
+    /// Lifts a pin
+    Unpin(history::Unpin),
+    /// Goes back to what was published before, and pins it for a time
+    Rollback(history::Rollback),
+    /// Drains, disables, weights or keeps a service or an instance by hand, for a time
+    #[command(subcommand)]
+    Override(history::Override),
     /// Prints a ready configuration for a client
     #[command(subcommand)]
     Bootstrap(Client),
@@ -103,6 +117,12 @@ fn run(Arguments { config, set, no_follow, command }: Arguments) -> anyhow::Resu
         Command::Get(arguments) => Ok(get::run(&arguments, print).map(|()| String::new())?),
         Command::Routes(arguments) => Ok(routes::run(&arguments)?),
         Command::Gateways(arguments) => Ok(routes::gateways(&arguments)?),
+        Command::History(arguments) => Ok(history::history(&arguments)?),
+        Command::Diff(arguments) => Ok(history::diff(&arguments)?),
+        Command::Pin(arguments) => Ok(history::pin(&arguments)?),
+        Command::Unpin(arguments) => Ok(history::unpin(&arguments)?),
+        Command::Rollback(arguments) => Ok(history::rollback(&arguments)?),
+        Command::Override(command) => Ok(history::edit(&command)?),
         Command::Istio(arguments) => Ok(istio::run(&arguments, &load()?.config)?),
         Command::Bootstrap(Client::Envoy(arguments)) => Ok(bootstrap::envoy(&arguments, &load()?.config)?),
         Command::Bootstrap(Client::Grpc(arguments)) => Ok(bootstrap::grpc(&arguments, &load()?.config)?),

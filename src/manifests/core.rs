@@ -104,9 +104,9 @@ impl Core {
         let mut before = std::mem::take(&mut self.registries);
         for mut source in sources {
             let memory = source.memory.take();
-            let mut registry = before.remove(&source.registry).unwrap_or_else(|| {
-                Registry::new(source.clone(), memory.as_deref(), create_time, &mut self.events)
-            });
+            let mut registry = before
+                .remove(&source.registry)
+                .unwrap_or_else(|| Registry::new(source.clone(), memory.as_deref(), create_time, &mut self.events));
             let old = std::mem::replace(&mut registry.source, source);
             if created_otherwise || old.namespace != registry.source.namespace {
                 registry.read_again(create_time, &mut self.events);
@@ -217,7 +217,8 @@ impl Core {
         self.conflicts = conflicts;
         let missing = || self.registries.values().filter(|registry| !registry.is_complete());
         let recalled = missing().next().is_some() && missing().all(|registry| registry.recalled);
-        Snapshot { number: 0, readiness: self.readiness(), pending: self.pending(), recalled, resources, manifests }
+        let (readiness, pending) = (self.readiness(), self.pending());
+        Snapshot { number: 0, readiness, pending, recalled, resources, manifests, below: None }
     }
 
     /// The registries that are read.
@@ -272,9 +273,8 @@ impl Registry {
             let (id, good, text) = (kept.manifest.id.clone(), kept.good.clone(), kept.manifest.text.clone());
             ManifestMemory { id, good, text }
         };
-        let scope = |(scope, listing): (&Scope, &Listing)| {
-            (scope.clone(), listing.manifests.values().map(manifest).collect())
-        };
+        let scope =
+            |(scope, listing): (&Scope, &Listing)| (scope.clone(), listing.manifests.values().map(manifest).collect());
         Memory { scopes: self.scopes.iter().map(scope).collect() }
     }
 

@@ -55,8 +55,10 @@ pub struct Snapshot {
     pub recalled: bool,
     /// What is to be served, each name once.
     pub resources: BTreeMap<(Kind, Name), Arc<Resource>>,
-    /// How each manifest fares, by id.
+    /// How each manifest fares, by id; of what is pinned, how it fared then.
     pub manifests: Vec<Status>,
+    /// What would be served, where something else is pinned.
+    pub below: Option<Arc<Snapshot>>,
 }
 
 /// How a manifest fares.
@@ -118,9 +120,10 @@ impl Snapshot {
         }
     }
 
-    /// The status of each manifest. Services' resources have the names `of_services`, and go first.
+    /// The status of each manifest, whatever is pinned. Services' resources have the names `of_services`, and go first.
     pub fn statuses(&self, of_services: &BTreeSet<(Kind, Name)>) -> Vec<Status> {
-        self.manifests.iter().map(|status| status.without(of_services)).collect()
+        let manifests = self.below.as_ref().map_or(&self.manifests, |below| &below.manifests);
+        manifests.iter().map(|status| status.without(of_services)).collect()
     }
 }
 

@@ -28,6 +28,8 @@ pub struct ManifestStore {
     updates: FanIn<(Text, u64), ManifestUpdate>,
     out: watch::Sender<Arc<Snapshot>>,
     memories: watch::Sender<Arc<Memories>>,
+    /// What is served instead of what stands, and until when.
+    pinned: Option<(Arc<Snapshot>, Instant)>,
 }
 
 /// Reads what stands, and changes whose manifests are kept. Cheap to clone.
@@ -51,6 +53,8 @@ struct Wanted {
     sources: Option<(Vec<Source>, i64)>,
     /// By registry: the number of its newest reading. Updates of an older one are passed over.
     readings: BTreeMap<Text, u64>,
+    /// What somebody wants to be served instead, and until when; or nothing any more.
+    pinned: Option<Option<(Arc<Snapshot>, Instant)>>,
     /// Readings that have begun.
     begun: Vec<(Text, u64, mpsc::Receiver<ManifestUpdate>)>,
 }
@@ -63,7 +67,7 @@ impl ManifestStore {
         let handle = Handle { snapshots: out.subscribe(), memories: memories.subscribe(), shared: shared.clone() };
         handle.configure(sources, create_time);
         let core = Core::new(Instant::now());
-        let mut store = ManifestStore { core, metrics, shared, updates: FanIn::default(), out, memories };
+        let mut store = ManifestStore { core, metrics, shared, updates: FanIn::default(), out, memories, pinned: None };
         store.take_wanted();
         store.publish();
         (store, handle)
@@ -79,12 +83,13 @@ impl ManifestStore {
     pub async fn run(mut self, shutdown: CancellationToken) {
         let shared = self.shared.clone();
         loop {
-            let due = self.core.due();
+            let ends = self.pinned.as_ref().map(|(_, until)| *until);
+            let due = [self.core.due(), ends].into_iter().flatten().min();
             // Receiving loses nothing when it is dropped, and the rest are timers and signals, which come first.
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
-                () = until(due) => self.core.tick(Instant::now()),
+                () = until(due) => self.tick(Instant::now()),
                 () = shared.changed.notified() => self.take_wanted(),
                 ((registry, reading), update) = self.updates.next() => {
                     if self.is_newest(&registry, reading) {
@@ -96,6 +101,14 @@ impl ManifestStore {
         }
     }
 
+    /// Does what is due.
+    fn tick(&mut self, now: Instant) {
+        self.core.tick(now);
+        if self.pinned.as_ref().is_some_and(|(_, until)| *until <= now) {
+            self.pinned = None;
+        }
+    }
+
     /// Does what handles have asked for.
     fn take_wanted(&mut self) {
         let shared = self.shared.clone();
@@ -104,6 +117,9 @@ impl ManifestStore {
             self.updates.insert((registry, reading), updates);
         }
         self.updates.retain(|(registry, reading)| wanted.readings.get(registry) == Some(reading));
+        if let Some(pinned) = wanted.pinned.take() {
+            self.pinned = pinned;
+        }
         if let Some((sources, create_time)) = wanted.sources.take() {
             self.core.configure(sources, create_time);
         }
@@ -115,9 +131,16 @@ impl ManifestStore {
 
     /// Hands out what stands, if it differs.
     fn publish(&mut self) {
-        let next = self.core.snapshot();
+        let mut next = self.core.snapshot();
         self.core.take_events().iter().for_each(|event| self.metrics.happened(event));
         self.metrics.stands(self.core.registries(), &next.manifests);
+        if let Some((then, _)) = &self.pinned {
+            // Whose each resource is must go with it: it decides who may see it.
+            let (resources, manifests) = (then.resources.clone(), then.manifests.clone());
+            let (readiness, pending, recalled) = (next.readiness, next.pending.clone(), next.recalled);
+            next =
+                Snapshot { number: 0, readiness, pending, recalled, resources, manifests, below: Some(Arc::new(next)) };
+        }
         let memories = self.core.remember();
         self.memories.send_if_modified(|last| {
             let differs = **last != memories;
@@ -153,6 +176,13 @@ impl Handle {
     /// Each snapshot as it comes.
     pub fn subscribe(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.snapshots.clone()
+    }
+
+    /// Serves what that snapshot has until then, whatever registries say; `None`: what they say, again. What stands is followed
+    /// meanwhile.
+    pub fn pin(&self, then: Option<(Arc<Snapshot>, Instant)>) {
+        self.shared.lock().pinned = Some(then);
+        self.shared.changed.notify_one();
     }
 
     /// What is to be kept over a restart, as it changes.

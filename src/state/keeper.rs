@@ -43,6 +43,11 @@ struct Files {
 pub struct Control(watch::Sender<Options>);
 
 impl Control {
+    /// What holds, as it changes.
+    pub fn options(&self) -> watch::Receiver<Options> {
+        self.0.subscribe()
+    }
+
     /// From now on this holds.
     pub fn set(&self, options: Options) {
         self.0.send_if_modified(|now| std::mem::replace(now, options.clone()) != options);

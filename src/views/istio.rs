@@ -78,6 +78,7 @@ mod tests {
     fn catalog(services: impl Iterator<Item = PublishedService>) -> Catalog {
         Catalog {
             number: 1,
+            overrides: Arc::new([]),
             revision: 0,
             services: services.map(|service| (service.host.clone(), Arc::new(service))).collect(),
             records: Default::default(),

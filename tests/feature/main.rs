@@ -15,6 +15,7 @@ mod csds;
 mod declared;
 mod descriptors;
 mod grpc;
+mod history;
 mod hosts;
 mod isolation;
 mod leave;

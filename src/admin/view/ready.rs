@@ -1,7 +1,7 @@
 //! Whether clients may be sent here, for each kind of client, and for what they wait.
 
 use crate::{
-    catalog::{Catalog, RegistryStatus, State},
+    catalog::{Catalog, Override, RegistryStatus, State},
     model::Text,
     resource::{Dialect, Readiness},
 };
@@ -16,6 +16,9 @@ pub(in crate::admin) struct Ready {
     /// By kind of client.
     clients: BTreeMap<&'static str, OfClient>,
     registries: Vec<Brief>,
+    /// What of it is frozen: it is served, and not followed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pinned: Vec<String>,
 }
 
 /// Whether new clients of a kind are answered.
@@ -70,7 +73,18 @@ pub(in crate::admin) fn ready(facts: Facts<'_>, asked: Dialect) -> Ready {
         sync: catalog.sync.name(),
         clients: Dialect::ALL.into_iter().map(of_client).collect(),
         registries: catalog.registries.iter().map(|registry| Brief::of(registry)).collect(),
+        pinned: pinned(catalog),
     }
+}
+
+/// What is pinned, until when, and by whom.
+fn pinned(catalog: &Catalog) -> Vec<String> {
+    let pins = catalog.overrides.iter().filter(|over| over.deed.name() == "pin");
+    let text = |over: &Override| {
+        let until = humantime::format_rfc3339_seconds(over.until);
+        format!("{} until {until} by {}", over.of, over.by)
+    };
+    pins.map(text).collect()
 }
 
 /// For what clients of a dialect wait: Envoys for required registries within the grace, Istiods until there is nothing left.

@@ -5,6 +5,7 @@ mod down;
 mod hosts;
 mod instances;
 mod merging;
+mod overrides;
 mod removal_guard;
 mod task;
 

@@ -142,6 +142,7 @@ pub(super) fn service(name: &str, aliases: &[&str], endpoints: i64) -> Published
 pub(super) fn catalog(sync: Readiness, services: impl IntoIterator<Item = PublishedService>) -> Catalog {
     Catalog {
         number: 1,
+        overrides: Arc::new([]),
         revision: 0,
         services: services.into_iter().map(|s| (s.host.clone(), Arc::new(s))).collect(),
         records: Default::default(),

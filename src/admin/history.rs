@@ -1,0 +1,284 @@
+//! `/api/v1/history`, `/api/v1/diff`, and what people lay over what is published: pins, rollbacks and edits, each with who and
+//! until when.
+
+use super::{
+    Sources,
+    answer::{self, bad_query, json, one, refusal},
+    time,
+};
+use crate::{
+    catalog::{Deed, Override, Target, Wish},
+    history::{self, Difference, Refused, Wanted},
+    model::{Hostname, Text, Weight},
+};
+use axum::{
+    Router,
+    extract::{Path, Query, State, rejection::QueryRejection},
+    http::StatusCode,
+    response::Response,
+    routing::{get, post},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+/// Where nothing is noted, as in tests of other parts.
+const NONE: &str = "this process keeps no history";
+/// So long something is laid over where nobody says how long.
+const HOUR: Duration = Duration::from_secs(3600);
+/// At most so long; forgotten ones must end.
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Characters of a name or a reason.
+const WORDS: usize = 200;
+
+type Asked<T> = Result<Query<T>, QueryRejection>;
+type Answer = Result<Response, Response>;
+
+pub(super) fn router<S: Clone + Send + Sync + 'static>(sources: Arc<dyn Sources>) -> Router<S> {
+    Router::new()
+        .route("/api/v1/history", get(list))
+        .route("/api/v1/diff", get(diff))
+        .route("/api/v1/overrides", get(overrides).post(edit))
+        .route("/api/v1/overrides/{id}/lift", post(lift))
+        .route("/api/v1/pin", post(pin))
+        .route("/api/v1/unpin", post(unpin))
+        .route("/api/v1/rollback", post(rollback))
+        .with_state(sources)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    /// RFC 3339, or how long ago.
+    since: Option<String>,
+    host: Option<String>,
+    limit: Option<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DiffQuery {
+    from: u64,
+    /// `None`: what is published now.
+    to: Option<u64>,
+}
+
+/// What somebody lays over, and for how long.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Laying {
+    host: Option<String>,
+    instance: Option<String>,
+    deed: Option<String>,
+    weight: Option<f64>,
+    to: Option<u64>,
+    #[serde(rename = "for")]
+    time: Option<String>,
+    by: Option<String>,
+    why: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lifting {
+    host: Option<String>,
+    by: Option<String>,
+    why: Option<String>,
+}
+
+/// Something that lies over what is published.
+#[derive(Debug, Serialize)]
+struct OverrideView {
+    id: u64,
+    deed: &'static str,
+    host: Option<String>,
+    instance: Option<String>,
+    weight: Option<f64>,
+    #[serde(serialize_with = "time::required")]
+    since: SystemTime,
+    #[serde(serialize_with = "time::required")]
+    until: SystemTime,
+    by: String,
+    why: String,
+}
+
+impl OverrideView {
+    fn of(over: &Override) -> Self {
+        OverrideView {
+            id: over.id,
+            deed: over.deed.name(),
+            host: over.of.host().map(ToString::to_string),
+            instance: match &over.of {
+                Target::Instance(_, place) => Some(place.to_string()),
+                _ => None,
+            },
+            weight: match over.deed {
+                Deed::Weight(weight) => Some(weight.get()),
+                _ => None,
+            },
+            since: over.since,
+            until: over.until,
+            by: over.by.to_string(),
+            why: over.why.to_string(),
+        }
+    }
+}
+
+async fn list(State(sources): State<Arc<dyn Sources>>, query: Asked<ListQuery>) -> Answer {
+    let Query(ListQuery { since, host, limit }) = query.map_err(bad_query)?;
+    let since = since.map(|text| moment(&text, SystemTime::now())).transpose()?;
+    let mut entries = history(&*sources)?.list(since, host.as_deref());
+    let limit = limit.unwrap_or(usize::MAX);
+    entries.drain(..entries.len().saturating_sub(limit));
+    Ok(answer::array(move || entries.into_iter().map(|entry| json(&entry))).await)
+}
+
+async fn diff(State(sources): State<Arc<dyn Sources>>, query: Asked<DiffQuery>) -> Answer {
+    let Query(DiffQuery { from, to }) = query.map_err(bad_query)?;
+    let history = history(&*sources)?.clone();
+    let compared = tokio::task::spawn_blocking(move || history.difference(from, to)).await;
+    let difference: Difference = compared.unwrap_or(Err(Refused::Ending)).map_err(refused)?;
+    Ok(one(&difference))
+}
+
+async fn overrides(State(sources): State<Arc<dyn Sources>>) -> Answer {
+    let all = history(&*sources)?.overrides();
+    Ok(one(&all.iter().map(OverrideView::of).collect::<Vec<_>>()))
+}
+
+async fn edit(State(sources): State<Arc<dyn Sources>>, query: Asked<Laying>) -> Answer {
+    let Query(laying) = query.map_err(bad_query)?;
+    let wish = laying.wish()?;
+    laying.without("to", laying.to.is_some())?;
+    let laid = history(&*sources)?.edit(laying.wanted()?, wish).await.map_err(refused)?;
+    Ok(one(&OverrideView::of(&laid)))
+}
+
+async fn pin(State(sources): State<Arc<dyn Sources>>, query: Asked<Laying>) -> Answer {
+    let Query(laying) = query.map_err(bad_query)?;
+    laying.alone()?;
+    laying.without("to", laying.to.is_some())?;
+    let laid = history(&*sources)?.pin(laying.wanted()?, None).await.map_err(refused)?;
+    Ok(one(&OverrideView::of(&laid)))
+}
+
+async fn rollback(State(sources): State<Arc<dyn Sources>>, query: Asked<Laying>) -> Answer {
+    let Query(laying) = query.map_err(bad_query)?;
+    laying.alone()?;
+    let (history, wanted) = (history(&*sources)?, laying.wanted()?);
+    let laid = match laying.to {
+        Some(number) => history.pin(wanted, Some(number)).await,
+        None => history.back(wanted).await,
+    };
+    Ok(one(&OverrideView::of(&laid.map_err(refused)?)))
+}
+
+async fn unpin(State(sources): State<Arc<dyn Sources>>, query: Asked<Lifting>) -> Answer {
+    let Query(Lifting { host, by, why }) = query.map_err(bad_query)?;
+    let of = target(host.as_deref(), None)?;
+    let lifted = history(&*sources)?.unpin(of, words("by", by)?, words("why", why)?).await.map_err(refused)?;
+    Ok(one(&lifted.iter().map(OverrideView::of).collect::<Vec<_>>()))
+}
+
+async fn lift(State(sources): State<Arc<dyn Sources>>, Path(id): Path<u64>, query: Asked<Lifting>) -> Answer {
+    let Query(Lifting { host, by, why }) = query.map_err(bad_query)?;
+    if host.is_some() {
+        return Err(bad("host is not asked for here: the number says what is lifted"));
+    }
+    let lifted = history(&*sources)?.lift_one(id, words("by", by)?, words("why", why)?).await.map_err(refused)?;
+    Ok(one(&lifted.iter().map(OverrideView::of).collect::<Vec<_>>()))
+}
+
+impl Laying {
+    fn wanted(&self) -> Result<Wanted, Response> {
+        let time = match &self.time {
+            None => HOUR,
+            Some(text) => duration(text)?,
+        };
+        Ok(Wanted {
+            of: target(self.host.as_deref(), self.instance.as_deref())?,
+            time,
+            by: words("by", self.by.clone())?,
+            why: words("why", self.why.clone())?,
+        })
+    }
+
+    fn wish(&self) -> Result<Wish, Response> {
+        let weight = self.weight.map(|weight| Weight::relative(weight, 1.0)).transpose();
+        let weight = weight.map_err(|error| bad(&error.to_string()))?;
+        match (self.deed.as_deref(), weight) {
+            (Some("drain"), None) => Ok(Wish::Drain),
+            (Some("disable"), None) => Ok(Wish::Disable),
+            (Some("keep"), None) => Ok(Wish::Keep),
+            (Some("weight"), Some(weight)) => Ok(Wish::Weight(weight)),
+            (Some("weight"), None) => Err(bad("deed=weight needs weight=, relative to 1")),
+            (Some("drain" | "disable" | "keep"), Some(_)) => Err(bad("weight= goes with deed=weight")),
+            _ => Err(bad("deed is drain, disable, weight or keep; pins have /api/v1/pin")),
+        }
+    }
+
+    /// A pin is nothing but that.
+    fn alone(&self) -> Result<(), Response> {
+        self.without("deed", self.deed.is_some())?;
+        self.without("weight", self.weight.is_some())
+    }
+
+    fn without(&self, name: &str, is_there: bool) -> Result<(), Response> {
+        if is_there { Err(bad(&format!("{name} is not asked for here"))) } else { Ok(()) }
+    }
+}
+
+fn history(sources: &dyn Sources) -> Result<&history::Handle, Response> {
+    sources.history().ok_or_else(|| refusal(StatusCode::NOT_FOUND, NONE))
+}
+
+fn target(host: Option<&str>, instance: Option<&str>) -> Result<Target, Response> {
+    let host = host.map(|text| Hostname::new(text).map_err(|error| bad(&format!("{text:?}: {error}")))).transpose()?;
+    Ok(match (host, instance) {
+        (None, None) => Target::Everything,
+        (None, Some(_)) => return Err(bad("an instance is one of a service; name its host")),
+        (Some(host), None) => Target::Service(host),
+        (Some(host), Some(instance)) => Target::Instance(host, instance.into()),
+    })
+}
+
+/// A text for the audit log.
+fn words(name: &str, text: Option<String>) -> Result<Text, Response> {
+    let text = text.unwrap_or_default();
+    match text.chars().count() {
+        0 if name == "by" => Ok("somebody".into()),
+        length if length > WORDS => Err(bad(&format!("{name} has {length} characters; {WORDS} are enough"))),
+        _ => Ok(text.into()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, Response> {
+    let time = humantime::parse_duration(text).map_err(|error| bad(&format!("for={text:?}: {error}; write 30m")))?;
+    match time {
+        Duration::ZERO => Err(bad("for=0 would end at once")),
+        time if time > WEEK => Err(bad("what is laid over ends within 7 days; lay it again where it is still wanted")),
+        time => Ok(time),
+    }
+}
+
+/// A time, or how long ago.
+fn moment(text: &str, now: SystemTime) -> Result<SystemTime, Response> {
+    let ago = humantime::parse_duration(text).ok().and_then(|ago| now.checked_sub(ago));
+    ago.or_else(|| humantime::parse_rfc3339_weak(text).ok())
+        .ok_or_else(|| bad(&format!("since={text:?} is no time; write 10m for ten minutes ago, or 2026-01-31T12:00:00Z")))
+}
+
+fn bad(text: &str) -> Response {
+    refusal(StatusCode::BAD_REQUEST, text)
+}
+
+fn refused(why: Refused) -> Response {
+    let status = match &why {
+        Refused::Unknown(_) | Refused::NothingLies(_) => StatusCode::NOT_FOUND,
+        Refused::Ending => StatusCode::SERVICE_UNAVAILABLE,
+        Refused::Catalog(_) | Refused::TooOld(_) | Refused::NothingBefore => StatusCode::CONFLICT,
+    };
+    refusal(status, &why.to_string())
+}
