@@ -15,8 +15,10 @@ pub mod plan;
 mod presence;
 mod readers;
 mod reload;
+mod sockets;
 mod sources;
 mod status;
+mod supervisor;
 
 use crate::{
     admin, catalog,
@@ -25,6 +27,7 @@ use crate::{
     resource::Dialect,
     state,
     telemetry::{self, LogControl},
+    util::systemd::{Inherited, Notify},
     views, xds,
 };
 use access::Access;
@@ -40,6 +43,7 @@ use std::{
     sync::{Arc, atomic::AtomicBool, atomic::Ordering},
 };
 use tokio::{
+    net::TcpListener,
     runtime::Handle,
     signal::unix::{SignalKind, signal},
 };
@@ -63,6 +67,7 @@ pub struct App {
     /// Where xDS is served.
     clients: Handle,
     csds: Option<csds::Server>,
+    notify: Notify,
     stopping: Arc<AtomicBool>,
     /// Ends all but serving.
     rest: CancellationToken,
@@ -83,6 +88,10 @@ pub struct Start {
     pub log: Option<LogControl>,
     /// Whose threads serve xDS: however much clients ask of them, everything else goes on. `None`: the caller's own.
     pub clients: Option<Handle>,
+    /// Sockets that listen already.
+    pub sockets: Vec<Inherited>,
+    /// Who is told how the process fares.
+    pub notify: Notify,
 }
 
 impl Start {
@@ -92,7 +101,8 @@ impl Start {
     /// If it cannot be read, or has mistakes.
     pub fn read(sources: Sources) -> Result<Start, config::Error> {
         let Reading { result, files } = sources.read();
-        Ok(Start { sources, loaded: result?, files, follow: true, log: None, clients: None })
+        let (sockets, notify) = (Vec::new(), Notify::nobody());
+        Ok(Start { sources, loaded: result?, files, follow: true, log: None, clients: None, sockets, notify })
     }
 }
 
@@ -126,7 +136,7 @@ impl App {
     pub async fn bind(start: Start) -> anyhow::Result<App> {
         // Before anything else: until then SIGHUP would end the process.
         let hangup = signal(SignalKind::hangup())?;
-        let Start { sources, loaded, files, follow, log, clients } = start;
+        let Start { sources, loaded, files, follow, log, clients, sockets, notify } = start;
         let config = &loaded.config;
         let mut metrics = telemetry::registry();
         let catalog_metrics = catalog::Metrics::default();
@@ -150,7 +160,8 @@ impl App {
         let options = views::Options { envoy, istio, traffic: traffic(config), ..views::Options::default() };
         let (set, views) = views::Set::new(options, catalog.clone(), kept.clone(), view_metrics);
         let access = Arc::new(Access::new(set.clone(), config.scopes.clone()));
-        let (listeners, admin_tls, credentials) = Credentials::load(config, &mut metrics)?;
+        let (mut listeners, admin_tls, credentials) = Credentials::load(config, &mut metrics)?;
+        let admin_socket = sockets::hand_out(sockets, &mut listeners, config.admin.listen);
         let xds = xds::Server::bind(config.xds.options(), &listeners, access.clone(), xds_metrics.clone())?;
         let stopping = Arc::new(AtomicBool::new(false));
         let (keeper, state) = state::Keeper::new(config.state.clone(), catalog.clone(), &kept, state_metrics.clone());
@@ -172,7 +183,14 @@ impl App {
         protection.tokens.set(&config.admin.read, &config.admin.change);
         protection.set_tls(admin_tls);
         let (handles, metrics) = (Arc::new(handles), Arc::new(metrics));
-        let admin = admin::Server::bind(config.admin.listen, protection.clone(), handles, metrics).await?;
+        let admin = match admin_socket {
+            Some(socket) => {
+                let listener = std::net::TcpListener::from(socket.try_clone()?);
+                listener.set_nonblocking(true)?;
+                admin::Server::on(TcpListener::from_std(listener)?, protection.clone(), handles, metrics)?
+            }
+            None => admin::Server::bind(config.admin.listen, protection.clone(), handles, metrics).await?,
+        };
         let csds = match config.csds {
             Some(address) => Some(csds::Server::bind(address, xds.clients()).await?),
             None => None,
@@ -209,6 +227,7 @@ impl App {
             admin,
             csds,
             clients,
+            notify,
             stopping,
             rest,
         })
@@ -240,7 +259,7 @@ impl App {
     /// If a part ends before it is told to.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let App { writer, catalog, views, manifests, keeper, recorder, mut readers, first, reloader, .. } = self;
-        let App { xds, admin, csds, clients, stopping, rest, .. } = self;
+        let App { xds, admin, csds, clients, notify, stopping, rest, .. } = self;
         let mut parts = Parts::new(rest.clone());
         readers.follow(&reloader.loaded.config, first, &reloader.parts.manifests);
         parts.start("catalog", |stop| writer.run(stop));
@@ -250,7 +269,11 @@ impl App {
             parts.start(format!("views of {}", task.name()), |stop| task.run(stop));
         }
         let (presence, set) = (reloader.parts.access.presence.clone(), reloader.parts.views.clone());
+        let (notify, told) = (Arc::new(notify), set.clone());
         parts.start("presence", |stop| presence.run(set, stop));
+        let (teller, grace) = (notify.clone(), reloader.loaded.config.catalog.grace);
+        parts.start("supervisor", |stop| supervisor::run(teller, told, grace, stop));
+        let drain = reloader.loaded.config.xds.drain;
         parts.start("admin", |stop| admin.run(stop));
         // It writes once more when it ends, and needs the catalog for that.
         let mut state = Parts::new(CancellationToken::new());
@@ -272,6 +295,7 @@ impl App {
             broken = state.broken() => anyhow::bail!("{broken}"),
         }
         stopping.store(true, Ordering::Relaxed);
+        supervisor::stopping(&notify, drain);
         serving.await.context("serving xDS broke")?;
         state.end().await;
         parts.end().await;

@@ -106,9 +106,22 @@ impl Server {
         sources: Arc<dyn Sources>,
         metrics: Arc<Registry>,
     ) -> Result<Self, ServerError> {
-        let refused = |source| ServerError::Bind { address, source };
-        let listener = TcpListener::bind(address).await.map_err(refused)?;
-        let address = listener.local_addr().map_err(refused)?;
+        let listener = TcpListener::bind(address).await.map_err(|source| ServerError::Bind { address, source })?;
+        Self::on(listener, protection, sources, metrics)
+    }
+
+    /// The same on a socket that listens already.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn on(
+        listener: TcpListener,
+        protection: Protection,
+        sources: Arc<dyn Sources>,
+        metrics: Arc<Registry>,
+    ) -> Result<Self, ServerError> {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let address = listener.local_addr().map_err(|source| ServerError::Bind { address: nowhere, source })?;
         let Protection { hosts, tokens, .. } = protection.clone();
         let router = routes::router(sources, metrics, Settings { listen: address, hosts, tokens });
         // One more gets the slot of the one that has been idle for the longest time.

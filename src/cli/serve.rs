@@ -4,7 +4,10 @@ use crate::{
     app::{self, Start},
     config::Sources,
     telemetry,
-    util::descriptors,
+    util::{
+        descriptors,
+        systemd::{self, Notify},
+    },
 };
 use anyhow::Context;
 use std::time::Duration;
@@ -20,7 +23,10 @@ pub(super) fn run(sources: Sources, follow: bool) -> anyhow::Result<()> {
     let (_log, level) = telemetry::init(&log.level, log.format)?;
     // Clients have threads of their own: what they ask for delays no registry, no catalog and no probe.
     let clients = threads("clients")?;
-    let start = Start { log: Some(level), follow, clients: Some(clients.handle().clone()), ..start };
+    let sockets = systemd::inherited().context("cannot take the sockets that were passed to the process")?;
+    let notify = Notify::from_environment().context("cannot tell the service manager at NOTIFY_SOCKET")?;
+    let clients_handle = Some(clients.handle().clone());
+    let start = Start { log: Some(level), follow, clients: clients_handle, sockets, notify, ..start };
     // Each connection is a file. Where that is not enough the server says so.
     descriptors::raise_limit();
     let runtime = threads("portolan")?;

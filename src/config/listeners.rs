@@ -70,7 +70,7 @@ impl Listener {
     pub fn load(&self) -> Result<Listen, LoadError> {
         let Listener { name, address, clients, networks, credentials } = self.clone();
         let policy = Arc::new(credentials.load(None, SystemTime::now())?);
-        Ok(Listen { name, address, clients, networks, policy })
+        Ok(Listen { name, address, clients, networks, policy, socket: None })
     }
 }
 

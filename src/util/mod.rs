@@ -13,6 +13,7 @@ pub mod redact;
 pub mod secret;
 pub mod sorted_vec;
 pub mod suggest;
+pub mod systemd;
 pub mod time;
 pub mod tls;
 pub mod transport;

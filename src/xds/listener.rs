@@ -13,9 +13,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     fmt, fs, io,
     net::SocketAddr,
-    os::unix::{
-        fs::{FileTypeExt, MetadataExt, PermissionsExt},
-        net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream},
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::{FileTypeExt, MetadataExt, PermissionsExt},
+            net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream},
+        },
     },
     path::{Path, PathBuf},
     sync::Arc,
@@ -45,6 +48,8 @@ pub struct Listen {
     pub networks: Vec<IpNet>,
     /// What it asks of its clients now.
     pub policy: Arc<Policy>,
+    /// A socket that listens there already; `None`: one is made.
+    pub socket: Option<Arc<OwnedFd>>,
 }
 
 /// Where to listen.
@@ -74,7 +79,14 @@ impl Listen {
     /// The short form: TCP without TLS, for everybody.
     pub fn plain(address: SocketAddr) -> Self {
         let policy = Arc::default();
-        Listen { name: DEFAULT.into(), address: Address::Tcp(address), clients: None, networks: Vec::new(), policy }
+        Listen {
+            name: DEFAULT.into(),
+            address: Address::Tcp(address),
+            clients: None,
+            networks: Vec::new(),
+            policy,
+            socket: None,
+        }
     }
 }
 
@@ -192,6 +204,24 @@ impl Bound {
         }
     }
 
+    /// Takes a socket that listens already, whoever has made it. Must be called within a runtime.
+    pub(super) fn inherit(address: &Address, socket: &OwnedFd) -> io::Result<Bound> {
+        let socket = Socket::from(socket.try_clone()?);
+        socket.set_nonblocking(true)?;
+        match address {
+            Address::Tcp(_) => {
+                let listener = TcpListener::from_std(socket.into())?;
+                let address = listener.local_addr()?;
+                Ok(Bound::Tcp(listener, address))
+            }
+            Address::Unix { path, .. } => {
+                let listener = UnixListener::from_std(StdUnixListener::from(socket))?;
+                // Its file is of whoever has made it.
+                Ok(Bound::Unix(listener, SocketFile { inode: None, path: path.clone() }))
+            }
+        }
+    }
+
     /// Where it listens, with the port that the system chose.
     pub(super) fn address(&self) -> Address {
         match self {
@@ -251,7 +281,26 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<Bound> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::net::UnixStream;
+    use tokio::net::{TcpStream, UnixStream};
+
+    #[tokio::test]
+    async fn a_socket_that_was_passed_is_taken_and_stays_when_it_is_let_go() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let address = Address::Tcp(socket.local_addr().unwrap().as_socket().unwrap());
+        socket.listen(16).unwrap();
+        let passed = OwnedFd::from(socket);
+        let bound = Bound::inherit(&address, &passed).unwrap();
+        let Bound::Tcp(_, place) = &bound else { panic!("{bound:?}") };
+        let place = *place;
+        let (accepted, client) = tokio::join!(bound.accept(), TcpStream::connect(place));
+        drop((accepted.unwrap(), client.unwrap(), bound));
+        // Whoever comes now waits for the next one.
+        let waiting = TcpStream::connect(place).await.unwrap();
+        let next = Bound::inherit(&address, &passed).unwrap();
+        let (_, remote) = next.accept().await.unwrap();
+        assert_eq!(remote.to_string(), waiting.local_addr().unwrap().to_string());
+    }
 
     fn unix(path: &Path) -> Address {
         Address::Unix { path: path.into(), mode: 0o640 }

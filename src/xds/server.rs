@@ -133,7 +133,11 @@ impl Server {
         let descriptors = descriptors::limit();
         let options = fitted(options, descriptors);
         let bind = |listen: &Listen| {
-            let bound = Bound::bind(&listen.address).map_err(|source| {
+            let bound = match &listen.socket {
+                Some(socket) => Bound::inherit(&listen.address, socket),
+                None => Bound::bind(&listen.address),
+            };
+            let bound = bound.map_err(|source| {
                 let (listener, address) = (listen.name.clone(), listen.address.clone());
                 match source.kind() {
                     io::ErrorKind::AddrInUse => ServerError::InUse { listener, address, source },

@@ -7,6 +7,7 @@ mod client;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod activation;
 mod admin_load;
 mod admin_tokens;
 mod bad_starts;

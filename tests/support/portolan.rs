@@ -3,8 +3,10 @@
 use super::{http, process::Process, until};
 use std::{
     fs,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
+    process::Stdio,
     time::Duration,
 };
 use tokio::process::Command;
@@ -38,12 +40,37 @@ impl Portolan {
         Self::start_by(command, "127.0.0.1:0", "127.0.0.1:0", rest_of_config).await
     }
 
-    async fn start_by(mut command: Command, xds: &str, admin: &str, rest_of_config: &str) -> Portolan {
+    /// The same as a service manager starts it: on a socket that listens already, and with somebody at `notify` to be told.
+    pub async fn start_activated(socket: &TcpListener, notify: &Path, rest_of_config: &str) -> Portolan {
+        // A shell puts the socket, which it gets as its input, where such sockets are expected, and becomes the product.
+        let script =
+            "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=default; exec \"$0\" \"$@\"";
+        let mut command = Command::new("bash");
+        command.args(["-c", script, BINARY]).env("NOTIFY_SOCKET", notify);
+        let input = Stdio::from(OwnedFd::from(socket.try_clone().unwrap()));
+        let xds = socket.local_addr().unwrap().to_string();
+        Self::start_with(command, Some(input), &xds, "127.0.0.1:0", rest_of_config).await
+    }
+
+    async fn start_by(command: Command, xds: &str, admin: &str, rest_of_config: &str) -> Portolan {
+        Self::start_with(command, None, xds, admin, rest_of_config).await
+    }
+
+    async fn start_with(
+        mut command: Command,
+        input: Option<Stdio>,
+        xds: &str,
+        admin: &str,
+        rest_of_config: &str,
+    ) -> Portolan {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("portolan.yaml");
         fs::write(&config, whole(xds, admin, rest_of_config)).unwrap();
         command.arg("--config").arg(config).env("PORTOLAN_LOG", "debug");
-        let process = Process::start(folder, command);
+        let process = match input {
+            Some(input) => Process::start_with(folder, command, input),
+            None => Process::start(folder, command),
+        };
         let (xds, admin) = until("Portolan to print its addresses", Duration::from_secs(60), async || {
             let log = process.log();
             match (address_after(&log, "xDS on "), address_after(&log, "Admin on http://")) {

@@ -36,6 +36,12 @@ impl Process {
         Process { child, folder }
     }
 
+    /// The same with something of ours as its input.
+    pub fn start_with(folder: TempDir, command: Command, input: Stdio) -> Process {
+        let child = spawn(folder.path(), command, input, None);
+        Process { child, folder }
+    }
+
     /// The same with an input that is written to, and an output that is read instead of logged if `read` says so.
     pub fn start_with_input(folder: TempDir, command: Command, read: bool) -> Process {
         let child = spawn(folder.path(), command, Stdio::piped(), read.then(Stdio::piped));
