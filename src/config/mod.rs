@@ -282,3 +282,18 @@ fn report_locked_out(xds_section: Option<&Value<'_>>, xds: &Xds, rules: &[scope:
         place.warn("no client is served: listeners authenticate, and no scope says who sees what; add `scopes`, or `unmatched: all`");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mutated_configurations_are_read_or_refused() {
+        let everything = include_str!("../../tests/golden/config/everything/in.yaml");
+        let short = "version: 1\nregistries: [{ name: a, nacos: { servers: 'http://n:8848' } }, { name: b, example: }]\n\
+                     scopes: [{ name: s, match: { cluster: 'a*' } }]\ngateways: [{ name: g, listen: '127.0.0.1:8080' }]\n";
+        crate::util::mutate::mutated(&[everything.as_bytes(), short.as_bytes()], |input| {
+            drop(parse("c.yaml", input, &Resolver::with_variables("", |_| Some("a-value".into()))));
+        });
+    }
+}

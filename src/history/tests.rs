@@ -4,7 +4,7 @@ use super::{book::*, *};
 use crate::{
     catalog::{self, Services, Target},
     manifests::{self, ManifestStore, Snapshot},
-    model::{Address, Hostname, Port, PublishedEndpoint, PublishedService, Protocol, ServicePort},
+    model::{Address, Hostname, Port, Protocol, PublishedEndpoint, PublishedService, ServicePort},
     state,
 };
 use std::{
@@ -48,7 +48,8 @@ fn causes(text: &str) -> Vec<String> {
 fn shown(book: &Book) -> Vec<String> {
     let text = |entry: Entry| match entry.what {
         What::Published { causes, difference } => {
-            let host = |of: &HostChange| format!("{:?} {} +{} -{}", of.change, of.host, of.added.len(), of.removed.len());
+            let host =
+                |of: &HostChange| format!("{:?} {} +{} -{}", of.change, of.host, of.added.len(), of.removed.len());
             let hosts: Vec<String> = difference.hosts.iter().map(host).collect();
             format!("{} {}: {}", entry.number, causes.join(","), hosts.join(", "))
         }
@@ -138,9 +139,23 @@ fn entries_are_written_when_they_are_closed_and_read_after_a_restart() {
     again.recall(read);
     assert_eq!(again.since(None, None), book.since(None, None));
     assert!(again.state(1).is_none(), "only what differed is known");
-    assert_eq!(again.note(What::Request {
-        action: "unpin".into(), of: "a.example".into(), by: "".into(), why: "".into(), until: None, result: "".into(),
-    }, at(30)).number, 4, "numbers go on");
+    assert_eq!(
+        again
+            .note(
+                What::Request {
+                    action: "unpin".into(),
+                    of: "a.example".into(),
+                    by: "".into(),
+                    why: "".into(),
+                    until: None,
+                    result: "".into(),
+                },
+                at(30)
+            )
+            .number,
+        4,
+        "numbers go on"
+    );
     assert!(again.take_all().len() == 1, "what was read is not written again");
     assert!(file::read(&folder.path().join("nowhere")).unwrap().is_empty());
 }
@@ -266,4 +281,26 @@ fn manifests_differ_by_their_resources() {
         difference.manifests,
         ["removed virtualservices/x/a", "changed virtualservices/x/b", "added virtualservices/x/c"]
     );
+}
+
+#[test]
+fn mutated_histories_are_read_as_far_as_they_can_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut book = Book::default();
+    book.published(state_of(&[("a", &[1, 2])]), causes("registry r"), at(10));
+    book.note(
+        What::Configuration { cause: "file".into(), result: "reloaded".into(), hash: None, changes: vec![] },
+        at(12),
+    );
+    file::append(dir.path(), &book.take_all(), false).unwrap();
+    let path = dir.path().join("history.jsonl");
+    let good = fs::read(&path).unwrap();
+    crate::util::mutate::mutated(&[&good], |input| {
+        fs::write(&path, input).unwrap();
+        let mut again = Book::default();
+        again.recall(file::read(dir.path()).unwrap());
+        let last = again.since(None, None).last().map_or(0, |entry| entry.number);
+        let next = What::Configuration { cause: "".into(), result: "".into(), hash: None, changes: vec![] };
+        assert!(again.note(next, at(20)).number > last || last == u64::MAX);
+    });
 }

@@ -221,3 +221,22 @@ fn manifests_have_a_file_of_their_own() {
     let aside = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert_eq!(aside.collect::<BTreeSet<_>>(), ["r.manifests.foreign", "r.state"].map(String::from).into());
 }
+
+#[test]
+fn mutated_files_of_state_are_read_or_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, registry) = (store(dir.path(), Duration::from_secs(60)), Text::from("r"));
+    store.write(&registry, "here", &everything(), None, false).unwrap();
+    let file = fs::read(dir.path().join("r.state")).unwrap();
+    let (header, body) = frame::open(&file).unwrap();
+    // The checksum keeps nearly all of them out: what it lets in is to be read, too.
+    crate::util::mutate::mutated(&[body], |input| {
+        if let Ok(memory) = <Memory as Content>::decode(&registry, input) {
+            let _ = memory.encode();
+        }
+        let _ = <manifests::Memory as Content>::decode(&registry, input);
+        let closed = frame::close(&header, input);
+        assert_eq!(frame::open(&closed).unwrap().1, input);
+    });
+    crate::util::mutate::mutated(&[&file], |input| drop(frame::open(input)));
+}

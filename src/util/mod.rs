@@ -9,6 +9,8 @@ pub mod files;
 pub mod host_port;
 pub mod label;
 pub mod lock;
+#[cfg(test)]
+pub(crate) mod mutate;
 pub mod redact;
 pub mod secret;
 pub mod sorted_vec;

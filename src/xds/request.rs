@@ -444,4 +444,30 @@ mod tests {
         crate::resource::put_field(&mut long, 5, &entry);
         assert_eq!(read(Variant::Delta, long), Err(NamesError::Long { length: 1025 }.into()));
     }
+
+    #[test]
+    fn mutated_requests_are_read_or_refused() {
+        let delta = DeltaDiscoveryRequest {
+            node: Some(Node { id: "n".into(), cluster: "c".into(), ..Default::default() }),
+            type_url: "t".into(),
+            resource_names_subscribe: vec!["a".into(), "b".into()],
+            initial_resource_versions: [("a".to_owned(), "1".to_owned())].into(),
+            error_detail: Some(Status { code: 1, message: "no".into(), ..Default::default() }),
+            ..Default::default()
+        };
+        let good = [sotw(&["a", "b", "c"]), delta.encode_to_vec()];
+        crate::util::mutate::mutated(&[&good[0], &good[1]], |input| {
+            let message = input.to_vec().into();
+            for variant in [Variant::Sotw, Variant::Delta] {
+                let raw = Raw::of(variant, &message, [].iter());
+                let Ok(request) = Request::read(variant, &raw, 100) else { continue };
+                let _ = request.error.map(error_message);
+                let _ = request.node.map(Node::decode);
+                let _ = request.node.map(crate::xds::node::Node::read);
+                if let Listed::New(raw) = &request.names {
+                    drop(Interner::default().names(raw, 99, |_| None));
+                }
+            }
+        });
+    }
 }

@@ -152,3 +152,14 @@ fn a_file_beyond_the_limit_is_refused() {
     let problems = catalogue::parse(&"r".into(), "a.yaml", text.as_bytes(), 100).unwrap_err().to_string();
     assert!(problems.contains("at most 100"), "{problems}");
 }
+
+#[test]
+fn mutated_catalogues_are_read_or_refused() {
+    let good = "services:\n- host: orders.example\n  ports: [{ name: http, port: 80 }]\n  labels: { team: shop }\n  \
+                protect_threshold: 30%\n  endpoints:\n  - 10.0.0.1:8080\n  - { address: '2001:db8::1', ports: { http: 8080 }, \
+                weight: 2, health: unhealthy, locality: cn/hz/a }\n";
+    let json = "{\"services\": [{\"host\": \"a.example\", \"endpoints\": [\"/run/a.sock\", \"node-1:80\"]}]}";
+    crate::util::mutate::mutated(&[good.as_bytes(), json.as_bytes()], |input| {
+        drop(catalogue::parse(&"r".into(), "a.yaml", input, 1 << 20));
+    });
+}

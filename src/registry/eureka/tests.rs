@@ -394,3 +394,15 @@ fn mistakes_in_configuration_are_all_named() {
         assert!(expected.ends_with("names no server") || !problems.contains("names no server"), "{text}: {problems}");
     }
 }
+
+#[test]
+fn mutated_answers_are_read_or_refused() {
+    let good = listing(json!([{"name": "ORDERS", "instance": [up("a", "10.0.0.1"), up("b", "node-1")]}]));
+    let before = apps(json!([{"name": "ORDERS", "instance": [up("a", "10.0.0.1")]}]));
+    crate::util::mutate::mutated(&[good.as_bytes()], |input| {
+        if let Ok(listing) = wire::listing(&Origin::default(), input) {
+            let _ = Apps::whole(&source(), &listing, &before).services();
+            let _ = before.changed(&source(), &listing).services();
+        }
+    });
+}

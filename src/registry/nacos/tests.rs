@@ -286,3 +286,23 @@ fn mistakes_in_configuration_are_all_named() {
         assert!(problems.contains(expected) && !problems.contains("p4ss"), "{text}: {problems}");
     }
 }
+
+#[test]
+fn mutated_answers_are_read_or_refused() {
+    let good = json!({"serviceName": "g@@orders", "clusterMap": {"DEFAULT": {"hosts": [
+        {"ip": "10.0.0.1", "port": 8080, "weight": 2.5, "healthy": false, "metadata": {"gRPC_port": "9090"}}]}},
+        "metadata": {"team": "shop"}})
+    .to_string();
+    crate::util::mutate::mutated(&[good.as_bytes()], |input| {
+        let Ok(named) = serde_json::from_slice::<wire::Named<'_>>(input) else { return };
+        let id = convert::id(&"r".into(), &"public".into(), &named);
+        if let Ok(detail) = serde_json::from_slice(input) {
+            drop(convert::listed(id, detail, None));
+        }
+    });
+    let enveloped = json!({"code": 0, "message": "success", "data": {"pageItems": []}}).to_string();
+    crate::util::mutate::mutated(&[enveloped.as_bytes()], |input| {
+        drop(json::enveloped::<Value>(&Origin::default(), input));
+        drop(json::bare::<Value>(&Origin::default(), input));
+    });
+}

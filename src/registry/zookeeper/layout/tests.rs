@@ -422,3 +422,15 @@ fn urls_say_why_they_are_none() {
     let url = Url::parse("DUBBO://192.0.2.1:1/a.B/?x=a+b&y=%2B").unwrap();
     assert_eq!((&*url.scheme, &*url.path, url.get("x"), url.get("y")), ("dubbo", "a.B", Some("a b"), Some("+")));
 }
+
+#[test]
+fn mutated_nodes_are_read_or_told() {
+    crate::util::mutate::mutated(&[CAPTURED.as_bytes()], |input| {
+        dubbo("Provider$PayService", &[&String::from_utf8_lossy(input)]);
+    });
+    let good = r#"{"name":"orders","id":"a","address":"10.0.0.1","port":8080,"sslPort":null,
+        "payload":{"@class":"x","id":"application-1","name":"orders","metadata":{"zone":"a"}},"serviceType":"DYNAMIC"}"#;
+    crate::util::mutate::mutated(&[good.as_bytes()], |input| {
+        spring(&[Entry { name: "a".into(), data: input.to_vec() }, json("b", good)]);
+    });
+}

@@ -507,3 +507,15 @@ fn in_seconds(value: &mut Value) {
         _ => {}
     }
 }
+
+#[test]
+fn mutated_manifests_are_read_or_refused() {
+    let good = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: orders, namespace: shop}\n\
+                spec:\n  hosts: [orders.example]\n  http:\n  - match: [{uri: {prefix: /a}, headers: {x: {exact: '1'}}}]\n    \
+                timeout: 1.5s\n    route: [{destination: {host: users.example, port: {number: 80}}, weight: 100}]\n---\n\
+                apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: g}\n\
+                spec: {servers: [{port: {number: 80, protocol: HTTP, name: http}, hosts: ['*']}]}\n";
+    crate::util::mutate::mutated(&[good.as_bytes()], |input| {
+        drop(super::read("a.yaml", &String::from_utf8_lossy(input), &"portolan".into(), 7));
+    });
+}
