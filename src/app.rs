@@ -36,7 +36,7 @@ use credentials::Credentials;
 use follow::Follow;
 use parts::Parts;
 use readers::Readers;
-use reload::{Changeable, Reloader, recalled, traffic};
+use reload::{Changeable, Reloader, laid, pin, recalled, traffic};
 use sources::Handles;
 use std::{
     net::SocketAddr,
@@ -154,8 +154,11 @@ impl App {
 
         let (mut writer, catalog) = catalog::Writer::new(config.catalog, catalog_metrics);
         let published = writer.journal();
+        let laid = laid(config, &state_metrics);
+        writer.recall_overrides(&laid.overrides);
         let (manifests, kept) =
             manifests::ManifestStore::new(recalled(config, &state_metrics), config.istio.create_time, manifest_metrics);
+        pin(&kept, &laid);
         let (envoy, istio) = (config.envoy.clone(), config.istio.clone());
         let options = views::Options { envoy, istio, traffic: traffic(config), ..views::Options::default() };
         let (set, views) = views::Set::new(options, catalog.clone(), kept.clone(), view_metrics);

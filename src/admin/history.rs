@@ -7,7 +7,7 @@ use super::{
     time,
 };
 use crate::{
-    catalog::{Deed, Override, Target, Wish},
+    catalog::{Deed, LONGEST, Override, Target, Wish},
     history::{self, Difference, Refused, Wanted},
     model::{Hostname, Text, Weight},
 };
@@ -28,8 +28,6 @@ use std::{
 const NONE: &str = "this process keeps no history";
 /// So long something is laid over where nobody says how long.
 const HOUR: Duration = Duration::from_secs(3600);
-/// At most so long; forgotten ones must end.
-const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Characters of a name or a reason.
 const WORDS: usize = 200;
 
@@ -258,7 +256,7 @@ fn duration(text: &str) -> Result<Duration, Response> {
     let time = humantime::parse_duration(text).map_err(|error| bad(&format!("for={text:?}: {error}; write 30m")))?;
     match time {
         Duration::ZERO => Err(bad("for=0 would end at once")),
-        time if time > WEEK => Err(bad("what is laid over ends within 7 days; lay it again where it is still wanted")),
+        time if time > LONGEST => Err(bad("what is laid over ends within 7 days; lay it again where it is still wanted")),
         time => Ok(time),
     }
 }

@@ -16,17 +16,17 @@ use super::{
 };
 use crate::{
     admin::{self, Attempt, Reload},
-    catalog::{self, Desired, Held},
+    catalog::{self, Desired, Held, LONGEST, Target},
     config::{self, Config, Loaded, Reading, Sources},
     manifests,
     model::FILES,
-    state::{self, Store},
+    state::{self, EVERYTHING, Laid, Store},
     telemetry::LogControl,
     util::yaml::{Problem, Problems},
     views, xds,
 };
 use std::{sync::Arc, time::SystemTime};
-use tokio::{signal::unix::Signal, sync::mpsc, task::spawn_blocking};
+use tokio::{signal::unix::Signal, sync::mpsc, task::spawn_blocking, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
@@ -114,6 +114,22 @@ pub(super) fn recalled(config: &Config, metrics: &state::Metrics) -> Vec<manifes
         source.memory = store.read(&source.registry, &source.identity, SystemTime::now()).map(Arc::new);
     }
     sources
+}
+
+/// What people had laid over what is published before a restart.
+pub(super) fn laid(config: &Config, metrics: &state::Metrics) -> Laid {
+    let store = Store::new(config.state.clone(), metrics.clone());
+    store.read(&EVERYTHING.into(), EVERYTHING, SystemTime::now()).unwrap_or_default()
+}
+
+/// Pins the manifests that were pinned with everything.
+pub(super) fn pin(manifests: &manifests::Handle, laid: &Laid) {
+    let everything = laid.overrides.iter().filter(|over| over.of == Target::Everything);
+    let until = everything.map(|over| over.until).max();
+    let left = until.and_then(|until| until.duration_since(SystemTime::now()).ok());
+    if let Some((then, left)) = laid.manifests.clone().zip(left) {
+        manifests.pin(Some((then, Instant::now() + left.min(LONGEST))));
+    }
 }
 
 /// How proxies are served, besides how services become clusters.

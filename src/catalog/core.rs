@@ -133,6 +133,7 @@ impl Core {
         let registries: Vec<Text> = self.intake.sources.keys().cloned().collect();
         self.end_pending(now);
         for over in self.overrides.end(now.instant) {
+            self.touches += 1;
             self.events.push(Event::Lifted { over: Box::new(over), by: None });
         }
         for registry in registries {
@@ -169,6 +170,12 @@ impl Core {
         released
     }
 
+    /// Goes on with what people had laid over what is published before a restart.
+    pub fn recall_overrides(&mut self, all: &[Override], now: Now) {
+        self.overrides.recall(all, now);
+        self.judge_sync(now);
+    }
+
     /// Lays something over what is published.
     ///
     /// # Errors
@@ -176,12 +183,14 @@ impl Core {
     pub fn lay(&mut self, order: Order, now: Now) -> Result<Override, Refused> {
         let over = self.overrides.lay(order, &self.last.services, now)?;
         self.events.push(Event::Laid(Box::new(over.clone())));
+        self.touches += 1;
         Ok(over)
     }
 
     /// Lifts what lies over what is published, where it is meant. What was lifted is in the answer.
     pub fn lift(&mut self, is_meant: impl Fn(&Override) -> bool, by: &Text) -> Vec<Override> {
         let lifted = self.overrides.lift(is_meant);
+        self.touches += u64::from(!lifted.is_empty());
         let event = |over: &Override| Event::Lifted { over: Box::new(over.clone()), by: Some(by.clone()) };
         self.events.extend(lifted.iter().map(event));
         lifted
@@ -335,12 +344,14 @@ impl Core {
         let missing = || self.intake.sources.values().filter(|source| source.is_missing());
         let unknown = missing().any(|source| !source.recalled);
         let unresolved = !opened && !over && self.names.any_unknown();
+        // What is frozen is known, whatever registries say.
+        let frozen = self.overrides.freeze();
         self.sync = match missing().next().is_some() || unresolved {
             false => Readiness::Complete,
-            true if opened || over || !(unknown || unresolved) => Readiness::Partial,
+            true if opened || over || frozen || !(unknown || unresolved) => Readiness::Partial,
             true => Readiness::Waiting,
         };
         self.grace_is_over = over;
-        self.known = if over && !unknown { Readiness::Complete } else { self.sync };
+        self.known = if over && (frozen || !unknown) { Readiness::Complete } else { self.sync };
     }
 }

@@ -45,7 +45,7 @@ pub use journal::{Cause, Published};
 pub use memory::{HoldMemory, HostMemory, LostMemory, Memory, PortMemory, Remembered, ScopeMemory, ServiceMemory};
 pub use metrics::Metrics;
 pub use now::Now;
-pub use overrides::{Deed, Order, Override, Refused, Services, Target, Wish};
+pub use overrides::{Deed, LONGEST, Order, Override, Refused, Services, Target, Wish};
 pub use policy::{Empty, HostCase, Hostnames, Matcher, Merge, Owner, Policy, Relabel, Select};
 pub use removal_guard::HoldEvent;
 pub use select::Selector;

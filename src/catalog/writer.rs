@@ -134,6 +134,11 @@ impl Writer {
         (writer, handle)
     }
 
+    /// Goes on with what people had laid over what is published before a restart.
+    pub fn recall_overrides(&mut self, all: &[Override]) {
+        self.measured(|core, now| core.recall_overrides(all, now));
+    }
+
     /// From now on, each catalog whose services differ from those before, with what has led to it. Where nobody reads, causes
     /// are collected until somebody does, and catalogs in between are left out.
     pub fn journal(&mut self) -> mpsc::Receiver<Published> {

@@ -106,7 +106,7 @@ impl Snapshot {
     /// How far it has come for those who are told single things: nobody waits for what is known from before a restart.
     pub fn sync(&self) -> Option<Readiness> {
         match self.readiness {
-            Some(Readiness::Waiting) if self.recalled => Some(Readiness::Partial),
+            Some(Readiness::Waiting) if self.recalled || self.below.is_some() => Some(Readiness::Partial),
             readiness => readiness,
         }
     }
@@ -115,7 +115,7 @@ impl Snapshot {
     /// waits for a list any longer.
     pub fn known(&self) -> Option<Readiness> {
         match self.readiness {
-            Some(Readiness::Partial) if self.recalled => Some(Readiness::Complete),
+            Some(Readiness::Partial) if self.recalled || self.below.is_some() => Some(Readiness::Complete),
             readiness => readiness,
         }
     }

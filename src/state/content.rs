@@ -1,6 +1,6 @@
 //! What a file keeps: for each sort of memory its ending, its name for people, and how it becomes bytes and back.
 
-use super::wire;
+use super::wire::{self, overrides::Laid};
 use crate::{catalog, manifests, model::Text, pb::state as pb};
 use prost::Message;
 
@@ -66,5 +66,22 @@ impl Content for manifests::Memory {
 
     fn decode(registry: &Text, body: &[u8]) -> Result<Self, Unreadable> {
         Ok(wire::manifests::decode(registry, pb::Manifests::decode(body)?)?)
+    }
+}
+
+impl Content for Laid {
+    const ENDING: &'static str = "overrides";
+    const WORD: &'static str = "overrides";
+
+    fn number(&self) -> usize {
+        self.overrides.len()
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        wire::overrides::encode(self).encode_to_vec()
+    }
+
+    fn decode(_: &Text, body: &[u8]) -> Result<Self, Unreadable> {
+        Ok(wire::overrides::decode(pb::Overrides::decode(body)?)?)
     }
 }

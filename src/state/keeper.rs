@@ -3,9 +3,9 @@
 //! Asking the catalog costs it some milliseconds (manifests say by themselves what they have); encoding and writing are done on a thread of their own. A file that is
 //! unchanged is written again only before it would be too old.
 
-use super::{Content, Metrics, Options, Store, store::Written};
+use super::{Content, EVERYTHING, Laid, Metrics, Options, Store, store::Written};
 use crate::{
-    catalog::{self, Handle, Remembered},
+    catalog::{self, Handle, Override, Remembered},
     manifests::{self, Memories},
     model::Text,
 };
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Keeper {
     catalog: Handle,
     manifests: watch::Receiver<Arc<Memories>>,
+    rules: manifests::Handle,
     metrics: Metrics,
     options: watch::Receiver<Options>,
     /// Up to which of the catalog's changes everything is written.
@@ -36,6 +37,9 @@ pub struct Keeper {
 struct Files {
     services: BTreeMap<Text, Written>,
     manifests: BTreeMap<Text, Written>,
+    laid: BTreeMap<Text, Written>,
+    /// What lay over what is published when it was last written.
+    overrides: Option<Arc<[Override]>>,
 }
 
 /// Changes what a [`Keeper`] does.
@@ -56,15 +60,11 @@ impl Control {
 
 impl Keeper {
     /// Keeps what that catalog, and those manifests, know.
-    pub fn new(
-        options: Options,
-        catalog: Handle,
-        manifests: &manifests::Handle,
-        metrics: Metrics,
-    ) -> (Keeper, Control) {
+    pub fn new(options: Options, catalog: Handle, rules: &manifests::Handle, metrics: Metrics) -> (Keeper, Control) {
         let (sender, options) = watch::channel(options);
-        let (manifests, (number, written, failing)) = (manifests.memories(), Default::default());
-        (Keeper { catalog, manifests, metrics, options, number, written, failing }, Control(sender))
+        let (manifests, (number, written, failing)) = (rules.memories(), Default::default());
+        let rules = rules.clone();
+        (Keeper { catalog, manifests, rules, metrics, options, number, written, failing }, Control(sender))
     }
 
     /// Writes until `stop`, and then once more.
@@ -129,9 +129,12 @@ impl Keeper {
         let after = if all { 0 } else { self.number };
         let Some(remembered) = self.catalog.remember(after).await else { return };
         let (number, manifests) = (remembered.number, self.manifests.borrow_and_update().clone());
+        let pinned = self.rules.load();
+        let manifests_pinned = pinned.below.is_some().then_some(pinned);
+        let laid = Laid { overrides: self.catalog.load().overrides.clone(), manifests: manifests_pinned };
         let store = Store::new(options, self.metrics.clone());
         let written = std::mem::take(&mut self.written);
-        let turn = spawn_blocking(move || write(&store, remembered, &manifests, written, all)).await;
+        let turn = spawn_blocking(move || write(&store, remembered, &manifests, laid, written, all)).await;
         let failed = match turn {
             Ok((written, failed)) => {
                 self.written = written;
@@ -153,6 +156,7 @@ fn write(
     store: &Store,
     remembered: Remembered,
     manifests: &Memories,
+    laid: Laid,
     mut written: Files,
     all: bool,
 ) -> (Files, Option<String>) {
@@ -169,10 +173,30 @@ fn write(
     for (registry, (identity, memory)) in manifests {
         failed = one(store, (registry, identity), memory, &mut written.manifests, all).or(failed);
     }
+    failed = overrides(store, laid, &mut written, all).or(failed);
     let is_gone = |registry: &Text| !remembered.registries.contains(registry);
     failed = failed.or(forget::<catalog::Memory>(store, &mut written.services, is_gone));
     failed = failed.or(forget::<manifests::Memory>(store, &mut written.manifests, |r| !manifests.contains_key(r)));
     (written, failed)
+}
+
+/// Writes what lies over what is published, if that is new: a pin of everything is as large as everything. Why it could not be.
+fn overrides(store: &Store, laid: Laid, written: &mut Files, all: bool) -> Option<String> {
+    let known = written.overrides.as_ref().is_some_and(|known| Arc::ptr_eq(known, &laid.overrides));
+    let everything = Text::from(EVERYTHING);
+    if laid.overrides.is_empty() {
+        // One of before may be there.
+        written.laid.insert(everything, Written::default());
+        let failed = if known { None } else { forget::<Laid>(store, &mut written.laid, |_| true) };
+        written.overrides = failed.is_none().then_some(laid.overrides);
+        return failed;
+    }
+    if known && !all {
+        return None;
+    }
+    let failed = one(store, (&everything, &everything), &laid, &mut written.laid, all);
+    written.overrides = failed.is_none().then_some(laid.overrides);
+    failed
 }
 
 /// Writes one of them, if it is new; and why it could not be.

@@ -21,8 +21,12 @@ pub use content::{Content, Unreadable};
 pub use keeper::{Control, Keeper};
 pub use metrics::Metrics;
 pub use store::Store;
+pub use wire::overrides::Laid;
 
 use std::{path::PathBuf, time::Duration};
+
+/// What the files are named after that are of no registry.
+pub const EVERYTHING: &str = "all";
 
 /// Where and how long things are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -58,7 +58,7 @@ impl Unusable {
 pub(super) struct Lock(#[expect(dead_code, reason = "held, not read")] File);
 
 /// What of a file was written last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Written {
     content: u64,
 }
@@ -161,7 +161,8 @@ impl Store {
             written: wire::millis(now),
         };
         let bytes = frame::close(&header, &body);
-        replace(&path, M::ENDING, &bytes).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+        replace(&path, M::ENDING, &bytes)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
         self.metrics.written(registry, M::WORD, bytes.len(), begun.elapsed(), now);
         Ok(Some(written))
     }

@@ -2,12 +2,15 @@
 
 use super::*;
 use crate::{
-    catalog::{HoldMemory, HostMemory, LostMemory, Memory, PortMemory, ScopeMemory, ServiceMemory},
+    catalog::{
+        Deed, HoldMemory, HostMemory, LostMemory, Memory, Override, PortMemory, ScopeMemory, ServiceMemory, Target,
+    },
     manifests::{self, ManifestMemory},
     model::{
-        Address, DeclaredPort, Endpoint, Fraction, Health, Hostname, Locality, ManifestId, Note, Port, Protocol, Reason,
-        Scope, Service, ServiceId, Text, Weight,
+        Address, DeclaredPort, Endpoint, Fraction, Health, Hostname, Locality, ManifestId, Note, Port, Protocol,
+        PublishedEndpoint, PublishedService, Reason, Scope, Service, ServiceId, ServicePort, Text, Weight,
     },
+    resource::{Kind, Resource},
 };
 use std::{
     collections::BTreeSet,
@@ -239,4 +242,76 @@ fn mutated_files_of_state_are_read_or_refused() {
         assert_eq!(frame::open(&closed).unwrap().1, input);
     });
     crate::util::mutate::mutated(&[&file], |input| drop(frame::open(input)));
+}
+
+#[test]
+fn what_people_have_laid_over_has_a_file_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, name) = (store(dir.path(), Duration::from_secs(60)), Text::from(EVERYTHING));
+    let host = |name: &str| Hostname::new(name).unwrap();
+    let port = |name: &str, number, host: &str| ServicePort {
+        name: name.into(),
+        number: Port::new(number).unwrap(),
+        protocol: Protocol::Grpc,
+        host: Hostname::new(host).unwrap(),
+    };
+    let mut endpoint = PublishedEndpoint::new(
+        Address::parse("10.0.0.1").unwrap(),
+        vec![("grpc".into(), Port::new(9090).unwrap()), ("http".into(), Port::new(80).unwrap())].into(),
+    );
+    (endpoint.priority, endpoint.source, endpoint.health) = (1, 1, Health::Draining);
+    endpoint.labels.insert("zone".into(), "a".into());
+    let ports = vec![port("grpc", 9090, "a.example"), port("http", 80, "http.a.example")];
+    let mut service = PublishedService::new(host("a.example"), ports, vec![endpoint]);
+    service.spelling = Some("A.example".into());
+    service.aliases = vec![host("b.example")];
+    service.sources = vec![id("a"), ServiceId::new("other", "x", "y", "z")];
+    service.instance_ports = vec![("grpc".into(), Port::new(9091).unwrap())];
+    (service.protected, service.dns) = (true, true);
+    service.protect_threshold = Some(Fraction::THIRTY_PERCENT);
+    service.nearness = crate::model::Nearness::Priority;
+    service.notes = vec![Note::new(Reason::EntryInvalid, "x", "y")];
+    let service = Arc::new(service);
+    let of = |place: Option<&str>| match place {
+        None => Target::Service(host("a.example")),
+        Some(place) => Target::Instance(host("a.example"), place.into()),
+    };
+    let deeds = [
+        (Target::Everything, Deed::PinAll([(service.host.clone(), service.clone())].into_iter().collect())),
+        (of(None), Deed::Pin(Some(service.clone()))),
+        (of(None), Deed::Pin(None)),
+        (of(Some("10.0.0.1")), Deed::Drain),
+        (of(Some("10.0.0.1:80")), Deed::Disable),
+        (of(None), Deed::Weight(Weight::of_millionths(7))),
+        (of(None), Deed::Keep(service)),
+    ];
+    let over = |(id, (of, deed)): (u64, (Target, Deed))| Override {
+        id,
+        of,
+        deed,
+        since: moment(9),
+        until: moment(1),
+        by: "ann".into(),
+        why: "订单".into(),
+    };
+    let overrides: Arc<[Override]> = (1..).zip(deeds).map(over).collect();
+    let key = (Kind::VirtualService, crate::resource::Name::from("shop/orders"));
+    let resource = Resource::versioned(key.0, key.1.clone(), 7, b"a body", None).for_revision(Some("canary".into()));
+    let status = manifests::Status {
+        id: ManifestId { registry: "r".into(), namespace: "".into(), group: "g".into(), name: "n".into() },
+        state: manifests::State::Good,
+        resources: vec![key.clone()],
+        error: None,
+    };
+    let snapshot = manifests::Snapshot {
+        resources: [(key, Arc::new(resource))].into(),
+        manifests: vec![status],
+        ..manifests::Snapshot::default()
+    };
+    let laid = Laid { overrides, manifests: Some(Arc::new(snapshot)) };
+    store.write(&name, EVERYTHING, &laid, None, false).unwrap();
+    let read: Laid = store.read(&name, EVERYTHING, SystemTime::now()).unwrap();
+    assert_eq!(read.overrides, laid.overrides);
+    assert_eq!(read.manifests, laid.manifests);
+    crate::util::mutate::mutated(&[&laid.encode()], |input| drop(<Laid as Content>::decode(&name, input)));
 }

@@ -4,6 +4,7 @@
 //! of the whole: such a file was not written by us.
 
 pub(super) mod manifests;
+pub(super) mod overrides;
 
 use crate::{
     catalog::{HoldMemory, HostMemory, LostMemory, Memory, PortMemory, ScopeMemory, ServiceMemory},
@@ -73,20 +74,12 @@ pub(super) fn encode(memory: &Memory) -> pb::Registry {
 /// # Errors
 /// If something in it means nothing.
 pub(super) fn decode(registry: &Text, message: pb::Registry) -> Result<Memory, WireError> {
-    let labels = |set: pb::Labels| set.labels.into_iter().map(|l| (l.key.into(), l.value.into())).collect();
-    let locality = |l: pb::Locality| Locality::new(l.region, l.zone, l.sub_zone);
-    let known = Known {
-        registry,
-        labels: message.labels.into_iter().map(labels).collect(),
-        localities: message.localities.into_iter().map(locality).collect(),
-        texts: HashMap::new(),
-    };
+    let mut known = Known::new(registry, message.labels, message.localities);
     let scopes = message
         .scopes
         .into_iter()
         .map(|scope| ScopeMemory { scope: Scope(scope.name.into()), listed_at: scope.listed.map(time) });
     let scopes: Vec<ScopeMemory> = scopes.collect();
-    let mut known = known;
     let services = message.services.into_iter().map(|service| known.service(service, scopes.len()));
     let services = services.collect::<Result<Vec<_>, _>>()?;
     let hosts = message.hosts.into_iter().map(|host| known.host(host)).collect::<Result<Vec<_>, _>>()?;
@@ -265,7 +258,15 @@ struct Known<'a> {
     texts: HashMap<String, Text>,
 }
 
-impl Known<'_> {
+impl<'a> Known<'a> {
+    fn new(registry: &'a Text, labels: Vec<pb::Labels>, localities: Vec<pb::Locality>) -> Self {
+        let set = |set: pb::Labels| set.labels.into_iter().map(|l| (l.key.into(), l.value.into())).collect();
+        let locality = |l: pb::Locality| Locality::new(l.region, l.zone, l.sub_zone);
+        let labels = labels.into_iter().map(set).collect();
+        let localities = localities.into_iter().map(locality).collect();
+        Known { registry, labels, localities, texts: HashMap::new() }
+    }
+
     fn text(&mut self, text: String) -> Text {
         if let Some(known) = self.texts.get(&text) {
             return known.clone();

@@ -6,7 +6,7 @@ use super::{
     *,
 };
 use portolan::{
-    catalog::{Memory, Owner},
+    catalog::{Memory, Order, Owner, Target, Wish},
     model::{Note, Readiness, Reason},
 };
 
@@ -51,7 +51,26 @@ fn shown(core: &mut Core) -> Vec<PublishedService> {
 #[derive(Debug, Clone)]
 enum Moment {
     Turn(Turn),
+    /// Of a service, or of everything.
+    Lay(Option<u8>, u8),
+    Lift(u8),
     Restart,
+}
+
+fn moment() -> impl Strategy<Value = Moment> {
+    prop_oneof![
+        8 => turn().prop_map(Moment::Turn),
+        2 => Just(Moment::Restart),
+        2 => (prop::option::weighted(0.8, 0..4_u8), 0..3_u8).prop_map(|(service, what)| Moment::Lay(service, what)),
+        1 => (0..3_u8).prop_map(Moment::Lift),
+    ]
+}
+
+fn order(service: Option<u8>, what: u8) -> Order {
+    let of = service.map(|service| Target::Service(Hostname::new(&format!("s{service}.x")).unwrap()));
+    let wish = [Wish::Pin(None), Wish::Keep, Wish::Disable][usize::from(what)].clone();
+    let time = Duration::from_secs(90);
+    Order { of: of.unwrap_or(Target::Everything), wish, time, by: "a test".into(), why: "".into() }
 }
 
 proptest! {
@@ -59,7 +78,7 @@ proptest! {
 
     #[test]
     fn a_restart_changes_nothing_that_an_outage_does_not(
-        moments in prop::collection::vec(prop_oneof![4 => turn().prop_map(Moment::Turn), 1 => Just(Moment::Restart)], 1..30),
+        moments in prop::collection::vec(moment(), 1..30),
         lists in 1..3_u32,
         linger in 0..60_u64,
     ) {
@@ -76,13 +95,16 @@ proptest! {
                     }
                     apply(&mut steady, 0, updates(&Turn::Fail).unwrap(), now);
                     let before = shown(&mut restarted);
+                    let laid = restarted.snapshot().overrides.clone();
                     restarted = begun(policy(lists, linger), memory.clone(), now);
+                    restarted.recall_overrides(&laid, now);
                     prop_assert_eq!(&before, &shown(&mut restarted));
                     prop_assert_eq!(restarted.snapshot().sync, Readiness::Partial);
                     // Once more, after a while without anybody.
                     pass(&mut steady, now, DOWN);
                     now = now.after(DOWN);
                     restarted = begun(policy(lists, linger), memory, now);
+                    restarted.recall_overrides(&laid, now);
                     restarted.tick(now);
                 }
                 Moment::Turn(Turn::Pass(seconds)) => {
@@ -91,6 +113,17 @@ proptest! {
                     pass(&mut restarted, now, time);
                     now = now.after(time);
                 }
+                Moment::Lay(service, what) => {
+                    let laid = [&mut steady, &mut restarted].map(|core| {
+                        core.snapshot();
+                        core.lay(order(*service, *what), now).is_ok()
+                    });
+                    prop_assert_eq!(laid[0], laid[1]);
+                }
+                Moment::Lift(what) => for core in [&mut steady, &mut restarted] {
+                    let word = order(None, *what).wish.name();
+                    core.lift(|over| over.deed.name() == word, &"a test".into());
+                },
                 Moment::Turn(turn) => for core in [&mut steady, &mut restarted] {
                     apply(core, 0, updates(turn).unwrap(), now);
                 },
@@ -171,7 +204,8 @@ fn who_had_a_host_first_has_it_after_a_restart() {
     };
     let owner = |core: &mut Core| core.snapshot().services[&Hostname::new("a.x").unwrap()].sources[0].registry.clone();
     let memories = |core: &Core| {
-        let all: BTreeMap<_, _> = core.remember(0, now).memories.into_iter().map(|(name, _, memory)| (name, memory)).collect();
+        let all: BTreeMap<_, _> =
+            core.remember(0, now).memories.into_iter().map(|(name, _, memory)| (name, memory)).collect();
         [0, 1].map(|registry| all.get(REGISTRIES[registry]).cloned())
     };
     let listed = |instance: u8| update(0, &Step::List(vec![(0, 0, vec![(instance, 0, 0, true)])]));

@@ -95,7 +95,8 @@ async fn a_bad_change_of_a_registry_and_of_rules_is_taken_back_by_one_command() 
     })
     .await;
     let differs = command(&portolan, &format!("diff {good}")).await.unwrap();
-    for line in ["changed orders.example", "  - 10.0.0.1:80", "  + 10.9.9.9:80", "changed virtualservices/shop/orders"] {
+    for line in ["changed orders.example", "  - 10.0.0.1:80", "  + 10.9.9.9:80", "changed virtualservices/shop/orders"]
+    {
         assert!(differs.lines().any(|l| l == line), "{line:?} in {differs}");
     }
     let bad = served(&portolan).await;
@@ -122,10 +123,17 @@ async fn a_bad_change_of_a_registry_and_of_rules_is_taken_back_by_one_command() 
     assert!(ended.success(), "{ended}");
     let portolan = Portolan::start(&config(folder.path())).await;
     portolan.ready().await;
+    assert_eq!(served(&portolan).await, before, "what is pinned outlives it, too");
     let again = command(&portolan, "history").await.unwrap();
     assert!(again.contains(&line), "{line} in {again}");
     let old = command(&portolan, &format!("rollback {good}")).await.unwrap_err();
     assert!(old.contains("too old, or of before a restart"), "{old}");
+    command(&portolan, "unpin").await.unwrap();
+    until("the registry to be followed", Duration::from_secs(60), async || {
+        let now = served(&portolan).await;
+        if now == bad { Ok(()) } else { Err(now) }
+    })
+    .await;
 }
 
 #[tokio::test]

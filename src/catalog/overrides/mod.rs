@@ -9,49 +9,23 @@
 //! now, a host goes before a further name, and of further names the one of the host that comes first stays.
 
 mod apply;
+mod laid;
+
+pub use laid::{Deed, Override, Services, Target};
 
 use super::now::Now;
-use crate::model::{Hostname, PublishedEndpoint, PublishedService, Text, Weight};
-use imbl::OrdMap;
+use crate::model::{Hostname, Text, Weight};
+use laid::is_at;
 use std::{
-    fmt,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
-/// What is published, by host.
-pub type Services = OrdMap<Hostname, Arc<PublishedService>>;
+/// Nothing lies over what is published for longer.
+pub const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// At most so many at once: each is looked at whenever something is published.
-const MOST: usize = 1_000;
-
-/// What an override is for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Target {
-    /// All services.
-    Everything,
-    /// The service of a host.
-    Service(Hostname),
-    /// One of its instances: an address, or an address with a port.
-    Instance(Hostname, Text),
-}
-
-/// What an override does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Deed {
-    /// It stays as it is: everything.
-    PinAll(Services),
-    /// It stays as it is, or stays away: one service.
-    Pin(Option<Arc<PublishedService>>),
-    /// It gets no new requests, and may end those that it has.
-    Drain,
-    /// It is not served.
-    Disable,
-    /// It has this weight, whatever the registry says.
-    Weight(Weight),
-    /// What it had then is served, even if its registry no longer has it.
-    Keep(Arc<PublishedService>),
-}
+const MOST: usize = 100;
 
 /// What somebody asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,25 +54,6 @@ pub struct Order {
     /// Who.
     pub by: Text,
     /// Why, in his own words; may be empty.
-    pub why: Text,
-}
-
-/// Something that lies over what is published.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Override {
-    /// Each has another one, as long as the process lives.
-    pub id: u64,
-    /// What for.
-    pub of: Target,
-    /// What.
-    pub deed: Deed,
-    /// Since when.
-    pub since: SystemTime,
-    /// Until when.
-    pub until: SystemTime,
-    /// Who.
-    pub by: Text,
-    /// Why.
     pub why: Text,
 }
 
@@ -135,7 +90,9 @@ pub(super) struct Overrides {
 impl Overrides {
     /// Follows an order. `shown` is what is published.
     pub(super) fn lay(&mut self, order: Order, shown: &Services, now: Now) -> Result<Override, Refused> {
-        let deed = deed(&order.of, order.wish, shown)?;
+        // What is disabled already is not shown.
+        let known = self.all.iter().any(|(known, _)| known.of == order.of);
+        let deed = deed(&order.of, order.wish, shown, known)?;
         // The same again is the same for longer, or shorter.
         let replaces = |known: &Override| known.of == order.of && known.deed.name() == deed.name();
         self.all.retain(|(known, _)| !replaces(known));
@@ -149,6 +106,25 @@ impl Overrides {
         self.all.push((made.clone(), now.instant + order.time));
         self.changed = true;
         Ok(made)
+    }
+
+    /// Goes on with those of before a restart whose time is not over.
+    pub(super) fn recall(&mut self, all: &[Override], now: Now) {
+        for over in all {
+            let Ok(left) = over.until.duration_since(now.wall) else { continue };
+            // A clock that was set back makes nothing last for longer than it may.
+            let left = left.min(LONGEST);
+            if !left.is_zero() && self.all.len() < MOST {
+                self.all.push((over.clone(), now.instant + left));
+            }
+            self.last_id = self.last_id.max(over.id);
+            self.changed = true;
+        }
+    }
+
+    /// Whether everything is frozen, so that nobody need wait to know what is served.
+    pub(super) fn freeze(&self) -> bool {
+        self.all.iter().any(|(over, _)| matches!(over.deed, Deed::PinAll(_)))
     }
 
     /// Takes away those for which it holds.
@@ -183,12 +159,12 @@ impl Overrides {
     }
 }
 
-/// What is done for a wish.
-fn deed(of: &Target, wish: Wish, shown: &Services) -> Result<Deed, Refused> {
+/// What is done for a wish. `known`: something of the same lies there already.
+fn deed(of: &Target, wish: Wish, shown: &Services, known: bool) -> Result<Deed, Refused> {
     let published = |host: &Hostname| shown.get(host).ok_or_else(|| Refused::NoService(host.clone()));
     if let Target::Instance(host, place) = of {
         let service = published(host)?;
-        if !service.endpoints.iter().any(|endpoint| is_at(endpoint, place)) {
+        if !known && !service.endpoints.iter().any(|endpoint| is_at(endpoint, place)) {
             return Err(Refused::NoInstance(host.clone(), place.clone()));
         }
     }
@@ -213,12 +189,6 @@ fn deed(of: &Target, wish: Wish, shown: &Services) -> Result<Deed, Refused> {
     })
 }
 
-/// Whether an endpoint is there: `10.0.0.1`, or `10.0.0.1:8080` with any of its ports.
-fn is_at(endpoint: &PublishedEndpoint, place: &str) -> bool {
-    let address = &endpoint.address;
-    place == address.to_string() || endpoint.ports.iter().any(|(_, port)| place == address.place(Some(*port)))
-}
-
 impl Wish {
     /// Its word.
     pub const fn name(&self) -> &'static str {
@@ -228,42 +198,6 @@ impl Wish {
             Wish::Disable => "disable",
             Wish::Weight(_) => "weight",
             Wish::Keep => "keep",
-        }
-    }
-}
-
-impl Deed {
-    /// The words for people, metrics and formats.
-    pub const WORDS: [&'static str; 5] = ["pin", "drain", "disable", "weight", "keep"];
-
-    /// Its word.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Deed::PinAll(_) | Deed::Pin(_) => "pin",
-            Deed::Drain => "drain",
-            Deed::Disable => "disable",
-            Deed::Weight(_) => "weight",
-            Deed::Keep(_) => "keep",
-        }
-    }
-}
-
-impl Target {
-    /// The host, unless it is everything.
-    pub fn host(&self) -> Option<&Hostname> {
-        match self {
-            Target::Everything => None,
-            Target::Service(host) | Target::Instance(host, _) => Some(host),
-        }
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Target::Everything => f.write_str("everything"),
-            Target::Service(host) => f.write_str(host.as_str()),
-            Target::Instance(host, place) => write!(f, "{host} at {place}"),
         }
     }
 }

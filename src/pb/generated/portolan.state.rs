@@ -294,6 +294,9 @@ pub struct Host {
     pub cased: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "8")]
     pub ports: ::prost::alloc::vec::Vec<DeclaredPort>,
+    /// Of those that name the host, it is this service's.
+    #[prost(bool, tag = "9")]
+    pub owned: bool,
 }
 impl ::prost::Name for Host {
     const NAME: &'static str = "Host";
@@ -402,6 +405,263 @@ impl ::prost::Name for Name {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/portolan.state.Name".into()
+    }
+}
+/// The manifests of a registry.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Manifests {
+    #[prost(message, repeated, tag = "1")]
+    pub scopes: ::prost::alloc::vec::Vec<ManifestScope>,
+}
+impl ::prost::Name for Manifests {
+    const NAME: &'static str = "Manifests";
+    const PACKAGE: &'static str = "portolan.state";
+    fn full_name() -> ::prost::alloc::string::String {
+        "portolan.state.Manifests".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/portolan.state.Manifests".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ManifestScope {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub manifests: ::prost::alloc::vec::Vec<Manifest>,
+}
+impl ::prost::Name for ManifestScope {
+    const NAME: &'static str = "ManifestScope";
+    const PACKAGE: &'static str = "portolan.state";
+    fn full_name() -> ::prost::alloc::string::String {
+        "portolan.state.ManifestScope".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/portolan.state.ManifestScope".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Manifest {
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<Id>,
+    /// The last text that was right, if there was one.
+    #[prost(string, optional, tag = "2")]
+    pub good: ::core::option::Option<::prost::alloc::string::String>,
+    /// The text, if it is another one.
+    #[prost(string, optional, tag = "3")]
+    pub text: ::core::option::Option<::prost::alloc::string::String>,
+    /// Why it could not be read, if it could not.
+    #[prost(string, optional, tag = "4")]
+    pub unreadable: ::core::option::Option<::prost::alloc::string::String>,
+}
+impl ::prost::Name for Manifest {
+    const NAME: &'static str = "Manifest";
+    const PACKAGE: &'static str = "portolan.state";
+    fn full_name() -> ::prost::alloc::string::String {
+        "portolan.state.Manifest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/portolan.state.Manifest".into()
+    }
+}
+/// What people have laid over what is published.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Overrides {
+    #[prost(message, repeated, tag = "1")]
+    pub overrides: ::prost::alloc::vec::Vec<Override>,
+    #[prost(message, repeated, tag = "2")]
+    pub labels: ::prost::alloc::vec::Vec<Labels>,
+    #[prost(message, repeated, tag = "3")]
+    pub localities: ::prost::alloc::vec::Vec<Locality>,
+    /// Istio's resources, where everything is pinned.
+    #[prost(message, repeated, tag = "4")]
+    pub manifests: ::prost::alloc::vec::Vec<PinnedManifest>,
+}
+impl ::prost::Name for Overrides {
+    const NAME: &'static str = "Overrides";
+    const PACKAGE: &'static str = "portolan.state";
+    fn full_name() -> ::prost::alloc::string::String {
+        "portolan.state.Overrides".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/portolan.state.Overrides".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Override {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// None: everything.
+    #[prost(string, tag = "2")]
+    pub host: ::prost::alloc::string::String,
+    /// None: the whole service.
+    #[prost(string, optional, tag = "3")]
+    pub place: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, tag = "4")]
+    pub deed: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "5")]
+    pub since: u64,
+    #[prost(uint64, tag = "6")]
+    pub until: u64,
+    #[prost(string, tag = "7")]
+    pub by: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub why: ::prost::alloc::string::String,
+    /// In millionths of the default.
+    #[prost(uint64, tag = "9")]
+    pub weight: u64,
+    /// What is pinned or kept.
+    #[prost(message, repeated, tag = "10")]
+    pub services: ::prost::alloc::vec::Vec<Published>,
+}
+impl ::prost::Name for Override {
+    const NAME: &'static str = "Override";
+    const PACKAGE: &'static str = "portolan.state";
+    fn full_name() -> ::prost::alloc::string::String {
+        "portolan.state.Override".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/portolan.state.Override".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Published {
+    #[prost(string, tag = "1")]
+    pub host: ::prost::alloc::string::String,
+    #[prost(string, optional, tag = "2")]
+    pub spelling: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "3")]
+    pub aliases: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "4")]
+    pub sources: ::prost::alloc::vec::Vec<Source>,
+    #[prost(message, repeated, tag = "5")]
+    pub ports: ::prost::alloc::vec::Vec<PublishedPort>,
+    #[prost(message, repeated, tag = "6")]
+    pub endpoints: ::prost::alloc::vec::Vec<PublishedEndpoint>,
+    #[prost(message, repeated, tag = "7")]
+    pub instance_ports: ::prost::alloc::vec::Vec<DeclaredPort>,
+    #[prost(uint32, tag = "8")]
+    pub labels: u32,
+    #[prost(bool, tag = "9")]
+    pub protected: bool,
+    #[prost(uint32, optional, tag = "10")]
+    pub protect_threshold: ::core::option::Option<u32>,
+    #[prost(bool, tag = "11")]
+    pub dns: bool,
+    #[prost(string, tag = "12")]
+    pub nearness: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "13")]
+    pub notes: ::prost::alloc::vec::Vec<Note>,
+}
+impl ::prost::Name for Published {
+    const NAME: &'static str = "Published";
+    const PACKAGE: &'static str = "portolan.state";
+    fn full_name() -> ::prost::alloc::string::String {
+        "portolan.state.Published".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/portolan.state.Published".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Source {
+    #[prost(string, tag = "1")]
+    pub registry: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub id: ::core::option::Option<Id>,
+}
+impl ::prost::Name for Source {
+    const NAME: &'static str = "Source";
+    const PACKAGE: &'static str = "portolan.state";
+    fn full_name() -> ::prost::alloc::string::String {
+        "portolan.state.Source".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/portolan.state.Source".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PublishedPort {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub number: u32,
+    #[prost(string, tag = "3")]
+    pub protocol: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub host: ::prost::alloc::string::String,
+}
+impl ::prost::Name for PublishedPort {
+    const NAME: &'static str = "PublishedPort";
+    const PACKAGE: &'static str = "portolan.state";
+    fn full_name() -> ::prost::alloc::string::String {
+        "portolan.state.PublishedPort".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/portolan.state.PublishedPort".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PublishedEndpoint {
+    #[prost(message, optional, tag = "1")]
+    pub endpoint: ::core::option::Option<Endpoint>,
+    #[prost(message, repeated, tag = "2")]
+    pub ports: ::prost::alloc::vec::Vec<DeclaredPort>,
+    #[prost(uint32, tag = "3")]
+    pub priority: u32,
+    #[prost(uint32, tag = "4")]
+    pub source: u32,
+}
+impl ::prost::Name for PublishedEndpoint {
+    const NAME: &'static str = "PublishedEndpoint";
+    const PACKAGE: &'static str = "portolan.state";
+    fn full_name() -> ::prost::alloc::string::String {
+        "portolan.state.PublishedEndpoint".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/portolan.state.PublishedEndpoint".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PinnedManifest {
+    #[prost(string, tag = "1")]
+    pub registry: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub id: ::core::option::Option<Id>,
+    #[prost(message, repeated, tag = "3")]
+    pub resources: ::prost::alloc::vec::Vec<PinnedResource>,
+}
+impl ::prost::Name for PinnedManifest {
+    const NAME: &'static str = "PinnedManifest";
+    const PACKAGE: &'static str = "portolan.state";
+    fn full_name() -> ::prost::alloc::string::String {
+        "portolan.state.PinnedManifest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/portolan.state.PinnedManifest".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PinnedResource {
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub body: ::prost::bytes::Bytes,
+    #[prost(fixed64, tag = "4")]
+    pub version: u64,
+    #[prost(string, optional, tag = "5")]
+    pub revision: ::core::option::Option<::prost::alloc::string::String>,
+}
+impl ::prost::Name for PinnedResource {
+    const NAME: &'static str = "PinnedResource";
+    const PACKAGE: &'static str = "portolan.state";
+    fn full_name() -> ::prost::alloc::string::String {
+        "portolan.state.PinnedResource".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/portolan.state.PinnedResource".into()
     }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

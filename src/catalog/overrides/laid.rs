@@ -1,0 +1,97 @@
+//! What an override is: for what, what it does, who asked for it, and until when.
+
+use crate::model::{Hostname, PublishedEndpoint, PublishedService, Text, Weight};
+use imbl::OrdMap;
+use std::{fmt, sync::Arc, time::SystemTime};
+
+/// What is published, by host.
+pub type Services = OrdMap<Hostname, Arc<PublishedService>>;
+
+/// What an override is for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// All services.
+    Everything,
+    /// The service of a host.
+    Service(Hostname),
+    /// One of its instances: an address, or an address with a port.
+    Instance(Hostname, Text),
+}
+
+/// What an override does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deed {
+    /// It stays as it is: everything.
+    PinAll(Services),
+    /// It stays as it is, or stays away: one service.
+    Pin(Option<Arc<PublishedService>>),
+    /// It gets no new requests, and may end those that it has.
+    Drain,
+    /// It is not served.
+    Disable,
+    /// It has this weight, whatever the registry says.
+    Weight(Weight),
+    /// What it had then is served, even if its registry no longer has it.
+    Keep(Arc<PublishedService>),
+}
+
+/// Something that lies over what is published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    /// Each has another one, as long as the process lives.
+    pub id: u64,
+    /// What for.
+    pub of: Target,
+    /// What.
+    pub deed: Deed,
+    /// Since when.
+    pub since: SystemTime,
+    /// Until when.
+    pub until: SystemTime,
+    /// Who.
+    pub by: Text,
+    /// Why.
+    pub why: Text,
+}
+
+/// Whether an endpoint is there: `10.0.0.1`, or `10.0.0.1:8080` with any of its ports.
+pub(super) fn is_at(endpoint: &PublishedEndpoint, place: &str) -> bool {
+    let address = &endpoint.address;
+    place == address.to_string() || endpoint.ports.iter().any(|(_, port)| place == address.place(Some(*port)))
+}
+
+impl Deed {
+    /// The words for people, metrics and formats.
+    pub const WORDS: [&'static str; 5] = ["pin", "drain", "disable", "weight", "keep"];
+
+    /// Its word.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Deed::PinAll(_) | Deed::Pin(_) => "pin",
+            Deed::Drain => "drain",
+            Deed::Disable => "disable",
+            Deed::Weight(_) => "weight",
+            Deed::Keep(_) => "keep",
+        }
+    }
+}
+
+impl Target {
+    /// The host, unless it is everything.
+    pub fn host(&self) -> Option<&Hostname> {
+        match self {
+            Target::Everything => None,
+            Target::Service(host) | Target::Instance(host, _) => Some(host),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Everything => f.write_str("everything"),
+            Target::Service(host) => f.write_str(host.as_str()),
+            Target::Instance(host, place) => write!(f, "{host} at {place}"),
+        }
+    }
+}
