@@ -1,0 +1,199 @@
+//! A day on which everything goes wrong.
+
+use crate::{
+    chance::Chance,
+    clients::Client,
+    registries::{Ill, Registry},
+    support::{
+        envoy::Envoy, fake_nacos::Generation, http, portolan::Portolan, traffic::Traffic, until, upstream::Upstream,
+    },
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::Path,
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::task::JoinHandle;
+
+const LIMIT: Duration = Duration::from_secs(120);
+/// Requests of each service between two steps, so that each step is lived through.
+const BETWEEN: usize = 5;
+/// Instances that may be registered. All of them live all day: no request to any of them may fail.
+const INSTANCES: usize = 4;
+
+/// How long it lasts.
+pub enum Length {
+    Steps(usize),
+    Time(Duration),
+}
+
+struct World {
+    chance: Chance,
+    config: String,
+    registries: Vec<Registry>,
+    instances: Vec<SocketAddr>,
+    portolan: Option<Portolan>,
+    xds: SocketAddr,
+    clients: Vec<JoinHandle<()>>,
+    /// What was done, by what it was.
+    done: BTreeMap<String, usize>,
+}
+
+pub async fn day(length: Length, chance: Chance) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut upstreams = Vec::new();
+    for _ in 0..INSTANCES {
+        upstreams.push(Upstream::start("orders").await);
+    }
+    let instances: Vec<SocketAddr> = upstreams.iter().map(|upstream| upstream.address).collect();
+    let mut registries = vec![
+        Registry::file("files", folder.path()),
+        Registry::nacos("nacos-two", Generation::V2).await,
+        Registry::nacos("nacos-three", Generation::V3).await,
+        Registry::eureka("spring").await,
+    ];
+    registries.iter_mut().for_each(|registry| registry.set(instances.iter().copied().collect()));
+    let config = config(&registries, folder.path());
+    let portolan = Portolan::start(&config).await;
+    let xds = portolan.xds;
+    let Some(envoy) = Envoy::start(&Envoy::example("authority.yaml"), xds).await else { return };
+    let envoy = Arc::new(envoy);
+    let (clients, done) = Default::default();
+    let mut world = World { chance, config, registries, instances, portolan: Some(portolan), xds, clients, done };
+    for registry in &world.registries {
+        let host = registry.host();
+        envoy
+            .wait_until("the first answer", LIMIT, async || match envoy.get(&host, "/").await {
+                (200, _) => Ok(()),
+                other => Err(format!("{host}: {other:?}")),
+            })
+            .await;
+    }
+    let traffic: Vec<Traffic> =
+        world.registries.iter().map(|registry| Traffic::start(&envoy, registry.host(), "orders")).collect();
+    let started = Instant::now();
+    let mut steps = 0;
+    while match length {
+        Length::Steps(most) => steps < most,
+        Length::Time(time) => started.elapsed() < time,
+    } {
+        world.step().await;
+        let before: Vec<usize> = traffic.iter().map(Traffic::made).collect();
+        until("traffic to go on", LIMIT, async || {
+            let now: Vec<usize> = traffic.iter().map(Traffic::made).collect();
+            let on = now.iter().zip(&before).all(|(now, before)| *now >= before + BETWEEN);
+            if on { Ok(()) } else { Err(now) }
+        })
+        .await;
+        steps += 1;
+    }
+    world.evening(&envoy).await;
+    eprintln!("{steps} steps in {:.0?}: {:?}", started.elapsed(), world.done);
+    for traffic in traffic {
+        traffic.stop_unharmed(steps * BETWEEN).await;
+    }
+    drop(upstreams);
+}
+
+fn config(registries: &[Registry], folder: &Path) -> String {
+    let all: String = registries.iter().map(Registry::config).collect();
+    format!(
+        "envoy: {{ cluster_name: '{{host}}' }}\nstate: {{ dir: '{}/state', quiet: 100ms }}\nregistries:\n{all}",
+        folder.display()
+    )
+}
+
+impl World {
+    /// One thing happens.
+    async fn step(&mut self) {
+        let place = self.chance.below(self.registries.len());
+        match self.chance.below(12) {
+            0..=3 => {
+                let ill = self.chance.one_of(&Ill::ALL);
+                self.registries[place].befall(ill);
+                self.count(&format!("{} {ill:?}", self.registries[place].name));
+            }
+            4..=5 => {
+                self.registries[place].heal();
+                self.count("a registry is well");
+            }
+            6..=7 => {
+                let number = 1 + self.chance.below(INSTANCES);
+                let first = self.chance.below(INSTANCES);
+                let all = (0..number).map(|i| self.instances[(first + i) % INSTANCES]).collect();
+                self.registries[place].set(all);
+                self.count("instances come and go");
+            }
+            8..=9 => {
+                let client = self.chance.one_of(&Client::ALL);
+                let bytes = (0..self.chance.below(4096)).map(|_| self.chance.below(256) as u8).collect();
+                self.clients.push(client.start(self.xds, bytes));
+                if self.clients.len() > 8 {
+                    self.clients.remove(0).abort();
+                }
+                self.count(&format!("client {client:?}"));
+            }
+            10 => self.kill().await,
+            _ => self.freeze().await,
+        }
+    }
+
+    /// It is killed, and starts again on the same port.
+    async fn kill(&mut self) {
+        if let Some(portolan) = self.portolan.take() {
+            portolan.kill().await;
+        }
+        self.portolan = Some(Portolan::start_on(&self.xds.to_string(), "127.0.0.1:0", &self.config).await);
+        self.count("kill -9");
+    }
+
+    /// It does not run for a while.
+    async fn freeze(&mut self) {
+        let Some(portolan) = &self.portolan else { return };
+        let signal = |name: &str| {
+            let pid = portolan.pid().to_string();
+            assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+        };
+        signal("-STOP");
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        signal("-CONT");
+        self.count("SIGSTOP");
+    }
+
+    /// All are well; what is held is released, as an operator would; and Envoy has what they say.
+    async fn evening(&mut self, envoy: &Envoy) {
+        self.clients.iter().for_each(JoinHandle::abort);
+        self.registries.iter_mut().for_each(Registry::heal);
+        let Some(portolan) = &self.portolan else { return };
+        until("all registries to be read", LIMIT, async || {
+            let registries = portolan.json("/api/v1/registries").await;
+            let read = registries.as_array().unwrap().iter().all(|registry| registry["state"] == "synced");
+            if read { Ok(()) } else { Err(registries) }
+        })
+        .await;
+        for registry in &self.registries {
+            let expected: BTreeSet<String> = registry.has.iter().map(ToString::to_string).collect();
+            until(&format!("what {} says to be with Envoy", registry.name), LIMIT, async || {
+                let url = format!("http://{}/api/v1/registries/{}/release", portolan.admin, registry.name);
+                let release = http::client().post(url).header("content-type", "application/json");
+                drop(release.send().await);
+                let hosts = envoy.hosts(&registry.host()).await;
+                let address = |host: &serde_json::Value| {
+                    let socket = &host["address"]["socket_address"];
+                    format!("{}:{}", socket["address"].as_str().unwrap_or_default(), socket["port_value"])
+                };
+                let has: BTreeSet<String> = hosts.as_array().into_iter().flatten().map(address).collect();
+                if has == expected { Ok(()) } else { Err((has, expected.clone())) }
+            })
+            .await;
+        }
+        assert_eq!(envoy.complaints().await, []);
+    }
+
+    fn count(&mut self, what: &str) {
+        *self.done.entry(what.into()).or_default() += 1;
+    }
+}
