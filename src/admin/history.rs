@@ -3,7 +3,7 @@
 
 use super::{
     Sources,
-    answer::{self, bad_query, json, one, refusal},
+    answer::{self, json, one, refusal},
     time,
 };
 use crate::{
@@ -15,7 +15,7 @@ use axum::{
     Router,
     extract::{Path, Query, State, rejection::QueryRejection},
     http::StatusCode,
-    response::Response,
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,16 @@ const HOUR: Duration = Duration::from_secs(3600);
 const WORDS: usize = 200;
 
 type Asked<T> = Result<Query<T>, QueryRejection>;
-type Answer = Result<Response, Response>;
+type Answer = Result<Response, No>;
+
+/// A refusal, with its reason.
+struct No(StatusCode, String);
+
+impl IntoResponse for No {
+    fn into_response(self) -> Response {
+        refusal(self.0, &self.1)
+    }
+}
 
 pub(super) fn router<S: Clone + Send + Sync + 'static>(sources: Arc<dyn Sources>) -> Router<S> {
     Router::new()
@@ -40,6 +49,7 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(sources: Arc<dyn Sources>
         .route("/api/v1/diff", get(diff))
         .route("/api/v1/overrides", get(overrides).post(edit))
         .route("/api/v1/overrides/{id}/lift", post(lift))
+        .route("/api/v1/release", post(release))
         .route("/api/v1/pin", post(pin))
         .route("/api/v1/unpin", post(unpin))
         .route("/api/v1/rollback", post(rollback))
@@ -125,16 +135,16 @@ impl OverrideView {
 }
 
 async fn list(State(sources): State<Arc<dyn Sources>>, query: Asked<ListQuery>) -> Answer {
-    let Query(ListQuery { since, host, limit }) = query.map_err(bad_query)?;
+    let Query(ListQuery { since, host, limit }) = query.map_err(|rejection| bad(&rejection.body_text()))?;
     let since = since.map(|text| moment(&text, SystemTime::now())).transpose()?;
-    let mut entries = history(&*sources)?.list(since, host.as_deref());
+    let mut entries = sources.history().map(|history| history.list(since, host.as_deref())).unwrap_or_default();
     let limit = limit.unwrap_or(usize::MAX);
     entries.drain(..entries.len().saturating_sub(limit));
     Ok(answer::array(move || entries.into_iter().map(|entry| json(&entry))).await)
 }
 
 async fn diff(State(sources): State<Arc<dyn Sources>>, query: Asked<DiffQuery>) -> Answer {
-    let Query(DiffQuery { from, to }) = query.map_err(bad_query)?;
+    let Query(DiffQuery { from, to }) = query.map_err(|rejection| bad(&rejection.body_text()))?;
     let history = history(&*sources)?.clone();
     let compared = tokio::task::spawn_blocking(move || history.difference(from, to)).await;
     let difference: Difference = compared.unwrap_or(Err(Refused::Ending)).map_err(refused)?;
@@ -142,12 +152,12 @@ async fn diff(State(sources): State<Arc<dyn Sources>>, query: Asked<DiffQuery>) 
 }
 
 async fn overrides(State(sources): State<Arc<dyn Sources>>) -> Answer {
-    let all = history(&*sources)?.overrides();
+    let all = sources.history().map(|history| history.overrides()).unwrap_or_default();
     Ok(one(&all.iter().map(OverrideView::of).collect::<Vec<_>>()))
 }
 
 async fn edit(State(sources): State<Arc<dyn Sources>>, query: Asked<Laying>) -> Answer {
-    let Query(laying) = query.map_err(bad_query)?;
+    let Query(laying) = query.map_err(|rejection| bad(&rejection.body_text()))?;
     let wish = laying.wish()?;
     laying.without("to", laying.to.is_some())?;
     let laid = history(&*sources)?.edit(laying.wanted()?, wish).await.map_err(refused)?;
@@ -155,7 +165,7 @@ async fn edit(State(sources): State<Arc<dyn Sources>>, query: Asked<Laying>) -> 
 }
 
 async fn pin(State(sources): State<Arc<dyn Sources>>, query: Asked<Laying>) -> Answer {
-    let Query(laying) = query.map_err(bad_query)?;
+    let Query(laying) = query.map_err(|rejection| bad(&rejection.body_text()))?;
     laying.alone()?;
     laying.without("to", laying.to.is_some())?;
     let laid = history(&*sources)?.pin(laying.wanted()?, None).await.map_err(refused)?;
@@ -163,7 +173,7 @@ async fn pin(State(sources): State<Arc<dyn Sources>>, query: Asked<Laying>) -> A
 }
 
 async fn rollback(State(sources): State<Arc<dyn Sources>>, query: Asked<Laying>) -> Answer {
-    let Query(laying) = query.map_err(bad_query)?;
+    let Query(laying) = query.map_err(|rejection| bad(&rejection.body_text()))?;
     laying.alone()?;
     let (history, wanted) = (history(&*sources)?, laying.wanted()?);
     let laid = match laying.to {
@@ -174,14 +184,24 @@ async fn rollback(State(sources): State<Arc<dyn Sources>>, query: Asked<Laying>)
 }
 
 async fn unpin(State(sources): State<Arc<dyn Sources>>, query: Asked<Lifting>) -> Answer {
-    let Query(Lifting { host, by, why }) = query.map_err(bad_query)?;
+    let Query(Lifting { host, by, why }) = query.map_err(|rejection| bad(&rejection.body_text()))?;
     let of = target(host.as_deref(), None)?;
     let lifted = history(&*sources)?.unpin(of, words("by", by)?, words("why", why)?).await.map_err(refused)?;
     Ok(one(&lifted.iter().map(OverrideView::of).collect::<Vec<_>>()))
 }
 
+async fn release(State(sources): State<Arc<dyn Sources>>, query: Asked<Lifting>) -> Answer {
+    let Query(Lifting { host, by, why }) = query.map_err(|rejection| bad(&rejection.body_text()))?;
+    let Target::Service(host) = target(host.as_deref(), None)? else {
+        return Err(bad("name the host of a service; a whole registry has /api/v1/registries/{name}/release"));
+    };
+    let (by, why) = (words("by", by)?, words("why", why)?);
+    history(&*sources)?.release_service(host.clone(), &by, &why).await.map_err(refused)?;
+    Ok(one(&serde_json::json!({ "released": host.to_string() })))
+}
+
 async fn lift(State(sources): State<Arc<dyn Sources>>, Path(id): Path<u64>, query: Asked<Lifting>) -> Answer {
-    let Query(Lifting { host, by, why }) = query.map_err(bad_query)?;
+    let Query(Lifting { host, by, why }) = query.map_err(|rejection| bad(&rejection.body_text()))?;
     if host.is_some() {
         return Err(bad("host is not asked for here: the number says what is lifted"));
     }
@@ -190,7 +210,7 @@ async fn lift(State(sources): State<Arc<dyn Sources>>, Path(id): Path<u64>, quer
 }
 
 impl Laying {
-    fn wanted(&self) -> Result<Wanted, Response> {
+    fn wanted(&self) -> Result<Wanted, No> {
         let time = match &self.time {
             None => HOUR,
             Some(text) => duration(text)?,
@@ -203,7 +223,7 @@ impl Laying {
         })
     }
 
-    fn wish(&self) -> Result<Wish, Response> {
+    fn wish(&self) -> Result<Wish, No> {
         let weight = self.weight.map(|weight| Weight::relative(weight, 1.0)).transpose();
         let weight = weight.map_err(|error| bad(&error.to_string()))?;
         match (self.deed.as_deref(), weight) {
@@ -218,21 +238,21 @@ impl Laying {
     }
 
     /// A pin is nothing but that.
-    fn alone(&self) -> Result<(), Response> {
+    fn alone(&self) -> Result<(), No> {
         self.without("deed", self.deed.is_some())?;
         self.without("weight", self.weight.is_some())
     }
 
-    fn without(&self, name: &str, is_there: bool) -> Result<(), Response> {
+    fn without(&self, name: &str, is_there: bool) -> Result<(), No> {
         if is_there { Err(bad(&format!("{name} is not asked for here"))) } else { Ok(()) }
     }
 }
 
-fn history(sources: &dyn Sources) -> Result<&history::Handle, Response> {
-    sources.history().ok_or_else(|| refusal(StatusCode::NOT_FOUND, NONE))
+fn history(sources: &dyn Sources) -> Result<&history::Handle, No> {
+    sources.history().ok_or_else(|| No(StatusCode::NOT_FOUND, NONE.into()))
 }
 
-fn target(host: Option<&str>, instance: Option<&str>) -> Result<Target, Response> {
+fn target(host: Option<&str>, instance: Option<&str>) -> Result<Target, No> {
     let host = host.map(|text| Hostname::new(text).map_err(|error| bad(&format!("{text:?}: {error}")))).transpose()?;
     Ok(match (host, instance) {
         (None, None) => Target::Everything,
@@ -243,7 +263,7 @@ fn target(host: Option<&str>, instance: Option<&str>) -> Result<Target, Response
 }
 
 /// A text for the audit log.
-fn words(name: &str, text: Option<String>) -> Result<Text, Response> {
+fn words(name: &str, text: Option<String>) -> Result<Text, No> {
     let text = text.unwrap_or_default();
     match text.chars().count() {
         0 if name == "by" => Ok("somebody".into()),
@@ -252,31 +272,36 @@ fn words(name: &str, text: Option<String>) -> Result<Text, Response> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, Response> {
+fn duration(text: &str) -> Result<Duration, No> {
     let time = humantime::parse_duration(text).map_err(|error| bad(&format!("for={text:?}: {error}; write 30m")))?;
     match time {
         Duration::ZERO => Err(bad("for=0 would end at once")),
-        time if time > LONGEST => Err(bad("what is laid over ends within 7 days; lay it again where it is still wanted")),
+        time if time > LONGEST => {
+            Err(bad("what is laid over ends within 7 days; lay it again where it is still wanted"))
+        }
         time => Ok(time),
     }
 }
 
 /// A time, or how long ago.
-fn moment(text: &str, now: SystemTime) -> Result<SystemTime, Response> {
+fn moment(text: &str, now: SystemTime) -> Result<SystemTime, No> {
     let ago = humantime::parse_duration(text).ok().and_then(|ago| now.checked_sub(ago));
-    ago.or_else(|| humantime::parse_rfc3339_weak(text).ok())
-        .ok_or_else(|| bad(&format!("since={text:?} is no time; write 10m for ten minutes ago, or 2026-01-31T12:00:00Z")))
+    ago.or_else(|| humantime::parse_rfc3339_weak(text).ok()).ok_or_else(|| {
+        bad(&format!("since={text:?} is no time; write 10m for ten minutes ago, or 2026-01-31T12:00:00Z"))
+    })
 }
 
-fn bad(text: &str) -> Response {
-    refusal(StatusCode::BAD_REQUEST, text)
+fn bad(text: &str) -> No {
+    No(StatusCode::BAD_REQUEST, text.into())
 }
 
-fn refused(why: Refused) -> Response {
+fn refused(why: Refused) -> No {
     let status = match &why {
         Refused::Unknown(_) | Refused::NothingLies(_) => StatusCode::NOT_FOUND,
         Refused::Ending => StatusCode::SERVICE_UNAVAILABLE,
-        Refused::Catalog(_) | Refused::TooOld(_) | Refused::NothingBefore => StatusCode::CONFLICT,
+        Refused::Catalog(_) | Refused::TooOld(_) | Refused::NothingBefore | Refused::NothingHeld(_) => {
+            StatusCode::CONFLICT
+        }
     };
-    refusal(status, &why.to_string())
+    No(status, why.to_string())
 }

@@ -22,7 +22,7 @@ use super::{
     source::Intake,
     status::Held,
 };
-use crate::model::{Readiness, Reason, ServiceId, Text, Update};
+use crate::model::{Hostname, Readiness, Reason, ServiceId, Text, Update};
 use imbl::OrdMap;
 use std::{
     collections::BTreeSet,
@@ -170,10 +170,10 @@ impl Core {
         released
     }
 
-    /// Goes on with what people had laid over what is published before a restart.
+    /// Goes on with what people had laid over what is published before a restart. The configuration that comes next decides
+    /// who waits: without any, nothing would be missing.
     pub fn recall_overrides(&mut self, all: &[Override], now: Now) {
         self.overrides.recall(all, now);
-        self.judge_sync(now);
     }
 
     /// Lays something over what is published.
@@ -184,6 +184,7 @@ impl Core {
         let over = self.overrides.lay(order, &self.last.services, now)?;
         self.events.push(Event::Laid(Box::new(over.clone())));
         self.touches += 1;
+        self.judge_sync(now);
         Ok(over)
     }
 
@@ -194,6 +195,26 @@ impl Core {
         let event = |over: &Override| Event::Lifted { over: Box::new(over.clone()), by: Some(by.clone()) };
         self.events.extend(lifted.iter().map(event));
         lifted
+    }
+
+    /// Follows what is held back of the service of a host. `false` if nothing is.
+    pub fn release_service(&mut self, host: &Hostname, now: Now) -> bool {
+        let ids: Vec<ServiceId> = self.publishing.services.get(host).map(|s| s.sources.clone()).unwrap_or_default();
+        let mut released = BTreeSet::new();
+        for id in ids {
+            if self.intake.sources.get_mut(&id.registry).is_some_and(|source| source.guard.release_one(&id)) {
+                released.insert(id);
+            }
+        }
+        let registries: BTreeSet<Text> = released.iter().map(|id| id.registry.clone()).collect();
+        let any = !released.is_empty();
+        self.recompute(released, now);
+        for registry in registries {
+            self.touch(&registry);
+            // The rest may be too little to be held.
+            self.follow(&registry, Effect::default(), false, now);
+        }
+        any
     }
 
     /// Takes in what a host name resolves to. Without any address it is known to have none; a last good answer stays.
@@ -222,7 +243,9 @@ impl Core {
     /// Whether services, their completeness, or the revision of the configuration, are not as in the last snapshot.
     pub fn is_changed(&self) -> bool {
         let states = (self.sync, self.known, self.revision);
-        self.publishing.changed || self.overrides.changed || states != (self.last.sync, self.last.known, self.last.revision)
+        self.publishing.changed
+            || self.overrides.changed
+            || states != (self.last.sync, self.last.known, self.last.revision)
     }
 
     /// Whether anything at all is not as in the last snapshot.
@@ -281,6 +304,7 @@ impl Core {
         }
         let nothing_listed = by_list && !effect.changes.is_empty() && source.ledger.present == 0;
         let mut ids: BTreeSet<ServiceId> = BTreeSet::new();
+        ids.extend(effect.aged);
         let touched = !effect.changes.is_empty();
         for change in effect.changes {
             source.guard.observe(&change, now);

@@ -39,6 +39,8 @@ const KEPT: &str = "known from before the restart, and not listed since";
 pub(super) struct Ledger {
     absent_lists: u32,
     linger: Duration,
+    /// What could not be read for longer is too old.
+    stale_after: Option<Duration>,
     /// The registry has named its scopes, in this reading.
     named: bool,
     /// This reading follows another and is not complete yet: nothing counts as absent.
@@ -57,6 +59,10 @@ pub(super) struct ScopeState {
     pub(super) listed_at: Option<SystemTime>,
     pub(super) error: Option<Text>,
     failing_since: Option<Instant>,
+    /// Since when nothing new is known of it, while it fails.
+    stale_since: Option<Instant>,
+    /// That is too long ago.
+    too_old: bool,
     /// This reading has listed it.
     listed_now: bool,
     /// Only the former reading has named it, so far.
@@ -103,6 +109,8 @@ pub(super) struct Effect {
     pub(super) changes: Vec<Change>,
     /// Services of a scope that became stale or fresh again.
     pub(super) marked: Vec<ServiceId>,
+    /// Services that have become too old, or are so no longer.
+    pub(super) aged: Vec<ServiceId>,
     /// A scope came back after an outage.
     pub(super) after_outage: bool,
 }
@@ -117,6 +125,8 @@ pub(super) struct View<'a> {
     pub(super) absent: bool,
     /// Gone, and lingering.
     pub(super) gone: bool,
+    /// It could not be read for so long that it is too old.
+    pub(super) too_old: bool,
     pub(super) notes: Vec<Note>,
 }
 
@@ -133,6 +143,7 @@ impl Ledger {
         Ledger {
             absent_lists: absent_lists.max(1),
             linger,
+            stale_after: None,
             named: false,
             rereading: false,
             scopes: BTreeMap::new(),
@@ -142,9 +153,16 @@ impl Ledger {
         }
     }
 
+    /// The same where what could not be read for longer than that is too old.
+    pub(super) fn aging(self, stale_after: Option<Duration>) -> Self {
+        Ledger { stale_after, ..self }
+    }
+
     /// Goes on with another policy: claims keep what was counted so far.
-    pub(super) fn set_policy(&mut self, absent_lists: u32, linger: Duration) {
-        (self.absent_lists, self.linger) = (absent_lists.max(1), linger);
+    pub(super) fn set_policy(&mut self, absent_lists: u32, linger: Duration, stale_after: Option<Duration>) {
+        (self.absent_lists, self.linger, self.stale_after) = (absent_lists.max(1), linger, stale_after);
+        // Whoever sets it evaluates all services anew; what is too old by it is found at the next tick.
+        self.scopes.values_mut().for_each(|scope| scope.too_old = false);
     }
 
     /// The registry is read anew. In the answer stand the services that are stale until that reading has listed them.
@@ -209,6 +227,7 @@ impl Ledger {
             let Some(state) = known.then(|| self.scopes.entry(scope.clone()).or_default()) else { continue };
             (state.listed_at, state.former, state.error) = (*listed_at, true, Some(KEPT.into()));
             state.failing_since = now.instant.checked_sub(OUTAGE);
+            state.stale_since = Some(listed_at.map_or(now.instant, |listed| now.ago(listed).instant));
         }
         self.present = self.services.values().filter(|claims| present(claims).is_some()).count();
         self.rereading = !self.scopes.is_empty();
@@ -286,11 +305,15 @@ impl Ledger {
         if let Some(error) = scope.and_then(|scope| scope.error.as_deref()) {
             note(Reason::Stale, &claim.scope.to_string(), error);
         }
+        let too_old = scope.is_some_and(|scope| scope.too_old);
+        if too_old {
+            note(Reason::TooOld, &claim.scope.to_string(), "it could not be read for longer than `stale_after`");
+        }
         for other in claims.iter().filter(|c| c.gone.is_none() && c.scope != claim.scope) {
             note(Reason::Duplicate, &other.scope.to_string(), &format!("that in {} is taken", claim.scope));
         }
         let (absent, gone) = (claim.absent > 0 && claim.gone.is_none(), claim.gone.is_some());
-        Some(View { service: &claim.service, read: claim.read, absent, gone, notes })
+        Some(View { service: &claim.service, read: claim.read, absent, gone, too_old, notes })
     }
 
     /// Forgets what of a service has lingered long enough. The next moment to look is in the answer.
@@ -305,17 +328,26 @@ impl Ledger {
         next
     }
 
-    /// When a scope that is no longer named has its next turn.
+    /// When a scope that is no longer named has its next turn, or one that fails is too old.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.scopes.values().filter_map(|scope| scope.unnamed).min()
+        let old = |scope: &ScopeState| Some(scope.stale_since.filter(|_| !scope.too_old)? + self.stale_after?);
+        self.scopes.values().flat_map(|scope| [scope.unnamed, old(scope)]).flatten().min()
     }
 
-    /// Counts the absence of what scopes held that are no longer named.
+    /// Counts the absence of what scopes held that are no longer named, and finds what has become too old.
     pub(super) fn tick(&mut self, now: Now) -> Effect {
         let due = |scope: &ScopeState| scope.unnamed.is_some_and(|at| at <= now.instant);
         let scopes: Vec<Scope> = self.scopes.iter().filter(|(_, s)| due(s)).map(|(scope, _)| scope.clone()).collect();
         let changes = scopes.iter().flat_map(|scope| self.miss(scope, now)).collect();
-        Effect { changes, ..Effect::default() }
+        let mut aged = Vec::new();
+        for scope in self.scopes.values_mut().filter(|scope| !scope.too_old) {
+            let until = scope.stale_since.zip(self.stale_after).map(|(since, time)| since + time);
+            if until.is_some_and(|until| until <= now.instant) {
+                scope.too_old = true;
+                aged.extend(scope.ids.iter().cloned());
+            }
+        }
+        Effect { changes, aged, ..Effect::default() }
     }
 
     fn name_scopes(&mut self, names: Vec<Scope>, now: Now) -> Effect {
@@ -360,6 +392,8 @@ impl Ledger {
         let state = self.scopes.entry(scope.clone()).or_default();
         let recovered = state.error.take().is_some();
         let after_outage = state.failing_since.take().is_some_and(|since| now.instant - since >= OUTAGE);
+        state.stale_since = None;
+        let was_too_old = std::mem::take(&mut state.too_old);
         state.listed_at = Some(now.wall);
         (state.listed_now, state.former, state.unnamed) = (true, false, None);
         self.error = None;
@@ -392,8 +426,8 @@ impl Ledger {
         changes.extend(self.absent(&scope, missing, &mut unlisted, now));
         let state = self.scopes.entry(scope).or_default();
         (state.listed, state.unlisted, state.lacking) = (services, unlisted, lacking);
-        let marked = if recovered { state.ids.iter().cloned().collect() } else { Vec::new() };
-        Effect { changes, marked, after_outage }
+        let all = |concerned: bool| if concerned { state.ids.iter().cloned().collect() } else { Vec::new() };
+        Effect { changes, marked: all(recovered), aged: all(was_too_old), after_outage }
     }
 
     /// Services that a list lacks; those that are not gone by that are added to `unlisted`.
@@ -447,6 +481,7 @@ impl Ledger {
         for scope in failing {
             let state = self.scopes.entry(scope).or_default();
             state.failing_since.get_or_insert(now.instant);
+            state.stale_since.get_or_insert(now.instant);
             if state.error.as_ref() != Some(error) {
                 state.error = Some(error.clone());
                 marked.extend(state.ids.iter().cloned());

@@ -46,12 +46,12 @@ pub use memory::{HoldMemory, HostMemory, LostMemory, Memory, PortMemory, Remembe
 pub use metrics::Metrics;
 pub use now::Now;
 pub use overrides::{Deed, LONGEST, Order, Override, Refused, Services, Target, Wish};
-pub use policy::{Empty, HostCase, Hostnames, Matcher, Merge, Owner, Policy, Relabel, Select};
+pub use policy::{Empty, HostCase, Hostnames, Matcher, Merge, Owner, Policy, Relabel, Select, Stale};
 pub use removal_guard::HoldEvent;
 pub use select::Selector;
 pub use writer::{Configured, Feed, Handle, Writer};
 
-use crate::model::{Cost, Hostname, Note, PublishedService, Readiness, Scope, Service, ServiceId, Text};
+use crate::model::{Cost, Hostname, Note, Readiness, Scope, Service, ServiceId, Text};
 use imbl::OrdMap;
 use std::{sync::Arc, time::SystemTime};
 

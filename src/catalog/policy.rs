@@ -62,6 +62,10 @@ pub struct Policy {
     pub hold: Duration,
     /// What happens when a service's last endpoint vanishes.
     pub empty: Empty,
+    /// What could not be read for longer than this is too old. `None`, the default: it never is.
+    pub stale_after: Option<Duration>,
+    /// What becomes of what is too old.
+    pub stale: Stale,
 }
 
 /// The case of hosts as others are told them. Whatever it is, hosts that differ in case only are one.
@@ -147,6 +151,16 @@ pub enum Owner {
     First,
 }
 
+/// What becomes of services that are too old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stale {
+    /// It is noted at each of them.
+    #[default]
+    Mark,
+    /// Their endpoints drain, too: they get no new requests.
+    Drain,
+}
+
 /// What happens when a service's last endpoint vanishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Empty {
@@ -186,6 +200,8 @@ impl Policy {
             max_drop: Fraction::THIRTY_PERCENT,
             hold: Duration::from_secs(300),
             empty: Empty::default(),
+            stale_after: None,
+            stale: Stale::default(),
         }
     }
 

@@ -6,7 +6,7 @@
 //! concerns the others who claim it. Nothing else is looked at.
 
 use super::{
-    Hostnames, Merge, Owner, Record,
+    Hostnames, Merge, Owner, Record, Stale,
     claim::Claim,
     claims::Claimant,
     ledger::View,
@@ -18,7 +18,7 @@ use super::{
     removal_guard::place,
     source::{Intake, Source},
 };
-use crate::model::{Address, Endpoint, Hostname, Note, PublishedService, Reason, Service, ServiceId, Text};
+use crate::model::{Address, Endpoint, Health, Hostname, Note, PublishedService, Reason, Service, ServiceId, Text};
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
@@ -129,7 +129,12 @@ impl Recompute<'_> {
 
     fn contribute(&self, source: &Source, view: &View, service: &Service, known: &Known) -> Contributions {
         let input = Input { service, gone: view.gone, held: held(source, view) };
-        contribute(&source.rules, &input, &known.history, self.names.answers(), self.now)
+        let mut contributions = contribute(&source.rules, &input, &known.history, self.names.answers(), self.now);
+        if view.too_old && source.rules.policy.stale == Stale::Drain {
+            let endpoints = contributions.hosts.values_mut().flat_map(|contribution| &mut contribution.endpoints);
+            endpoints.for_each(|endpoint| endpoint.health = Health::Draining);
+        }
+        contributions
     }
 
     /// Follows which names a service needs.
@@ -177,7 +182,9 @@ impl Recompute<'_> {
             let owner_before = publishing.services.get(&host).and_then(|service| service.sources.first());
             let owner_after = published.as_ref().and_then(|service| service.sources.first());
             if owner_before != owner_after {
-                publishing.turned.extend([owner_before, owner_after].into_iter().flatten().map(|id| id.registry.clone()));
+                publishing
+                    .turned
+                    .extend([owner_before, owner_after].into_iter().flatten().map(|id| id.registry.clone()));
             }
             match published {
                 None => publishing.changed |= publishing.services.remove(&host).is_some(),

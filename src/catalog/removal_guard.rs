@@ -240,6 +240,11 @@ impl RemovalGuard {
         self.follow()
     }
 
+    /// Follows what is held back of one service, now. Whether anything was.
+    pub(super) fn release_one(&mut self, id: &ServiceId) -> bool {
+        !self.held(id).is_empty() && self.lost.remove(id).is_some()
+    }
+
     /// The lost endpoints of a service that are served on.
     pub(super) fn held(&self, id: &ServiceId) -> &[Endpoint] {
         match self.lost.get(id) {

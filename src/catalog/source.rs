@@ -96,7 +96,7 @@ impl Intake {
 impl Source {
     pub(super) fn new(policy: Policy, rank: Rank, connection: u64, identity: Text, epoch: u64) -> Self {
         Source {
-            ledger: Ledger::new(policy.absent_lists, policy.linger),
+            ledger: Ledger::new(policy.absent_lists, policy.linger).aging(policy.stale_after),
             guard: RemovalGuard::new(&policy),
             status: StatusTracker::new(&policy),
             contests: ContestLog::default(),
@@ -130,7 +130,7 @@ impl Source {
 
     /// Goes on with another policy.
     pub(super) fn set_policy(&mut self, policy: Policy) {
-        self.ledger.set_policy(policy.absent_lists, policy.linger);
+        self.ledger.set_policy(policy.absent_lists, policy.linger, policy.stale_after);
         self.guard.set_policy(&policy);
         self.status.set_policy(&policy);
         self.rules = Arc::new(Rules::new(policy));

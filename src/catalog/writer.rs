@@ -9,7 +9,7 @@ use super::{
     journal::{Cause, Journal, Published},
 };
 use crate::{
-    model::{Text, Update},
+    model::{Hostname, Text, Update},
     util::{fan_in::FanIn, time::until},
 };
 use arc_swap::ArcSwap;
@@ -86,6 +86,7 @@ enum Command {
     TryOut { desired: Desired, force: bool, done: oneshot::Sender<Vec<Held>> },
     Remember { after: u64, done: oneshot::Sender<Remembered> },
     Release(Text),
+    ReleaseService { host: Hostname, done: oneshot::Sender<bool> },
     Lay { order: Order, done: oneshot::Sender<Result<Override, Refused>> },
     Lift { is_meant: Meant, by: Text, done: oneshot::Sender<Vec<Override>> },
     Resolved(Text, Vec<IpAddr>),
@@ -200,6 +201,12 @@ impl Writer {
             Command::Release(registry) => {
                 self.journal.note(Cause::Request);
                 self.measured(|core, now| core.release(&registry, now));
+            }
+            Command::ReleaseService { host, done } => {
+                self.journal.note(Cause::Request);
+                let released = self.measured(|core, now| core.release_service(&host, now));
+                // Whoever asked may be gone.
+                let _ = done.send(released);
             }
             Command::Lay { order, done } => {
                 self.journal.note(Cause::Request);
@@ -321,6 +328,13 @@ impl Handle {
         let is_meant = Meant(Box::new(is_meant));
         self.commands.send(Command::Lift { is_meant, by, done }).await.ok()?;
         lifted.await.ok()
+    }
+
+    /// Follows at once what is held back of the service of a host. `false` if nothing is; `None`: the catalog has ended.
+    pub async fn release_service(&self, host: Hostname) -> Option<bool> {
+        let (done, released) = oneshot::channel();
+        self.commands.send(Command::ReleaseService { host, done }).await.ok()?;
+        released.await.ok()
     }
 
     /// Follows at once what is held back of a registry. `false` if nothing is, or there is no such registry.

@@ -2,7 +2,7 @@
 
 use super::{bounds::DAY, preset::Preset};
 use crate::{
-    catalog::{Addresses, Empty, HostCase, Hostnames, Merge, Owner, Policy, Relabel, Template},
+    catalog::{Addresses, Empty, HostCase, Hostnames, Merge, Owner, Policy, Relabel, Stale, Template},
     model::{DeclaredPort, Fraction, Hostname, Nearness, Port, Protocol, Text, Weight},
     registry::Kind,
     translate::istio::Rules,
@@ -122,6 +122,9 @@ fn read_going_down(section: &mut Section<'_>, policy: &mut Policy) {
     set(&mut policy.max_drop, max_drop);
     let empty = [("follow", Empty::Follow), ("hold", Empty::Hold)];
     set(&mut policy.empty, section.get("empty", |v| v.word(&empty)));
+    policy.stale_after = section.get("stale_after", |v| v.duration(DAY / 1440..=DAY * 30)).or(policy.stale_after);
+    let stale = [("mark", Stale::Mark), ("drain", Stale::Drain)];
+    set(&mut policy.stale, section.get("stale", |v| v.word(&stale)));
 }
 
 fn set<T>(field: &mut T, value: Option<T>) {

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     catalog::{self, Order, Override, Target, Wish},
     manifests,
-    model::Text,
+    model::{Hostname, Text},
     util::lock::lock,
 };
 use std::{
@@ -62,7 +62,9 @@ pub enum Refused {
     #[error("the history has no entry {0}; /api/v1/history lists them")]
     Unknown(u64),
     /// What was published then is no longer known.
-    #[error("of entry {0} only what differed is known: it is too old, or of before a restart; /api/v1/history?whole lists the others")]
+    #[error(
+        "of entry {0} only what differed is known: it is too old, or of before a restart; /api/v1/history?whole lists the others"
+    )]
     TooOld(u64),
     /// There was nothing before.
     #[error("nothing was published before the newest generation since this process runs")]
@@ -70,6 +72,9 @@ pub enum Refused {
     /// Nothing lies over what is published.
     #[error("nothing is laid over {0}; /api/v1/overrides lists what is")]
     NothingLies(String),
+    /// Nothing is held back.
+    #[error("nothing of {0} is held back")]
+    NothingHeld(Hostname),
     /// The process is about to end.
     #[error("the process is about to end")]
     Ending,
@@ -149,7 +154,8 @@ impl Handle {
     /// If there is none.
     pub async fn unpin(&self, of: Target, by: Text, why: Text) -> Result<Vec<Override>, Refused> {
         let meant = of.clone();
-        let lifted = self.lift("unpin", of.to_string(), by, why, move |over| over.of == meant && over.deed.name() == "pin");
+        let lifted =
+            self.lift("unpin", of.to_string(), by, why, move |over| over.of == meant && over.deed.name() == "pin");
         let lifted = lifted.await?;
         if of == Target::Everything {
             self.manifests.pin(None);
@@ -167,6 +173,21 @@ impl Handle {
             self.manifests.pin(None);
         }
         Ok(lifted)
+    }
+
+    /// Follows at once what is held back of one service.
+    ///
+    /// # Errors
+    /// If nothing is.
+    pub async fn release_service(&self, host: Hostname, by: &str, why: &str) -> Result<(), Refused> {
+        match self.catalog.release_service(host.clone()).await {
+            None => Err(Refused::Ending),
+            Some(false) => Err(Refused::NothingHeld(host)),
+            Some(true) => {
+                self.requested("release", host.to_string(), by, why, "released".into());
+                Ok(())
+            }
+        }
     }
 
     /// Notes what became of a configuration.

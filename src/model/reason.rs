@@ -47,11 +47,13 @@ pub enum Reason {
     Protected,
     /// The registry cannot be read; what is known of it is served on.
     Stale,
+    /// It could not be read for so long that what is known of it is too old.
+    TooOld,
 }
 
 impl Reason {
     /// Each once, in the order of their declaration.
-    pub const ALL: [Reason; 20] = [
+    pub const ALL: [Reason; 21] = [
         Reason::NotIncluded,
         Reason::Excluded,
         Reason::HostInvalid,
@@ -72,6 +74,7 @@ impl Reason {
         Reason::HeldBack,
         Reason::Protected,
         Reason::Stale,
+        Reason::TooOld,
     ];
 
     /// The stable word for admin, metrics and scripts.
@@ -97,6 +100,7 @@ impl Reason {
             Reason::HeldBack => "held_back",
             Reason::Protected => "protected",
             Reason::Stale => "stale",
+            Reason::TooOld => "too_old",
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Failing, absence, lingering; scopes; readiness; what counts as a change.
 
 use super::*;
-use crate::{catalog::State, model::Cost};
+use crate::{
+    catalog::{Stale, State},
+    model::Cost,
+};
 
 #[test]
 fn a_service_without_instances_knows_the_ports_of_its_last_ones() {
@@ -231,4 +234,26 @@ fn no_change_makes_no_number() {
     assert!(later.services.ptr_eq(&first.services));
     assert_eq!(later.registries[0].total_cost.bytes, 7);
     assert!(Arc::ptr_eq(&world.catalog(), &later), "nothing heard, nothing new");
+}
+
+#[test]
+fn what_could_not_be_read_for_too_long_is_marked_and_drained_if_that_is_wanted() {
+    for stale in [Stale::Mark, Stale::Drain] {
+        let mut world = one(|policy| (policy.stale_after, policy.stale) = (Some(Duration::from_secs(600)), stale));
+        let (a, b) = (service("a", &["10.0.0.1:80"]), service("b", &["10.0.0.2:80"]));
+        world.list(&[a.clone(), b.clone()]);
+        world.seconds(10_000);
+        world.check(&["a.example http:80 | 10.0.0.1:80", "b.example http:80 | 10.0.0.2:80"]);
+        world.update(failed("down"));
+        world.seconds(599);
+        world.check_notes(&id("r", "a"), &[(Reason::Stale, "all")]);
+        world.seconds(1);
+        world.check_notes(&id("r", "a"), &[(Reason::Stale, "all"), (Reason::TooOld, "all")]);
+        let health = if stale == Stale::Drain { " draining" } else { "" };
+        let shown = [("a", 1), ("b", 2)].map(|(name, i)| format!("{name}.example http:80 | 10.0.0.{i}:80{health}"));
+        world.check(&[&shown[0], &shown[1]]);
+        world.list(&[a, b]);
+        world.check(&["a.example http:80 | 10.0.0.1:80", "b.example http:80 | 10.0.0.2:80"]);
+        world.check_notes(&id("r", "a"), &[]);
+    }
 }

@@ -355,3 +355,18 @@ fn what_is_held_outlives_lingering() {
     world.seconds(201);
     assert_eq!(world.count("a.example"), None);
 }
+
+#[test]
+fn a_hold_of_one_service_is_released_by_itself() {
+    let mut world = one(|policy| policy.absent_lists = 1);
+    world.list(&[fleet("a", 0, 50), fleet("b", 50, 50)]);
+    world.list(&[fleet("a", 0, 10), fleet("b", 50, 10)]);
+    assert_eq!((world.count("a.example"), world.count("b.example")), (Some(50), Some(50)));
+    let host = |name: &str| Hostname::new(name).unwrap();
+    assert!(world.core.release_service(&host("a.example"), world.now));
+    assert_eq!((world.count("a.example"), world.count("b.example")), (Some(10), Some(50)));
+    assert!(!world.core.release_service(&host("a.example"), world.now), "nothing is left");
+    assert!(!world.core.release_service(&host("x.example"), world.now));
+    world.core.release("r", world.now);
+    assert_eq!(world.count("b.example"), Some(10));
+}
