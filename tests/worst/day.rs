@@ -11,11 +11,12 @@ use crate::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
+use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -33,6 +34,8 @@ pub enum Length {
 struct World {
     chance: Chance,
     config: String,
+    /// Where it keeps what it knows.
+    state: PathBuf,
     registries: Vec<Registry>,
     instances: Vec<SocketAddr>,
     portolan: Option<Portolan>,
@@ -42,60 +45,120 @@ struct World {
     done: BTreeMap<String, usize>,
 }
 
+/// Everything that a day needs.
+struct Scene {
+    world: World,
+    envoy: Arc<Envoy>,
+    traffic: Vec<Traffic>,
+    _upstreams: Vec<Upstream>,
+    _folder: TempDir,
+}
+
+/// It lasts so long, and no request fails.
 pub async fn day(length: Length, chance: Chance) {
-    let folder = tempfile::tempdir().unwrap();
-    let mut upstreams = Vec::new();
-    for _ in 0..INSTANCES {
-        upstreams.push(Upstream::start("orders").await);
-    }
-    let instances: Vec<SocketAddr> = upstreams.iter().map(|upstream| upstream.address).collect();
-    let mut registries = vec![
-        Registry::file("files", folder.path()),
-        Registry::nacos("nacos-two", Generation::V2).await,
-        Registry::nacos("nacos-three", Generation::V3).await,
-        Registry::eureka("spring").await,
-    ];
-    registries.iter_mut().for_each(|registry| registry.set(instances.iter().copied().collect()));
-    let config = config(&registries, folder.path());
-    let portolan = Portolan::start(&config).await;
-    let xds = portolan.xds;
-    let Some(envoy) = Envoy::start(&Envoy::example("authority.yaml"), xds).await else { return };
-    let envoy = Arc::new(envoy);
-    let (clients, done) = Default::default();
-    let mut world = World { chance, config, registries, instances, portolan: Some(portolan), xds, clients, done };
-    for registry in &world.registries {
-        let host = registry.host();
-        envoy
-            .wait_until("the first answer", LIMIT, async || match envoy.get(&host, "/").await {
-                (200, _) => Ok(()),
-                other => Err(format!("{host}: {other:?}")),
-            })
-            .await;
-    }
-    let traffic: Vec<Traffic> =
-        world.registries.iter().map(|registry| Traffic::start(&envoy, registry.host(), "orders")).collect();
+    let Some(mut scene) = Scene::new(chance).await else { return };
     let started = Instant::now();
     let mut steps = 0;
     while match length {
         Length::Steps(most) => steps < most,
         Length::Time(time) => started.elapsed() < time,
     } {
-        world.step().await;
-        let before: Vec<usize> = traffic.iter().map(Traffic::made).collect();
+        scene.world.step().await;
+        scene.goes_on().await;
+        steps += 1;
+    }
+    scene.world.evening(&scene.envoy).await;
+    eprintln!("{steps} steps in {:.0?}: {:?}", started.elapsed(), scene.world.done);
+    scene.end(steps * BETWEEN).await;
+}
+
+/// It is killed so often while registries are dead, empty or half full in turn: no Envoy loses an instance.
+pub async fn restarts(number: usize, chance: Chance) {
+    let Some(mut scene) = Scene::new(chance).await else { return };
+    let started = Instant::now();
+    for round in 0..number {
+        let place = round % scene.world.registries.len();
+        let ill = [Ill::Refuse, Ill::Empty, Ill::Half][(round / scene.world.registries.len()) % 3];
+        scene.world.kept().await;
+        scene.world.registries[place].befall(ill);
+        scene.world.kill().await;
+        scene.goes_on().await;
+        let registry = &scene.world.registries[place];
+        until("Envoy to be back", LIMIT, async || {
+            let connected = scene.envoy.stat("control_plane.connected_state").await;
+            if connected == Some(1) { Ok(()) } else { Err(connected) }
+        })
+        .await;
+        let has = hosts(&scene.envoy, registry).await;
+        assert_eq!(has, registry.instances(), "{} {ill:?} in round {round}", registry.name);
+        scene.world.evening(&scene.envoy).await;
+    }
+    eprintln!("{number} restarts in {:.0?}: {:?}", started.elapsed(), scene.world.done);
+    scene.end(number * BETWEEN).await;
+}
+
+impl Scene {
+    async fn new(chance: Chance) -> Option<Scene> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut upstreams = Vec::new();
+        for _ in 0..INSTANCES {
+            upstreams.push(Upstream::start("orders").await);
+        }
+        let instances: Vec<SocketAddr> = upstreams.iter().map(|upstream| upstream.address).collect();
+        let mut registries = vec![
+            Registry::file("files", folder.path()),
+            Registry::nacos("nacos-two", Generation::V2).await,
+            Registry::nacos("nacos-three", Generation::V3).await,
+            Registry::eureka("spring").await,
+        ];
+        registries.iter_mut().for_each(|registry| registry.set(instances.iter().copied().collect()));
+        let config = config(&registries, folder.path());
+        let portolan = Portolan::start(&config).await;
+        let xds = portolan.xds;
+        let envoy = Arc::new(Envoy::start(&Envoy::example("authority.yaml"), xds).await?);
+        for registry in &registries {
+            let host = registry.host();
+            envoy
+                .wait_until("the first answer", LIMIT, async || match envoy.get(&host, "/").await {
+                    (200, _) => Ok(()),
+                    other => Err(format!("{host}: {other:?}")),
+                })
+                .await;
+        }
+        let traffic = registries.iter().map(|registry| Traffic::start(&envoy, registry.host(), "orders")).collect();
+        let (clients, done) = Default::default();
+        let state = folder.path().join("state");
+        let world =
+            World { chance, config, state, registries, instances, portolan: Some(portolan), xds, clients, done };
+        Some(Scene { world, envoy, traffic, _upstreams: upstreams, _folder: folder })
+    }
+
+    /// Waits until some more requests of each service were answered.
+    async fn goes_on(&self) {
+        let before: Vec<usize> = self.traffic.iter().map(Traffic::made).collect();
         until("traffic to go on", LIMIT, async || {
-            let now: Vec<usize> = traffic.iter().map(Traffic::made).collect();
+            let now: Vec<usize> = self.traffic.iter().map(Traffic::made).collect();
             let on = now.iter().zip(&before).all(|(now, before)| *now >= before + BETWEEN);
             if on { Ok(()) } else { Err(now) }
         })
         .await;
-        steps += 1;
     }
-    world.evening(&envoy).await;
-    eprintln!("{steps} steps in {:.0?}: {:?}", started.elapsed(), world.done);
-    for traffic in traffic {
-        traffic.stop_unharmed(steps * BETWEEN).await;
+
+    async fn end(self, minimum: usize) {
+        for traffic in self.traffic {
+            traffic.stop_unharmed(minimum).await;
+        }
     }
-    drop(upstreams);
+}
+
+/// What Envoy has of a registry's service.
+async fn hosts(envoy: &Envoy, registry: &Registry) -> BTreeSet<String> {
+    let hosts = envoy.hosts(&registry.host()).await;
+    let address = |host: &serde_json::Value| {
+        let socket = &host["address"]["socket_address"];
+        format!("{}:{}", socket["address"].as_str().unwrap_or_default(), socket["port_value"])
+    };
+    hosts.as_array().into_iter().flatten().map(address).collect()
 }
 
 fn config(registries: &[Registry], folder: &Path) -> String {
@@ -141,6 +204,22 @@ impl World {
         }
     }
 
+    /// Waits until all that is known of each registry is on the disk.
+    async fn kept(&self) {
+        let Some(portolan) = &self.portolan else { return };
+        until("the state to be written", LIMIT, async || {
+            let number = |metrics: &str, name: &str| -> Option<f64> {
+                metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+            };
+            let (_, metrics) = portolan.get("/metrics").await;
+            let written = number(&metrics, "portolan_state_last_write_successful") == Some(1.0);
+            let all =
+                self.registries.iter().all(|registry| self.state.join(format!("{}.state", registry.name)).exists());
+            if written && all { Ok(()) } else { Err(metrics) }
+        })
+        .await;
+    }
+
     /// It is killed, and starts again on the same port.
     async fn kill(&mut self) {
         if let Some(portolan) = self.portolan.take() {
@@ -175,17 +254,12 @@ impl World {
         })
         .await;
         for registry in &self.registries {
-            let expected: BTreeSet<String> = registry.has.iter().map(ToString::to_string).collect();
+            let expected = registry.instances();
             until(&format!("what {} says to be with Envoy", registry.name), LIMIT, async || {
                 let url = format!("http://{}/api/v1/registries/{}/release", portolan.admin, registry.name);
                 let release = http::client().post(url).header("content-type", "application/json");
                 drop(release.send().await);
-                let hosts = envoy.hosts(&registry.host()).await;
-                let address = |host: &serde_json::Value| {
-                    let socket = &host["address"]["socket_address"];
-                    format!("{}:{}", socket["address"].as_str().unwrap_or_default(), socket["port_value"])
-                };
-                let has: BTreeSet<String> = hosts.as_array().into_iter().flatten().map(address).collect();
+                let has = hosts(envoy, registry).await;
                 if has == expected { Ok(()) } else { Err((has, expected.clone())) }
             })
             .await;

@@ -31,6 +31,12 @@ async fn a_long_bad_day_harms_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "lasts for minutes: tests/long/faults"]
+async fn fifty_restarts_with_dead_empty_and_half_full_registries_lose_no_instance() {
+    day::restarts(50, chance::seed(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "lasts for half an hour: tests/long/soak"]
 async fn nothing_grows_and_nothing_is_lost() {
     let minutes = std::env::var("MINUTES").ok().and_then(|text| text.parse().ok()).unwrap_or(30);

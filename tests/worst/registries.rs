@@ -95,6 +95,11 @@ impl Registry {
         format!("orders.{}", self.name)
     }
 
+    /// What its service has, as texts.
+    pub fn instances(&self) -> BTreeSet<String> {
+        self.has.iter().map(ToString::to_string).collect()
+    }
+
     /// Its entry in the configuration.
     pub fn config(&self) -> String {
         let url = self.proxy.as_ref().map(TcpProxy::url).unwrap_or_default();
@@ -176,7 +181,10 @@ impl Registry {
             Kind::File(path) => {
                 if matches!(self.ill, None | Some(Ill::Half | Ill::Cut | Ill::Strand | Ill::BlackHole | Ill::Endless)) {
                     let endpoints: Vec<String> = shown.iter().map(|address| format!("'{address}'")).collect();
-                    put(path, &format!("services:\n- host: orders.{}\n  endpoints: [{}]\n", self.name, endpoints.join(", ")));
+                    put(
+                        path,
+                        &format!("services:\n- host: orders.{}\n  endpoints: [{}]\n", self.name, endpoints.join(", ")),
+                    );
                 } else if self.ill == Some(Ill::Empty) {
                     put(path, "services: []\n");
                 }
