@@ -16,7 +16,7 @@ import (
 // cluster writes what a cluster is: its policy and its endpoints. One that is not there is written where it is named.
 func (o *Output) cluster(name string, d Decision) {
 	c := o.Clusters[name]
-	if c == nil {
+	if !o.has(name) {
 		return
 	}
 	under := "cluster " + name
@@ -45,6 +45,21 @@ func (o *Output) cluster(name string, d Decision) {
 	if c.GetType() != cluster.Cluster_ORIGINAL_DST {
 		d[under+".endpoints"] = endpoints(c, assignment)
 	}
+}
+
+// has says whether there is a cluster that a request may come to. One of names without any is as one that is not there: the answer
+// is 503, and Istio makes none.
+func (o *Output) has(name string) bool {
+	c := o.Clusters[name]
+	if c.GetType() != cluster.Cluster_STRICT_DNS && c.GetType() != cluster.Cluster_LOGICAL_DNS {
+		return c != nil
+	}
+	for _, group := range c.GetLoadAssignment().GetEndpoints() {
+		if len(group.GetLbEndpoints()) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // endpoints are the addresses with the share of the cluster's traffic that each gets, by priority.

@@ -91,7 +91,7 @@ func (o *Output) share(shares []share, d Decision) {
 		if len(of) > 1 {
 			text = fmt.Sprintf("%.5g%% %s", 100*float64(of[name])/float64(sum), name)
 		}
-		if _, ok := o.Clusters[name]; !ok {
+		if !o.has(name) {
 			text += " (no cluster)"
 		}
 		texts = append(texts, text)
@@ -146,7 +146,7 @@ func (o *Output) mirrors(a *route.RouteAction, d Decision) {
 		rest := proto.Clone(mirror).(*route.RouteAction_RequestMirrorPolicy)
 		rest.RuntimeFraction = nil
 		d.flatten(under, rest)
-		if _, ok := o.Clusters[mirror.GetCluster()]; !ok {
+		if !o.has(mirror.GetCluster()) {
 			d[under+".cluster"] += " (no cluster)"
 		}
 		d[under+".share"] = "100%"
