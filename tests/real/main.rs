@@ -14,6 +14,7 @@ mod gateways;
 mod nacos;
 mod nearness;
 mod own_streams;
+mod programs;
 mod reload;
 mod restart;
 mod scopes;

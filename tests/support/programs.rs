@@ -22,6 +22,8 @@ const STOP: Duration = Duration::from_secs(30);
 const SOON: Duration = Duration::from_secs(60);
 /// Longer than a consumer waits for its answer.
 const CALL: Duration = Duration::from_secs(20);
+/// So are many calls of a gRPC program, the first of which loads most of a Java program.
+const CALLS: Duration = Duration::from_secs(90);
 
 /// A running program; killed when dropped.
 pub struct Program {
@@ -30,11 +32,13 @@ pub struct Program {
     pub port: u16,
 }
 
-/// A Dubbo consumer that calls on command.
+/// A program that calls on command: a Dubbo consumer, or a gRPC program.
 pub struct Consumer {
     program: Program,
     orders: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
+    /// How long an answer may take.
+    limit: Duration,
 }
 
 impl Program {
@@ -122,10 +126,19 @@ impl Consumer {
     /// A Dubbo consumer that calls what listens on that port of 127.0.0.1, and is ready.
     pub async fn start(line: u8, port: u16, keys: &[&str]) -> Consumer {
         let words = [&["consumer"], keys].concat();
-        let mut program = Program::spawn(&format!("dubbo{line}"), port, &words, true);
+        Self::run(&format!("dubbo{line}"), port, &words, CALL).await
+    }
+
+    /// A program of `grpc-go`, `grpc-python` or `grpc-java`, which is ready.
+    pub async fn grpc(name: &str, keys: &[&str]) -> Consumer {
+        Self::run(name, 0, keys, CALLS).await
+    }
+
+    async fn run(name: &str, port: u16, words: &[&str], limit: Duration) -> Consumer {
+        let mut program = Program::spawn(name, port, words, true);
         let orders = program.process.input().take().unwrap();
         let answers = BufReader::new(program.process.take_output().unwrap()).lines();
-        let mut consumer = Consumer { program, orders, answers };
+        let mut consumer = Consumer { program, orders, answers, limit };
         let ready = consumer.line(START).await;
         assert!(ready.starts_with("READY"), "{ready}");
         consumer
@@ -134,7 +147,7 @@ impl Consumer {
     /// The business answer to an order, or why there is none.
     pub async fn call(&mut self, order: &str) -> Result<String, String> {
         self.orders.write_all(format!("{order}\n").as_bytes()).await.unwrap();
-        let line = self.line(CALL).await;
+        let line = self.line(self.limit).await;
         match line.split_once(' ') {
             Some(("ANSWER", answer)) => Ok(answer.to_owned()),
             _ => Err(line),
@@ -151,6 +164,11 @@ impl Consumer {
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }
+    }
+
+    /// Everything that it has logged.
+    pub fn log(&self) -> String {
+        self.program.log()
     }
 
     async fn line(&mut self, limit: Duration) -> String {
