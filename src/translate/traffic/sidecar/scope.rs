@@ -5,7 +5,12 @@ use crate::{
         CaptureMode, IstioEgressListener, Sidecar, VirtualService, outbound_traffic_policy::Mode,
     },
     translate::traffic::{
-        destination::selects, host::subset_of, http::Lookup, mesh::OutboundPolicy, object::Object, protocol::Protocol,
+        destination::selects,
+        host::{matches, subset_of},
+        http::Lookup,
+        mesh::OutboundPolicy,
+        object::Object,
+        protocol::Protocol,
         shape::Shape,
     },
 };
@@ -106,21 +111,21 @@ impl<'a> Scope<'a> {
 impl Part<'_> {
     /// Whether the host is seen.
     pub(super) fn has(&self, shape: &Shape) -> bool {
-        self.has_host(&shape.host, &shape.namespace)
+        self.has_host(&shape.host, &shape.namespace, subset_of)
     }
 
-    /// Whether a VirtualService is: by one of its hosts.
+    /// Whether a VirtualService is: by one of its hosts, of which a wildcard may stand for more than is seen.
     pub(super) fn imports(&self, service: &Object<VirtualService>) -> bool {
-        service.spec.hosts.iter().any(|host| self.has_host(host, &service.id.namespace))
+        service.spec.hosts.iter().any(|host| self.has_host(host, &service.id.namespace, matches))
     }
 
-    /// Whether a host of that namespace is seen.
-    fn has_host(&self, host: &str, namespace: &str) -> bool {
+    /// Whether a host of that namespace is seen, by how it compares with what is.
+    fn has_host(&self, host: &str, namespace: &str, is: fn(&str, &str) -> bool) -> bool {
         let Some(hosts) = self.hosts else { return true };
         let admits = |admitted: &String| match admitted.split_once('/') {
             Some(("~", _)) | None => false,
             Some((of, name)) => {
-                (of == "*" || of == namespace || of == "." && namespace == self.namespace) && subset_of(host, name)
+                (of == "*" || of == namespace || of == "." && namespace == self.namespace) && is(host, name)
             }
         };
         hosts.iter().any(admits)
