@@ -60,7 +60,6 @@ impl Limits {
     }
 
     /// Ends a reading that takes too long.
-    #[cfg_attr(not(feature = "zookeeper"), expect(dead_code, reason = "others bound their time by rounds"))]
     pub(super) async fn in_time<T>(&self, reading: impl Future<Output = T>) -> Result<T, Exceeded> {
         tokio::time::timeout(self.time, reading).await.map_err(|_| Exceeded::Time(self.time))
     }

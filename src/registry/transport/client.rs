@@ -22,6 +22,7 @@ use reqwest::{
 use std::{
     fmt,
     io::Read,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -64,6 +65,7 @@ pub(in crate::registry) struct Origin {
 pub(in crate::registry) struct Answer {
     pub(in crate::registry) origin: Origin,
     pub(in crate::registry) body: Vec<u8>,
+    pub(in crate::registry) headers: HeaderMap,
     /// Of the bytes as they came: equal ones need not be looked at again.
     pub(in crate::registry) hash: u64,
 }
@@ -72,7 +74,7 @@ pub(in crate::registry) struct Answer {
 #[derive(Debug)]
 struct Received {
     bytes: Vec<u8>,
-    gzip: bool,
+    headers: HeaderMap,
 }
 
 impl Http {
@@ -82,13 +84,27 @@ impl Http {
         remedies: Remedies,
         metrics: Metrics,
     ) -> Result<Self, Error> {
-        let builder = reqwest::Client::builder()
+        Http::over(None, registry, connection, remedies, metrics)
+    }
+
+    /// The same over a unix socket, if one is named.
+    pub(in crate::registry) fn over(
+        socket: Option<&Path>,
+        registry: Text,
+        connection: &Connection,
+        remedies: Remedies,
+        metrics: Metrics,
+    ) -> Result<Self, Error> {
+        let mut builder = reqwest::Client::builder()
             .default_headers(headers(connection)?)
             .redirect(redirect::Policy::none())
             // A proxy that stands in the environment for other programs is not the way to a registry.
             .no_proxy()
             .connect_timeout(connection.timeout)
             .timeout(connection.timeout);
+        if let Some(path) = socket {
+            builder = builder.unix_socket(path);
+        }
         let tls = connection.tls.client(tls::system_roots()).map_err(Error::Tls)?;
         let client = builder.tls_backend_preconfigured(tls).build().map_err(Error::Client)?;
         Ok(Http {
@@ -204,7 +220,6 @@ impl Http {
     }
 
     async fn body(&self, mut response: Response, url: &Url) -> Result<Received, Error> {
-        let gzip = response.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding == "gzip");
         let announced = response.content_length().map_or(0, |n| usize::try_from(n).unwrap_or(usize::MAX));
         if announced > self.max_body_bytes {
             return Err(self.too_large(url));
@@ -213,7 +228,10 @@ impl Http {
         loop {
             let chunk = match response.chunk().await {
                 Ok(Some(chunk)) => chunk,
-                Ok(None) => return Ok(Received { bytes, gzip }),
+                Ok(None) => {
+                    let headers = std::mem::take(response.headers_mut());
+                    return Ok(Received { bytes, headers });
+                }
                 Err(source) => return Err(Error::Body { url: shown(url), source: source.without_url() }),
             };
             self.bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
@@ -226,16 +244,16 @@ impl Http {
 
     /// At most so many bytes, counted as they come out of decompression.
     fn decoded(&self, url: &Url, received: Received) -> Result<Answer, Error> {
-        let Received { bytes, gzip } = received;
+        let Received { bytes, headers } = received;
         let hash = xxh3_64(&bytes);
-        if !gzip {
-            return Ok(Answer { origin: self.origin(url), body: bytes, hash });
+        if headers.get(CONTENT_ENCODING).is_none_or(|encoding| encoding != "gzip") {
+            return Ok(Answer { origin: self.origin(url), body: bytes, headers, hash });
         }
         let mut body = Vec::new();
         let mut bounded = MultiGzDecoder::new(&bytes[..]).take(self.max_body_bytes as u64 + 1);
         match bounded.read_to_end(&mut body) {
             Ok(_) if body.len() > self.max_body_bytes => Err(self.too_large(url)),
-            Ok(_) => Ok(Answer { origin: self.origin(url), body, hash }),
+            Ok(_) => Ok(Answer { origin: self.origin(url), body, headers, hash }),
             Err(source) => Err(Error::Gzip { url: shown(url), source }),
         }
     }

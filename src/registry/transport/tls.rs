@@ -10,6 +10,7 @@ use crate::{
     },
 };
 use rustls::{ClientConfig, RootCertStore};
+use std::path::Path;
 
 /// What a file of certificates may have at most: ten times the bundle of a whole system.
 const MAX_FILE: u64 = 4 << 20;
@@ -46,6 +47,30 @@ impl Tls {
             (None, None) => None,
         };
         Some(Tls { ca: ca.flatten(), identity })
+    }
+
+    /// The same settings from files that are named elsewhere; what is wrong with them is reported at `value`.
+    pub(in crate::registry) fn of_files(
+        value: &Value<'_>,
+        ca: Option<&Path>,
+        identity: Option<[&Path; 2]>,
+    ) -> Option<Self> {
+        let text = |path: &Path| value.text_at(path, MAX_FILE);
+        let ca = match ca {
+            Some(path) => Some(Text::from(text(path)?)),
+            None => None,
+        };
+        let identity = match identity {
+            Some([cert, key]) => Some(Identity { cert: text(cert)?.into(), key: Secret::new(text(key)?) }),
+            None => None,
+        };
+        let tls = Tls { ca, identity };
+        match tls.client(RootCertStore::empty()) {
+            Ok(_) => Some(tls),
+            Err(error) => {
+                value.problem(format!("the files for TLS cannot be used: {}", crate::registry::chain(&error)))
+            }
+        }
     }
 
     /// A client with these settings, which trusts `roots` as well.

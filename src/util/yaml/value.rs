@@ -235,10 +235,19 @@ impl<'a> Value<'a> {
 
     /// The text of the file that it names, which is followed as those of references are.
     pub fn file_text(&self, most: u64) -> Option<String> {
-        let path = self.path()?;
+        self.text_at(&self.path()?, most)
+    }
+
+    /// A variable of the environment that some other program's users set; `None` if it is not set, or empty.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        Some(self.reader.resolver?.fill(&format!("${{env:{name}}}")).ok()?.into_owned())
+    }
+
+    /// The text of a file that is named elsewhere; it is followed, too, and what is wrong with it is reported here.
+    pub fn text_at(&self, path: &std::path::Path, most: u64) -> Option<String> {
         let read = match self.reader.resolver {
-            Some(resolver) => resolver.read_file(&path, most),
-            None => Resolver::new("").read_file(&path, most),
+            Some(resolver) => resolver.read_file(path, most),
+            None => Resolver::new("").read_file(path, most),
         };
         let refused = |error| format!("cannot read {}: {error}; check the path and the permissions", path.display());
         self.check(read.map_err(refused))

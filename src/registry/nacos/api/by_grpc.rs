@@ -13,6 +13,7 @@ use crate::registry::{
     },
     transport::{Answer, Origin},
 };
+use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 use xxhash_rust::xxh3::xxh3_64;
@@ -39,7 +40,7 @@ pub(crate) async fn ask(client: &Client, kind: &'static str, query: &[(&str, &st
     } else {
         answer
     };
-    Ok(Answer { origin, hash: xxh3_64(&body), body })
+    Ok(Answer { origin, hash: xxh3_64(&body), body, headers: HeaderMap::new() })
 }
 
 fn body(query: &[(&str, &str)]) -> Value {

@@ -138,7 +138,7 @@ impl Source<'_> {
 
     /// One page; one with known bytes is not even parsed.
     async fn page(&self, number: usize, past: Past<'_>) -> Result<Page<ServiceId, Outcome>, Error> {
-        let Answer { origin, body, hash } = self.ask("true", number).await?;
+        let Answer { origin, body, hash, .. } = self.ask("true", number).await?;
         let known = past.cache.pages.get(&hash).cloned().or_else(|| past.fresh().pages.get(&hash).cloned());
         let page = match known {
             Some(page) => page,
