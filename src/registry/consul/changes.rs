@@ -1,0 +1,62 @@
+//! Whom to read again: what the lists of names, checks and nodes say now, beside what they said before. Pure.
+//!
+//! Consul tells that something has changed in a list, not what. From two states of the checks and of the nodes it follows
+//! exactly: each has all that is said of it. The list of names has the tags of a service and nothing of its instances, but
+//! its index grows with every change of any instance: what its two states do not explain may be anywhere, so then
+//! everything is looked at once ([`Whom::all`]), what names explain before the rest.
+
+use super::wire::{Checks, Names, Nodes};
+use crate::model::Text;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Services to be read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Whom {
+    /// These have changed.
+    pub(super) services: BTreeSet<Text>,
+    /// Any may have changed.
+    pub(super) all: bool,
+}
+
+impl Whom {
+    /// Services came, went, or have other tags; any instance may have changed, too.
+    pub(super) fn names(before: &Names, after: &Names) -> Whom {
+        Whom { services: differing(before, after).cloned().collect(), all: true }
+    }
+
+    /// Checks came, went, or changed; those of a node concern every service that is there.
+    pub(super) fn checks<'a>(before: &Checks, after: &Checks, on: impl Fn(&Text) -> Vec<&'a Text>) -> Whom {
+        let mut whom = Whom::default();
+        for key in differing(before, after) {
+            for check in [before.get(key), after.get(key)].into_iter().flatten() {
+                match check.service.is_empty() {
+                    true => whom.services.extend(on(&key.0).into_iter().cloned()),
+                    false => drop(whom.services.insert(check.service.clone())),
+                }
+            }
+        }
+        whom
+    }
+
+    /// Nodes came, went, or changed.
+    pub(super) fn nodes<'a>(before: &Nodes, after: &Nodes, on: impl Fn(&Text) -> Vec<&'a Text>) -> Whom {
+        let services = differing(before, after).flat_map(on).cloned().collect();
+        Whom { services, all: false }
+    }
+
+    /// Both.
+    pub(super) fn and(&mut self, other: Whom) {
+        self.services.extend(other.services);
+        self.all |= other.all;
+    }
+}
+
+/// The keys that are in one alone, or have another value there.
+fn differing<'a, K: Ord, V: PartialEq>(
+    before: &'a BTreeMap<K, V>,
+    after: &'a BTreeMap<K, V>,
+) -> impl Iterator<Item = &'a K> {
+    let gone = before.keys().filter(|key| !after.contains_key(*key));
+    let other = after.iter().filter(|(key, value)| before.get(*key) != Some(*value)).map(|(key, _)| key);
+    gone.chain(other)
+}

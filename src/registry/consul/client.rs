@@ -1,0 +1,198 @@
+//! HTTP to one of several agents of a Consul. Nothing but GETs.
+//!
+//! The agent that answered last is asked; one that fails is followed by the next. Indexes are those of the datacenter's
+//! servers, and therefore the same through every agent.
+
+use super::{
+    config::{Config, Consistency, Server},
+    error::{Error, REMEDIES},
+};
+use crate::{
+    model::{Cost, Text},
+    registry::{
+        Metrics, chain,
+        transport::{self, Answer, Http},
+    },
+    util::{redact::Redactor, secret::Secret},
+};
+use reqwest::{Url, header::HeaderMap};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::Semaphore;
+
+/// Shared by all requests of one registry.
+#[derive(Debug)]
+pub(super) struct Client {
+    servers: Vec<(Server, Http)>,
+    redactor: Arc<Redactor>,
+    /// The one that answered last.
+    current: AtomicUsize,
+    token: Option<Secret>,
+    consistency: Consistency,
+    /// For how long a server may hold a question back.
+    pub(super) wait: Duration,
+    /// Questions at once that are not held back.
+    slots: Semaphore,
+}
+
+/// What of a Consul is read as one whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) datacenter: Option<Text>,
+    pub(super) namespace: Option<Text>,
+    pub(super) partition: Option<Text>,
+    pub(super) peer: Option<Text>,
+}
+
+impl Client {
+    pub(super) fn new(registry: Text, config: &Config, metrics: Metrics) -> Result<Self, Error> {
+        let connection = &config.connection;
+        let http = |server: &Server| {
+            let socket = server.socket.as_deref();
+            let http = Http::over(socket, registry.clone(), connection, REMEDIES, metrics.clone())?;
+            Ok((server.clone(), http.hiding(connection, &config.token)))
+        };
+        let secrets = connection.headers.iter().map(|(_, value)| value).chain(&config.token);
+        Ok(Client {
+            redactor: Arc::new(Redactor::new(secrets)),
+            servers: config.servers.iter().map(http).collect::<Result<_, Error>>()?,
+            current: AtomicUsize::new(0),
+            token: config.token.clone(),
+            consistency: config.consistency,
+            wait: config.wait,
+            slots: Semaphore::new(config.concurrency),
+        })
+    }
+
+    /// A list as soon as it is newer than the index, or the time is over; at once for index 0.
+    pub(super) async fn watch(&self, place: &Place, path: &[&str], index: u64) -> Result<Answer, Error> {
+        let mut failures = Vec::new();
+        for at in self.order() {
+            let url = self.url(at, place, path, index);
+            // Servers add up to a sixteenth, so that not all clients come back at once.
+            let held = if index > 0 { self.wait + self.wait / 16 } else { Duration::ZERO };
+            let answer = self.servers[at].1.send_held(self.request(at, &url), &url, held).await;
+            if let Some(outcome) = self.judge(at, answer, &mut failures) {
+                return outcome;
+            }
+        }
+        Err(lost(failures))
+    }
+
+    /// What is there now; `None` if its bytes have that hash.
+    pub(super) async fn get(&self, place: &Place, path: &[&str], known: Option<u64>) -> Result<Option<Answer>, Error> {
+        let _slot = self.slots.acquire().await.expect("the semaphore is never closed");
+        let mut failures = Vec::new();
+        for at in self.order() {
+            let url = self.url(at, place, path, 0);
+            let answer = self.servers[at].1.send_unless(known, self.request(at, &url), &url).await;
+            if let Some(outcome) = self.judge(at, answer, &mut failures) {
+                return outcome;
+            }
+        }
+        Err(lost(failures))
+    }
+
+    /// The servers from that on which answered last.
+    fn order(&self) -> impl Iterator<Item = usize> + use<> {
+        let (first, count) = (self.current.load(Ordering::Relaxed), self.servers.len());
+        (0..count).map(move |turn| (first + turn) % count)
+    }
+
+    /// What a server has answered; `None` if another is to be asked.
+    fn judge<T>(
+        &self,
+        at: usize,
+        answer: Result<T, transport::Error>,
+        failures: &mut Vec<Error>,
+    ) -> Option<Result<T, Error>> {
+        match answer {
+            Err(error) if error.is_server_lost() => {
+                failures.push(error.into());
+                None
+            }
+            outcome => {
+                self.current.store(at, Ordering::Relaxed);
+                Some(outcome.map_err(Error::from))
+            }
+        }
+    }
+
+    fn request(&self, at: usize, url: &Url) -> reqwest::RequestBuilder {
+        let request = self.servers[at].1.get(url);
+        match &self.token {
+            Some(token) => request.header("x-consul-token", token.expose()),
+            None => request,
+        }
+    }
+
+    fn url(&self, at: usize, place: &Place, path: &[&str], index: u64) -> Url {
+        let mut url = self.servers[at].0.url.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("v1").extend(path);
+        }
+        {
+            let mut query = url.query_pairs_mut();
+            let named = [("dc", &place.datacenter), ("ns", &place.namespace), ("partition", &place.partition)];
+            for (key, value) in named.into_iter().chain([("peer", &place.peer)]) {
+                if let Some(value) = value {
+                    query.append_pair(key, value);
+                }
+            }
+            if index > 0 {
+                query.append_pair("index", &index.to_string());
+                query.append_pair("wait", &format!("{}ms", self.wait.as_millis()));
+            }
+            match self.consistency {
+                Consistency::Default => {}
+                Consistency::Stale => drop(query.append_key_only("stale")),
+                Consistency::Consistent => drop(query.append_key_only("consistent")),
+            }
+        }
+        if url.query() == Some("") {
+            url.set_query(None);
+        }
+        url
+    }
+
+    /// Blanks secrets where something that a server said is quoted.
+    pub(super) fn redactor(&self) -> &Arc<Redactor> {
+        &self.redactor
+    }
+
+    /// What has been asked and received since the last call.
+    pub(super) fn take_cost(&self, duration: Duration) -> Cost {
+        let costs = self.servers.iter().map(|(_, http)| http.take_cost(duration));
+        costs.fold(Cost { duration, ..Cost::default() }, |all, one| Cost {
+            requests: all.requests + one.requests,
+            bytes: all.bytes + one.bytes,
+            duration,
+        })
+    }
+}
+
+/// Why no server has answered.
+fn lost(mut failures: Vec<Error>) -> Error {
+    if failures.len() == 1 {
+        return failures.remove(0);
+    }
+    let tried = failures.iter().map(|error| chain(error).to_string()).collect::<Vec<_>>().join("; ");
+    let retry_after = failures.iter().filter_map(Error::retry_after).min();
+    Error::EveryServer { count: failures.len(), tried, retry_after }
+}
+
+/// The index that an answer carries.
+pub(super) fn index(headers: &HeaderMap) -> Option<u64> {
+    headers.get("x-consul-index")?.to_str().ok()?.trim().parse().ok()
+}
+
+/// Whether something is missing in the answer because the token may not see it (Consul 1.11 and later say so).
+pub(super) fn is_filtered(headers: &HeaderMap) -> bool {
+    let said = headers.get("x-consul-results-filtered-by-acls").and_then(|value| value.to_str().ok());
+    said.is_some_and(|said| said.trim().eq_ignore_ascii_case("true"))
+}
