@@ -12,6 +12,7 @@ pub mod lock;
 #[cfg(test)]
 pub(crate) mod mutate;
 pub mod redact;
+pub mod resolv;
 pub mod secret;
 pub mod sorted_vec;
 pub mod suggest;
