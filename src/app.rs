@@ -167,6 +167,7 @@ impl App {
         let admin_socket = sockets::hand_out(sockets, &mut listeners, config.admin.listen);
         let xds = xds::Server::bind(config.xds.options(), &listeners, access.clone(), xds_metrics.clone())?;
         let stopping = Arc::new(AtomicBool::new(false));
+        let written = registry::Written::default();
         let (keeper, state) = state::Keeper::new(config.state.clone(), catalog.clone(), &kept, state_metrics.clone());
         let (recorder, history) = history::Recorder::new(state.options(), catalog.clone(), published, kept.clone());
         let (status, configuration, requests) =
@@ -179,6 +180,7 @@ impl App {
             xds_metrics,
             configuration,
             history,
+            written: written.clone(),
             stopping: stopping.clone(),
         };
         let protection = admin::Protection::default();
@@ -199,7 +201,8 @@ impl App {
             None => None,
         };
         let rest = CancellationToken::new();
-        let mut readers = Readers::new(registry_metrics, state_metrics.clone(), admin.local_addr(), rest.child_token());
+        let mut readers =
+            Readers::new(registry_metrics, state_metrics.clone(), written, admin.local_addr(), rest.child_token());
         let first = writer.configure(readers.desired(config), false);
         let follow = follow.then(|| Follow::new(files));
         let xds_control = xds.control();

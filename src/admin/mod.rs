@@ -1,7 +1,8 @@
 //! Admin HTTP: what is known, what is published, what clients have, and why something is missing.
 //!
 //! `app` binds a [`Server`] and gives it [`Sources`], the read handles of the other parts. Everything here reads
-//! immutable snapshots; what changes something (a release, a pin, an override, a reload) is asked of those parts. Formats are views of their own,
+//! immutable snapshots; what changes something (a release, a pin, an override, a reload, services
+//! that are written) is asked of those parts. Formats are views of their own,
 //! so that they do not change by accident, and hold no configuration, hence no secret.
 
 mod answer;
@@ -21,6 +22,7 @@ pub(crate) mod tests;
 mod time;
 mod tokens;
 mod view;
+mod written;
 
 pub use client::{Acknowledged, Client, Node, Refused, Sent, Subscription};
 pub use guard::Hosts;
@@ -30,6 +32,7 @@ pub use tokens::Tokens;
 
 use crate::{
     catalog::Catalog,
+    registry::Written,
     resource::{Dialect, Kind, Name, Resource},
     views::{Loaded, ViewKey, ViewStatus},
 };
@@ -79,6 +82,11 @@ pub trait Sources: Send + Sync + 'static {
 
     /// Follows a registry's held-back drop at once. `false` if there is none.
     fn release(&self, registry: &str) -> bool;
+
+    /// What is written by API, where anything is.
+    fn written(&self) -> Option<&Written> {
+        None
+    }
 
     /// The configuration of this process, if it follows one.
     fn configuration(&self) -> Option<&dyn Configuration> {

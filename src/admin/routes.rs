@@ -11,6 +11,7 @@ use super::{
         service::{self, Summary},
         slime, views,
     },
+    written,
 };
 use crate::{
     resource::{Dialect, Kind},
@@ -29,7 +30,7 @@ use prometheus_client::registry::Registry;
 use serde::Deserialize;
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::SystemTime};
 
-/// The one request that has a body needs none.
+/// Requests that have a body need none, but those that write services, which have a limit of their own.
 const MAX_BODY_BYTES: usize = 16 << 10;
 
 #[derive(Clone)]
@@ -56,7 +57,7 @@ pub(super) fn router(sources: Arc<dyn Sources>, metrics: Arc<Registry>, settings
         .route("/api/v1/registries", get(registries))
         .route("/api/v1/registries/{name}/release", post(release))
         .route("/api/v1/services", get(services))
-        .route("/api/v1/services/{*name}", get(one_service))
+        .route("/api/v1/services/{*name}", get(one_service).merge(written::of_service(sources.clone())))
         .route("/api/v1/rejected", get(rejected))
         .route("/api/v1/manifests", get(manifests))
         .route("/api/v1/clients", get(clients))
@@ -69,6 +70,7 @@ pub(super) fn router(sources: Arc<dyn Sources>, metrics: Arc<Registry>, settings
         .merge(meshregistry::router(sources.clone()))
         .merge(reload::router(sources.clone()))
         .merge(history::router(sources.clone()))
+        .merge(written::router(sources.clone()))
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "no such page; / lists them") })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(move |request, next| guard(ours.clone(), request, next)))

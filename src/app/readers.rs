@@ -3,13 +3,14 @@
 use super::parts::Parts;
 use crate::{
     catalog::{Configured, Desired, Registry},
-    config::Config,
+    config::{Config, RegistryConfig},
     manifests,
     model::{FILES, Text},
-    registry::{self, Feed, Kind},
+    registry::{self, Feed, Kind, Written},
     state::{self, Store},
 };
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The running readings, and what each registry is connected to.
@@ -23,6 +24,8 @@ pub(super) struct Readers {
     connections: Connections,
     metrics: registry::Metrics,
     state_metrics: state::Metrics,
+    /// What is written by API.
+    written: Written,
     /// Where admin listens, which the built-in example serves.
     admin: SocketAddr,
 }
@@ -64,11 +67,12 @@ impl Readers {
     pub(super) fn new(
         metrics: registry::Metrics,
         state_metrics: state::Metrics,
+        written: Written,
         admin: SocketAddr,
         stop: CancellationToken,
     ) -> Self {
         let (running, files, connections) = Default::default();
-        Readers { parts: Parts::new(stop), running, files, connections, metrics, state_metrics, admin }
+        Readers { parts: Parts::new(stop), running, files, connections, metrics, state_metrics, written, admin }
     }
 
     /// What the catalog is to have by this configuration. What is known from before a restart of a registry that is not
@@ -80,7 +84,25 @@ impl Readers {
             let memory = store.read(&registry.policy.registry, &registry.identity, SystemTime::now());
             registry.memory = memory.map(Arc::new);
         }
+        self.open_written(config, &desired);
         desired
+    }
+
+    /// What is written by API is where nobody else has it: in memory, or from before a restart on disk.
+    fn open_written(&self, config: &Config, desired: &Desired) {
+        let is_written = |name: &str| {
+            let named = |registry: &&RegistryConfig| *registry.name == *name;
+            config.registries.iter().find(named).is_some_and(|registry| registry.kind.adapter().is_written())
+        };
+        self.written.retain(is_written);
+        for registry in desired.registries.iter().filter(|r| is_written(&r.policy.registry)) {
+            let name = &registry.policy.registry;
+            if self.written.get(name).is_none() {
+                let kept = registry.memory.iter().flat_map(|memory| &memory.services);
+                let kept = kept.filter(|kept| kept.gone.is_none() && kept.read).map(|kept| kept.service.clone());
+                self.written.open(name).restore(kept, Instant::now());
+            }
+        }
     }
 
     /// The same for a configuration that is only tried out.
@@ -102,6 +124,7 @@ impl Readers {
                 updates: feed.updates,
                 manifests: manifests.feed(&name),
                 metrics: self.metrics.clone(),
+                written: self.written.clone(),
             };
             let part = format!("registry {name}");
             let stop = self.parts.start(part, |stop| registry::read(kind, feed, stop));

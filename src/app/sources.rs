@@ -5,6 +5,7 @@ use crate::{
     admin::{self, Acknowledged, Client, Refused, Sent, Subscription},
     catalog::{self, Catalog},
     history, manifests,
+    registry::Written,
     resource::{Dialect, Kind, Name, Resource, Variant, version_text},
     views::{self, Loaded, ViewKey, ViewStatus},
     xds,
@@ -26,6 +27,7 @@ pub(super) struct Handles {
     pub(super) xds_metrics: xds::Metrics,
     pub(super) configuration: status::Handle,
     pub(super) history: history::Handle,
+    pub(super) written: Written,
     pub(super) stopping: Arc<AtomicBool>,
 }
 
@@ -76,6 +78,10 @@ impl admin::Sources for Handles {
 
     fn configuration(&self) -> Option<&dyn admin::Configuration> {
         Some(&self.configuration)
+    }
+
+    fn written(&self) -> Option<&Written> {
+        Some(&self.written)
     }
 
     fn stopping(&self) -> bool {

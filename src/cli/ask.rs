@@ -5,7 +5,7 @@ use crate::util::{
     tls::{self, TlsError},
 };
 use clap::Args;
-use reqwest::{RequestBuilder, StatusCode, Url, header};
+use reqwest::{Method, RequestBuilder, StatusCode, Url, header};
 use serde_json::Value;
 use std::{
     env, fs,
@@ -155,6 +155,23 @@ impl Admin {
     /// Asks for a change. That a reload is refused is an answer, too.
     pub(super) async fn post(&self, url: &Url) -> Result<Value, Error> {
         send(self.client.post(url.clone()).header(header::CONTENT_TYPE, "application/json"), url).await
+    }
+}
+
+impl Admin {
+    /// Asks for a change of what is at the address, with this body.
+    pub(super) async fn change(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: &[(&'static str, String)],
+        body: Vec<u8>,
+    ) -> Result<Value, Error> {
+        let mut request = self.client.request(method, url.clone());
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        send(request.header(header::CONTENT_TYPE, "application/json").body(body), url).await
     }
 }
 

@@ -13,6 +13,7 @@ mod reload;
 mod routes;
 mod serve;
 mod table;
+mod write;
 
 use crate::{
     config::Sources,
@@ -59,6 +60,12 @@ enum Command {
     Check(check::Arguments),
     /// Asks a running Portolan what it knows and serves
     Get(get::Arguments),
+    /// Writes something to a running Portolan
+    #[command(subcommand)]
+    Put(write::Put),
+    /// Takes something away that was written to a running Portolan
+    #[command(subcommand)]
+    Delete(write::Delete),
     /// Says where a request goes: listener, virtual host, route and clusters, and the resource that says so
     Routes(routes::Arguments),
     /// Prints the gateways of the configuration as Istio's own resources
@@ -115,6 +122,8 @@ fn run(Arguments { config, set, no_follow, command }: Arguments) -> anyhow::Resu
         Command::Serve => serve::run(sources, !no_follow).map(|()| String::new()),
         Command::Check(arguments) => check::run(&arguments, &sources),
         Command::Get(arguments) => Ok(get::run(&arguments, print).map(|()| String::new())?),
+        Command::Put(arguments) => Ok(write::put(&arguments)?),
+        Command::Delete(arguments) => Ok(write::delete(&arguments)?),
         Command::Routes(arguments) => Ok(routes::run(&arguments)?),
         Command::Gateways(arguments) => Ok(routes::gateways(&arguments)?),
         Command::History(arguments) => Ok(history::history(&arguments)?),

@@ -44,7 +44,7 @@ impl Preset {
             (Preset::Slime, Kind::Nacos(_) | Kind::Eureka(_)) => slime(kind.name(), policy, rules),
             (Preset::Nacos, Kind::Nacos(_)) => nacos(policy, rules),
             (Preset::Higress, kind) => higress(kind, dubbo, policy, rules),
-            (Preset::Slime, Kind::File(_)) => return unfit(value, "nacos, eureka, zookeeper", kind),
+            (Preset::Slime, _) => return unfit(value, "nacos, eureka, zookeeper", kind),
             (Preset::Nacos, _) => return unfit(value, "nacos", kind),
         }
         Some(())
@@ -111,7 +111,9 @@ fn higress(kind: &Kind, dubbo: bool, policy: &mut Policy, rules: &mut Rules) {
     policy.host = host(match kind {
         Kind::Nacos(_) => "{service}.{group}.{namespace}.nacos",
         Kind::Eureka(_) => "{service}.eureka",
-        Kind::File(_) => "{service}.static",
+        Kind::Consul(_) => "{service}.{namespace}.consul",
+        Kind::Dns(_) => "{service}.dns",
+        Kind::File(_) | Kind::Http(_) | Kind::Api(_) => "{service}.static",
         Kind::Zookeeper(_) if dubbo => "providers-{label:interface|{service}}-{label:version|0.0.0}-{group}.zookeeper",
         Kind::Zookeeper(_) => "{service}.{namespace}.zookeeper",
     });

@@ -1,6 +1,6 @@
 //! What every kind of registry brings, and where it sends what it reads.
 
-use super::Metrics;
+use super::{Metrics, Written};
 use crate::model::{ManifestUpdate, Protocol, Text, Update};
 use futures_util::future::BoxFuture;
 use std::fmt;
@@ -21,6 +21,11 @@ pub trait Adapter: fmt::Debug {
     /// keys that decide only how it is read. Holds no secret.
     fn identity(&self) -> String {
         format!("{} {}", self.name(), self.address())
+    }
+
+    /// Whether its services are written by Portolan's own API, and kept by nobody else.
+    fn is_written(&self) -> bool {
+        false
     }
 
     /// Istio's namespace of manifests that name none, if this registry keeps manifests.
@@ -59,4 +64,6 @@ pub struct Feed {
     pub manifests: Option<mpsc::Sender<ManifestUpdate>>,
     /// Where requests and restarts are counted.
     pub metrics: Metrics,
+    /// What is written by API, of all registries that are.
+    pub written: Written,
 }

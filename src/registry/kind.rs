@@ -4,7 +4,7 @@
 //! and a row in [`KINDS`]. Its section of the configuration, `check`, the start of its reading, its name in the log and in
 //! metrics follow from these; what presets make of it stands in `config/preset.rs`.
 
-use super::{Adapter, eureka, file, nacos, zookeeper};
+use super::{Adapter, api, consul, dns, eureka, file, http, nacos, zookeeper};
 use crate::util::yaml::Section;
 use std::net::SocketAddr;
 
@@ -15,8 +15,16 @@ pub enum Kind {
     Nacos(nacos::Config),
     /// Eureka, and what speaks its v2 interface.
     Eureka(eureka::Config),
+    /// Consul's catalogue.
+    Consul(consul::Config),
     /// ZooKeeper, with what Dubbo or Spring Cloud writes there.
     Zookeeper(zookeeper::Config),
+    /// A list by HTTP.
+    Http(http::Config),
+    /// What is written by Portolan's own API.
+    Api(api::Config),
+    /// Names of DNS.
+    Dns(dns::Config),
     /// Catalogue files, or the built-in example.
     File(file::Config),
 }
@@ -25,10 +33,14 @@ pub enum Kind {
 pub type ReadKind = fn(&mut Section<'_>) -> Option<Kind>;
 
 /// Each key that says of which kind a registry is, with the reader of its section.
-pub const KINDS: [(&str, ReadKind); 5] = [
+pub const KINDS: [(&str, ReadKind); 9] = [
     ("nacos", |section| nacos::Config::read(section).map(Kind::Nacos)),
     ("eureka", |section| eureka::Config::read(section).map(Kind::Eureka)),
+    ("consul", |section| consul::Config::read(section).map(Kind::Consul)),
     ("zookeeper", |section| zookeeper::Config::read(section).map(Kind::Zookeeper)),
+    ("http", |section| http::Config::read(section).map(Kind::Http)),
+    ("api", |section| api::Config::read(section).map(Kind::Api)),
+    ("dns", |section| dns::Config::read(section).map(Kind::Dns)),
     ("file", |section| file::Config::read(section).map(Kind::File)),
     ("example", |_| Some(Kind::File(file::Config::example()))),
 ];
@@ -39,7 +51,11 @@ impl Kind {
         match self {
             Kind::Nacos(config) => config,
             Kind::Eureka(config) => config,
+            Kind::Consul(config) => config,
             Kind::Zookeeper(config) => config,
+            Kind::Http(config) => config,
+            Kind::Api(config) => config,
+            Kind::Dns(config) => config,
             Kind::File(config) => config,
         }
     }

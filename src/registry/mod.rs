@@ -6,11 +6,15 @@
 
 mod adapter;
 mod addresses;
+pub mod api;
 mod catalogue;
 mod cause;
+pub mod consul;
+pub mod dns;
 mod dubbo;
 pub mod eureka;
 pub mod file;
+pub mod http;
 mod instances;
 mod kind;
 mod lenient;
@@ -25,6 +29,7 @@ pub mod transport;
 pub mod zookeeper;
 
 pub use adapter::{Adapter, Conventions, Feed};
+pub use api::{Entry, Expected, Refused, Store, Written};
 pub use kind::{KINDS, Kind, ReadKind};
 pub use limits::Limits;
 pub use metrics::Metrics;

@@ -1,6 +1,6 @@
 //! Reads a registry, and keeps its reading alive: that is a task of its own, so that its panic is seen here and nowhere else.
 
-use super::{Feed, Kind, Metrics};
+use super::{Feed, Kind, Metrics, Written};
 use crate::{
     model::{ManifestUpdate, Text, Update},
     util::backoff::Backoff,
@@ -43,7 +43,8 @@ pub fn spawn(
     stop: CancellationToken,
 ) -> JoinHandle<()> {
     let Registry { name, kind } = registry;
-    tokio::spawn(read(kind, Feed { registry: name, updates: out, manifests, metrics }, stop))
+    let written = Written::default();
+    tokio::spawn(read(kind, Feed { registry: name, updates: out, manifests, metrics, written }, stop))
 }
 
 /// Runs `reading` again and again until `stop` or the end of the receiver.
@@ -51,7 +52,7 @@ async fn supervise<F>(feed: Feed, stop: CancellationToken, mut reading: impl FnM
 where
     F: Future<Output = Result<(), Text>> + Send + 'static,
 {
-    let Feed { registry: name, updates: out, manifests, metrics } = feed;
+    let Feed { registry: name, updates: out, manifests, metrics, .. } = feed;
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
     let work = async {
         while !out.is_closed() {
@@ -118,7 +119,13 @@ mod tests {
     use tokio::sync::mpsc;
 
     fn feed(updates: mpsc::Sender<Update>) -> Feed {
-        Feed { registry: "r".into(), updates, manifests: None, metrics: Metrics::default() }
+        Feed {
+            registry: "r".into(),
+            updates,
+            manifests: None,
+            metrics: Metrics::default(),
+            written: Written::default(),
+        }
     }
 
     /// Runs a reading that fails in its own way the first time and hangs from the second time on.

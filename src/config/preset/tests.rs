@@ -14,7 +14,7 @@ use crate::{
         mcp::v1alpha1::Resource as Envelope,
         networking::v1alpha3::{ServiceEntry, WorkloadEntry, service_entry::Resolution},
     },
-    registry::{eureka, file, nacos, zookeeper},
+    registry::{consul, eureka, file, nacos, zookeeper},
     translate::istio::{Options, translate},
     util::yaml::{Document, Limits},
 };
@@ -132,6 +132,7 @@ fn settings(text: &str, kind: &str, protocol: Protocol) -> (Policy, Options) {
     let kind = match kind {
         "nacos" => Kind::Nacos(nacos::Config::new(Vec::new())),
         "eureka" => Kind::Eureka(eureka::Config::new(Vec::new())),
+        "consul" => Kind::Consul(consul::Config::new(Vec::new())),
         "zookeeper" => Kind::Zookeeper(zookeeper::Config::new(Vec::new(), zookeeper::Layout::Dubbo)),
         _ => Kind::File(file::Config::example()),
     };

@@ -43,6 +43,47 @@ pub(super) fn parse(registry: &Text, file: &str, text: &[u8], max_bytes: usize) 
     reading.finish().map(|()| catalogue)
 }
 
+/// A field of a service's entry that is no part of its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Field {
+    Host,
+    Ports,
+    Labels,
+    ProtectThreshold,
+    Endpoints,
+}
+
+/// Reads the entry of one service whose id is known, of at most `max_bytes`, and which fields the text has.
+///
+/// # Errors
+/// If the text is no YAML, or no entry of this service.
+pub(super) fn one(id: &ServiceId, text: &[u8], max_bytes: usize) -> Result<(Service, Vec<Field>), Problems> {
+    let limits = Limits { bytes: max_bytes, ..Limits::default() };
+    let document = Document::parse("body", text, &limits)?;
+    let reading = document.read(None, |root| {
+        root.section(|section| {
+            let fields = [
+                ("host", Field::Host),
+                ("ports", Field::Ports),
+                ("labels", Field::Labels),
+                ("protect_threshold", Field::ProtectThreshold),
+                ("endpoints", Field::Endpoints),
+            ];
+            let fields = fields.into_iter().filter(|(key, _)| section.has(key)).map(|(_, field)| field).collect();
+            for (key, own) in [("name", &id.name), ("namespace", &id.namespace), ("group", &id.group)] {
+                if let Some(value) = section.take(key)
+                    && value.text().is_some_and(|text| text != **own)
+                {
+                    value.problem::<()>(format!("another {key} than the path has, which is {:?}", &**own));
+                }
+            }
+            let host = section.get("host", hostname);
+            Some((described(section, id.clone(), host), fields))
+        })
+    });
+    reading.finish()
+}
+
 impl Catalogue {
     fn add(&mut self, registry: &Text, item: &Value<'_>) {
         match item.attempt(|item| item.section(|s| service(registry, s))) {
@@ -88,7 +129,7 @@ fn names(registry: &Text, section: &mut Section<'_>) -> Option<(ServiceId, Optio
     let namespace = section.get("namespace", Value::string).unwrap_or_default();
     let group = section.get("group", Value::string).unwrap_or_default();
     let host = match host {
-        Some(value) => Some(value.parse(|text| Hostname::new(&text.to_ascii_lowercase()))?),
+        Some(value) => Some(hostname(&value)?),
         None => None,
     };
     let name = match (&host, name) {
@@ -100,18 +141,29 @@ fn names(registry: &Text, section: &mut Section<'_>) -> Option<(ServiceId, Optio
     Some((id, host))
 }
 
+fn hostname(value: &Value<'_>) -> Option<Hostname> {
+    value.parse(|text| Hostname::new(&text.to_ascii_lowercase()))
+}
+
 fn service(registry: &Text, section: &mut Section<'_>) -> Option<Service> {
     let names = names(registry, section);
+    // Without a name, its other mistakes are told all the same.
+    let (id, host) = names.clone().unwrap_or_else(|| (ServiceId::new(registry.clone(), "", "", ""), None));
+    let service = described(section, id, host);
+    names.map(|_| service)
+}
+
+/// What stands beside the name.
+fn described(section: &mut Section<'_>, id: ServiceId, host: Option<Hostname>) -> Service {
     let ports = section.get("ports", ports).unwrap_or_default();
     let labels = section.get("labels", labels).unwrap_or_default();
     let threshold =
         section.get("protect_threshold", |v| v.fraction().and_then(|fraction| v.check(Fraction::new(fraction))));
     let endpoints = section.get("endpoints", |v| v.each(|v| endpoint(v, &ports))).unwrap_or_default();
-    let (id, host) = names?;
     let mut service = Service::new(id, endpoints);
     service.endpoints.dedup();
     service.endpoints.shrink_to_fit();
-    Some(Service { host, ports, labels, protect_threshold: threshold, ..service })
+    Service { host, ports, labels, protect_threshold: threshold, ..service }
 }
 
 fn ports(value: &Value<'_>) -> Option<Vec<DeclaredPort>> {

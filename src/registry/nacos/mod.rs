@@ -84,7 +84,7 @@ impl Adapter for Config {
 /// # Errors
 /// If no client can be made of the settings.
 async fn run(config: Config, feed: Feed) -> Result<(), Text> {
-    let Feed { registry, updates: out, manifests, metrics } = feed;
+    let Feed { registry, updates: out, manifests, metrics, .. } = feed;
     let client = Client::new(registry.clone(), &config, metrics.clone()).map_err(|error| chain(&error))?;
     let client = Arc::new(client);
     let services = services::run(registry.clone(), config.clone(), client.clone(), out, metrics.clone());

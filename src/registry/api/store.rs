@@ -1,0 +1,340 @@
+//! What was written, with versions and times to live. Every change is made whole or not at all, under one lock that is held
+//! for as long as a map is changed.
+//!
+//! The version of a service is a hash of it: equal in every Portolan that was written the same, and over restarts. So who
+//! changes what he has seen says its version, and is refused where somebody else was there before.
+
+use crate::{
+    model::{Service, ServiceId, Text},
+    registry::catalogue::{self, Field},
+    util::{lock::lock, yaml::Problems},
+};
+use std::{
+    collections::{BTreeMap, btree_map},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{sync::watch, time::Instant};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The label of a service that says for how long it lives without a sign of life; kept with it, so over restarts.
+const TIME_TO_LIVE: &str = "portolan.ttl";
+
+/// The stores of all registries that are written by API; all clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Written {
+    stores: Arc<Mutex<BTreeMap<Text, Arc<Store>>>>,
+}
+
+/// What was written to one registry.
+#[derive(Debug)]
+pub struct Store {
+    registry: Text,
+    held: Mutex<Held>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug)]
+struct Held {
+    entries: BTreeMap<ServiceId, Entry>,
+    limit: usize,
+}
+
+/// A service that was written.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// What it is.
+    pub service: Arc<Service>,
+    /// Of what it is; another one when anything of it changes.
+    pub version: Text,
+    /// For how long it lives without a sign of life, if not for ever.
+    pub ttl: Option<Duration>,
+    until: Option<Instant>,
+}
+
+/// What must be there for a change to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Expected {
+    /// Anything, or nothing.
+    #[default]
+    Anything,
+    /// Nothing.
+    Nothing,
+    /// This version.
+    Version(Text),
+}
+
+/// Why a change was not made. Nothing of it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// There is no such service.
+    #[error("there is no service {0}: it was never written, was deleted, or its time to live is over; PUT it")]
+    Missing(ServiceId),
+    /// The service is there.
+    #[error("there is a service {0} already, of version {1}")]
+    Exists(ServiceId, Text),
+    /// It is another than the one that was meant.
+    #[error("the service {0} is of version {1} by now; read it again, and make the change to that")]
+    Stale(ServiceId, Text),
+    /// The text is not what it should be.
+    #[error("{0}")]
+    Invalid(String),
+    /// There would be too many.
+    #[error("the registry would have more than {0} services; raise `limits.services` if that is right")]
+    TooMany(usize),
+}
+
+impl Written {
+    /// The names of the registries that are written.
+    pub fn names(&self) -> Vec<Text> {
+        lock(&self.stores).keys().cloned().collect()
+    }
+
+    /// The store of a registry, if there is such a one.
+    pub fn get(&self, registry: &str) -> Option<Arc<Store>> {
+        lock(&self.stores).get(registry).cloned()
+    }
+
+    /// The store of a registry, made if it is not there.
+    pub fn open(&self, registry: &Text) -> Arc<Store> {
+        let make = || Arc::new(Store::new(registry.clone()));
+        lock(&self.stores).entry(registry.clone()).or_insert_with(make).clone()
+    }
+
+    /// Forgets the stores of registries that are no more.
+    pub fn retain(&self, is_there: impl Fn(&str) -> bool) {
+        lock(&self.stores).retain(|name, _| is_there(name));
+    }
+}
+
+impl Store {
+    fn new(registry: Text) -> Self {
+        let held = Held { entries: BTreeMap::new(), limit: usize::MAX };
+        Store { registry, held: Mutex::new(held), changed: watch::channel(()).0 }
+    }
+
+    /// Takes what was written before a restart, where nothing has been written since. Whoever lives for a time begins anew.
+    pub fn restore(&self, services: impl IntoIterator<Item = Arc<Service>>, now: Instant) {
+        let mut held = lock(&self.held);
+        if held.entries.is_empty() {
+            held.entries = services.into_iter().map(|s| (s.id.clone(), Entry::new(s, now))).collect();
+        }
+        drop(held);
+        self.changed.send_replace(());
+    }
+
+    /// How many services it holds at most, from now on.
+    pub fn set_limit(&self, services: usize) {
+        lock(&self.held).limit = services;
+    }
+
+    /// Marks each change.
+    pub(super) fn changed(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// What is there now, and when the next of it ends.
+    pub(super) fn services(&self, now: Instant) -> (BTreeMap<ServiceId, Arc<Service>>, Option<Instant>) {
+        let mut held = lock(&self.held);
+        held.expire(now);
+        let next = held.entries.values().filter_map(|entry| entry.until).min();
+        (held.entries.iter().map(|(id, entry)| (id.clone(), entry.service.clone())).collect(), next)
+    }
+
+    /// The id of a service by the parts behind the registry's name: `NAME`, `NAMESPACE/NAME` or `NAMESPACE/GROUP/NAME`.
+    ///
+    /// # Errors
+    /// If it has none, or more parts.
+    pub fn id(&self, path: &str) -> Result<ServiceId, Refused> {
+        let parts: Vec<&str> = path.split('/').collect();
+        let (namespace, group, name) = match parts[..] {
+            [name] => ("", "", name),
+            [namespace, name] => (namespace, "", name),
+            [namespace, group, name] => (namespace, group, name),
+            _ => ("", "", ""),
+        };
+        if name.is_empty() {
+            let why = format!("{path:?} names no service: write NAME, NAMESPACE/NAME or NAMESPACE/GROUP/NAME");
+            return Err(Refused::Invalid(why));
+        }
+        Ok(ServiceId::new(self.registry.clone(), namespace, group, name))
+    }
+
+    /// All that is there.
+    pub fn entries(&self) -> Vec<Entry> {
+        let mut held = lock(&self.held);
+        held.expire(Instant::now());
+        held.entries.values().cloned().collect()
+    }
+
+    /// What is there under an id.
+    pub fn entry(&self, id: &ServiceId) -> Option<Entry> {
+        let mut held = lock(&self.held);
+        held.expire(Instant::now());
+        held.entries.get(id).cloned()
+    }
+
+    /// Writes a service as a whole, from a text in the catalogue's form. Whether it is new.
+    ///
+    /// # Errors
+    /// Why it was not written.
+    pub fn put(
+        &self,
+        id: &ServiceId,
+        text: &[u8],
+        ttl: Option<Duration>,
+        expected: &Expected,
+    ) -> Result<(Entry, bool), Refused> {
+        let (mut service, _) = catalogue::one(id, text, text.len()).map_err(|problems| invalid(&problems))?;
+        set_ttl(&mut service, ttl);
+        let now = Instant::now();
+        let entry = Entry::new(Arc::new(service), now);
+        let is_new = self.change(now, |held| {
+            held.check(id, expected)?;
+            let is_new = !held.entries.contains_key(id);
+            if is_new && held.entries.len() >= held.limit {
+                return Err(Refused::TooMany(held.limit));
+            }
+            held.put(entry.clone());
+            Ok(is_new)
+        })?;
+        Ok((entry, is_new))
+    }
+
+    /// Changes the fields of a service that the text has, and nothing else; without any it is a sign of life.
+    ///
+    /// # Errors
+    /// Why it was not changed.
+    pub fn patch(
+        &self,
+        id: &ServiceId,
+        text: &[u8],
+        ttl: Option<Duration>,
+        expected: &Expected,
+    ) -> Result<Entry, Refused> {
+        let (patch, fields) = catalogue::one(id, text, text.len()).map_err(|problems| invalid(&problems))?;
+        let now = Instant::now();
+        self.change(now, |held| {
+            held.check(id, expected)?;
+            let known = held.entries.get(id).ok_or_else(|| Refused::Missing(id.clone()))?;
+            let mut service = Service::clone(&known.service);
+            let ttl = ttl.or(known.ttl);
+            for field in &fields {
+                match field {
+                    Field::Host => service.host.clone_from(&patch.host),
+                    Field::Ports => service.ports.clone_from(&patch.ports),
+                    Field::Labels => service.labels.clone_from(&patch.labels),
+                    Field::ProtectThreshold => service.protect_threshold = patch.protect_threshold,
+                    Field::Endpoints => service.endpoints.clone_from(&patch.endpoints),
+                }
+            }
+            set_ttl(&mut service, ttl);
+            let entry = Entry::new(Arc::new(service), now);
+            Ok(held.put(entry).clone())
+        })
+    }
+
+    /// Takes a service away.
+    ///
+    /// # Errors
+    /// Why it was not.
+    pub fn delete(&self, id: &ServiceId, expected: &Expected) -> Result<(), Refused> {
+        self.change(Instant::now(), |held| {
+            held.check(id, expected)?;
+            held.entries.remove(id).map(drop).ok_or_else(|| Refused::Missing(id.clone()))
+        })
+    }
+
+    /// Writes all services at once, from a catalogue: what it lacks is gone. How many there are.
+    ///
+    /// # Errors
+    /// Why nothing was written: one mistake in it is enough.
+    pub fn replace(&self, text: &[u8], ttl: Option<Duration>) -> Result<usize, Refused> {
+        let catalogue =
+            catalogue::parse(&self.registry, "body", text, text.len()).map_err(|problems| invalid(&problems))?;
+        if let Some((_, why)) = catalogue.unreadable.first_key_value() {
+            return Err(Refused::Invalid(why.to_string()));
+        }
+        let now = Instant::now();
+        let made = catalogue.services.into_values().map(|mut service| {
+            set_ttl(&mut service, ttl);
+            Entry::new(Arc::new(service), now)
+        });
+        let made: Vec<Entry> = made.collect();
+        self.change(now, |held| {
+            if made.len() > held.limit {
+                return Err(Refused::TooMany(held.limit));
+            }
+            let mut before = std::mem::take(&mut held.entries);
+            for entry in made {
+                // The same service stays the same value.
+                if let Some(known) = before.remove(&entry.service.id) {
+                    held.put(known);
+                }
+                held.put(entry);
+            }
+            Ok(held.entries.len())
+        })
+    }
+
+    fn change<T>(&self, now: Instant, change: impl FnOnce(&mut Held) -> Result<T, Refused>) -> Result<T, Refused> {
+        let mut held = lock(&self.held);
+        held.expire(now);
+        let outcome = change(&mut held);
+        drop(held);
+        self.changed.send_replace(());
+        outcome
+    }
+}
+
+impl Held {
+    fn expire(&mut self, now: Instant) {
+        self.entries.retain(|_, entry| entry.until.is_none_or(|until| until > now));
+    }
+
+    fn check(&self, id: &ServiceId, expected: &Expected) -> Result<(), Refused> {
+        match (expected, self.entries.get(id)) {
+            (Expected::Anything, _) | (Expected::Nothing, None) => Ok(()),
+            (Expected::Nothing, Some(known)) => Err(Refused::Exists(id.clone(), known.version.clone())),
+            (Expected::Version(_), None) => Err(Refused::Missing(id.clone())),
+            (Expected::Version(version), Some(known)) if *version == known.version => Ok(()),
+            (Expected::Version(_), Some(known)) => Err(Refused::Stale(id.clone(), known.version.clone())),
+        }
+    }
+
+    /// An equal service stays the same value: nothing changes but the end of its time.
+    fn put(&mut self, mut entry: Entry) -> &Entry {
+        match self.entries.entry(entry.service.id.clone()) {
+            btree_map::Entry::Vacant(free) => free.insert(entry),
+            btree_map::Entry::Occupied(known) => {
+                let known = known.into_mut();
+                if known.version == entry.version {
+                    entry.service = known.service.clone();
+                }
+                *known = entry;
+                known
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn new(service: Arc<Service>, now: Instant) -> Self {
+        let ttl = service.labels.get(TIME_TO_LIVE).and_then(|text| humantime::parse_duration(text).ok());
+        let version = format!("{:016x}", xxh3_64(format!("{service:?}").as_bytes())).into();
+        Entry { service, version, ttl, until: ttl.map(|ttl| now + ttl) }
+    }
+}
+
+fn set_ttl(service: &mut Service, ttl: Option<Duration>) {
+    match ttl {
+        Some(ttl) => {
+            drop(service.labels.insert(TIME_TO_LIVE.into(), humantime::format_duration(ttl).to_string().into()))
+        }
+        None => drop(service.labels.remove(TIME_TO_LIVE)),
+    }
+}
+
+fn invalid(problems: &Problems) -> Refused {
+    Refused::Invalid(problems.to_string())
+}

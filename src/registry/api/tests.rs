@@ -1,0 +1,113 @@
+//! What a store takes, refuses and forgets.
+
+use super::{Expected, Refused, Store, Written};
+use crate::model::ServiceId;
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, advance};
+
+const WEB: &[u8] = br#"{"endpoints": ["10.0.0.1:80"]}"#;
+const ANYTHING: &Expected = &Expected::Anything;
+
+fn store() -> (Arc<Store>, ServiceId) {
+    let store = Written::default().open(&"ours".into());
+    store.set_limit(2);
+    let id = store.id("web").unwrap();
+    (store, id)
+}
+
+fn version(version: &str) -> Expected {
+    Expected::Version(version.into())
+}
+
+#[test]
+fn a_change_is_made_to_what_was_seen_or_not_at_all() {
+    let (store, id) = store();
+    let (first, is_new) = store.put(&id, WEB, None, &Expected::Nothing).unwrap();
+    assert!(is_new);
+    assert_eq!(
+        store.put(&id, WEB, None, &Expected::Nothing).unwrap_err(),
+        Refused::Exists(id.clone(), first.version.clone())
+    );
+    let (same, is_new) = store.put(&id, WEB, None, ANYTHING).unwrap();
+    assert_eq!((&same.version, is_new), (&first.version, false));
+    assert!(Arc::ptr_eq(&store.entry(&id).unwrap().service, &first.service), "equal is the same value");
+    let second = store.patch(&id, br#"{"labels": {"a": "b"}}"#, None, &version(&first.version)).unwrap();
+    assert_eq!(second.service.endpoints, first.service.endpoints);
+    assert_eq!(&*second.service.labels["a"], "b");
+    let stale = Refused::Stale(id.clone(), second.version.clone());
+    assert_eq!(store.put(&id, WEB, None, &version(&first.version)).unwrap_err(), stale);
+    assert_eq!(store.delete(&id, &version(&first.version)).unwrap_err(), stale);
+    store.delete(&id, &version(&second.version)).unwrap();
+    assert_eq!(store.delete(&id, ANYTHING).unwrap_err(), Refused::Missing(id.clone()));
+    assert_eq!(store.patch(&id, b"{}", None, ANYTHING).unwrap_err(), Refused::Missing(id));
+}
+
+#[test]
+fn mistakes_are_named_and_change_nothing() {
+    let (store, id) = store();
+    store.put(&id, WEB, None, ANYTHING).unwrap();
+    for (text, expected) in [
+        ("{", "body"),
+        ("7", "must be a mapping"),
+        (r#"{"name": "users"}"#, "another name than the path"),
+        (r#"{"endpoints": ["10.0.0.1"]}"#, "must be address:port"),
+        (r#"{"endpoint": []}"#, "did you mean `endpoints`?"),
+    ] {
+        let refused = store.put(&id, text.as_bytes(), None, ANYTHING).unwrap_err();
+        assert!(matches!(&refused, Refused::Invalid(why) if why.contains(expected)), "{text}: {refused}");
+        let refused = store.patch(&id, text.as_bytes(), None, ANYTHING).unwrap_err();
+        assert!(refused.to_string().contains(expected), "{text}: {refused}");
+    }
+    for path in ["", "a/b/c/d", "a/"] {
+        assert!(store.id(path).is_err(), "{path:?}");
+    }
+    assert_eq!(store.id("ns/g/web").unwrap(), ServiceId::new("ours", "ns", "g", "web"));
+    assert_eq!(store.entries().len(), 1);
+    assert_eq!(store.entry(&id).unwrap().service.endpoints.len(), 1);
+}
+
+#[test]
+fn a_whole_list_is_taken_or_refused_whole() {
+    let (store, id) = store();
+    let (web, _) = store.put(&id, WEB, None, ANYTHING).unwrap();
+    let list = br#"{"services": [{"name": "web", "endpoints": ["10.0.0.1:80"]}, {"name": "users", "endpoints": []}]}"#;
+    assert_eq!(store.replace(list, None), Ok(2));
+    assert!(Arc::ptr_eq(&store.entry(&id).unwrap().service, &web.service));
+    for (text, expected) in [
+        (r#"{"services": [{"name": "a"}, {"name": "b"}, {"name": "c"}]}"#, "more than 2 services"),
+        (r#"{"services": [{"name": "a"}, {"name": "b", "endpoints": ["x"]}]}"#, "must be address:port"),
+        (r#"{"services": 7}"#, "must be a list"),
+        ("[]", "must be a mapping"),
+    ] {
+        let refused = store.replace(text.as_bytes(), None).unwrap_err().to_string();
+        assert!(refused.contains(expected), "{text}: {refused}");
+        assert_eq!(store.entries().len(), 2);
+    }
+    let third = store.id("third").unwrap();
+    assert_eq!(store.put(&third, WEB, None, ANYTHING).unwrap_err(), Refused::TooMany(2));
+    assert_eq!(store.replace(br#"{"services": []}"#, None), Ok(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_gives_no_sign_of_life_is_gone_and_a_late_one_is_refused() {
+    let (store, id) = store();
+    let ttl = Some(Duration::from_secs(30));
+    let (web, _) = store.put(&id, WEB, ttl, ANYTHING).unwrap();
+    for _ in 0..3 {
+        advance(Duration::from_secs(29)).await;
+        assert_eq!(
+            store.patch(&id, b"{}", None, ANYTHING).unwrap().version,
+            web.version,
+            "a sign of life changes nothing"
+        );
+    }
+    let (services, next) = store.services(Instant::now());
+    assert_eq!((services.len(), next), (1, Some(Instant::now() + Duration::from_secs(30))));
+    // A restart: what is kept has its time, and begins anew.
+    let again = Written::default().open(&"ours".into());
+    again.restore(services.into_values(), Instant::now());
+    assert_eq!(again.entry(&id).unwrap().ttl, ttl);
+    advance(Duration::from_secs(31)).await;
+    assert_eq!(store.patch(&id, b"{}", None, ANYTHING).unwrap_err(), Refused::Missing(id.clone()));
+    assert!(store.entries().is_empty() && again.entries().is_empty());
+}
