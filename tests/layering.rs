@@ -43,7 +43,7 @@ const WORDS: [(&str, &[&str]); 14] = [
 ];
 
 /// The folders of registries, which do not know each other.
-const REGISTRIES: [&str; 4] = ["eureka", "file", "nacos", "zookeeper"];
+const REGISTRIES: [&str; 8] = ["api", "consul", "dns", "eureka", "file", "http", "nacos", "zookeeper"];
 
 fn rules() -> Vec<Rule> {
     let map = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();

@@ -28,3 +28,4 @@ mod replicas;
 mod scopes;
 mod secrets;
 mod state;
+mod written;

@@ -7,6 +7,7 @@
 mod support;
 
 mod changes;
+mod consul;
 mod declared;
 mod eureka;
 mod examples;

@@ -1,9 +1,12 @@
 //! What several tests need. Each test program uses a part of it.
 #![allow(dead_code, reason = "each test program uses a part")]
 
+pub mod consul;
 pub mod envoy;
 pub mod eureka;
 pub mod fake_configs;
+pub mod fake_consul;
+pub mod fake_dns;
 pub mod fake_eureka;
 pub mod fake_nacos;
 pub mod fake_push;

@@ -160,7 +160,7 @@ fn tags_and_metadata_are_labels_and_say_protocol_and_place() {
     let place = |changes: &[(&str, Value)]| endpoint(changes).locality.to_string();
     let node = ("/Node/Meta", json!({"region": "eu", "zone": "eu-1"}));
     let declared = ("/Node/Locality", json!({"Region": "us", "Zone": "us-1"}));
-    assert_eq!(place(&[node.clone()]), "eu/eu-1");
+    assert_eq!(place(std::slice::from_ref(&node)), "eu/eu-1");
     assert_eq!(place(&[node.clone(), declared.clone()]), "us/us-1");
     assert_eq!(place(&[node, declared, ("/Service/Meta", json!({"zone": "z"}))]), "us/z");
 }

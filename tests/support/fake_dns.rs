@@ -1,0 +1,125 @@
+//! A name server in this process, over UDP: what it says of which name, and what is wrong with it, tests decide.
+
+use hickory_resolver::proto::{
+    op::{Message, ResponseCode},
+    rr::{Name, RData, Record, RecordType, rdata::SRV},
+};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+    sync::{Arc, Mutex, MutexGuard},
+};
+use tokio::{net::UdpSocket, task::JoinHandle};
+
+/// What the server says.
+#[derive(Debug, Default)]
+pub struct Zone {
+    records: BTreeMap<(String, RecordType), Vec<RData>>,
+    /// For how long answers hold, in seconds.
+    pub ttl: u32,
+    /// How names that contain this text fare.
+    pub bad: Vec<(String, Bad)>,
+    /// Each question.
+    pub log: Vec<String>,
+}
+
+/// What becomes of a question instead of the truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bad {
+    /// No answer.
+    Silent,
+    /// The server has failed.
+    Failed,
+    /// Bytes that are no answer.
+    Garbage,
+}
+
+impl Zone {
+    /// The addresses of a host.
+    pub fn host(&mut self, name: &str, addresses: &[&str]) {
+        for kind in [RecordType::A, RecordType::AAAA] {
+            let of_kind = |ip: &IpAddr| ip.is_ipv4() == (kind == RecordType::A);
+            let addresses = addresses.iter().map(|ip| ip.parse().unwrap()).filter(of_kind);
+            let records = addresses.map(|ip| match ip {
+                IpAddr::V4(ip) => RData::A(ip.into()),
+                IpAddr::V6(ip) => RData::AAAA(ip.into()),
+            });
+            self.records.insert((name.into(), kind), records.collect());
+        }
+    }
+
+    /// The targets of a service: priority, weight, port, host.
+    pub fn srv(&mut self, name: &str, targets: &[(u16, u16, u16, &str)]) {
+        let records = targets.iter().map(|(priority, weight, port, target)| {
+            RData::SRV(SRV::new(*priority, *weight, *port, Name::from_str(&format!("{target}.")).unwrap()))
+        });
+        self.records.insert((name.into(), RecordType::SRV), records.collect());
+    }
+
+    /// There is no such name any more.
+    pub fn forget(&mut self, name: &str) {
+        self.records.retain(|(known, _), _| known != name);
+    }
+
+    fn answer(&mut self, question: &[u8]) -> Option<Vec<u8>> {
+        let question = Message::from_vec(question).ok()?;
+        let query = question.queries.first()?.clone();
+        let name = query.name().to_utf8().trim_end_matches('.').to_lowercase();
+        self.log.push(format!("{name} {}", query.query_type()));
+        let bad = self.bad.iter().find(|(part, _)| name.contains(part.as_str())).map(|(_, bad)| *bad);
+        let mut answer = question.into_response();
+        match bad {
+            Some(Bad::Silent) => return None,
+            Some(Bad::Garbage) => return Some(vec![7; 40]),
+            Some(Bad::Failed) => answer.metadata.response_code = ResponseCode::ServFail,
+            None if !self.records.keys().any(|(known, _)| *known == name) => {
+                answer.metadata.response_code = ResponseCode::NXDomain;
+            }
+            None => {
+                for data in self.records.get(&(name, query.query_type())).into_iter().flatten() {
+                    answer.add_answer(Record::from_rdata(query.name().clone(), self.ttl, data.clone()));
+                }
+            }
+        }
+        answer.to_vec().ok()
+    }
+}
+
+/// A running server; it ends with this value.
+pub struct FakeDns {
+    pub address: SocketAddr,
+    zone: Arc<Mutex<Zone>>,
+    task: JoinHandle<()>,
+}
+
+impl FakeDns {
+    /// Starts one that knows nothing, on a free port.
+    pub async fn start() -> FakeDns {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (address, zone) = (socket.local_addr().unwrap(), Arc::new(Mutex::new(Zone::default())));
+        let answering = zone.clone();
+        let task = tokio::spawn(async move {
+            let mut bytes = [0; 4096];
+            loop {
+                let (length, from) = socket.recv_from(&mut bytes).await.unwrap();
+                let answer = answering.lock().unwrap().answer(&bytes[..length]);
+                if let Some(answer) = answer {
+                    socket.send_to(&answer, from).await.unwrap();
+                }
+            }
+        });
+        FakeDns { address, zone, task }
+    }
+
+    /// What it knows; changed in place.
+    pub fn zone(&self) -> MutexGuard<'_, Zone> {
+        self.zone.lock().unwrap()
+    }
+}
+
+impl Drop for FakeDns {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
