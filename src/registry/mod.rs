@@ -26,13 +26,14 @@ mod outbox;
 mod rounds;
 mod supervise;
 pub mod transport;
+mod written;
 pub mod zookeeper;
 
 pub use adapter::{Adapter, Conventions, Feed};
-pub use api::{Entry, Expected, Refused, Store, Written};
 pub use kind::{KINDS, Kind, ReadKind};
 pub use limits::Limits;
 pub use metrics::Metrics;
 pub use supervise::{Registry, read, spawn};
+pub use written::{Entry, Expected, Refused, Store, Written};
 
 use cause::chain;

@@ -96,7 +96,6 @@ async fn everything_is_followed(to: &Writer) {
     reading.until("it to be gone", |h| h.service("web").is_none()).await;
     to.deregister(json!({"Node": "node-2"})).await;
     reading.until("a node to be gone", |h| h.endpoints().len() == 1).await;
-    assert_eq!((reading.failed, reading.listed), (0, 1), "{:?}", reading.failures);
 }
 
 #[tokio::test]

@@ -1,20 +1,18 @@
 //! Services that people and programs write by Portolan's own API: for what no registry has. `registry::spawn` runs it.
 //!
 //! A [`Store`] holds what was written; admin writes to it, and the reading tells what it has. Stores outlive their readings, so
-//! that another configuration forgets nothing, and are found by the name of their registry in [`Written`]. What was kept on
+//! that another configuration forgets nothing, and are found by the name of their registry in [`super::Written`]. What was kept on
 //! disk of such a registry is what was written before: there is nobody else who has it.
 
 mod config;
-mod store;
 
 #[cfg(test)]
 mod tests;
 
 pub use config::Config;
-pub use store::{Entry, Expected, Refused, Store, Written};
 
 use super::{
-    Adapter, Conventions, Feed,
+    Adapter, Conventions, Feed, Store,
     outbox::{Closed, Outbox},
 };
 use crate::model::{Protocol, Scope, Service, ServiceId, Text, Update};

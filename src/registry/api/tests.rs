@@ -1,7 +1,9 @@
 //! What a store takes, refuses and forgets.
 
-use super::{Expected, Refused, Store, Written};
-use crate::model::ServiceId;
+use crate::{
+    model::ServiceId,
+    registry::{Expected, Refused, Store, Written},
+};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, advance};
 
