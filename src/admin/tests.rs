@@ -354,7 +354,7 @@ async fn views_are_shown_by_key_and_each_has_its_own() {
         admin.json("/api/v1/views").await,
         json!([{
             "key": "envoy", "clients": 1, "parts": 1, "idle_seconds": 1.5, "generation": 1, "readiness": "complete",
-            "resources": { "clusters": 4, "endpoints": 2, "listeners": 0, "routes": 0 },
+            "resources": { "clusters": 4, "endpoints": 2, "listeners": 0, "routes": 0, "secrets": 0 },
         }])
     );
     let total = async |path: &str| admin.json(path).await["total"].clone();
@@ -363,7 +363,7 @@ async fn views_are_shown_by_key_and_each_has_its_own() {
     assert_eq!(total("/api/v1/resources/serviceentries?view=istio&q=orders").await, 1);
     let keys = |digests: &Value| digests.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     let all = admin.json("/api/v1/digests").await;
-    assert_eq!(keys(&all), ["clusters", "endpoints", "listeners", "routes", "serviceentries"]);
+    assert_eq!(keys(&all), ["clusters", "endpoints", "listeners", "routes", "secrets", "serviceentries"]);
     assert_eq!(all["serviceentries"]["count"], 2);
     assert_eq!(keys(&admin.json("/api/v1/digests?view=istio").await), ["serviceentries"]);
     for (path, status, text) in [

@@ -1,16 +1,16 @@
 //! The types of resources: one table with what distinguishes them.
 
 /// How many types there are.
-pub const KINDS: usize = 19;
+pub const KINDS: usize = 20;
 
 /// How many of them are Envoy's.
-pub const ENVOY_KINDS: usize = 4;
+pub const ENVOY_KINDS: usize = 5;
 
 /// A type of resource.
 ///
 /// The order is that in which additions and changes are sent, as the xDS specification recommends it: clusters (CDS) before
-/// their assignments (EDS), and after both listeners (LDS) before their routes (RDS), so that nothing is routed to what a
-/// client does not have yet. Among Istio's types it has no meaning.
+/// their assignments (EDS), and after both listeners (LDS) before their routes (RDS) and secrets (SDS), so that nothing is
+/// routed to what a client does not have yet. Among Istio's types it has no meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// Envoy's `Cluster` (CDS).
@@ -21,6 +21,8 @@ pub enum Kind {
     Listener,
     /// Envoy's `RouteConfiguration` (RDS).
     Route,
+    /// Envoy's `Secret` (SDS): where a proxy has its certificates. No key is in it.
+    Secret,
     /// Istio's `ServiceEntry`: of services, and of manifests.
     ServiceEntry,
     /// Istio's `AuthorizationPolicy`; as all that follow, of manifests only.
@@ -142,6 +144,7 @@ const TABLE: [Row; KINDS] = {
         row(Endpoint, "endpoints", Envoy, "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment", Named),
         row(Listener, "listeners", Envoy, "type.googleapis.com/envoy.config.listener.v3.Listener", Whole),
         row(Route, "routes", Envoy, "type.googleapis.com/envoy.config.route.v3.RouteConfiguration", Named),
+        row(Secret, "secrets", Envoy, "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret", Named),
         row(ServiceEntry, "serviceentries", Istio, "networking.istio.io/v1/ServiceEntry", Whole),
         row(AuthorizationPolicy, "authorizationpolicies", Istio, "security.istio.io/v1/AuthorizationPolicy", Whole),
         row(DestinationRule, "destinationrules", Istio, "networking.istio.io/v1/DestinationRule", Whole),
@@ -173,7 +176,7 @@ impl Kind {
     };
 
     /// Envoy's, in sending order.
-    pub const ENVOY: [Kind; ENVOY_KINDS] = [Kind::Cluster, Kind::Endpoint, Kind::Listener, Kind::Route];
+    pub const ENVOY: [Kind; ENVOY_KINDS] = [Kind::Cluster, Kind::Endpoint, Kind::Listener, Kind::Route, Kind::Secret];
 
     const fn row(self) -> &'static Row {
         &TABLE[self as usize]

@@ -135,7 +135,7 @@ impl Select for Scope {
     fn has_kind(&self, kind: Kind) -> bool {
         match kind {
             Kind::Cluster => self.level >= Level::Clusters,
-            Kind::Listener | Kind::Route => self.level >= Level::Listeners,
+            Kind::Listener | Kind::Route | Kind::Secret => self.level >= Level::Listeners,
             _ => true,
         }
     }

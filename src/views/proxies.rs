@@ -201,7 +201,7 @@ impl Producer for Proxies {
         let rules = sources.manifests.sync().unwrap_or(Readiness::Complete);
         let of_clusters = if rules == Readiness::Waiting { rules } else { Readiness::Complete };
         Kind::ENVOY.into_iter().fold(so_far, |all, kind| {
-            let rules = if matches!(kind, Kind::Listener | Kind::Route) { rules } else { of_clusters };
+            let rules = if matches!(kind, Kind::Listener | Kind::Route | Kind::Secret) { rules } else { of_clusters };
             all.and(kind, services).and(kind, rules)
         })
     }

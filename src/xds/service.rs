@@ -236,6 +236,7 @@ fn method(path: &str) -> Option<Method> {
         "endpoint.v3.EndpointDiscoveryService" => (Some(Kind::Endpoint), "Endpoints"),
         "listener.v3.ListenerDiscoveryService" => (Some(Kind::Listener), "Listeners"),
         "route.v3.RouteDiscoveryService" => (Some(Kind::Route), "Routes"),
+        "secret.v3.SecretDiscoveryService" => (Some(Kind::Secret), "Secrets"),
         _ => return None,
     };
     match method.strip_suffix(name)? {

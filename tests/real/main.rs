@@ -18,5 +18,6 @@ mod own_streams;
 mod programs;
 mod reload;
 mod restart;
+mod rotation;
 mod scopes;
 mod secure;

@@ -831,6 +831,22 @@ impl ::prost::Name for SubstitutionFormatString {
         "type.googleapis.com/envoy.config.core.v3.SubstitutionFormatString".into()
     }
 }
+/// A folder in which something is moved when files are replaced.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchedDirectory {
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+}
+impl ::prost::Name for WatchedDirectory {
+    const NAME: &'static str = "WatchedDirectory";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.WatchedDirectory".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.WatchedDirectory".into()
+    }
+}
 /// What is known of an endpoint's health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

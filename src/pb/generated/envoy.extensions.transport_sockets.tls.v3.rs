@@ -50,10 +50,51 @@ pub struct CommonTlsContext {
     pub tls_params: ::core::option::Option<TlsParameters>,
     #[prost(message, repeated, tag = "2")]
     pub tls_certificates: ::prost::alloc::vec::Vec<TlsCertificate>,
-    #[prost(message, optional, tag = "3")]
-    pub validation_context: ::core::option::Option<CertificateValidationContext>,
     #[prost(string, repeated, tag = "4")]
     pub alpn_protocols: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Our certificate, by SDS.
+    #[prost(message, repeated, tag = "6")]
+    pub tls_certificate_sds_secret_configs: ::prost::alloc::vec::Vec<SdsSecretConfig>,
+    /// Who they may be.
+    #[prost(oneof = "common_tls_context::ValidationContextType", tags = "3, 8")]
+    pub validation_context_type: ::core::option::Option<
+        common_tls_context::ValidationContextType,
+    >,
+}
+/// Nested message and enum types in `CommonTlsContext`.
+pub mod common_tls_context {
+    /// What is here and what comes by SDS, together.
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct CombinedCertificateValidationContext {
+        #[prost(message, optional, tag = "1")]
+        pub default_validation_context: ::core::option::Option<
+            super::CertificateValidationContext,
+        >,
+        #[prost(message, optional, tag = "2")]
+        pub validation_context_sds_secret_config: ::core::option::Option<
+            super::SdsSecretConfig,
+        >,
+    }
+    impl ::prost::Name for CombinedCertificateValidationContext {
+        const NAME: &'static str = "CombinedCertificateValidationContext";
+        const PACKAGE: &'static str = "envoy.extensions.transport_sockets.tls.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext"
+                .into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext"
+                .into()
+        }
+    }
+    /// Who they may be.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum ValidationContextType {
+        #[prost(message, tag = "3")]
+        ValidationContext(super::CertificateValidationContext),
+        #[prost(message, tag = "8")]
+        CombinedValidationContext(CombinedCertificateValidationContext),
+    }
 }
 impl ::prost::Name for CommonTlsContext {
     const NAME: &'static str = "CommonTlsContext";
@@ -64,6 +105,55 @@ impl ::prost::Name for CommonTlsContext {
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.CommonTlsContext"
             .into()
+    }
+}
+/// A certificate, or an authority, that comes by SDS.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SdsSecretConfig {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub sds_config: ::core::option::Option<
+        super::super::super::super::config::core::v3::ConfigSource,
+    >,
+}
+impl ::prost::Name for SdsSecretConfig {
+    const NAME: &'static str = "SdsSecretConfig";
+    const PACKAGE: &'static str = "envoy.extensions.transport_sockets.tls.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig"
+            .into()
+    }
+}
+/// What comes by SDS.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Secret {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(oneof = "secret::Type", tags = "2, 4")]
+    pub r#type: ::core::option::Option<secret::Type>,
+}
+/// Nested message and enum types in `Secret`.
+pub mod secret {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Type {
+        #[prost(message, tag = "2")]
+        TlsCertificate(super::TlsCertificate),
+        #[prost(message, tag = "4")]
+        ValidationContext(super::CertificateValidationContext),
+    }
+}
+impl ::prost::Name for Secret {
+    const NAME: &'static str = "Secret";
+    const PACKAGE: &'static str = "envoy.extensions.transport_sockets.tls.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.extensions.transport_sockets.tls.v3.Secret".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret".into()
     }
 }
 /// Which TLS.
@@ -148,6 +238,11 @@ pub struct TlsCertificate {
     pub private_key: ::core::option::Option<
         super::super::super::super::config::core::v3::DataSource,
     >,
+    /// Whose files are read anew when something is moved in it.
+    #[prost(message, optional, tag = "7")]
+    pub watched_directory: ::core::option::Option<
+        super::super::super::super::config::core::v3::WatchedDirectory,
+    >,
 }
 impl ::prost::Name for TlsCertificate {
     const NAME: &'static str = "TlsCertificate";
@@ -184,6 +279,10 @@ pub struct CertificateValidationContext {
         tag = "10"
     )]
     pub trust_chain_verification: i32,
+    #[prost(message, optional, tag = "11")]
+    pub watched_directory: ::core::option::Option<
+        super::super::super::super::config::core::v3::WatchedDirectory,
+    >,
     #[prost(message, repeated, tag = "15")]
     pub match_typed_subject_alt_names: ::prost::alloc::vec::Vec<SubjectAltNameMatcher>,
 }

@@ -1,5 +1,5 @@
-//! Certificates and keys as files on a proxy's machine. Envoy reads them when it gets the listener or the cluster: only what comes
-//! by SDS it watches.
+//! Certificates and keys as files on a proxy's machine. Envoy reads them when it gets the cluster; only what comes by SDS, as it does
+//! for gateways' own, it watches.
 
 use crate::pb::envoy::{
     config::core::v3::{DataSource, data_source::Specifier},
@@ -15,7 +15,7 @@ pub(super) fn file(path: &str) -> DataSource {
 
 /// A chain and its key.
 pub(super) fn certificate(chain: &str, key: &str) -> TlsCertificate {
-    TlsCertificate { certificate_chain: Some(file(chain)), private_key: Some(file(key)) }
+    TlsCertificate { certificate_chain: Some(file(chain)), private_key: Some(file(key)), ..TlsCertificate::default() }
 }
 
 /// Who may sign: those in a file.

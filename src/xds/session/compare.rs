@@ -59,7 +59,7 @@ impl Session {
         if report {
             subscription.add_unreported(&mut difference, generation);
         }
-        if kind == Kind::Route {
+        if matches!(kind, Kind::Route | Kind::Secret) {
             subscription.keep_routes(&mut difference, &has);
         }
         subscription.sent = generation.versions().clone();
@@ -222,6 +222,7 @@ impl Subscription {
     /// Routes that are named are never reported as removed (D06): Envoy takes no notice, and where it waits for the first one
     /// (1.36, 1.40) it stops its timer as well, so that the listener never opens. One that was never there is answered
     /// empty. One that the client has stays as it is until its name is left: connections of a listener that is drained still use it.
+    /// So do those of secrets.
     fn keep_routes(&mut self, difference: &mut Difference, has: &OrdMap<Name, u64>) {
         difference.missing.retain(|name| !has.contains_key(name) || !self.names().contains(name));
         let named: Vec<Name> = difference.removed.iter().filter(|name| self.names().contains(*name)).cloned().collect();

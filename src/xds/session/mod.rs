@@ -10,7 +10,7 @@
 //!   at most for the patience. What is asked for goes out at once;
 //! - a cluster that was sent makes its assignment, where subscribed to, go out behind it (Envoy warms until it comes); so
 //!   does one that changes and that another stream follows ([`warming`]);
-//! - what must be sent goes in the order clusters, endpoints, listeners, routes, and removals last, in the order
+//! - what must be sent goes in the order clusters, endpoints, listeners, routes, secrets, and removals last, in the order
 //!   listeners, routes, clusters, endpoints.
 //!
 //! Invariant: for every name that is wanted, `sent` has the version that the client has once all frames are read.
@@ -103,7 +103,7 @@ pub struct Session {
 }
 
 /// What stops referring comes before what is referred to.
-const REMOVAL_ORDER: [Kind; ENVOY_KINDS] = [Kind::Listener, Kind::Route, Kind::Cluster, Kind::Endpoint];
+const REMOVAL_ORDER: [Kind; ENVOY_KINDS] = [Kind::Listener, Kind::Route, Kind::Secret, Kind::Cluster, Kind::Endpoint];
 
 impl Session {
     /// A stream without any request yet. `implied` is the type that its method serves; `None` for the aggregated one.

@@ -260,7 +260,7 @@ impl Subscription {
 
 /// Whether names that are asked for and missing are reported to the client: incremental as removed, state of the
 /// world as an assignment without endpoints, and a route in both as an empty one. Other types of state of the world have no
-/// way for it but a whole answer.
+/// way for it but a whole answer, and a secret with nothing in it would be refused.
 pub(super) fn reports_missing(variant: Variant, kind: Kind) -> bool {
-    variant == Variant::Delta || !kind.whole_state()
+    variant == Variant::Delta || !(kind.whole_state() || kind == Kind::Secret)
 }

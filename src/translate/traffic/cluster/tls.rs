@@ -11,7 +11,7 @@ use crate::{
                     raw_buffer::v3::RawBuffer,
                     tls::v3::{
                         CertificateValidationContext, CommonTlsContext, TlsParameters, UpstreamTlsContext,
-                        tls_parameters::TlsProtocol,
+                        common_tls_context::ValidationContextType, tls_parameters::TlsProtocol,
                     },
                 },
                 upstreams::http::v3::{HttpProtocolOptions, http_protocol_options::UpstreamProtocolOptions},
@@ -65,16 +65,19 @@ fn context(tls: &ClientTlsSettings, mesh: &Mesh, options: &mut HttpProtocolOptio
             TlSmode::Mutual => vec![certificate(&tls.client_certificate, &tls.private_key)],
             _ => Vec::new(),
         },
-        validation_context: (!checks_nothing).then(|| CertificateValidationContext {
-            match_typed_subject_alt_names: names(&tls.subject_alt_names),
-            crl: (!tls.ca_crl.is_empty()).then(|| file(&tls.ca_crl)),
-            // Istio's word for those whom the machine trusts is `system`. Envoy has none, and without a file checks nothing.
-            ..authority(match &*tls.ca_certificates {
-                "" | "system" => &mesh.system_authorities,
-                path => path,
+        validation_context_type: (!checks_nothing).then(|| {
+            ValidationContextType::ValidationContext(CertificateValidationContext {
+                match_typed_subject_alt_names: names(&tls.subject_alt_names),
+                crl: (!tls.ca_crl.is_empty()).then(|| file(&tls.ca_crl)),
+                // Istio's word for those whom the machine trusts is `system`. Envoy has none, and without a file checks nothing.
+                ..authority(match &*tls.ca_certificates {
+                    "" | "system" => &mesh.system_authorities,
+                    path => path,
+                })
             })
         }),
         alpn_protocols: if is_http2 { vec!["h2".to_owned()] } else { Vec::new() },
+        ..CommonTlsContext::default()
     };
     Some(UpstreamTlsContext { common_tls_context: Some(common), sni: tls.sni.clone(), ..UpstreamTlsContext::default() })
 }

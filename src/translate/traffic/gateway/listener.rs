@@ -33,7 +33,7 @@ const ANY_ADDRESS: &str = "0.0.0.0";
 /// How long a handshake may take.
 const HANDSHAKE: i64 = 15;
 
-/// The listeners of all ports that have something to be served.
+/// The listeners of all ports that have something to be served, and the secrets that they name.
 pub(super) fn listeners(
     merged: &Merged<'_>,
     bound: &Bound<'_>,
@@ -41,7 +41,7 @@ pub(super) fn listeners(
     clusters: &mut BTreeSet<Name>,
     findings: &mut Vec<Finding>,
 ) -> Vec<(Kind, Resource)> {
-    let mut making = Making { bound, lookup, clusters, findings, names: BTreeMap::new() };
+    let mut making = Making { bound, lookup, clusters, findings, names: BTreeMap::new(), secrets: BTreeMap::new() };
     let mut chains: BTreeMap<(String, u32), Vec<FilterChain>> = BTreeMap::new();
     for key in &merged.ports {
         let servers = &merged.servers[key];
@@ -66,8 +66,9 @@ pub(super) fn listeners(
             }
         }
     }
+    let secrets = making.secrets;
     let served = chains.into_iter().filter(|(_, chains)| !chains.is_empty());
-    served.map(|((bind, port), chains)| listener(&bind, port, chains, lookup)).collect()
+    served.map(|((bind, port), chains)| listener(&bind, port, chains, lookup)).chain(secrets.into_values()).collect()
 }
 
 fn listener_name(bind: &str, port: u32) -> String {
@@ -103,6 +104,8 @@ struct Making<'a, 'b> {
     findings: &'b mut Vec<Finding>,
     /// Names of handshakes that chains of a port have, with their address.
     names: BTreeMap<u32, BTreeMap<String, String>>,
+    /// Where certificates of chains are, by name.
+    secrets: BTreeMap<Name, (Kind, Resource)>,
 }
 
 impl Making<'_, '_> {
@@ -119,6 +122,8 @@ impl Making<'_, '_> {
     /// The chains of a server with TLS, or of bytes.
     fn others(&mut self, entry: &Entry<'_>) -> Vec<FilterChain> {
         let tls = entry.tls().filter(|_| !entry.is_passthrough());
+        let secrets = tls.into_iter().flat_map(tls::secrets);
+        self.secrets.extend(secrets.map(|(kind, secret)| (secret.name().clone(), (kind, secret))));
         if entry.is_http() {
             let stat_prefix = match entry.server.name.as_str() {
                 "" => format!("outbound_{}", entry.routes),

@@ -1,11 +1,15 @@
-//! TLS that gateways end. Certificates are files on the gateway's machine, read anew when their folder changes.
+//! TLS that gateways end. Certificates are files on the gateway's machine, of which secrets (SDS) tell it: Envoy reads only such files
+//! anew, as soon as something is moved in their folder.
 
 use crate::{
     pb::{
         envoy::{
-            config::core::v3::TransportSocket,
+            config::core::v3::{TransportSocket, WatchedDirectory},
             extensions::transport_sockets::tls::v3::{
-                CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, TlsParameters,
+                CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, Secret,
+                TlsCertificate, TlsParameters,
+                common_tls_context::{CombinedCertificateValidationContext, ValidationContextType},
+                secret::Type,
                 tls_parameters::TlsProtocol as PbProtocol,
             },
         },
@@ -14,42 +18,99 @@ use crate::{
             server_tls_settings::{TlSmode, TlsProtocol},
         },
     },
+    resource::{Kind, Resource},
     translate::traffic::{
         check::CIPHERS,
         files::{authority, certificate, file, names},
-        message::{boolean, transport_socket},
+        message::{ads, boolean, transport_socket},
     },
 };
+use prost::Message;
+use std::path::Path;
 
 /// What is around the bytes of a server that ends TLS.
 pub(super) fn socket(tls: &ServerTlsSettings) -> Option<TransportSocket> {
-    let mode = TlSmode::try_from(tls.mode).unwrap_or_default();
-    let mut certificates = vec![(tls.server_certificate.as_str(), tls.private_key.as_str())];
-    if !tls.tls_certificates.is_empty() {
-        let pairs = tls.tls_certificates.iter();
-        certificates = pairs.map(|pair| (pair.server_certificate.as_str(), pair.private_key.as_str())).collect();
-    }
     let common = CommonTlsContext {
         alpn_protocols: vec!["h2".to_owned(), "http/1.1".to_owned()],
-        tls_certificates: certificates.into_iter().map(|(chain, key)| certificate(chain, key)).collect(),
-        validation_context: matches!(mode, TlSmode::Mutual | TlSmode::OptionalMutual).then(|| validation(tls)),
+        tls_certificates: Vec::new(),
+        tls_certificate_sds_secret_configs: certificates(tls).map(|(chain, key)| by_sds(own(chain, key))).collect(),
+        validation_context_type: asks_for_certificates(tls).then(|| {
+            ValidationContextType::CombinedValidationContext(CombinedCertificateValidationContext {
+                default_validation_context: Some(validation(tls)),
+                validation_context_sds_secret_config: Some(by_sds(root(&tls.ca_certificates))),
+            })
+        }),
         tls_params: parameters(tls),
     };
     let context = DownstreamTlsContext {
         common_tls_context: Some(common),
-        require_client_certificate: boolean(mode == TlSmode::Mutual),
+        require_client_certificate: boolean(mode(tls) == TlSmode::Mutual),
     };
     transport_socket("envoy.transport_sockets.tls", &context)
 }
 
-/// What a client's certificate must be.
+/// The secrets that [`socket`] names.
+pub(super) fn secrets(tls: &ServerTlsSettings) -> Vec<(Kind, Resource)> {
+    let own = certificates(tls).map(|(chain, key)| secret(own(chain, key), Type::TlsCertificate(watched(chain, key))));
+    let root = asks_for_certificates(tls).then(|| {
+        let path = &tls.ca_certificates;
+        let context = CertificateValidationContext { watched_directory: folder(path), ..authority(path) };
+        secret(root(path), Type::ValidationContext(context))
+    });
+    own.chain(root).collect()
+}
+
+fn secret(name: String, of: Type) -> (Kind, Resource) {
+    let message = Secret { name: name.clone(), r#type: Some(of) };
+    (Kind::Secret, Resource::new(Kind::Secret, name.into(), &message.encode_to_vec(), None))
+}
+
+fn mode(tls: &ServerTlsSettings) -> TlSmode {
+    TlSmode::try_from(tls.mode).unwrap_or_default()
+}
+
+fn asks_for_certificates(tls: &ServerTlsSettings) -> bool {
+    matches!(mode(tls), TlSmode::Mutual | TlSmode::OptionalMutual)
+}
+
+/// The chains with their keys.
+fn certificates(tls: &ServerTlsSettings) -> impl Iterator<Item = (&str, &str)> {
+    let only = tls.tls_certificates.is_empty().then_some((&*tls.server_certificate, &*tls.private_key));
+    let pairs = tls.tls_certificates.iter().map(|pair| (&*pair.server_certificate, &*pair.private_key));
+    only.into_iter().chain(pairs)
+}
+
+/// The names are those that Istio's agent has for files.
+fn own(chain: &str, key: &str) -> String {
+    format!("file-cert:{chain}~{key}")
+}
+
+fn root(path: &str) -> String {
+    format!("file-root:{path}")
+}
+
+fn by_sds(name: String) -> SdsSecretConfig {
+    SdsSecretConfig { name, sds_config: ads() }
+}
+
+/// Read together when something is moved in the folder of the chain.
+fn watched(chain: &str, key: &str) -> TlsCertificate {
+    TlsCertificate { watched_directory: folder(chain), ..certificate(chain, key) }
+}
+
+fn folder(path: &str) -> Option<WatchedDirectory> {
+    let folder = Path::new(path).parent().and_then(Path::to_str).filter(|folder| !folder.is_empty());
+    folder.map(|folder| WatchedDirectory { path: folder.to_owned() })
+}
+
+/// What a client's certificate must be besides signed by an authority.
 fn validation(tls: &ServerTlsSettings) -> CertificateValidationContext {
     CertificateValidationContext {
         verify_certificate_spki: tls.verify_certificate_spki.clone(),
         verify_certificate_hash: tls.verify_certificate_hash.clone(),
         match_typed_subject_alt_names: names(&tls.subject_alt_names),
         crl: (!tls.ca_crl.is_empty()).then(|| file(&tls.ca_crl)),
-        ..authority(&tls.ca_certificates)
+        ..CertificateValidationContext::default()
     }
 }
 

@@ -178,10 +178,17 @@ fn https_ends_with_files_and_its_own_routes() {
         ("/filterChains/0/transportSocketConnectTimeout", "\"15s\"".into()),
         (&format!("{socket}/requireClientCertificate"), "true".into()),
         (&format!("{tls}/alpnProtocols"), "[\"h2\", \"http/1.1\"]".into()),
-        (&format!("{tls}/tlsCertificates/0/certificateChain/filename"), "\"/tls/cert.pem\"".into()),
-        (&format!("{tls}/tlsCertificates/0/privateKey/filename"), "\"/tls/key.pem\"".into()),
-        (&format!("{tls}/validationContext/trustedCa/filename"), "\"/ca/ca.pem\"".into()),
-        (&format!("{tls}/validationContext/matchTypedSubjectAltNames/0/matcher/exact"), "\"client.example\"".into()),
+        (&format!("{tls}/tlsCertificateSdsSecretConfigs/0/name"), "\"file-cert:/tls/cert.pem~/tls/key.pem\"".into()),
+        (
+            &format!("{tls}/combinedValidationContext/validationContextSdsSecretConfig/name"),
+            "\"file-root:/ca/ca.pem\"".into(),
+        ),
+        (
+            &format!(
+                "{tls}/combinedValidationContext/defaultValidationContext/matchTypedSubjectAltNames/0/matcher/exact"
+            ),
+            "\"client.example\"".into(),
+        ),
         (&format!("{tls}/tlsParams/tlsMinimumProtocolVersion"), "\"TLSv1_2\"".into()),
         (&format!("{tls}/tlsParams/cipherSuites"), "[\"ECDHE-RSA-AES128-GCM-SHA256\"]".into()),
         (&format!("{manager}/rds/routeConfigName"), "\"https.443.p443HTTPS.a.shop\"".into()),
@@ -196,6 +203,17 @@ fn https_ends_with_files_and_its_own_routes() {
         expect(&listener, &[(path, &expected)]);
     }
     assert_eq!(names(&traffic, Kind::Route), ["https.443.p443HTTPS.a.shop"]);
+    let secret = found(&traffic.resources, Kind::Secret, "file-cert:/tls/cert.pem~/tls/key.pem");
+    expect(
+        &secret,
+        &[
+            ("/tlsCertificate/certificateChain/filename", "\"/tls/cert.pem\""),
+            ("/tlsCertificate/privateKey/filename", "\"/tls/key.pem\""),
+            ("/tlsCertificate/watchedDirectory/path", "\"/tls\""),
+        ],
+    );
+    let root = found(&traffic.resources, Kind::Secret, "file-root:/ca/ca.pem");
+    expect(&root, &[("/validationContext/trustedCa/filename", "\"/ca/ca.pem\"")]);
 }
 
 #[test]
