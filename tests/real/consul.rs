@@ -61,7 +61,7 @@ async fn an_envoy_follows_what_happens_in_consul() {
     until_serving(&envoy, HOST, 3).await;
     to.put("/v1/agent/service/deregister/orders-3", json!(null)).await;
     eprintln!("deregistration: {:.0?}", until_serving(&envoy, HOST, 2).await);
-    traffic.stop_unharmed(100).await;
+    traffic.stop_unharmed(10).await;
     assert_eq!(envoy.complaints().await, []);
 }
 
