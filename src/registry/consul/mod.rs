@@ -1,6 +1,6 @@
 //! Consul, read over its HTTP API by blocking queries. `registry::spawn` runs it.
 //!
-//! Each datacenter is a scope, read by a [`Reader`] of its own: one that is not reached fails alone. Nothing but GETs is sent.
+//! Each datacenter is a scope, read by a `Reader` of its own: one that is not reached fails alone. Nothing but GETs is sent.
 
 mod changes;
 mod client;
