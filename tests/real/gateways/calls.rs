@@ -152,8 +152,9 @@ pub async fn fail_and_wait_where_a_fault_is_injected(world: &World) {
         assert_eq!(injected(gate, "aborts_injected").await, found["418 fault"]);
         let started = Instant::now();
         let (status, body) = gate.envoy.ask(&gate.url("/"), &[("host", "fault.test"), ("x-fault", "delay")]).await;
-        let (took, delay) = (started.elapsed(), Duration::from_millis(300));
-        assert!(status == 200 && took >= delay, "{status} {body} after {took:?}");
+        // Envoy's clock stands still within a turn of its loop: 300 ms may be one less.
+        let (took, least) = (started.elapsed(), Duration::from_millis(250));
+        assert!(status == 200 && took >= least, "{status} {body} after {took:?}");
         assert_eq!(injected(gate, "delays_injected").await, 1);
         let found = gate.count("fault.test", ("x-fault", "none"), 80).await;
         assert_eq!(found, BTreeMap::from([("200 v1".to_owned(), 80)]), "{}", gate.way);
