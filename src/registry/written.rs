@@ -38,6 +38,8 @@ pub struct Store {
 struct Held {
     entries: BTreeMap<ServiceId, Entry>,
     limit: usize,
+    /// Some service came, went, or is another, and nobody was told yet. A sign of life is nothing new.
+    news: bool,
 }
 
 /// A service that was written.
@@ -109,7 +111,7 @@ impl Written {
 
 impl Store {
     fn new(registry: Text) -> Self {
-        let held = Held { entries: BTreeMap::new(), limit: usize::MAX };
+        let held = Held { entries: BTreeMap::new(), limit: usize::MAX, news: false };
         Store { registry, held: Mutex::new(held), changed: watch::channel(()).0 }
     }
 
@@ -241,7 +243,9 @@ impl Store {
     pub fn delete(&self, id: &ServiceId, expected: &Expected) -> Result<(), Refused> {
         self.change(Instant::now(), |held| {
             held.check(id, expected)?;
-            held.entries.remove(id).map(drop).ok_or_else(|| Refused::Missing(id.clone()))
+            held.entries.remove(id).ok_or_else(|| Refused::Missing(id.clone()))?;
+            held.news = true;
+            Ok(())
         })
     }
 
@@ -269,10 +273,11 @@ impl Store {
             for entry in made {
                 // The same service stays the same value.
                 if let Some(known) = before.remove(&entry.service.id) {
-                    held.put(known);
+                    held.entries.insert(known.service.id.clone(), known);
                 }
                 held.put(entry);
             }
+            held.news |= !before.is_empty();
             Ok(held.entries.len())
         })
     }
@@ -281,8 +286,11 @@ impl Store {
         let mut held = lock(&self.held);
         held.expire(now);
         let outcome = change(&mut held);
+        let news = std::mem::take(&mut held.news);
         drop(held);
-        self.changed.send_replace(());
+        if news {
+            self.changed.send_replace(());
+        }
         outcome
     }
 }
@@ -305,11 +313,15 @@ impl Held {
     /// An equal service stays the same value: nothing changes but the end of its time.
     fn put(&mut self, mut entry: Entry) -> &Entry {
         match self.entries.entry(entry.service.id.clone()) {
-            btree_map::Entry::Vacant(free) => free.insert(entry),
+            btree_map::Entry::Vacant(free) => {
+                self.news = true;
+                free.insert(entry)
+            }
             btree_map::Entry::Occupied(known) => {
                 let known = known.into_mut();
-                if known.version == entry.version {
-                    entry.service = known.service.clone();
+                match known.version == entry.version {
+                    true => entry.service = known.service.clone(),
+                    false => self.news = true,
                 }
                 *known = entry;
                 known

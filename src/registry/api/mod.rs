@@ -15,10 +15,13 @@ use super::{
     Adapter, Conventions, Feed, Store,
     outbox::{Closed, Outbox},
 };
-use crate::model::{Protocol, Scope, Service, ServiceId, Text, Update};
+use crate::{
+    model::{Protocol, Scope, Service, ServiceId, Text, Update},
+    util::time::until,
+};
 use futures_util::future::BoxFuture;
 use std::{collections::BTreeMap, sync::Arc};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 /// More changes than this are told as a list.
 const MOST_CHANGES: usize = 64;
@@ -69,15 +72,9 @@ async fn tell(store: &Store, mut outbox: Outbox<Update>) -> Result<(), Closed> {
             Some(before) => differences(&outbox, before, &now).await?,
         }
         told = Some(now);
-        let expiry = async {
-            match next {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             changed = changed.changed() => changed.map_err(|_| Closed)?,
-            () = expiry => {}
+            () = until(next) => {}
             () = outbox.closed() => return Err(Closed),
         }
     }
