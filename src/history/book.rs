@@ -5,6 +5,7 @@ use crate::{
     catalog::Services,
     manifests::Snapshot,
     model::{PublishedService, Text},
+    util::time::unix_millis,
 };
 use imbl::ordmap::DiffItem;
 use serde::{Deserialize, Serialize};
@@ -131,7 +132,7 @@ impl Book {
             && let What::Published { causes: known, difference } = &mut last.entry.what
             && *known == causes
             && last.state.is_some()
-            && millis(at).saturating_sub(last.entry.millis) < TOGETHER.as_millis() as u64
+            && unix_millis(at).saturating_sub(last.entry.millis) < TOGETHER.as_millis() as u64
         {
             *difference =
                 Difference::between((&self.base.services, &self.base.manifests), (&state.services, &state.manifests));
@@ -164,7 +165,7 @@ impl Book {
     pub(super) fn take_closed(&mut self, now: SystemTime) -> Vec<Entry> {
         let open = self.kept.back().is_some_and(|last| {
             let published = matches!(last.entry.what, What::Published { .. });
-            published && millis(now).saturating_sub(last.entry.millis) < TOGETHER.as_millis() as u64
+            published && unix_millis(now).saturating_sub(last.entry.millis) < TOGETHER.as_millis() as u64
         });
         let from = self.kept.len().saturating_sub(self.unwritten);
         let to = self.kept.len() - usize::from(open && self.unwritten > 0);
@@ -185,7 +186,7 @@ impl Book {
 
     /// The entries from then on, oldest first.
     pub(super) fn since(&self, since: Option<SystemTime>, host: Option<&str>) -> Vec<Entry> {
-        let since = since.map_or(0, millis);
+        let since = since.map_or(0, unix_millis);
         let concerns = |entry: &&Entry| match (&entry.what, host) {
             (_, None) => true,
             (What::Published { difference, .. }, Some(host)) => difference.hosts.iter().any(|of| of.host == host),
@@ -256,12 +257,8 @@ impl Book {
 
 impl Entry {
     fn new(number: u64, at: SystemTime, what: What) -> Self {
-        Entry { number, at: humantime::format_rfc3339_millis(at).to_string(), millis: millis(at), what }
+        Entry { number, at: humantime::format_rfc3339_millis(at).to_string(), millis: unix_millis(at), what }
     }
-}
-
-fn millis(at: SystemTime) -> u64 {
-    at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// What the one before is held for, by estimate.

@@ -1,7 +1,7 @@
 //! The files: one for each registry, written whole beside the old one and then put in its place.
 
 use super::{Content, Metrics, Options, content::Unreadable, frame, wire};
-use crate::{model::Text, pb::state as pb, telemetry};
+use crate::{model::Text, pb::state as pb, telemetry, util::time::unix_millis};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -158,7 +158,7 @@ impl Store {
             product: telemetry::VERSION.into(),
             registry: registry.to_string(),
             identity: identity.into(),
-            written: wire::millis(now),
+            written: unix_millis(now),
         };
         let bytes = frame::close(&header, &body);
         replace(&path, M::ENDING, &bytes)

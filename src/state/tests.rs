@@ -11,6 +11,7 @@ use crate::{
         PublishedEndpoint, PublishedService, Reason, Scope, Service, ServiceId, ServicePort, Text, Weight,
     },
     resource::{Kind, Resource},
+    util::time::unix_millis,
 };
 use std::{
     collections::BTreeSet,
@@ -27,7 +28,7 @@ fn store(dir: &Path, max_age: Duration) -> Store {
 
 /// Milliseconds are what is kept.
 fn moment(ago: u64) -> SystemTime {
-    wire::time(wire::millis(SystemTime::now()) - ago)
+    wire::time(unix_millis(SystemTime::now()) - ago)
 }
 
 fn id(name: &str) -> ServiceId {
@@ -140,7 +141,7 @@ fn what_cannot_be_used_is_set_aside() {
     let nonsense = crate::pb::state::Registry { services: vec![Default::default()], ..Default::default() };
     let nonsense = prost::Message::encode_to_vec(&nonsense);
     let (now, late) = (SystemTime::now(), SystemTime::now() + 2 * hour);
-    let current = crate::pb::state::Header { written: wire::millis(now), ..header(frame::FORMAT) };
+    let current = crate::pb::state::Header { written: unix_millis(now), ..header(frame::FORMAT) };
     for (content, identity, at, aside) in [
         (good[..good.len() / 2].to_vec(), "here", now, "damaged"),
         (Vec::new(), "here", now, "damaged"),

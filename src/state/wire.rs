@@ -13,6 +13,7 @@ use crate::{
         Protocol, Reason, Scope, Service, ServiceId, Text, Weight,
     },
     pb::state as pb,
+    util::time::unix_millis,
 };
 use std::{
     collections::HashMap,
@@ -26,12 +27,7 @@ use std::{
 #[error("it is damaged: {0} means nothing")]
 pub struct WireError(&'static str);
 
-/// Milliseconds since 1970.
-pub(super) fn millis(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// Reads what [`millis`] gives. What is beyond any clock is the beginning.
+/// Reads what [`unix_millis`] gives. What is beyond any clock is the beginning.
 pub(super) fn time(millis: u64) -> SystemTime {
     UNIX_EPOCH.checked_add(Duration::from_millis(millis)).unwrap_or(UNIX_EPOCH)
 }
@@ -43,10 +39,12 @@ pub(super) fn encode(memory: &Memory) -> pb::Registry {
     services.sort_by(|a, b| (&a.service.id, a.scope).cmp(&(&b.service.id, b.scope)));
     let mut hosts: Vec<&HostMemory> = memory.hosts.iter().collect();
     hosts.sort_by(|a, b| (&a.service, &a.host).cmp(&(&b.service, &b.host)));
-    let scope =
-        |memory: &ScopeMemory| pb::Scope { name: memory.scope.0.to_string(), listed: memory.listed_at.map(millis) };
+    let scope = |memory: &ScopeMemory| pb::Scope {
+        name: memory.scope.0.to_string(),
+        listed: memory.listed_at.map(unix_millis),
+    };
     let before =
-        |(until, serving): &(SystemTime, usize)| pb::Before { until: millis(*until), serving: *serving as u64 };
+        |(until, serving): &(SystemTime, usize)| pb::Before { until: unix_millis(*until), serving: *serving as u64 };
     let name = |(name, addresses): &(Text, Vec<IpAddr>)| pb::Name {
         name: name.to_string(),
         addresses: addresses.iter().map(|address| ip_bytes(address).into()).collect(),
@@ -57,10 +55,10 @@ pub(super) fn encode(memory: &Memory) -> pb::Registry {
         services: services.into_iter().map(|memory| service_message(memory, &mut tables)).collect(),
         hosts: hosts.into_iter().map(host_message).collect(),
         hold: Some(pb::Hold {
-            since: since.map(|(since, _)| millis(since)),
+            since: since.map(|(since, _)| unix_millis(since)),
             base: since.map_or(0, |(_, base)| base as u64),
             before: counts.iter().map(before).collect(),
-            returned: returned.map(millis),
+            returned: returned.map(unix_millis),
         }),
         lost: lost.iter().map(|lost| lost_message(lost, &mut tables)).collect(),
         names: memory.names.iter().map(name).collect(),
@@ -152,7 +150,7 @@ fn service_message(memory: &ServiceMemory, tables: &mut Tables) -> pb::Service {
         unread: !memory.read,
         unreadable: memory.unreadable.as_ref().map(ToString::to_string),
         absent: memory.absent,
-        gone: memory.gone.map(millis),
+        gone: memory.gone.map(unix_millis),
         host: service.host.as_ref().map(ToString::to_string).unwrap_or_default(),
         ports: service.ports.iter().map(declared_message).collect(),
         labels: tables.labels(&service.labels),
@@ -216,7 +214,7 @@ fn host_message(host: &HostMemory) -> pb::Host {
         service: Some(id_message(&host.service)),
         host: host.host.to_string(),
         learned: host.learned.iter().map(learned).collect(),
-        emptied: host.emptied.map(millis),
+        emptied: host.emptied.map(unix_millis),
         rewritten: host.rewritten,
         spelled: host.spelled,
         cased: host.cased.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -231,7 +229,7 @@ fn lost_message(lost: &LostMemory, tables: &mut Tables) -> pb::Lost {
         endpoints: lost.endpoints.iter().map(|endpoint| endpoint_message(endpoint, tables)).collect(),
         has_any: lost.has_any,
         absent: lost.absent,
-        emptied: lost.emptied.map(millis),
+        emptied: lost.emptied.map(unix_millis),
     }
 }
 

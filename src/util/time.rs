@@ -14,6 +14,11 @@ pub async fn until(time: Option<Instant>) {
     }
 }
 
+/// Milliseconds since 1970; what was before is 0.
+pub fn unix_millis(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().try_into().unwrap_or(u64::MAX)
+}
+
 /// Seconds since 1970; what was before is 0.
 pub fn unix_seconds(at: SystemTime) -> i64 {
     let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();

@@ -1,6 +1,6 @@
 //! What people have laid over what is published as a message, and back.
 
-use super::{Known, Tables, WireError, endpoint_message, hostname, id_message, millis, note, number, protocol, time};
+use super::{Known, Tables, WireError, endpoint_message, hostname, id_message, note, number, protocol, time};
 use crate::{
     catalog::{Deed, Override, Services, Target},
     manifests::{self, Snapshot},
@@ -10,6 +10,7 @@ use crate::{
     },
     pb::state as pb,
     resource::{Kind, Name, Resource},
+    util::time::unix_millis,
 };
 use std::sync::Arc;
 
@@ -49,8 +50,8 @@ fn override_message(over: &Override, tables: &mut Tables) -> pb::Override {
         host: over.of.host().map(ToString::to_string).unwrap_or_default(),
         place,
         deed: if matches!(over.deed, Deed::PinAll(_)) { PIN_ALL } else { over.deed.name() }.into(),
-        since: millis(over.since),
-        until: millis(over.until),
+        since: unix_millis(over.since),
+        until: unix_millis(over.until),
         by: over.by.to_string(),
         why: over.why.to_string(),
         weight,
