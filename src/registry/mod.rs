@@ -36,4 +36,4 @@ pub use metrics::Metrics;
 pub use supervise::{Registry, read, spawn};
 pub use written::{Entry, Expected, Refused, Store, Written};
 
-use cause::chain;
+use cause::{chain, tried};

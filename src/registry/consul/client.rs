@@ -10,8 +10,9 @@ use super::{
 use crate::{
     model::{Cost, Text},
     registry::{
-        Metrics, chain,
+        Metrics,
         transport::{self, Answer, Http},
+        tried,
     },
     util::{redact::Redactor, secret::Secret},
 };
@@ -181,9 +182,8 @@ fn lost(mut failures: Vec<Error>) -> Error {
     if failures.len() == 1 {
         return failures.remove(0);
     }
-    let tried = failures.iter().map(|error| chain(error).to_string()).collect::<Vec<_>>().join("; ");
     let retry_after = failures.iter().filter_map(Error::retry_after).min();
-    Error::EveryServer { count: failures.len(), tried, retry_after }
+    Error::EveryServer { count: failures.len(), tried: tried(&failures), retry_after }
 }
 
 /// The index that an answer carries.

@@ -17,10 +17,11 @@ use super::{
 use crate::{
     model::{Scope, Text, Update},
     registry::{
-        Limits, Metrics, chain,
+        Limits, Metrics,
         outbox::{Closed, Outbox},
         rounds::{Round, Rounds},
         transport::Origin,
+        tried,
     },
 };
 use std::time::Duration;
@@ -139,9 +140,8 @@ impl Reader {
         match failures.len() {
             1 => Err(failures.remove(0)),
             count => {
-                let tried = failures.iter().map(|error| chain(error).to_string()).collect::<Vec<_>>().join("; ");
                 let retry_after = failures.iter().filter_map(Error::retry_after).min();
-                Err(Error::EveryServer { count, tried, retry_after })
+                Err(Error::EveryServer { count, tried: tried(&failures), retry_after })
             }
         }
     }

@@ -10,11 +10,11 @@ use crate::{
     registry::{
         Metrics,
         catalogue::{self, Catalogue},
-        chain,
         instances::Instances,
         outbox::{Closed, Outbox},
         rounds::{Round, Rounds},
         transport::{Answer, Http, Login},
+        tried,
     },
 };
 use reqwest::{
@@ -90,9 +90,8 @@ impl Reader {
         if failures.len() == 1 {
             return Err(failures.remove(0));
         }
-        let tried = failures.iter().map(|error| chain(error).to_string()).collect::<Vec<_>>().join("; ");
         let retry_after = failures.iter().filter_map(Error::retry_after).min();
-        Err(Error::EveryUrl { count, tried, retry_after })
+        Err(Error::EveryUrl { count, tried: tried(&failures), retry_after })
     }
 
     async fn read_from(&mut self, at: usize) -> Result<&'static str, Error> {

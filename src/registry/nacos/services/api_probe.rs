@@ -7,12 +7,15 @@
 
 use crate::{
     model::Text,
-    registry::nacos::{
-        api::{Api, wire},
-        error::Error,
-        transport::{Client, json},
+    registry::{
+        nacos::{
+            api::{Api, wire},
+            error::Error,
+            transport::{Client, json},
+        },
+        tried,
     },
-    util::{backoff::Backoff, error::chain},
+    util::backoff::Backoff,
 };
 use serde_json::value::RawValue;
 use std::time::Duration;
@@ -98,7 +101,7 @@ async fn first_that_works(client: &Client, places: &[Place]) -> Result<Api, Erro
 
 /// Why nothing works, from what each interface has answered; the first words are the cause.
 fn no_api(errors: &[Error]) -> Error {
-    let tried = errors.iter().map(|error| chain(error)).collect::<Vec<_>>().join("; ");
+    let tried = tried(errors);
     let told = errors.iter().find(|error| !error.is_foreign());
     match told {
         Some(_) => {
