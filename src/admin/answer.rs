@@ -143,6 +143,26 @@ pub(super) fn bad_query(rejection: QueryRejection) -> Response {
     refusal(StatusCode::BAD_REQUEST, &rejection.body_text())
 }
 
+/// A refusal, with its reason.
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
+
+impl Refusal {
+    /// What was asked means nothing.
+    pub(super) fn bad(text: &str) -> Self {
+        Refusal(StatusCode::BAD_REQUEST, text.into())
+    }
+
+    pub(super) fn of_query(rejection: QueryRejection) -> Self {
+        Refusal::bad(&rejection.body_text())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        refusal(self.0, &self.1)
+    }
+}
+
 /// An answer that is an error.
 pub(super) fn refusal(status: StatusCode, text: &str) -> Response {
     (status, one(&json!({ "error": text }))).into_response()

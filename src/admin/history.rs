@@ -3,7 +3,7 @@
 
 use super::{
     Sources,
-    answer::{self, json, one, refusal},
+    answer::{self, Refusal, json, one},
     time,
 };
 use crate::{
@@ -15,7 +15,7 @@ use axum::{
     Router,
     extract::{Path, Query, State, rejection::QueryRejection},
     http::StatusCode,
-    response::{IntoResponse, Response},
+    response::Response,
     routing::{get, post},
 };
 use serde::{Deserialize, Serialize};
@@ -32,16 +32,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const WORDS: usize = 200;
 
 type Asked<T> = Result<Query<T>, QueryRejection>;
-type Answer = Result<Response, No>;
-
-/// A refusal, with its reason.
-struct No(StatusCode, String);
-
-impl IntoResponse for No {
-    fn into_response(self) -> Response {
-        refusal(self.0, &self.1)
-    }
-}
+type Answer = Result<Response, Refusal>;
 
 pub(super) fn router<S: Clone + Send + Sync + 'static>(sources: Arc<dyn Sources>) -> Router<S> {
     Router::new()
@@ -135,7 +126,7 @@ impl OverrideView {
 }
 
 async fn list(State(sources): State<Arc<dyn Sources>>, query: Asked<ListQuery>) -> Answer {
-    let Query(ListQuery { since, host, limit }) = query.map_err(|rejection| bad(&rejection.body_text()))?;
+    let Query(ListQuery { since, host, limit }) = query.map_err(Refusal::of_query)?;
     let since = since.map(|text| moment(&text, SystemTime::now())).transpose()?;
     let mut entries = sources.history().map(|history| history.list(since, host.as_deref())).unwrap_or_default();
     let limit = limit.unwrap_or(usize::MAX);
@@ -144,7 +135,7 @@ async fn list(State(sources): State<Arc<dyn Sources>>, query: Asked<ListQuery>) 
 }
 
 async fn diff(State(sources): State<Arc<dyn Sources>>, query: Asked<DiffQuery>) -> Answer {
-    let Query(DiffQuery { from, to }) = query.map_err(|rejection| bad(&rejection.body_text()))?;
+    let Query(DiffQuery { from, to }) = query.map_err(Refusal::of_query)?;
     let history = history(&*sources)?.clone();
     let compared = tokio::task::spawn_blocking(move || history.difference(from, to)).await;
     let difference: Difference = compared.unwrap_or(Err(Refused::Ending)).map_err(refused)?;
@@ -157,7 +148,7 @@ async fn overrides(State(sources): State<Arc<dyn Sources>>) -> Answer {
 }
 
 async fn edit(State(sources): State<Arc<dyn Sources>>, query: Asked<Laying>) -> Answer {
-    let Query(laying) = query.map_err(|rejection| bad(&rejection.body_text()))?;
+    let Query(laying) = query.map_err(Refusal::of_query)?;
     let wish = laying.wish()?;
     laying.without("to", laying.to.is_some())?;
     let laid = history(&*sources)?.edit(laying.wanted()?, wish).await.map_err(refused)?;
@@ -165,7 +156,7 @@ async fn edit(State(sources): State<Arc<dyn Sources>>, query: Asked<Laying>) -> 
 }
 
 async fn pin(State(sources): State<Arc<dyn Sources>>, query: Asked<Laying>) -> Answer {
-    let Query(laying) = query.map_err(|rejection| bad(&rejection.body_text()))?;
+    let Query(laying) = query.map_err(Refusal::of_query)?;
     laying.alone()?;
     laying.without("to", laying.to.is_some())?;
     let laid = history(&*sources)?.pin(laying.wanted()?, None).await.map_err(refused)?;
@@ -173,7 +164,7 @@ async fn pin(State(sources): State<Arc<dyn Sources>>, query: Asked<Laying>) -> A
 }
 
 async fn rollback(State(sources): State<Arc<dyn Sources>>, query: Asked<Laying>) -> Answer {
-    let Query(laying) = query.map_err(|rejection| bad(&rejection.body_text()))?;
+    let Query(laying) = query.map_err(Refusal::of_query)?;
     laying.alone()?;
     let (history, wanted) = (history(&*sources)?, laying.wanted()?);
     let laid = match laying.to {
@@ -184,16 +175,16 @@ async fn rollback(State(sources): State<Arc<dyn Sources>>, query: Asked<Laying>)
 }
 
 async fn unpin(State(sources): State<Arc<dyn Sources>>, query: Asked<Lifting>) -> Answer {
-    let Query(Lifting { host, by, why }) = query.map_err(|rejection| bad(&rejection.body_text()))?;
+    let Query(Lifting { host, by, why }) = query.map_err(Refusal::of_query)?;
     let of = target(host.as_deref(), None)?;
     let lifted = history(&*sources)?.unpin(of, words("by", by)?, words("why", why)?).await.map_err(refused)?;
     Ok(one(&lifted.iter().map(OverrideView::of).collect::<Vec<_>>()))
 }
 
 async fn release(State(sources): State<Arc<dyn Sources>>, query: Asked<Lifting>) -> Answer {
-    let Query(Lifting { host, by, why }) = query.map_err(|rejection| bad(&rejection.body_text()))?;
+    let Query(Lifting { host, by, why }) = query.map_err(Refusal::of_query)?;
     let Target::Service(host) = target(host.as_deref(), None)? else {
-        return Err(bad("name the host of a service; a whole registry has /api/v1/registries/{name}/release"));
+        return Err(Refusal::bad("name the host of a service; a whole registry has /api/v1/registries/{name}/release"));
     };
     let (by, why) = (words("by", by)?, words("why", why)?);
     history(&*sources)?.release_service(host.clone(), &by, &why).await.map_err(refused)?;
@@ -201,16 +192,16 @@ async fn release(State(sources): State<Arc<dyn Sources>>, query: Asked<Lifting>)
 }
 
 async fn lift(State(sources): State<Arc<dyn Sources>>, Path(id): Path<u64>, query: Asked<Lifting>) -> Answer {
-    let Query(Lifting { host, by, why }) = query.map_err(|rejection| bad(&rejection.body_text()))?;
+    let Query(Lifting { host, by, why }) = query.map_err(Refusal::of_query)?;
     if host.is_some() {
-        return Err(bad("host is not asked for here: the number says what is lifted"));
+        return Err(Refusal::bad("host is not asked for here: the number says what is lifted"));
     }
     let lifted = history(&*sources)?.lift_one(id, words("by", by)?, words("why", why)?).await.map_err(refused)?;
     Ok(one(&lifted.iter().map(OverrideView::of).collect::<Vec<_>>()))
 }
 
 impl Laying {
-    fn wanted(&self) -> Result<Wanted, No> {
+    fn wanted(&self) -> Result<Wanted, Refusal> {
         let time = match &self.time {
             None => HOUR,
             Some(text) => duration(text)?,
@@ -223,79 +214,78 @@ impl Laying {
         })
     }
 
-    fn wish(&self) -> Result<Wish, No> {
+    fn wish(&self) -> Result<Wish, Refusal> {
         let weight = self.weight.map(|weight| Weight::relative(weight, 1.0)).transpose();
-        let weight = weight.map_err(|error| bad(&error.to_string()))?;
+        let weight = weight.map_err(|error| Refusal::bad(&error.to_string()))?;
         match (self.deed.as_deref(), weight) {
             (Some("drain"), None) => Ok(Wish::Drain),
             (Some("disable"), None) => Ok(Wish::Disable),
             (Some("keep"), None) => Ok(Wish::Keep),
             (Some("weight"), Some(weight)) => Ok(Wish::Weight(weight)),
-            (Some("weight"), None) => Err(bad("deed=weight needs weight=, relative to 1")),
-            (Some("drain" | "disable" | "keep"), Some(_)) => Err(bad("weight= goes with deed=weight")),
-            _ => Err(bad("deed is drain, disable, weight or keep; pins have /api/v1/pin")),
+            (Some("weight"), None) => Err(Refusal::bad("deed=weight needs weight=, relative to 1")),
+            (Some("drain" | "disable" | "keep"), Some(_)) => Err(Refusal::bad("weight= goes with deed=weight")),
+            _ => Err(Refusal::bad("deed is drain, disable, weight or keep; pins have /api/v1/pin")),
         }
     }
 
     /// A pin is nothing but that.
-    fn alone(&self) -> Result<(), No> {
+    fn alone(&self) -> Result<(), Refusal> {
         self.without("deed", self.deed.is_some())?;
         self.without("weight", self.weight.is_some())
     }
 
-    fn without(&self, name: &str, is_there: bool) -> Result<(), No> {
-        if is_there { Err(bad(&format!("{name} is not asked for here"))) } else { Ok(()) }
+    fn without(&self, name: &str, is_there: bool) -> Result<(), Refusal> {
+        if is_there { Err(Refusal::bad(&format!("{name} is not asked for here"))) } else { Ok(()) }
     }
 }
 
-fn history(sources: &dyn Sources) -> Result<&history::Handle, No> {
-    sources.history().ok_or_else(|| No(StatusCode::NOT_FOUND, NONE.into()))
+fn history(sources: &dyn Sources) -> Result<&history::Handle, Refusal> {
+    sources.history().ok_or_else(|| Refusal(StatusCode::NOT_FOUND, NONE.into()))
 }
 
-fn target(host: Option<&str>, instance: Option<&str>) -> Result<Target, No> {
-    let host = host.map(|text| Hostname::new(text).map_err(|error| bad(&format!("{text:?}: {error}")))).transpose()?;
+fn target(host: Option<&str>, instance: Option<&str>) -> Result<Target, Refusal> {
+    let host = host
+        .map(|text| Hostname::new(text).map_err(|error| Refusal::bad(&format!("{text:?}: {error}"))))
+        .transpose()?;
     Ok(match (host, instance) {
         (None, None) => Target::Everything,
-        (None, Some(_)) => return Err(bad("an instance is one of a service; name its host")),
+        (None, Some(_)) => return Err(Refusal::bad("an instance is one of a service; name its host")),
         (Some(host), None) => Target::Service(host),
         (Some(host), Some(instance)) => Target::Instance(host, instance.into()),
     })
 }
 
 /// A text for the audit log.
-fn words(name: &str, text: Option<String>) -> Result<Text, No> {
+fn words(name: &str, text: Option<String>) -> Result<Text, Refusal> {
     let text = text.unwrap_or_default();
     match text.chars().count() {
         0 if name == "by" => Ok("somebody".into()),
-        length if length > WORDS => Err(bad(&format!("{name} has {length} characters; {WORDS} are enough"))),
+        length if length > WORDS => Err(Refusal::bad(&format!("{name} has {length} characters; {WORDS} are enough"))),
         _ => Ok(text.into()),
     }
 }
 
-fn duration(text: &str) -> Result<Duration, No> {
-    let time = humantime::parse_duration(text).map_err(|error| bad(&format!("for={text:?}: {error}; write 30m")))?;
+fn duration(text: &str) -> Result<Duration, Refusal> {
+    let time =
+        humantime::parse_duration(text).map_err(|error| Refusal::bad(&format!("for={text:?}: {error}; write 30m")))?;
     match time {
-        Duration::ZERO => Err(bad("for=0 would end at once")),
+        Duration::ZERO => Err(Refusal::bad("for=0 would end at once")),
         time if time > LONGEST => {
-            Err(bad("what is laid over ends within 7 days; lay it again where it is still wanted"))
+            Err(Refusal::bad("what is laid over ends within 7 days; lay it again where it is still wanted"))
         }
         time => Ok(time),
     }
 }
 
 /// A time, or how long ago.
-fn moment(text: &str, now: SystemTime) -> Result<SystemTime, No> {
+fn moment(text: &str, now: SystemTime) -> Result<SystemTime, Refusal> {
     let ago = humantime::parse_duration(text).ok().and_then(|ago| now.checked_sub(ago));
     ago.or_else(|| humantime::parse_rfc3339_weak(text).ok()).ok_or_else(|| {
-        bad(&format!("since={text:?} is no time; write 10m for ten minutes ago, or 2026-01-31T12:00:00Z"))
+        Refusal::bad(&format!("since={text:?} is no time; write 10m for ten minutes ago, or 2026-01-31T12:00:00Z"))
     })
 }
 
-fn bad(text: &str) -> No {
-    No(StatusCode::BAD_REQUEST, text.into())
-}
-
-fn refused(why: Refused) -> No {
+fn refused(why: Refused) -> Refusal {
     let status = match &why {
         Refused::Unknown(_) | Refused::NothingLies(_) => StatusCode::NOT_FOUND,
         Refused::Ending => StatusCode::SERVICE_UNAVAILABLE,
@@ -303,5 +293,5 @@ fn refused(why: Refused) -> No {
             StatusCode::CONFLICT
         }
     };
-    No(status, why.to_string())
+    Refusal(status, why.to_string())
 }

@@ -3,7 +3,7 @@
 
 use super::{
     Sources,
-    answer::{one, refusal},
+    answer::{Refusal, one},
 };
 use crate::registry::{Entry, Expected, Refused, Store};
 use axum::{
@@ -53,21 +53,6 @@ struct Replaced {
     services: usize,
 }
 
-/// Why nothing was changed.
-struct Refusal(StatusCode, String);
-
-impl Refusal {
-    fn of_query(rejection: QueryRejection) -> Self {
-        Refusal(StatusCode::BAD_REQUEST, rejection.body_text())
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        refusal(self.0, &self.1)
-    }
-}
-
 /// What there is to be changed at the path of one service.
 pub(super) fn of_service<S: Clone + Send + Sync + 'static>(sources: Shared) -> MethodRouter<S> {
     let methods = put(put_service).merge(patch(patch_service)).delete(delete_service);
@@ -83,7 +68,7 @@ impl How {
     fn ttl(&self) -> Result<Option<Duration>, Refusal> {
         let Some(text) = &self.ttl else { return Ok(None) };
         let read = humantime::parse_duration(text).ok().filter(|ttl| TTL.contains(ttl));
-        let refused = || Refusal(StatusCode::BAD_REQUEST, format!("ttl is a time from 1s to 30d, not {text:?}"));
+        let refused = || Refusal::bad(&format!("ttl is a time from 1s to 30d, not {text:?}"));
         read.map(Some).ok_or_else(refused)
     }
 }
@@ -171,16 +156,15 @@ fn store(sources: &dyn Sources, registry: &str) -> Result<Arc<Store>, Refusal> {
 
 /// What `If-Match: "VERSION"` or `If-None-Match: *` asks for.
 fn expected(headers: &HeaderMap) -> Result<Expected, Refusal> {
-    let wrong = |text: &str| Refusal(StatusCode::BAD_REQUEST, text.into());
     match (headers.get(header::IF_MATCH), headers.get(header::IF_NONE_MATCH)) {
         (None, None) => Ok(Expected::Anything),
         (None, Some(any)) if any == "*" => Ok(Expected::Nothing),
         (Some(version), None) => match version.to_str().ok().and_then(|text| text.strip_prefix('"')?.strip_suffix('"'))
         {
             Some(version) => Ok(Expected::Version(version.into())),
-            None => Err(wrong("write the header `if-match: \"VERSION\"`, with one version in quotes")),
+            None => Err(Refusal::bad("write the header `if-match: \"VERSION\"`, with one version in quotes")),
         },
-        _ => Err(wrong("write `if-match: \"VERSION\"`, or `if-none-match: *`, or neither")),
+        _ => Err(Refusal::bad("write `if-match: \"VERSION\"`, or `if-none-match: *`, or neither")),
     }
 }
 
