@@ -2,7 +2,7 @@
 
 use super::{
     ask::{self, Address, Admin},
-    table::Table,
+    table::{Table, items, text as cell},
 };
 use clap::{Args, Subcommand};
 use reqwest::Url;
@@ -140,21 +140,21 @@ pub(super) fn history(arguments: &History) -> Result<String, ask::Error> {
     let mut table = Table::new(["NUMBER", "AT", "WHAT", "BY", "DETAIL"]);
     let mut details = String::new();
     for entry in items(&answer) {
-        let kind = text(&entry["kind"]);
+        let kind = cell(&entry["kind"]);
         let (what, by, detail) = match &*kind {
             "published" => (kind, joined(&entry["causes"]), brief(&entry["difference"])),
             "configuration" => {
-                (kind, text(&entry["cause"]), format!("{} {}", text(&entry["result"]), joined(&entry["changes"])))
+                (kind, cell(&entry["cause"]), format!("{} {}", cell(&entry["result"]), joined(&entry["changes"])))
             }
             _ => (
-                text(&entry["action"]),
-                text(&entry["by"]),
-                format!("{}: {} {}", text(&entry["of"]), text(&entry["result"]), text(&entry["why"])),
+                cell(&entry["action"]),
+                cell(&entry["by"]),
+                format!("{}: {} {}", cell(&entry["of"]), cell(&entry["result"]), cell(&entry["why"])),
             ),
         };
-        table.row([text(&entry["number"]), text(&entry["at"]), what, by, detail.trim_end().into()]);
+        table.row([cell(&entry["number"]), cell(&entry["at"]), what, by, detail.trim_end().into()]);
         if *verbose && entry["kind"] == "published" {
-            let _ = write!(details, "\n{}:\n{}", text(&entry["number"]), lines(&entry["difference"]));
+            let _ = write!(details, "\n{}:\n{}", cell(&entry["number"]), lines(&entry["difference"]));
         }
     }
     Ok(table.to_string() + &details)
@@ -269,8 +269,8 @@ fn overrides(all: &[Value]) -> String {
             (Some(host), None) => host.to_owned(),
             (Some(host), Some(instance)) => format!("{host} at {instance}"),
         };
-        let deed = format!("{} {}", text(&over["deed"]), text(&over["weight"])).trim_end().to_owned();
-        table.row([text(&over["id"]), deed, of, text(&over["until"]), text(&over["by"]), text(&over["why"])]);
+        let deed = format!("{} {}", cell(&over["deed"]), cell(&over["weight"])).trim_end().to_owned();
+        table.row([cell(&over["id"]), deed, of, cell(&over["until"]), cell(&over["by"]), cell(&over["why"])]);
     }
     table.to_string()
 }
@@ -300,31 +300,19 @@ fn lines(difference: &Value) -> String {
     for of in items(&difference["hosts"]) {
         let also = joined(&of["also"]);
         let also = if also.is_empty() { also } else { format!(" ({also})") };
-        let _ = writeln!(text, "{} {}{also}", self::text(&of["change"]), self::text(&of["host"]));
+        let _ = writeln!(text, "{} {}{also}", cell(&of["change"]), cell(&of["host"]));
         for (sign, name) in [("+", "added"), ("-", "removed"), ("~", "changed")] {
             for endpoint in items(&of[name]) {
-                let _ = writeln!(text, "  {sign} {}", self::text(endpoint));
+                let _ = writeln!(text, "  {sign} {}", cell(endpoint));
             }
         }
     }
     for manifest in items(&difference["manifests"]) {
-        let _ = writeln!(text, "{}", self::text(manifest));
+        let _ = writeln!(text, "{}", cell(manifest));
     }
     text
 }
 
-fn items(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
-}
-
 fn joined(value: &Value) -> String {
-    items(value).iter().map(text).collect::<Vec<_>>().join(", ")
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
+    items(value).iter().map(cell).collect::<Vec<_>>().join(", ")
 }

@@ -1,6 +1,7 @@
 //! Columns of text, as wide as what stands in them.
 
 use crate::util::escape;
+use serde_json::Value;
 use std::fmt;
 
 /// Rows that are shown together, or part by part.
@@ -43,6 +44,21 @@ impl<const N: usize> fmt::Display for Table<N> {
         }
         Ok(())
     }
+}
+
+/// A value as a cell: texts without quotes, nothing as nothing, lists with spaces.
+pub(in crate::cli) fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
+
+/// The items of a list; of anything else none.
+pub(in crate::cli) fn items(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Each kind of answer as columns.
 
 use super::arguments::What;
-use crate::cli::table::Table;
+use crate::cli::table::{Table, items, text};
 use serde_json::Value;
 
 /// Makes the text of a page; its columns are at least as wide as those of the pages before.
@@ -36,20 +36,6 @@ fn table<const N: usize>(head: [&str; N], fill: fn(&mut Table<N>, &Value)) -> Co
         fill(&mut table, answer);
         table.take()
     })
-}
-
-/// A value as a cell: texts without quotes, nothing as nothing, lists with spaces.
-pub(super) fn text(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(" "),
-        other => other.to_string(),
-    }
-}
-
-fn items(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
 }
 
 /// What is at its default is not in the answer.

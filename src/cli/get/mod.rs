@@ -11,9 +11,8 @@ mod print;
 pub(super) use arguments::Arguments;
 pub(super) use error::Error;
 
-use super::ask;
+use super::{ask, table::text};
 use arguments::{What, with_parameter};
-use columns::text;
 use print::Printer;
 use serde_json::Value;
 use std::io;
