@@ -1,0 +1,66 @@
+//! What is configured of Dubbo in every registry that has it. Plain values with defaults.
+
+use super::migration::{Migration, Step};
+use crate::util::yaml::{Section, Value};
+
+/// How the application level is read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Applications {
+    /// As what it is published.
+    pub publish: Publish,
+    /// Which level counts for what is registered at both.
+    pub migration: Migration,
+    /// Whether providers are asked themselves for metadata that the registry does not have.
+    pub ask_providers: bool,
+}
+
+/// As what instances of applications are published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Publish {
+    /// As providers of the interfaces that their metadata names.
+    #[default]
+    Interfaces,
+    /// As instances of services that are called as the applications; the interface level is not read.
+    Applications,
+    /// Both.
+    Both,
+}
+
+impl Publish {
+    /// Whether there are services of interfaces.
+    pub const fn has_interfaces(self) -> bool {
+        !matches!(self, Publish::Applications)
+    }
+
+    /// Whether there are services of applications.
+    pub const fn has_applications(self) -> bool {
+        !matches!(self, Publish::Interfaces)
+    }
+}
+
+impl Applications {
+    /// Reads `publish` (`interfaces`, `applications` or `both`), `migration` (`force_interface`, `application_first` or
+    /// `force_application`), `threshold` and `ask_providers`.
+    pub fn read(section: &mut Section<'_>) -> Self {
+        let publish = section.get("publish", |v| {
+            v.word(&[
+                ("interfaces", Publish::Interfaces),
+                ("applications", Publish::Applications),
+                ("both", Publish::Both),
+            ])
+        });
+        let step = section.get("migration", |v| {
+            v.word(&[
+                ("force_interface", Step::ForceInterface),
+                ("application_first", Step::ApplicationFirst),
+                ("force_application", Step::ForceApplication),
+            ])
+        });
+        let threshold = section.get("threshold", |v| v.number(0.0..=100.0));
+        let ask_providers = section.get("ask_providers", Value::bool).unwrap_or_default();
+        let defaults = Migration::default();
+        let (step, threshold) = (step.unwrap_or(defaults.step), threshold.unwrap_or(defaults.threshold));
+        let migration = Migration { step, threshold };
+        Applications { publish: publish.unwrap_or_default(), migration, ask_providers }
+    }
+}

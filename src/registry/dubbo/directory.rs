@@ -1,0 +1,515 @@
+//! What a registry publishes of Dubbo's services when both levels are read: the interfaces as they register themselves, and
+//! the instances of applications with the metadata of their revisions. Pure but for the clock that is handed in.
+//!
+//! Each service is decided by itself ([`Migration`]): one level counts, so that a provider which registers in both ways is
+//! there once. A change of an instance touches what its application provides and nothing else.
+//!
+//! **Metadata that is missing.** An instance whose revision cannot be read provides what it did when its revision could
+//! be, and otherwise nothing that is known: its application says so ([`Directory::problems`]), its other instances serve.
+//! The mapping of interfaces to applications is not needed: all instances are read, and each says what it provides.
+
+use super::{
+    Identity, Naming, Places, Provider, is_disabled,
+    metadata::{Metadata, Offer, revision},
+    migration::{Level, Migration, Step},
+    overrides::{self, Affected, Overrides, Rule, overridden},
+    protocol,
+    service::{Place, is_local},
+    warm, weight,
+};
+use crate::{
+    model::{Address, Endpoint, EndpointPort, Labels, Note, Port, Protocol, Reason, Service, ServiceId, Text, Weight},
+    registry::metadata::locality,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::Arc,
+    time::SystemTime,
+};
+
+/// Of one revision: any of them can say it.
+const MAX_PLACES: usize = 64;
+
+/// Both levels, and what they amount to.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    naming: Naming,
+    migration: Migration,
+    /// Whether providers are asked themselves for what the registry does not have.
+    asks_providers: bool,
+    /// As they register themselves.
+    interfaces: BTreeMap<ServiceId, Arc<Service>>,
+    applications: BTreeMap<ServiceId, Application>,
+    /// Which applications provide a service.
+    providers: BTreeMap<ServiceId, (Identity, BTreeSet<ServiceId>)>,
+    /// Applications of which something has changed.
+    touched: BTreeSet<ServiceId>,
+    /// Services of which something may have changed.
+    dirty: BTreeSet<ServiceId>,
+    published: BTreeMap<ServiceId, Arc<Service>>,
+    /// When services change by themselves.
+    growing: BTreeMap<ServiceId, SystemTime>,
+    overrides: Overrides,
+    /// The rules that stand beside the providers of an interface, in their order.
+    beside: BTreeMap<Text, Vec<Rule>>,
+    /// Whom a rule may concern: ids by interface, and by application.
+    concerned: BTreeMap<Affected, BTreeSet<ServiceId>>,
+}
+
+/// An application with its instances.
+#[derive(Debug)]
+struct Application {
+    service: Arc<Service>,
+    /// What is known of the revisions that its instances name.
+    revisions: BTreeMap<Text, Result<Arc<Metadata>, Text>>,
+    /// What each instance provides, in the order of the service's endpoints.
+    known: Vec<Option<Arc<Metadata>>>,
+    provides: BTreeSet<ServiceId>,
+}
+
+/// A revision of which nothing is known.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Wanted {
+    pub(crate) application: ServiceId,
+    pub(crate) revision: Text,
+    /// Where it is to be asked for; `None`: it stands in the registry.
+    pub(crate) places: Option<Vec<Result<Place, String>>>,
+}
+
+/// What has become of a service.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Change {
+    /// It is as this.
+    Applied(Arc<Service>),
+    /// Nobody provides it any more.
+    Removed(ServiceId),
+}
+
+impl Directory {
+    pub(crate) fn new(naming: Naming, migration: Migration, asks_providers: bool) -> Self {
+        let (interfaces, applications, providers, published) = Default::default();
+        let (touched, dirty, growing) = Default::default();
+        let (overrides, beside, concerned) = Default::default();
+        Directory {
+            naming,
+            migration,
+            asks_providers,
+            interfaces,
+            applications,
+            providers,
+            touched,
+            dirty,
+            published,
+            growing,
+            overrides,
+            beside,
+            concerned,
+        }
+    }
+
+    /// A service of the interface level is as this.
+    pub(crate) fn put_interface(&mut self, service: Arc<Service>) {
+        let id = service.id.clone();
+        let old = self.interfaces.insert(id.clone(), service.clone());
+        if old.is_none_or(|old| !Arc::ptr_eq(&old, &service)) {
+            self.dirty.insert(id);
+        }
+    }
+
+    /// A service of the interface level has no provider any more.
+    pub(crate) fn remove_interface(&mut self, id: &ServiceId) {
+        if self.interfaces.remove(id).is_some() {
+            self.dirty.insert(id.clone());
+        }
+    }
+
+    /// The interface level has these services and no others, but those that are kept.
+    pub(crate) fn replace_interfaces(&mut self, services: Vec<Arc<Service>>, is_kept: impl Fn(&ServiceId) -> bool) {
+        let listed: BTreeSet<&ServiceId> = services.iter().map(|service| &service.id).collect();
+        let is_gone = |id: &&ServiceId| !listed.contains(id) && !is_kept(id);
+        let gone: Vec<ServiceId> = self.interfaces.keys().filter(is_gone).cloned().collect();
+        gone.iter().for_each(|id| self.remove_interface(id));
+        services.into_iter().for_each(|service| self.put_interface(service));
+    }
+
+    /// An application is as this; its instances say their revisions in their labels.
+    pub(crate) fn put_application(&mut self, service: Arc<Service>) {
+        let id = service.id.clone();
+        match self.applications.entry(id.clone()) {
+            Entry::Occupied(known) if Arc::ptr_eq(&known.get().service, &service) => return,
+            Entry::Occupied(mut known) => known.get_mut().replace(service),
+            Entry::Vacant(free) => drop(free.insert(Application::new(service))),
+        }
+        self.touched.insert(id);
+    }
+
+    /// An application has no instance any more.
+    pub(crate) fn remove_application(&mut self, id: &ServiceId) {
+        if let Some(application) = self.applications.remove(id) {
+            self.touched.remove(id);
+            self.no_longer_provides(id, &application.provides);
+        }
+    }
+
+    /// There are these applications and no others, but those that are kept.
+    pub(crate) fn replace_applications(&mut self, services: Vec<Arc<Service>>, is_kept: impl Fn(&ServiceId) -> bool) {
+        let listed: BTreeSet<&ServiceId> = services.iter().map(|service| &service.id).collect();
+        let is_gone = |id: &&ServiceId| !listed.contains(id) && !is_kept(id);
+        let gone: Vec<ServiceId> = self.applications.keys().filter(is_gone).cloned().collect();
+        gone.iter().for_each(|id| self.remove_application(id));
+        services.into_iter().for_each(|service| self.put_application(service));
+    }
+
+    /// The revisions of which nothing was tried to read yet.
+    pub(crate) fn wanted(&self) -> Vec<Wanted> {
+        let mut wanted = Vec::new();
+        for id in &self.touched {
+            let Some(application) = self.applications.get(id) else { continue };
+            let unknown = application.named().into_iter().filter(|r| !application.revisions.contains_key(*r));
+            wanted.extend(unknown.map(|revision| Wanted {
+                application: id.clone(),
+                revision: revision.clone(),
+                places: self.asks_providers.then(|| application.places(revision)).flatten(),
+            }));
+        }
+        wanted
+    }
+
+    /// What was read of a revision, or why nothing could be.
+    pub(crate) fn learn(&mut self, application: &ServiceId, revision: Text, read: Result<Vec<u8>, Text>) {
+        let Some(known) = self.applications.get_mut(application) else { return };
+        let metadata = read.and_then(|text| {
+            let parsed = Metadata::parse(&application.name, &revision, &text);
+            parsed.map(Arc::new).map_err(|why| format!("its metadata {why}").into())
+        });
+        known.revisions.insert(revision, metadata);
+        self.touched.insert(application.clone());
+    }
+
+    /// What could not be read is to be tried again, of one application or of all. `true` if there is something.
+    pub(crate) fn try_again(&mut self, application: Option<&ServiceId>) -> bool {
+        let mut some = false;
+        let mut again = |id: &ServiceId, known: &mut Application| {
+            let before = known.revisions.len();
+            known.revisions.retain(|_, read| read.is_ok());
+            if known.revisions.len() < before {
+                self.touched.insert(id.clone());
+                some = true;
+            }
+        };
+        match application {
+            Some(id) => drop(self.applications.get_mut(id).map(|known| again(id, known))),
+            None => self.applications.iter_mut().for_each(|(id, known)| again(id, known)),
+        }
+        some
+    }
+
+    /// A rule of the configuration centre is as this, or is gone.
+    pub(crate) fn put_rule(&mut self, name: &str, text: Option<&[u8]>) {
+        if let Some(affected) = self.overrides.put(name, text) {
+            self.dirty.extend(self.concerned.get(&affected).into_iter().flatten().cloned());
+        }
+    }
+
+    /// The rules that stand beside the providers of an interface are these.
+    pub(crate) fn put_beside(&mut self, interface: &str, mut rules: Vec<Rule>) {
+        overrides::sort(&mut rules);
+        if self.beside.get(interface).map_or(&[][..], |known| known) == rules {
+            return;
+        }
+        let affected = Affected::Interface(interface.into());
+        self.dirty.extend(self.concerned.get(&affected).into_iter().flatten().cloned());
+        if rules.is_empty() {
+            self.beside.remove(interface);
+        } else {
+            self.beside.insert(interface.into(), rules);
+        }
+    }
+
+    /// So many rules by which consumers choose stand beside the providers of an interface.
+    pub(crate) fn put_routers(&mut self, interface: &str, count: usize) {
+        self.overrides.put_routers(interface, count);
+    }
+
+    /// The rules of the configuration centre.
+    pub(crate) fn overrides(&self) -> &Overrides {
+        &self.overrides
+    }
+
+    /// What has changed since this was last called.
+    pub(crate) fn settle(&mut self, now: SystemTime) -> Vec<Change> {
+        for id in std::mem::take(&mut self.touched) {
+            self.refresh(&id);
+        }
+        let grown = self.growing.iter().filter(|(_, until)| **until <= now).map(|(id, _)| id.clone());
+        self.dirty.extend(grown);
+        let mut changes = Vec::new();
+        for id in std::mem::take(&mut self.dirty) {
+            let (service, until) = self.compose(&id, now);
+            match until {
+                Some(until) => drop(self.growing.insert(id.clone(), until)),
+                None => drop(self.growing.remove(&id)),
+            }
+            self.note(&id, service.as_ref());
+            let Some(service) = service else {
+                if self.published.remove(&id).is_some() {
+                    changes.push(Change::Removed(id));
+                }
+                continue;
+            };
+            if self.published.get(&id).is_none_or(|known| !Arc::ptr_eq(known, &service) && *known != service) {
+                self.published.insert(id, service.clone());
+                changes.push(Change::Applied(service));
+            }
+        }
+        changes
+    }
+
+    /// When the first service changes by itself.
+    pub(crate) fn until(&self) -> Option<SystemTime> {
+        self.growing.values().min().copied()
+    }
+
+    /// All services as they were last settled.
+    pub(crate) fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.published.values()
+    }
+
+    /// The applications of which something cannot be read, with why.
+    pub(crate) fn problems(&self) -> Vec<(ServiceId, Text)> {
+        self.applications.iter().filter_map(|(id, known)| Some((id.clone(), known.problem()?))).collect()
+    }
+
+    /// Sees what the instances of an application provide now.
+    fn refresh(&mut self, id: &ServiceId) {
+        let Some(application) = self.applications.get_mut(id) else { return };
+        application.see();
+        let mut provides = BTreeMap::new();
+        for offer in application.known.iter().flatten().flat_map(|metadata| &metadata.offers) {
+            provides.entry(self.naming.id(&offer.identity, id)).or_insert(&offer.identity);
+        }
+        for (service, identity) in &provides {
+            let known = self.providers.entry(service.clone());
+            known.or_insert_with(|| ((*identity).clone(), BTreeSet::new())).1.insert(id.clone());
+        }
+        self.dirty.extend(provides.keys().cloned());
+        let provides: BTreeSet<ServiceId> = provides.into_keys().collect();
+        let before = std::mem::replace(&mut application.provides, provides);
+        let gone: BTreeSet<ServiceId> = before.difference(&application.provides).cloned().collect();
+        self.no_longer_provides(id, &gone);
+    }
+
+    fn no_longer_provides(&mut self, application: &ServiceId, services: &BTreeSet<ServiceId>) {
+        for id in services {
+            if let Some((_, providers)) = self.providers.get_mut(id) {
+                providers.remove(application);
+                if providers.is_empty() {
+                    self.providers.remove(id);
+                }
+            }
+            self.dirty.insert(id.clone());
+        }
+    }
+
+    /// Notes whom rules concern when a service is as this.
+    fn note(&mut self, id: &ServiceId, service: Option<&Arc<Service>>) {
+        let before = self.published.get(id);
+        if let (Some(before), Some(service)) = (before, service)
+            && Arc::ptr_eq(before, service)
+        {
+            return;
+        }
+        let (before, now) = (before.map(concerns).unwrap_or_default(), service.map(concerns).unwrap_or_default());
+        for gone in before.difference(&now) {
+            if let Some(ids) = self.concerned.get_mut(gone) {
+                ids.remove(id);
+                if ids.is_empty() {
+                    self.concerned.remove(gone);
+                }
+            }
+        }
+        for new in now.into_iter().filter(|new| !before.contains(new)) {
+            self.concerned.entry(new).or_default().insert(id.clone());
+        }
+    }
+
+    /// A service of the interface level as rules make it.
+    fn by_interface(&self, service: &Arc<Service>) -> Arc<Service> {
+        let identity = Identity::of_labels(&service.labels);
+        let beside = self.beside.get(&*identity.interface).map_or(&[][..], |rules| rules);
+        overridden(service, &identity, &self.overrides, beside)
+    }
+
+    /// A service by the level that counts, and when it changes by itself.
+    fn compose(&self, id: &ServiceId, now: SystemTime) -> (Option<Arc<Service>>, Option<SystemTime>) {
+        let interface = self.interfaces.get(id).map(|service| self.by_interface(service));
+        let Some((identity, providers)) = self.providers.get(id) else {
+            let level = self.migration.level(1, 0);
+            return (interface.filter(|_| level == Level::Interface), None);
+        };
+        let mut places = Places::default();
+        for application in providers.iter().filter_map(|id| self.applications.get(id)) {
+            application.provide(identity, now, &mut places);
+        }
+        let until = places.until();
+        let (endpoints, notes) = places.finish();
+        let service = Service { labels: identity.labels(), notes, ..Service::new(id.clone(), endpoints) };
+        // What stands beside providers is not for those that register by application.
+        let service = overridden(&Arc::new(service), identity, &self.overrides, &[]);
+        let count = |service: &Arc<Service>| service.endpoints.iter().filter(|endpoint| endpoint.enabled).count();
+        let (old, new) = (interface.as_ref().map_or(0, count), count(&service));
+        let level = self.migration.level(old, new);
+        // Where providers of the one level are all disabled, and there is no other, they are shown.
+        if level == Level::Interface && (interface.is_some() || self.migration.step == Step::ForceInterface) {
+            return (interface, None);
+        }
+        (Some(service), until)
+    }
+}
+
+impl Application {
+    fn new(service: Arc<Service>) -> Self {
+        let known = vec![None; service.endpoints.len()];
+        Application { service, revisions: BTreeMap::new(), known, provides: BTreeSet::new() }
+    }
+
+    /// The revisions that its instances name.
+    fn named(&self) -> BTreeSet<&Text> {
+        self.service.endpoints.iter().filter_map(|instance| revision(&instance.labels)).collect()
+    }
+
+    /// Where those are to be asked who have a revision themselves; `None` if nobody has.
+    fn places(&self, of: &Text) -> Option<Vec<Result<Place, String>>> {
+        let has_it = |instance: &&Endpoint| revision(&instance.labels) == Some(of) && is_local(&instance.labels);
+        let places: Vec<_> = self.service.endpoints.iter().filter(has_it).take(MAX_PLACES).map(Place::of).collect();
+        (!places.is_empty()).then_some(places)
+    }
+
+    /// Other instances; those at a known place are known until their revisions are.
+    fn replace(&mut self, service: Arc<Service>) {
+        let before = self.service.endpoints.iter().zip(&self.known);
+        let before: BTreeMap<_, _> = before.map(|(instance, known)| (place(instance), known.clone())).collect();
+        self.known = service.endpoints.iter().map(|instance| before.get(&place(instance)).cloned().flatten()).collect();
+        drop(before);
+        self.service = service;
+    }
+
+    /// Takes in what is known of the revisions, and forgets those that nobody names.
+    fn see(&mut self) {
+        let named: BTreeSet<Text> = self.named().into_iter().cloned().collect();
+        self.revisions.retain(|revision, _| named.contains(revision));
+        for (instance, known) in self.service.endpoints.iter().zip(&mut self.known) {
+            match revision(&instance.labels).map(|revision| self.revisions.get(revision)) {
+                None => *known = None,
+                Some(Some(Ok(metadata))) => *known = Some(metadata.clone()),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// What of its metadata cannot be read.
+    fn problem(&self) -> Option<Text> {
+        let mut problems = Vec::new();
+        for (name, read) in &self.revisions {
+            match read {
+                Err(why) => {
+                    let of_it = |instance: &&Endpoint| revision(&instance.labels) == Some(name);
+                    let count = self.service.endpoints.iter().filter(of_it).count();
+                    problems.push(format!("{count} of its instances have revision {name}: {why}"));
+                }
+                Ok(metadata) => problems.extend(metadata.problems.first().cloned()),
+            }
+        }
+        (!problems.is_empty()).then(|| problems.join("; ").into())
+    }
+
+    /// The providers of a service among its instances.
+    fn provide(&self, identity: &Identity, now: SystemTime, places: &mut Places) {
+        for (instance, known) in self.service.endpoints.iter().zip(&self.known) {
+            let Some(metadata) = known else { continue };
+            let first = metadata.offers.partition_point(|offer| offer.identity < *identity);
+            for offer in metadata.offers[first..].iter().take_while(|offer| offer.identity == *identity) {
+                let (provider, problem) = provider(instance, offer, now);
+                let subject = instance.address.place(provider.endpoint.ports.first().map(|port| port.number));
+                places.notes.extend(problem.map(|problem| Note::new(Reason::EntryInvalid, subject, problem)));
+                places.add(provider);
+            }
+        }
+    }
+}
+
+/// Whose rules concern a service: its interface's, and those of the applications of its providers.
+fn concerns(service: &Arc<Service>) -> BTreeSet<Affected> {
+    let interface = service.labels.get("interface").cloned().map(Affected::Interface);
+    let application = |endpoint: &Endpoint| endpoint.labels.get("application").cloned().map(Affected::Application);
+    interface.into_iter().chain(service.endpoints.iter().filter_map(application)).collect()
+}
+
+/// Where an instance registers itself.
+fn place(instance: &Endpoint) -> (Address, Option<Port>) {
+    (instance.address.clone(), instance.ports.first().map(|port| port.number))
+}
+
+/// An instance as the provider of one service, and what of its parameters cannot be read. What it says itself of when it
+/// was started goes before what its revision says, all else behind.
+fn provider(instance: &Endpoint, offer: &Offer, now: SystemTime) -> (Provider, Option<String>) {
+    let get = |key: &str| {
+        let (own, common) = (instance.labels.get(key), offer.labels.get(key));
+        let said = if key == "timestamp" { own.or(common) } else { common.or(own) };
+        said.map(|value| value.trim()).filter(|value| !value.is_empty())
+    };
+    let (whole, problem) = weight(get);
+    let (weight, until) = warm(get, whole, now);
+    let number = port(instance, offer);
+    let weight = Weight::relative(instance.weight.get() * weight.get(), 1.0).unwrap_or(weight);
+    let endpoint = Endpoint {
+        address: instance.address.clone(),
+        ports: number
+            .map(|number| EndpointPort { number, protocol: Some(protocol(&offer.protocol)), name: None })
+            .into_iter()
+            .collect::<Vec<_>>()
+            .into(),
+        weight,
+        health: instance.health,
+        enabled: instance.enabled && !is_disabled(get),
+        locality: locality(&offer.labels, instance.locality.clone()),
+        labels: labels(instance, offer),
+        secure: get("ssl-enabled").is_some_and(|on| on.eq_ignore_ascii_case("true")),
+    };
+    let started = get("timestamp").and_then(|text| text.parse().ok()).unwrap_or_default();
+    (Provider { endpoint, started, until }, problem)
+}
+
+/// The port of an instance at which it offers a service: one that speaks its protocol, and among several that of the
+/// metadata.
+fn port(instance: &Endpoint, offer: &Offer) -> Option<Port> {
+    let speaks = |port: &&EndpointPort| match &port.name {
+        Some(name) => **name == *offer.protocol,
+        None => port.protocol == Protocol::parse(&offer.protocol),
+    };
+    let (said, mut speaking) = (offer.port, instance.ports.iter().filter(speaks).map(|port| port.number));
+    let first = speaking.next();
+    if said.is_some() && speaking.any(|number| Some(number) == said) {
+        return said;
+    }
+    first.or(said).or(instance.ports.first().map(|port| port.number))
+}
+
+/// The labels of the service with what the instance says of itself. What is Dubbo's own business is left out, so that
+/// instances have equal labels, which are kept once.
+fn labels(instance: &Endpoint, offer: &Offer) -> Labels {
+    let is_own = |key: &str| {
+        matches!(key, "dubbo.endpoints" | "timestamp" | "meta-v")
+            || key.starts_with("dubbo.metadata.")
+            || key.starts_with("dubbo.metadata-service.")
+    };
+    let own = instance.labels.iter().filter(|(key, _)| !is_own(key) && !offer.labels.contains_key(*key));
+    let mut labels = offer.labels.clone();
+    for (key, value) in own {
+        labels.insert(key.clone(), value.clone());
+    }
+    labels
+}
+
+#[cfg(test)]
+mod tests;
