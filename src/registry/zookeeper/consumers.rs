@@ -1,0 +1,133 @@
+//! Reads who calls whom: the consumers that register themselves beside the providers of each interface, and tells what they
+//! need.
+//!
+//! They are no services and nobody waits for them, so nothing of this holds services up: what cannot be read is told as a
+//! failure of the call model alone, which stays as it was.
+
+use super::{
+    client::{Answer, Client, What},
+    config::Config,
+    error::{End, Error},
+    layout::{Layout, callers_of, consumers},
+};
+use crate::{
+    model::{CallUpdate, Needs, Text},
+    registry::{Limits, callers::Callers, chain},
+};
+use futures_util::{StreamExt, stream};
+use std::collections::{BTreeMap, BTreeSet};
+use tokio::sync::mpsc;
+use tracing::debug;
+
+/// Lists of names in one request.
+const AT_ONCE: usize = 32;
+
+#[derive(Debug)]
+pub(super) struct Consumers {
+    root: Text,
+    concurrency: usize,
+    limits: Limits,
+    out: mpsc::Sender<CallUpdate>,
+    /// By the interface's node.
+    callers: Callers,
+}
+
+impl Consumers {
+    /// `None`: they are not read, or nobody wants them.
+    pub(super) fn of(config: &Config, out: Option<mpsc::Sender<CallUpdate>>) -> Option<Self> {
+        let root = config.roots.first().filter(|_| config.consumers)?;
+        let (concurrency, limits) = (config.concurrency, config.limits.clone());
+        Some(Consumers { root: root.clone(), concurrency, limits, out: out?, callers: Callers::default() })
+    }
+
+    /// Whether something is to be read again.
+    pub(super) fn is_lacking(&self) -> bool {
+        self.callers.are_lacking()
+    }
+
+    /// Reads all of them, and tells them as a list. Only the loss of the session is an error.
+    pub(super) async fn read_all(&mut self, client: &Client) -> Result<(), End> {
+        client.begin();
+        let read = self.limits.in_time(self.list(client)).await;
+        let exceeded = |limit| Error::Exceeded { path: self.root.to_string(), limit };
+        match read.map_err(exceeded).flatten() {
+            Ok(read) => {
+                let (mut places, mut unread) = (BTreeMap::new(), BTreeSet::new());
+                for (node, answer) in read {
+                    match said(&node, answer) {
+                        Some(said) => drop(places.insert(node.clone(), self.callers.same(&node, said))),
+                        None => drop(unread.insert(node)),
+                    }
+                }
+                let update = self.callers.list(places, unread);
+                self.tell(update).await;
+                Ok(())
+            }
+            Err(error) if error.is_lost() => Err(End::Lost(error)),
+            Err(error) => {
+                let update = self.callers.fail(chain(&error));
+                self.tell(Some(update)).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads those of some interfaces, and tells what has changed.
+    pub(super) async fn read_some(&mut self, client: &Client, nodes: BTreeSet<String>) -> Result<(), End> {
+        // Until all were read once, the list says it.
+        if !self.callers.are_listed() || nodes.is_empty() {
+            return Ok(());
+        }
+        client.begin();
+        let nodes: Vec<Text> = nodes.into_iter().map(Text::from).collect();
+        for (node, answer) in self.ask(client, nodes).await.map_err(End::Lost)? {
+            let said = said(&node, answer);
+            let update = self.callers.change(node, said);
+            self.tell(update).await;
+        }
+        Ok(())
+    }
+
+    async fn list(&self, client: &Client) -> Result<Vec<(Text, Answer)>, Error> {
+        let found = client.read(What::Children, &self.root).await?;
+        let mut nodes = found.map(|found| found.children).unwrap_or_default();
+        nodes.retain(|node| Layout::Dubbo.is_service(node));
+        let check = self.limits.check_services(nodes.len());
+        check.map_err(|limit| Error::Exceeded { path: self.root.to_string(), limit })?;
+        self.ask(client, nodes.into_iter().map(Text::from).collect()).await
+    }
+
+    async fn ask(&self, client: &Client, nodes: Vec<Text>) -> Result<Vec<(Text, Answer)>, Error> {
+        let batches: Vec<_> = nodes.chunks(AT_ONCE).map(|nodes| self.batch(client, nodes.to_vec())).collect();
+        let mut answers = stream::iter(batches).buffer_unordered(self.concurrency);
+        let mut read = Vec::with_capacity(nodes.len());
+        while let Some(batch) = answers.next().await {
+            read.extend(batch?);
+        }
+        Ok(read)
+    }
+
+    async fn batch(&self, client: &Client, nodes: Vec<Text>) -> Result<Vec<(Text, Answer)>, Error> {
+        let paths: Vec<String> = nodes.iter().map(|node| consumers(&self.root, node)).collect();
+        let answers = client.read_many(What::Children, &paths).await?;
+        Ok(nodes.into_iter().zip(answers).collect())
+    }
+
+    /// A newer reading may have taken this one's place: then nobody wants what this one says.
+    async fn tell(&self, update: Option<CallUpdate>) {
+        if let Some(update) = update {
+            let _ = self.out.send(update).await;
+        }
+    }
+}
+
+/// What the consumers of an interface say; `None`: they cannot be read.
+fn said(node: &Text, answer: Answer) -> Option<Needs> {
+    match answer {
+        Ok(found) => Some(callers_of(node, &found.map(|found| found.children).unwrap_or_default())),
+        Err(error) => {
+            debug!(%node, %error, "Cannot read the consumers of an interface; they stay as they were.");
+            None
+        }
+    }
+}
