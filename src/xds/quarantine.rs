@@ -1,0 +1,478 @@
+//! What clients refuse, over all streams: for people, for a client that comes back, and for others like those that refuse it.
+//!
+//! A stream withholds what its own client refuses, whatever stands here. It tells of it, so that people see it and can release
+//! it, and that the same client is not tried with it again when it comes back. Once several clients refuse the same version of
+//! a view, all who see that view and have not got it are spared it. As soon as one stream sees that a version is not served any
+//! more the entry is gone.
+//!
+//! Entries are bounded in number; what finds no place is withheld by its stream all the same.
+
+use super::{
+    metrics::Metrics,
+    peer::Peer,
+    unwanted::{Filter, Found, Item, Unwanted},
+};
+use crate::{
+    resource::{Kind, Resource},
+    util::lock::lock,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+/// Entries at most.
+const MOST: usize = 1_024;
+/// Clients of an entry that are remembered.
+const CLIENTS: usize = 64;
+/// So many nodes must refuse the same before others are spared it.
+const NODES: usize = 3;
+/// And, where they have proved who they are, so many different ones.
+const IDENTITIES: usize = 2;
+/// Releases that a slow stream may still hear of one by one.
+const RELEASES: usize = 64;
+
+/// Who refuses something: what must be the same for a client to be taken for one that was here before.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Who {
+    /// The node, by its own word.
+    pub(super) node: Arc<str>,
+    /// Who it has proved to be.
+    pub(super) identity: Option<Arc<str>>,
+    /// Where it comes from, where it has proved nothing.
+    pub(super) peer: Option<Peer>,
+}
+
+/// A refusal.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    pub(super) item: Item,
+    pub(super) found: Found,
+    pub(super) instead: Option<Arc<Resource>>,
+    /// The client's words.
+    pub(super) message: Arc<str>,
+}
+
+/// What stands in the list, for people.
+#[derive(Debug, Clone)]
+pub struct Quarantined {
+    /// What is withheld.
+    pub item: Item,
+    /// The view whose clients refuse it.
+    pub view: Arc<str>,
+    /// Whether all who see that view are spared it.
+    pub for_all: bool,
+    /// Since when.
+    pub since: SystemTime,
+    /// Open streams that it is withheld from.
+    pub streams: usize,
+    /// The nodes whose clients have refused it, open or not.
+    pub nodes: Vec<Arc<str>>,
+    /// How it was found, by the last that did.
+    pub found: Found,
+    /// The last client's words.
+    pub message: Arc<str>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Quarantine {
+    table: Mutex<Table>,
+    /// Counts up when streams have to look again.
+    number: AtomicU64,
+    releases: watch::Sender<u64>,
+    metrics: Metrics,
+}
+
+/// The view, and what of it.
+type Key = (Arc<str>, Item);
+
+#[derive(Debug, Default)]
+struct Table {
+    entries: BTreeMap<Key, Entry>,
+    /// The last ones, the newest behind.
+    releases: VecDeque<Filter>,
+    /// How many there were.
+    released: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    since: SystemTime,
+    for_all: bool,
+    by: BTreeMap<u64, By>,
+}
+
+/// A stream's part in an entry.
+#[derive(Debug)]
+struct By {
+    who: Who,
+    told: Told,
+    /// The client itself has refused it, on this stream or an earlier one.
+    refuses: bool,
+    open: bool,
+}
+
+impl Quarantine {
+    pub(super) fn new(metrics: Metrics) -> Self {
+        Quarantine { table: Mutex::default(), number: AtomicU64::new(0), releases: watch::Sender::new(0), metrics }
+    }
+
+    /// What is withheld, by view and name.
+    pub fn list(&self) -> Vec<Quarantined> {
+        let table = lock(&self.table);
+        table.entries.iter().map(|((view, item), entry)| entry.quarantined(view, item)).collect()
+    }
+
+    /// Has it sent again. Returns how many entries were meant.
+    pub fn release(&self, filter: &Filter) -> usize {
+        let mut table = lock(&self.table);
+        let before = table.entries.len();
+        table.entries.retain(|(_, item), _| !filter.fits(item.kind, &item.name));
+        let count = before - table.entries.len();
+        if table.releases.len() == RELEASES {
+            table.releases.pop_front();
+        }
+        table.releases.push_back(filter.clone());
+        table.released += 1;
+        let number = table.released;
+        self.count(&table);
+        drop(table);
+        self.number.fetch_add(1, Ordering::Release);
+        self.releases.send_replace(number);
+        count
+    }
+
+    /// Forgets what clients of some views have refused, which are no more. A stream that withholds it goes on with that.
+    pub fn forget(&self, is_gone: impl Fn(&str) -> bool) {
+        let mut table = lock(&self.table);
+        table.entries.retain(|(view, _), _| !is_gone(view));
+        self.count(&table);
+    }
+
+    /// Counts up when what others refuse is more, or less.
+    pub(super) fn number(&self) -> u64 {
+        self.number.load(Ordering::Acquire)
+    }
+
+    /// Signals releases, by their number.
+    pub(super) fn releases(&self) -> watch::Receiver<u64> {
+        self.releases.subscribe()
+    }
+
+    /// Those behind that number, and the newest number. Who is too far behind is told to release everything.
+    pub(super) fn released_since(&self, number: u64) -> (Vec<Filter>, u64) {
+        let table = lock(&self.table);
+        let missed = (table.released - number) as usize;
+        let filters = match missed > table.releases.len() {
+            true => vec![Filter::default()],
+            false => table.releases.iter().skip(table.releases.len() - missed).cloned().collect(),
+        };
+        (filters, table.released)
+    }
+
+    /// What a client of that view is not to be tried with.
+    pub(super) fn unwanted(&self, view: &Arc<str>, who: &Who) -> Arc<[Unwanted]> {
+        let table = lock(&self.table);
+        let of_view = table.entries.iter().filter(|((of, item), _)| of == view && !passes(item.kind));
+        let unwanted = of_view.filter_map(|((_, item), entry)| {
+            let own = entry.by.values().find(|by| by.refuses && by.who == *who);
+            let instead = own.and_then(|own| own.told.instead.clone());
+            (entry.for_all || own.is_some()).then(|| Unwanted { item: item.clone(), instead })
+        });
+        unwanted.collect()
+    }
+
+    /// A stream withholds something.
+    pub(super) fn withheld(&self, stream: u64, who: Who, view: Arc<str>, told: Told) {
+        let mut table = lock(&self.table);
+        let key = (view, told.item.clone());
+        if !table.entries.contains_key(&key) && !table.make_room() {
+            return;
+        }
+        let entry = table.entries.entry(key.clone()).or_insert_with(|| Entry {
+            since: SystemTime::now(),
+            for_all: false,
+            by: BTreeMap::new(),
+        });
+        // On an earlier stream the same client has refused it.
+        let before =
+            entry.by.iter().find(|(_, by)| !by.open && by.who == who).map(|(stream, by)| (*stream, by.refuses));
+        if let Some((stream, _)) = before {
+            entry.by.remove(&stream);
+        }
+        let refuses = told.found != Found::Shared || before.is_some_and(|(_, refuses)| refuses);
+        if entry.by.len() < CLIENTS || refuses && entry.forget_one() {
+            entry.by.insert(stream, By { who, told, refuses, open: true });
+        }
+        let spread = !entry.for_all && !passes(key.1.kind) && entry.is_common();
+        entry.for_all |= spread;
+        self.count(&table);
+        drop(table);
+        if spread {
+            let (view, item) = key;
+            warn!(
+                kind = item.kind.name(),
+                name = &*item.name,
+                view = &*view,
+                "Several clients refuse the same resource; no others are tried with it until it changes or is released."
+            );
+            self.number.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// A stream, which sees that view by now, withholds it no longer. `outdated`: because nobody who sees that view is served that
+    /// version any more. What it refused in a view that it saw before is still that one's.
+    pub(super) fn let_go(&self, stream: u64, view: &Arc<str>, item: &Item, outdated: bool) {
+        let mut table = lock(&self.table);
+        let mut ended = false;
+        table.entries.retain(|(of, known), entry| {
+            if known != item || entry.by.remove(&stream).is_none() {
+                return true;
+            }
+            let gone = (outdated && of == view) || (!entry.for_all && entry.by.is_empty());
+            ended |= gone && entry.for_all;
+            !gone
+        });
+        self.count(&table);
+        drop(table);
+        if ended {
+            info!(kind = item.kind.name(), name = &*item.name, "What several clients refused is served no more.");
+            self.number.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// A stream has ended. What its client has refused is remembered, should it come back.
+    pub(super) fn left(&self, stream: u64) {
+        let mut table = lock(&self.table);
+        table.entries.retain(|(_, item), entry| {
+            match entry.by.get_mut(&stream) {
+                Some(by) if by.refuses && !passes(item.kind) => by.open = false,
+                Some(_) => drop(entry.by.remove(&stream)),
+                None => {}
+            }
+            entry.for_all || !entry.by.is_empty()
+        });
+        self.count(&table);
+    }
+
+    fn count(&self, table: &Table) {
+        let mut counts: BTreeMap<Kind, i64> = Kind::ENVOY.into_iter().map(|kind| (kind, 0)).collect();
+        for ((_, item), entry) in &table.entries {
+            if entry.for_all || entry.by.values().any(|by| by.open) {
+                *counts.entry(item.kind).or_default() += 1;
+            }
+        }
+        counts.into_iter().for_each(|(kind, count)| self.metrics.quarantined(kind, count));
+    }
+}
+
+/// Whether a refusal says nothing of others, or of the same client when it comes back: secrets name files of its machine, which may
+/// be there by then.
+fn passes(kind: Kind) -> bool {
+    kind == Kind::Secret
+}
+
+impl Table {
+    /// Makes room for an entry; `false` if there is none. What nobody has open goes first, the oldest before others.
+    fn make_room(&mut self) -> bool {
+        if self.entries.len() < MOST {
+            return true;
+        }
+        let is_idle = |(_, entry): &(&Key, &Entry)| !entry.for_all && entry.by.values().all(|by| !by.open);
+        let oldest = self.entries.iter().filter(is_idle).min_by_key(|(_, entry)| entry.since);
+        let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { return false };
+        self.entries.remove(&oldest).is_some()
+    }
+}
+
+impl Entry {
+    /// Whether several clients refuse it that are not all of one word.
+    fn is_common(&self) -> bool {
+        let refusing = || self.by.values().filter(|by| by.refuses && by.open);
+        let nodes: BTreeSet<&str> = refusing().map(|by| &*by.who.node).filter(|node| !node.is_empty()).collect();
+        let identities: BTreeSet<&str> = refusing().filter_map(|by| by.who.identity.as_deref()).collect();
+        nodes.len() >= NODES && (identities.is_empty() || identities.len() >= IDENTITIES)
+    }
+
+    /// Makes room for a client that refuses; `false` if there is none.
+    fn forget_one(&mut self) -> bool {
+        let least = self.by.iter().find(|(_, by)| !by.open || !by.refuses).map(|(stream, _)| *stream);
+        least.is_some_and(|stream| self.by.remove(&stream).is_some())
+    }
+
+    fn quarantined(&self, view: &Arc<str>, item: &Item) -> Quarantined {
+        let nodes: BTreeSet<Arc<str>> =
+            self.by.values().filter(|by| by.refuses).map(|by| by.who.node.clone()).collect();
+        let last = self.by.values().rev().find(|by| by.told.found != Found::Shared).or(self.by.values().next_back());
+        Quarantined {
+            item: item.clone(),
+            view: view.clone(),
+            for_all: self.for_all,
+            since: self.since,
+            streams: self.by.values().filter(|by| by.open).count(),
+            nodes: nodes.into_iter().collect(),
+            found: last.map_or(Found::Shared, |by| by.told.found),
+            message: last.map(|by| by.told.message.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn who(node: &str, identity: Option<&str>) -> Who {
+        Who { node: node.into(), identity: identity.map(Into::into), peer: None }
+    }
+
+    fn told(name: &str, version: u64, found: Found) -> Told {
+        let item = Item { kind: Kind::Cluster, name: name.into(), version };
+        Told { item, found, instead: None, message: "no".into() }
+    }
+
+    fn quarantine() -> Quarantine {
+        Quarantine::new(Metrics::default())
+    }
+
+    fn unwanted(quarantine: &Quarantine, node: &str) -> usize {
+        quarantine.unwanted(&"envoy".into(), &who(node, None)).len()
+    }
+
+    #[test]
+    fn one_client_concerns_no_other_however_often_it_comes() {
+        let quarantine = quarantine();
+        for stream in 0..10 {
+            quarantine.withheld(stream, who("n", None), "envoy".into(), told("a", 1, Found::Named));
+            assert_eq!((unwanted(&quarantine, "n"), unwanted(&quarantine, "other")), (1, 0));
+            quarantine.left(stream);
+        }
+        let [entry] = &quarantine.list()[..] else { panic!() };
+        assert_eq!((entry.for_all, entry.streams, entry.nodes.len(), &*entry.message), (false, 0, 1, "no"));
+        assert_eq!(quarantine.number(), 0);
+    }
+
+    #[test]
+    fn three_nodes_spare_the_others_and_a_new_version_ends_it_for_all() {
+        let quarantine = quarantine();
+        for (stream, node) in [(1, "a"), (2, "b"), (3, "b"), (4, "")] {
+            quarantine.withheld(stream, who(node, None), "envoy".into(), told("x", 1, Found::Named));
+        }
+        assert_eq!(unwanted(&quarantine, "z"), 0);
+        quarantine.withheld(5, who("c", None), "other".into(), told("x", 1, Found::Named));
+        quarantine.withheld(6, who("c", None), "envoy".into(), told("x", 2, Found::Named));
+        assert_eq!(unwanted(&quarantine, "z"), 0, "another view, and another version");
+        quarantine.withheld(7, who("c", None), "envoy".into(), told("x", 1, Found::Searched));
+        assert_eq!((unwanted(&quarantine, "z"), quarantine.number()), (1, 1));
+        quarantine.withheld(8, who("z", None), "envoy".into(), told("x", 1, Found::Shared));
+        let item = told("x", 1, Found::Named).item;
+        quarantine.let_go(8, &"envoy".into(), &item, true);
+        assert_eq!((unwanted(&quarantine, "z"), quarantine.number(), quarantine.list().len()), (0, 2, 2));
+    }
+
+    #[test]
+    fn who_sees_another_view_leaves_the_entry_of_the_former_to_those_who_still_see_it() {
+        let quarantine = quarantine();
+        let (before, after): (Arc<str>, Arc<str>) = ("next:envoy".into(), "envoy".into());
+        let item = told("x", 1, Found::Named).item;
+        for (stream, node) in ["a", "b", "c"].into_iter().enumerate() {
+            quarantine.withheld(stream as u64, who(node, None), before.clone(), told("x", 1, Found::Named));
+        }
+        quarantine.let_go(0, &after, &item, true);
+        let [entry] = &quarantine.list()[..] else { panic!() };
+        assert_eq!((entry.for_all, entry.streams, quarantine.number()), (true, 2, 1), "the others are served it");
+        quarantine.withheld(9, who("d", None), before, told("y", 1, Found::Named));
+        quarantine.let_go(9, &after, &told("y", 1, Found::Named).item, true);
+        assert_eq!(quarantine.list().len(), 1, "nobody is left who refuses it");
+    }
+
+    #[test]
+    fn who_has_proved_who_it_is_counts_by_that_as_well() {
+        let quarantine = quarantine();
+        for (stream, node) in ["a", "b", "c", "d"].into_iter().enumerate() {
+            quarantine.withheld(stream as u64, who(node, Some("one")), "envoy".into(), told("x", 1, Found::Named));
+        }
+        assert_eq!(unwanted(&quarantine, "z"), 0, "one client with four names");
+        quarantine.withheld(9, who("e", Some("two")), "envoy".into(), told("x", 1, Found::Named));
+        assert_eq!(unwanted(&quarantine, "z"), 1);
+    }
+
+    #[test]
+    fn what_is_spared_counts_as_no_refusal() {
+        let quarantine = quarantine();
+        for (stream, node) in ["a", "b", "c", "d"].into_iter().enumerate() {
+            quarantine.withheld(stream as u64, who(node, None), "envoy".into(), told("x", 1, Found::Shared));
+        }
+        assert!(!quarantine.list()[0].for_all);
+        (0..4).for_each(|stream| quarantine.left(stream));
+        assert_eq!(unwanted(&quarantine, "a"), 0);
+    }
+
+    /// It names files of a machine: others may have them, and the same one may when it comes back.
+    #[test]
+    fn a_secret_is_withheld_from_its_stream_alone() {
+        let quarantine = quarantine();
+        let view: Arc<str> = "envoy".into();
+        for (stream, node) in ["a", "b", "c"].into_iter().enumerate() {
+            let item = Item { kind: Kind::Secret, ..told("tls", 1, Found::Named).item };
+            let told = Told { item, ..told("tls", 1, Found::Named) };
+            quarantine.withheld(stream as u64, who(node, None), view.clone(), told);
+        }
+        assert!(quarantine.list().iter().all(|entry| !entry.for_all && entry.streams == 3), "{:?}", quarantine.list());
+        assert_eq!((unwanted(&quarantine, "a"), unwanted(&quarantine, "d")), (0, 0));
+        (0..3).for_each(|stream| quarantine.left(stream));
+        assert_eq!(quarantine.list().len(), 0);
+    }
+
+    #[test]
+    fn a_release_is_heard_of_by_all_and_its_entries_are_gone() {
+        let quarantine = quarantine();
+        let mut heard = quarantine.releases();
+        quarantine.withheld(1, who("a", None), "envoy".into(), told("x", 1, Found::Named));
+        quarantine.withheld(1, who("a", None), "envoy".into(), told("y", 1, Found::Named));
+        let filter = Filter { kind: Some(Kind::Cluster), name: Some("x".into()) };
+        assert_eq!((quarantine.release(&filter), quarantine.release(&filter)), (1, 0));
+        assert!(heard.has_changed().unwrap());
+        assert_eq!(*heard.borrow_and_update(), 2);
+        assert_eq!(quarantine.released_since(1), (vec![filter.clone()], 2));
+        for _ in 0..100 {
+            quarantine.release(&filter);
+        }
+        assert_eq!(quarantine.released_since(1), (vec![Filter::default()], 102), "too far behind");
+        assert_eq!(quarantine.list().len(), 1);
+    }
+
+    #[test]
+    fn what_views_had_that_are_gone_is_forgotten() {
+        let quarantine = quarantine();
+        quarantine.withheld(1, who("a", None), "envoy".into(), told("x", 1, Found::Named));
+        quarantine.withheld(2, who("a", None), "next:envoy".into(), told("x", 2, Found::Named));
+        quarantine.forget(|view| view.starts_with("next:"));
+        let left: Vec<_> = quarantine.list().into_iter().map(|entry| entry.view).collect();
+        assert_eq!(left, ["envoy".into()]);
+    }
+
+    #[test]
+    fn entries_and_their_clients_are_bounded_and_what_nobody_has_goes_first() {
+        let quarantine = quarantine();
+        for n in 0..2 * MOST as u64 {
+            quarantine.withheld(n, who(&n.to_string(), None), "envoy".into(), told("x", n, Found::Named));
+        }
+        assert_eq!(quarantine.list().len(), MOST);
+        quarantine.left(0);
+        quarantine.withheld(9_999, who("z", None), "envoy".into(), told("new", 1, Found::Named));
+        assert_eq!(quarantine.list().len(), MOST);
+        assert_eq!(unwanted(&quarantine, "z"), 1);
+        for n in 0..1_000 {
+            quarantine.withheld(10_000 + n, who("z", None), "envoy".into(), told("new", 1, Found::Named));
+        }
+        let entry = quarantine.list().into_iter().find(|entry| &*entry.item.name == "new").unwrap();
+        assert_eq!(entry.streams, CLIENTS);
+    }
+}
