@@ -1,0 +1,148 @@
+//! `/api/v1/rollout`: how far other output settings have come, and what people do with that: go on, or back.
+
+use super::{
+    Sources,
+    answer::{Refusal, one},
+    history::{Answer, Asked, who, words},
+    time,
+    tokens::Caller,
+};
+use axum::{
+    Extension, Router,
+    extract::{Query, State},
+    http::StatusCode,
+    response::Response,
+    routing::{get, post},
+};
+use serde::{Deserialize, Serialize};
+use std::{sync::Arc, time::SystemTime};
+
+/// Where nothing is followed, as in tests of other parts.
+const NONE: &str = "this process follows no configuration";
+
+const BUSY: &str = "many reloads wait already, or the process is about to end; try again";
+
+/// What people do with a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Steer {
+    /// The next step, now; of one that was taken back the first.
+    Continue,
+    /// Nobody has the next settings any more.
+    Abort,
+}
+
+/// How far other output settings have come.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RolloutStatus {
+    /// `none`, `running`, `halted` or `aborted`.
+    pub state: &'static str,
+    /// The share of nodes that have the settings of the configuration.
+    pub share: f64,
+    /// The shares that they come to in turn.
+    pub steps: Vec<f64>,
+    /// Since when.
+    #[serde(serialize_with = "time::optional")]
+    pub since: Option<SystemTime>,
+    /// When more nodes have them, if nobody refuses.
+    #[serde(serialize_with = "time::optional")]
+    pub next_at: Option<SystemTime>,
+    /// The nodes that refuse something of them.
+    pub refusals: Vec<Refusing>,
+}
+
+/// A node that refuses something of what is rolled out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refusing {
+    /// By its own word.
+    pub node: String,
+    /// Of what it refuses something.
+    pub kind: &'static str,
+    /// The client's words.
+    pub message: String,
+}
+
+impl Default for RolloutStatus {
+    /// Everybody has them.
+    fn default() -> Self {
+        let (steps, refusals) = (Vec::new(), Vec::new());
+        RolloutStatus { state: "none", share: 1.0, steps, since: None, next_at: None, refusals }
+    }
+}
+
+impl RolloutStatus {
+    /// What somebody should look at, in one line.
+    pub(super) fn note(&self) -> Option<String> {
+        let share = self.share * 100.0;
+        match self.state {
+            "halted" => {
+                Some(format!("a rollout is halted at {share}% of nodes by {} that refuse", self.refusals.len()))
+            }
+            "aborted" => {
+                Some("a rollout was taken back: the output settings of the configuration are in force nowhere".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Steer {
+    const fn name(self) -> &'static str {
+        match self {
+            Steer::Continue => "continue",
+            Steer::Abort => "abort",
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asking {
+    by: Option<String>,
+    why: Option<String>,
+}
+
+pub(super) fn router<S: Clone + Send + Sync + 'static>(sources: Arc<dyn Sources>) -> Router<S> {
+    Router::new()
+        .route("/api/v1/rollout", get(status))
+        .route("/api/v1/rollout/continue", post(go_on))
+        .route("/api/v1/rollout/abort", post(abort))
+        .with_state(sources)
+}
+
+async fn status(State(sources): State<Arc<dyn Sources>>) -> Response {
+    one(&sources.configuration().map(|configuration| configuration.rollout()).unwrap_or_default())
+}
+
+async fn go_on(
+    State(sources): State<Arc<dyn Sources>>,
+    Extension(caller): Extension<Caller>,
+    query: Asked<Asking>,
+) -> Answer {
+    steer(&*sources, Steer::Continue, &caller, query).await
+}
+
+async fn abort(
+    State(sources): State<Arc<dyn Sources>>,
+    Extension(caller): Extension<Caller>,
+    query: Asked<Asking>,
+) -> Answer {
+    steer(&*sources, Steer::Abort, &caller, query).await
+}
+
+async fn steer(sources: &dyn Sources, steer: Steer, caller: &Caller, query: Asked<Asking>) -> Answer {
+    let Query(Asking { by, why }) = query.map_err(Refusal::of_query)?;
+    let (by, why) = (who(caller, by)?, words("why", why)?);
+    let Some(configuration) = sources.configuration() else { return Err(Refusal(StatusCode::NOT_FOUND, NONE.into())) };
+    let Some(answer) = configuration.steer(steer).await else {
+        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, BUSY.into()));
+    };
+    let result = match &answer {
+        Ok(status) => format!("{} at {}% of nodes", status.state, status.share * 100.0),
+        Err(why) => format!("refused: {why}"),
+    };
+    tracing::info!(action = steer.name(), %by, %why, result, "Steered a rollout, on request.");
+    if let Some(history) = sources.history() {
+        history.requested(&format!("rollout {}", steer.name()), "output settings".into(), &by, &why, result);
+    }
+    answer.map(|status| one(&status)).map_err(|why| Refusal(StatusCode::CONFLICT, why))
+}
