@@ -1,0 +1,25 @@
+//! Which texts of the configuration are read.
+
+use crate::{model::Text, registry::nacos::config::Manifests};
+
+/// Which texts are read.
+#[derive(Debug, Clone)]
+pub(crate) struct Meant {
+    pub(crate) group: Text,
+    /// Patterns for their dataIds.
+    pub(crate) data_ids: Vec<Text>,
+    /// The server is asked pattern by pattern, as the group has far more texts than are meant; else for the group.
+    pub(crate) by_pattern: bool,
+}
+
+impl Meant {
+    /// Istio's resources.
+    pub(crate) fn manifests(config: &Manifests) -> Self {
+        Meant { group: config.group.clone(), data_ids: config.data_ids.clone(), by_pattern: false }
+    }
+
+    /// Dubbo's rules. The descriptions of all interfaces stand in the same group.
+    pub(crate) fn rules() -> Self {
+        Meant { group: "dubbo".into(), data_ids: vec!["*.configurators".into(), "*-router".into()], by_pattern: true }
+    }
+}
