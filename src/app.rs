@@ -15,15 +15,19 @@ pub mod plan;
 mod presence;
 mod readers;
 mod reload;
+mod rollout;
 mod sockets;
 mod sources;
 mod status;
 mod supervisor;
+mod takeover;
 
 use crate::{
-    admin, catalog,
+    admin, calls, catalog,
     config::{self, Files, Loaded, Reading, Sources},
-    csds, history, manifests, registry, resolver,
+    csds, history, manifests,
+    model::CALLS,
+    registry, resolver,
     resource::Dialect,
     state,
     telemetry::{self, LogControl},
@@ -36,14 +40,16 @@ use credentials::Credentials;
 use follow::Follow;
 use parts::Parts;
 use readers::Readers;
-use reload::{Changeable, Reloader, laid, pin, recalled, traffic};
+use reload::{Changeable, Reloader, called, called_before, laid, outputs, pin, recalled};
+use rollout::Rollout;
 use sources::Handles;
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, atomic::AtomicBool, atomic::Ordering},
 };
+use takeover::{Predecessor, Successors};
 use tokio::{
-    net::TcpListener,
     runtime::Handle,
     signal::unix::{SignalKind, signal},
 };
@@ -54,8 +60,9 @@ use tracing::info;
 pub struct App {
     writer: catalog::Writer,
     catalog: catalog::Handle,
-    views: [views::Task; Dialect::ALL.len()],
+    views: [[views::Task; Dialect::ALL.len()]; 2],
     manifests: manifests::ManifestStore,
+    calls: calls::Store,
     keeper: state::Keeper,
     recorder: history::Recorder,
     readers: Readers,
@@ -68,6 +75,10 @@ pub struct App {
     clients: Handle,
     csds: Option<csds::Server>,
     notify: Notify,
+    /// Who serves until this one can.
+    predecessor: Option<Predecessor>,
+    /// Who may take over from this one.
+    successors: Option<Successors>,
     stopping: Arc<AtomicBool>,
     /// Ends all but serving.
     rest: CancellationToken,
@@ -92,6 +103,8 @@ pub struct Start {
     pub sockets: Vec<Inherited>,
     /// Who is told how the process fares.
     pub notify: Notify,
+    /// Where one process takes over from another.
+    pub takeover: Option<PathBuf>,
 }
 
 impl Start {
@@ -102,7 +115,8 @@ impl Start {
     pub fn read(sources: Sources) -> Result<Start, config::Error> {
         let Reading { result, files } = sources.read();
         let (sockets, notify) = (Vec::new(), Notify::nobody());
-        Ok(Start { sources, loaded: result?, files, follow: true, log: None, clients: None, sockets, notify })
+        let (log, clients, takeover) = (None, None, None);
+        Ok(Start { sources, loaded: result?, files, follow: true, log, clients, sockets, notify, takeover })
     }
 }
 
@@ -136,7 +150,7 @@ impl App {
     pub async fn bind(start: Start) -> anyhow::Result<App> {
         // Before anything else: until then SIGHUP would end the process.
         let hangup = signal(SignalKind::hangup())?;
-        let Start { sources, loaded, files, follow, log, clients, sockets, notify } = start;
+        let Start { sources, loaded, files, follow, log, clients, mut sockets, notify, takeover } = start;
         let config = &loaded.config;
         let mut metrics = telemetry::registry();
         let catalog_metrics = catalog::Metrics::default();
@@ -149,6 +163,8 @@ impl App {
         view_metrics.register(&mut metrics);
         xds_metrics.register(&mut metrics);
         manifest_metrics.register(&mut metrics);
+        let call_metrics = calls::Metrics::default();
+        call_metrics.register(&mut metrics);
         let state_metrics = state::Metrics::default();
         state_metrics.register(&mut metrics);
 
@@ -159,16 +175,21 @@ impl App {
         let (manifests, kept) =
             manifests::ManifestStore::new(recalled(config, &state_metrics), config.istio.create_time, manifest_metrics);
         pin(&kept, &laid);
-        let (envoy, istio) = (config.envoy.clone(), config.istio.clone());
-        let options = views::Options { envoy, istio, traffic: traffic(config), ..views::Options::default() };
+        let before = called_before(config, &state_metrics);
+        let (calls, calls_read) =
+            calls::Store::new(called(config), config.calls.clone(), before.as_ref(), call_metrics);
+        let options = views::Options { outputs: outputs(config), ..views::Options::default() };
         let (set, views) = views::Set::new(options, catalog.clone(), kept.clone(), view_metrics);
-        let access = Arc::new(Access::new(set.clone(), config.scopes.clone()));
+        let access = Arc::new(Access::new(set.clone(), calls_read.clone(), config.scopes.clone()));
         let (mut listeners, admin_tls, credentials) = Credentials::load(config, &mut metrics)?;
-        let admin_socket = sockets::hand_out(sockets, &mut listeners, config.admin.listen);
+        let (predecessor, passed) = takeover.as_deref().map(Predecessor::ask).transpose()?.flatten().unzip();
+        sockets.extend(passed.into_iter().flatten());
+        let others = sockets::hand_out(sockets, &mut listeners, config.admin.listen, config.csds);
         let xds = xds::Server::bind(config.xds.options(), &listeners, access.clone(), xds_metrics.clone())?;
         let stopping = Arc::new(AtomicBool::new(false));
         let written = registry::Written::default();
-        let (keeper, state) = state::Keeper::new(config.state.clone(), catalog.clone(), &kept, state_metrics.clone());
+        let (keeper, state) =
+            state::Keeper::new(config.state.clone(), catalog.clone(), &kept, &calls_read, state_metrics.clone());
         let (recorder, history) = history::Recorder::new(state.options(), catalog.clone(), published, kept.clone());
         let (status, configuration, requests) =
             status::started(loaded.hash, sources.names(), history.clone(), &mut metrics);
@@ -176,7 +197,9 @@ impl App {
             catalog: catalog.clone(),
             views: set.clone(),
             manifests: kept.clone(),
+            calls: calls_read.clone(),
             clients: xds.clients(),
+            quarantine: xds.quarantine(),
             xds_metrics,
             configuration,
             history,
@@ -188,18 +211,16 @@ impl App {
         protection.tokens.set(&config.admin.read, &config.admin.change);
         protection.set_tls(admin_tls);
         let (handles, metrics) = (Arc::new(handles), Arc::new(metrics));
-        let admin = match admin_socket {
-            Some(socket) => {
-                let listener = std::net::TcpListener::from(socket.try_clone()?);
-                listener.set_nonblocking(true)?;
-                admin::Server::on(TcpListener::from_std(listener)?, protection.clone(), handles, metrics)?
-            }
+        let admin = match others.admin {
+            Some(socket) => admin::Server::on(sockets::listener(&socket)?, protection.clone(), handles, metrics)?,
             None => admin::Server::bind(config.admin.listen, protection.clone(), handles, metrics).await?,
         };
-        let csds = match config.csds {
-            Some(address) => Some(csds::Server::bind(address, xds.clients()).await?),
-            None => None,
+        let csds = match (config.csds, &others.csds) {
+            (Some(_), Some(socket)) => Some(csds::Server::on(sockets::listener(socket)?, xds.clients())?),
+            (Some(address), None) => Some(csds::Server::bind(address, xds.clients()).await?),
+            (None, _) => None,
         };
+        let successors = takeover.map(|path| Successors::new(path, &xds, &admin, csds.as_ref())).transpose()?;
         let rest = CancellationToken::new();
         let mut readers =
             Readers::new(registry_metrics, state_metrics.clone(), written, admin.local_addr(), rest.child_token());
@@ -211,19 +232,23 @@ impl App {
             views: set,
             access,
             manifests: kept,
+            calls: calls_read,
             state,
             xds: xds_control,
+            quarantine: xds.quarantine(),
             protection,
             log,
         };
+        let (rollout, reported) = (Rollout::new(outputs(config)), None);
         let reloader =
-            Reloader { sources, loaded, follow, credentials, parts, hangup, requests, status, reported: None };
+            Reloader { sources, follow, credentials, parts, hangup, requests, status, rollout, reported, loaded };
         let clients = clients.unwrap_or_else(Handle::current);
         Ok(App {
             writer,
             catalog,
             views,
             manifests,
+            calls,
             keeper,
             recorder,
             readers,
@@ -234,6 +259,8 @@ impl App {
             csds,
             clients,
             notify,
+            predecessor,
+            successors,
             stopping,
             rest,
         })
@@ -264,38 +291,69 @@ impl App {
     /// # Errors
     /// If a part ends before it is told to.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let App { writer, catalog, views, manifests, keeper, recorder, mut readers, first, reloader, .. } = self;
-        let App { xds, admin, csds, clients, notify, stopping, rest, .. } = self;
+        let App { writer, catalog, views, manifests, calls, keeper, recorder, mut readers, first, reloader, .. } = self;
+        let App { xds, admin, csds, clients, notify, predecessor, successors, stopping, rest, .. } = self;
         let mut parts = Parts::new(rest.clone());
-        readers.follow(&reloader.loaded.config, first, &reloader.parts.manifests);
+        readers.follow(&reloader.loaded.config, first, &reloader.parts.manifests, &reloader.parts.calls);
         parts.start("catalog", |stop| writer.run(stop));
         parts.start("resolver", |stop| resolver::run(resolver::System::new(), catalog, stop));
         parts.start("manifests", |stop| manifests.run(stop));
-        for task in views {
-            parts.start(format!("views of {}", task.name()), |stop| task.run(stop));
+        parts.start("calls", |stop| calls.run(stop));
+        let (models, kept) = (reloader.parts.calls.clone(), reloader.parts.manifests.clone());
+        let known = reloader.parts.catalog.clone();
+        parts.start("sidecars", |stop| calls::follow(models, known, move || kept.feed(CALLS), stop));
+        let access = reloader.parts.access.clone();
+        parts.start("callers", |stop| access.follow_calls(stop));
+        for (task, of) in
+            views.into_iter().zip(["views", "next views"]).flat_map(|(all, of)| all.map(|task| (task, of)))
+        {
+            parts.start(format!("{of} of {}", task.name()), |stop| task.run(stop));
         }
         let (presence, set) = (reloader.parts.access.presence.clone(), reloader.parts.views.clone());
-        let (notify, told) = (Arc::new(notify), set.clone());
+        let (notify, ready, told) = (Arc::new(notify), set.clone(), set.clone());
         parts.start("presence", |stop| presence.run(set, stop));
         let (teller, grace) = (notify.clone(), reloader.loaded.config.catalog.grace);
         parts.start("supervisor", |stop| supervisor::run(teller, told, grace, stop));
         let drain = reloader.loaded.config.xds.drain;
-        parts.start("admin", |stop| admin.run(stop));
         // It writes once more when it ends, and needs the catalog for that.
         let mut state = Parts::new(CancellationToken::new());
         state.start("state", |stop| keeper.run(stop));
         state.start("history", |stop| recorder.run(stop));
-        if let Some(csds) = csds {
-            parts.start("client status", |stop| csds.run(stop));
-        }
         let closing = shutdown.clone();
         parts.start("configuration", |stop| reloader.run(readers, closing, stop));
 
+        if let Some(predecessor) = predecessor {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => {}
+                () = predecessor.relieve(&ready) => {}
+                broken = parts.broken() => anyhow::bail!("{broken}"),
+                broken = state.broken() => anyhow::bail!("{broken}"),
+            }
+        }
+        let asked = parts.start("admin", |stop| admin.run(stop));
+        if let Some(csds) = csds {
+            parts.start("client status", |stop| csds.run(stop));
+        }
+        let (relieved, told, let_go) = (CancellationToken::new(), shutdown.clone(), xds.control());
+        if let Some(successors) = successors {
+            let relieved = relieved.clone();
+            parts.start("takeover", |stop| async move {
+                if successors.wait(stop.clone()).await {
+                    info!("Another process has taken over.");
+                    let_go.let_go();
+                    asked.cancel();
+                    relieved.cancel();
+                    stop.cancelled().await;
+                }
+            });
+        }
         let mut serving = AbortOnDropHandle::new(clients.spawn(xds.run(shutdown.clone())));
         tokio::select! {
             // First: without connections, serving ends in the same moment as it is cancelled.
             biased;
             () = shutdown.cancelled() => {}
+            () = relieved.cancelled() => told.cancel(),
             ended = &mut serving => anyhow::bail!("serving xDS ended by itself: {ended:?}"),
             broken = parts.broken() => anyhow::bail!("{broken}"),
             broken = state.broken() => anyhow::bail!("{broken}"),

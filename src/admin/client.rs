@@ -58,10 +58,23 @@ pub struct Subscription {
     pub acknowledged: Option<Acknowledged>,
     /// The last response that it refused. Remains when a later version is acknowledged.
     pub refused: Option<Refused>,
+    /// What it is not sent, because it refuses it, by name.
+    pub withheld: Vec<Withheld>,
     /// Resources sent, with repetitions.
     pub resources_sent: u64,
     /// Bytes of all responses.
     pub bytes_sent: u64,
+}
+
+/// A resource that a client is not sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Withheld {
+    /// Its name.
+    pub name: String,
+    /// The version that is refused; another one is sent.
+    pub version: String,
+    /// `named` by the client, `searched`, or `shared`: others like it refuse it, or it did before.
+    pub found: &'static str,
 }
 
 /// A response, as it was sent.

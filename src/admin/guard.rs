@@ -155,7 +155,12 @@ pub(super) async fn guard(guard: Guard, request: Request, next: Next) -> Respons
     let local = request.extensions().get::<Local>().map(|Local(address)| address.ip().to_canonical());
     let mut response = match guard.refusal(&request, local) {
         Some(refused) => refused,
-        None => next.run(request).await,
+        None => {
+            let mut request = request;
+            let caller = guard.tokens.caller(request.headers());
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
     };
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));

@@ -5,6 +5,7 @@ use super::{
     Sources,
     answer::{self, Refusal, json, one},
     time,
+    tokens::Caller,
 };
 use crate::{
     catalog::{Deed, LONGEST, Override, Target, Wish},
@@ -12,7 +13,7 @@ use crate::{
     model::{Hostname, Text, Weight},
 };
 use axum::{
-    Router,
+    Extension, Router,
     extract::{Path, Query, State, rejection::QueryRejection},
     http::StatusCode,
     response::Response,
@@ -27,12 +28,12 @@ use std::{
 /// Where nothing is noted, as in tests of other parts.
 const NONE: &str = "this process keeps no history";
 /// So long something is laid over where nobody says how long.
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 /// Characters of a name or a reason.
 const WORDS: usize = 200;
 
-type Asked<T> = Result<Query<T>, QueryRejection>;
-type Answer = Result<Response, Refusal>;
+pub(super) type Asked<T> = Result<Query<T>, QueryRejection>;
+pub(super) type Answer = Result<Response, Refusal>;
 
 pub(super) fn router<S: Clone + Send + Sync + 'static>(sources: Arc<dyn Sources>) -> Router<S> {
     Router::new()
@@ -40,7 +41,6 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(sources: Arc<dyn Sources>
         .route("/api/v1/diff", get(diff))
         .route("/api/v1/overrides", get(overrides).post(edit))
         .route("/api/v1/overrides/{id}/lift", post(lift))
-        .route("/api/v1/release", post(release))
         .route("/api/v1/pin", post(pin))
         .route("/api/v1/unpin", post(unpin))
         .route("/api/v1/rollback", post(rollback))
@@ -147,26 +147,38 @@ async fn overrides(State(sources): State<Arc<dyn Sources>>) -> Answer {
     Ok(one(&all.iter().map(OverrideView::of).collect::<Vec<_>>()))
 }
 
-async fn edit(State(sources): State<Arc<dyn Sources>>, query: Asked<Laying>) -> Answer {
+async fn edit(
+    State(sources): State<Arc<dyn Sources>>,
+    Extension(caller): Extension<Caller>,
+    query: Asked<Laying>,
+) -> Answer {
     let Query(laying) = query.map_err(Refusal::of_query)?;
     let wish = laying.wish()?;
     laying.without("to", laying.to.is_some())?;
-    let laid = history(&*sources)?.edit(laying.wanted()?, wish).await.map_err(refused)?;
+    let laid = history(&*sources)?.edit(laying.wanted(&caller)?, wish).await.map_err(refused)?;
     Ok(one(&OverrideView::of(&laid)))
 }
 
-async fn pin(State(sources): State<Arc<dyn Sources>>, query: Asked<Laying>) -> Answer {
+async fn pin(
+    State(sources): State<Arc<dyn Sources>>,
+    Extension(caller): Extension<Caller>,
+    query: Asked<Laying>,
+) -> Answer {
     let Query(laying) = query.map_err(Refusal::of_query)?;
     laying.alone()?;
     laying.without("to", laying.to.is_some())?;
-    let laid = history(&*sources)?.pin(laying.wanted()?, None).await.map_err(refused)?;
+    let laid = history(&*sources)?.pin(laying.wanted(&caller)?, None).await.map_err(refused)?;
     Ok(one(&OverrideView::of(&laid)))
 }
 
-async fn rollback(State(sources): State<Arc<dyn Sources>>, query: Asked<Laying>) -> Answer {
+async fn rollback(
+    State(sources): State<Arc<dyn Sources>>,
+    Extension(caller): Extension<Caller>,
+    query: Asked<Laying>,
+) -> Answer {
     let Query(laying) = query.map_err(Refusal::of_query)?;
     laying.alone()?;
-    let (history, wanted) = (history(&*sources)?, laying.wanted()?);
+    let (history, wanted) = (history(&*sources)?, laying.wanted(&caller)?);
     let laid = match laying.to {
         Some(number) => history.pin(wanted, Some(number)).await,
         None => history.back(wanted).await,
@@ -174,34 +186,33 @@ async fn rollback(State(sources): State<Arc<dyn Sources>>, query: Asked<Laying>)
     Ok(one(&OverrideView::of(&laid.map_err(refused)?)))
 }
 
-async fn unpin(State(sources): State<Arc<dyn Sources>>, query: Asked<Lifting>) -> Answer {
+async fn unpin(
+    State(sources): State<Arc<dyn Sources>>,
+    Extension(caller): Extension<Caller>,
+    query: Asked<Lifting>,
+) -> Answer {
     let Query(Lifting { host, by, why }) = query.map_err(Refusal::of_query)?;
     let of = target(host.as_deref(), None)?;
-    let lifted = history(&*sources)?.unpin(of, words("by", by)?, words("why", why)?).await.map_err(refused)?;
+    let lifted = history(&*sources)?.unpin(of, who(&caller, by)?, words("why", why)?).await.map_err(refused)?;
     Ok(one(&lifted.iter().map(OverrideView::of).collect::<Vec<_>>()))
 }
 
-async fn release(State(sources): State<Arc<dyn Sources>>, query: Asked<Lifting>) -> Answer {
-    let Query(Lifting { host, by, why }) = query.map_err(Refusal::of_query)?;
-    let Target::Service(host) = target(host.as_deref(), None)? else {
-        return Err(Refusal::bad("name the host of a service; a whole registry has /api/v1/registries/{name}/release"));
-    };
-    let (by, why) = (words("by", by)?, words("why", why)?);
-    history(&*sources)?.release_service(host.clone(), &by, &why).await.map_err(refused)?;
-    Ok(one(&serde_json::json!({ "released": host.to_string() })))
-}
-
-async fn lift(State(sources): State<Arc<dyn Sources>>, Path(id): Path<u64>, query: Asked<Lifting>) -> Answer {
+async fn lift(
+    State(sources): State<Arc<dyn Sources>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<u64>,
+    query: Asked<Lifting>,
+) -> Answer {
     let Query(Lifting { host, by, why }) = query.map_err(Refusal::of_query)?;
     if host.is_some() {
         return Err(Refusal::bad("host is not asked for here: the number says what is lifted"));
     }
-    let lifted = history(&*sources)?.lift_one(id, words("by", by)?, words("why", why)?).await.map_err(refused)?;
+    let lifted = history(&*sources)?.lift_one(id, who(&caller, by)?, words("why", why)?).await.map_err(refused)?;
     Ok(one(&lifted.iter().map(OverrideView::of).collect::<Vec<_>>()))
 }
 
 impl Laying {
-    fn wanted(&self) -> Result<Wanted, Refusal> {
+    fn wanted(&self, caller: &Caller) -> Result<Wanted, Refusal> {
         let time = match &self.time {
             None => HOUR,
             Some(text) => duration(text)?,
@@ -209,7 +220,7 @@ impl Laying {
         Ok(Wanted {
             of: target(self.host.as_deref(), self.instance.as_deref())?,
             time,
-            by: words("by", self.by.clone())?,
+            by: who(caller, self.by.clone())?,
             why: words("why", self.why.clone())?,
         })
     }
@@ -239,14 +250,12 @@ impl Laying {
     }
 }
 
-fn history(sources: &dyn Sources) -> Result<&history::Handle, Refusal> {
+pub(super) fn history(sources: &dyn Sources) -> Result<&history::Handle, Refusal> {
     sources.history().ok_or_else(|| Refusal(StatusCode::NOT_FOUND, NONE.into()))
 }
 
 fn target(host: Option<&str>, instance: Option<&str>) -> Result<Target, Refusal> {
-    let host = host
-        .map(|text| Hostname::new(text).map_err(|error| Refusal::bad(&format!("{text:?}: {error}"))))
-        .transpose()?;
+    let host = host.map(hostname).transpose()?;
     Ok(match (host, instance) {
         (None, None) => Target::Everything,
         (None, Some(_)) => return Err(Refusal::bad("an instance is one of a service; name its host")),
@@ -255,17 +264,30 @@ fn target(host: Option<&str>, instance: Option<&str>) -> Result<Target, Refusal>
     })
 }
 
+pub(super) fn hostname(text: &str) -> Result<Hostname, Refusal> {
+    Hostname::new(text).map_err(|error| Refusal::bad(&format!("{text:?}: {error}")))
+}
+
+/// Who asks: by his token, where there are tokens, and by his own word.
+pub(super) fn who(caller: &Caller, by: Option<String>) -> Result<Text, Refusal> {
+    let by = words("by", by)?;
+    Ok(match &caller.0 {
+        _ if by.is_empty() => caller.name(),
+        None => by,
+        Some(name) => format!("{name} ({by})").into(),
+    })
+}
+
 /// A text for the audit log.
-fn words(name: &str, text: Option<String>) -> Result<Text, Refusal> {
+pub(super) fn words(name: &str, text: Option<String>) -> Result<Text, Refusal> {
     let text = text.unwrap_or_default();
     match text.chars().count() {
-        0 if name == "by" => Ok("somebody".into()),
         length if length > WORDS => Err(Refusal::bad(&format!("{name} has {length} characters; {WORDS} are enough"))),
         _ => Ok(text.into()),
     }
 }
 
-fn duration(text: &str) -> Result<Duration, Refusal> {
+pub(super) fn duration(text: &str) -> Result<Duration, Refusal> {
     let time =
         humantime::parse_duration(text).map_err(|error| Refusal::bad(&format!("for={text:?}: {error}; write 30m")))?;
     match time {
@@ -285,7 +307,7 @@ fn moment(text: &str, now: SystemTime) -> Result<SystemTime, Refusal> {
     })
 }
 
-fn refused(why: Refused) -> Refusal {
+pub(super) fn refused(why: Refused) -> Refusal {
     let status = match &why {
         Refused::Unknown(_) | Refused::NothingLies(_) => StatusCode::NOT_FOUND,
         Refused::Ending => StatusCode::SERVICE_UNAVAILABLE,

@@ -182,7 +182,7 @@ async fn counts(State(sources): State<Arc<dyn Sources>>, query: Queried<CountQue
     Ok(object(move || slime::counts(&sources.catalog(), interface.as_deref()).into_iter()).await)
 }
 
-/// What Istiods see.
+/// The entries that Istiods get; `Err`: 503, since this process ends.
 async fn entries(sources: &dyn Sources) -> Result<Arc<ViewGeneration>, Response> {
     let loaded = sources.view(&ViewKey::whole(Dialect::Istio)).await;
     loaded.map(|loaded| loaded.generation).ok_or_else(|| refusal(StatusCode::SERVICE_UNAVAILABLE, "stopping"))

@@ -6,13 +6,17 @@
 //! so that they do not change by accident, and hold no configuration, hence no secret.
 
 mod answer;
+mod calls;
 mod client;
 mod guard;
 mod history;
+mod holds;
 mod meshregistry;
 mod page;
+mod quarantine;
 mod reload;
 mod reserve;
+mod rollout;
 mod routes;
 mod server;
 mod slots;
@@ -24,17 +28,20 @@ mod tokens;
 mod view;
 mod written;
 
-pub use client::{Acknowledged, Client, Node, Refused, Sent, Subscription};
+pub use client::{Acknowledged, Client, Node, Refused, Sent, Subscription, Withheld};
 pub use guard::Hosts;
 pub use reload::{Attempt, Change, ConfigStatus, Configuration, HeldChange, Problem, Reload};
+pub use rollout::{Refusing, RolloutStatus, Steer};
 pub use server::{Protection, Server, ServerError};
 pub use tokens::Tokens;
 
 use crate::{
+    calls::Model,
     catalog::Catalog,
     registry::Written,
     resource::{Dialect, Kind, Name, Resource},
     views::{Loaded, ViewKey, ViewStatus},
+    xds::Quarantine,
 };
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -59,6 +66,16 @@ pub trait Sources: Send + Sync + 'static {
 
     /// The open streams, in order of their opening.
     fn clients(&self) -> Vec<Client>;
+
+    /// Who calls whom.
+    fn calls(&self) -> Arc<Model> {
+        Arc::default()
+    }
+
+    /// What clients refuse, where there are any.
+    fn quarantine(&self) -> Option<&Quarantine> {
+        None
+    }
 
     /// How each manifest fares, by registry and name, where services' resources have these names.
     fn manifests(&self, _of_services: &BTreeSet<(Kind, Name)>) -> Vec<Manifest> {

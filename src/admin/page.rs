@@ -2,7 +2,7 @@
 
 use crate::telemetry::VERSION;
 
-const LINKS: [(&str, &str); 18] = [
+const LINKS: [(&str, &str); 21] = [
     ("/ready", "whether clients may be sent here, and why not"),
     ("/metrics", "metrics, as OpenMetrics text"),
     ("/api/v1/registries", "registries: state, age, cost, last error"),
@@ -12,6 +12,8 @@ const LINKS: [(&str, &str); 18] = [
     ("/api/v1/findings", "what of Istio's rules has no effect, or another one than is written"),
     ("/api/v1/gateways", "the gateways of the configuration, as Istio's own resources"),
     ("/api/v1/clients", "clients: what they have, what they refused (?q=)"),
+    ("/api/v1/quarantine", "what clients refuse and are not sent, until it changes or is released"),
+    ("/api/v1/calls", "who calls whom: what consumers that register themselves need (?application=)"),
     ("/api/v1/views", "views: who sees them, and what is in them"),
     ("/api/v1/resources/clusters", "clusters as they are sent (?q= ?name=)"),
     ("/api/v1/resources/endpoints", "endpoints as they are sent (?q= ?name=)"),
@@ -21,6 +23,7 @@ const LINKS: [(&str, &str); 18] = [
         "routes as they are sent (?q= ?name= ?view=); /api/v1/route?host= says which one a request takes",
     ),
     ("/api/v1/config", "the configuration in force: its files, its hash, and what became of the last change"),
+    ("/api/v1/rollout", "how far other output settings have come, and who refuses them"),
     ("/api/v1/history", "what was published when, and what has led to it (?since=10m ?host= ?limit=)"),
     ("/api/v1/overrides", "what is laid over what is published by hand: pins, drains, weights"),
     ("/api/v1/digests", "digests of everything, to compare replicas"),

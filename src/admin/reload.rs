@@ -3,10 +3,12 @@
 use super::{
     Sources,
     answer::{bad_query, one, refusal},
+    rollout::{RolloutStatus, Steer},
     time,
+    tokens::Caller,
 };
 use axum::{
-    Router,
+    Extension, Router,
     extract::{Query, State, rejection::QueryRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
@@ -29,6 +31,12 @@ pub trait Configuration: Send + Sync + 'static {
     /// Reads all sources again, and does what follows from them. One at a time, in the order of the calls. `None`: too
     /// many wait already, or the process is about to end.
     fn reload(&self, how: Reload) -> BoxFuture<'static, Option<Attempt>>;
+
+    /// How far other output settings have come.
+    fn rollout(&self) -> RolloutStatus;
+
+    /// Does that with a rollout, in turn with reloads; or says why there is none of which it can be done. `None` as with a reload.
+    fn steer(&self, steer: Steer) -> BoxFuture<'static, Option<Result<RolloutStatus, String>>>;
 }
 
 /// How the configuration is to be read again.
@@ -133,7 +141,11 @@ async fn status(State(sources): State<Arc<dyn Sources>>) -> Response {
     }
 }
 
-async fn reload(State(sources): State<Arc<dyn Sources>>, query: Result<Query<How>, QueryRejection>) -> Response {
+async fn reload(
+    State(sources): State<Arc<dyn Sources>>,
+    Extension(caller): Extension<Caller>,
+    query: Result<Query<How>, QueryRejection>,
+) -> Response {
     let how = match query {
         Ok(Query(how)) => how.read(),
         Err(rejection) => return bad_query(rejection),
@@ -143,7 +155,12 @@ async fn reload(State(sources): State<Arc<dyn Sources>>, query: Result<Query<How
         (Err(text), _) => return refusal(StatusCode::BAD_REQUEST, &text),
         (_, None) => return refusal(StatusCode::NOT_FOUND, NONE),
     };
-    match configuration.reload(how).await {
+    let attempt = configuration.reload(how).await;
+    if let (Some(attempt), Some(history), false) = (&attempt, sources.history(), how.dry_run) {
+        let force = if how.force { ", with force" } else { "" };
+        history.requested("reload", format!("configuration{force}"), &caller.name(), "", attempt.result.into());
+    }
+    match attempt {
         Some(attempt) if attempt.result == "refused" => {
             (StatusCode::UNPROCESSABLE_ENTITY, one(&attempt)).into_response()
         }

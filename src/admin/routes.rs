@@ -3,9 +3,10 @@
 use super::{
     Sources,
     answer::{self, bad_query, json, refusal},
+    calls,
     guard::{Guard, Hosts, guard},
-    history, meshregistry, page, reload,
-    tokens::Tokens,
+    history, holds, meshregistry, page, quarantine, reload, rollout,
+    tokens::{Caller, Tokens},
     view::{
         client, finding, ready, registry, resource, route as routing,
         service::{self, Summary},
@@ -19,7 +20,7 @@ use crate::{
     views::{Loaded, ViewKey},
 };
 use axum::{
-    Router,
+    Extension, Router,
     extract::{DefaultBodyLimit, Path, Query, State, rejection::QueryRejection},
     http::{StatusCode, header},
     middleware,
@@ -68,8 +69,12 @@ pub(super) fn router(sources: Arc<dyn Sources>, metrics: Arc<Registry>, settings
         .route("/api/v1/route", get(route))
         .route("/api/v1/digests", get(digests))
         .merge(meshregistry::router(sources.clone()))
+        .merge(calls::router(sources.clone()))
         .merge(reload::router(sources.clone()))
+        .merge(rollout::router(sources.clone()))
         .merge(history::router(sources.clone()))
+        .merge(quarantine::router(sources.clone()))
+        .merge(holds::router(sources.clone()))
         .merge(written::router(sources.clone()))
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "no such page; / lists them") })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -100,9 +105,10 @@ async fn ready(
         catalog: &sources.catalog(),
         served: Dialect::ALL.map(|dialect| sources.is_ready(dialect)),
         manifests: &sources.manifests_pending(),
+        rollout: sources.configuration().and_then(|configuration| configuration.rollout().note()),
         stopping: sources.stopping(),
     };
-    let ready = ready::ready(facts, dialect);
+    let ready = ready::ready(&facts, dialect);
     let status = if ready.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((status, answer::one(&ready)).into_response())
 }
@@ -252,7 +258,11 @@ async fn digests(
     Ok(answer::one(&resource::digests(&views)))
 }
 
-async fn release(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
+async fn release(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Response {
     if !shared.sources.catalog().registries.iter().any(|r| *r.name == *name) {
         return refusal(StatusCode::NOT_FOUND, &format!("no registry {name:?}; /api/v1/registries lists them"));
     }
@@ -261,7 +271,7 @@ async fn release(State(shared): State<Shared>, Path(name): Path<String>) -> Resp
     }
     tracing::info!(registry = %name, "Released a held-back drop on request.");
     if let Some(history) = shared.sources.history() {
-        history.requested("release", format!("registry {name}"), "somebody", "", "released".into());
+        history.requested("release", format!("registry {name}"), &caller.name(), "", "released".into());
     }
     answer::one(&serde_json::json!({ "released": name }))
 }

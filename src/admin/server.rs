@@ -19,7 +19,14 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::registry::Registry;
 use socket2::SockRef;
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{AsFd, OwnedFd},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
@@ -54,7 +61,7 @@ pub enum ServerError {
         "cannot listen on {address} for admin: {source}; end the program that has it, or set admin.listen to another"
     )]
     Bind {
-        /// What `admin.listen` says.
+        /// The address of `admin.listen`, with the port that is taken.
         address: SocketAddr,
         /// The error of the system.
         #[source]
@@ -132,6 +139,14 @@ impl Server {
     /// Where it listens; for port 0 in the configuration, the port that the system chose.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The socket that it listens on, for another process.
+    ///
+    /// # Errors
+    /// If there is no descriptor left for it.
+    pub fn socket(&self) -> io::Result<OwnedFd> {
+        self.listener.as_fd().try_clone_to_owned()
     }
 
     /// Answers until `shutdown`, and lets the answers under way end.

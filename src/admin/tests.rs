@@ -1,8 +1,9 @@
 use super::*;
 use crate::{
+    calls::{Application, Reading},
     catalog::{HoldCause, HoldStatus, Record, RegistryStatus, ScopeStatus, State},
     model::{
-        Address, Cost, Endpoint, Health, Hostname, Labels, Locality, Note, Port, Protocol, PublishedEndpoint,
+        Address, Cost, Endpoint, Health, Hostname, Labels, Locality, Need, Note, Port, Protocol, PublishedEndpoint,
         PublishedService, Reason, Scope, Service, ServiceId, ServicePort,
     },
     resource::{Kind, KindReadiness, Readiness, Resource, ViewGeneration},
@@ -60,6 +61,7 @@ impl Sources for Fake {
             sent: Some(Sent { version: "2".into(), nonce: "7".into(), at }),
             acknowledged: Some(Acknowledged { version: "1".into(), at }),
             refused: Some(refused),
+            withheld: vec![Withheld { name: "x".into(), version: "3".into(), found: "named" }],
             resources_sent: 3,
             bytes_sent: 300,
         };
@@ -82,6 +84,21 @@ impl Sources for Fake {
             true => Vec::new(),
             false => vec!["held".into()],
         }
+    }
+
+    fn calls(&self) -> Arc<Model> {
+        let need = |group: &str| Need { interface: "a.A".into(), group: group.into(), version: "1.0".into() };
+        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_500);
+        let cart = Application { needs: [(need("*"), None), (need("g"), Some(at))].into(), everything: false };
+        let all = Need { interface: "*".into(), group: "*".into(), version: "*".into() };
+        let console = Application { needs: [(all, None)].into(), everything: true };
+        let note = Note::new(Reason::EntryInvalid, "a.A", "10.0.0.1 says no application");
+        Arc::new(Model {
+            number: 1,
+            applications: [("cart".into(), Arc::new(cart)), ("console".into(), Arc::new(console))].into(),
+            notes: vec![("zk".into(), note)],
+            registries: [("zk".into(), Reading { listed: true, error: Some("denied".into()) })].into(),
+        })
     }
 
     fn release(&self, registry: &str) -> bool {
@@ -240,12 +257,12 @@ impl Running {
         Running::start(catalog(Readiness::Complete, vec![registry("held", State::Synced)], services)).await
     }
 
-    async fn get(&self, path: &str) -> (StatusCode, String) {
+    pub(crate) async fn get(&self, path: &str) -> (StatusCode, String) {
         let answer = client().get(format!("{}{path}", self.url)).send().await.unwrap();
         (answer.status(), answer.text().await.unwrap())
     }
 
-    async fn json(&self, path: &str) -> Value {
+    pub(crate) async fn json(&self, path: &str) -> Value {
         let (status, body) = self.get(path).await;
         assert_eq!(status, 200, "{path}: {body}");
         serde_json::from_str(&body).unwrap()
@@ -480,6 +497,7 @@ async fn clients_show_what_they_took_and_refused() {
                 "sent": { "version": "2", "nonce": "7", "at": at },
                 "acknowledged": { "version": "1", "at": at },
                 "refused": { "version": "2", "message": "no such thing", "at": at },
+                "withheld": [{ "name": "x", "version": "3", "found": "named" }],
                 "resources_sent": 3, "bytes_sent": 300,
             }],
         }])

@@ -1,7 +1,7 @@
 //! Who may ask, and who may change something: by tokens, where the configuration has some.
 
 use super::answer::refusal;
-use crate::{identity::Digest, util::secret::Secret};
+use crate::{identity::Digest, model::Text, util::secret::Secret};
 use arc_swap::ArcSwap;
 use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
@@ -18,15 +18,43 @@ pub struct Tokens {
 #[derive(Debug, Default)]
 struct Held {
     read: Vec<Digest>,
-    change: Vec<Digest>,
+    /// With what each is called.
+    change: Vec<(Text, Digest)>,
+}
+
+/// By whose token a request is allowed to change something; nobody's where none is needed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Caller(pub(super) Option<Text>);
+
+impl Caller {
+    /// For the audit log.
+    pub(super) fn name(&self) -> Text {
+        self.0.clone().unwrap_or_else(|| "somebody".into())
+    }
 }
 
 impl Tokens {
     /// Those that open everything that is only read, and those that open all. Where there are none at all, nobody needs one;
     /// where there are some, who changes something needs one of the latter.
-    pub fn set(&self, read: &[Secret], change: &[Secret]) {
-        let digests = |of: &[Secret]| of.iter().map(|token| Digest::of(token.expose().as_bytes())).collect();
-        self.held.store(Arc::new(Held { read: digests(read), change: digests(change) }));
+    pub fn set(&self, read: &[Secret], change: &[(Text, Secret)]) {
+        let digest = |token: &Secret| Digest::of(token.expose().as_bytes());
+        let change = change.iter().map(|(name, token)| (name.clone(), digest(token))).collect();
+        self.held.store(Arc::new(Held { read: read.iter().map(digest).collect(), change }));
+    }
+
+    /// Whose token for changes these headers have.
+    pub(super) fn caller(&self, headers: &HeaderMap) -> Caller {
+        let token = bearer(headers).map(|token| Digest::of(token.as_bytes()));
+        let held = self.held.load();
+        // All of them, so that the time shows nothing.
+        let own =
+            held.change.iter().fold(
+                None,
+                |found, (name, known)| {
+                    if token.is_some_and(|token| known.is(&token)) { Some(name) } else { found }
+                },
+            );
+        Caller(own.cloned())
     }
 
     /// The refusal, if whoever sends these headers may not do that.
@@ -36,11 +64,9 @@ impl Tokens {
             return None;
         }
         let token = bearer(headers).map(|token| Digest::of(token.as_bytes()));
-        let is_among = |known: &[Digest]| {
-            // All of them, so that the time shows nothing.
-            token.is_some_and(|token| known.iter().fold(false, |found, known| found | known.is(&token)))
-        };
-        let (reads, all) = (is_among(&held.read), is_among(&held.change));
+        // All of them, so that the time shows nothing.
+        let reads = token.is_some_and(|token| held.read.iter().fold(false, |found, known| found | known.is(&token)));
+        let all = self.caller(headers).0.is_some();
         match (all, reads, changes) {
             (true, ..) | (_, true, false) => None,
             (_, true, true) => Some(refusal(
@@ -75,10 +101,22 @@ mod tests {
     fn asked(read: &[&str], change: &[&str], header: Option<&str>) -> [u16; 2] {
         let secrets = |of: &[&str]| of.iter().map(|token| Secret::new(*token)).collect::<Vec<_>>();
         let tokens = Tokens::default();
-        tokens.set(&secrets(read), &secrets(change));
+        let named = secrets(change).into_iter().map(|secret| ("a name".into(), secret)).collect::<Vec<_>>();
+        tokens.set(&secrets(read), &named);
         let mut headers = HeaderMap::new();
         headers.extend(header.map(|value| (header::AUTHORIZATION, HeaderValue::from_str(value).unwrap())));
         [false, true].map(|changes| tokens.refusal(&headers, changes).map_or(200, |refused| refused.status().as_u16()))
+    }
+
+    #[test]
+    fn whose_token_it_is_is_known() {
+        let tokens = Tokens::default();
+        tokens.set(&[], &[("ann".into(), Secret::new("a")), ("ci".into(), Secret::new("c"))]);
+        for (header, expected) in [("Bearer a", Some("ann")), ("bearer c", Some("ci")), ("Bearer x", None), ("", None)]
+        {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(header))]);
+            assert_eq!(tokens.caller(&headers).0.as_deref(), expected, "{header}");
+        }
     }
 
     #[test]

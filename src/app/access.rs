@@ -1,48 +1,118 @@
 //! Who sees which view: the rules of scopes, and what tells proxies apart, between the protocol and the views.
 
-use super::presence::Presence;
+use super::{presence::Presence, rollout::Refusals};
 use crate::{
+    calls,
     model::{Locality, Text},
-    resource::{Dialect, Readiness},
-    scope::{self, Client, Grant, Rules, Scope, Scopes},
+    resource::{Dialect, Kind, Readiness},
+    scope::{self, Called, Client, Grant, Rules, Scope, Scopes, Share},
     views::{Class, Part, Selection, Set, ViewKey, Wanted},
     xds,
 };
 use std::{
     any::Any,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+/// From one look of all clients at the call model to the next.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// Gives each client the view that the rules in force give it.
 #[derive(Debug)]
 pub(super) struct Access {
     views: Set,
+    calls: calls::Handle,
     /// Locked while somebody subscribes, so that nobody is given a view by rules that others have replaced.
-    scopes: RwLock<Scopes>,
+    in_force: RwLock<InForce>,
+    /// Which nodes refuse what is rolled out.
+    pub(super) refusals: Refusals,
     /// Who is connected, where somebody asks for that.
     pub(super) presence: Presence,
 }
 
+/// Who gets what.
+#[derive(Debug)]
+struct InForce {
+    scopes: Scopes,
+    /// Who sees views by the next settings.
+    share: Share,
+}
+
 impl Access {
-    pub(super) fn new(views: Set, rules: Rules) -> Access {
-        let scopes = RwLock::new(Scopes::new(rules, &Scopes::default()));
-        Access { views, scopes, presence: Presence::default() }
+    pub(super) fn new(views: Set, calls: calls::Handle, rules: Rules) -> Access {
+        let scopes = Scopes::new(rules, &Scopes::default());
+        let in_force = RwLock::new(InForce { scopes, share: Share::NONE });
+        Access { views, calls, in_force, refusals: Refusals::default(), presence: Presence::default() }
+    }
+
+    /// From now on these nodes see views by the next settings, also on streams that are open.
+    pub(super) fn share(&self, share: Share) {
+        let before = std::mem::replace(&mut self.write().share, share);
+        if before != share {
+            self.views.access_changed();
+        }
+    }
+
+    /// Whether any node does.
+    pub(super) fn is_shared(&self) -> bool {
+        self.read().share != Share::NONE
+    }
+
+    /// At most these nodes do.
+    pub(super) fn share_at_most(&self, share: Share) {
+        let now = self.read().share;
+        self.share(now.min(share));
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, InForce> {
+        self.in_force.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, InForce> {
+        self.in_force.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on these rules hold, also for streams that are open.
     pub(super) fn configure(&self, rules: Rules) {
-        let mut scopes = self.scopes.write().unwrap_or_else(PoisonError::into_inner);
-        if *scopes.rules() == rules {
+        let mut in_force = self.write();
+        if *in_force.scopes.rules() == rules {
             return;
         }
-        *scopes = Scopes::new(rules, &scopes);
+        in_force.scopes = Scopes::new(rules, &in_force.scopes);
         self.views.select(|key| {
             let name = key.scope.as_deref()?;
-            scopes.all().find(|scope| *scope.name == *name).map(selection)
+            in_force.scopes.all().find(|scope| *scope.name == *name).map(selection)
         });
-        drop(scopes);
+        drop(in_force);
         self.views.access_changed();
+    }
+
+    /// Has clients whose scopes go by the call model look again when it changes: at once, and then each second at most.
+    pub(super) async fn follow_calls(self: Arc<Self>, stop: CancellationToken) {
+        let mut models = self.calls.subscribe();
+        let mut known = self.calls.load();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = models.changed() => if changed.is_err() { return stop.cancelled().await },
+            }
+            let model = models.borrow_and_update().clone();
+            if !known.is_needed_as(&model) && self.goes_by_calls() {
+                self.views.access_changed();
+            }
+            known = model;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep(SETTLE) => {}
+            }
+        }
+    }
+
+    fn goes_by_calls(&self) -> bool {
+        self.read().scopes.all().any(|scope| scope.calls.is_some())
     }
 
     /// Counts a client among the callers of its cluster, for as long as what this returns lives. One without an id is each
@@ -58,18 +128,27 @@ impl Access {
 
 impl xds::Views for Access {
     fn subscribe(&self, client: &xds::Subscriber<'_>) -> Result<xds::Subscription, xds::Refused> {
-        let scopes = self.scopes.read().unwrap_or_else(PoisonError::into_inner);
+        let in_force = self.read();
+        let InForce { scopes, share } = &*in_force;
         let xds::Subscriber { node, peer, listener, identity, dialect } = *client;
         let asking = Client { node, address: peer.ip(), listener, identity, dialect };
         let grant = scopes.grant(&asking);
         let Grant { scope, mut why } = grant.map_err(|unknown| xds::Refused::NotAllowed(unknown.to_string()))?;
-        let part = part(scope.as_deref(), scopes.rules(), client)?;
+        let mut part = part(scope.as_deref(), scopes.rules(), client)?;
         if let Some(wanted) = &part.wanted {
             why.push_str(&declares(wanted));
         }
+        if let Some(called) = self.called(scope.as_deref(), node)? {
+            why.push_str(&format!("; {}", called.why));
+            part.wanted = called.wanted.map(Arc::new);
+        }
         let held = part.wanted.as_ref().map_or(0, |wanted| wanted.cost());
         let name = scope.as_ref().map(|scope| (&*scope.name).into());
-        let class = Class { proxy: scope::class(&asking, &self.views.classes()).map(Arc::new) };
+        let next = share.has(node.id.as_str());
+        if next {
+            why.push_str(&format!("; one of {share} of nodes that have the settings which are rolled out"));
+        }
+        let class = Class { proxy: scope::class(&asking, &self.views.classes(next)).map(Arc::new), next };
         let key = ViewKey { dialect, scope: name, class };
         let generations = self.views.subscribe(&key, &scope.as_ref().map(selection).unwrap_or_default(), &part);
         let generations = generations.map_err(|full| xds::Refused::NoRoom(full.to_string()))?;
@@ -82,8 +161,33 @@ impl xds::Views for Access {
         self.views.access()
     }
 
+    fn refused(&self, view: &str, node: &str, kind: Kind, message: &str) {
+        if is_next(view) {
+            self.refusals.add(node, kind, message);
+        }
+    }
+
     fn readiness(&self) -> watch::Receiver<Readiness> {
         self.views.readiness(Dialect::Envoy)
+    }
+}
+
+/// Whether that is the key of a view by the next settings.
+pub(super) fn is_next(view: &str) -> bool {
+    view.parse::<ViewKey>().is_ok_and(|key| key.class.next)
+}
+
+impl Access {
+    /// What a client gets by what its application needs; `None`: its scope does not go by that.
+    fn called(&self, scope: Option<&Scope>, node: &xds::Node) -> Result<Option<Called>, xds::Refused> {
+        let Some(callers) = scope.and_then(|scope| scope.calls.as_ref()) else { return Ok(None) };
+        let model = self.calls.load();
+        // Too much for a moment rather than too little: a client that knew Portolan before it was restarted keeps what it has.
+        if !model.is_complete() {
+            return Ok(Some(Called { wanted: None, why: "the call model is not read yet".into() }));
+        }
+        let called = callers.of(node, |application| model.names(application));
+        called.map(Some).map_err(|unknown| xds::Refused::NotAllowed(unknown.to_string()))
     }
 }
 

@@ -96,6 +96,13 @@ impl Plan {
         }
     }
 
+    /// A section of what a rollout brings to nodes in steps.
+    fn output(&mut self, key: &str, by: &str, differs: bool) {
+        if differs {
+            self.push(key, Action::Update, by);
+        }
+    }
+
     /// A section that changes as a whole.
     fn section(&mut self, key: &str, action: Action, differs: bool) {
         if differs {
@@ -119,15 +126,17 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
         traffic,
         gateways,
         catalog,
+        calls,
         state,
         log,
         csds,
     } = new;
-    let Xds { listeners: _, drain, max_connection_age, unmatched: _, limits } = xds;
+    let Xds { listeners: _, drain, max_connection_age, unmatched: _, limits, rollout } = xds;
     listeners(&old.xds, xds, &mut plan);
     plan.section("xds.limits", Action::Update, old.xds.limits != *limits);
     plan.section("xds.drain", Action::Update, old.xds.drain != *drain);
     plan.section("xds.max_connection_age", Action::Update, old.xds.max_connection_age != *max_connection_age);
+    plan.section("xds.rollout", Action::Update, old.xds.rollout != *rollout);
     let Admin { listen, hosts, read, change, tls } = admin;
     plan.setting("admin.listen", Action::Restart, &old.admin.listen, listen);
     plan.section("admin.hosts", Action::Update, old.admin.hosts != *hosts);
@@ -137,16 +146,18 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
     registries(old, new, &mut plan);
     // What clients get that no scope fits is one of the rules.
     plan.section("scopes", Action::Update, old.scopes != *scopes);
-    plan.section("envoy", Action::Update, old.envoy != *envoy);
-    plan.section("envoy.services", Action::Update, old.policies != *policies);
+    let by = if rollout.is_some() { "in steps" } else { "" };
+    plan.output("envoy", by, old.envoy != *envoy);
+    plan.output("envoy.services", by, old.policies != *policies);
     // Those of registries are named with their registry.
     let general = |istio: &Options| Options { registries: BTreeMap::new(), ..istio.clone() };
-    plan.section("istio", Action::Update, general(&old.istio) != general(istio));
+    plan.output("istio", by, general(&old.istio) != general(istio));
     let other_files = (&old.traffic.paths, old.traffic.namespace()) != (&traffic.paths, traffic.namespace());
     plan.section("traffic.path", Action::Replace, other_files);
-    plan.section("traffic", Action::Update, old.traffic.mesh != traffic.mesh);
-    plan.section("gateways", Action::Update, old.gateways != *gateways);
+    plan.output("traffic", by, old.traffic.mesh != traffic.mesh);
+    plan.output("gateways", by, old.gateways != *gateways);
     plan.section("catalog", Action::Update, old.catalog != *catalog);
+    plan.section("calls", Action::Update, old.calls != *calls);
     plan.section("state", Action::Update, old.state != *state);
     plan.section("csds", Action::Restart, old.csds != *csds);
     let Log { level, format } = log;
@@ -285,6 +296,11 @@ mod tests {
             "restart xds.listen (127.0.0.1:16010 -> 127.0.0.1:1), update xds.limits, update xds.drain, update xds.max_connection_age",
         );
         check("", "admin: { listen: '127.0.0.1:2' }", "restart admin.listen (127.0.0.1:8081 -> 127.0.0.1:2)");
+        check("", "xds: { rollout: {} }", "update xds.rollout");
+        let steps = |more: &str| format!("xds: {{ rollout: {{}} }}\n{more}");
+        let changed = "envoy: { unhealthy: omit }\ncatalog: { grace: 1s }";
+        check(&steps(""), &steps(changed), "update envoy (in steps), update catalog");
+        check(&steps(""), changed, "update xds.rollout, update envoy, update catalog");
         let both = plan(&read(""), &read("admin: { listen: '127.0.0.1:2' }\nenvoy: { unhealthy: omit }"));
         assert_eq!(both.restarts().count(), 1);
     }

@@ -2,6 +2,7 @@
 
 use super::parts::Parts;
 use crate::{
+    calls,
     catalog::{Configured, Desired, Registry},
     config::{Config, RegistryConfig},
     manifests,
@@ -111,7 +112,13 @@ impl Readers {
     }
 
     /// Starts and stops what the catalog says; new readings first.
-    pub(super) fn follow(&mut self, config: &Config, configured: Configured, manifests: &manifests::Handle) {
+    pub(super) fn follow(
+        &mut self,
+        config: &Config,
+        configured: Configured,
+        manifests: &manifests::Handle,
+        calls: &calls::Handle,
+    ) {
         self.follow_files(config, manifests);
         let Configured { feeds, outcome } = configured;
         let ended: Vec<CancellationToken> = outcome.ended.iter().filter_map(|name| self.running.remove(name)).collect();
@@ -123,6 +130,7 @@ impl Readers {
                 registry: name.clone(),
                 updates: feed.updates,
                 manifests: manifests.feed(&name),
+                calls: calls.feed(&name),
                 metrics: self.metrics.clone(),
                 written: self.written.clone(),
             };

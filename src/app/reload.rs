@@ -7,25 +7,32 @@
 //! their options, and what is no longer wanted stops.
 
 use super::{
-    access::Access,
+    access::{Access, is_next},
     credentials::Credentials,
     follow::Follow,
     plan::{Change, Plan, plan},
     readers::Readers,
+    rollout::Rollout,
     status::{Cause, Request, Status, Tried},
 };
 use crate::{
     admin::{self, Attempt, Reload},
+    calls,
     catalog::{self, Desired, Held, LONGEST, Target},
     config::{self, Config, Loaded, Reading, Sources},
     manifests,
-    model::FILES,
-    state::{self, EVERYTHING, Laid, Store},
+    model::{CALLS, FILES, Text},
+    scope::{self, Share},
+    state::{self, Content, EVERYTHING, Laid, Store},
     telemetry::LogControl,
-    util::yaml::{Problem, Problems},
-    views, xds,
+    util::{
+        time::until,
+        yaml::{Problem, Problems},
+    },
+    views::{self, Outputs},
+    xds,
 };
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 use tokio::{signal::unix::Signal, sync::mpsc, task::spawn_blocking, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -42,6 +49,7 @@ pub(super) struct Reloader {
     pub(super) hangup: Signal,
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) status: Status,
+    pub(super) rollout: Rollout,
     /// The problems that were logged last, as long as they last.
     pub(super) reported: Option<String>,
 }
@@ -52,30 +60,55 @@ pub(super) struct Changeable {
     pub(super) views: views::Set,
     pub(super) access: Arc<Access>,
     pub(super) manifests: manifests::Handle,
+    pub(super) calls: calls::Handle,
     pub(super) state: state::Control,
     pub(super) xds: xds::Control,
+    pub(super) quarantine: Arc<xds::Quarantine>,
     pub(super) protection: admin::Protection,
     /// Where this process has one.
     pub(super) log: Option<LogControl>,
 }
 
 impl Changeable {
-    /// Makes a configuration the one in force, and gives what is held back of it.
-    async fn apply(&self, config: &Config, readers: &mut Readers, force: bool) -> Vec<Held> {
+    /// Makes a configuration the one in force, as far as its output settings are rolled out, and gives what is held back of it.
+    async fn apply(&self, config: &Config, rollout: &Rollout, readers: &mut Readers, force: bool) -> Vec<Held> {
         self.xds.set(config.xds.options());
         self.protection.hosts.set(&config.admin.hosts);
         self.protection.tokens.set(&config.admin.read, &config.admin.change);
         self.state.set(config.state.clone());
         // First, so that new readings find where to send manifests.
         self.manifests.configure(manifest_sources(config), config.istio.create_time);
+        self.calls.configure(called(config), config.calls.clone());
+        // Before other settings come to those who have them: who is not to have these sees the settled ones by then.
+        let (settled, next) = (rollout.settled(), rollout.next());
+        match next {
+            Some((_, share)) => self.access.share_at_most(share),
+            None if self.views.outputs() == *settled => self.access.share(Share::NONE),
+            // These become the settled ones.
+            None => {}
+        }
         // Views wait for the catalog of this revision, so that they take both in one step.
-        let revision = self.views.configure(config.envoy.clone(), config.istio.clone(), traffic(config));
-        self.access.configure(config.scopes.clone());
+        let revision = self.views.configure(settled.clone(), next.map(|(outputs, _)| outputs.clone()));
+        self.access.configure(scopes(config, rollout));
         let desired = Desired { revision, ..readers.desired(config) };
         // Without a catalog the process is about to end.
         let Some(configured) = self.catalog.configure(desired, force).await else { return Vec::new() };
         let held = configured.outcome.held.clone();
-        readers.follow(config, configured, &self.manifests);
+        readers.follow(config, configured, &self.manifests, &self.calls);
+        match next {
+            Some((_, share)) => self.access.share(share),
+            None => {
+                // Nobody goes back to what was settled before.
+                if self.access.is_shared() {
+                    self.views.made(revision).await;
+                    self.access.share(Share::NONE);
+                }
+                self.views.end_next();
+                self.quarantine.forget(is_next);
+            }
+        }
+        // Only then is it in force for who comes: a view that is there has what it had until it is made anew.
+        self.views.selected().await;
         held
     }
 
@@ -103,7 +136,17 @@ pub(super) fn manifest_sources(config: &Config) -> Vec<manifests::Source> {
     let (namespace, identity) = (config.traffic.namespace(), format!("files {:?}", config.traffic.paths).into());
     let files = manifests::Source { registry: FILES.into(), namespace, identity, memory: None };
     let files = (!config.traffic.paths.is_empty()).then_some(files);
-    config.registries.iter().filter_map(source).chain(files).collect()
+    // They name their namespaces themselves.
+    let (namespace, identity) = (config.traffic.namespace(), "made of calls".into());
+    let calls = manifests::Source { registry: CALLS.into(), namespace, identity, memory: None };
+    let calls = (config.calls.sidecars.is_some() && !called(config).is_empty()).then_some(calls);
+    config.registries.iter().filter_map(source).chain(files).chain(calls).collect()
+}
+
+/// The registries whose consumers are read.
+pub(super) fn called(config: &Config) -> BTreeSet<Text> {
+    let read = config.registries.iter().filter(|registry| registry.kind.adapter().reads_consumers());
+    read.map(|registry| registry.name.clone()).collect()
 }
 
 /// The same with what is known of each from before a restart.
@@ -118,8 +161,17 @@ pub(super) fn recalled(config: &Config, metrics: &state::Metrics) -> Vec<manifes
 
 /// What people had laid over what is published before a restart.
 pub(super) fn laid(config: &Config, metrics: &state::Metrics) -> Laid {
-    let store = Store::new(config.state.clone(), metrics.clone());
-    store.read(&EVERYTHING.into(), EVERYTHING, SystemTime::now()).unwrap_or_default()
+    kept(config, metrics).unwrap_or_default()
+}
+
+/// Who called whom before a restart.
+pub(super) fn called_before(config: &Config, metrics: &state::Metrics) -> Option<calls::Model> {
+    if called(config).is_empty() { None } else { kept(config, metrics) }
+}
+
+/// What was kept that is no single registry's.
+fn kept<M: Content>(config: &Config, metrics: &state::Metrics) -> Option<M> {
+    Store::new(config.state.clone(), metrics.clone()).read(&EVERYTHING.into(), EVERYTHING, SystemTime::now())
 }
 
 /// Pins the manifests that were pinned with everything.
@@ -132,14 +184,22 @@ pub(super) fn pin(manifests: &manifests::Handle, laid: &Laid) {
     }
 }
 
-/// How proxies are served, besides how services become clusters.
-pub(super) fn traffic(config: &Config) -> views::Traffic {
-    views::Traffic {
+/// How what is published becomes resources.
+pub(super) fn outputs(config: &Config) -> Outputs {
+    let traffic = views::Traffic {
         mesh: config.traffic.mesh.clone(),
         namespace: config.traffic.namespace(),
         gateways: config.gateways.clone(),
         policies: config.policies.clone(),
-    }
+    };
+    Outputs { envoy: config.envoy.clone(), istio: config.istio.clone(), traffic }
+}
+
+/// Who sees what. Who has other output settings than the configuration's may need what these do not.
+fn scopes(config: &Config, rollout: &Rollout) -> scope::Rules {
+    let has_own_cluster = |outputs: &Outputs| outputs.envoy.zones.own_cluster.is_some();
+    let settled = rollout.next().is_some() && has_own_cluster(rollout.settled());
+    scope::Rules { own_cluster: config.scopes.own_cluster || settled, ..config.scopes.clone() }
 }
 
 /// Logs what is no mistake but should be known.
@@ -152,6 +212,7 @@ pub(crate) fn log_warnings(warnings: &Problems) {
 impl Reloader {
     /// Runs until `stop`. From `shutdown` on, no reload begins.
     pub(super) async fn run(mut self, mut readers: Readers, shutdown: CancellationToken, stop: CancellationToken) {
+        let refusals = self.parts.access.refusals.clone();
         loop {
             let open = !shutdown.is_cancelled();
             // All are safe to cancel: neither a request, a signal nor a change of files is lost.
@@ -165,9 +226,13 @@ impl Reloader {
                 Some(request) = self.requests.recv() => {
                     // Dropped at the end: whoever asked is told so.
                     if open && !shutdown.is_cancelled() {
-                        let attempt = self.reload(Cause::Request, request.how, &mut readers).await;
-                        // Whoever asked may have gone.
-                        let _ = request.answer.send(attempt);
+                        self.answer(request, &mut readers).await;
+                    }
+                }
+                () = refusals.changed() => self.refused(),
+                () = until(self.rollout.due()), if open => {
+                    if self.rollout.advance(Instant::now()) {
+                        self.roll(&mut readers).await;
                     }
                 }
                 Some(()) = self.hangup.recv(), if open => drop(self.reload(Cause::Signal, Reload::default(), &mut readers).await),
@@ -178,6 +243,38 @@ impl Reloader {
             }
         }
         readers.end().await;
+    }
+
+    async fn answer(&mut self, request: Request, readers: &mut Readers) {
+        // Whoever asked may have gone.
+        match request {
+            Request::Reload(how, answer) => drop(answer.send(self.reload(Cause::Request, how, readers).await)),
+            Request::Steer(steer, answer) => {
+                let steered = self.rollout.steer(steer, Instant::now());
+                if steered.is_ok() {
+                    self.parts.access.refusals.clear();
+                    self.roll(readers).await;
+                }
+                let status = || self.rollout.status(&self.parts.access.refusals, Instant::now());
+                drop(answer.send(steered.map(|()| status()).map_err(|why| why.to_string())));
+            }
+        }
+    }
+
+    /// Gives all what the rollout has for them by now.
+    async fn roll(&mut self, readers: &mut Readers) {
+        self.parts.apply(&self.loaded.config, &self.rollout, readers, false).await;
+        self.tell();
+    }
+
+    /// A client refuses something of the next settings.
+    fn refused(&mut self) {
+        self.rollout.refused(self.parts.access.refusals.count());
+        self.tell();
+    }
+
+    fn tell(&self) {
+        self.status.rolls(self.rollout.status(&self.parts.access.refusals, Instant::now()));
     }
 
     /// Reads the configuration again, and does what follows from it.
@@ -211,7 +308,11 @@ impl Reloader {
             log_warnings(&loaded.warnings);
             self.parts.set_log(&self.loaded.config.log, &loaded.config.log);
             self.credentials.renew(&loaded.config, &self.parts.xds, &self.parts.protection).await;
-            held = self.parts.apply(&loaded.config, readers, how.force).await;
+            if self.rollout.follow(outputs(&loaded.config), loaded.config.xds.rollout.as_ref(), Instant::now()) {
+                self.parts.access.refusals.clear();
+            }
+            held = self.parts.apply(&loaded.config, &self.rollout, readers, how.force).await;
+            self.tell();
         }
         self.accept(cause, loaded, &plan, held)
     }

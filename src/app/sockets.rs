@@ -2,19 +2,32 @@
 
 use crate::{util::systemd::Inherited, xds};
 use socket2::SockRef;
-use std::{net::SocketAddr, os::fd::OwnedFd, sync::Arc};
+use std::{io, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
+use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 /// What admin is called among sockets.
-const ADMIN: &str = "admin";
+pub(super) const ADMIN: &str = "admin";
 
-/// Gives each listener its socket, if it was passed, and admin its own. What is left over is told: nobody would answer there.
+/// What client status is called among them.
+pub(super) const CSDS: &str = "csds";
+
+/// Sockets of what is no listener of xDS.
+#[derive(Debug, Default)]
+pub(super) struct Others {
+    pub(super) admin: Option<Arc<OwnedFd>>,
+    pub(super) csds: Option<Arc<OwnedFd>>,
+}
+
+/// Gives each listener its socket, if it was passed, and admin and client status their own. What is left over is told: nobody
+/// would answer there.
 pub(super) fn hand_out(
     passed: Vec<Inherited>,
     listeners: &mut [xds::Listen],
     admin: SocketAddr,
-) -> Option<Arc<OwnedFd>> {
-    let mut of_admin = None;
+    csds: Option<SocketAddr>,
+) -> Others {
+    let mut others = Others::default();
     for Inherited { name, socket } in passed {
         let address = SockRef::from(&*socket).local_addr().ok();
         let tcp = address.as_ref().and_then(|address| address.as_socket());
@@ -29,13 +42,23 @@ pub(super) fn hand_out(
         if let Some(listen) = free {
             info!(listener = &*listen.name, "Listening on the socket that was passed to the process.");
             listen.socket = Some(socket);
-        } else if of_admin.is_none() && (name == ADMIN || tcp == Some(admin)) {
+        } else if others.admin.is_none() && (name == ADMIN || tcp == Some(admin)) {
             info!(listener = ADMIN, "Listening on the socket that was passed to the process.");
-            of_admin = Some(socket);
+            others.admin = Some(socket);
+        } else if others.csds.is_none() && csds.is_some() && (name == CSDS || tcp == csds) {
+            info!(listener = CSDS, "Listening on the socket that was passed to the process.");
+            others.csds = Some(socket);
         } else {
             let address = tcp.map(|tcp| tcp.to_string()).unwrap_or_else(|| format!("{path:?}"));
             warn!(%name, address, "A socket was passed to the process that no listener has; name it as one, or give one its address.");
         }
     }
-    of_admin
+    others
+}
+
+/// The same as a listener of this process.
+pub(super) fn listener(socket: &OwnedFd) -> io::Result<TcpListener> {
+    let listener = std::net::TcpListener::from(socket.try_clone()?);
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }

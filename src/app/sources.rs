@@ -2,7 +2,8 @@
 
 use super::status;
 use crate::{
-    admin::{self, Acknowledged, Client, Refused, Sent, Subscription},
+    admin::{self, Acknowledged, Client, Refused, Sent, Subscription, Withheld},
+    calls,
     catalog::{self, Catalog},
     history, manifests,
     registry::Written,
@@ -23,7 +24,9 @@ pub(super) struct Handles {
     pub(super) catalog: catalog::Handle,
     pub(super) views: views::Set,
     pub(super) manifests: manifests::Handle,
+    pub(super) calls: calls::Handle,
     pub(super) clients: Arc<xds::Clients>,
+    pub(super) quarantine: Arc<xds::Quarantine>,
     pub(super) xds_metrics: xds::Metrics,
     pub(super) configuration: status::Handle,
     pub(super) history: history::Handle,
@@ -54,6 +57,14 @@ impl admin::Sources for Handles {
 
     fn clients(&self) -> Vec<Client> {
         self.clients.list().into_iter().map(client).collect()
+    }
+
+    fn calls(&self) -> Arc<calls::Model> {
+        self.calls.load()
+    }
+
+    fn quarantine(&self) -> Option<&xds::Quarantine> {
+        Some(&self.quarantine)
     }
 
     fn manifests(&self, of_services: &BTreeSet<(Kind, Name)>) -> Vec<admin::Manifest> {
@@ -143,7 +154,12 @@ fn subscription(of: xds::ClientType) -> Subscription {
             message: refused.message,
             at: refused.at,
         }),
+        withheld: of.withheld.iter().map(withheld).collect(),
         resources_sent: of.resources,
         bytes_sent: of.bytes,
     }
+}
+
+fn withheld((name, of): (&Name, &xds::Withheld)) -> Withheld {
+    Withheld { name: name.to_string(), version: version_text(of.version), found: of.found.name() }
 }

@@ -1,8 +1,8 @@
 //! How the last reload went, and what is in force: for admin and for metrics.
 
-use super::plan::Plan;
+use super::{plan::Plan, rollout};
 use crate::{
-    admin::{self, Attempt, ConfigStatus, Reload},
+    admin::{self, Attempt, ConfigStatus, Reload, RolloutStatus, Steer},
     catalog::Held,
     config::hash_text,
     history,
@@ -24,11 +24,13 @@ use tokio::sync::{mpsc, oneshot};
 /// Requests that may wait. One more is refused: those that wait read what it would.
 const WAITING: usize = 8;
 
-/// A request to read the configuration again, and where the answer goes.
+/// What somebody asks for, and where the answer goes.
 #[derive(Debug)]
-pub(super) struct Request {
-    pub(super) how: Reload,
-    pub(super) answer: oneshot::Sender<Attempt>,
+pub(super) enum Request {
+    /// To read the configuration again.
+    Reload(Reload, oneshot::Sender<Attempt>),
+    /// To go on or back with a rollout.
+    Steer(Steer, oneshot::Sender<Result<RolloutStatus, String>>),
 }
 
 /// What caused a reading of the configuration.
@@ -82,7 +84,9 @@ impl Tried {
 #[derive(Debug)]
 pub(super) struct Status {
     status: Arc<ArcSwap<ConfigStatus>>,
+    rollout: Arc<ArcSwap<RolloutStatus>>,
     metrics: Metrics,
+    rollouts: rollout::Metrics,
     history: history::Handle,
 }
 
@@ -90,6 +94,7 @@ pub(super) struct Status {
 #[derive(Debug, Clone)]
 pub(super) struct Handle {
     status: Arc<ArcSwap<ConfigStatus>>,
+    rollout: Arc<ArcSwap<RolloutStatus>>,
     requests: mpsc::Sender<Request>,
 }
 
@@ -146,10 +151,20 @@ pub(super) fn started(
     history.configured(last.cause, last.result, last.hash.clone(), Vec::new());
     let status = Arc::new(ArcSwap::from_pointee(ConfigStatus { hash, since: now, sources, last }));
     let (sender, requests) = mpsc::channel(WAITING);
-    (Status { status: status.clone(), metrics, history }, Handle { status, requests: sender }, requests)
+    let (rollout, rollouts) = (Arc::<ArcSwap<RolloutStatus>>::default(), rollout::Metrics::default());
+    rollouts.register(registry);
+    rollouts.stands(&rollout.load());
+    let handle = Handle { status: status.clone(), rollout: rollout.clone(), requests: sender };
+    (Status { status, rollout, metrics, rollouts, history }, handle, requests)
 }
 
 impl Status {
+    /// Notes how far a rollout is.
+    pub(super) fn rolls(&self, now: RolloutStatus) {
+        self.rollouts.stands(&now);
+        self.rollout.store(Arc::new(now));
+    }
+
     /// Notes an attempt. `hash` is that of the texts that were read.
     pub(super) fn tried(
         &self,
@@ -213,6 +228,21 @@ fn problem(problem: &Problem) -> admin::Problem {
     admin::Problem { source: file.to_string(), line, column, key: path.clone(), text: text.clone() }
 }
 
+impl Handle {
+    /// `None`: too many wait, or nobody answers any more.
+    fn ask<T: Send + 'static>(
+        &self,
+        request: Request,
+        answered: oneshot::Receiver<T>,
+    ) -> BoxFuture<'static, Option<T>> {
+        let sent = self.requests.try_send(request);
+        Box::pin(async move {
+            sent.ok()?;
+            answered.await.ok()
+        })
+    }
+}
+
 impl admin::Configuration for Handle {
     fn status(&self) -> ConfigStatus {
         ConfigStatus::clone(&self.status.load())
@@ -220,10 +250,15 @@ impl admin::Configuration for Handle {
 
     fn reload(&self, how: Reload) -> BoxFuture<'static, Option<Attempt>> {
         let (answer, answered) = oneshot::channel();
-        let sent = self.requests.try_send(Request { how, answer });
-        Box::pin(async move {
-            sent.ok()?;
-            answered.await.ok()
-        })
+        self.ask(Request::Reload(how, answer), answered)
+    }
+
+    fn rollout(&self) -> RolloutStatus {
+        RolloutStatus::clone(&self.rollout.load())
+    }
+
+    fn steer(&self, steer: Steer) -> BoxFuture<'static, Option<Result<RolloutStatus, String>>> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Steer(steer, answer), answered)
     }
 }

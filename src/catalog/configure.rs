@@ -16,16 +16,17 @@ use super::{
     core::Core,
     desired::{Desired, Held, HeldChange, Outcome, Pending, Plan, Reading, Registry},
     event::Event,
+    guards::Guards,
     ledger::{Effect, Ledger},
     now::Now,
     publishing::{Loss, forget_ports_of},
-    removal_guard::{HoldEvent, RemovalGuard, SMALL},
+    removal_guard::{HoldEvent, SMALL},
     source::{Leaving, Source},
 };
 use crate::model::Text;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 impl Core {
@@ -168,7 +169,7 @@ impl Core {
     fn is_too_large(&self, registry: &Text, loss: Loss, plan: &Plan) -> bool {
         let Some(source) = self.intake.sources.get(registry) else { return false };
         let policy = plan.policies.get(registry).unwrap_or(&source.rules.policy);
-        let large = !policy.max_drop.covers(loss.lost, loss.of) && (loss.lost >= SMALL || loss.lost == loss.of);
+        let large = !policy.holding.max_drop.covers(loss.lost, loss.of) && (loss.lost >= SMALL || loss.lost == loss.of);
         policy.holds_drops() && loss.lost > 0 && (large || source.removed)
     }
 
@@ -197,7 +198,7 @@ impl Core {
         if (&old.ports, old.protocol) != (&policy.ports, policy.protocol) {
             forget_ports_of(&mut self.publishing, &ids);
         }
-        source.set_policy(policy);
+        source.set_policy(policy, now);
         self.touch(registry);
         self.recompute(ids, now);
         self.follow(registry, Effect::default(), false, now);
@@ -208,7 +209,7 @@ impl Core {
         let Some(source) = self.intake.sources.get_mut(registry) else { return };
         let ids = source.ledger.ids();
         source.ledger = Ledger::new(1, Duration::ZERO);
-        source.guard = RemovalGuard::new(&source.rules.policy);
+        source.guard = Guards::new(&source.rules.policy);
         self.recompute(ids, now);
         self.intake.sources.remove(registry);
         self.restated = true;
@@ -218,7 +219,7 @@ impl Core {
     /// Keeps a registry that left. One that was kept already keeps its time.
     fn hold_removal(&mut self, registry: &Text, loss: Loss, now: Now) -> Option<Held> {
         let source = self.intake.sources.get_mut(registry)?;
-        let until = now.instant + source.rules.policy.hold;
+        let until = now.instant + source.rules.policy.holding.hold;
         let news = source.leaving.is_none();
         let leaving = source.leaving.get_or_insert(Leaving { since: now, until, endpoints: 0 });
         leaving.endpoints = loss.lost;
@@ -234,7 +235,7 @@ impl Core {
     fn hold_plan(&mut self, plan: Plan, losses: BTreeMap<Text, Loss>, outcome: &mut Outcome, now: Now) {
         let hold = |registry: &Text| {
             let own = self.intake.sources.get(registry).map(|source| &source.rules.policy);
-            plan.policies.get(registry).or(own).map(|policy| policy.hold)
+            plan.policies.get(registry).or(own).map(|policy| policy.holding.hold)
         };
         let longest = losses.keys().filter_map(hold).max().unwrap_or_default();
         let known = self.pending.take();
@@ -267,6 +268,14 @@ impl Core {
             self.put_in_force(pending.plan, &mut Outcome::default(), now);
         }
         leaving || waits
+    }
+
+    /// Holds back what is held back of a configuration because of a registry at least until then.
+    pub(super) fn prolong_configuration(&mut self, registry: &Text, until: Instant) {
+        let leaving = self.intake.sources.get_mut(registry).and_then(|source| source.leaving.as_mut());
+        leaving.into_iter().for_each(|leaving| leaving.until = leaving.until.max(until));
+        let waits = self.pending.as_mut().filter(|pending| pending.losses.contains_key(registry));
+        waits.into_iter().for_each(|pending| pending.until = pending.until.max(until));
     }
 
     /// Follows what was held back of configurations and whose time is over.

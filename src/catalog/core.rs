@@ -28,7 +28,7 @@ use std::{
     collections::BTreeSet,
     net::IpAddr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Everything known and published.
@@ -217,6 +217,35 @@ impl Core {
         any
     }
 
+    /// Ends no hold of a registry before so long. Until when it is held back now; `None` if nothing is.
+    pub fn prolong(&mut self, registry: &str, time: Duration, now: Now) -> Option<SystemTime> {
+        let source = self.intake.sources.get_mut(registry)?;
+        let (name, until) = (source.name().clone(), now.instant + time);
+        source.status.hold()?;
+        source.guard.prolong(until);
+        self.prolong_configuration(&name, until);
+        self.touch(&name);
+        self.events.push(Event::Hold { registry: name.clone(), event: HoldEvent::Prolonged });
+        self.restate(&name, now);
+        self.intake.sources.get(&name)?.status.hold().map(|hold| hold.until)
+    }
+
+    /// Holds back what is held back of the service of a host at least so long, whatever becomes of others. Until when that is;
+    /// `None` if nothing is.
+    pub fn prolong_service(&mut self, host: &Hostname, time: Duration, now: Now) -> Option<SystemTime> {
+        let ids: Vec<ServiceId> = self.publishing.services.get(host)?.sources.clone();
+        let (mut last, until) = (None, now.instant + time);
+        for id in ids {
+            let Some(source) = self.intake.sources.get_mut(&id.registry) else { continue };
+            let Some(end) = source.guard.prolong_one(&id, until) else { continue };
+            last = last.max(Some(end));
+            self.events.push(Event::Hold { registry: id.registry.clone(), event: HoldEvent::Prolonged });
+            self.touch(&id.registry);
+            self.restate(&id.registry, now);
+        }
+        last.map(|end| now.wall_at(end))
+    }
+
     /// Takes in what a host name resolves to. Without any address it is known to have none; a last good answer stays.
     pub fn resolved(&mut self, name: &Text, addresses: Vec<IpAddr>, now: Now) {
         let users = self.names.resolved(name, addresses);
@@ -310,14 +339,12 @@ impl Core {
             source.guard.observe(&change, now);
             ids.insert(change.id);
         }
-        let (concerned, event) = source.guard.judge(nothing_listed, now);
+        let (concerned, events) = source.guard.judge(nothing_listed, now);
         ids.extend(concerned);
-        if touched || event.is_some() {
+        if touched || !events.is_empty() {
             self.touch(registry);
         }
-        if let Some(event) = event {
-            self.events.push(Event::Hold { registry: registry.clone(), event });
-        }
+        self.events.extend(events.into_iter().map(|event| Event::Hold { registry: registry.clone(), event }));
         self.recompute(ids, now);
         self.recomputing(now).records(effect.marked);
         self.restate(registry, now);

@@ -28,7 +28,7 @@ pub(super) struct Instance<'a> {
 /// Whether an instance is served as its registry has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Presence {
-    /// It is.
+    /// The registry's last word has it.
     Listed,
     /// Its registry has it without traffic; a held one is served in its place. It counts for hosts and ports all the same.
     Replaced,
@@ -179,6 +179,10 @@ impl Publishing<'_> {
 
 /// Takes from later endpoints the ports that an earlier one has at the same place, and leaves out what has none then.
 pub(super) fn leave_out_doubles(endpoints: &mut Vec<PublishedEndpoint>, notes: &mut Notes) {
+    // Nearly always each has an address of its own.
+    if endpoints.is_sorted_by(|a, b| a.address < b.address) {
+        return;
+    }
     let mut seen: HashSet<(Address, Option<(Text, Port)>)> = HashSet::with_capacity(endpoints.len());
     endpoints.retain_mut(|endpoint| {
         if endpoint.ports.is_empty() {

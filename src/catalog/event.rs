@@ -42,7 +42,7 @@ pub enum Event {
     Laid(Box<Override>),
     /// It lies there no longer.
     Lifted {
-        /// What.
+        /// The override that was laid or lifted, or whose time is over.
         over: Box<Override>,
         /// Who lifted it; `None`: its time was over.
         by: Option<Text>,

@@ -29,7 +29,7 @@ pub enum Cause {
 /// A catalog whose services, or overrides, are not those of the last.
 #[derive(Debug)]
 pub struct Published {
-    /// The catalog.
+    /// What was published behind the changes, whole.
     pub catalog: Arc<Catalog>,
     /// When it was swapped in.
     pub at: SystemTime,

@@ -127,7 +127,10 @@ pub(super) struct View<'a> {
     pub(super) gone: bool,
     /// It could not be read for so long that it is too old.
     pub(super) too_old: bool,
-    pub(super) notes: Vec<Note>,
+    claim: &'a Claim,
+    /// Those of all scopes.
+    claims: &'a [Claim],
+    scope: Option<&'a ScopeState>,
 }
 
 /// What one report says of one service.
@@ -209,17 +212,24 @@ impl Ledger {
         services: &[ServiceMemory],
         now: Now,
     ) -> BTreeSet<ServiceId> {
-        for ServiceMemory { scope, service, read, unreadable, absent, gone } in services {
-            let Some(scope) = scopes.get(*scope).map(|memory| &memory.scope) else { continue };
+        self.services.reserve(services.len());
+        let mut here: Vec<HashSet<ServiceId>> = vec![HashSet::new(); scopes.len()];
+        let mut all = Vec::with_capacity(services.len());
+        for ServiceMemory { scope: place, service, read, unreadable, absent, gone } in services {
+            let Some(scope) = scopes.get(*place).map(|memory| &memory.scope) else { continue };
             let claims = self.services.entry(service.id.clone()).or_default();
             let Err(at) = claims.binary_search_by(|claim| claim.scope.cmp(scope)) else { continue };
             let (service, unreadable) = (service.clone(), unreadable.clone());
             let gone = gone.map(|gone| now.ago(gone).instant);
-            let id = service.id.clone();
-            claims.insert(at, Claim { scope: scope.clone(), service, read: *read, unreadable, absent: *absent, gone });
             if gone.is_none() {
-                self.scopes.entry(scope.clone()).or_default().ids.insert(id);
+                here[*place].insert(service.id.clone());
             }
+            all.push(service.id.clone());
+            claims.reserve_exact(1);
+            claims.insert(at, Claim { scope: scope.clone(), service, read: *read, unreadable, absent: *absent, gone });
+        }
+        for (memory, ids) in scopes.iter().zip(here).filter(|(_, ids)| !ids.is_empty()) {
+            self.scopes.entry(memory.scope.clone()).or_default().ids.extend(ids);
         }
         for ScopeMemory { scope, listed_at } in scopes {
             // One that was listed and had nothing left comes back from an outage, too.
@@ -231,7 +241,13 @@ impl Ledger {
         }
         self.present = self.services.values().filter(|claims| present(claims).is_some()).count();
         self.rereading = !self.scopes.is_empty();
-        self.ids()
+        // In the order in which they were kept, which is theirs: the fewest steps to a set.
+        all.into_iter().collect()
+    }
+
+    /// Whether anything is known of a service.
+    pub(super) fn knows(&self, id: &ServiceId) -> bool {
+        self.services.contains_key(id)
     }
 
     /// A service as it stands in the lists, if it does.
@@ -291,29 +307,10 @@ impl Ledger {
     pub(super) fn view(&self, id: &ServiceId) -> Option<View<'_>> {
         let claims = self.services.get(id)?;
         let claim = claims.iter().min_by_key(|c| (c.gone.is_some(), c.absent > 0, !c.read))?;
-        let mut notes: Vec<Note> = claim.service.notes.clone();
-        let mut note = |reason, subject: &str, detail: &str| notes.push(Note::new(reason, subject, detail));
-        if let Some(error) = &claim.unreadable {
-            note(Reason::EntryInvalid, "", error);
-        }
-        match claim.gone {
-            Some(_) => note(Reason::Lingering, "", "gone from its registry"),
-            None if claim.absent > 0 => note(Reason::AbsentOnce, "", "absent from the last list"),
-            None => {}
-        }
-        let scope = self.scopes.get(&claim.scope).filter(|_| claim.gone.is_none());
-        if let Some(error) = scope.and_then(|scope| scope.error.as_deref()) {
-            note(Reason::Stale, &claim.scope.to_string(), error);
-        }
-        let too_old = scope.is_some_and(|scope| scope.too_old);
-        if too_old {
-            note(Reason::TooOld, &claim.scope.to_string(), "it could not be read for longer than `stale_after`");
-        }
-        for other in claims.iter().filter(|c| c.gone.is_none() && c.scope != claim.scope) {
-            note(Reason::Duplicate, &other.scope.to_string(), &format!("that in {} is taken", claim.scope));
-        }
         let (absent, gone) = (claim.absent > 0 && claim.gone.is_none(), claim.gone.is_some());
-        Some(View { service: &claim.service, read: claim.read, absent, gone, too_old, notes })
+        let scope = self.scopes.get(&claim.scope).filter(|_| !gone);
+        let too_old = scope.is_some_and(|scope| scope.too_old);
+        Some(View { service: &claim.service, read: claim.read, absent, gone, too_old, claim, claims, scope })
     }
 
     /// Forgets what of a service has lingered long enough. The next moment to look is in the answer.
@@ -536,6 +533,33 @@ impl Ledger {
             state.ids.insert(id.clone());
         }
         Some(Change { id: id.clone(), before, after, gone })
+    }
+}
+
+impl View<'_> {
+    /// What there is to be said of it.
+    pub(super) fn notes(&self) -> Vec<Note> {
+        let View { claim, claims, scope, .. } = self;
+        let mut notes: Vec<Note> = claim.service.notes.clone();
+        let mut note = |reason, subject: &str, detail: &str| notes.push(Note::new(reason, subject, detail));
+        if let Some(error) = &claim.unreadable {
+            note(Reason::EntryInvalid, "", error);
+        }
+        match claim.gone {
+            Some(_) => note(Reason::Lingering, "", "gone from its registry"),
+            None if claim.absent > 0 => note(Reason::AbsentOnce, "", "absent from the last list"),
+            None => {}
+        }
+        if let Some(error) = scope.and_then(|scope| scope.error.as_deref()) {
+            note(Reason::Stale, &claim.scope.to_string(), error);
+        }
+        if self.too_old {
+            note(Reason::TooOld, &claim.scope.to_string(), "it could not be read for longer than `stale_after`");
+        }
+        for other in claims.iter().filter(|c| c.gone.is_none() && c.scope != claim.scope) {
+            note(Reason::Duplicate, &other.scope.to_string(), &format!("that in {} is taken", claim.scope));
+        }
+        notes
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Memory {
     pub hosts: Vec<HostMemory>,
     /// What is held back of it.
     pub holds: HoldMemory,
+    /// The same of the services that the configuration told apart, by what matched them.
+    pub parts: Vec<(Text, HoldMemory)>,
     /// What the host names of its instances resolved to.
     pub names: Vec<(Text, Vec<IpAddr>)>,
 }
@@ -50,9 +52,9 @@ pub struct ServiceMemory {
 /// What a host of a service was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostMemory {
-    /// Whose it was.
+    /// The service that named the host.
     pub service: ServiceId,
-    /// The host.
+    /// The host as it was published.
     pub host: Hostname,
     /// The ports that were learned from instances.
     pub learned: Vec<PortMemory>,
@@ -77,7 +79,7 @@ pub struct PortMemory {
     pub held: bool,
     /// No instance had it as its first.
     pub beside: bool,
-    /// Its name.
+    /// The port's name as it was published: it stays, so that listeners do.
     pub name: Text,
     /// What was spoken there.
     pub protocol: Protocol,
@@ -88,6 +90,8 @@ pub struct PortMemory {
 pub struct HoldMemory {
     /// Since when everything that it lost is held, and how many endpoints it had before.
     pub since: Option<(SystemTime, usize)>,
+    /// Until when at least, if somebody has prolonged it.
+    pub until: Option<SystemTime>,
     /// When it last came back from an outage, if drops of few still count for that.
     pub returned: Option<SystemTime>,
     /// How many endpoints it had until when, of the last minute.
@@ -109,6 +113,10 @@ pub struct LostMemory {
     pub absent: bool,
     /// Since when its last endpoints are held by themselves, if they are.
     pub emptied: Option<SystemTime>,
+    /// So many of them, the first, were lost before that.
+    pub early: usize,
+    /// Since when and until when they are held by themselves, if somebody wants that.
+    pub prolonged: Option<(SystemTime, SystemTime)>,
 }
 
 /// What the catalog remembers of the registries that have changed.

@@ -149,6 +149,9 @@ fn leave_out_portless(published: &mut PublishedService, notes: &mut Notes) {
 
 /// Priorities without gaps, from 0.
 pub(super) fn close_ranks(endpoints: &mut [PublishedEndpoint]) {
+    if endpoints.iter().all(|endpoint| endpoint.priority == 0) {
+        return;
+    }
     let ranks: BTreeSet<u32> = endpoints.iter().map(|endpoint| endpoint.priority).collect();
     let rank: BTreeMap<u32, u32> = ranks.into_iter().zip(0..).collect();
     endpoints.iter_mut().for_each(|endpoint| endpoint.priority = rank[&endpoint.priority]);

@@ -3,7 +3,7 @@
 use super::{Catalog, Contest, Deed, Event, HoldEvent, Override, RegistryStatus, State};
 use crate::{
     model::{Readiness, Reason, Text},
-    telemetry::RegistryLabel,
+    telemetry::{RegistryLabel, count},
 };
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -183,6 +183,7 @@ impl Metrics {
             }
             HoldEvent::Recovered => info!(%registry, "The vanished endpoints are back; following the registry again."),
             HoldEvent::Expired => warn!(%registry, "The endpoints stayed away; following the registry again."),
+            HoldEvent::Prolonged => info!(%registry, "What is held back was prolonged by hand."),
             HoldEvent::Released => info!(%registry, "The drop was released by hand; following the registry again."),
         }
     }
@@ -212,8 +213,4 @@ impl Metrics {
             self.state.get_or_create(&labels).set(i64::from(state == status.state));
         }
     }
-}
-
-fn count(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -11,6 +11,7 @@ mod core;
 mod desired;
 mod endpoints;
 mod event;
+mod guards;
 mod journal;
 mod ledger;
 mod memory;
@@ -46,10 +47,12 @@ pub use memory::{HoldMemory, HostMemory, LostMemory, Memory, PortMemory, Remembe
 pub use metrics::Metrics;
 pub use now::Now;
 pub use overrides::{Deed, LONGEST, Order, Override, Refused, Services, Target, Wish};
-pub use policy::{Empty, HostCase, Hostnames, Matcher, Merge, Owner, Policy, Relabel, Select, Stale};
+pub use policy::{
+    Empty, HoldRule, Holding, HostCase, Hostnames, Matcher, Merge, Owner, Policy, Relabel, Select, Stale,
+};
 pub use removal_guard::HoldEvent;
 pub use select::Selector;
-pub use writer::{Configured, Feed, Handle, Writer};
+pub use writer::{Configured, Feed, Handle, HeldPart, Writer};
 
 use crate::model::{Cost, Hostname, Note, Readiness, Scope, Service, ServiceId, Text};
 use imbl::OrdMap;

@@ -23,6 +23,11 @@ impl Now {
         Now { instant: self.instant.checked_sub(time).unwrap_or(self.instant), wall: wall.min(self.wall) }
     }
 
+    /// The moment at which the wall clock will show that; now, if it has been.
+    pub(super) fn ahead(self, wall: SystemTime) -> Instant {
+        self.instant + wall.duration_since(self.wall).unwrap_or_default()
+    }
+
     /// What the wall clock shows, or will show, at that instant.
     pub(super) fn wall_at(self, instant: Instant) -> SystemTime {
         match instant.checked_duration_since(self.instant) {

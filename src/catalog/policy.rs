@@ -55,23 +55,40 @@ pub struct Policy {
     pub absent_lists: u32,
     /// How long a gone service stays published without endpoints. 10 min by default.
     pub linger: Duration,
-    /// A larger share of the registry's endpoints that take traffic (and at least 20) vanishing within 60 s is held back, and
-    /// so is a change of this policy that would take such a share away. 30 % by default.
-    pub max_drop: Fraction,
-    /// For how long at most. 5 min by default.
-    pub hold: Duration,
-    /// What happens when a service's last endpoint vanishes.
-    pub empty: Empty,
+    /// What is held back of what vanishes. A change of this policy is judged by it, too.
+    pub holding: Holding,
+    /// The same for services that are counted apart: the first that has a service decides.
+    pub holds: Vec<HoldRule>,
     /// What could not be read for longer than this is too old. `None`, the default: it never is.
     pub stale_after: Option<Duration>,
     /// What becomes of what is too old.
     pub stale: Stale,
 }
 
+/// What is held back of what vanishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holding {
+    /// A larger share of the endpoints that take traffic (and at least 20) vanishing within 60 s is held back. 30 % by default.
+    pub max_drop: Fraction,
+    /// For how long at most. 5 min by default.
+    pub hold: Duration,
+    /// What happens when a service's last endpoint vanishes.
+    pub empty: Empty,
+}
+
+/// Services whose drops are counted, and held back, apart from those of the others.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HoldRule {
+    /// What one of these matches, by name, namespace and group: an instance that has vanished says nothing.
+    pub services: Vec<Matcher>,
+    /// What is held back of them.
+    pub holding: Holding,
+}
+
 /// The case of hosts as others are told them. Whatever it is, hosts that differ in case only are one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HostCase {
-    /// Lower.
+    /// In lower case, as DNS and Envoy compare them.
     #[default]
     Lower,
     /// As in the names.
@@ -197,9 +214,8 @@ impl Policy {
             share: None,
             absent_lists: 2,
             linger: Duration::from_secs(600),
-            max_drop: Fraction::THIRTY_PERCENT,
-            hold: Duration::from_secs(300),
-            empty: Empty::default(),
+            holding: Holding::default(),
+            holds: Vec::new(),
             stale_after: None,
             stale: Stale::default(),
         }
@@ -207,6 +223,13 @@ impl Policy {
 
     /// Whether drops are held back at all.
     pub(super) fn holds_drops(&self) -> bool {
-        !self.hold.is_zero() && !self.max_drop.covers(1, 1)
+        !self.holding.hold.is_zero() && !self.holding.max_drop.covers(1, 1)
+    }
+}
+
+impl Default for Holding {
+    fn default() -> Self {
+        let hold = Duration::from_secs(300);
+        Holding { max_drop: Fraction::THIRTY_PERCENT, hold, empty: Empty::default() }
     }
 }

@@ -2,7 +2,6 @@
 
 use super::{
     core::Core,
-    ledger::Change,
     memory::{Memory, Remembered},
     now::Now,
     publish::HostHistory,
@@ -46,25 +45,23 @@ impl Core {
         }
         let answer = |name: &Text| Some((name.clone(), self.names.answers().get(name)?.to_vec()));
         let names: Vec<(Text, Vec<IpAddr>)> = names.into_iter().filter_map(answer).collect();
-        Memory { scopes, services, hosts, holds: source.guard.remember(now), names }
+        let (holds, parts) = source.guard.remember(now);
+        Memory { scopes, services, hosts, holds, parts, names }
     }
 
     /// Serves on what is known of a registry from before a restart.
     pub(super) fn recall(&mut self, registry: &Text, memory: &Memory, now: Now) {
         let Some(source) = self.intake.sources.get_mut(registry) else { return };
-        let ids = source.ledger.recall(&memory.scopes, &memory.services, now);
-        for id in &ids {
-            let after = source.ledger.present(id);
-            source.guard.observe(&Change { id: id.clone(), before: None, gone: after.is_none(), after }, now);
-        }
-        source.guard.recall(&memory.holds, now);
-        source.recalled = !ids.is_empty();
-        for memory in memory.hosts.iter().filter(|memory| ids.contains(&memory.service)) {
+        let ids = source.recall(memory, now);
+        let ledger = &source.ledger;
+        self.publishing.known.reserve(memory.hosts.len());
+        for memory in memory.hosts.iter().filter(|memory| ledger.knows(&memory.service)) {
             let known = self.publishing.known.entry(memory.service.clone()).or_default();
             known.history.insert(memory.host.clone(), HostHistory::recall(memory, now));
         }
         self.names.recall(&memory.names);
-        let held: BTreeSet<ServiceId> = memory.holds.lost.iter().map(|lost| lost.service.clone()).collect();
+        let holds = memory.parts.iter().map(|(_, holds)| holds).chain([&memory.holds]);
+        let held: BTreeSet<ServiceId> = holds.flat_map(|holds| &holds.lost).map(|lost| lost.service.clone()).collect();
         self.recompute(ids.into_iter().chain(held).collect(), now);
         self.restate(registry, now);
     }

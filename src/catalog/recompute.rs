@@ -18,7 +18,10 @@ use super::{
     removal_guard::place,
     source::{Intake, Source},
 };
-use crate::model::{Address, Endpoint, Health, Hostname, Note, PublishedService, Reason, Service, ServiceId, Text};
+use crate::{
+    model::{Address, Endpoint, Health, Hostname, Note, PublishedService, Reason, Service, ServiceId, Text},
+    util::side_by_side::in_parts,
+};
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
@@ -26,7 +29,9 @@ use std::{
 };
 
 /// Services are recomputed in runs of so many: what they contribute is in memory twice meanwhile.
-const RUN: usize = 1000;
+const RUN: usize = 4_000;
+/// So many are worth a thread.
+const PART: usize = 500;
 
 /// What services contribute, computed in this run.
 type Fresh = HashMap<ServiceId, Contributions>;
@@ -46,8 +51,14 @@ impl Recompute<'_> {
         let ids: Vec<ServiceId> = ids.into_iter().collect();
         for run in ids.chunks(RUN) {
             let (mut fresh, mut hosts) = (Fresh::with_capacity(run.len()), BTreeSet::new());
-            for id in run {
-                let contributions = self.evaluate(id, &mut hosts);
+            run.iter().for_each(|id| self.expire(id));
+            let (this, none) = (&*self, Known::default());
+            let known = |id: &ServiceId| this.publishing.known.get(id).unwrap_or(&none);
+            // What one contributes has nothing to do with what others do.
+            let part = |ids: &[ServiceId]| ids.iter().map(|id| this.contributions(id, known(id))).collect::<Vec<_>>();
+            let made = in_parts(run, PART, part);
+            for (id, mut contributions) in run.iter().zip(made.into_iter().flatten()) {
+                self.take_in(id, &mut contributions, &mut hosts);
                 fresh.insert(id.clone(), contributions);
             }
             self.assemble(hosts, fresh, run.iter().cloned().collect());
@@ -67,17 +78,20 @@ impl Recompute<'_> {
         }
     }
 
-    /// Evaluates one service and brings its claims up to date. The hosts concerned are added to `hosts`.
-    fn evaluate(&mut self, id: &ServiceId, hosts: &mut BTreeSet<Hostname>) -> Contributions {
-        let rank = self.intake.of(id).map(|source| source.rank);
+    /// Forgets what of a service has lingered long enough.
+    fn expire(&mut self, id: &ServiceId) {
         if let Some(source) = self.intake.sources.get_mut(&id.registry)
             && source.guard.held(id).is_empty()
             && let Some(next) = source.ledger.expire(id, self.now)
         {
             self.intake.timers.insert((next, id.clone()));
         }
+    }
+
+    /// Brings the claims of a service up to date with what it contributes. The hosts concerned are added to `hosts`.
+    fn take_in(&mut self, id: &ServiceId, contributions: &mut Contributions, hosts: &mut BTreeSet<Hostname>) {
+        let rank = self.intake.of(id).map(|source| source.rank);
         let mut known = self.publishing.known.remove(id).unwrap_or_default();
-        let contributions = self.contributions(id, &known);
         if let Some(again) = contributions.again {
             self.intake.timers.insert((again, id.clone()));
         }
@@ -90,21 +104,20 @@ impl Recompute<'_> {
                 }
             }
             for (host, contribution) in &contributions.hosts {
-                hosts.insert(host.clone());
-                if known.claims.get(host) != Some(&contribution.claim) {
-                    claims.add(host, claimant(contribution.claim), hosts);
+                match known.claims.get(host) == Some(&contribution.claim) {
+                    true => drop(hosts.insert(host.clone())),
+                    false => claims.add(host, claimant(contribution.claim), hosts),
                 }
             }
         }
-        self.name(id, &mut known, &contributions);
-        if self.intake.of(id).is_some_and(|source| source.ledger.view(id).is_some()) {
+        self.name(id, &mut known, contributions);
+        if self.intake.of(id).is_some_and(|source| source.ledger.knows(id)) {
             known.claims = contributions.hosts.iter().map(|(host, c)| (host.clone(), c.claim)).collect();
-            known.history = contributions.history.clone();
+            known.history = std::mem::take(&mut contributions.history);
             let about = contributions.hosts.values().flat_map(|c| &c.notes);
             known.notes = contributions.notes.iter().chain(about).cloned().collect();
             self.publishing.known.insert(id.clone(), known);
         }
-        contributions
     }
 
     /// What a service contributes, with what is known of it. While none of its instances' names is resolved, it goes on as
@@ -167,11 +180,18 @@ impl Recompute<'_> {
             self.publishing.claims.set_aliases(host, aliases, &mut pending);
         }
         while let Some(host) = pending.pop_first() {
-            ids.extend(self.publishing.claims.claimants(&host).map(|claimant| claimant.id.clone()));
+            // Those that contribute in this run are among them.
+            let others = self.publishing.claims.claimants(&host).filter(|claimant| !fresh.contains_key(&claimant.id));
+            ids.extend(others.map(|claimant| claimant.id.clone()));
             let published = self.published(&host, &mut fresh);
             let publishing = &mut *self.publishing;
+            let known = publishing.services.get(&host).cloned();
+            if known.as_deref() == published.as_ref() {
+                continue;
+            }
+            publishing.changed = true;
             // Further names that come or go concern those that claim them; perhaps this host, once more.
-            let before = publishing.services.get(&host).map(|service| further_names(service)).unwrap_or_default();
+            let before = known.as_deref().map(further_names).unwrap_or_default();
             let after = published.as_ref().map(further_names).unwrap_or_default();
             for (name, is_port) in before.symmetric_difference(&after) {
                 pending.extend(publishing.claims.has(name).then(|| name.clone()));
@@ -179,7 +199,7 @@ impl Recompute<'_> {
                     pending.extend(publishing.claims.alias_claimants(name).cloned());
                 }
             }
-            let owner_before = publishing.services.get(&host).and_then(|service| service.sources.first());
+            let owner_before = known.as_ref().and_then(|service| service.sources.first());
             let owner_after = published.as_ref().and_then(|service| service.sources.first());
             if owner_before != owner_after {
                 publishing
@@ -187,12 +207,8 @@ impl Recompute<'_> {
                     .extend([owner_before, owner_after].into_iter().flatten().map(|id| id.registry.clone()));
             }
             match published {
-                None => publishing.changed |= publishing.services.remove(&host).is_some(),
-                Some(published) if publishing.services.get(&host).is_some_and(|known| **known == published) => {}
-                Some(published) => {
-                    publishing.services.insert(host, Arc::new(published));
-                    publishing.changed = true;
-                }
+                None => drop(publishing.services.remove(&host)),
+                Some(published) => drop(publishing.services.insert(host, Arc::new(published))),
             }
         }
         self.records(ids);
@@ -213,7 +229,8 @@ impl Recompute<'_> {
     /// Who owns a host: the smallest claimant, unless who has it now claims it firmly and may keep it.
     fn owner(&self, host: &Hostname) -> Option<&Claimant> {
         let claims = &self.publishing.claims;
-        let smallest = claims.claimants(host).next()?;
+        let mut all = claims.claimants(host);
+        let smallest = all.next()?;
         let keeps = |claimant: &&Claimant| {
             let policy = self.intake.of(&claimant.id).map(|source| &source.rules.policy);
             claimant.is_firm() && policy.is_some_and(|p| p.owner == Owner::First && p.merge == Merge::Refuse)
@@ -223,7 +240,7 @@ impl Recompute<'_> {
             let id = before.or_else(|| self.publishing.services.get(host)?.sources.first())?;
             claims.claimants(host).find(|claimant| claimant.id == *id)
         };
-        Some(match claims.claimants(host).nth(1) {
+        Some(match all.next() {
             Some(_) => incumbent().filter(keeps).unwrap_or(smallest),
             None => smallest,
         })
@@ -232,11 +249,14 @@ impl Recompute<'_> {
     fn claimed_aliases(&self, host: &Hostname) -> Vec<Hostname> {
         let mut claimed = BTreeSet::new();
         for Claimant { id, .. } in self.participants(host) {
-            if let Some(source) = self.intake.of(id)
-                && let Some(view) = source.ledger.view(id)
-            {
+            let Some(source) = self.intake.of(id) else { continue };
+            let policy = &source.rules.policy;
+            if policy.aliases.is_empty() && policy.host_aliases.is_empty() {
+                continue;
+            }
+            if let Some(view) = source.ledger.view(id) {
                 claimed.extend(aliases(&source.rules, view.service, &mut Notes::default()));
-                claimed.extend(source.rules.policy.host_aliases.get(host).into_iter().flatten().cloned());
+                claimed.extend(policy.host_aliases.get(host).into_iter().flatten().cloned());
             }
         }
         claimed.remove(host);
@@ -301,7 +321,7 @@ impl Recompute<'_> {
         let view = source.ledger.view(id)?;
         let known = self.publishing.known.get(id)?;
         let mut notes = Notes::default();
-        notes.extend(&view.notes);
+        notes.extend(&view.notes());
         notes.extend(&known.notes);
         if view.read {
             aliases(&source.rules, view.service, &mut notes);

@@ -1,4 +1,5 @@
-//! Holds back large drops of one registry: a registry that restarts empty must not empty the mesh.
+//! Holds back large drops: a registry that restarts empty must not empty the mesh. `guards` has one of these for what a
+//! registry has; where a configuration tells some of its services apart, one for each such part, too.
 //!
 //! What counts is the number of endpoints that take traffic (enabled, with weight, not unhealthy), against the most there
 //! were within the last minute. So endpoints that appear offset endpoints that vanish: a rolling deploy of everything, in
@@ -7,7 +8,7 @@
 //! until the second), so that a hold begins before the first endpoint of a vanished registry is lost.
 //!
 //! A hold begins when more than `max_drop` of the endpoints are missing and
-//! - at least [`SMALL`] are missing, or
+//! - at least [`SMALL`] are missing, of all parts that miss more than they may, or
 //! - a list no longer has any service at all (a removal that the registry reports by itself is no such list), or
 //! - the registry came back from an outage within the last minute: then a small registry that has lost its memory, and
 //!   learns of its instances again one by one, is held, too.
@@ -20,16 +21,17 @@
 //! not back by then is taken to be gone. But a service of which nothing is back by then is served on until it has any
 //! instance again, or `hold` is over: whoever registers last is not cut off.
 //!
-//! `empty: hold` holds the last endpoints of each single service in the same way.
+//! `empty: hold` holds the last endpoints of each single service in the same way. People may prolong a hold, over all or of one
+//! service; the latter goes on by itself then, whatever becomes of the rest, until its time is over or nothing is left of it.
 
 use super::{
-    Empty, Policy,
+    Empty, Holding,
     endpoints::takes_traffic,
     ledger::Change,
     memory::{HoldMemory, LostMemory},
     now::Now,
 };
-use crate::model::{Address, Endpoint, Fraction, Port, Service, ServiceId};
+use crate::model::{Address, Endpoint, Port, Service, ServiceId};
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
     time::{Duration, Instant},
@@ -41,12 +43,10 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Fewer missing endpoints are no large drop, except after an outage and when nothing is left.
 pub(super) const SMALL: usize = 20;
 
-/// Counts a registry's endpoints, and holds.
+/// Counts endpoints, and holds.
 #[derive(Debug, Clone)]
 pub(super) struct RemovalGuard {
-    max_drop: Fraction,
-    hold: Duration,
-    empty: Empty,
+    holding: Holding,
     /// Endpoints that the registry has now, whether they take traffic or not.
     registered: usize,
     /// Those of them that take traffic.
@@ -60,12 +60,21 @@ pub(super) struct RemovalGuard {
     small_counts_until: Option<Instant>,
 }
 
-/// A hold over the whole registry.
+/// A hold over everything.
 #[derive(Debug, Clone, Copy)]
 struct Hold {
     since: Now,
     /// How many endpoints took traffic before.
     base: usize,
+    /// Not before, where somebody has prolonged it.
+    until: Option<Instant>,
+}
+
+/// A hold of one service that somebody has prolonged.
+#[derive(Debug, Clone, Copy)]
+struct Prolonged {
+    since: Now,
+    until: Instant,
 }
 
 /// What one service has lost.
@@ -79,6 +88,10 @@ struct Lost {
     absent: bool,
     /// It lost its last endpoints then, and those are held by themselves.
     emptied: Option<Now>,
+    /// So many of them, the first, it had lost before that: the hold over everything has them, and takes them with it.
+    early: usize,
+    /// They are held by themselves because somebody wants that.
+    prolonged: Option<Prolonged>,
 }
 
 /// Why a hold began or ended.
@@ -102,16 +115,16 @@ pub enum HoldEvent {
     Recovered,
     /// The time is over: the drop is followed.
     Expired,
+    /// Somebody wants it to last longer.
+    Prolonged,
     /// It was released by hand, or by a reload with `force`.
     Released,
 }
 
 impl RemovalGuard {
-    pub(super) fn new(policy: &Policy) -> Self {
+    pub(super) fn new(holding: Holding) -> Self {
         RemovalGuard {
-            max_drop: policy.max_drop,
-            hold: policy.hold,
-            empty: policy.empty,
+            holding,
             registered: 0,
             serving: 0,
             before: VecDeque::new(),
@@ -121,22 +134,26 @@ impl RemovalGuard {
         }
     }
 
-    /// Goes on with another policy; a hold that began ends by the new one.
-    pub(super) fn set_policy(&mut self, policy: &Policy) {
-        (self.max_drop, self.hold, self.empty) = (policy.max_drop, policy.hold, policy.empty);
+    /// Goes on by other rules; a hold that began ends by the new ones.
+    pub(super) fn set_holding(&mut self, holding: Holding) {
+        self.holding = holding;
     }
 
     /// What is held and counted, to be kept over a restart.
     pub(super) fn remember(&self, now: Now) -> HoldMemory {
+        let prolonged = |own: Prolonged| (own.since.wall, now.wall_at(own.until));
         let lost = |(id, lost): (&ServiceId, &Lost)| LostMemory {
             service: id.clone(),
             endpoints: lost.endpoints.clone(),
             has_any: lost.has_any,
             absent: lost.absent,
             emptied: lost.emptied.map(|since| since.wall),
+            early: lost.early,
+            prolonged: lost.prolonged.map(prolonged),
         };
         HoldMemory {
             since: self.hold_now.map(|hold| (hold.since.wall, hold.base)),
+            until: self.hold_now.and_then(|hold| hold.until).map(|until| now.wall_at(until)),
             returned: self.small_counts_until.map(|until| now.wall_at(until) - WINDOW),
             before: self.before.iter().map(|(at, serving)| (now.wall_at(*at), *serving)).collect(),
             lost: self.lost.iter().map(lost).collect(),
@@ -145,14 +162,38 @@ impl RemovalGuard {
 
     /// Goes on with what was kept over a restart, once the services that there were have been observed.
     pub(super) fn recall(&mut self, memory: &HoldMemory, now: Now) {
-        self.hold_now = memory.since.map(|(since, base)| Hold { since: now.ago(since), base });
+        let until = memory.until.map(|until| now.ahead(until));
+        self.hold_now = memory.since.map(|(since, base)| Hold { since: now.ago(since), base, until });
         self.small_counts_until = memory.returned.map(|at| now.ago(at).instant + WINDOW);
         self.before = memory.before.iter().map(|(at, serving)| (now.ago(*at).instant, *serving)).collect();
-        for LostMemory { service, endpoints, has_any, absent, emptied } in &memory.lost {
-            let emptied = emptied.map(|since| now.ago(since));
-            let lost = Lost { endpoints: endpoints.clone(), has_any: *has_any, absent: *absent, emptied };
-            self.lost.insert(service.clone(), lost);
+        memory.lost.iter().for_each(|lost| self.recall_lost(lost, now));
+    }
+
+    /// Goes on with what others have counted: this has some of their services now. How many endpoints there were is what there
+    /// are, with those that are held.
+    pub(super) fn take_over(&mut self, others: &[(HoldMemory, Vec<&LostMemory>)], now: Now) {
+        let mut held = None;
+        for (memory, lost) in others {
+            lost.iter().for_each(|lost| self.recall_lost(lost, now));
+            self.small_counts_until =
+                self.small_counts_until.max(memory.returned.map(|at| now.ago(at).instant + WINDOW));
+            if let Some((since, _)) = memory.since.filter(|_| !lost.is_empty()) {
+                let until = memory.until.map(|until| now.ahead(until));
+                let (first, last) = held.unwrap_or((since, None));
+                held = Some((since.min(first), until.max(last)));
+            }
         }
+        let base = self.serving + self.lost.values().map(|lost| lost.endpoints.len()).sum::<usize>();
+        self.hold_now = held.map(|(since, until)| Hold { since: now.ago(since), base, until });
+    }
+
+    fn recall_lost(&mut self, memory: &LostMemory, now: Now) {
+        let LostMemory { service, endpoints, has_any, absent, emptied, early, prolonged } = memory;
+        let prolonged = prolonged.map(|(since, until)| Prolonged { since: now.ago(since), until: now.ahead(until) });
+        let emptied = emptied.map(|since| now.ago(since));
+        let (endpoints, early) = (endpoints.clone(), *early);
+        let lost = Lost { endpoints, has_any: *has_any, absent: *absent, emptied, early, prolonged };
+        self.lost.insert(service.clone(), lost);
     }
 
     /// The registry comes back from an outage.
@@ -185,11 +226,12 @@ impl RemovalGuard {
         if lost.has_any {
             // Any instance ends that hold, and the others are followed, unless a hold over the registry has them, too.
             let before = |since: Now| self.hold_now.is_none_or(|hold| since.instant < hold.since.instant);
-            if lost.emptied.take().is_some_and(before) {
+            if lost.emptied.take().is_some_and(before) && lost.prolonged.is_none() {
                 lost.endpoints.clear();
             }
-        } else if !newly.is_empty() && self.empty == Empty::Hold && endpoints(&change.after).is_empty() {
-            lost.emptied = Some(now);
+            lost.early = 0;
+        } else if !newly.is_empty() && self.holding.empty == Empty::Hold && endpoints(&change.after).is_empty() {
+            (lost.emptied, lost.early) = (Some(now), lost.endpoints.len());
         }
         lost.endpoints.extend(newly);
         if lost.endpoints.is_empty() {
@@ -197,14 +239,20 @@ impl RemovalGuard {
         }
     }
 
-    /// Begins or ends holds. `nothing_listed`: the registry has just reported, by a list, that it has no services any more.
-    /// In the answer stand the services that this concerns, and what happened.
-    pub(super) fn judge(&mut self, nothing_listed: bool, now: Now) -> (Vec<ServiceId>, Option<HoldEvent>) {
-        let mut concerned = self.end_emptied(now.instant);
-        let event = self.event(nothing_listed, now.instant);
+    /// How many endpoints are missing, if that is more than may be.
+    pub(super) fn missing(&mut self, now: Now) -> usize {
+        let (missing, of) = self.balance(now.instant);
+        if self.holding.max_drop.covers(missing, of) || self.holding.hold.is_zero() { 0 } else { missing }
+    }
+
+    /// Begins or ends holds. `few_count`: also where few endpoints are missing. In the answer stand the services that this
+    /// concerns, and what happened.
+    pub(super) fn judge(&mut self, few_count: bool, now: Now) -> (Vec<ServiceId>, Option<HoldEvent>) {
+        let mut concerned = self.end_own(now.instant);
+        let event = self.event(few_count, now.instant);
         match event {
             Some(HoldEvent::Began { of, .. }) => {
-                self.hold_now = Some(Hold { since: now, base: of });
+                self.hold_now = Some(Hold { since: now, base: of, until: None });
                 concerned.extend(self.lost.keys().cloned());
             }
             Some(event) => {
@@ -213,30 +261,35 @@ impl RemovalGuard {
                 }
                 concerned.extend(self.follow());
             }
-            None if self.hold_now.is_none() => self.lost.retain(|_, lost| lost.absent || lost.emptied.is_some()),
+            None if self.hold_now.is_none() => self.lost.retain(|_, lost| lost.absent || lost.is_held()),
             None => {}
         }
         (concerned, event)
     }
 
-    fn event(&mut self, nothing_listed: bool, now: Instant) -> Option<HoldEvent> {
-        let of = self.hold_now.map_or_else(|| self.base(now), |hold| hold.base);
-        let missing = of.saturating_sub(self.serving);
-        let large = !self.max_drop.covers(missing, of);
+    fn event(&mut self, few_count: bool, now: Instant) -> Option<HoldEvent> {
+        let (missing, of) = self.balance(now);
+        let large = !self.holding.max_drop.covers(missing, of);
         match self.hold_now {
             Some(_) if !large || self.lost.is_empty() => Some(HoldEvent::Recovered),
-            Some(hold) => (hold.since.instant + self.hold <= now).then_some(HoldEvent::Expired),
-            None if large && !self.hold.is_zero() && !self.lost.is_empty() => {
+            Some(hold) => (self.end(hold) <= now).then_some(HoldEvent::Expired),
+            None if large && !self.holding.hold.is_zero() && !self.lost.is_empty() => {
                 let outage = self.small_counts_until.is_some_and(|until| until >= now);
-                (missing >= SMALL || nothing_listed || outage).then_some(HoldEvent::Began { missing, of })
+                (few_count || outage).then_some(HoldEvent::Began { missing, of })
             }
             None => None,
         }
     }
 
+    /// How many endpoints are missing, and of how many.
+    fn balance(&mut self, now: Instant) -> (usize, usize) {
+        let of = self.hold_now.map_or_else(|| self.base(now), |hold| hold.base);
+        (of.saturating_sub(self.serving), of)
+    }
+
     /// Follows everything that is held back, now. The services that this concerns.
     pub(super) fn release(&mut self) -> Vec<ServiceId> {
-        self.lost.values_mut().for_each(|lost| lost.emptied = None);
+        self.lost.values_mut().for_each(|lost| (lost.emptied, lost.prolonged) = (None, None));
         self.follow()
     }
 
@@ -245,17 +298,44 @@ impl RemovalGuard {
         !self.held(id).is_empty() && self.lost.remove(id).is_some()
     }
 
+    /// Ends no hold before that.
+    pub(super) fn prolong(&mut self, until: Instant) {
+        if let Some(hold) = &mut self.hold_now {
+            hold.until = hold.until.max(Some(until));
+        }
+        let held: Vec<ServiceId> =
+            self.lost.iter().filter(|(_, lost)| lost.is_held()).map(|(id, _)| id.clone()).collect();
+        for id in held {
+            self.prolong_one(&id, until);
+        }
+    }
+
+    /// Serves on what is held back of one service at least until that, whatever becomes of the others. Until when it is; `None`
+    /// if nothing is held back.
+    pub(super) fn prolong_one(&mut self, id: &ServiceId, until: Instant) -> Option<Instant> {
+        if self.held(id).is_empty() {
+            return None;
+        }
+        let whole = self.hold_now.map(|hold| (hold.since, self.end(hold)));
+        let hold = self.holding.hold;
+        let lost = self.lost.get_mut(id)?;
+        let (since, end) = lost.own(hold).into_iter().chain(whole).reduce(both)?;
+        let until = until.max(end);
+        lost.prolonged = Some(Prolonged { since, until });
+        Some(until)
+    }
+
     /// The lost endpoints of a service that are served on.
     pub(super) fn held(&self, id: &ServiceId) -> &[Endpoint] {
         match self.lost.get(id) {
-            Some(lost) if self.hold_now.is_some() || lost.emptied.is_some() => &lost.endpoints,
+            Some(lost) if self.hold_now.is_some() || lost.is_held() => &lost.endpoints,
             _ => &[],
         }
     }
 
     /// When the next hold ends.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.holds().map(|since| since.instant + self.hold).min()
+        self.holds().map(|(_, end)| end).min()
     }
 
     /// The endpoints that the registry has now.
@@ -265,17 +345,22 @@ impl RemovalGuard {
 
     /// What is held back: since when, until when, how many endpoints.
     pub(super) fn status(&self) -> Option<(Now, Instant, usize)> {
-        let first = self.holds().min_by_key(|since| since.instant)?;
-        let last = self.holds().max_by_key(|since| since.instant)?;
-        let held = |lost: &&Lost| self.hold_now.is_some() || lost.emptied.is_some();
+        let first = self.holds().map(|(since, _)| since).min_by_key(|since| since.instant)?;
+        let last = self.holds().map(|(_, end)| end).max()?;
+        let held = |lost: &&Lost| self.hold_now.is_some() || lost.is_held();
         let endpoints = self.lost.values().filter(held).map(|lost| lost.endpoints.len()).sum();
-        Some((first, last.instant + self.hold, endpoints))
+        Some((first, last, endpoints))
     }
 
-    /// When each hold began.
-    fn holds(&self) -> impl Iterator<Item = Now> {
-        let own = self.lost.values().filter_map(|lost| lost.emptied);
-        own.chain(self.hold_now.map(|hold| hold.since))
+    /// When each hold began, and when it ends.
+    fn holds(&self) -> impl Iterator<Item = (Now, Instant)> {
+        let own = self.lost.values().filter_map(|lost| lost.own(self.holding.hold));
+        own.chain(self.hold_now.map(|hold| (hold.since, self.end(hold))))
+    }
+
+    fn end(&self, hold: Hold) -> Instant {
+        let end = hold.since.instant + self.holding.hold;
+        hold.until.map_or(end, |until| end.max(until))
     }
 
     /// The most endpoints that took traffic within the window.
@@ -290,9 +375,16 @@ impl RemovalGuard {
         self.hold_now = None;
         self.small_counts_until = None;
         self.before.clear();
+        let is_followed = |lost: &Lost| !lost.is_held() || (lost.early > 0 && lost.prolonged.is_none());
         let followed: Vec<ServiceId> =
-            self.lost.iter().filter(|(_, lost)| lost.emptied.is_none()).map(|(id, _)| id.clone()).collect();
-        self.lost.retain(|_, lost| lost.emptied.is_some());
+            self.lost.iter().filter(|(_, lost)| is_followed(lost)).map(|(id, _)| id.clone()).collect();
+        self.lost.retain(|_, lost| lost.is_held());
+        for lost in self.lost.values_mut() {
+            let early = std::mem::take(&mut lost.early).min(lost.endpoints.len());
+            if lost.prolonged.is_none() {
+                lost.endpoints.drain(..early);
+            }
+        }
         followed
     }
 
@@ -303,14 +395,34 @@ impl RemovalGuard {
         bare.for_each(|lost| lost.emptied = lost.emptied.or(since));
     }
 
-    fn end_emptied(&mut self, now: Instant) -> Vec<ServiceId> {
-        let over = |lost: &Lost| lost.emptied.is_some_and(|since| since.instant + self.hold <= now);
+    fn end_own(&mut self, now: Instant) -> Vec<ServiceId> {
+        let hold = self.holding.hold;
+        let over = |lost: &Lost| lost.own(hold).is_some_and(|(_, end)| end <= now);
         let ids: Vec<ServiceId> = self.lost.iter().filter(|(_, lost)| over(lost)).map(|(id, _)| id.clone()).collect();
         for id in &ids {
             self.lost.remove(id);
         }
         ids
     }
+}
+
+impl Lost {
+    /// Whether they are held by themselves.
+    fn is_held(&self) -> bool {
+        self.emptied.is_some() || self.prolonged.is_some()
+    }
+
+    /// Since when and until when they are held by themselves.
+    fn own(&self, hold: Duration) -> Option<(Now, Instant)> {
+        let emptied = self.emptied.map(|since| (since, since.instant + hold));
+        let prolonged = self.prolonged.map(|own| (own.since, own.until));
+        emptied.into_iter().chain(prolonged).reduce(both)
+    }
+}
+
+/// Two holds of the same: from the beginning of one to the end of the other.
+fn both(a: (Now, Instant), b: (Now, Instant)) -> (Now, Instant) {
+    (if a.0.instant <= b.0.instant { a.0 } else { b.0 }, a.1.max(b.1))
 }
 
 /// The same place is the same endpoint, whatever else is new about it.
@@ -336,7 +448,7 @@ fn serving(service: &Option<std::sync::Arc<Service>>) -> Vec<&Endpoint> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Text;
+    use crate::model::{Fraction, Text};
     use std::{sync::Arc, time::SystemTime};
 
     /// A guard, its time, and what its registry has.
@@ -346,15 +458,15 @@ mod tests {
         services: BTreeMap<&'static str, Arc<Service>>,
     }
 
-    fn world(change: impl FnOnce(&mut Policy)) -> World {
+    fn world(change: impl FnOnce(&mut Holding)) -> World {
         let now = Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH };
-        World { guard: RemovalGuard::new(&policy(change)), now, services: BTreeMap::new() }
+        World { guard: RemovalGuard::new(holding(change)), now, services: BTreeMap::new() }
     }
 
-    fn policy(change: impl FnOnce(&mut Policy)) -> Policy {
-        let mut policy = Policy::new("r", "test", crate::model::Template::parse("{service}").unwrap());
-        change(&mut policy);
-        policy
+    fn holding(change: impl FnOnce(&mut Holding)) -> Holding {
+        let mut holding = Holding::default();
+        change(&mut holding);
+        holding
     }
 
     fn id(name: &str) -> ServiceId {
@@ -376,7 +488,8 @@ mod tests {
         }
 
         fn judge(&mut self) -> Option<HoldEvent> {
-            self.guard.judge(false, self.now).1
+            let few_count = self.guard.missing(self.now) >= SMALL;
+            self.guard.judge(few_count, self.now).1
         }
 
         fn after(&mut self, seconds: u64) -> &mut Self {
@@ -438,19 +551,32 @@ mod tests {
             world
         };
         let mut brief = begun();
-        brief.guard.set_policy(&policy(|policy| policy.hold = Duration::from_secs(10)));
+        brief.guard.set_holding(holding(|holding| holding.hold = Duration::from_secs(10)));
         assert_eq!(brief.guard.due(), Some(brief.now.instant + Duration::from_secs(10)));
         assert_eq!(brief.after(9).judge(), None);
         assert_eq!(brief.after(1).judge(), Some(HoldEvent::Expired));
         let mut lenient = begun();
-        lenient.guard.set_policy(&policy(|policy| policy.max_drop = Fraction::new(0.5).unwrap()));
+        lenient.guard.set_holding(holding(|holding| holding.max_drop = Fraction::new(0.5).unwrap()));
         assert_eq!(lenient.judge(), Some(HoldEvent::Recovered));
         assert_eq!((lenient.held("a"), lenient.guard.due()), (0, None));
     }
 
     #[test]
+    fn what_was_lost_before_the_last_ones_goes_with_the_hold_that_has_it() {
+        let mut world = world(|holding| holding.empty = Empty::Hold);
+        world.set("a", Some(100)).judge();
+        assert!(matches!(world.set("a", Some(10)).judge(), Some(HoldEvent::Began { .. })));
+        world.after(200).set("a", Some(0)).judge();
+        assert_eq!(world.held("a"), 100);
+        assert_eq!(world.after(100).judge(), Some(HoldEvent::Expired));
+        assert_eq!(world.held("a"), 10, "the last ones have their own time");
+        world.after(200).judge();
+        assert_eq!(world.held("a"), 0);
+    }
+
+    #[test]
     fn holds_of_services_and_of_the_registry_are_told_together() {
-        let mut world = world(|policy| policy.empty = Empty::Hold);
+        let mut world = world(|holding| holding.empty = Empty::Hold);
         world.set("a", Some(1)).set("b", Some(100)).judge();
         assert_eq!(world.set("a", Some(0)).judge(), None);
         let first = world.now;

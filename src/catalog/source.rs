@@ -1,12 +1,12 @@
 //! What the core keeps of each registry: its policy, what it reported, and what is held back of it.
 
 use super::{
-    HoldCause, Policy, RegistryStatus,
+    HoldCause, Memory, Policy, RegistryStatus,
     claim::Rank,
     contests::ContestLog,
-    ledger::Ledger,
+    guards::Guards,
+    ledger::{Change, Ledger},
     now::Now,
-    removal_guard::RemovalGuard,
     rules::Rules,
     status::{Facts, Held, StatusTracker},
 };
@@ -40,7 +40,7 @@ pub(super) struct Source {
     /// The number of its reading: what an earlier one sends is ignored.
     pub(super) epoch: u64,
     pub(super) ledger: Ledger,
-    pub(super) guard: RemovalGuard,
+    pub(super) guard: Guards,
     pub(super) status: StatusTracker,
     pub(super) contests: ContestLog,
     /// It was listed completely once.
@@ -97,7 +97,7 @@ impl Source {
     pub(super) fn new(policy: Policy, rank: Rank, connection: u64, identity: Text, epoch: u64) -> Self {
         Source {
             ledger: Ledger::new(policy.absent_lists, policy.linger).aging(policy.stale_after),
-            guard: RemovalGuard::new(&policy),
+            guard: Guards::new(&policy),
             status: StatusTracker::new(&policy),
             contests: ContestLog::default(),
             rules: Arc::new(Rules::new(policy)),
@@ -129,11 +129,37 @@ impl Source {
     }
 
     /// Goes on with another policy.
-    pub(super) fn set_policy(&mut self, policy: Policy) {
+    pub(super) fn set_policy(&mut self, policy: Policy, now: Now) {
         self.ledger.set_policy(policy.absent_lists, policy.linger, policy.stale_after);
-        self.guard.set_policy(&policy);
+        self.set_guards(&policy, now);
         self.status.set_policy(&policy);
         self.rules = Arc::new(Rules::new(policy));
+    }
+
+    /// Where a policy tells other services apart, what is held and counted goes to those that have the services then.
+    fn set_guards(&mut self, policy: &Policy, now: Now) {
+        if self.guard.has_parts_of(policy) {
+            return self.guard.set_policy(policy);
+        }
+        let (rest, parts) = self.guard.remember(now);
+        self.guard = Guards::new(policy);
+        self.ledger.ids().into_iter().for_each(|id| self.observe(id, now));
+        self.guard.recall(&rest, &parts, now);
+    }
+
+    /// Counts what is known of a service that was not counted before.
+    fn observe(&mut self, id: ServiceId, now: Now) {
+        let after = self.ledger.present(&id);
+        self.guard.observe(&Change { id, before: None, gone: after.is_none(), after }, now);
+    }
+
+    /// Goes on with what was kept over a restart. The services of which something is known.
+    pub(super) fn recall(&mut self, memory: &Memory, now: Now) -> BTreeSet<ServiceId> {
+        let ids = self.ledger.recall(&memory.scopes, &memory.services, now);
+        ids.iter().for_each(|id| self.observe(id.clone(), now));
+        self.guard.recall(&memory.holds, &memory.parts, now);
+        self.recalled = !ids.is_empty();
+        ids
     }
 
     /// Brings its status up to date. `waits`: a configuration waits because of it. Whether anything is new.

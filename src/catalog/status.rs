@@ -2,7 +2,13 @@
 
 use super::{HoldCause, HoldStatus, Policy, RegistryStatus, ScopeStatus, State, ledger::Ledger};
 use crate::model::{Cost, Update};
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+/// By so much the wall clock's word for one instant may move before it is another one.
+const STEADY: Duration = Duration::from_millis(500);
 
 /// The status in the making. What was handed out stays as it was.
 #[derive(Debug, Clone)]
@@ -55,6 +61,11 @@ impl StatusTracker {
         self.status.clone()
     }
 
+    /// What is held back, by the last [`StatusTracker::restate`].
+    pub(super) fn hold(&self) -> Option<&HoldStatus> {
+        self.status.hold.as_ref()
+    }
+
     pub(super) fn set_policy(&mut self, policy: &Policy) {
         let status = Arc::make_mut(&mut self.status);
         self.noted |= (status.kind, status.required) != (policy.kind, policy.required);
@@ -90,9 +101,12 @@ impl StatusTracker {
         let state = if removed { State::Removed } else { state(ledger) };
         let old = &self.status;
         let shown = |hold: &Option<HoldStatus>| hold.as_ref().map(|h| (h.cause, h.since, h.endpoints));
+        let ends = [&self.status.hold, &hold].map(|hold| hold.as_ref().map(|hold| hold.until));
+        let moved = ends[0].zip(ends[1]).is_some_and(|(old, new)| new > old + STEADY || old > new + STEADY);
         let same = (old.state, old.services, old.endpoints) == (state, ledger.present, registered)
             && old.scopes == scopes
-            && shown(&old.hold) == shown(&hold);
+            && shown(&old.hold) == shown(&hold)
+            && !moved;
         if !same {
             let status = Arc::make_mut(&mut self.status);
             (status.state, status.scopes, status.hold) = (state, scopes, hold);

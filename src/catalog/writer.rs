@@ -80,12 +80,31 @@ pub struct Feed {
     pub updates: mpsc::Sender<Update>,
 }
 
+/// Of what something is held back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeldPart {
+    /// All of a registry.
+    Registry(Text),
+    /// The service of a host.
+    Service(Hostname),
+}
+
+impl std::fmt::Display for HeldPart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            HeldPart::Registry(name) => write!(f, "registry {name}"),
+            HeldPart::Service(host) => write!(f, "{host}"),
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Command {
     Configure { desired: Desired, force: bool, done: oneshot::Sender<Configured> },
     TryOut { desired: Desired, force: bool, done: oneshot::Sender<Vec<Held>> },
     Remember { after: u64, done: oneshot::Sender<Remembered> },
     Release(Text),
+    Prolong { of: HeldPart, time: Duration, done: oneshot::Sender<Option<SystemTime>> },
     ReleaseService { host: Hostname, done: oneshot::Sender<bool> },
     Lay { order: Order, done: oneshot::Sender<Result<Override, Refused>> },
     Lift { is_meant: Meant, by: Text, done: oneshot::Sender<Vec<Override>> },
@@ -207,6 +226,15 @@ impl Writer {
                 let released = self.measured(|core, now| core.release_service(&host, now));
                 // Whoever asked may be gone.
                 let _ = done.send(released);
+            }
+            Command::Prolong { of, time, done } => {
+                self.journal.note(Cause::Request);
+                let until = self.measured(|core, now| match &of {
+                    HeldPart::Registry(registry) => core.prolong(registry, time, now),
+                    HeldPart::Service(host) => core.prolong_service(host, time, now),
+                });
+                // Whoever asked may be gone.
+                let _ = done.send(until);
             }
             Command::Lay { order, done } => {
                 self.journal.note(Cause::Request);
@@ -335,6 +363,14 @@ impl Handle {
         let (done, released) = oneshot::channel();
         self.commands.send(Command::ReleaseService { host, done }).await.ok()?;
         released.await.ok()
+    }
+
+    /// Goes on holding back what is held back, at least for so long. Until when that is, or `None` if nothing is held back. `None`:
+    /// the catalog has ended.
+    pub async fn prolong(&self, of: HeldPart, time: Duration) -> Option<Option<SystemTime>> {
+        let (done, prolonged) = oneshot::channel();
+        self.commands.send(Command::Prolong { of, time, done }).await.ok()?;
+        prolonged.await.ok()
     }
 
     /// Follows at once what is held back of a registry. `false` if nothing is, or there is no such registry.

@@ -43,11 +43,13 @@ fn listener(listener: &Listener) -> String {
 
 /// Which services of its registries the clients of a scope have.
 fn services(rule: &Rule) -> &'static str {
-    match (rule.declared.is_some(), rule.select == Select::default()) {
-        (true, true) => "those declared",
-        (true, false) => "those declared and selected",
-        (false, true) => "all",
-        (false, false) => "those selected",
+    match (rule.declared.is_some(), rule.calls.is_some(), rule.select == Select::default()) {
+        (true, _, true) => "those declared",
+        (true, _, false) => "those declared and selected",
+        (false, true, true) => "those its application needs",
+        (false, true, false) => "those its application needs, of those selected",
+        (false, false, true) => "all",
+        (false, false, false) => "those selected",
     }
 }
 

@@ -234,7 +234,8 @@ impl Edit {
 }
 
 impl Request {
-    fn post(&self, path: &str, given: &[(&str, Option<&str>)]) -> Result<Value, ask::Error> {
+    /// Asks for a change, and says who asks.
+    pub(super) fn post(&self, path: &str, given: &[(&str, Option<&str>)]) -> Result<Value, ask::Error> {
         let own = [("by", self.by.as_deref()), ("why", self.why.as_deref())];
         ask::block_on(async {
             let admin = self.admin.client()?;
@@ -243,7 +244,7 @@ impl Request {
     }
 }
 
-fn get(address: &Address, path: &str, given: &[(&str, Option<&str>)]) -> Result<Value, ask::Error> {
+pub(super) fn get(address: &Address, path: &str, given: &[(&str, Option<&str>)]) -> Result<Value, ask::Error> {
     ask::block_on(async {
         let admin = address.client()?;
         admin.get(&with(&admin, path, given.iter())).await

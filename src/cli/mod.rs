@@ -8,8 +8,11 @@ mod bootstrap;
 mod check;
 mod get;
 mod history;
+mod holds;
 mod istio;
+mod quarantine;
 mod reload;
+mod rollout;
 mod routes;
 mod serve;
 mod table;
@@ -48,6 +51,9 @@ struct Arguments {
     /// Reads the configuration again on SIGHUP and on request only, not when its files change.
     #[arg(long, global = true)]
     no_follow: bool,
+    /// Takes over from the process that serves with the same socket here, and lets another one take over: the ports stay open.
+    #[arg(long, global = true, env = "PORTOLAN_TAKEOVER", value_name = "SOCKET")]
+    takeover: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -80,9 +86,19 @@ enum Command {
     Unpin(history::Unpin),
     /// Goes back to what was published before, and pins it for a time
     Rollback(history::Rollback),
+    /// Follows what is held back of a service or of a registry, now
+    Release(holds::Release),
+    /// Goes on holding back what is held back of a service or of a registry
+    Prolong(holds::Prolong),
     /// Drains, disables, weights or keeps a service or an instance by hand, for a time
     #[command(subcommand)]
     Override(history::Override),
+    /// Sends again what clients have refused
+    #[command(subcommand)]
+    Quarantine(quarantine::Quarantine),
+    /// Says how far other output settings have come, and goes on or back with them
+    #[command(subcommand)]
+    Rollout(rollout::Rollout),
     /// Prints a ready configuration for a client
     #[command(subcommand)]
     Bootstrap(Client),
@@ -112,14 +128,14 @@ pub fn main() -> ExitCode {
 }
 
 /// Does what is asked, and gives what is to be printed.
-fn run(Arguments { config, set, no_follow, command }: Arguments) -> anyhow::Result<String> {
+fn run(Arguments { config, set, no_follow, takeover, command }: Arguments) -> anyhow::Result<String> {
     // A variable that is set to nothing is not set.
     let config = config.filter(|path| !path.as_os_str().is_empty());
     let variables = env::vars_os().map(|(name, value)| (lossy(name), lossy(value)));
     let sources = Sources::new(config).with_variables(variables).with_settings(set);
     let load = || sources.read().result;
     match command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run(sources, !no_follow).map(|()| String::new()),
+        Command::Serve => serve::run(sources, !no_follow, takeover).map(|()| String::new()),
         Command::Check(arguments) => check::run(&arguments, &sources),
         Command::Get(arguments) => Ok(get::run(&arguments, print).map(|()| String::new())?),
         Command::Put(arguments) => Ok(write::put(&arguments)?),
@@ -131,7 +147,11 @@ fn run(Arguments { config, set, no_follow, command }: Arguments) -> anyhow::Resu
         Command::Pin(arguments) => Ok(history::pin(&arguments)?),
         Command::Unpin(arguments) => Ok(history::unpin(&arguments)?),
         Command::Rollback(arguments) => Ok(history::rollback(&arguments)?),
+        Command::Release(arguments) => Ok(holds::release(&arguments)?),
+        Command::Prolong(arguments) => Ok(holds::prolong(&arguments)?),
         Command::Override(command) => Ok(history::edit(&command)?),
+        Command::Quarantine(command) => Ok(quarantine::run(&command)?),
+        Command::Rollout(command) => Ok(rollout::run(&command)?),
         Command::Istio(arguments) => Ok(istio::run(&arguments, &load()?.config)?),
         Command::Bootstrap(Client::Envoy(arguments)) => Ok(bootstrap::envoy(&arguments, &load()?.config)?),
         Command::Bootstrap(Client::Grpc(arguments)) => Ok(bootstrap::grpc(&arguments, &load()?.config)?),

@@ -115,6 +115,7 @@ fn shown(answer: &Value) -> String {
             ("virtual host", "virtual_host"),
             ("route", "route"),
             ("of", "source"),
+            ("gateway", "gateway"),
             ("action", "action"),
             ("", "what"),
         ] {
@@ -129,8 +130,11 @@ fn shown(answer: &Value) -> String {
                 (_, Some(count)) => format!("{count} endpoints"),
                 (_, None) => String::new(),
             };
-            let cluster = share["cluster"].as_str().unwrap_or_default();
-            table.row(["cluster".into(), format!("{cluster} {}% {endpoints}", share["percent"]).trim_end().into()]);
+            let text = |name: &str| share[name].as_str().unwrap_or_default();
+            let of = if text("rule").is_empty() { String::new() } else { format!(", by {}", text("rule")) };
+            let percent = share["percent"].as_f64().unwrap_or_default();
+            let value = format!("{} {percent}% {endpoints}", text("cluster"));
+            table.row(["cluster".into(), value.trim_end().to_owned() + &of]);
         }
         let _ = writeln!(text, "{table}");
     }

@@ -10,14 +10,14 @@ use crate::{
     },
 };
 use anyhow::Context;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 use tokio::runtime::{Builder, Runtime};
 
 /// How long the end waits for threads that block.
 const END: Duration = Duration::from_millis(500);
 
 /// Logs, then runs until a signal ends it. With `follow`, the configuration is read again when its files change.
-pub(super) fn run(sources: Sources, follow: bool) -> anyhow::Result<()> {
+pub(super) fn run(sources: Sources, follow: bool, takeover: Option<PathBuf>) -> anyhow::Result<()> {
     let start = Start::read(sources)?;
     let log = &start.loaded.config.log;
     let (_log, level) = telemetry::init(&log.level, log.format)?;
@@ -26,7 +26,7 @@ pub(super) fn run(sources: Sources, follow: bool) -> anyhow::Result<()> {
     let sockets = systemd::inherited().context("cannot take the sockets that were passed to the process")?;
     let notify = Notify::from_environment().context("cannot tell the service manager at NOTIFY_SOCKET")?;
     let clients_handle = Some(clients.handle().clone());
-    let start = Start { log: Some(level), follow, clients: clients_handle, sockets, notify, ..start };
+    let start = Start { log: Some(level), follow, clients: clients_handle, sockets, notify, takeover, ..start };
     // Each connection is a file. Where that is not enough the server says so.
     descriptors::raise_limit();
     let runtime = threads("portolan")?;

@@ -1,11 +1,12 @@
 //! `envoy:`: how services become clusters and assignments.
 
-use super::{bounds::DAY, select};
+use super::{bounds::DAY, health_check, limit, select};
 use crate::{
     catalog::Select,
     model::Text,
     resource::Variant,
     translate::{
+        Beyond,
         envoy::{ClusterName, Eds, LbPolicy, Options, Unhealthy, Zones},
         istio::manifest,
     },
@@ -21,7 +22,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<(Options, Vec<ServicePol
     read_options(section).map(|options| (options, policies))
 }
 
-/// Keys: `match`, and `traffic_policy`, which has Istio's own keys.
+/// Keys: `match`, `traffic_policy`, which has Istio's own keys, `rate_limit` and `health_check`.
 fn policy(section: &mut Section<'_>) -> Option<ServicePolicy> {
     let include = section.need("match", |v| {
         let matchers = select::read_all(v)?;
@@ -32,9 +33,16 @@ fn policy(section: &mut Section<'_>) -> Option<ServicePolicy> {
             false => Some(matchers),
         }
     });
-    let policy = section.need("traffic_policy", |v| v.check(manifest::traffic_policy(v.node())));
+    let policy = section.get("traffic_policy", |v| v.check(manifest::traffic_policy(v.node())));
+    let beyond = Beyond {
+        limit: section.section("rate_limit", limit::read),
+        health_check: section.section("health_check", health_check::read),
+    };
+    if policy.is_none() && beyond == Beyond::default() {
+        section.value().problem::<()>("asks for nothing; give `traffic_policy`, `rate_limit` or `health_check`");
+    }
     let select = Select { include: include?, exclude: Vec::new() };
-    Some(ServicePolicy { select, policy: policy? })
+    Some(ServicePolicy { select, policy, beyond })
 }
 
 /// Keys: `cluster_name` (`outbound|{port}||{host}`), `unhealthy` (`mark` or `omit`), `connect_timeout` (5 s, 1 ms to 10

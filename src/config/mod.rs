@@ -5,8 +5,11 @@
 //! valid as a whole. No file at all is a working default: the example catalogue on loopback addresses.
 
 mod bounds;
+mod calls;
 mod envoy;
+mod health_check;
 mod istio;
+mod limit;
 mod listeners;
 mod log;
 mod names;
@@ -29,6 +32,7 @@ pub use traffic::Traffic;
 
 use self::bounds::DAY;
 use crate::{
+    calls::Options as CallOptions,
     catalog,
     model::Nearness,
     scope, state,
@@ -70,6 +74,8 @@ pub struct Config {
     pub gateways: Vec<Gateway>,
     /// When changes go out (`catalog:`).
     pub catalog: catalog::Options,
+    /// What is made of consumers (`calls:`).
+    pub calls: CallOptions,
     /// What outlives the process (`state:`).
     pub state: state::Options,
     /// What is logged (`log:`).
@@ -166,6 +172,7 @@ impl Default for Config {
             traffic: Traffic::default(),
             gateways: Vec::new(),
             catalog: catalog::Options::default(),
+            calls: CallOptions::default(),
             state: state::Options::default(),
             log: Log::default(),
             csds: None,
@@ -190,7 +197,14 @@ impl Config {
         let own = registries.iter().filter(|(_, rules)| *rules != istio.rules);
         istio.registries = own.map(|(registry, rules)| (registry.name.clone(), rules.clone())).collect();
         let names = registries.iter().map(|(registry, _)| registry.name.clone()).collect();
-        let rules = section.get("scopes", |v| scopes::read_all(v, &names, &xds.listener_names()));
+        let reads_consumers = registries.iter().any(|(registry, _)| registry.kind.adapter().reads_consumers());
+        let rules = section.get("scopes", |v| {
+            let rules = scopes::read_all(v, &names, &xds.listener_names())?;
+            if !reads_consumers && rules.iter().any(|rule| rule.calls.is_some()) {
+                v.warn(format!("`calls` narrows nobody: {}", calls::NO_CONSUMERS));
+            }
+            Some(rules)
+        });
         let rules = rules.unwrap_or_default();
         report_locked_out(addresses.first().and_then(Option::as_ref), &xds, &rules);
         let visible = |registry: &RegistryConfig| Some((registry.name.clone(), registry.visible_to.clone()?));
@@ -209,6 +223,7 @@ impl Config {
             traffic: section.section("traffic", Traffic::read).unwrap_or_default(),
             gateways: section.get("gateways", traffic::read_gateways).unwrap_or_default(),
             catalog: section.section("catalog", read_catalog).unwrap_or_default(),
+            calls: section.section("calls", |section| calls::read(section, reads_consumers)).unwrap_or_default(),
             state: section.section("state", read_state).unwrap_or_default(),
             log: section.section("log", Log::read).unwrap_or_default(),
             csds: section.section("csds", read_csds),

@@ -1,8 +1,10 @@
 //! `publish:`: how the services of a registry are published. The fields of [`Policy`] say what each key means.
 
-use super::{bounds::DAY, preset::Preset};
+use super::{bounds::DAY, preset::Preset, select};
 use crate::{
-    catalog::{Addresses, Empty, HostCase, Hostnames, Merge, Owner, Policy, Relabel, Stale, Template},
+    catalog::{
+        Addresses, Empty, HoldRule, Holding, HostCase, Hostnames, Merge, Owner, Policy, Relabel, Stale, Template,
+    },
     model::{DeclaredPort, Fraction, Hostname, Nearness, Port, Protocol, Text, Weight},
     registry::Kind,
     translate::istio::Rules,
@@ -114,17 +116,44 @@ fn read_going_down(section: &mut Section<'_>, policy: &mut Policy) {
     let time = |section: &mut Section<'_>, key| section.get(key, |v| v.duration(Duration::ZERO..=DAY));
     set(&mut policy.absent_lists, section.get("absent_lists", |v| v.integer(1..=100)));
     set(&mut policy.linger, time(section, "linger"));
-    set(&mut policy.hold, time(section, "hold"));
+    read_holding(section, &mut policy.holding);
+    let holding = policy.holding;
+    set(&mut policy.holds, section.get("holds", |v| v.each(|v| v.section(|s| hold_rule(s, holding)))));
+    policy.stale_after = section.get("stale_after", |v| v.duration(DAY / 1440..=DAY * 30)).or(policy.stale_after);
+    let stale = [("mark", Stale::Mark), ("drain", Stale::Drain)];
+    set(&mut policy.stale, section.get("stale", |v| v.word(&stale)));
+}
+
+/// `max_drop`, `hold` and `empty`. Whether one of them is there.
+fn read_holding(section: &mut Section<'_>, holding: &mut Holding) -> bool {
+    let any = ["max_drop", "hold", "empty"].into_iter().any(|key| section.has(key));
+    set(&mut holding.hold, section.get("hold", |v| v.duration(Duration::ZERO..=DAY)));
     let max_drop = section.get("max_drop", |v| {
         let share = v.fraction()?;
         v.check(Fraction::new(share))
     });
-    set(&mut policy.max_drop, max_drop);
+    set(&mut holding.max_drop, max_drop);
     let empty = [("follow", Empty::Follow), ("hold", Empty::Hold)];
-    set(&mut policy.empty, section.get("empty", |v| v.word(&empty)));
-    policy.stale_after = section.get("stale_after", |v| v.duration(DAY / 1440..=DAY * 30)).or(policy.stale_after);
-    let stale = [("mark", Stale::Mark), ("drain", Stale::Drain)];
-    set(&mut policy.stale, section.get("stale", |v| v.word(&stale)));
+    set(&mut holding.empty, section.get("empty", |v| v.word(&empty)));
+    any
+}
+
+/// `match`, and what of [`read_holding`] is another one for those services.
+fn hold_rule(section: &mut Section<'_>, mut holding: Holding) -> Option<HoldRule> {
+    let services = section.need("match", |v| {
+        let matchers = select::read_all(v)?;
+        match matchers.iter().any(|matcher| !matcher.networks.is_empty() || !matcher.labels.is_empty()) {
+            true => v.problem(
+                "`labels` and `networks` are of instances, and one that has vanished has none; \
+                 give `name`, `namespace` or `group`",
+            ),
+            false => Some(matchers),
+        }
+    });
+    if !read_holding(section, &mut holding) {
+        return section.value().problem("changes nothing; give `max_drop`, `hold` or `empty`");
+    }
+    Some(HoldRule { services: services?, holding })
 }
 
 fn set<T>(field: &mut T, value: Option<T>) {

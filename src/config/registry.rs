@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     catalog::{Addresses, Policy, Template},
-    model::{FILES, Text},
+    model::{CALLS, FILES, Text},
     registry::{KINDS, Kind, file},
     translate::istio::Rules,
     util::yaml::{Section, Value},
@@ -38,6 +38,9 @@ impl RegistryConfig {
     fn read(section: &mut Section<'_>, rules: &Rules, scopes: &BTreeSet<Text>) -> Option<(Self, Rules)> {
         let name = section.need("name", |v| match read_name(v)? {
             name if *name == *FILES => v.problem("is what Istio's resources in files are named; choose another name"),
+            name if *name == *CALLS => {
+                v.problem("is how Istio's resources of the call model are named; choose another name")
+            }
             name => Some(name),
         });
         let kind = read_kind(section);

@@ -9,7 +9,7 @@ use crate::{
     identity::NamePattern,
     model::{Nearness, Text},
     resource::Dialect,
-    scope::{ALL, Condition, Declared, Level, NONE, Rule, Unmatched},
+    scope::{ALL, Calls, Condition, Declared, Level, NONE, Rule, Unmatched, Way},
     util::yaml::{Section, Value},
 };
 use std::collections::BTreeSet;
@@ -50,6 +50,11 @@ fn read(section: &mut Section<'_>, registries: &BTreeSet<Text>, listeners: &BTre
     });
     let include = section.get("include", select::read_all).unwrap_or_default();
     let exclude = section.get("exclude", select::read_all).unwrap_or_default();
+    let declared_services = section.get("declared", declared).flatten();
+    let calls = section.section("calls", calls);
+    if declared_services.is_some() && calls.is_some() {
+        section.value().problem::<()>("declared and calls at once; make a scope of each");
+    }
     let levels = Level::ALL.map(|level| (level.name(), level));
     Some(Rule {
         clients,
@@ -58,7 +63,8 @@ fn read(section: &mut Section<'_>, registries: &BTreeSet<Text>, listeners: &BTre
         aliases: section.get("aliases", Value::bool).unwrap_or(true),
         level: section.get("level", |v| v.word(&levels)).unwrap_or_default(),
         nearness: section.get("nearness", |v| v.word(&Nearness::ALL.map(|nearness| (nearness.name(), nearness)))),
-        declared: section.get("declared", declared).flatten(),
+        declared: declared_services,
+        calls,
         name: name?,
     })
 }
@@ -80,6 +86,25 @@ fn declared(value: &Value<'_>) -> Option<Option<Declared>> {
             tags: section.get("tags", Value::string).map_or(default.tags, Text::from),
         }))
     })
+}
+
+/// `application` (`cluster`, or `metadata.KEYS`), `unknown` (`all`; `none`, `refuse`) and `services` (none).
+fn calls(section: &mut Section<'_>) -> Option<Calls> {
+    let words = Unmatched::ALL.map(|word| (word.name(), word));
+    let application = section.need("application", |v| v.parse(way));
+    let unknown = section.get("unknown", |v| v.word(&words)).unwrap_or_default();
+    let always = section.get("services", |v| v.one_or_each(|v| v.string().map(Text::from))).unwrap_or_default();
+    Some(Calls { application: application?, unknown, always })
+}
+
+fn way(text: &str) -> Result<Way, String> {
+    match text.strip_prefix("metadata.") {
+        _ if text == "cluster" => Ok(Way::Cluster),
+        Some(keys) if keys.split('.').all(|key| !key.is_empty()) => {
+            Ok(Way::Metadata(keys.split('.').map(Text::from).collect()))
+        }
+        _ => Err(format!("must be `cluster`, or `metadata.` and the keys that lead to the name, not {text:?}")),
+    }
 }
 
 fn condition(section: &mut Section<'_>, listeners: &BTreeSet<Text>) -> Option<Condition> {

@@ -8,7 +8,7 @@ use crate::{
     identity::TlsFiles,
     model::{Hostname, Text},
     resource::Family,
-    scope::Unmatched,
+    scope::{Rollout, Share, Unmatched},
     util::{
         secret::Secret,
         yaml::{Section, Value},
@@ -38,7 +38,12 @@ pub struct Xds {
     pub unmatched: Unmatched,
     /// What clients may ask at most (`limits`).
     pub limits: Limits,
+    /// How other output settings come to nodes (`rollout`). To all at once by default.
+    pub rollout: Option<Rollout>,
 }
+
+/// Of a rollout.
+const STEPS: usize = 20;
 
 /// What clients may be given of the memory.
 const BYTES_HELD: RangeInclusive<usize> = 1 << 20..=64 << 30;
@@ -65,6 +70,8 @@ pub struct Limits {
     pub connections_per_peer: usize,
     /// Streams at once from one address (`streams_per_peer`). 5,000 by default, 1 to 1 million.
     pub streams_per_peer: usize,
+    /// To how many streams first answers are sent at a time (`first_answers`). 100 by default, 1 to 1 million.
+    pub first_answers: usize,
     /// Bytes of unfinished requests and subscriptions, of all clients (`memory`). 256 MiB by default, 1 MiB to 64 GiB.
     pub memory: usize,
     /// The same of one address (`memory_per_peer`). 128 MiB by default.
@@ -81,6 +88,7 @@ impl Default for Xds {
             max_connection_age: None,
             unmatched: Unmatched::default(),
             limits: Limits::default(),
+            rollout: None,
         }
     }
 }
@@ -96,6 +104,7 @@ impl Default for Limits {
             request_time: Duration::from_secs(30),
             connections_per_peer: 5_000,
             streams_per_peer: 5_000,
+            first_answers: 100,
             memory: 256 << 20,
             memory_per_peer: 128 << 20,
             memory_per_stream: 64 << 20,
@@ -139,6 +148,7 @@ impl Xds {
             max_connections_per_peer: limits.connections_per_peer,
             max_streams_per_peer: limits.streams_per_peer,
             request_time: limits.request_time,
+            first_answers: limits.first_answers,
             memory: MemoryLimits {
                 stream: limits.memory_per_stream,
                 peer: limits.memory_per_peer,
@@ -162,8 +172,26 @@ impl Xds {
             max_connection_age: section.get("max_connection_age", |v| v.duration(DAY / 1440..=DAY * 7)),
             unmatched: section.get("unmatched", |v| v.word(&unmatched)).unwrap_or(otherwise),
             limits: section.section("limits", Limits::read).unwrap_or_default(),
+            rollout: section.section("rollout", read_rollout),
         })
     }
+}
+
+/// Keys: `steps` (5%, 25%, 100%), `wait` (60 s, 1 s to 1 day) and `refusals` (1, 1 to 1,000).
+fn read_rollout(section: &mut Section<'_>) -> Option<Rollout> {
+    let steps = section.get("steps", |v| {
+        let steps: Vec<Share> = v.each(Value::fraction)?.into_iter().map(Share::new).collect();
+        let rises = steps.first() > Some(&Share::NONE) && steps.windows(2).all(|pair| pair[0] < pair[1]);
+        if !rises || steps.last() != Some(&Share::ALL) || steps.len() > STEPS {
+            return v.problem(format!("must be 1 to {STEPS} shares, each more than the one before, and the last 100%"));
+        }
+        Some(steps)
+    });
+    Some(Rollout {
+        steps: steps.unwrap_or_else(|| [0.05, 0.25, 1.0].map(Share::new).into()),
+        wait: section.get("wait", |v| v.duration(DAY / 86_400..=DAY)).unwrap_or(DAY / 1440),
+        refusals: section.get("refusals", |v| v.integer(1..=1_000)).unwrap_or(1),
+    })
 }
 
 impl Limits {
@@ -189,6 +217,7 @@ impl Limits {
             streams_per_peer: section
                 .get("streams_per_peer", |v| v.integer(1..=million))
                 .unwrap_or(default.streams_per_peer),
+            first_answers: section.get("first_answers", |v| v.integer(1..=million)).unwrap_or(default.first_answers),
             memory: section.get("memory", |v| v.bytes(BYTES_HELD)).unwrap_or(default.memory),
             memory_per_peer: section.get("memory_per_peer", |v| v.bytes(BYTES_HELD)).unwrap_or(default.memory_per_peer),
             memory_per_stream: section
@@ -209,8 +238,9 @@ pub struct Admin {
     pub hosts: Vec<String>,
     /// Tokens that open what is only read (`tokens.read`). None by default: nobody needs one.
     pub read: Vec<Secret>,
-    /// Tokens that open everything (`tokens.change`). Where there are tokens, a change needs one of these.
-    pub change: Vec<Secret>,
+    /// Tokens that open everything (`tokens.change`), with their names for the audit log. Where there are tokens, a change needs
+    /// one of these.
+    pub change: Vec<(Text, Secret)>,
     /// Connections are encrypted (`tls`). Not by default.
     pub tls: Option<TlsFiles>,
 }
@@ -262,14 +292,28 @@ impl Admin {
     }
 }
 
+/// Tokens with their names.
+type Named = Vec<(Text, Secret)>;
+
 /// Tokens for reading, and for changes.
-fn read_tokens(section: &mut Section<'_>) -> Option<(Vec<Secret>, Vec<Secret>)> {
+fn read_tokens(section: &mut Section<'_>) -> Option<(Vec<Secret>, Named)> {
     let read = section.get("read", |v| v.one_or_each(listeners::token)).unwrap_or_default();
-    let change = section.get("change", |v| v.one_or_each(listeners::token)).unwrap_or_default();
-    if read.iter().any(|token| change.contains(token)) {
+    let change = section.get("change", changing).unwrap_or_default();
+    if change.iter().any(|(_, token)| read.contains(token)) {
         return section.value().problem("`read` and `change` have the same token; give each its own");
     }
     Some((read, change))
+}
+
+/// A mapping of names to tokens; or tokens without names, which are called by their place.
+fn changing(value: &Value<'_>) -> Option<Named> {
+    if !value.is_map() {
+        let tokens = value.one_or_each(listeners::token)?;
+        let name = |(place, token)| (format!("admin.tokens.change[{place}]").into(), token);
+        return Some(tokens.into_iter().enumerate().map(name).collect());
+    }
+    let named = value.entries()?.into_iter();
+    Some(named.filter_map(|(name, value)| Some((name.into(), listeners::token(&value)?))).collect())
 }
 
 /// A host as browsers and scripts name it: a name or an address, without a port.

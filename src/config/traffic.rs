@@ -2,12 +2,14 @@
 
 use super::{
     bounds::DAY,
+    limit,
     names::{each_named, read_name},
 };
 use crate::{
     model::{Port, Template, Text},
     pb::istio::networking::v1alpha3::HttpRetry,
     translate::{
+        Limit,
         gateway::{Gateway, Tls},
         traffic::{AccessLog, LogFormat, Mesh, OutboundPolicy, PathNormalization},
     },
@@ -17,7 +19,7 @@ use crate::{
     },
     views,
 };
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Istio's resources in files, and what holds for all proxies.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -74,11 +76,32 @@ fn read_mesh(section: &mut Section<'_>) -> Mesh {
         service_export_to: section.get("default_service_export_to", export_to).unwrap_or(default.service_export_to),
         h2_upgrade: section.get("h2_upgrade", Value::bool).unwrap_or_default(),
         proxy_http_port: section.get("proxy_http_port", port),
+        limits: section.get("rate_limits", limits).unwrap_or_default(),
         server_name: section.get("server_name", Value::string).map(Text::from),
         system_authorities: section
             .get("system_authorities", Value::string)
             .map_or(default.system_authorities, Text::from),
     }
+}
+
+/// A list, of which each names `hosts`, and has the keys of a limit. A host is in one of them.
+fn limits(list: &Value<'_>) -> Option<BTreeMap<Text, Limit>> {
+    let mut all = BTreeMap::new();
+    let each = list.each(|v| {
+        v.section(|section| {
+            let hosts = section.need("hosts", |v| v.one_or_each(Value::string));
+            let limit = limit::read(section);
+            Some((section.value().clone(), hosts?, limit?))
+        })
+    })?;
+    for (value, hosts, limit) in each {
+        for host in hosts {
+            if all.insert(Text::from(host.to_ascii_lowercase()), limit).is_some() {
+                value.problem::<()>(format!("{host:?} has a limit already; keep one of them"));
+            }
+        }
+    }
+    Some(all)
 }
 
 fn port(value: &Value<'_>) -> Option<Port> {

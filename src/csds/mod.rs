@@ -7,7 +7,12 @@ mod service;
 
 use crate::xds::Clients;
 use service::ClientStatus;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server as Transport, server::TcpIncoming};
@@ -48,6 +53,22 @@ impl Server {
         };
         let (address, listener) = taken.await.map_err(|source| BindError { address, source })?;
         Ok(Server { listener, address, clients })
+    }
+
+    /// The same on a socket that listens already.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn on(listener: TcpListener, clients: Arc<Clients>) -> std::io::Result<Server> {
+        Ok(Server { address: listener.local_addr()?, listener, clients })
+    }
+
+    /// The socket that it listens on, for another process.
+    ///
+    /// # Errors
+    /// If there is no descriptor left for it.
+    pub fn socket(&self) -> std::io::Result<OwnedFd> {
+        self.listener.as_fd().try_clone_to_owned()
     }
 
     /// The address; for port 0, with the port that the system chose.

@@ -29,7 +29,7 @@ pub enum Change {
 /// A service that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostChange {
-    /// Its host.
+    /// The service's host, as clients ask for it.
     pub host: String,
     /// What becomes of it.
     pub change: Change,
@@ -48,15 +48,15 @@ pub struct HostChange {
 pub struct Difference {
     /// Services that differ, some of them.
     pub hosts: Vec<HostChange>,
-    /// How many there are.
+    /// How many services differ: `hosts` has only the first of them.
     pub hosts_total: usize,
     /// Endpoints that came, of all hosts; net, where a host is not named above.
     pub endpoints_added: usize,
-    /// Endpoints that went.
+    /// Endpoints that went, counted as those that came.
     pub endpoints_removed: usize,
     /// Istio's resources of manifests that differ, some of them: `added virtualservices/shop/orders`.
     pub manifests: Vec<String>,
-    /// How many there are.
+    /// How many manifests differ: `manifests` has only the first of them.
     pub manifests_total: usize,
 }
 
@@ -79,6 +79,17 @@ impl Difference {
     /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
         self.hosts_total == 0 && self.manifests_total == 0
+    }
+
+    /// How many hosts and endpoints are named.
+    pub(super) fn names(&self) -> usize {
+        let of = |host: &HostChange| 1 + host.added.len() + host.removed.len() + host.changed.len();
+        self.hosts.iter().map(of).sum::<usize>() + self.manifests.len()
+    }
+
+    /// Only how many there were stays.
+    pub(super) fn forget_names(&mut self) {
+        (self.hosts, self.manifests) = Default::default();
     }
 
     fn host(&mut self, old: Option<&PublishedService>, new: Option<&PublishedService>) {

@@ -1,13 +1,10 @@
 //! How others look back, and go back. Cheap to clone.
 
-use super::{
-    Difference, Entry, What,
-    book::{Book, State},
-};
+use super::{Difference, Entry, What, book::Book, entry::State};
 use crate::{
-    catalog::{self, Order, Override, Target, Wish},
+    catalog::{self, HeldPart, Order, Override, Target, Wish},
     manifests,
-    model::{Hostname, Text},
+    model::Text,
     util::lock::lock,
 };
 use std::{
@@ -42,13 +39,13 @@ impl Shared {
 /// Something that somebody asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    /// What for.
+    /// The instance, service, or all services that it is for.
     pub of: Target,
-    /// For how long.
+    /// How long it holds, from now on.
     pub time: Duration,
     /// Who, by his own word.
     pub by: Text,
-    /// Why.
+    /// The reason, for the audit log; may be empty.
     pub why: Text,
 }
 
@@ -74,7 +71,7 @@ pub enum Refused {
     NothingLies(String),
     /// Nothing is held back.
     #[error("nothing of {0} is held back")]
-    NothingHeld(Hostname),
+    NothingHeld(HeldPart),
     /// The process is about to end.
     #[error("the process is about to end")]
     Ending,
@@ -175,19 +172,33 @@ impl Handle {
         Ok(lifted)
     }
 
-    /// Follows at once what is held back of one service.
+    /// Follows at once what is held back of one service, or of a registry.
     ///
     /// # Errors
     /// If nothing is.
-    pub async fn release_service(&self, host: Hostname, by: &str, why: &str) -> Result<(), Refused> {
-        match self.catalog.release_service(host.clone()).await {
-            None => Err(Refused::Ending),
-            Some(false) => Err(Refused::NothingHeld(host)),
-            Some(true) => {
-                self.requested("release", host.to_string(), by, why, "released".into());
-                Ok(())
-            }
+    pub async fn release(&self, of: &HeldPart, by: &str, why: &str) -> Result<(), Refused> {
+        let released = match of {
+            HeldPart::Registry(registry) => self.catalog.release(registry),
+            HeldPart::Service(host) => self.catalog.release_service(host.clone()).await.ok_or(Refused::Ending)?,
+        };
+        if !released {
+            return Err(Refused::NothingHeld(of.clone()));
         }
+        self.requested("release", of.to_string(), by, why, "released".into());
+        Ok(())
+    }
+
+    /// Goes on holding back what is held back, at least for so long. Until when that is.
+    ///
+    /// # Errors
+    /// If nothing is held back.
+    pub async fn prolong(&self, of: &HeldPart, time: Duration, by: &str, why: &str) -> Result<SystemTime, Refused> {
+        let prolonged = self.catalog.prolong(of.clone(), time).await.ok_or(Refused::Ending)?;
+        let until = prolonged.ok_or_else(|| Refused::NothingHeld(of.clone()))?;
+        let text = humantime::format_rfc3339_seconds(until).to_string();
+        let (action, by, why) = ("prolong".into(), by.into(), why.into());
+        self.note(What::Request { action, of: of.to_string(), by, why, until: Some(text), result: "prolonged".into() });
+        Ok(until)
     }
 
     /// Notes what became of a configuration.

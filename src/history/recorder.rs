@@ -2,7 +2,8 @@
 
 use super::{
     Entry, Handle,
-    book::{Book, State, TOGETHER},
+    book::Book,
+    entry::{State, TOGETHER},
     file,
 };
 use crate::{

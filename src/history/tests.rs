@@ -1,6 +1,6 @@
 //! What is noted, kept and written, and going back.
 
-use super::{book::*, *};
+use super::{book::*, entry::State, *};
 use crate::{
     catalog::{self, Services, Target},
     manifests::{self, ManifestStore, Snapshot},
@@ -81,28 +81,82 @@ fn a_generation_has_its_causes_and_what_differs() {
     assert_eq!(book.since(None, Some("b.example")).len(), 1);
 }
 
+/// The numbers of those that can be gone back to.
+fn whole(book: &Book) -> Vec<u64> {
+    let entries = book.since(None, None);
+    entries.iter().map(|entry| entry.number).filter(|number| book.state(*number).is_some()).collect()
+}
+
 #[test]
-fn what_is_kept_is_bounded_and_what_is_too_old_is_told_from_what_never_was() {
+fn what_is_kept_whole_is_all_that_is_new_and_the_less_the_older() {
     let mut book = Book::default();
-    for i in 0..2_000_u64 {
+    for i in 0..5_000_u64 {
         book.published(state_of(&[("a", &[(i % 250) as u8])]), causes("registry r"), at(i * 10));
     }
-    let entries = book.since(None, None);
-    assert_eq!(entries.len(), 500);
-    let whole = entries.iter().filter(|entry| book.state(entry.number).is_some()).count();
-    assert_eq!((whole, book.state(2_000).is_some(), book.entry(1)), (256, true, None));
-    // Large ones are forgotten earlier.
+    assert_eq!(book.since(None, None).len(), 500);
+    assert_eq!((book.entry(5_000).map(|entry| entry.number), book.entry(4_000)), (Some(5_000), None));
+    let whole = whole(&book);
+    let newest: Vec<u64> = (4_969..=5_000).collect();
+    assert_eq!((whole.len(), &whole[32..]), (64, &newest[..]));
+    let ages: Vec<u64> = whole.iter().map(|number| 5_000 - number).collect();
+    assert!(ages[0] == 4_999 && ages[5] > 2_000 && ages[20] < 300, "{ages:?}");
+    assert!(ages.windows(2).all(|two| two[0] - two[1] <= ages[0] / 4), "no large gap: {ages:?}");
+    assert_eq!(book.before(), Some(4_999));
+    // A request changes nothing of what is published, and costs no place.
+    for i in 0..100 {
+        let what = What::Configuration { cause: format!("{i}"), result: "".into(), hash: None, changes: vec![] };
+        let number = book.note(what, at(50_000 + i)).number;
+        assert!(book.state(number).is_some());
+    }
+    assert_eq!(book.before(), Some(4_999));
+}
+
+#[test]
+fn of_large_generations_less_is_kept_and_always_the_one_before() {
     let mut book = Book::default();
     let many: Vec<u8> = (0..250).collect();
-    let names: Vec<String> = (0..200).map(|i| format!("s{i}")).collect();
+    let names: Vec<String> = (0..100).map(|i| format!("s{i}")).collect();
     for i in 0..20_u64 {
         let instances = if i % 2 == 0 { &many[..] } else { &many[1..] };
         let all: Vec<(&str, &[u8])> = names.iter().map(|name| (&**name, instances)).collect();
         book.published(state_of(&all), causes("registry r"), at(i * 10));
     }
-    let whole = (1..=20).filter(|number| book.state(*number).is_some()).count();
-    assert!((2..15).contains(&whole), "{whole}");
-    assert!(book.state(20).is_some());
+    assert_eq!(whole(&book), [19, 20], "each takes some 5 MB that the next one has not");
+    // All goes at once: what was there can be gone back to, however large it is.
+    book.published(state_of(&[]), causes("registry r"), at(500));
+    assert_eq!((whole(&book), book.before()), (vec![20, 21], Some(20)));
+    // And so it can when other things change, until what there is now is about as much.
+    for i in 0..100_u64 {
+        book.published(state_of(&[("a", &many[..1 + i as usize])]), causes("registry r"), at(600 + i * 10));
+    }
+    assert_eq!(whole(&book)[0], 20);
+    for i in 0..3 {
+        let all: Vec<(&str, &[u8])> = names.iter().map(|name| (&**name, &many[2 + i..])).collect();
+        book.published(state_of(&all), causes("registry r"), at(2_000 + i as u64 * 10));
+    }
+    assert!(!whole(&book).contains(&20), "{:?}", whole(&book));
+}
+
+#[test]
+fn what_entries_name_is_bounded_in_all() {
+    let mut book = Book::default();
+    let names: Vec<String> = (0..50).map(|i| format!("s{i}")).collect();
+    let many: Vec<u8> = (0..20).collect();
+    for i in 0..100_u64 {
+        let instances = if i % 2 == 0 { &many[..] } else { &many[..1] };
+        let all: Vec<(&str, &[u8])> = names.iter().map(|name| (&**name, instances)).collect();
+        book.published(state_of(&all), causes("registry r"), at(i * 10));
+    }
+    let entries = book.since(None, None);
+    let differences = entries.iter().filter_map(|entry| match &entry.what {
+        What::Published { difference, .. } => Some(difference),
+        _ => None,
+    });
+    let differences: Vec<&Difference> = differences.collect();
+    let named: usize = differences.iter().map(|difference| difference.names()).sum();
+    assert!((19_000..=20_000).contains(&named), "{named}");
+    assert!(differences.iter().all(|difference| difference.hosts_total == 50));
+    assert!(differences[0].hosts.is_empty() && differences[99].hosts.len() == 50);
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub(super) struct Bundles {
 /// Why bundles cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
-    /// An authority's certificate.
+    /// The certificates of a bundle of authorities cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// A list of revoked certificates is not one.

@@ -41,7 +41,7 @@ pub enum Refusal {
     /// Its certificate.
     #[error(transparent)]
     Certificate(#[from] Disbelief),
-    /// It brings nothing.
+    /// Neither a certificate nor a token came.
     #[error("it has neither a certificate nor a token")]
     NoCredentials,
     /// The header is none.
@@ -66,7 +66,7 @@ pub enum Refusal {
         id: String,
         /// Who it is; empty for nobody.
         name: String,
-        /// The rule.
+        /// The value of `node_id:`, as it is written.
         rule: String,
     },
 }

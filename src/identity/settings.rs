@@ -37,7 +37,7 @@ pub struct Settings {
     pub tls: Option<TlsFiles>,
     /// Names, each with a token that stands for it. A name may have several.
     pub tokens: Vec<(Text, Secret)>,
-    /// Signed tokens.
+    /// Whose signed tokens are taken; `None`: nobody's.
     pub jwt: Option<JwtFiles>,
     /// What the node of a client must be called.
     pub node_id: Option<NodeRule>,
@@ -75,7 +75,7 @@ pub enum LoadError {
     /// One cannot be read.
     #[error("cannot read {}; check the path and the permissions", .path.display())]
     Read {
-        /// The file.
+        /// The file that cannot be used.
         path: PathBuf,
         /// What the system says.
         #[source]
@@ -88,14 +88,14 @@ pub enum LoadError {
         certificate: PathBuf,
         /// That of the key.
         key: PathBuf,
-        /// Why.
+        /// What is wrong with what it holds.
         #[source]
         source: TlsError,
     },
     /// The certificate has ended, and the one in use has not.
     #[error("the certificate in {} ended at {}", .path.display(), humantime::format_rfc3339_seconds(*.until))]
     Expired {
-        /// The file.
+        /// The file whose certificate has ended.
         path: PathBuf,
         /// When it ended.
         until: SystemTime,
@@ -103,18 +103,18 @@ pub enum LoadError {
     /// There are no authorities, or no list of revoked certificates, in a file.
     #[error("{} cannot be used", .path.display())]
     Bundle {
-        /// The file.
+        /// The file that cannot be used.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with what it holds.
         #[source]
         source: BundleError,
     },
     /// There is no set of keys in a file.
     #[error("{} has no keys that can be used", .path.display())]
     Keys {
-        /// The file.
+        /// The file that cannot be used.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with what it holds.
         #[source]
         source: KeysError,
     },

@@ -13,7 +13,7 @@ pub struct Memory {
     pub scopes: Vec<(Scope, Vec<ManifestMemory>)>,
 }
 
-/// A manifest.
+/// A manifest's last good text, with where it came from, as the state on disk keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestMemory {
     /// Where the text is kept.

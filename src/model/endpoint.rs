@@ -124,7 +124,7 @@ impl Locality {
         Locality::new(part(), part(), part())
     }
 
-    /// The largest part.
+    /// The first part, `eu-west` of `eu-west/a/rack-7`; empty if nothing is known.
     pub fn region(&self) -> &str {
         self.part(0)
     }

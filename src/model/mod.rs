@@ -4,6 +4,7 @@
 //! resources. Nothing here knows a protocol, a clock or a task. Every value has one meaning in the whole program, is
 //! checked when it is made, and compares by content.
 
+mod call;
 mod endpoint;
 mod few;
 mod labels;
@@ -19,6 +20,7 @@ mod service;
 mod template;
 mod update;
 
+pub use call::{CALLS, CallUpdate, DUBBO_SERVICE, Need, Needs, needed_as};
 pub use endpoint::{Address, Endpoint, EndpointPort, Health, Locality};
 pub use few::Few;
 pub use labels::{CLUSTER, Labels, OTHER_CLUSTER};

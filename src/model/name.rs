@@ -30,7 +30,8 @@ pub enum HostnameError {
     Numeric(String),
 }
 
-/// A DNS name in lower case: labels of 1 to 63 of `[a-z0-9-]`, together at most 253, the last not a number.
+/// A DNS name in lower case: labels of 1 to 63 of `[a-z0-9-]`, together at most 253, the last not a number. Only
+/// [`Hostname::or_wildcard`] makes one that stands for many, by a `*` before it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hostname(Text);
 
@@ -59,6 +60,20 @@ impl Hostname {
             return Err(HostnameError::Numeric(name.into()));
         }
         Ok(Hostname(name.into()))
+    }
+
+    /// Takes a name as it is, or one whose first label is, or begins with, `*`, as hosts of Istio's ServiceEntries may.
+    ///
+    /// # Errors
+    /// If what stands behind the `*` breaks a rule of names in DNS, or nothing does.
+    pub fn or_wildcard(name: &str) -> Result<Self, HostnameError> {
+        let Some(rest) = name.strip_prefix('*') else { return Self::new(name) };
+        let plain = rest.strip_prefix(['.', '-']).unwrap_or(rest);
+        match Self::new(plain) {
+            Ok(_) if name.len() <= MAX_NAME => Ok(Hostname(name.into())),
+            Ok(_) => Err(HostnameError::Long(name.into())),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes a name out of what registries call things: lower case, labels with letters beyond ASCII as DNS writes them
@@ -141,6 +156,19 @@ mod tests {
         ] {
             assert_eq!(made(text, text, true), Ok(format!("xn--{written}")), "{text}");
         }
+    }
+
+    #[test]
+    fn a_wildcard_stands_before_a_name() {
+        for name in ["*.example", "*.a.example", "*-a.example", "*a.example", "a.example"] {
+            assert_eq!(Hostname::or_wildcard(name).unwrap().as_str(), name);
+        }
+        let long = format!("*.{}a", "a.".repeat(126));
+        for name in ["*", "*.", "**.example", "*.*.example", "a.*.example", "*..example", "*.A", "*.1", &long] {
+            assert!(Hostname::or_wildcard(name).is_err(), "{name}");
+            assert!(Hostname::new(name).is_err(), "{name}");
+        }
+        assert!(Hostname::new("*.example").is_err());
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub enum GrpcLibrary {
 }
 
 impl ProxyKind {
-    /// Each once.
+    /// Every kind once, in the order of the variants.
     pub const ALL: [ProxyKind; 6] = [
         ProxyKind::Router,
         ProxyKind::Sidecar,

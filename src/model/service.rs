@@ -1,15 +1,30 @@
 //! One service, as its registry has it.
 
 use super::{Endpoint, Fraction, Hostname, Labels, Locality, Port, Protocol, Text};
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{
+    cmp::Ordering,
+    collections::hash_map::RandomState,
+    fmt,
+    hash::{BuildHasher, Hash, Hasher},
+    ops::Deref,
+    sync::{Arc, LazyLock},
+};
 
 /// What a registry calls a service. Orders by registry name first; ownership of hosts is decided elsewhere, by the
-/// registry's place in the configuration. It is the key of a dozen maps: a clone is the same value.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServiceId(Arc<ServiceIdParts>);
+/// registry's place in the configuration. It is the key of a dozen maps: a clone is the same value, and its hash is reckoned once.
+#[derive(Clone)]
+pub struct ServiceId(Arc<Hashed>);
+
+struct Hashed {
+    hash: u64,
+    parts: ServiceIdParts,
+}
+
+/// Of this process, as those of maps are: who chooses names cannot choose hashes.
+static HASHES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// The parts of a [`ServiceId`].
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub struct ServiceIdParts {
     /// The registry's name in the configuration.
     pub registry: Text,
@@ -30,7 +45,39 @@ impl ServiceId {
         name: impl Into<Text>,
     ) -> Self {
         let (registry, namespace, group, name) = (registry.into(), namespace.into(), group.into(), name.into());
-        ServiceId(Arc::new(ServiceIdParts { registry, namespace, group, name }))
+        let parts = ServiceIdParts { registry, namespace, group, name };
+        ServiceId(Arc::new(Hashed { hash: HASHES.hash_one(&parts), parts }))
+    }
+}
+
+impl PartialEq for ServiceId {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || (self.0.hash == other.0.hash && self.0.parts == other.0.parts)
+    }
+}
+
+impl Eq for ServiceId {}
+
+impl PartialOrd for ServiceId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ServiceId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // The first three are the same texts nearly always.
+        let order = |a: &Text, b: &Text| if Arc::ptr_eq(a, b) { Ordering::Equal } else { a.cmp(b) };
+        order(&self.registry, &other.registry)
+            .then_with(|| order(&self.namespace, &other.namespace))
+            .then_with(|| order(&self.group, &other.group))
+            .then_with(|| order(&self.name, &other.name))
+    }
+}
+
+impl Hash for ServiceId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0.hash);
     }
 }
 
@@ -38,13 +85,13 @@ impl Deref for ServiceId {
     type Target = ServiceIdParts;
 
     fn deref(&self) -> &ServiceIdParts {
-        &self.0
+        &self.0.parts
     }
 }
 
 impl fmt::Debug for ServiceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.0.parts.fmt(f)
     }
 }
 
@@ -98,6 +145,12 @@ impl Service {
     pub fn new(id: ServiceId, mut endpoints: Vec<Endpoint>) -> Self {
         endpoints.sort();
         share_equals(&mut endpoints);
+        Self::of_shared(id, endpoints)
+    }
+
+    /// The same where equal labels and localities are kept once already.
+    pub fn of_shared(id: ServiceId, mut endpoints: Vec<Endpoint>) -> Self {
+        endpoints.sort();
         Service {
             id,
             host: None,

@@ -8,6 +8,13 @@ use std::{fmt, sync::Arc, time::Duration};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Scope(pub Text);
 
+impl Scope {
+    /// Of a registry that is read as one whole.
+    pub fn whole() -> Scope {
+        Scope(Text::default())
+    }
+}
+
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_empty() { "all" } else { &self.0 })

@@ -1,7 +1,7 @@
 //! What every kind of registry brings, and where it sends what it reads.
 
 use super::{Metrics, Written};
-use crate::model::{ManifestUpdate, Protocol, Text, Update};
+use crate::model::{CallUpdate, ManifestUpdate, Protocol, Text, Update};
 use futures_util::future::BoxFuture;
 use std::fmt;
 use tokio::sync::mpsc;
@@ -33,6 +33,11 @@ pub trait Adapter: fmt::Debug {
         None
     }
 
+    /// Whether it says what consumers need, if it is asked to.
+    fn reads_consumers(&self) -> bool {
+        false
+    }
+
     /// Reads until `feed.updates` is closed.
     ///
     /// # Errors
@@ -62,6 +67,8 @@ pub struct Feed {
     pub updates: mpsc::Sender<Update>,
     /// For manifests, if somebody wants them.
     pub manifests: Option<mpsc::Sender<ManifestUpdate>>,
+    /// For what consumers need, if somebody wants that.
+    pub calls: Option<mpsc::Sender<CallUpdate>>,
     /// Where requests and restarts are counted.
     pub metrics: Metrics,
     /// What is written by API, of all registries that are.

@@ -59,8 +59,13 @@ impl Limits {
         if count > self.bytes as u64 { Err(Exceeded::Bytes(self.bytes)) } else { Ok(()) }
     }
 
+    /// Of a reading that is not over within its time.
+    pub(super) fn too_slow(&self) -> Exceeded {
+        Exceeded::Time(self.time)
+    }
+
     /// Ends a reading that takes too long.
     pub(super) async fn in_time<T>(&self, reading: impl Future<Output = T>) -> Result<T, Exceeded> {
-        tokio::time::timeout(self.time, reading).await.map_err(|_| Exceeded::Time(self.time))
+        tokio::time::timeout(self.time, reading).await.map_err(|_| self.too_slow())
     }
 }

@@ -7,11 +7,12 @@
 mod adapter;
 mod addresses;
 pub mod api;
+mod callers;
 mod catalogue;
 mod cause;
 pub mod consul;
 pub mod dns;
-mod dubbo;
+pub mod dubbo;
 pub mod eureka;
 pub mod file;
 pub mod http;
@@ -23,6 +24,7 @@ mod metadata;
 mod metrics;
 pub mod nacos;
 mod outbox;
+mod providers;
 mod rounds;
 mod supervise;
 pub mod transport;
@@ -36,4 +38,4 @@ pub use metrics::Metrics;
 pub use supervise::{Registry, read, spawn};
 pub use written::{Entry, Expected, Refused, Store, Written};
 
-use cause::{chain, tried};
+use cause::{chain, of_all, tried};

@@ -6,11 +6,14 @@
 
 use super::chain;
 use crate::{
-    model::{ManifestUpdate, Scope, ServiceId, Text, Update},
+    model::{ManifestUpdate, Scope, Service, ServiceId, Text, Update},
     util::redact::Redactor,
 };
-use std::{error::Error, sync::Arc};
+use std::{collections::BTreeMap, error::Error, sync::Arc};
 use tokio::sync::mpsc;
+
+/// More changes than this are told as a list.
+const MOST_CHANGES: usize = 64;
 
 /// The receiver is gone: nothing can be sent any more, and the reading ends.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,6 +29,13 @@ pub(super) trait Message {
     fn reasons(&mut self) -> &mut [(ServiceId, Text)] {
         &mut []
     }
+}
+
+/// What has changed of a scope since it was last told.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) applied: Vec<Arc<Service>>,
+    pub(super) removed: Vec<ServiceId>,
 }
 
 /// Sends the updates of one reading, in order.
@@ -72,6 +82,42 @@ impl<M: Message> Outbox<M> {
     /// Returns when the receiver is gone.
     pub(super) async fn closed(&self) {
         self.out.closed().await;
+    }
+}
+
+impl Outbox<Update> {
+    /// Sends single changes of a scope, or where they are many, the list that they have led to.
+    pub(super) async fn changes(
+        &self,
+        scope: &Scope,
+        changes: Changes,
+        list: impl FnOnce() -> Update,
+    ) -> Result<(), Closed> {
+        let Changes { applied, removed } = changes;
+        if applied.len() + removed.len() > MOST_CHANGES {
+            return self.send(list()).await;
+        }
+        for service in applied {
+            self.send(Update::Applied(scope.clone(), service)).await?;
+        }
+        for id in removed {
+            self.send(Update::Removed(scope.clone(), id)).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Changes {
+    /// What leads from one state to another. The same value is the same service.
+    pub(super) fn between(
+        before: &BTreeMap<ServiceId, Arc<Service>>,
+        after: &BTreeMap<ServiceId, Arc<Service>>,
+    ) -> Changes {
+        let is_new = |(id, new): &(&ServiceId, &Arc<Service>)| before.get(*id).is_none_or(|old| !Arc::ptr_eq(old, new));
+        Changes {
+            applied: after.iter().filter(is_new).map(|(_, service)| service.clone()).collect(),
+            removed: before.keys().filter(|id| !after.contains_key(*id)).cloned().collect(),
+        }
     }
 }
 
@@ -143,6 +189,34 @@ mod tests {
         assert_eq!(&*error, "code 403: reader:*** is unknown");
         let Some(Update::Listed { unreadable, .. }) = updates.recv().await else { panic!() };
         assert_eq!(&*unreadable[0].1, "***= has no right to it with ***");
+    }
+
+    #[tokio::test]
+    async fn few_changes_are_told_one_by_one_and_many_as_a_list() {
+        let (out, mut updates) = mpsc::channel(100);
+        let outbox = Outbox::new(out);
+        let state = |count: usize| {
+            let service = |n: usize| Arc::new(Service::new(ServiceId::new("r", "", "", format!("s{n}")), Vec::new()));
+            (0..count).map(service).map(|service| (service.id.clone(), service)).collect::<BTreeMap<_, _>>()
+        };
+        let (none, many) = (BTreeMap::new(), state(MOST_CHANGES + 1));
+        let mut few = many.clone();
+        few.pop_last();
+        for (before, after) in [(&many, &many), (&none, &few), (&many, &few), (&none, &many), (&many, &none)] {
+            let list = || Update::Listed { scope: Scope::whole(), services: Vec::new(), unreadable: Vec::new() };
+            outbox.changes(&Scope::whole(), Changes::between(before, after), list).await.unwrap();
+        }
+        drop(outbox);
+        let (mut applied, mut removed, mut listed) = (0, 0, 0);
+        while let Some(update) = updates.recv().await {
+            match update {
+                Update::Applied(..) => applied += 1,
+                Update::Removed(..) => removed += 1,
+                Update::Listed { .. } => listed += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((applied, removed, listed), (MOST_CHANGES, 1, 2));
     }
 
     #[tokio::test]

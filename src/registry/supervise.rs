@@ -2,7 +2,7 @@
 
 use super::{Feed, Kind, Metrics, Written};
 use crate::{
-    model::{ManifestUpdate, Text, Update},
+    model::{CallUpdate, ManifestUpdate, Text, Update},
     util::backoff::Backoff,
 };
 use std::{future::Future, time::Duration};
@@ -44,7 +44,7 @@ pub fn spawn(
 ) -> JoinHandle<()> {
     let Registry { name, kind } = registry;
     let written = Written::default();
-    tokio::spawn(read(kind, Feed { registry: name, updates: out, manifests, metrics, written }, stop))
+    tokio::spawn(read(kind, Feed { registry: name, updates: out, manifests, calls: None, metrics, written }, stop))
 }
 
 /// Runs `reading` again and again until `stop` or the end of the receiver.
@@ -52,7 +52,7 @@ async fn supervise<F>(feed: Feed, stop: CancellationToken, mut reading: impl FnM
 where
     F: Future<Output = Result<(), Text>> + Send + 'static,
 {
-    let Feed { registry: name, updates: out, manifests, metrics, .. } = feed;
+    let Feed { registry: name, updates: out, manifests, calls, metrics, .. } = feed;
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
     let work = async {
         while !out.is_closed() {
@@ -72,6 +72,10 @@ where
                 && manifests.send(ManifestUpdate::Failed(None, reason.clone())).await.is_err()
             {
                 return;
+            }
+            if let Some(calls) = &calls {
+                // A newer reading may have taken its place.
+                let _ = calls.send(CallUpdate::Failed(reason.clone())).await;
             }
             if out.send(Update::Failed { scope: None, error: reason }).await.is_err() {
                 return;
@@ -123,6 +127,7 @@ mod tests {
             registry: "r".into(),
             updates,
             manifests: None,
+            calls: None,
             metrics: Metrics::default(),
             written: Written::default(),
         }

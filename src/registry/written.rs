@@ -45,7 +45,7 @@ struct Held {
 /// A service that was written.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// What it is.
+    /// The service as it was put.
     pub service: Arc<Service>,
     /// Of what it is; another one when anything of it changes.
     pub version: Text,
@@ -57,12 +57,12 @@ pub struct Entry {
 /// What must be there for a change to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Expected {
-    /// Anything, or nothing.
+    /// Nothing is compared: put or delete in any case.
     #[default]
     Anything,
-    /// Nothing.
+    /// The service must not be there.
     Nothing,
-    /// This version.
+    /// The service must have this version.
     Version(Text),
 }
 
@@ -130,7 +130,7 @@ impl Store {
         lock(&self.held).limit = services;
     }
 
-    /// Marks each change.
+    /// Wakes up at each change, to save and to publish it.
     pub(super) fn changed(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }

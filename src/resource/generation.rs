@@ -62,6 +62,12 @@ impl Generation {
         Some(next)
     }
 
+    /// The same with these instead; `None`: without that one. For a reader who is served something else.
+    #[must_use]
+    pub fn with(&self, changes: impl IntoIterator<Item = (Name, Option<Arc<Resource>>)>) -> Generation {
+        self.next_shared(changes).unwrap_or_else(|| self.clone())
+    }
+
     fn replace(&mut self, name: &Name, change: Option<Arc<Resource>>) -> bool {
         let old = self.versions.get(name).copied();
         if old == change.as_ref().map(|resource| resource.version()) {

@@ -137,6 +137,13 @@ impl ViewGeneration {
         ViewGeneration { number: self.number + 1, ..self.clone() }
     }
 
+    /// The same with another generation of a kind, for a reader who is served something else.
+    #[must_use]
+    pub fn with(mut self, kind: Kind, generation: Arc<Generation>) -> ViewGeneration {
+        self.kinds[kind as usize] = generation;
+        self
+    }
+
     /// Counts up with each change; 0: it was not built yet. Only for people: two views of equal content may have
     /// different numbers.
     pub fn number(&self) -> u64 {

@@ -10,10 +10,10 @@ use ipnet::IpNet;
 use std::{fmt, net::IpAddr};
 use wildmatch::WildMatch;
 
-/// Who asks.
+/// A client, as the rules of `scopes:` see it.
 #[derive(Debug, Clone, Copy)]
 pub struct Client<'a> {
-    /// Its own word.
+    /// What it says of itself in its first request.
     pub node: &'a Node,
     /// The other side's address; `None`: it came by a Unix socket.
     pub address: Option<IpAddr>,
@@ -21,7 +21,7 @@ pub struct Client<'a> {
     pub listener: &'a str,
     /// Who it has proved to be; `None`: nobody.
     pub identity: Option<&'a Identity>,
-    /// How it speaks.
+    /// Which resources it can take.
     pub dialect: Dialect,
 }
 

@@ -3,16 +3,20 @@
 //! Rules are asked in their order; the first that fits a client decides. A scope narrows: what it lacks looks to its clients like
 //! what does not exist. Pure: a client and the rules decide, and a service and the scope.
 
+mod calls;
 mod client;
 mod declared;
 mod proxy;
+mod rollout;
 mod select;
 #[cfg(test)]
 mod tests;
 
+pub use calls::{Called, Calls, NotKnown, Way};
 pub use client::{Client, Condition};
 pub use declared::{Declared, TAGS, Wrong};
 pub use proxy::class;
+pub use rollout::{Rollout, Share};
 pub use select::{Level, Scope};
 
 use crate::{
@@ -64,6 +68,8 @@ pub struct Rule {
     pub nearness: Option<Nearness>,
     /// Whether a client gets only what its node declares of all that, and how.
     pub declared: Option<Declared>,
+    /// Whether a client gets only what its application needs, as far as that is known.
+    pub calls: Option<Calls>,
 }
 
 /// What a client gets that no rule fits.
@@ -72,7 +78,7 @@ pub enum Unmatched {
     /// Everything that is not kept from it.
     #[default]
     All,
-    /// An empty list.
+    /// It gets an empty list of everything.
     None,
     /// Its streams end with `PERMISSION_DENIED`.
     Refuse,
@@ -97,7 +103,7 @@ impl Unmatched {
 pub struct Grant {
     /// `None`: there are no scopes, and it sees everything.
     pub scope: Option<Arc<Scope>>,
-    /// Why, for people.
+    /// The rule or the answer that decided, for admin and the log.
     pub why: String,
 }
 
@@ -133,6 +139,7 @@ impl Scopes {
             level: Level::default(),
             nearness: None,
             declared: None,
+            calls: None,
         };
         let rest = match rules.unmatched {
             // Where nothing is kept from anybody there is nothing to look for.

@@ -1,9 +1,9 @@
 //! What a scope has.
 
-use super::{Declared, LABEL, Rule};
+use super::{Calls, Declared, LABEL, Rule};
 use crate::{
     catalog::{self, Selector},
-    model::{FILES, Labels, Nearness, PublishedEndpoint, PublishedService, ServiceId, Text},
+    model::{CALLS, FILES, Labels, Nearness, PublishedEndpoint, PublishedService, ServiceId, Text},
     resource::Kind,
     views::Select,
 };
@@ -41,7 +41,7 @@ impl Level {
 /// What the clients of a rule see.
 #[derive(Debug)]
 pub struct Scope {
-    /// Its name.
+    /// `name:` under `scopes:`, which stands in the keys of its views.
     pub name: Text,
     registries: Option<BTreeSet<Text>>,
     /// Registries that may be seen by others only.
@@ -53,14 +53,17 @@ pub struct Scope {
     nearness: Option<Nearness>,
     /// How it goes by what clients declare. Clients of one selection may have different parts of it.
     pub declared: Option<Declared>,
+    /// How it goes by what their applications need.
+    pub calls: Option<Calls>,
 }
 
 /// The patterns follow from the rest.
 impl PartialEq for Scope {
     fn eq(&self, other: &Self) -> bool {
-        let Scope { name, registries, hidden, select, selector: _, aliases, level, nearness, declared } = self;
+        let Scope { name, registries, hidden, select, selector: _, aliases, level, nearness, declared, calls } = self;
         (name, registries, hidden, select) == (&other.name, &other.registries, &other.hidden, &other.select)
-            && (aliases, level, nearness, declared) == (&other.aliases, &other.level, &other.nearness, &other.declared)
+            && (aliases, level, nearness) == (&other.aliases, &other.level, &other.nearness)
+            && (declared, calls) == (&other.declared, &other.calls)
     }
 }
 
@@ -77,6 +80,7 @@ impl Scope {
             level: rule.level,
             nearness: rule.nearness,
             declared: rule.declared.clone(),
+            calls: rule.calls.clone(),
         }
     }
 
@@ -144,8 +148,13 @@ impl Select for Scope {
         self.has(&id.registry)
     }
 
-    /// Files are the operator's own, and no registry's.
+    /// Files are the operator's own, and no registry's. What is made of calls may name hosts of any registry: only who may see
+    /// all of them has it.
     fn has_manifests_of(&self, registry: &str) -> bool {
-        registry == FILES || self.has(registry)
+        match registry {
+            FILES => true,
+            CALLS => self.hidden.is_empty(),
+            registry => self.has(registry),
+        }
     }
 }

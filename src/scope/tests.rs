@@ -20,6 +20,7 @@ fn rule(name: &str) -> Rule {
         level: Level::default(),
         nearness: None,
         declared: None,
+        calls: None,
     }
 }
 

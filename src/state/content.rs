@@ -1,7 +1,7 @@
 //! What a file keeps: for each sort of memory its ending, its name for people, and how it becomes bytes and back.
 
-use super::wire::{self, overrides::Laid};
-use crate::{catalog, manifests, model::Text, pb::state as pb};
+use super::wire::{self, Unreadable, overrides::Laid};
+use crate::{calls, catalog, manifests, model::Text, pb::state as pb};
 use prost::Message;
 
 /// A memory of a registry that has a file of its own.
@@ -24,17 +24,6 @@ pub trait Content: Sized {
     fn decode(registry: &Text, body: &[u8]) -> Result<Self, Unreadable>;
 }
 
-/// Why bytes are no memory.
-#[derive(Debug, thiserror::Error)]
-pub enum Unreadable {
-    /// They are no message.
-    #[error("it is damaged: {0}")]
-    Message(#[from] prost::DecodeError),
-    /// A message says what cannot be.
-    #[error("{0}")]
-    Wire(#[from] wire::WireError),
-}
-
 impl Content for catalog::Memory {
     const ENDING: &'static str = "state";
     const WORD: &'static str = "services";
@@ -48,7 +37,7 @@ impl Content for catalog::Memory {
     }
 
     fn decode(registry: &Text, body: &[u8]) -> Result<Self, Unreadable> {
-        Ok(wire::decode(registry, pb::Registry::decode(body)?)?)
+        wire::parts::decode(registry, body)
     }
 }
 
@@ -66,6 +55,23 @@ impl Content for manifests::Memory {
 
     fn decode(registry: &Text, body: &[u8]) -> Result<Self, Unreadable> {
         Ok(wire::manifests::decode(registry, pb::Manifests::decode(body)?)?)
+    }
+}
+
+impl Content for calls::Model {
+    const ENDING: &'static str = "calls";
+    const WORD: &'static str = "calls";
+
+    fn number(&self) -> usize {
+        self.applications.len()
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        wire::calls::encode(self).encode_to_vec()
+    }
+
+    fn decode(_: &Text, body: &[u8]) -> Result<Self, Unreadable> {
+        Ok(wire::calls::decode(pb::Calls::decode(body)?))
     }
 }
 

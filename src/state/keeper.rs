@@ -5,6 +5,7 @@
 
 use super::{Content, EVERYTHING, Laid, Metrics, Options, Store, store::Written};
 use crate::{
+    calls,
     catalog::{self, Handle, Override, Remembered},
     manifests::{self, Memories},
     model::Text,
@@ -17,12 +18,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Writes what the catalog and manifests know.
+/// Writes what the catalog, manifests and the call model know.
 #[derive(Debug)]
 pub struct Keeper {
     catalog: Handle,
     manifests: watch::Receiver<Arc<Memories>>,
     rules: manifests::Handle,
+    calls: watch::Receiver<Arc<calls::Model>>,
     metrics: Metrics,
     options: watch::Receiver<Options>,
     /// Up to which of the catalog's changes everything is written.
@@ -40,6 +42,9 @@ struct Files {
     laid: BTreeMap<Text, Written>,
     /// What lay over what is published when it was last written.
     overrides: Option<Arc<[Override]>>,
+    calls: BTreeMap<Text, Written>,
+    /// The call model as it was last written.
+    model: Option<Arc<calls::Model>>,
 }
 
 /// Changes what a [`Keeper`] does.
@@ -59,12 +64,20 @@ impl Control {
 }
 
 impl Keeper {
-    /// Keeps what that catalog, and those manifests, know.
-    pub fn new(options: Options, catalog: Handle, rules: &manifests::Handle, metrics: Metrics) -> (Keeper, Control) {
+    /// Keeps what that catalog, those manifests and that call model know.
+    pub fn new(
+        options: Options,
+        catalog: Handle,
+        rules: &manifests::Handle,
+        calls: &calls::Handle,
+        metrics: Metrics,
+    ) -> (Keeper, Control) {
         let (sender, options) = watch::channel(options);
         let (manifests, (number, written, failing)) = (rules.memories(), Default::default());
-        let rules = rules.clone();
-        (Keeper { catalog, manifests, rules, metrics, options, number, written, failing }, Control(sender))
+        let (rules, mut calls) = (rules.clone(), calls.subscribe());
+        // What it begins with is nothing to be written: that is what was read, or nothing.
+        calls.mark_unchanged();
+        (Keeper { catalog, manifests, rules, calls, metrics, options, number, written, failing }, Control(sender))
     }
 
     /// Writes until `stop`, and then once more.
@@ -91,6 +104,10 @@ impl Keeper {
                     Ok(()) => true,
                     Err(_) => return,
                 },
+                changed = self.calls.changed() => match changed {
+                    Ok(()) => true,
+                    Err(_) => return,
+                },
                 changed = self.options.changed() => {
                     if changed.is_err() { return }
                     // Another folder has none of the files yet.
@@ -103,8 +120,9 @@ impl Keeper {
                 self.quiet(&mut touched, &options, &stop).await;
             }
             self.turn(!changed).await;
+            // What came during that turn is written by the last one.
             if stop.is_cancelled() {
-                return;
+                break;
             }
         }
         self.turn(false).await;
@@ -118,6 +136,7 @@ impl Keeper {
                 () = stop.cancelled() => return,
                 again = touched.changed() => if again.is_err() { return },
                 again = self.manifests.changed() => if again.is_err() { return },
+                again = self.calls.changed() => if again.is_err() { return },
                 () = sleep_until((Instant::now() + options.quiet).min(latest)) => return,
             }
         }
@@ -131,10 +150,11 @@ impl Keeper {
         let (number, manifests) = (remembered.number, self.manifests.borrow_and_update().clone());
         let pinned = self.rules.load();
         let manifests_pinned = pinned.below.is_some().then_some(pinned);
+        let calls = self.calls.borrow_and_update().clone();
         let laid = Laid { overrides: self.catalog.load().overrides.clone(), manifests: manifests_pinned };
         let store = Store::new(options, self.metrics.clone());
         let written = std::mem::take(&mut self.written);
-        let turn = spawn_blocking(move || write(&store, remembered, &manifests, laid, written, all)).await;
+        let turn = spawn_blocking(move || write(&store, remembered, &manifests, laid, calls, written, all)).await;
         let failed = match turn {
             Ok((written, failed)) => {
                 self.written = written;
@@ -157,6 +177,7 @@ fn write(
     remembered: Remembered,
     manifests: &Memories,
     laid: Laid,
+    calls: Arc<calls::Model>,
     mut written: Files,
     all: bool,
 ) -> (Files, Option<String>) {
@@ -174,6 +195,7 @@ fn write(
         failed = one(store, (registry, identity), memory, &mut written.manifests, all).or(failed);
     }
     failed = overrides(store, laid, &mut written, all).or(failed);
+    failed = called(store, calls, &mut written, all).or(failed);
     let is_gone = |registry: &Text| !remembered.registries.contains(registry);
     failed = failed.or(forget::<catalog::Memory>(store, &mut written.services, is_gone));
     failed = failed.or(forget::<manifests::Memory>(store, &mut written.manifests, |r| !manifests.contains_key(r)));
@@ -182,21 +204,44 @@ fn write(
 
 /// Writes what lies over what is published, if that is new: a pin of everything is as large as everything. Why it could not be.
 fn overrides(store: &Store, laid: Laid, written: &mut Files, all: bool) -> Option<String> {
-    let known = written.overrides.as_ref().is_some_and(|known| Arc::ptr_eq(known, &laid.overrides));
-    let everything = Text::from(EVERYTHING);
-    if laid.overrides.is_empty() {
-        // One of before may be there.
-        written.laid.insert(everything, Written::default());
-        let failed = if known { None } else { forget::<Laid>(store, &mut written.laid, |_| true) };
-        written.overrides = failed.is_none().then_some(laid.overrides);
-        return failed;
-    }
-    if known && !all {
+    let same = written.overrides.as_ref().is_some_and(|known| Arc::ptr_eq(known, &laid.overrides));
+    let is_empty = laid.overrides.is_empty();
+    if same && (is_empty || !all) {
         return None;
     }
-    let failed = one(store, (&everything, &everything), &laid, &mut written.laid, all);
+    let failed = of_everything(store, &laid, is_empty, &mut written.laid, all);
     written.overrides = failed.is_none().then_some(laid.overrides);
     failed
+}
+
+/// Writes who calls whom, if that is new. Why it could not be.
+fn called(store: &Store, model: Arc<calls::Model>, written: &mut Files, all: bool) -> Option<String> {
+    let known = written.model.as_ref();
+    let same = known.is_some_and(|known| Arc::ptr_eq(known, &model) || known.applications == model.applications);
+    let is_empty = model.applications.is_empty();
+    if same && (is_empty || !all) {
+        return None;
+    }
+    let failed = of_everything(store, &*model, is_empty, &mut written.calls, all);
+    written.model = failed.is_none().then_some(model);
+    failed
+}
+
+/// Writes what is no single registry's; where it is empty, its file goes. Why that could not be.
+fn of_everything<M: Content>(
+    store: &Store,
+    memory: &M,
+    is_empty: bool,
+    written: &mut BTreeMap<Text, Written>,
+    all: bool,
+) -> Option<String> {
+    let everything = Text::from(EVERYTHING);
+    if !is_empty {
+        return one(store, (&everything, &everything), memory, written, all);
+    }
+    // One of before may be there.
+    written.insert(everything, Written::default());
+    forget::<M>(store, written, |_| true)
 }
 
 /// Writes one of them, if it is new; and why it could not be.

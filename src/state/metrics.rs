@@ -1,6 +1,6 @@
 //! What happens to the files. One function per event writes the log and counts.
 
-use crate::{model::Text, util::time::unix_seconds};
+use crate::{model::Text, telemetry::count, util::time::unix_seconds};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -75,7 +75,7 @@ impl Metrics {
         now: SystemTime,
     ) {
         let labels = FileLabels::of(registry, content);
-        self.bytes.get_or_create(&labels).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.bytes.get_or_create(&labels).set(count(bytes));
         self.written.get_or_create(&labels).set(unix_seconds(now));
         debug!(%registry, content, bytes, ?took, "Wrote the state of a registry.");
     }

@@ -17,11 +17,11 @@ mod store;
 mod tests;
 mod wire;
 
-pub use content::{Content, Unreadable};
+pub use content::Content;
 pub use keeper::{Control, Keeper};
 pub use metrics::Metrics;
 pub use store::Store;
-pub use wire::overrides::Laid;
+pub use wire::{Unreadable, overrides::Laid};
 
 use std::{path::PathBuf, time::Duration};
 

@@ -1,6 +1,6 @@
 //! The files: one for each registry, written whole beside the old one and then put in its place.
 
-use super::{Content, Metrics, Options, content::Unreadable, frame, wire};
+use super::{Content, Metrics, Options, Unreadable, frame, wire};
 use crate::{model::Text, pb::state as pb, telemetry, util::time::unix_millis};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::{

@@ -2,19 +2,20 @@
 
 use super::*;
 use crate::{
+    calls::{Application, Model},
     catalog::{
         Deed, HoldMemory, HostMemory, LostMemory, Memory, Override, PortMemory, ScopeMemory, ServiceMemory, Target,
     },
     manifests::{self, ManifestMemory},
     model::{
-        Address, DeclaredPort, Endpoint, Fraction, Health, Hostname, Locality, ManifestId, Note, Port, Protocol,
+        Address, DeclaredPort, Endpoint, Fraction, Health, Hostname, Locality, ManifestId, Need, Note, Port, Protocol,
         PublishedEndpoint, PublishedService, Reason, Scope, Service, ServiceId, ServicePort, Text, Weight,
     },
     resource::{Kind, Resource},
     util::time::unix_millis,
 };
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -86,7 +87,22 @@ fn everything() -> Memory {
         ports: vec![("http".into(), port(80))],
         owned: true,
     };
-    let lost = LostMemory { service: id("a"), endpoints, has_any: true, absent: true, emptied: Some(moment(2)) };
+    let lost = LostMemory {
+        service: id("a"),
+        endpoints,
+        has_any: true,
+        absent: true,
+        emptied: Some(moment(2)),
+        early: 1,
+        prolonged: Some((moment(2), moment(8))),
+    };
+    let holds = HoldMemory {
+        since: Some((moment(3), 9)),
+        until: Some(moment(8)),
+        returned: Some(moment(6)),
+        before: vec![(moment(4), 7)],
+        lost: vec![lost],
+    };
     Memory {
         scopes: ["x", ""]
             .map(|scope| ScopeMemory {
@@ -96,12 +112,8 @@ fn everything() -> Memory {
             .into(),
         services: vec![read, gone],
         hosts: vec![host],
-        holds: HoldMemory {
-            since: Some((moment(3), 9)),
-            returned: Some(moment(6)),
-            before: vec![(moment(4), 7)],
-            lost: vec![lost],
-        },
+        holds: holds.clone(),
+        parts: vec![("name=\"a\"".into(), holds)],
         names: vec![("node-1.example".into(), vec!["10.0.0.7".parse().unwrap(), "fd00::7".parse().unwrap()])],
     }
 }
@@ -315,4 +327,20 @@ fn what_people_have_laid_over_has_a_file_of_its_own() {
     assert_eq!(read.overrides, laid.overrides);
     assert_eq!(read.manifests, laid.manifests);
     crate::util::mutate::mutated(&[&laid.encode()], |input| drop(<Laid as Content>::decode(&name, input)));
+}
+
+#[test]
+fn who_calls_whom_is_read_back_as_it_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path(), Duration::from_secs(3600));
+    let need =
+        |interface: &str, group: &str| Need { interface: interface.into(), group: group.into(), version: "1".into() };
+    let needs = [(need("a.A", "*"), None), (need("a.B", ""), Some(moment(7)))];
+    let everything = [(need("*", "*"), None)];
+    let applications = [("cart", BTreeMap::from(needs)), ("console", BTreeMap::from(everything))];
+    let applications = applications.map(|(name, needs)| (name.into(), Arc::new(Application::new(needs))));
+    let model = Model { applications: applications.into(), ..Model::default() };
+    let all = Text::from(EVERYTHING);
+    store.write(&all, EVERYTHING, &model, None, false).unwrap();
+    assert_eq!(store.read::<Model>(&all, EVERYTHING, SystemTime::now()), Some(model));
 }

@@ -3,8 +3,10 @@
 //! Labels and localities stand once each. What cannot be read back (an impossible port, a word that is unknown) is an error
 //! of the whole: such a file was not written by us.
 
+pub(super) mod calls;
 pub(super) mod manifests;
 pub(super) mod overrides;
+pub(super) mod parts;
 
 use crate::{
     catalog::{HoldMemory, HostMemory, LostMemory, Memory, PortMemory, ScopeMemory, ServiceMemory},
@@ -27,6 +29,17 @@ use std::{
 #[error("it is damaged: {0} means nothing")]
 pub struct WireError(&'static str);
 
+/// Why bytes are no memory.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// They are no message.
+    #[error("it is damaged: {0}")]
+    Message(#[from] prost::DecodeError),
+    /// A message says what cannot be.
+    #[error("{0}")]
+    Wire(#[from] WireError),
+}
+
 /// Reads what [`unix_millis`] gives. What is beyond any clock is the beginning.
 pub(super) fn time(millis: u64) -> SystemTime {
     UNIX_EPOCH.checked_add(Duration::from_millis(millis)).unwrap_or(UNIX_EPOCH)
@@ -43,56 +56,30 @@ pub(super) fn encode(memory: &Memory) -> pb::Registry {
         name: memory.scope.0.to_string(),
         listed: memory.listed_at.map(unix_millis),
     };
-    let before =
-        |(until, serving): &(SystemTime, usize)| pb::Before { until: unix_millis(*until), serving: *serving as u64 };
     let name = |(name, addresses): &(Text, Vec<IpAddr>)| pb::Name {
         name: name.to_string(),
         addresses: addresses.iter().map(|address| ip_bytes(address).into()).collect(),
     };
-    let HoldMemory { since, returned, before: counts, lost } = &memory.holds;
     pb::Registry {
         scopes: memory.scopes.iter().map(scope).collect(),
         services: services.into_iter().map(|memory| service_message(memory, &mut tables)).collect(),
         hosts: hosts.into_iter().map(host_message).collect(),
-        hold: Some(pb::Hold {
-            since: since.map(|(since, _)| unix_millis(since)),
-            base: since.map_or(0, |(_, base)| base as u64),
-            before: counts.iter().map(before).collect(),
-            returned: returned.map(unix_millis),
-        }),
-        lost: lost.iter().map(|lost| lost_message(lost, &mut tables)).collect(),
+        hold: Some(hold_message(&memory.holds)),
+        lost: memory.holds.lost.iter().map(|lost| lost_message(lost, &mut tables)).collect(),
+        parts: memory.parts.iter().map(|part| part_message(part, &mut tables)).collect(),
         names: memory.names.iter().map(name).collect(),
         labels: tables.labels,
         localities: tables.localities,
     }
 }
 
-/// The memory of a registry by that name.
-///
-/// # Errors
-/// If something in it means nothing.
-pub(super) fn decode(registry: &Text, message: pb::Registry) -> Result<Memory, WireError> {
-    let mut known = Known::new(registry, message.labels, message.localities);
-    let scopes = message
-        .scopes
-        .into_iter()
-        .map(|scope| ScopeMemory { scope: Scope(scope.name.into()), listed_at: scope.listed.map(time) });
-    let scopes: Vec<ScopeMemory> = scopes.collect();
-    let services = message.services.into_iter().map(|service| known.service(service, scopes.len()));
-    let services = services.collect::<Result<Vec<_>, _>>()?;
-    let hosts = message.hosts.into_iter().map(|host| known.host(host)).collect::<Result<Vec<_>, _>>()?;
-    let lost = message.lost.into_iter().map(|lost| known.lost(lost)).collect::<Result<Vec<_>, _>>()?;
-    let names = message.names.into_iter().map(|name| {
-        let addresses = name.addresses.iter().map(|bytes| ip(bytes)).collect::<Result<Vec<_>, _>>()?;
-        Ok((Text::from(name.name), addresses))
-    });
-    let hold = message.hold.unwrap_or_default();
-    let count = |number: u64| usize::try_from(number).map_err(|_| WireError("a number of endpoints"));
-    let before = hold.before.iter().map(|before| Ok((time(before.until), count(before.serving)?)));
-    let since = hold.since.map(|since| Ok((time(since), count(hold.base)?)));
-    let returned = hold.returned.map(time);
-    let holds = HoldMemory { since: since.transpose()?, returned, before: before.collect::<Result<_, _>>()?, lost };
-    Ok(Memory { scopes, services, hosts, holds, names: names.collect::<Result<_, _>>()? })
+fn scope(message: pb::Scope) -> ScopeMemory {
+    ScopeMemory { scope: Scope(message.name.into()), listed_at: message.listed.map(time) }
+}
+
+fn name(message: pb::Name) -> Result<(Text, Vec<IpAddr>), WireError> {
+    let addresses = message.addresses.into_iter().map(|bytes| ip(&bytes)).collect::<Result<_, _>>()?;
+    Ok((message.name.into(), addresses))
 }
 
 /// What stands once and is named by its place, from 1 on.
@@ -223,6 +210,27 @@ fn host_message(host: &HostMemory) -> pb::Host {
     }
 }
 
+fn hold_message(memory: &HoldMemory) -> pb::Hold {
+    let HoldMemory { since, until, returned, before, lost: _ } = memory;
+    let count =
+        |(until, serving): &(SystemTime, usize)| pb::Before { until: unix_millis(*until), serving: *serving as u64 };
+    pb::Hold {
+        since: since.map(|(since, _)| unix_millis(since)),
+        base: since.map_or(0, |(_, base)| base as u64),
+        before: before.iter().map(count).collect(),
+        returned: returned.map(unix_millis),
+        until: until.map(unix_millis),
+    }
+}
+
+fn part_message((key, holds): &(Text, HoldMemory), tables: &mut Tables) -> pb::Part {
+    pb::Part {
+        key: key.to_string(),
+        hold: Some(hold_message(holds)),
+        lost: holds.lost.iter().map(|lost| lost_message(lost, tables)).collect(),
+    }
+}
+
 fn lost_message(lost: &LostMemory, tables: &mut Tables) -> pb::Lost {
     pb::Lost {
         service: Some(id_message(&lost.service)),
@@ -230,6 +238,9 @@ fn lost_message(lost: &LostMemory, tables: &mut Tables) -> pb::Lost {
         has_any: lost.has_any,
         absent: lost.absent,
         emptied: lost.emptied.map(unix_millis),
+        prolonged_since: lost.prolonged.map(|(since, _)| unix_millis(since)),
+        prolonged_until: lost.prolonged.map(|(_, until)| unix_millis(until)),
+        early: lost.early as u64,
     }
 }
 
@@ -247,22 +258,33 @@ fn ip(bytes: &[u8]) -> Result<IpAddr, WireError> {
     <[u8; 16]>::try_from(bytes).map(IpAddr::from).map_err(|_| WireError("an address"))
 }
 
+/// What stands once, and is named by its place.
+struct Shared {
+    labels: Vec<Labels>,
+    localities: Vec<Locality>,
+}
+
+impl Shared {
+    fn new(labels: Vec<pb::Labels>, localities: Vec<pb::Locality>) -> Self {
+        let set = |set: pb::Labels| set.labels.into_iter().map(|l| (l.key.into(), l.value.into())).collect();
+        let locality = |l: pb::Locality| Locality::new(l.region, l.zone, l.sub_zone);
+        let labels = labels.into_iter().map(set).collect();
+        let localities = localities.into_iter().map(locality).collect();
+        Shared { labels, localities }
+    }
+}
+
 /// What the parts of a message refer to.
 struct Known<'a> {
     registry: &'a Text,
-    labels: Vec<Labels>,
-    localities: Vec<Locality>,
+    shared: &'a Shared,
     /// Namespaces, groups and names of ports: few, and each kept once.
     texts: HashMap<String, Text>,
 }
 
 impl<'a> Known<'a> {
-    fn new(registry: &'a Text, labels: Vec<pb::Labels>, localities: Vec<pb::Locality>) -> Self {
-        let set = |set: pb::Labels| set.labels.into_iter().map(|l| (l.key.into(), l.value.into())).collect();
-        let locality = |l: pb::Locality| Locality::new(l.region, l.zone, l.sub_zone);
-        let labels = labels.into_iter().map(set).collect();
-        let localities = localities.into_iter().map(locality).collect();
-        Known { registry, labels, localities, texts: HashMap::new() }
+    fn new(registry: &'a Text, shared: &'a Shared) -> Self {
+        Known { registry, shared, texts: HashMap::new() }
     }
 
     fn text(&mut self, text: String) -> Text {
@@ -280,17 +302,27 @@ impl<'a> Known<'a> {
         Ok(ServiceId::new(self.registry.clone(), namespace, group, id.name))
     }
 
+    fn id_of(&mut self, id: Option<pb::Id>, services: &[ServiceMemory]) -> Result<ServiceId, WireError> {
+        let id = id.ok_or(WireError("a service without a name"))?;
+        let place = services.binary_search_by(|known| {
+            let known = &known.service.id;
+            let parts = (&*known.namespace, &*known.group, &*known.name);
+            parts.cmp(&(&*id.namespace, &*id.group, &*id.name))
+        });
+        place.map_or_else(|_| self.id(Some(id)), |place| Ok(services[place].service.id.clone()))
+    }
+
     fn labels(&self, place: u32) -> Result<Labels, WireError> {
         match (place as usize).checked_sub(1) {
             None => Ok(Labels::new()),
-            Some(place) => self.labels.get(place).cloned().ok_or(WireError("a place of labels")),
+            Some(place) => self.shared.labels.get(place).cloned().ok_or(WireError("a place of labels")),
         }
     }
 
     fn locality(&self, place: u32) -> Result<Locality, WireError> {
         match (place as usize).checked_sub(1) {
             None => Ok(Locality::default()),
-            Some(place) => self.localities.get(place).cloned().ok_or(WireError("a place of a locality")),
+            Some(place) => self.shared.localities.get(place).cloned().ok_or(WireError("a place of a locality")),
         }
     }
 
@@ -301,7 +333,8 @@ impl<'a> Known<'a> {
         }
         let endpoints = message.endpoints.into_iter().map(|endpoint| self.endpoint(endpoint));
         let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
-        let mut service = Service::new(self.id(message.id)?, endpoints);
+        // They share equal labels as they were written.
+        let mut service = Service::of_shared(self.id(message.id)?, endpoints);
         service.host = match &*message.host {
             "" => None,
             host => Some(hostname(host)?),
@@ -358,7 +391,8 @@ impl<'a> Known<'a> {
         })
     }
 
-    fn host(&mut self, message: pb::Host) -> Result<HostMemory, WireError> {
+    /// `services` are those that were read before it, in the order of their ids: one that is there already is kept once.
+    fn host(&mut self, message: pb::Host, services: &[ServiceMemory]) -> Result<HostMemory, WireError> {
         let learned = message.learned.into_iter().map(|port| {
             let (held, beside) = (port.held, port.beside);
             Ok(PortMemory { held, beside, protocol: protocol(&port.protocol)?, name: self.text(port.name) })
@@ -367,7 +401,7 @@ impl<'a> Known<'a> {
         let ports = message.ports.into_iter().map(|port| Ok((self.text(port.name), number(port.number)?)));
         let ports = ports.collect::<Result<_, _>>()?;
         Ok(HostMemory {
-            service: self.id(message.service)?,
+            service: self.id_of(message.service, services)?,
             host: hostname(&message.host)?,
             learned,
             emptied: message.emptied.map(time),
@@ -379,11 +413,28 @@ impl<'a> Known<'a> {
         })
     }
 
+    fn holds(&mut self, hold: Option<pb::Hold>, lost: Vec<pb::Lost>) -> Result<HoldMemory, WireError> {
+        let hold = hold.unwrap_or_default();
+        let count = |number: u64| usize::try_from(number).map_err(|_| WireError("a number of endpoints"));
+        let before = hold.before.iter().map(|before| Ok((time(before.until), count(before.serving)?)));
+        let since = hold.since.map(|since| Ok((time(since), count(hold.base)?)));
+        Ok(HoldMemory {
+            since: since.transpose()?,
+            until: hold.until.map(time),
+            returned: hold.returned.map(time),
+            before: before.collect::<Result<_, _>>()?,
+            lost: lost.into_iter().map(|lost| self.lost(lost)).collect::<Result<_, _>>()?,
+        })
+    }
+
     fn lost(&mut self, message: pb::Lost) -> Result<LostMemory, WireError> {
         let endpoints = message.endpoints.into_iter().map(|endpoint| self.endpoint(endpoint));
         let endpoints = endpoints.collect::<Result<_, _>>()?;
         let (has_any, absent, emptied) = (message.has_any, message.absent, message.emptied.map(time));
-        Ok(LostMemory { service: self.id(message.service)?, endpoints, has_any, absent, emptied })
+        let prolonged = message.prolonged_since.zip(message.prolonged_until);
+        let prolonged = prolonged.map(|(since, until)| (time(since), time(until)));
+        let early = usize::try_from(message.early).unwrap_or(usize::MAX);
+        Ok(LostMemory { service: self.id(message.service)?, endpoints, has_any, absent, emptied, early, prolonged })
     }
 }
 

@@ -6,6 +6,11 @@ use prometheus_client::{encoding::text, metrics::info::Info, registry::Registry}
 /// What [`encode`] writes, for HTTP.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// A number as a gauge has it; the largest that it can have for those beyond.
+pub fn count(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
+
 /// A registry under whose prefix `portolan` the parts register their metrics. It has the process's own and the version.
 pub fn registry() -> Registry {
     let mut registry = Registry::with_prefix("portolan");

@@ -8,7 +8,7 @@ mod process;
 
 pub use label::RegistryLabel;
 pub use log::{FilterError, InitError, Log, LogControl, LogFormat, init, parse_filter};
-pub use metrics::{CONTENT_TYPE, encode, encode_with, registry};
+pub use metrics::{CONTENT_TYPE, count, encode, encode_with, registry};
 pub use process::Process;
 
 /// The version of this program.

@@ -4,6 +4,7 @@
 //! environment: equal services and options give equal bytes, in every process. What cannot be sent is left out and reported
 //! as [`Rejected`]; it never spoils what stands beside it.
 
+mod beyond;
 pub mod envoy;
 pub mod gateway;
 pub mod istio;
@@ -13,5 +14,6 @@ mod rejected;
 pub mod traffic;
 mod weight;
 
+pub use beyond::{Beyond, CheckWay, HealthCheck, Limit};
 pub use origin::Origin;
 pub use rejected::{MAX_UNIX_PATH, Rejected, Why};

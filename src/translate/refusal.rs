@@ -9,9 +9,12 @@ pub enum Refusal {
     /// The list of hosts is empty.
     #[error("it has no host")]
     NoHost,
-    /// No domain, with or without a first label `*`.
+    /// No domain, with or without a `*` before it.
     #[error("the host {0:?} is no domain name: labels of at most 63 letters, digits and '-', the last no number")]
     Host(String),
+    /// There is no name to be resolved.
+    #[error("the host {0:?} cannot be resolved, and no endpoint says what to resolve in its place")]
+    Unresolvable(String),
     /// Neither an address nor a network.
     #[error("the virtual address {0:?} is neither an address nor a network")]
     Vip(String),

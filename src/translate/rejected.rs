@@ -38,6 +38,12 @@ pub enum Why {
     /// They have certificates of their own, and would be refused what names files.
     #[error("gRPC programs take no TLS with files from xDS, and without it the service must not be called")]
     TlsForGrpc,
+    /// None of the libraries has checks.
+    #[error("gRPC programs check no health: `health_check` does not hold for them")]
+    CheckForGrpc,
+    /// Envoy refuses the cluster, or the check would only fail.
+    #[error("`health_check` by {0} needs a port that speaks it; give `port`, or `protocol: tcp`")]
+    CheckUnfit(&'static str),
     /// The same place twice; the first stays.
     #[error("the address and port are there twice; the first is sent")]
     Twice,
@@ -60,13 +66,15 @@ pub enum Why {
 
 impl Why {
     /// The code of each reason once, in the order of [`Why`].
-    pub const CODES: [&str; 12] = [
+    pub const CODES: [&str; 14] = [
         "host_name",
         "unix_among_names",
         "unix_path_long",
         "unix_for_grpc",
         "names_for_grpc",
         "tls_for_grpc",
+        "check_for_grpc",
+        "check_unfit",
         "twice",
         "name_taken",
         "label_refused",
@@ -84,6 +92,8 @@ impl Why {
             Why::UnixForGrpc => "unix_for_grpc",
             Why::NamesForGrpc => "names_for_grpc",
             Why::TlsForGrpc => "tls_for_grpc",
+            Why::CheckForGrpc => "check_for_grpc",
+            Why::CheckUnfit(_) => "check_unfit",
             Why::Twice => "twice",
             Why::NameTaken(_) => "name_taken",
             Why::LabelRefused => "label_refused",

@@ -17,18 +17,19 @@ const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 /// # Errors
 /// If the folder cannot be listed.
 pub fn documents(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
+    let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let path = entry.path();
-        let is_ours = path.extension().and_then(|e| e.to_str()).is_some_and(|e| ENDINGS.contains(&e));
-        let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        let name = entry.file_name();
+        let is_ours = Path::new(&name).extension().and_then(|e| e.to_str()).is_some_and(|e| ENDINGS.contains(&e));
+        let is_hidden = name.as_encoded_bytes().starts_with(b".");
         if is_ours && !is_hidden && !is_folder(&entry) {
-            paths.push(path);
+            names.push(name);
         }
     }
-    paths.sort();
-    Ok(paths)
+    // Before they are paths: those are compared part by part, which takes most of the time of looking at a large folder.
+    names.sort_unstable();
+    Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }
 
 /// The folder's own list says so of all but links: with thousands of files that saves half of the system calls.

@@ -11,9 +11,11 @@ pub mod label;
 pub mod lock;
 #[cfg(test)]
 pub(crate) mod mutate;
+pub mod passing;
 pub mod redact;
 pub mod resolv;
 pub mod secret;
+pub mod side_by_side;
 pub mod sorted_vec;
 pub mod suggest;
 pub mod systemd;

@@ -17,7 +17,7 @@ use std::{
 pub struct Inherited {
     /// The name that `FileDescriptorName=` gives it; `unknown` without one.
     pub name: String,
-    /// The socket.
+    /// The descriptor as it was passed.
     pub socket: Arc<OwnedFd>,
 }
 

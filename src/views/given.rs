@@ -7,18 +7,18 @@ use super::{
     Classes,
     addresses::{self, Addresses},
     near::Near,
-    translation::{Traffic, Translation},
+    translation::{Outputs, ServicePolicy, Traffic, Translation},
     translations::host_of,
 };
 use crate::{
     catalog::{Catalog, Selector},
     manifests::Snapshot,
     model::{Hostname, Proxy, PublishedService},
+    pb::istio::networking::v1alpha3::TrafficPolicy,
     resource::{Dialect, Kind, Resource},
     translate::{
-        Origin, envoy,
+        Beyond, Origin,
         gateway::{self, Gateway},
-        istio,
         traffic::{Finding, Owner, Rules},
     },
 };
@@ -26,21 +26,14 @@ use imbl::OrdMap;
 use ipnet::IpNet;
 use std::sync::Arc;
 
-/// What rules are translated by.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Settings {
-    pub(super) traffic: Traffic,
-    pub(super) envoy: envoy::Options,
-    pub(super) istio: istio::Options,
-}
-
 /// What an expansion of a gateway gives for a service.
 pub(super) type Expansion = Arc<[(Kind, Arc<Resource>)]>;
 
 /// Rules and services at one moment. Immutable.
 #[derive(Debug, Clone, Default)]
 pub struct Given {
-    pub(super) settings: Arc<Settings>,
+    /// What rules are translated by.
+    pub(super) settings: Arc<Outputs>,
     /// Of all manifests and gateways.
     pub(super) rules: Arc<Rules>,
     /// Those that are published, and those that manifests declare.
@@ -52,6 +45,8 @@ pub struct Given {
     /// The gateways that the configuration has, and what they have for each service.
     pub(super) gateways: Expansion,
     pub(super) expansions: OrdMap<Hostname, Expansion>,
+    /// What is asked for services that Istio has no field for, where anything is.
+    beyond: OrdMap<Hostname, Beyond>,
     /// What could not be expanded.
     pub(super) findings: Arc<[Finding]>,
 }
@@ -65,7 +60,10 @@ impl Given {
     /// What the rules need to know of where a service comes from.
     pub(super) fn origin(&self, service: &PublishedService) -> Origin {
         let own = self.declared.get(&service.host).map(|(_, origin)| origin.clone());
-        own.unwrap_or_else(|| self.settings.istio.origin(service))
+        own.unwrap_or_else(|| {
+            let beyond = self.beyond.get(&service.host).cloned().unwrap_or_default();
+            Origin { beyond, ..self.settings.istio.origin(service) }
+        })
     }
 
     /// Who says that there is the service of a host.
@@ -119,6 +117,11 @@ pub(super) struct Book {
 }
 
 impl Book {
+    /// One that has seen nothing by itself, and goes on from the same: what is refused by now has its last good form.
+    pub(super) fn beside(&self) -> Book {
+        Book { services: self.services.clone(), given: self.given.clone(), ..Book::default() }
+    }
+
     /// Goes on to these sources, if they are not older than what was seen. Returns what tells proxies apart, too.
     pub(super) fn advance(
         &mut self,
@@ -161,10 +164,9 @@ impl Book {
         let mut next = (*self.given).clone();
         let mut differs = reread;
         if reconfigured {
-            let Translation { envoy, istio, traffic, .. } = translation;
-            let settings = Settings { traffic: traffic.clone(), envoy: envoy.clone(), istio: istio.clone() };
-            if *next.settings != settings {
-                next.settings = Arc::new(settings);
+            let settings = &translation.outputs;
+            if *next.settings != *settings {
+                next.settings = Arc::new(settings.clone());
                 differs = true;
             }
         }
@@ -207,7 +209,7 @@ impl Book {
     fn expand(&mut self, catalog: &Catalog, changed: &[Hostname], next: &mut Given, renewed: bool) -> bool {
         let traffic = &next.settings.traffic;
         let none = traffic.gateways.is_empty() && traffic.policies.is_empty();
-        if none && next.gateways.is_empty() && next.expansions.is_empty() {
+        if none && next.gateways.is_empty() && next.expansions.is_empty() && next.beyond.is_empty() {
             return false;
         }
         let mut differs = renewed;
@@ -216,11 +218,19 @@ impl Book {
             let gateways = traffic.gateways.iter().map(|gateway| gateway.resource(&traffic.namespace, create_time));
             next.gateways = gateways.map(|resource| (Kind::Gateway, Arc::new(resource))).collect();
             next.expansions = OrdMap::new();
+            next.beyond = OrdMap::new();
             self.selectors = traffic.policies.iter().map(|policy| Selector::new(&policy.select)).collect();
         }
         for host in changed {
             let service = catalog.services.get(host);
-            let new = service.map(|service| self.expansion(service, traffic, next.settings.istio.create_time));
+            let policy = service.and_then(|service| self.policy(service, traffic));
+            match policy.map(|policy| &policy.beyond).filter(|beyond| **beyond != Beyond::default()) {
+                Some(beyond) => drop(next.beyond.insert(host.clone(), beyond.clone())),
+                None => drop(next.beyond.remove(host)),
+            }
+            let policy = policy.and_then(|policy| policy.policy.as_ref());
+            let create_time = next.settings.istio.create_time;
+            let new = service.map(|service| expansion(service, policy, traffic, create_time));
             let old = next.expansions.get(host);
             if old.map(|old| &**old) == new.as_deref() {
                 continue;
@@ -239,17 +249,27 @@ impl Book {
 }
 
 impl Book {
-    fn expansion(&self, service: &PublishedService, traffic: &Traffic, create_time: i64) -> Vec<(Kind, Arc<Resource>)> {
-        let of = |gateway: &Gateway| gateway.virtual_services(service, &traffic.namespace, create_time);
-        let routes = traffic.gateways.iter().flat_map(of).map(|resource| (Kind::VirtualService, resource));
+    /// The first policy that fits a service.
+    fn policy<'a>(&self, service: &PublishedService, traffic: &'a Traffic) -> Option<&'a ServicePolicy> {
         let fits = |selector: &Selector| service.sources.iter().any(|id| selector.takes(id, &service.labels, None));
-        let place = self.selectors.iter().position(fits);
-        let policy = place.and_then(|place| traffic.policies.get(place)).into_iter();
-        let root = &traffic.mesh.root_namespace;
-        let rules = policy.flat_map(|of| gateway::policy(service, &of.policy, root, create_time));
-        let rules = rules.map(|resource| (Kind::DestinationRule, resource));
-        routes.chain(rules).map(|(kind, resource)| (kind, Arc::new(resource))).collect()
+        let place = self.selectors.iter().position(fits)?;
+        traffic.policies.get(place)
     }
+}
+
+/// What gateways and a policy of the configuration have for a service.
+fn expansion(
+    service: &PublishedService,
+    policy: Option<&TrafficPolicy>,
+    traffic: &Traffic,
+    create_time: i64,
+) -> Vec<(Kind, Arc<Resource>)> {
+    let of = |gateway: &Gateway| gateway.virtual_services(service, policy, &traffic.namespace, create_time);
+    let routes = traffic.gateways.iter().flat_map(of).map(|resource| (Kind::VirtualService, resource));
+    let root = &traffic.mesh.root_namespace;
+    let rules = policy.into_iter().flat_map(|policy| gateway::policy(service, policy, root, create_time));
+    let rules = rules.map(|resource| (Kind::DestinationRule, resource));
+    routes.chain(rules).map(|(kind, resource)| (kind, Arc::new(resource))).collect()
 }
 
 impl Given {

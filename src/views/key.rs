@@ -7,11 +7,11 @@ use crate::{
 };
 use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc};
 
-/// The key of a view: all who have the same key see the same. Its text is `DIALECT[/SCOPE][@PROXY]`, such as
+/// The key of a view: all who have the same key see the same. Its text is `[next:]DIALECT[/SCOPE][@PROXY]`, such as
 /// `envoy/edge@router,shop,istio=ingressgateway`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ViewKey {
-    /// In which form.
+    /// The form of its resources.
     pub dialect: Dialect,
     /// The name of what it selects; `None`: everything.
     pub scope: Option<Arc<str>>,
@@ -24,12 +24,17 @@ pub struct ViewKey {
 pub struct Class {
     /// What Istio's rules tell proxies apart by; `None`: a client that says nothing of it.
     pub proxy: Option<Arc<Proxy>>,
+    /// By the settings that are being rolled out, beside those that hold for all others.
+    pub next: bool,
 }
+
+/// Stands before the key of a view by the settings that are being rolled out.
+const NEXT: &str = "next:";
 
 impl ViewKey {
     /// The view that has everything.
     pub const fn whole(dialect: Dialect) -> Self {
-        ViewKey { dialect, scope: None, class: Class { proxy: None } }
+        ViewKey { dialect, scope: None, class: Class { proxy: None, next: false } }
     }
 
     /// The view of a scope, for clients of no class of their own.
@@ -39,13 +44,14 @@ impl ViewKey {
 
     /// Whether it has everything that its dialect has.
     pub fn is_whole(&self) -> bool {
-        self.scope.is_none() && self.class == Class::default()
+        self.scope.is_none() && self.class.proxy.is_none()
     }
 }
 
 impl fmt::Display for ViewKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ViewKey { dialect, scope, class: Class { proxy } } = self;
+        let ViewKey { dialect, scope, class: Class { proxy, next } } = self;
+        f.write_str(if *next { NEXT } else { "" })?;
         f.write_str(dialect.name())?;
         scope.as_deref().map_or(Ok(()), |scope| write!(f, "/{scope}"))?;
         proxy.as_deref().map_or(Ok(()), |proxy| write!(f, "@{proxy}"))
@@ -56,7 +62,7 @@ impl fmt::Display for ViewKey {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a view is written as `envoy`, `grpc` or `istio`, with a scope as `envoy/SCOPE`, and a class of proxies as \
-     `envoy@router,NAMESPACE,KEY=VALUE`"
+     `envoy@router,NAMESPACE,KEY=VALUE`; one of a rollout with `next:` before it"
 )]
 pub struct NoViewKey;
 
@@ -64,6 +70,7 @@ impl FromStr for ViewKey {
     type Err = NoViewKey;
 
     fn from_str(text: &str) -> Result<Self, NoViewKey> {
+        let (text, next) = text.strip_prefix(NEXT).map_or((text, false), |text| (text, true));
         let (text, proxy) = match text.split_once('@') {
             Some((text, proxy)) => (text, Some(Arc::new(proxy.parse().map_err(|_| NoViewKey)?))),
             None => (text, None),
@@ -75,7 +82,7 @@ impl FromStr for ViewKey {
         let dialect = Dialect::named(dialect).ok_or(NoViewKey)?;
         match scope {
             Some("") => Err(NoViewKey),
-            scope => Ok(ViewKey { dialect, scope: scope.map(Into::into), class: Class { proxy } }),
+            scope => Ok(ViewKey { dialect, scope: scope.map(Into::into), class: Class { proxy, next } }),
         }
     }
 }
@@ -153,16 +160,18 @@ mod tests {
     fn a_key_is_read_as_it_is_written() {
         let edge = ViewKey::of_scope(Dialect::Istio, "edge/a");
         let proxy: Proxy = "router,shop,app/a=b".parse().unwrap();
-        let class = Class { proxy: Some(Arc::new(proxy)) };
+        let class = Class { proxy: Some(Arc::new(proxy)), next: false };
+        let next = Class { next: true, ..Class::default() };
         let router = ViewKey { class, ..ViewKey::of_scope(Dialect::Envoy, "edge") };
         for (text, key) in [
             ("envoy", ViewKey::whole(Dialect::Envoy)),
             ("istio/edge/a", edge),
             ("envoy/edge@router,shop,app/a=b", router),
+            ("next:grpc", ViewKey { class: next, ..ViewKey::whole(Dialect::Grpc) }),
         ] {
             assert_eq!((key.to_string().as_str(), text.parse()), (text, Ok(key)));
         }
-        for wrong in ["", "envoys", "envoy/", "/a", "envoy@", "envoy@gateway,a"] {
+        for wrong in ["", "envoys", "envoy/", "/a", "envoy@", "envoy@gateway,a", "next:", "next:next:envoy"] {
             assert_eq!(wrong.parse::<ViewKey>(), Err(NoViewKey), "{wrong}");
         }
     }

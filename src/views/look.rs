@@ -2,7 +2,7 @@
 
 use super::{Selection, producer::Sources, producers::Producers, translations::Translations};
 use crate::{
-    model::{Hostname, PublishedService, Text},
+    model::{Hostname, PublishedService, Text, needed_as},
     resource::ViewGeneration,
 };
 use std::sync::Arc;
@@ -23,17 +23,20 @@ impl Look<'_> {
     }
 
     /// The names by which a service of the view can be wanted: its host, its aliases, and its names in the registries that the
-    /// view may see. Empty: the view has no such service.
+    /// view may see, with those by which consumers there need it. Empty: the view has no such service.
     pub(super) fn names(&self, host: &Hostname) -> Box<[Text]> {
         let Some(service) = self.sources.catalog.services.get(host).filter(|_| self.producers.has(host)) else {
             return Box::default();
         };
-        let sources = service.sources.iter().filter(|id| self.selection.has_source(id)).map(|id| &id.name);
-        let all = std::iter::once(service.host.text()).chain(service.aliases.iter().map(Hostname::text)).chain(sources);
+        let sources = || service.sources.iter().filter(|id| self.selection.has_source(id));
+        let own = std::iter::once(service.host.text()).chain(service.aliases.iter().map(Hostname::text));
+        let of_sources = sources().map(|id| &id.name);
+        let records = sources().filter_map(|id| self.sources.catalog.records.get(id));
+        let needed = records.flat_map(|record| needed_as(&record.service.labels));
         let mut names: Vec<Text> = Vec::new();
-        for name in all {
-            if !names.contains(name) {
-                names.push(name.clone());
+        for name in own.chain(of_sources).cloned().chain(needed) {
+            if !names.contains(&name) {
+                names.push(name);
             }
         }
         names.into()

@@ -3,6 +3,7 @@
 use super::ViewKey;
 use crate::{
     resource::{Dialect, Kind, ViewGeneration},
+    telemetry::count,
     translate::{Rejected, Why},
 };
 use prometheus_client::{
@@ -165,8 +166,4 @@ impl Metrics {
             self.rejected.get_or_create(&For { view: dialect.name(), reason }).set(count);
         }
     }
-}
-
-fn count(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -52,5 +52,5 @@ pub use shared::{Full, ViewStatus};
 pub use stage::{Place, Stage};
 pub use state::{Report, Stepped};
 pub use task::Task;
-pub use translation::{ServicePolicy, Traffic};
+pub use translation::{Outputs, ServicePolicy, Traffic};
 pub use translations::Translator;

@@ -29,7 +29,7 @@ pub type Callers = BTreeMap<Text, Arc<BTreeMap<Locality, usize>>>;
 /// What views are made of: immutable snapshots.
 #[derive(Debug, Clone)]
 pub struct Sources {
-    /// Published services.
+    /// The published services, with the readiness of the registries.
     pub catalog: Arc<Catalog>,
     /// What the last good texts of manifests give.
     pub manifests: Arc<Snapshot>,

@@ -6,13 +6,14 @@
 
 use super::{
     Selection,
-    given::{Given, Settings},
+    given::Given,
     producer::{Producer, Sources, Step},
     services::{ByClass, Services},
+    translation::Outputs,
     translations::{Translated, Translations},
 };
 use crate::{
-    model::{Hostname, Proxy, ProxyKind, PublishedService},
+    model::{Hostname, Proxy, PublishedService},
     resource::{Dialect, Kind, KindReadiness, Name, Readiness, Resource},
     translate::{
         Rejected,
@@ -41,7 +42,7 @@ pub(super) struct Proxies {
     memo: Memo,
     /// Listeners and routes, and clusters of no service.
     made: BTreeMap<(Kind, Name), Arc<Resource>>,
-    /// The clusters that routes can reach; `None`: it has all.
+    /// The clusters that routes can reach, or that a `Sidecar` imports; `None`: it has all.
     reach: Option<BTreeSet<Name>>,
     findings: Vec<Finding>,
     findings_differ: bool,
@@ -91,7 +92,7 @@ impl Proxies {
     }
 
     /// Takes notice of how these hosts look now; whether routes can see a difference.
-    fn reshape(&mut self, hosts: &BTreeSet<Hostname>, given: &Given, settings: &Settings) -> bool {
+    fn reshape(&mut self, hosts: &BTreeSet<Hostname>, given: &Given, settings: &Outputs) -> bool {
         let mut differs = false;
         for host in hosts {
             let owner = given.owner(host);
@@ -115,7 +116,7 @@ impl Proxies {
     }
 
     /// Makes listeners and routes, and notes what differs.
-    fn make(&mut self, proxy: &Proxy, settings: &Settings, touched: &mut BTreeSet<(Kind, Name)>) {
+    fn make(&mut self, proxy: &Proxy, settings: &Outputs, touched: &mut BTreeSet<(Kind, Name)>) {
         let mesh = &settings.traffic.mesh;
         let made = traffic::traffic(proxy, &self.rules, &self.shapes, mesh, &mut self.memo);
         let traffic::Traffic { resources, clusters, findings } = made;
@@ -130,8 +131,7 @@ impl Proxies {
         let gone = before.iter().filter(|(key, old)| is_other(old, self.made.get(*key))).map(|(key, _)| key);
         let come = self.made.keys().filter(|key| !before.contains_key(*key));
         touched.extend(gone.chain(come).cloned());
-        let reach = (proxy.kind == ProxyKind::Router && !proxy.all_clusters).then_some(clusters);
-        let before = std::mem::replace(&mut self.reach, reach);
+        let before = std::mem::replace(&mut self.reach, clusters);
         self.services.touch_clusters(before.as_ref(), self.reach.as_ref(), touched);
         self.findings = findings;
         self.findings_differ = true;
@@ -194,14 +194,21 @@ impl Producer for Proxies {
         self.reselected = true;
     }
 
-    /// Listeners and routes wait for services and for rules. Clusters wait for rules as well, since these change them and say
+    /// Listeners and routes wait for services and for rules, and are complete where what is missing is known from before a restart:
+    /// who has some is told of none before. Clusters wait for rules as well, since these change them and say
     /// which a gateway has; but not for ever: a source of manifests that never answers must not keep proxies from services.
     fn readiness(&self, sources: &Sources, so_far: KindReadiness) -> KindReadiness {
         let services = sources.catalog.sync;
         let rules = sources.manifests.sync().unwrap_or(Readiness::Complete);
         let of_clusters = if rules == Readiness::Waiting { rules } else { Readiness::Complete };
+        let known = sources.manifests.known().unwrap_or(Readiness::Complete);
+        let whole = (services.max(sources.catalog.known), rules.max(known));
         Kind::ENVOY.into_iter().fold(so_far, |all, kind| {
-            let rules = if matches!(kind, Kind::Listener | Kind::Route | Kind::Secret) { rules } else { of_clusters };
+            let (services, rules) = match kind {
+                Kind::Listener | Kind::Route => whole,
+                Kind::Secret => (services, rules),
+                _ => (services, of_clusters),
+            };
             all.and(kind, services).and(kind, rules)
         })
     }

@@ -46,11 +46,11 @@ type Made = (Vec<(Kind, Resource)>, Vec<Rejected>);
 
 /// How a service is translated for a view.
 enum Way<'a> {
-    /// As for everybody.
+    /// The same clusters for all proxies.
     Plain,
     /// With clusters of the class's own defaults.
     Defaults(&'a ByClass),
-    /// As rules say.
+    /// Clusters as DestinationRules make them, for each class of proxies.
     Rules(&'a ByClass),
 }
 
@@ -136,7 +136,8 @@ impl Services {
         let Some(class) = &self.class else { return Way::Plain };
         let origin = class.given.origin(service);
         let itself = service.dns || origin.is_passed_through;
-        match class.rules.concerns(service, &origin, &class.proxy) {
+        let is_checked = origin.beyond.health_check.is_some();
+        match is_checked || class.rules.concerns(service, &origin, &class.proxy) {
             true => Way::Rules(class),
             false if !class.proxy.is_managed() => Way::Plain,
             false if itself => Way::Rules(class),

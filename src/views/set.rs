@@ -5,17 +5,16 @@
 //! again, byte for byte.
 
 use super::{
-    Callers, Classes, Metrics, Part, Report, Selection, Traffic, ViewKey,
+    Callers, Classes, Metrics, Part, Report, Selection, ViewKey,
     given::Book,
     order::readiness,
     shared::{Full, Shared, ViewStatus, is_ready},
     task::Task,
-    translation::Translation,
+    translation::{Outputs, Translation},
 };
 use crate::{
     catalog, manifests,
     resource::{Dialect, Kind, KindReadiness, Readiness, Resource, ViewGeneration},
-    translate::{envoy, istio},
     util::lock::lock,
 };
 use arc_swap::ArcSwap;
@@ -28,12 +27,8 @@ use tokio::sync::{Notify, watch};
 /// How services become resources, and how long views are kept.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How services become Envoy's resources.
-    pub envoy: envoy::Options,
-    /// How services become Istio's entries.
-    pub istio: istio::Options,
-    /// How proxies are served besides.
-    pub traffic: Traffic,
+    /// How services become resources.
+    pub outputs: Outputs,
     /// A view that nobody sees is dropped after so long.
     pub idle: Duration,
     /// How many views of a dialect there may be.
@@ -43,9 +38,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            envoy: envoy::Options::default(),
-            istio: istio::Options::default(),
-            traffic: Traffic::default(),
+            outputs: Outputs::default(),
             // A client that reconnects, or a restarted one, finds its view as it was.
             idle: Duration::from_secs(300),
             most: 1_000,
@@ -56,12 +49,26 @@ impl Default for Options {
 /// All views. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Set {
-    dialects: [Arc<Shared>; Dialect::ALL.len()],
-    translation: watch::Sender<Translation>,
+    /// By the settings that hold for all.
+    settled: Lane,
+    /// By those that some have already, while others are rolled out.
+    next: Lane,
     callers: watch::Sender<Arc<Callers>>,
-    classes: Arc<ArcSwap<Classes>>,
     access: watch::Sender<u64>,
 }
+
+/// All views by the same settings.
+#[derive(Debug, Clone)]
+struct Lane {
+    dialects: [Arc<Shared>; Dialect::ALL.len()],
+    /// `None`: there are no views.
+    translation: watch::Sender<Option<Translation>>,
+    book: Arc<Mutex<Book>>,
+    classes: Arc<ArcSwap<Classes>>,
+}
+
+/// The tasks of a lane, one for each dialect.
+type Tasks = [Task; Dialect::ALL.len()];
 
 /// What a view has at one moment.
 #[derive(Debug, Clone)]
@@ -73,38 +80,46 @@ pub struct Loaded {
 }
 
 impl Set {
-    /// No views, and for each dialect the task that makes them.
+    /// No views, and for each dialect the tasks that make them: those by the settings that hold for all, and those by the
+    /// settings that are being rolled out.
     pub fn new(
         options: Options,
         catalog: catalog::Handle,
         manifests: manifests::Handle,
         metrics: Metrics,
-    ) -> (Set, [Task; Dialect::ALL.len()]) {
-        let Options { envoy, istio, traffic, idle, most } = options;
-        let traffic_namespace = traffic.namespace.clone();
-        let translation = watch::Sender::new(Translation { revision: 0, envoy, istio, traffic });
-        let classes = Classes { namespace: traffic_namespace, ..Classes::default() };
-        let (book, classes) = (Arc::<Mutex<Book>>::default(), Arc::new(ArcSwap::from_pointee(classes)));
-        let access = watch::Sender::new(0);
-        let callers = watch::Sender::new(Arc::default());
-        let dialects = Dialect::ALL.map(|dialect| {
-            Arc::new(Shared {
-                dialect,
-                catalog: catalog.clone(),
-                manifests: manifests.clone(),
-                callers: callers.subscribe(),
-                book: book.clone(),
-                classes: classes.clone(),
-                access: access.clone(),
-                wanted: Notify::new(),
-                readiness: watch::Sender::new(Readiness::Waiting),
-                idle,
-                most,
-                entries: Mutex::default(),
-            })
-        });
-        let tasks = dialects.clone().map(|shared| Task::new(shared, translation.subscribe(), metrics.clone()));
-        (Set { dialects, translation, callers, classes, access }, tasks)
+    ) -> (Set, [Tasks; 2]) {
+        let Options { outputs, idle, most } = options;
+        let (access, callers) = (watch::Sender::new(0), watch::Sender::new(Arc::default()));
+        let lane = |outputs: Option<Outputs>, metrics: &Metrics| {
+            let namespace = outputs.as_ref().map(|outputs| outputs.traffic.namespace.clone()).unwrap_or_default();
+            let classes = Arc::new(ArcSwap::from_pointee(Classes { namespace, ..Classes::default() }));
+            let book = Arc::<Mutex<Book>>::default();
+            let translation = watch::Sender::new(outputs.map(|outputs| Translation { revision: 0, outputs }));
+            let dialects = Dialect::ALL.map(|dialect| {
+                Arc::new(Shared {
+                    dialect,
+                    catalog: catalog.clone(),
+                    manifests: manifests.clone(),
+                    callers: callers.subscribe(),
+                    book: book.clone(),
+                    classes: classes.clone(),
+                    access: access.clone(),
+                    wanted: Notify::new(),
+                    readiness: watch::Sender::new(Readiness::Waiting),
+                    made: watch::Sender::new(0),
+                    selected: watch::Sender::new(0),
+                    idle,
+                    most,
+                    entries: Mutex::default(),
+                })
+            });
+            let tasks = dialects.clone().map(|shared| Task::new(shared, translation.subscribe(), metrics.clone()));
+            (Lane { dialects, translation, book, classes }, tasks)
+        };
+        let (settled, first) = lane(Some(outputs), &metrics);
+        // What is measured of views is measured of those that most see.
+        let (next, second) = lane(None, &Metrics::default());
+        (Set { settled, next, callers, access }, [first, second])
     }
 
     /// Subscribes to a view, or a part of it, which is made if it is not there. The selection must be the key's.
@@ -117,15 +132,17 @@ impl Set {
         selection: &Selection,
         part: &Part,
     ) -> Result<watch::Receiver<Arc<ViewGeneration>>, Full> {
-        self.of(key.dialect).subscribe(key, selection, part).map(|entry| entry.1)
+        self.of(key).subscribe(key, selection, part).map(|entry| entry.1)
     }
 
     /// What a view has now; one that has everything is made for that. `None`: there is no such view.
     pub async fn load(&self, key: &ViewKey) -> Option<Loaded> {
-        let shared = self.of(key.dialect);
+        let shared = self.of(key);
         let (report, mut generations) = match shared.find(key) {
             Some(found) => found,
-            None if key.scope.is_none() => shared.subscribe(key, &Selection::default(), &Part::default()).ok()?,
+            None if key.scope.is_none() && self.lane(key.class.next).is_used() => {
+                shared.subscribe(key, &Selection::default(), &Part::default()).ok()?
+            }
             None => return None,
         };
         // Fails when the view is gone, with the process.
@@ -135,41 +152,69 @@ impl Set {
 
     /// What a view does not serve; `None`: it is not there.
     pub fn report(&self, key: &ViewKey) -> Option<Arc<Report>> {
-        self.of(key.dialect).find(key).map(|(report, _)| report.load_full())
+        self.of(key).find(key).map(|(report, _)| report.load_full())
     }
 
     /// Every view that there is, by key.
     pub fn views(&self) -> Vec<ViewStatus> {
-        self.dialects.iter().flat_map(|shared| shared.views()).collect()
+        let all = self.settled.dialects.iter().chain(&self.next.dialects);
+        all.flat_map(|shared| shared.views()).collect()
     }
 
     /// How far what a dialect's clients get has reported. Rises only after it is served.
     pub fn readiness(&self, dialect: Dialect) -> watch::Receiver<Readiness> {
-        self.of(dialect).readiness.subscribe()
+        self.settled.of(dialect).readiness.subscribe()
     }
 
     /// Whether new clients of a dialect can be answered.
     pub fn is_ready(&self, dialect: Dialect) -> bool {
-        is_ready(dialect, *self.of(dialect).readiness.borrow())
+        is_ready(dialect, *self.settled.of(dialect).readiness.borrow())
     }
 
     /// How far the sources of each kind of a dialect have reported.
     pub fn sources(&self, dialect: Dialect) -> KindReadiness {
-        readiness(dialect, &self.of(dialect).sources())
+        readiness(dialect, &self.settled.of(dialect).sources())
+    }
+
+    /// How resources are made for all who have no part in a rollout.
+    pub fn outputs(&self) -> Outputs {
+        self.settled.translation.borrow().as_ref().map(|now| now.outputs.clone()).unwrap_or_default()
     }
 
     /// From the catalog on that bears the revision which this returns, resources are made in this way; until then views stay as
-    /// they are. Views go on under one generation each; what comes out as it was is not sent again.
+    /// they are. Views go on under one generation each; what comes out as it was is not sent again. `next` is for those who
+    /// see views of the next settings; `None`: these stay as they are.
     #[must_use = "views stand still until a catalog bears it"]
-    pub fn configure(&self, envoy: envoy::Options, istio: istio::Options, traffic: Traffic) -> u64 {
-        self.translation.send_if_modified(|now| {
-            let differs = (&now.envoy, &now.istio, &now.traffic) != (&envoy, &istio, &traffic);
-            if differs {
-                *now = Translation { revision: now.revision + 1, envoy, istio, traffic };
+    pub fn configure(&self, outputs: Outputs, next: Option<Outputs>) -> u64 {
+        let before = self.settled.translation.borrow().as_ref().map_or(0, |now| now.revision);
+        let rolls = next.as_ref().is_some_and(|next| !self.next.is_by(next));
+        let revision = before + u64::from(rolls || !self.settled.is_by(&outputs));
+        self.next.translation.send_if_modified(|now| {
+            if now.is_none() && next.is_some() {
+                *lock(&self.next.book) = lock(&self.settled.book).beside();
+                self.next.classes.store(self.settled.classes.load_full());
             }
+            let wanted = next.or_else(|| now.take().map(|now| now.outputs));
+            let differs = wanted.is_some() && (rolls || revision != before);
+            *now = wanted.map(|outputs| Translation { revision, outputs });
             differs
         });
-        self.translation.borrow().revision
+        if revision != before {
+            self.settled.translation.send_replace(Some(Translation { revision, outputs }));
+        }
+        revision
+    }
+
+    /// Waits until all views that hold for all are made by a revision.
+    pub async fn made(&self, revision: u64) {
+        for shared in &self.settled.dialects {
+            reaches(&shared.made, revision).await;
+        }
+    }
+
+    /// There are no views of next settings any more. Who sees one should see another by now.
+    pub fn end_next(&self) {
+        self.next.translation.send_if_modified(|now| now.take().is_some());
     }
 
     /// From now on so many callers are connected.
@@ -185,13 +230,14 @@ impl Set {
 
     /// What the gateways of the configuration are in Istio's own resources, by kind and name.
     pub fn gateways(&self) -> Vec<(Kind, Arc<Resource>)> {
-        let given = lock(&self.of(Dialect::Envoy).book).given();
+        let given = lock(&self.settled.book).given();
         given.gateways.iter().chain(given.expansions.values().flat_map(|all| all.iter())).cloned().collect()
     }
 
-    /// What tells proxies apart now. It changes before a view does for it, and that is signalled to [`Set::access`].
-    pub fn classes(&self) -> Arc<Classes> {
-        self.classes.load_full()
+    /// What tells proxies apart now, by the settings that hold for all or by the next. It changes before a view does for it,
+    /// and that is signalled to [`Set::access`].
+    pub fn classes(&self, next: bool) -> Arc<Classes> {
+        self.lane(next).classes.load_full()
     }
 
     /// Signals that clients may see another view.
@@ -206,10 +252,44 @@ impl Set {
 
     /// Gives each view that there is the selection that its key has now, in one step of each dialect.
     pub fn select(&self, selection: impl Fn(&ViewKey) -> Option<Selection>) {
-        self.dialects.iter().for_each(|shared| shared.select(&selection));
+        let all = self.settled.dialects.iter().chain(&self.next.dialects);
+        all.for_each(|shared| shared.select(&selection));
     }
 
+    /// Waits until all views that hold for all have the selections that they were given.
+    pub async fn selected(&self) {
+        for shared in &self.settled.dialects {
+            reaches(&shared.selected, shared.selections()).await;
+        }
+    }
+
+    fn of(&self, key: &ViewKey) -> &Shared {
+        self.lane(key.class.next).of(key.dialect)
+    }
+
+    fn lane(&self, next: bool) -> &Lane {
+        if next { &self.next } else { &self.settled }
+    }
+}
+
+/// Waits until it is that far.
+async fn reaches(stands: &watch::Sender<u64>, number: u64) {
+    // Fails when the process ends.
+    let _ = stands.subscribe().wait_for(|now| *now >= number).await;
+}
+
+impl Lane {
     fn of(&self, dialect: Dialect) -> &Shared {
         &self.dialects[dialect as usize]
+    }
+
+    /// Whether there may be views.
+    fn is_used(&self) -> bool {
+        self.translation.borrow().is_some()
+    }
+
+    /// Whether resources are made in that way.
+    fn is_by(&self, outputs: &Outputs) -> bool {
+        self.translation.borrow().as_ref().is_some_and(|now| now.outputs == *outputs)
     }
 }

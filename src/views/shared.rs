@@ -37,6 +37,10 @@ pub(super) struct Shared {
     pub(super) wanted: Notify,
     /// How far the sources of the dialect have reported, after what they reported is served.
     pub(super) readiness: watch::Sender<Readiness>,
+    /// Up to which revision of the configuration its views are made; the last one there is when its task has ended.
+    pub(super) made: watch::Sender<u64>,
+    /// Up to which giving of selections its views have theirs; the last one there is when its task has ended.
+    pub(super) selected: watch::Sender<u64>,
     pub(super) idle: Duration,
     pub(super) most: usize,
     pub(super) entries: Mutex<Entries>,
@@ -48,6 +52,8 @@ pub(super) struct Entries {
     by_key: BTreeMap<ViewKey, Entry>,
     /// Counts up with each view that is made.
     next: u64,
+    /// Counts up whenever views are given selections.
+    selections: u64,
 }
 
 /// A view, as those who read it have it.
@@ -147,10 +153,18 @@ impl Shared {
 
     /// Gives each view another selection, if its key has one.
     pub(super) fn select(&self, selection: impl Fn(&ViewKey) -> Option<Selection>) {
-        for (key, entry) in &mut self.lock().by_key {
+        let mut entries = self.lock();
+        entries.selections += 1;
+        for (key, entry) in &mut entries.by_key {
             entry.selection = selection(key).unwrap_or_else(|| entry.selection.clone());
         }
+        drop(entries);
         self.wanted.notify_one();
+    }
+
+    /// How often views were given selections.
+    pub(super) fn selections(&self) -> u64 {
+        self.lock().selections
     }
 
     /// The views that are to be there, after those were dropped that nobody has seen for the idle time.
@@ -164,6 +178,12 @@ impl Shared {
             entry.idle_since.is_none_or(|since| now < since + self.idle)
         });
         entries.by_key.iter().map(|(key, entry)| ((key.clone(), entry.number), entry.clone())).collect()
+    }
+
+    /// Forgets all views. Who reads one keeps what it has.
+    pub(super) fn clear(&self) {
+        self.lock().by_key.clear();
+        *lock(&self.book) = Book::default();
     }
 
     /// Drops the parts that nobody has any more.

@@ -28,16 +28,21 @@ use tracing::{debug, info, warn};
 #[derive(Debug)]
 pub struct Task {
     shared: Arc<Shared>,
-    translation: watch::Receiver<Translation>,
+    /// `None`: there are no views of these settings.
+    translation: watch::Receiver<Option<Translation>>,
     /// As it is in force.
-    current: Translation,
+    current: Option<Translation>,
     /// While there is a view.
     stage: Option<Stage>,
     metrics: Metrics,
 }
 
 impl Task {
-    pub(super) fn new(shared: Arc<Shared>, translation: watch::Receiver<Translation>, metrics: Metrics) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        translation: watch::Receiver<Option<Translation>>,
+        metrics: Metrics,
+    ) -> Self {
         let current = translation.borrow().clone();
         metrics.rejected(shared.dialect, &[]);
         metrics.stands(shared.dialect, false, 0);
@@ -83,22 +88,27 @@ impl Task {
 
     /// Goes on to the newest of all that views are made of.
     pub(super) fn step(&mut self, now: Instant) {
+        if self.rests() {
+            return;
+        }
         let start = std::time::Instant::now();
         let shared = self.shared.clone();
         let mut sources = shared.sources();
         // Looked at after the catalog, and given before it: so it is of the same configuration, or of a later one whose catalog
         // comes in a moment. Both are taken in one step.
-        let wanted = self.translation.borrow_and_update().clone();
+        let Some(wanted) = self.translation.borrow_and_update().clone() else { return };
         if wanted.revision != sources.catalog.revision {
             return;
         }
+        let revision = wanted.revision;
         shared.read_rules(&mut sources, &wanted);
+        let selections = shared.selections();
         let views = shared.current(now);
         self.drop_views(&views);
-        let differs = !self.current.same(&wanted, shared.dialect);
-        self.current = wanted;
+        let differs = self.current.as_ref().is_none_or(|current| !current.same(&wanted, shared.dialect));
+        let current = self.current.insert(wanted);
         if !views.is_empty() {
-            let translator = || self.current.translator(shared.dialect, &self.metrics);
+            let translator = || current.translator(shared.dialect, &self.metrics);
             let renewed = (differs && self.stage.is_some()).then(translator);
             let mut stage = self.stage.take().unwrap_or_else(|| Stage::new(shared.dialect, translator()));
             for (view, entry) in &views {
@@ -127,6 +137,20 @@ impl Task {
         let readiness = readiness(shared.dialect, &sources).least(shared.dialect.family());
         self.metrics.stands(shared.dialect, is_ready(shared.dialect, readiness), views.len());
         shared.readiness.send_if_modified(|before| std::mem::replace(before, readiness) != readiness);
+        shared.made.send_if_modified(|made| std::mem::replace(made, revision) != revision);
+        shared.selected.send_if_modified(|selected| std::mem::replace(selected, selections) != selections);
+    }
+
+    /// Keeps nothing while there are no views of its settings; whether that is so.
+    fn rests(&mut self) -> bool {
+        // Held meanwhile: so nothing is forgotten of settings that begin now.
+        let translation = self.translation.borrow_and_update();
+        let rests = translation.is_none();
+        if rests {
+            self.shared.clear();
+            (self.stage, self.current) = (None, None);
+        }
+        rests
     }
 
     /// Forgets views that nobody has seen for long, and with the last one all that was kept.
@@ -172,6 +196,14 @@ impl Task {
             log(key, &before, report);
             self.metrics.rejected(key.dialect, &report.rejected);
         }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        // Nobody waits for what is not made any more.
+        self.shared.made.send_replace(u64::MAX);
+        self.shared.selected.send_replace(u64::MAX);
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     model::Text,
     pb::istio::networking::v1alpha3::TrafficPolicy,
     resource::Dialect,
-    translate::{envoy, gateway::Gateway, istio, traffic::Mesh},
+    translate::{Beyond, envoy, gateway::Gateway, istio, traffic::Mesh},
 };
 
 /// How proxies are served, besides how services become clusters.
@@ -28,7 +28,9 @@ pub struct ServicePolicy {
     /// Which services, by what holds for all of their instances.
     pub select: Select,
     /// As a DestinationRule has it.
-    pub policy: TrafficPolicy,
+    pub policy: Option<TrafficPolicy>,
+    /// What Istio has no field for.
+    pub beyond: Beyond,
 }
 
 impl Default for Traffic {
@@ -37,14 +39,23 @@ impl Default for Traffic {
     }
 }
 
-/// How services become resources.
+/// How what is published becomes resources: all that decides it besides what is published.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Outputs {
+    /// How services become Envoy's resources.
+    pub envoy: envoy::Options,
+    /// How services become Istio's entries.
+    pub istio: istio::Options,
+    /// How proxies are served besides.
+    pub traffic: Traffic,
+}
+
+/// How services become resources, and since when.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Translation {
     /// Holds for catalogs of this revision.
     pub(super) revision: u64,
-    pub(super) envoy: envoy::Options,
-    pub(super) istio: istio::Options,
-    pub(super) traffic: Traffic,
+    pub(super) outputs: Outputs,
 }
 
 impl Translation {
@@ -52,18 +63,16 @@ impl Translation {
     pub(super) fn same(&self, other: &Translation, dialect: Dialect) -> bool {
         match dialect {
             // Rules ask for the namespace of a service, which is that of its entry.
-            Dialect::Envoy | Dialect::Grpc => {
-                (&self.envoy, &self.istio, &self.traffic) == (&other.envoy, &other.istio, &other.traffic)
-            }
-            Dialect::Istio => self.istio == other.istio,
+            Dialect::Envoy | Dialect::Grpc => self.outputs == other.outputs,
+            Dialect::Istio => self.outputs.istio == other.outputs.istio,
         }
     }
 
     pub(super) fn translator(&self, dialect: Dialect, metrics: &Metrics) -> Box<dyn Translator> {
         match dialect {
-            Dialect::Envoy => Box::new(self.envoy.clone()),
-            Dialect::Grpc => Box::new(self.envoy.for_grpc()),
-            Dialect::Istio => Box::new(Istio::new(self.istio.clone(), metrics.clone())),
+            Dialect::Envoy => Box::new(self.outputs.envoy.clone()),
+            Dialect::Grpc => Box::new(self.outputs.envoy.for_grpc()),
+            Dialect::Istio => Box::new(Istio::new(self.outputs.istio.clone(), metrics.clone())),
         }
     }
 }

@@ -3,7 +3,11 @@
 //! A stream enters itself when it opens and leaves when it is dropped. Its entry is one small record behind a mutex of its
 //! own, touched only when something happens on that stream.
 
-use super::{node::Node, peer::Remote};
+use super::{
+    node::Node,
+    peer::Remote,
+    unwanted::{Found, Item},
+};
 use crate::{
     identity::Identity,
     resource::{Kind, Name, Variant, ViewGeneration},
@@ -18,7 +22,7 @@ use std::{
     },
     time::{Duration, SystemTime},
 };
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// A client's stream, as it is now.
@@ -47,7 +51,7 @@ pub struct Client {
 /// A stream and what it sees.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// The stream.
+    /// Who it is and what it follows.
     pub client: Client,
     /// All that it may ask for; `None` until its first request.
     pub view: Option<Arc<ViewGeneration>>,
@@ -70,6 +74,8 @@ pub struct ClientType {
     pub acknowledged: Option<(u64, SystemTime)>,
     /// The last time it refused one.
     pub refused: Option<Refusal>,
+    /// What it is not sent, because it refuses it, by name.
+    pub withheld: BTreeMap<Name, Withheld>,
     /// How many answers it was sent.
     pub answers: u64,
     /// How many resources, and names of removed ones, were in them.
@@ -100,6 +106,15 @@ pub struct Refusal {
     pub at: SystemTime,
 }
 
+/// A resource that a client is not sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Withheld {
+    /// The version that is refused.
+    pub version: u64,
+    /// How that is known.
+    pub found: Found,
+}
+
 /// The table of open streams, for admin and for what ends stalled ones.
 #[derive(Debug)]
 pub struct Clients {
@@ -123,7 +138,7 @@ impl Clients {
     pub fn snapshot(&self) -> Vec<Snapshot> {
         let entries: Vec<_> = lock(&self.entries).iter().map(|(id, entry)| (*id, entry.clone())).collect();
         let snapshot = |(id, entry): (u64, Arc<Entry>)| {
-            let view = lock(&entry.record).now.clone();
+            let view = lock(&entry.record).generations.as_ref().map(|generations| generations.borrow().clone());
             Snapshot { client: entry.client(id), view }
         };
         entries.into_iter().map(snapshot).collect()
@@ -204,9 +219,9 @@ impl Registration {
         lock(&self.entry.record).view = Some((view, why));
     }
 
-    /// What the client sees by now.
-    pub(super) fn set_now(&self, now: Arc<ViewGeneration>) {
-        lock(&self.entry.record).now = Some(now);
+    /// The generations of the view that the client sees.
+    pub(super) fn set_generations(&self, generations: watch::Receiver<Arc<ViewGeneration>>) {
+        lock(&self.entry.record).generations = Some(generations);
     }
 
     pub(super) fn subscribed(&self, kind: Kind, type_url: Arc<str>, wildcard: bool, names: OrdSet<Name>) {
@@ -228,6 +243,27 @@ impl Registration {
 
     pub(super) fn refused(&self, kind: Kind, version: Option<u64>, message: String) {
         self.change(kind, |entry| entry.refused = Some(Refusal { message, version, at: SystemTime::now() }));
+    }
+
+    pub(super) fn withheld(&self, Item { kind, name, version }: &Item, found: Found) {
+        let (name, withheld) = (name.clone(), Withheld { version: *version, found });
+        self.change(*kind, |entry| {
+            entry.withheld.insert(name, withheld);
+        });
+    }
+
+    pub(super) fn released(&self, item: &Item) {
+        self.change(item.kind, |entry| {
+            entry.withheld.remove(&item.name);
+        });
+    }
+
+    /// The view that the client sees, its node, and its last words on a kind.
+    pub(super) fn said(&self, kind: Kind) -> (Arc<str>, Arc<str>, Arc<str>) {
+        let record = lock(&self.entry.record);
+        let words = record.types.iter().find(|of| of.kind == kind).and_then(|of| of.refused.as_ref());
+        let view = record.view.as_ref().map(|(view, _)| view.clone()).unwrap_or_default();
+        (view, record.node.id.as_str().into(), words.map(|refusal| refusal.message.as_str().into()).unwrap_or_default())
     }
 
     fn change(&self, kind: Kind, change: impl FnOnce(&mut ClientType)) {
@@ -293,7 +329,7 @@ impl Entry {
 struct Record {
     node: Node,
     view: Option<(Arc<str>, Arc<str>)>,
-    now: Option<Arc<ViewGeneration>>,
+    generations: Option<watch::Receiver<Arc<ViewGeneration>>>,
     /// In the order of their kinds. An Envoy has two of the many.
     types: Vec<ClientType>,
 }
@@ -320,6 +356,7 @@ impl ClientType {
             sent: None,
             acknowledged: None,
             refused: None,
+            withheld: BTreeMap::new(),
             answers: 0,
             resources: 0,
             bytes: 0,

@@ -13,6 +13,7 @@ use super::{
     peer::Remote,
     read_ahead::ReadAhead,
     service::{Connection, Health, Shared},
+    signals::Signals,
     slots::Slot,
     unread::Unread,
 };
@@ -23,11 +24,11 @@ use crate::{
         transport::Transport,
     },
 };
-use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use futures_util::FutureExt;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::{
-    pin::{Pin, pin},
+    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -73,7 +74,7 @@ enum Signal {
     Idle,
 }
 
-/// Serves it.
+/// Serves a connection until it ends, or until it was told to go and had its grace.
 pub(super) async fn serve<H: Health>(accepted: Accepted<H>) {
     let Accepted { transport, peer, slot, listener, shared, shutdown } = accepted;
     let _counted = (slot, Counted::new(&shared.metrics));
@@ -98,13 +99,12 @@ pub(super) async fn serve<H: Health>(accepted: Accepted<H>) {
     };
     let (retire, close) = (service.retire.clone(), service.close.clone());
     let mut connection = pin!(http(&options).serve_connection(TokioIo::new(transport), service));
-    // Looked at only when one of them was woken, however busy the connection is.
-    let mut signals = FuturesUnordered::<Pin<Box<dyn Future<Output = Signal> + Send + '_>>>::new();
-    signals.push(Box::pin(close.cancelled().map(|()| Signal::Close)));
-    signals.push(Box::pin(retirement(changes, &shutdown).map(|()| Signal::Retire)));
-    signals.push(Box::pin(sleep(options.idle_timeout).map(|()| Signal::Idle)));
+    let mut signals = Signals::new();
+    signals.push(close.cancelled().map(|()| Signal::Close));
+    signals.push(retirement(changes, &shutdown).map(|()| Signal::Retire));
+    signals.push(sleep(options.idle_timeout).map(|()| Signal::Idle));
     if let Some(certificate) = certificate {
-        signals.push(Box::pin(disbelief(listener.policies(), policy, certificate).map(Signal::Disbelieved)));
+        signals.push(disbelief(listener.policies(), policy, certificate).map(Signal::Disbelieved));
     }
     loop {
         let signal = tokio::select! {
@@ -115,20 +115,20 @@ pub(super) async fn serve<H: Health>(accepted: Accepted<H>) {
                 }
                 return;
             }
-            Some(signal) = signals.next() => signal,
+            signal = signals.next() => signal,
         };
         match signal {
             Signal::Close => return,
             Signal::Retire => {
                 retire.cancel();
                 connection.as_mut().graceful_shutdown();
-                signals.push(Box::pin(sleep(GRACE).map(|()| Signal::Cut)));
+                signals.push(sleep(GRACE).map(|()| Signal::Cut));
             }
             Signal::Disbelieved(refusal) => {
                 listener.refuse(&refusal, peer, &shared.metrics);
                 retire.cancel();
                 connection.as_mut().graceful_shutdown();
-                signals.push(Box::pin(sleep(GRACE).map(|()| Signal::Cut)));
+                signals.push(sleep(GRACE).map(|()| Signal::Cut));
             }
             Signal::Cut => {
                 debug!(%peer, "A connection did not end by itself; it is cut.");
@@ -138,12 +138,12 @@ pub(super) async fn serve<H: Health>(accepted: Accepted<H>) {
                 let idle = activity.idle_since().map(|since| since + options.idle_timeout);
                 if idle.is_none_or(|until| until > Instant::now()) {
                     let look = idle.unwrap_or_else(|| Instant::now() + options.idle_timeout);
-                    signals.push(Box::pin(sleep_until(look).map(|()| Signal::Idle)));
+                    signals.push(sleep_until(look).map(|()| Signal::Idle));
                     continue;
                 }
                 debug!(%peer, "A connection without any stream is closed.");
                 connection.as_mut().graceful_shutdown();
-                signals.push(Box::pin(sleep(GRACE).map(|()| Signal::Cut)));
+                signals.push(sleep(GRACE).map(|()| Signal::Cut));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What happened in a session, for the log, metrics and the table of clients ([`super::recorder`] writes all three).
 
-use crate::resource::{Kind, Name};
+use super::unwanted::{Found, Item};
+use crate::resource::{Kind, Name, Resource};
 use imbl::OrdSet;
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ pub enum Event {
         nonce: u64,
         /// How many resources and removed names it holds.
         items: usize,
-        /// How long it is.
+        /// Length of the message in bytes, without gRPC's five.
         bytes: usize,
     },
     /// The client acknowledged the last answer.
@@ -46,6 +47,22 @@ pub enum Event {
         version: Option<u64>,
         /// The client's error message.
         message: String,
+    },
+    /// Something is not sent any more, because it is refused.
+    Withheld {
+        /// What.
+        item: Item,
+        /// How it was found.
+        found: Found,
+        /// What is sent in its place, if something must be.
+        instead: Option<Arc<Resource>>,
+    },
+    /// It is withheld no longer.
+    Released {
+        /// What.
+        item: Item,
+        /// Because the view has another version of it by now, or nothing of that name.
+        outdated: bool,
     },
     /// Its first answer waits until all sources were read.
     Waits {

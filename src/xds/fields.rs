@@ -11,7 +11,7 @@ pub struct Malformed {
     pub at: usize,
 }
 
-/// A field's value.
+/// A field's value by wire type, borrowed from the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field<'a> {
     /// An integer or a yes or no.

@@ -166,6 +166,9 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
             let Some(frame) = polled.await? else { return Ok(Next::Begun) };
             let Some(frame) = frame else { return Ok(Next::End) };
             if let Ok(data) = frame.map_err(|_| MessageError::Gone)?.into_data() {
+                if let Some(message) = self.whole(&data) {
+                    return Ok(Next::Message(message));
+                }
                 self.hold(data);
             }
         }
@@ -221,6 +224,13 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
         if !self.loose.is_empty() {
             self.parts.push_back(take(&mut self.loose).freeze());
         }
+    }
+
+    /// What comes in one piece, as acknowledgements do, is a message without being put together.
+    fn whole(&self, data: &Bytes) -> Option<Message> {
+        let (&[0, a, b, c, d], message) = data.split_first_chunk::<HEADER>()? else { return None };
+        let fits = u32::from_be_bytes([a, b, c, d]) as usize == message.len() && message.len() <= self.limit;
+        (self.held == 0 && fits).then(|| Message(vec![data.slice(HEADER..)]))
     }
 
     fn take(&mut self) -> Result<Option<Message>, MessageError> {
@@ -382,6 +392,19 @@ mod tests {
         let message = next(&mut requests).await.unwrap().unwrap();
         let [one, two, three] = message.parts() else { panic!("{} parts", message.parts().len()) };
         assert_eq!(([one.as_ptr(), two.as_ptr()], three.len()), (places, 2 * small.len()));
+    }
+
+    #[tokio::test]
+    async fn a_message_that_comes_in_one_piece_is_that_piece() {
+        let frames = [Bytes::from(message(b"short")), Bytes::from(message(b"short, too"))];
+        let places = frames.clone().map(|frame| frame[HEADER..].as_ptr());
+        let mut requests = requests(futures_util::stream::iter(frames.map(|f| Ok(http_body::Frame::data(f)))), 10);
+        for (place, text) in places.into_iter().zip([&b"short"[..], b"short, too"]) {
+            let message = next(&mut requests).await.unwrap().unwrap();
+            let [part] = message.parts() else { panic!("{} parts", message.parts().len()) };
+            assert_eq!((part.as_ptr(), &part[..]), (place, text));
+        }
+        assert!(matches!(next(&mut requests).await, Ok(None)));
     }
 
     #[tokio::test]

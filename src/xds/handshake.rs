@@ -25,7 +25,7 @@ pub(super) struct Handshakes(Mutex<Waiting>);
 #[derive(Debug, Default)]
 struct Waiting {
     next: u64,
-    /// Oldest first.
+    /// Those under way by number, so oldest first.
     all: BTreeMap<u64, CancellationToken>,
 }
 

@@ -14,7 +14,7 @@ use std::{
     fmt, fs, io,
     net::SocketAddr,
     os::{
-        fd::OwnedFd,
+        fd::{AsFd, OwnedFd},
         unix::{
             fs::{FileTypeExt, MetadataExt, PermissionsExt},
             net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream},
@@ -40,7 +40,7 @@ pub(super) const DEFAULT: &str = "default";
 pub struct Listen {
     /// Its name in the configuration.
     pub name: Arc<str>,
-    /// Its address.
+    /// The address as it is configured: port 0 is not replaced yet.
     pub address: Address,
     /// Who may come: Envoys and gRPC programs, or Istiods; `None`: all of them.
     pub clients: Option<Family>,
@@ -52,7 +52,7 @@ pub struct Listen {
     pub socket: Option<Arc<OwnedFd>>,
 }
 
-/// Where to listen.
+/// Where a listener of xDS listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// An address of TCP; port 0 takes any that is free.
@@ -170,6 +170,7 @@ pub(super) enum Bound {
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
+    /// `None`: it is somebody else's.
     inode: Option<u64>,
 }
 
@@ -227,6 +228,21 @@ impl Bound {
         match self {
             Bound::Tcp(_, address) => Address::Tcp(*address),
             Bound::Unix(_, file) => Address::Unix { path: file.path.clone(), mode: 0 },
+        }
+    }
+
+    /// The socket, for another process.
+    pub(super) fn socket(&self) -> io::Result<OwnedFd> {
+        match self {
+            Bound::Tcp(listener, _) => listener.as_fd().try_clone_to_owned(),
+            Bound::Unix(listener, _) => listener.as_fd().try_clone_to_owned(),
+        }
+    }
+
+    /// Another process listens there, too: the file of a Unix socket is that one's from now on.
+    pub(super) fn let_go(&mut self) {
+        if let Bound::Unix(_, file) = self {
+            file.inode = None;
         }
     }
 

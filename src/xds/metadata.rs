@@ -23,7 +23,7 @@ pub struct Metadata {
 /// A value of a node's metadata.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {
-    /// Nothing.
+    /// `null_value`; also a value without a kind.
     Null,
     /// JSON knows one kind of numbers.
     Number(f64),

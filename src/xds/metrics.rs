@@ -22,9 +22,13 @@ pub struct Metrics {
     pub(super) answer_bytes: Family<KindLabel, Counter>,
     pub(super) acknowledged: Family<KindLabel, Counter>,
     pub(super) refused: Family<KindLabel, Counter>,
+    withheld: Family<KindLabel, Counter>,
+    quarantined: Family<KindLabel, Gauge>,
     pub(super) unknown_types: Counter,
     pub(super) empty_answers: Counter,
     pub(super) waits: Counter,
+    first_answers: Family<StateLabel, Gauge>,
+    pub(super) first_answers_delayed: Counter,
     pub(super) memory: Gauge,
     pub(super) closed: Family<ReasonLabel, Counter>,
 }
@@ -48,6 +52,11 @@ pub(super) struct ReasonLabel {
 struct RefusalLabel {
     listener: String,
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
 }
 
 impl From<&'static str> for ReasonLabel {
@@ -93,7 +102,27 @@ impl Metrics {
         registry.register("xds_answers_bytes", "Bytes of the answers sent", m.answer_bytes.clone());
         registry.register("xds_acknowledged", "Answers that clients acknowledged", m.acknowledged.clone());
         registry.register("xds_refused", "Answers that clients refused", m.refused.clone());
+        registry.register(
+            "xds_withheld",
+            "Resources that were withheld from a client that refuses them, or would",
+            m.withheld.clone(),
+        );
+        registry.register(
+            "xds_quarantined_resources",
+            "Resources that are withheld from some client now",
+            m.quarantined.clone(),
+        );
         registry.register("xds_unknown_types", "Requests for a type that is not served", m.unknown_types.clone());
+        registry.register(
+            "xds_first_answers",
+            "Streams whose first answers are on their way, or wait for their turn",
+            m.first_answers.clone(),
+        );
+        registry.register(
+            "xds_first_answers_delayed",
+            "Streams whose first answers had to wait for their turn",
+            m.first_answers_delayed.clone(),
+        );
         registry.register(
             "xds_memory_bytes",
             "What unfinished requests and subscriptions of clients hold",
@@ -134,12 +163,26 @@ impl Metrics {
         self.refused.get_or_create(&kind.into()).inc();
     }
 
+    pub(super) fn withheld(&self, kind: Kind) {
+        self.withheld.get_or_create(&kind.into()).inc();
+    }
+
+    pub(super) fn quarantined(&self, kind: Kind, count: i64) {
+        self.quarantined.get_or_create(&kind.into()).set(count);
+    }
+
     pub(super) fn unknown_type(&self) {
         self.unknown_types.inc();
     }
 
     pub(super) fn empty_answer(&self) {
         self.empty_answers.inc();
+    }
+
+    /// How many first answers are on their way, and how many wait.
+    pub(super) fn first_answers(&self, sending: i64, waiting: i64) {
+        self.first_answers.get_or_create(&StateLabel { state: "sending" }).set(sending);
+        self.first_answers.get_or_create(&StateLabel { state: "waiting" }).set(waiting);
     }
 
     pub(super) fn wait(&self) {

@@ -3,9 +3,10 @@
 //! `app` binds a [`Server`] over [`Views`] and runs it; `admin` reads [`Clients`]. From the outside in: `server` accepts
 //! connections and ends them; `service` finds the method of a stream; `stream` drives a session as the body of its answer;
 //! `session` is the protocol, `istio` Istiod's dialect of it, `protocol` one of the two; `read_ahead`, `grpc_messages`,
-//! `fields`, `request` and `names` read, `response` writes; `stalled` ends connections that make no progress. Nothing here knows where resources come from.
+//! `fields`, `request` and `names` read, `response` writes; `quarantine` has what clients refuse, over all streams; `stalled` ends connections that make no progress. Nothing here knows where resources come from.
 
 mod activity;
+mod admission;
 mod budget;
 mod clients;
 mod connection;
@@ -23,6 +24,7 @@ mod node;
 mod options;
 mod peer;
 mod protocol;
+mod quarantine;
 mod read_ahead;
 mod recorder;
 mod request;
@@ -30,14 +32,16 @@ mod response;
 mod server;
 mod service;
 mod session;
+mod signals;
 mod slots;
 mod stalled;
 mod stream;
 mod unread;
+mod unwanted;
 mod views;
 
 pub use budget::{Held, MemoryLimits};
-pub use clients::{Answer, Client, ClientType, Clients, Refusal, Snapshot};
+pub use clients::{Answer, Client, ClientType, Clients, Refusal, Snapshot, Withheld};
 pub use event::Event;
 pub use grpc_messages::Message;
 pub use listener::{Address, Listen};
@@ -47,7 +51,9 @@ pub use names::{Interner, Names, NamesError};
 pub use node::Node;
 pub use options::Options;
 pub use peer::Remote;
+pub use quarantine::{Quarantine, Quarantined};
 pub use request::{Listed, Raw, Request, RequestError};
 pub use server::{Control, Server, ServerError};
 pub use session::{Rules, Session, SessionError};
+pub use unwanted::{Filter, Found, Item, Unwanted};
 pub use views::{Refused, Subscriber, Subscription, Views};

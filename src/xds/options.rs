@@ -20,6 +20,8 @@ pub struct Options {
     pub max_streams_per_peer: usize,
     /// How many streams one connection may have open.
     pub max_streams_per_connection: u32,
+    /// To how many streams first answers are sent at a time.
+    pub first_answers: usize,
     /// How many connections may be open.
     pub max_connections: usize,
     /// How many connections may be open from one address.
@@ -68,6 +70,7 @@ impl Default for Options {
             max_streams: 20_000,
             max_streams_per_peer: 5_000,
             max_streams_per_connection: 100,
+            first_answers: 100,
             max_connections: 20_000,
             max_connections_per_peer: 5_000,
             request_time: Duration::from_secs(30),

@@ -8,6 +8,7 @@ use super::{
     node::Node,
     request::{Raw, Request},
     session::{self, Rules, SessionError},
+    unwanted::{Filter, Unwanted},
 };
 use crate::resource::{Dialect, Kind, Variant, ViewGeneration};
 use bytes::Bytes;
@@ -94,10 +95,42 @@ impl Protocol {
         }
     }
 
+    /// Whether something is withheld from the client.
+    pub(super) fn withholds(&self) -> bool {
+        match self {
+            Protocol::Envoy(session) => session.withholds(),
+            Protocol::Istio(_) => false,
+        }
+    }
+
+    /// From now on the client is not tried with these. An Istiod never refuses.
+    pub(super) fn withhold(&mut self, unwanted: Arc<[Unwanted]>) {
+        match self {
+            Protocol::Envoy(session) => session.withhold(unwanted),
+            Protocol::Istio(_) => {}
+        }
+    }
+
+    /// The client is sent again what it has refused.
+    pub(super) fn release(&mut self, filter: &Filter) {
+        match self {
+            Protocol::Envoy(session) => session.release(filter),
+            Protocol::Istio(_) => {}
+        }
+    }
+
     pub(super) fn due(&self) -> Option<Instant> {
         match self {
             Protocol::Envoy(session) => session.due(),
             Protocol::Istio(session) => session.due(),
+        }
+    }
+
+    /// Whether the client has not acknowledged all that it was sent.
+    pub(super) fn awaits_answer(&self) -> bool {
+        match self {
+            Protocol::Envoy(session) => session.awaits_answer(),
+            Protocol::Istio(session) => session.awaits_answer(),
         }
     }
 

@@ -136,15 +136,16 @@ impl<S: Bytes> ReadAhead<S> {
             if room.capacity() < SCRATCH / 2 {
                 room.reserve(SCRATCH);
             }
-            let room = &mut *room;
-            let size = ready!(poll_read_buf(Pin::new(&mut self.inner), context, &mut room.limit(most)))?;
-            let mut bytes = room.split_to(size);
+            let size = ready!(poll_read_buf(Pin::new(&mut self.inner), context, &mut (&mut *room).limit(most)))?;
             let now = size.min(out.remaining());
-            out.put_slice(&bytes[..now]);
-            bytes.advance(now);
-            if !bytes.is_empty() {
+            out.put_slice(&room[..now]);
+            if now < size {
+                let mut bytes = room.split_to(size);
+                bytes.advance(now);
                 (self.kept, self.scratch) = (bytes, true);
             }
+            // The next call writes to the same bytes, which the processor's caches still have.
+            room.clear();
             Poll::Ready(Ok(()))
         })
     }

@@ -195,6 +195,11 @@ fn push<T>(list: &mut Vec<T>, item: T, limit: usize) -> Result<(), NamesError> {
 /// The message of a `google.rpc.Status`, cut to what is worth keeping.
 pub fn error_message(status: &[u8]) -> String {
     const KEPT: usize = 1024;
+    error_text(status, KEPT)
+}
+
+/// The same, up to so many bytes.
+pub fn error_text(status: &[u8], most: usize) -> String {
     let mut fields = Fields::new(status);
     let mut message = &b""[..];
     while let Ok(Some((number, value))) = fields.next() {
@@ -202,7 +207,7 @@ pub fn error_message(status: &[u8]) -> String {
             message = value;
         }
     }
-    String::from_utf8_lossy(&message[..message.len().min(KEPT)]).into_owned()
+    String::from_utf8_lossy(&message[..message.len().min(most)]).into_owned()
 }
 
 const SOTW_NAMES: u64 = 3;

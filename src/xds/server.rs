@@ -9,6 +9,7 @@
 
 use super::{
     Options, Views,
+    admission::Admission,
     budget::Budget,
     clients::Clients,
     connection::{self, Accepted, GRACE},
@@ -16,13 +17,23 @@ use super::{
     metrics::Metrics,
     names::Interner,
     peer::{Peer, Remote},
+    quarantine::Quarantine,
     service::{Health, Shared},
     session::Rules,
     slots::Full,
     stalled::close_stalled,
 };
 use crate::{identity::Policy, resource::Readiness, util::descriptors};
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -77,6 +88,7 @@ pub struct Server {
     rules: Rules,
     views: Arc<dyn Views>,
     clients: Arc<Clients>,
+    quarantine: Arc<Quarantine>,
     metrics: Metrics,
 }
 
@@ -85,9 +97,12 @@ pub struct Server {
 pub struct Control {
     options: watch::Sender<Arc<Options>>,
     budget: Arc<Budget>,
+    admission: Arc<Admission>,
     listeners: Arc<[Arc<Listener>]>,
     /// File descriptors that the process may have, if that is known.
     descriptors: Option<usize>,
+    /// Another process listens where this one does.
+    let_go: Arc<AtomicBool>,
 }
 
 impl Control {
@@ -99,6 +114,7 @@ impl Control {
         }
         let options = fitted(options, self.descriptors);
         self.budget.set_limits(options.memory);
+        self.admission.set_most(options.first_answers);
         self.options.send_replace(Arc::new(options));
     }
 
@@ -112,6 +128,11 @@ impl Control {
         if let Some(listener) = self.listener(listener) {
             listener.set_policy(policy);
         }
+    }
+
+    /// Another process listens where this one does, and goes on when it ends.
+    pub fn let_go(&self) {
+        self.let_go.store(true, Ordering::Relaxed);
     }
 
     fn listener(&self, name: &str) -> Option<&Arc<Listener>> {
@@ -155,15 +176,32 @@ impl Server {
             interner: Arc::new(Interner::default()),
         };
         let budget = Budget::new(options.memory, rules.interner.held(), metrics.clone());
+        let admission = Admission::new(options.first_answers, metrics.clone());
         let all = listeners.iter().map(|(_, listener)| listener.clone()).collect();
-        let control = Control { options: watch::Sender::new(Arc::new(options)), budget, listeners: all, descriptors };
+        let control = Control {
+            options: watch::Sender::new(Arc::new(options)),
+            budget,
+            admission,
+            listeners: all,
+            descriptors,
+            let_go: Arc::default(),
+        };
         let clients = Arc::new(Clients::new());
-        Ok(Server { listeners, control, rules, views, clients, metrics })
+        let quarantine = Arc::new(Quarantine::new(metrics.clone()));
+        Ok(Server { listeners, control, rules, views, clients, quarantine, metrics })
     }
 
     /// Changes its options, also while it runs.
     pub fn control(&self) -> Control {
         self.control.clone()
+    }
+
+    /// The sockets that it listens on, for another process, by the names of the listeners.
+    ///
+    /// # Errors
+    /// If there are no descriptors left for them.
+    pub fn sockets(&self) -> io::Result<Vec<(String, OwnedFd)>> {
+        self.listeners.iter().map(|(bound, listener)| Ok((listener.name.to_string(), bound.socket()?))).collect()
     }
 
     /// Where it listens, by the names of the listeners; for port 0 with the port that the system chose.
@@ -184,16 +222,22 @@ impl Server {
         self.clients.clone()
     }
 
+    /// What clients refuse.
+    pub fn quarantine(&self) -> Arc<Quarantine> {
+        self.quarantine.clone()
+    }
+
     /// Serves until `shutdown`, then drains: within `options.drain` and a short grace it returns.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Server { listeners, control, rules, views, clients, metrics } = self;
+        let Server { listeners, control, rules, views, clients, quarantine, metrics } = self;
         // Kept to the end: who waits for other options waits for ever then.
-        let Control { options, budget, .. } = control;
+        let Control { options, budget, admission, let_go, .. } = control;
         let (reporter, health) = tonic_health::server::health_reporter();
         let health = health.max_decoding_message_size(LONGEST_PROBE);
         let mut helpers = JoinSet::new();
         let stall = options.borrow().stall_timeout;
         helpers.spawn(close_stalled(clients.clone(), budget.clone(), stall, metrics.clone()));
+        helpers.spawn(admission.clone().pass_over());
         helpers.spawn(report_health(reporter, views.clone()));
         let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
         let shared = Shared {
@@ -201,7 +245,9 @@ impl Server {
             rules,
             views,
             large: Arc::new(Semaphore::new(1.max(processors / 2))),
+            admission,
             clients,
+            quarantine,
             metrics,
             budget,
             connections: Arc::default(),
@@ -213,7 +259,7 @@ impl Server {
         };
         let (shared, mut accepting) = (Arc::new(shared), JoinSet::new());
         for (bound, listener) in listeners {
-            accepting.spawn(accept(bound, listener, shared.clone(), shutdown.clone()));
+            accepting.spawn(accept(bound, listener, shared.clone(), shutdown.clone(), let_go.clone()));
         }
         let mut connections = accepting.join_all().await;
         let most = options.borrow().drain + 2 * GRACE;
@@ -257,10 +303,11 @@ fn fitted(options: Options, descriptors: Option<usize>) -> Options {
 
 /// Accepts until `shutdown`, and gives what is still connected then.
 async fn accept<H: Health>(
-    bound: Bound,
+    mut bound: Bound,
     listener: Arc<Listener>,
     shared: Arc<Shared<H>>,
     shutdown: CancellationToken,
+    let_go: Arc<AtomicBool>,
 ) -> JoinSet<()> {
     info!(listener = &*listener.name, address = %bound.address(), "Serving xDS.");
     let mut connections = JoinSet::new();
@@ -269,7 +316,12 @@ async fn accept<H: Health>(
     loop {
         let accepted = tokio::select! {
             biased;
-            () = shutdown.cancelled() => return connections,
+            () = shutdown.cancelled() => {
+                if let_go.load(Ordering::Relaxed) {
+                    bound.let_go();
+                }
+                return connections;
+            }
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended {
                     warn!(%error, "A connection's task failed.");

@@ -3,6 +3,7 @@
 use super::{
     Options,
     activity::{Activity, Keeping},
+    admission::Admission,
     budget::Budget,
     clients::{Clients, Origin},
     grpc_messages::Requests,
@@ -11,6 +12,7 @@ use super::{
     metrics::Metrics,
     peer::{Peer, Remote},
     protocol::Method,
+    quarantine::Quarantine,
     recorder::Recorder,
     session::Rules,
     slots::{Full, Places, Slot, Slots},
@@ -47,7 +49,10 @@ pub(super) struct Shared<H> {
     pub(super) views: Arc<dyn Views>,
     /// The place of the one large request that is read.
     pub(super) large: Arc<Semaphore>,
+    /// Whose first answers are sent.
+    pub(super) admission: Arc<Admission>,
     pub(super) clients: Arc<Clients>,
+    pub(super) quarantine: Arc<Quarantine>,
     pub(super) metrics: Metrics,
     pub(super) budget: Arc<Budget>,
     pub(super) connections: Arc<Slots>,
@@ -71,8 +76,10 @@ impl<H> Shared<H> {
             listener,
             rules: Arc::new(Rules { names: options.max_names, ..self.rules.clone() }),
             views: self.views.clone(),
+            quarantine: self.quarantine.clone(),
             request_time: options.request_time,
             large: self.large.clone(),
+            admission: self.admission.clone(),
         }
     }
 }
@@ -194,13 +201,13 @@ impl<H: Health> Connection<H> {
             method,
             shared: shared.stream(&options, self.listener.clone()),
             allowance: shared.budget.open(registration.id(), Peer::from(self.peer), self.close.clone()),
-            recorder: Recorder::new(registration, shared.metrics.clone()),
+            recorder: Recorder::new(registration, shared.metrics.clone(), shared.quarantine.clone()),
             retire: self.retire.clone(),
             slot,
             open: self.activity.open(),
         };
         let requests = Requests::new(request.into_body(), options.max_request_bytes, options.request_time);
-        let frames = futures_util::stream::unfold(Stream::new(requests, parts), Stream::frame);
+        let frames = futures_util::stream::unfold(Box::new(Stream::new(requests, parts)), Stream::frame);
         let mut response = Response::new(Body::new(StreamBody::new(frames)));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         response

@@ -6,28 +6,31 @@
 use super::{
     Refused, Subscriber, Subscription, Views,
     activity::Open,
+    admission::{Admission, Turn},
     budget::{Allowance, Held, OverBudget},
     clients::Origin,
     ended::Ended,
+    event::Event,
     grpc_messages::{Message, MessageError, Next, Requests},
     listener::{Listener, Unfit},
     names::NamesError,
     node::Node,
+    peer::Peer,
     protocol::{Method, Protocol},
+    quarantine::Quarantine,
     recorder::Recorder,
     request::{Raw, Request, RequestError},
     session::{Rules, SessionError},
+    signals::Signals,
     slots::Slot,
 };
 use crate::{
     identity::{self, Policy},
     resource::{Dialect, ViewGeneration},
+    util::time::until,
 };
 use bytes::Bytes;
-use futures_util::{
-    future::{BoxFuture, FutureExt},
-    stream::{FuturesUnordered, StreamExt},
-};
+use futures_util::FutureExt;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use std::{
@@ -154,15 +157,27 @@ pub(super) struct Stream<B> {
     first_by: Instant,
     /// When the token ends by which its client is known.
     until: Option<Instant>,
-    /// What comes from our side. Looked at only when one was woken, unlike the others: they nearly never are.
-    signals: FuturesUnordered<BoxFuture<'static, Signal>>,
-    timer: Option<Pin<Box<Sleep>>>,
+    /// What comes from our side.
+    signals: Signals<'static, Signal>,
+    timer: Timer,
     /// Work done in this turn.
     turn: usize,
+    /// Its first answers have their turn.
+    first: First,
     recorder: Recorder,
     ended: Option<Ended>,
     /// Its place among the streams of the server and of its connection.
     _place: (Slot, Open),
+}
+
+/// How far a stream's first answers are.
+enum First {
+    /// Nothing was sent.
+    Before,
+    /// They are on their way.
+    Sending { _turn: Turn },
+    /// The client has all that it was sent.
+    Done,
 }
 
 /// What comes from our side.
@@ -173,6 +188,37 @@ enum Signal {
     Access(watch::Receiver<u64>),
     /// The listener asks something else of its clients.
     Policy(watch::Receiver<Arc<Policy>>),
+    /// Something that was refused is to be sent again.
+    Released(watch::Receiver<u64>),
+}
+
+/// When something is due though nothing comes.
+#[derive(Default)]
+struct Timer {
+    /// Made when it is first needed, and then put off: to drop it and to make another for the next request costs more.
+    sleep: Option<Pin<Box<Sleep>>>,
+    due: Option<Instant>,
+}
+
+impl Timer {
+    fn set(&mut self, due: Option<Instant>) {
+        if self.due == due {
+            return;
+        }
+        self.due = due;
+        let due = due.unwrap_or_else(|| Instant::now() + NEVER);
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().reset(due),
+            none => *none = Some(Box::pin(sleep_until(due))),
+        }
+    }
+
+    async fn elapsed(&mut self) {
+        match &mut self.sleep {
+            Some(sleep) => sleep.await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// What the first request decides: how the client speaks, and what it sees.
@@ -181,6 +227,8 @@ struct Exchange {
     node: Node,
     generations: Generations,
     now: Arc<ViewGeneration>,
+    /// It is not noted yet which view it sees.
+    moved: bool,
     /// Signals that it may have to see another view.
     access: watch::Receiver<u64>,
     /// The view that it is to see as soon as that is made.
@@ -189,6 +237,10 @@ struct Exchange {
     held: Held,
     /// What whoever made the view wants dropped with it.
     kept: Option<Arc<dyn Any + Send + Sync>>,
+    /// Up to which number of the quarantine it was looked up what others refuse.
+    looked: Option<u64>,
+    /// The last release that was followed; `None`: nothing is withheld, and none is waited for.
+    released: Option<u64>,
 }
 
 type Generations = watch::Receiver<Arc<ViewGeneration>>;
@@ -200,10 +252,14 @@ pub(super) struct Shared {
     pub(super) listener: Arc<Listener>,
     pub(super) rules: Arc<Rules>,
     pub(super) views: Arc<dyn Views>,
+    /// What clients refuse.
+    pub(super) quarantine: Arc<Quarantine>,
     /// How long a request may take.
     pub(super) request_time: Duration,
     /// The place of the one large request that is read.
     pub(super) large: Arc<Semaphore>,
+    /// Whose first answers are sent.
+    pub(super) admission: Arc<Admission>,
 }
 
 /// What a stream is made of.
@@ -222,10 +278,9 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
         let Parts { method, shared, allowance, recorder, retire, slot, open } = parts;
         recorder.metrics.streams.get_or_create(&method.variant.into()).inc();
         debug!(stream = recorder.registration.id(), variant = method.variant.name(), "A stream opened.");
-        let signals = FuturesUnordered::from_iter([
-            retire.cancelled_owned().map(|()| Signal::End(StreamError::Retired)).boxed(),
-            allowance.end().cancelled_owned().map(|()| Signal::End(OverBudget::Most.into())).boxed(),
-        ]);
+        let mut signals = Signals::new();
+        signals.push(retire.cancelled_owned().map(|()| Signal::End(StreamError::Retired)));
+        signals.push(allowance.end().cancelled_owned().map(|()| Signal::End(OverBudget::Most.into())));
         Stream {
             requests,
             allowance,
@@ -235,21 +290,28 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
             shared,
             exchange: None,
             signals,
-            timer: None,
+            timer: Timer::default(),
             turn: 0,
+            first: First::Before,
             recorder,
             ended: None,
             _place: (slot, open),
         }
     }
 
-    /// The next frame; after the trailers, none.
-    pub(super) async fn frame(mut self) -> Option<(Result<Frame<Bytes>, Infallible>, Self)> {
+    /// The next frame; after the trailers, none. Boxed, because it is handed over with each frame, and large.
+    pub(super) async fn frame(mut self: Box<Self>) -> Option<(Result<Frame<Bytes>, Infallible>, Box<Self>)> {
         if self.ended.is_some() {
             return None;
         }
         loop {
             if let Some(bytes) = self.exchange.as_mut().and_then(|exchange| exchange.protocol.next_frame()) {
+                if matches!(self.first, First::Before)
+                    && let Err(error) = self.take_turn().await
+                {
+                    let trailers = self.end(Some(error));
+                    return Some((Ok(Frame::trailers(trailers)), self));
+                }
                 self.recorder.registration.sending();
                 self.requests.postpone();
                 return Some((Ok(Frame::data(bytes)), self));
@@ -268,36 +330,58 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
     /// Takes one event; `false` when the client has finished. Every branch may be cancelled: none holds anything.
     async fn step(&mut self) -> Result<bool, StreamError> {
         let due = self.due();
-        set_timer(&mut self.timer, due);
+        self.timer.set(due);
         tokio::select! {
             biased;
-            Some(signal) = self.signals.next() => match signal {
-                Signal::End(error) => return Err(error),
-                Signal::Access(access) => {
-                    if let Some(exchange) = &mut self.exchange {
-                        exchange.access = access.clone();
-                    }
-                    self.signals.push(signal_access(access));
-                    self.subscribe_again()?;
-                }
-                Signal::Policy(policies) => {
-                    self.signals.push(signal_policy(policies));
-                    self.subscribe_again()?;
-                }
-            },
+            signal = self.signals.next() => self.on_signal(signal)?,
             next = self.requests.next(&mut self.allowance) => match next? {
                 Next::Message(message) => self.on_message(message).await?,
                 Next::Begun => {}
                 Next::End => return Ok(false),
             },
             () = changed(&mut self.exchange) => self.on_generation(),
-            () = elapsed(&mut self.timer) => {
+            () = self.timer.elapsed() => {
                 self.check_time(Instant::now())?;
                 self.on_generation();
             }
         }
         self.note();
         Ok(true)
+    }
+
+    /// Waits until its first answers may be sent. Meanwhile nothing of it is read or made, as if its client took nothing.
+    async fn take_turn(&mut self) -> Result<(), StreamError> {
+        let (turn, comes) = self.shared.admission.enter(Peer::from(self.recorder.registration.origin().peer));
+        self.first = First::Sending { _turn: turn };
+        let Some(mut comes) = comes else { return Ok(()) };
+        self.recorder.registration.idle();
+        loop {
+            tokio::select! {
+                biased;
+                signal = self.signals.next() => self.on_signal(signal)?,
+                _ = &mut comes => return Ok(()),
+                () = until(self.until) => self.check_time(Instant::now())?,
+            }
+        }
+    }
+
+    fn on_signal(&mut self, signal: Signal) -> Result<(), StreamError> {
+        match signal {
+            Signal::End(error) => return Err(error),
+            Signal::Access(access) => {
+                if let Some(exchange) = &mut self.exchange {
+                    exchange.access = access.clone();
+                }
+                self.signals.push(signal_access(access));
+            }
+            Signal::Policy(policies) => self.signals.push(signal_policy(policies)),
+            Signal::Released(releases) => {
+                self.signals.push(signal_release(releases));
+                self.release();
+                return Ok(());
+            }
+        }
+        self.subscribe_again()
     }
 
     /// When something must happen though nothing comes.
@@ -353,7 +437,9 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
                     self.recorder.registration.origin().identity.as_ref().map(|_| self.shared.listener.policies());
                 let exchange = none.insert(begin(self.method, &request, &self.shared, &self.recorder)?);
                 self.signals.push(signal_access(exchange.access.clone()));
-                self.signals.extend(policies.map(signal_policy));
+                if let Some(policies) = policies {
+                    self.signals.push(signal_policy(policies));
+                }
                 exchange
             }
         };
@@ -362,7 +448,11 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
         if !moves && exchange.generations.has_changed().unwrap_or(false) {
             exchange.now = exchange.generations.borrow_and_update().clone();
         }
+        exchange.look(&self.shared.quarantine, &self.recorder);
         exchange.protocol.on_request(&request, &exchange.now, Instant::now())?;
+        if matches!(self.first, First::Sending { .. }) && !exchange.protocol.awaits_answer() {
+            self.first = First::Done;
+        }
         Ok(self.allowance.set_state(exchange.protocol.held() + exchange.held)?)
     }
 
@@ -375,6 +465,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
         let current = exchange.next.as_ref().unwrap_or(&exchange.generations);
         if !current.same_channel(&generations) {
             debug!(stream = self.recorder.registration.id(), %view, %why, "A client sees another view.");
+            exchange.looked = None;
             exchange.next = Some(generations).filter(|generations| !exchange.generations.same_channel(generations));
         }
         exchange.held = of_node(&exchange.node) + held;
@@ -384,14 +475,37 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
 
     fn on_generation(&mut self) {
         if let Some(exchange) = &mut self.exchange {
+            exchange.look(&self.shared.quarantine, &self.recorder);
             exchange.protocol.on_generation(&exchange.now, Instant::now());
         }
     }
 
+    /// Sends again what somebody has released.
+    fn release(&mut self) {
+        let Some(Exchange { protocol, released: Some(released), .. }) = &mut self.exchange else { return };
+        let (filters, newest) = self.shared.quarantine.released_since(*released);
+        *released = newest;
+        filters.iter().for_each(|filter| protocol.release(filter));
+        self.on_generation();
+    }
+
     fn note(&mut self) {
         if let Some(exchange) = &mut self.exchange {
-            self.recorder.registration.set_now(exchange.now.clone());
-            exchange.protocol.take_events().for_each(|event| self.recorder.record(event));
+            if std::mem::take(&mut exchange.moved) {
+                self.recorder.registration.set_generations(exchange.generations.clone());
+            }
+            for event in exchange.protocol.take_events() {
+                if let Event::Refused { kind, message, .. } = &event {
+                    let (view, node, _) = self.recorder.registration.said(*kind);
+                    self.shared.views.refused(&view, &node, *kind, message);
+                }
+                self.recorder.record(event);
+            }
+            if exchange.released.is_none() && exchange.protocol.withholds() {
+                let mut releases = self.shared.quarantine.releases();
+                exchange.released = Some(*releases.borrow_and_update());
+                self.signals.push(signal_release(releases));
+            }
         }
     }
 
@@ -417,6 +531,17 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
             trailers.insert("grpc-status", http::HeaderValue::from_static("13"));
         }
         trailers
+    }
+}
+
+impl Exchange {
+    /// What others refuse is looked up at the beginning, and when there is more of it or less.
+    fn look(&mut self, quarantine: &Quarantine, recorder: &Recorder) {
+        let number = Some(quarantine.number());
+        if self.looked != number {
+            self.looked = number;
+            self.protocol.withhold(recorder.unwanted());
+        }
     }
 }
 
@@ -449,7 +574,8 @@ fn begin(method: Method, first: &Request<'_>, shared: &Shared, recorder: &Record
     let Subscription { mut generations, held, kept, .. } = subscribe(&node, protocol.dialect(&node), shared, recorder)?;
     let now = generations.borrow_and_update().clone();
     let held = of_node(&node) + held;
-    Ok(Exchange { protocol, node, generations, now, access, next: None, held, kept })
+    let (looked, released) = (None, None);
+    Ok(Exchange { protocol, node, generations, now, moved: true, access, next: None, held, kept, looked, released })
 }
 
 /// What it sees by now, if it still is who it was and may come in here.
@@ -486,59 +612,41 @@ fn apart<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
-fn set_timer(timer: &mut Option<Pin<Box<Sleep>>>, due: Option<Instant>) {
-    match (timer.as_mut(), due) {
-        (None, None) => {}
-        // To put it off costs nothing, unlike to drop it and to make another for the next request.
-        (Some(timer), None) if timer.deadline() > Instant::now() + NEVER / 2 => {}
-        (Some(timer), None) => timer.as_mut().reset(Instant::now() + NEVER),
-        (Some(timer), Some(due)) if timer.deadline() == due => {}
-        (Some(timer), Some(due)) => timer.as_mut().reset(due),
-        (None, Some(due)) => *timer = Some(Box::pin(sleep_until(due))),
-    }
-}
-
-async fn elapsed(timer: &mut Option<Pin<Box<Sleep>>>) {
-    match timer {
-        Some(timer) => timer.await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Waits until it may see another view; for ever where it never may.
-fn signal_access(mut access: watch::Receiver<u64>) -> BoxFuture<'static, Signal> {
-    async move {
-        match access.changed().await {
-            Ok(()) => Signal::Access(access),
-            Err(_) => std::future::pending().await,
-        }
+async fn signal_access(mut access: watch::Receiver<u64>) -> Signal {
+    match access.changed().await {
+        Ok(()) => Signal::Access(access),
+        Err(_) => std::future::pending().await,
     }
-    .boxed()
 }
 
 /// Waits until the listener asks something else of its clients.
-fn signal_policy(mut policies: watch::Receiver<Arc<Policy>>) -> BoxFuture<'static, Signal> {
-    async move {
-        match policies.changed().await {
-            Ok(()) => Signal::Policy(policies),
-            Err(_) => std::future::pending().await,
-        }
+async fn signal_policy(mut policies: watch::Receiver<Arc<Policy>>) -> Signal {
+    match policies.changed().await {
+        Ok(()) => Signal::Policy(policies),
+        Err(_) => std::future::pending().await,
     }
-    .boxed()
+}
+
+/// Waits until something is to be sent again.
+async fn signal_release(mut releases: watch::Receiver<u64>) -> Signal {
+    match releases.changed().await {
+        Ok(()) => Signal::Released(releases),
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// Waits for another generation, or the first of another view: then the former's are not taken any more, which may be for
 /// others. When there will be none any more the last one stays. May be cancelled.
 async fn changed(exchange: &mut Option<Exchange>) {
-    let Some(Exchange { generations, now, next, .. }) = exchange else { return std::future::pending().await };
-    let replaced = next.is_some();
-    tokio::select! {
-        built = built(next) => {
-            (*generations, *now) = built;
-            *next = None;
-        }
-        Ok(()) = generations.changed(), if !replaced => *now = generations.borrow_and_update().clone(),
-        else => std::future::pending().await,
+    let Some(Exchange { generations, now, moved, next, .. }) = exchange else { return std::future::pending().await };
+    if next.is_some() {
+        (*generations, *now) = built(next).await;
+        (*next, *moved) = (None, true);
+    } else if generations.changed().await.is_ok() {
+        *now = generations.borrow_and_update().clone();
+    } else {
+        std::future::pending().await
     }
 }
 

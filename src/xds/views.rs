@@ -3,7 +3,7 @@
 use super::{Held, Node, Remote};
 use crate::{
     identity::Identity,
-    resource::{Dialect, Readiness, ViewGeneration},
+    resource::{Dialect, Kind, Readiness, ViewGeneration},
 };
 use std::{any::Any, sync::Arc};
 use tokio::sync::watch;
@@ -16,6 +16,9 @@ pub trait Views: Send + Sync + 'static {
     /// # Errors
     /// If the client may not see anything, or nothing more can be kept. The stream then ends.
     fn subscribe(&self, client: &Subscriber<'_>) -> Result<Subscription, Refused>;
+
+    /// A client refuses something of what it has of the view of that key.
+    fn refused(&self, _view: &str, _node: &str, _kind: Kind, _message: &str) {}
 
     /// Signals that clients may see something else: each stream then subscribes again.
     fn changed(&self) -> watch::Receiver<u64>;

@@ -13,13 +13,14 @@ use std::{
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Those that no other one imports.
-const FILES: [&str; 26] = [
+const FILES: [&str; 27] = [
     "envoy/config/cluster/v3/cluster.proto",
     "envoy/config/listener/v3/listener.proto",
     "envoy/extensions/access_loggers/file/v3/file.proto",
     "envoy/extensions/filters/http/cors/v3/cors.proto",
     "envoy/extensions/filters/http/fault/v3/fault.proto",
     "envoy/extensions/filters/http/grpc_web/v3/grpc_web.proto",
+    "envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit.proto",
     "envoy/extensions/filters/http/router/v3/router.proto",
     "envoy/extensions/filters/listener/http_inspector/v3/http_inspector.proto",
     "envoy/extensions/filters/listener/proxy_protocol/v3/proxy_protocol.proto",

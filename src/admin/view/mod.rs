@@ -1,5 +1,6 @@
 //! The forms in which admin answers.
 
+pub(super) mod calls;
 pub(super) mod client;
 pub(super) mod finding;
 mod page;

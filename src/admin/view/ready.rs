@@ -19,6 +19,9 @@ pub(in crate::admin) struct Ready {
     /// What of it is frozen: it is served, and not followed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pinned: Vec<String>,
+    /// Why not all clients have the output settings of the configuration, where that needs somebody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollout: Option<String>,
 }
 
 /// Whether new clients of a kind are answered.
@@ -39,19 +42,21 @@ struct Brief {
 }
 
 /// What readiness is made of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(in crate::admin) struct Facts<'a> {
     pub(in crate::admin) catalog: &'a Catalog,
     /// Whether clients of each dialect can be answered, as views have it.
     pub(in crate::admin) served: [bool; Dialect::ALL.len()],
     /// Registries whose manifests were not read completely yet.
     pub(in crate::admin) manifests: &'a [String],
+    /// What of a rollout somebody should look at.
+    pub(in crate::admin) rollout: Option<String>,
     pub(in crate::admin) stopping: bool,
 }
 
 /// Whether clients of that dialect may be sent here, and why not. What was listed is not served before it is followed.
-pub(in crate::admin) fn ready(facts: Facts<'_>, asked: Dialect) -> Ready {
-    let Facts { catalog, served, stopping, .. } = facts;
+pub(in crate::admin) fn ready(facts: &Facts<'_>, asked: Dialect) -> Ready {
+    let Facts { catalog, served, stopping, .. } = *facts;
     let ready = !stopping && served[asked as usize];
     let reason = match (stopping, served[asked as usize], catalog.sync) {
         (true, ..) => "stopping".to_owned(),
@@ -74,6 +79,7 @@ pub(in crate::admin) fn ready(facts: Facts<'_>, asked: Dialect) -> Ready {
         clients: Dialect::ALL.into_iter().map(of_client).collect(),
         registries: catalog.registries.iter().map(|registry| Brief::of(registry)).collect(),
         pinned: pinned(catalog),
+        rollout: facts.rollout.clone(),
     }
 }
 
@@ -88,7 +94,7 @@ fn pinned(catalog: &Catalog) -> Vec<String> {
 }
 
 /// For what clients of a dialect wait: Envoys for required registries within the grace, Istiods until there is nothing left.
-fn pending(facts: Facts<'_>, dialect: Dialect) -> Vec<String> {
+fn pending(facts: &Facts<'_>, dialect: Dialect) -> Vec<String> {
     let waits = match dialect {
         Dialect::Envoy | Dialect::Grpc => facts.catalog.sync == Readiness::Waiting,
         Dialect::Istio => facts.catalog.known != Readiness::Complete,

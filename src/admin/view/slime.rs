@@ -4,7 +4,7 @@ use super::service_entry;
 use crate::{
     admin::Client,
     catalog::{Catalog, State},
-    model::{Address, Hostname, PublishedEndpoint, PublishedService},
+    model::{Address, DUBBO_SERVICE, Hostname, PublishedEndpoint, PublishedService},
     pb::istio::{mcp::v1alpha1::Resource as Envelope, networking::v1alpha3::ServiceEntry},
     resource::{Kind, Resource, ViewGeneration},
 };
@@ -204,7 +204,7 @@ pub(in crate::admin) fn counts(catalog: &Catalog, interface: Option<&str>) -> Ma
         let of = interface_of(service);
         if interface.is_none_or(|wanted| wanted == of) {
             let source = service.sources.first().map_or(&*of, |source| &*source.name);
-            let name = service.labels.get("dubbo.service").map_or(source, |name| &**name);
+            let name = service.labels.get(DUBBO_SERVICE).map_or(source, |name| &**name);
             *counts.entry(name.to_owned()).or_default() += service.endpoints.len();
         }
         interfaces.insert(of);

@@ -10,7 +10,7 @@ pub type Services = OrdMap<Hostname, Arc<PublishedService>>;
 /// What an override is for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
-    /// All services.
+    /// All services of all registries: what is published is frozen.
     Everything,
     /// The service of a host.
     Service(Hostname),
@@ -40,17 +40,17 @@ pub enum Deed {
 pub struct Override {
     /// Each has another one, as long as the process lives.
     pub id: u64,
-    /// What for.
+    /// The instance, service, or all services that it is laid over.
     pub of: Target,
-    /// What.
+    /// What it does to them.
     pub deed: Deed,
-    /// Since when.
+    /// When it was asked for, by the clock of this process.
     pub since: SystemTime,
-    /// Until when.
+    /// When it goes by itself. Every override has an end.
     pub until: SystemTime,
-    /// Who.
+    /// Who asked for it, as the audit log names them.
     pub by: Text,
-    /// Why.
+    /// The reason that was given; empty if none was.
     pub why: Text,
 }
 
@@ -64,7 +64,7 @@ impl Deed {
     /// The words for people, metrics and formats.
     pub const WORDS: [&'static str; 5] = ["pin", "drain", "disable", "weight", "keep"];
 
-    /// Its word.
+    /// The word for it in the API and in the state on disk.
     pub const fn name(&self) -> &'static str {
         match self {
             Deed::PinAll(_) | Deed::Pin(_) => "pin",

@@ -45,13 +45,13 @@ pub enum Wish {
 /// A wish with all that must be known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
-    /// What for.
+    /// The instance, service, or all services that it is for.
     pub of: Target,
-    /// What.
+    /// What becomes of them.
     pub wish: Wish,
-    /// For how long.
+    /// How long, from the moment that the catalog takes it over.
     pub time: Duration,
-    /// Who.
+    /// Who asks, as the audit log names them.
     pub by: Text,
     /// Why, in his own words; may be empty.
     pub why: Text,
@@ -80,7 +80,7 @@ pub enum Refused {
 /// All that lies over what is published.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Overrides {
-    /// By id.
+    /// In the order in which they were laid, with the moment when each goes.
     all: Vec<(Override, Instant)>,
     last_id: u64,
     /// They are not as in the last snapshot.
@@ -190,7 +190,7 @@ fn deed(of: &Target, wish: Wish, shown: &Services, known: bool) -> Result<Deed, 
 }
 
 impl Wish {
-    /// Its word.
+    /// The word for it in the API.
     pub const fn name(&self) -> &'static str {
         match self {
             Wish::Pin(_) => "pin",

@@ -1,7 +1,7 @@
 //! Another configuration while the catalog runs.
 
 use super::*;
-use crate::catalog::{Event, HeldChange, HoldCause, HoldEvent, Matcher, Merge, Owner, State};
+use crate::catalog::{Event, HeldChange, HoldCause, HoldEvent, Holding, Matcher, Merge, Owner, State};
 
 fn of(registry: &str, name: &str, endpoints: &[&str]) -> Arc<Service> {
     Arc::new(service_of(registry, name, endpoints))
@@ -140,8 +140,9 @@ fn a_removal_is_released_forced_and_taken_back() {
 
 #[test]
 fn a_registry_without_endpoints_or_holding_leaves_at_once() {
-    let no_time = Policy { hold: Duration::ZERO, ..policy("a") };
-    let no_drop = Policy { max_drop: Fraction::new(1.0).unwrap(), ..policy("a") };
+    let no_time = Policy { holding: Holding { hold: Duration::ZERO, ..Holding::default() }, ..policy("a") };
+    let no_drop =
+        Policy { holding: Holding { max_drop: Fraction::new(1.0).unwrap(), ..Holding::default() }, ..policy("a") };
     for unheld in [no_time, no_drop] {
         let mut world = world(vec![unheld, policy("b")]);
         world.update_of("a", listed(&[of("a", "s", &["10.0.0.1:80"])]));
@@ -346,7 +347,7 @@ fn another_connection_keeps_everything_until_the_new_reading_has_listed_it() {
     };
     let (a, b, c) = (of("r", "a", &["10.0.0.1:80"]), of("r", "b", &["10.0.0.2:80"]), of("r", "c", &["10.0.0.3:80"]));
     let mut policy = policy("r");
-    policy.max_drop = Fraction::new(1.0).unwrap();
+    policy.holding.max_drop = Fraction::new(1.0).unwrap();
     let mut world = world(vec![policy.clone()]);
     world.update(Update::Scopes(vec![scope("x"), scope("y")]));
     world.update(in_scope("x", std::slice::from_ref(&a)));

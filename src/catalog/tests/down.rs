@@ -166,7 +166,7 @@ fn each_scope_is_listed_fails_and_goes_by_itself() {
 
 #[test]
 fn a_scope_that_is_no_longer_named_counts_as_absent_until_it_is_gone() {
-    let mut world = one(|p| p.max_drop = Fraction::new(1.0).unwrap());
+    let mut world = one(|p| p.holding.max_drop = Fraction::new(1.0).unwrap());
     world.update(Update::Scopes(vec![scope("x"), scope("y")]));
     world.update(listed_in("x", &[a()]));
     world.update(listed_in("y", &[b()]));

@@ -1,11 +1,13 @@
 //! Tests of the catalog as a whole: updates in, published services out. One file per area of rules.
 
+mod clock;
 mod configure;
 mod down;
 mod hosts;
 mod instances;
 mod merging;
 mod overrides;
+mod parts;
 mod removal_guard;
 mod task;
 

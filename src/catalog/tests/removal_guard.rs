@@ -317,7 +317,9 @@ fn without_an_outage_a_small_partial_drop_is_followed() {
 
 #[test]
 fn the_guard_is_configured() {
-    for change in [(|p| p.hold = Duration::ZERO) as fn(&mut Policy), |p| p.max_drop = Fraction::new(1.0).unwrap()] {
+    for change in
+        [(|p| p.holding.hold = Duration::ZERO) as fn(&mut Policy), |p| p.holding.max_drop = Fraction::new(1.0).unwrap()]
+    {
         let mut world = one(change);
         world.list(&[fleet("a", 0, 100)]);
         world.list(&[]);
@@ -328,7 +330,7 @@ fn the_guard_is_configured() {
 
 #[test]
 fn the_last_endpoints_of_a_service_are_held_where_configured() {
-    let mut world = one(|p| p.empty = Empty::Hold);
+    let mut world = one(|p| p.holding.empty = Empty::Hold);
     world.list(&[service("a", &["10.0.0.1:80", "10.0.0.2:80"]), service("b", &["10.0.0.3:80"])]);
     world.list(&[service("a", &["10.0.0.1:80"]), service("b", &["10.0.0.3:80"])]);
     world.list(&[service("a", &[]), service("b", &["10.0.0.3:80"])]);

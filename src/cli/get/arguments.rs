@@ -43,6 +43,10 @@ pub(super) enum What {
     Registries,
     /// Clients, and what they acknowledged and refused
     Clients,
+    /// Who calls whom: what applications need
+    Calls,
+    /// What clients refuse and are not sent
+    Quarantine,
     /// Manifests: what of each is served, and what is wrong with it
     Manifests,
     /// Digests of everything, to compare replicas
@@ -81,11 +85,14 @@ impl Arguments {
             What::Views => "api/v1/views",
             What::Registries => "api/v1/registries",
             What::Clients => "api/v1/clients",
+            What::Calls => "api/v1/calls",
+            What::Quarantine => "api/v1/quarantine",
             What::Manifests => "api/v1/manifests",
             What::Digests => "api/v1/digests",
         };
         let url = match (what, name) {
             (What::Services, Some(name)) => admin.page(&format!("{path}/{name}")),
+            (What::Calls, Some(name)) => with_parameter(admin.page(path), "application", name),
             (What::Clients, Some(name)) => with_parameter(admin.page(path), "q", name),
             (what, Some(name)) if what.is_resource() => with_parameter(admin.page(path), "q", name),
             _ => admin.page(path),

@@ -22,9 +22,25 @@ pub(super) fn of(what: What) -> Columns {
             table(["NAME", "KIND", "STATE", "AGE", "SERVICES", "ENDPOINTS", "HELD BACK", "LAST ERROR"], registries)
         }
         What::Clients => table(
-            ["NODE", "CLUSTER", "PEER", "IDENTITY", "AGENT", "VARIANT", "VIEW", "TYPE", "ACKNOWLEDGED", "REFUSED"],
+            [
+                "NODE",
+                "CLUSTER",
+                "PEER",
+                "IDENTITY",
+                "AGENT",
+                "VARIANT",
+                "VIEW",
+                "TYPE",
+                "ACKNOWLEDGED",
+                "WITHHELD",
+                "REFUSED",
+            ],
             clients,
         ),
+        What::Calls => table(["APPLICATION", "NEEDS", "HOSTS", "GONE SINCE"], calls),
+        What::Quarantine => {
+            table(["KIND", "NAME", "VERSION", "VIEW", "FROM", "STREAMS", "SINCE", "NODES", "MESSAGE"], quarantine)
+        }
         What::Manifests => table(["REGISTRY", "NAMESPACE", "NAME", "STATE", "SERVED", "ERROR"], manifests),
         What::Digests => table(["KIND", "COUNT", "DIGEST"], digests),
     }
@@ -77,6 +93,22 @@ fn registries(table: &mut Table<8>, answer: &Value) {
     }
 }
 
+/// What is wrong stands below, in the same columns.
+fn calls(table: &mut Table<4>, answer: &Value) {
+    for application in items(&answer["applications"]) {
+        let name = text(&application["application"]);
+        if application["everything"] == true {
+            table.row([name.clone(), "(everything)".into(), String::new(), String::new()]);
+        }
+        for need in items(&application["needs"]) {
+            table.row([name.clone(), text(&need["service"]), text(&need["hosts"]), text(&need["gone_since"])]);
+        }
+    }
+    for note in items(&answer["notes"]) {
+        table.row(["(note)".into(), text(&note["subject"]), text(&note["detail"]), String::new()]);
+    }
+}
+
 /// Of several problems the first; the others are in the other forms of the answer.
 fn manifests(table: &mut Table<6>, answer: &Value) {
     for manifest in items(answer) {
@@ -94,7 +126,7 @@ fn manifests(table: &mut Table<6>, answer: &Value) {
     }
 }
 
-fn clients(table: &mut Table<10>, answer: &Value) {
+fn clients(table: &mut Table<11>, answer: &Value) {
     for client in items(&answer["clients"]) {
         for kind in items(&client["types"]) {
             table.row([
@@ -107,9 +139,27 @@ fn clients(table: &mut Table<10>, answer: &Value) {
                 text(&client["view"]),
                 text(&kind["type_url"]).rsplit('.').next().unwrap_or_default().to_owned(),
                 text(&kind["acknowledged"]["version"]),
+                items(&kind["withheld"]).iter().map(|of| text(&of["name"])).collect::<Vec<_>>().join(" "),
                 text(&kind["refused"]["message"]),
             ]);
         }
+    }
+}
+
+fn quarantine(table: &mut Table<9>, answer: &Value) {
+    for entry in items(answer) {
+        let from = if entry["for_all"] == true { "all" } else { "those who refuse it" };
+        table.row([
+            text(&entry["kind"]),
+            text(&entry["name"]),
+            text(&entry["version"]),
+            text(&entry["view"]),
+            from.into(),
+            text(&entry["streams"]),
+            text(&entry["since"]),
+            items(&entry["nodes"]).iter().map(text).collect::<Vec<_>>().join(" "),
+            text(&entry["message"]),
+        ]);
     }
 }
 

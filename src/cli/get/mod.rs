@@ -28,7 +28,7 @@ pub(super) fn run(arguments: &Arguments, mut print: impl FnMut(&str) -> io::Resu
         loop {
             let mut page = admin.get(&url).await?;
             if let (
-                What::Registries | What::Manifests | What::Views | What::Findings,
+                What::Registries | What::Manifests | What::Views | What::Findings | What::Quarantine,
                 Some(name),
                 Value::Array(items),
             ) = (arguments.what, &arguments.name, &mut page)
@@ -92,12 +92,21 @@ mod tests {
             ),
             (
                 "clients",
-                "NODE  CLUSTER  PEER             IDENTITY  AGENT         VARIANT  VIEW   TYPE     ACKNOWLEDGED  REFUSED\n\
-                 n     c        127.0.0.1:40000  -         envoy 1.40.0  delta    envoy  Cluster  1             no such thing\n",
+                "NODE  CLUSTER  PEER             IDENTITY  AGENT         VARIANT  VIEW   TYPE     ACKNOWLEDGED  WITHHELD  REFUSED\n\
+                 n     c        127.0.0.1:40000  -         envoy 1.40.0  delta    envoy  Cluster  1             x         no such thing\n",
             ),
             (
                 "clients somebody-else",
-                "NODE  CLUSTER  PEER  IDENTITY  AGENT  VARIANT  VIEW  TYPE  ACKNOWLEDGED  REFUSED\n",
+                "NODE  CLUSTER  PEER  IDENTITY  AGENT  VARIANT  VIEW  TYPE  ACKNOWLEDGED  WITHHELD  REFUSED\n",
+            ),
+            (
+                "calls",
+                "APPLICATION  NEEDS         HOSTS                         GONE SINCE\n\
+                 cart         a.A:*:1.0     -                             -\n\
+                 cart         a.A:g:1.0     -                             1970-01-01T00:00:01.500Z\n\
+                 console      (everything)  -                             -\n\
+                 console      *:*:*         -                             -\n\
+                 (note)       a.A           10.0.0.1 says no application  -\n",
             ),
             (
                 "views",

@@ -73,7 +73,7 @@ pub enum KeysError {
     None,
 }
 
-/// A public key.
+/// A public key of a JWKS, with what it may sign.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) id: Option<String>,
@@ -88,7 +88,7 @@ enum Material {
         n: Vec<u8>,
         e: Vec<u8>,
     },
-    /// Uncompressed points.
+    /// `x` and `y` behind `0x04`, as SEC 1 has them.
     P256(Vec<u8>),
     P384(Vec<u8>),
     Ed25519(Vec<u8>),

@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The longest token. One of Kubernetes has 1 KB.
 const MOST: usize = 16 << 10;
 
-/// The longest name.
+/// The longest name of a client that a claim may give, in bytes.
 const LONGEST_NAME: usize = 2048;
 
 /// How far clocks may be apart.
@@ -83,7 +83,7 @@ pub enum JwtError {
     /// It is for somebody else.
     #[error("the token is for {0:?}, not for one of the listener's audiences")]
     Audience(Vec<String>),
-    /// It has ended.
+    /// `exp` is over, with the leeway.
     #[error("the token has expired")]
     Expired,
     /// It has not begun.

@@ -19,6 +19,9 @@ pub struct Cluster {
     /// How an endpoint is chosen.
     #[prost(enumeration = "cluster::LbPolicy", tag = "6")]
     pub lb_policy: i32,
+    /// How the proxy finds out by itself which endpoints serve.
+    #[prost(message, repeated, tag = "8")]
+    pub health_checks: ::prost::alloc::vec::Vec<super::super::core::v3::HealthCheck>,
     /// How much it may have in work.
     #[prost(message, optional, tag = "10")]
     pub circuit_breakers: ::core::option::Option<CircuitBreakers>,
@@ -33,6 +36,9 @@ pub struct Cluster {
     pub transport_socket: ::core::option::Option<
         super::super::core::v3::TransportSocket,
     >,
+    /// What others say of it.
+    #[prost(message, optional, tag = "25")]
+    pub metadata: ::core::option::Option<super::super::core::v3::Metadata>,
     /// What all policies have in common.
     #[prost(message, optional, tag = "27")]
     pub common_lb_config: ::core::option::Option<cluster::CommonLbConfig>,
@@ -42,6 +48,9 @@ pub struct Cluster {
     /// How connections to endpoints are.
     #[prost(message, optional, tag = "30")]
     pub upstream_connection_options: ::core::option::Option<UpstreamConnectionOptions>,
+    /// An endpoint that is removed is gone at once, whatever the checks say.
+    #[prost(bool, tag = "32")]
+    pub ignore_health_on_host_removal: bool,
     /// The endpoints, where they do not come by EDS.
     #[prost(message, optional, tag = "33")]
     pub load_assignment: ::core::option::Option<

@@ -295,6 +295,117 @@ impl ::prost::Name for Http2ProtocolOptions {
         "type.googleapis.com/envoy.config.core.v3.Http2ProtocolOptions".into()
     }
 }
+/// How a proxy finds out by itself whether an endpoint serves.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HealthCheck {
+    #[prost(message, optional, tag = "1")]
+    pub timeout: ::core::option::Option<
+        super::super::super::super::google::protobuf::Duration,
+    >,
+    #[prost(message, optional, tag = "2")]
+    pub interval: ::core::option::Option<
+        super::super::super::super::google::protobuf::Duration,
+    >,
+    #[prost(message, optional, tag = "4")]
+    pub unhealthy_threshold: ::core::option::Option<
+        super::super::super::super::google::protobuf::UInt32Value,
+    >,
+    #[prost(message, optional, tag = "5")]
+    pub healthy_threshold: ::core::option::Option<
+        super::super::super::super::google::protobuf::UInt32Value,
+    >,
+    /// Instead of the port for requests.
+    #[prost(message, optional, tag = "6")]
+    pub alt_port: ::core::option::Option<
+        super::super::super::super::google::protobuf::UInt32Value,
+    >,
+    /// Where nobody sends requests.
+    #[prost(message, optional, tag = "12")]
+    pub no_traffic_interval: ::core::option::Option<
+        super::super::super::super::google::protobuf::Duration,
+    >,
+    /// Up to so much more, so that not all proxies check at once.
+    #[prost(uint32, tag = "18")]
+    pub interval_jitter_percent: u32,
+    #[prost(oneof = "health_check::HealthChecker", tags = "8, 9, 11")]
+    pub health_checker: ::core::option::Option<health_check::HealthChecker>,
+}
+/// Nested message and enum types in `HealthCheck`.
+pub mod health_check {
+    /// By a request.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct HttpHealthCheck {
+        #[prost(string, tag = "1")]
+        pub host: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub path: ::prost::alloc::string::String,
+        #[prost(
+            enumeration = "super::super::super::super::r#type::v3::CodecClientType",
+            tag = "10"
+        )]
+        pub codec_client_type: i32,
+    }
+    impl ::prost::Name for HttpHealthCheck {
+        const NAME: &'static str = "HttpHealthCheck";
+        const PACKAGE: &'static str = "envoy.config.core.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.core.v3.HealthCheck.HttpHealthCheck".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.core.v3.HealthCheck.HttpHealthCheck".into()
+        }
+    }
+    /// By a connection.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct TcpHealthCheck {}
+    impl ::prost::Name for TcpHealthCheck {
+        const NAME: &'static str = "TcpHealthCheck";
+        const PACKAGE: &'static str = "envoy.config.core.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.core.v3.HealthCheck.TcpHealthCheck".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.core.v3.HealthCheck.TcpHealthCheck".into()
+        }
+    }
+    /// By gRPC's own protocol for it.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct GrpcHealthCheck {
+        #[prost(string, tag = "1")]
+        pub service_name: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub authority: ::prost::alloc::string::String,
+    }
+    impl ::prost::Name for GrpcHealthCheck {
+        const NAME: &'static str = "GrpcHealthCheck";
+        const PACKAGE: &'static str = "envoy.config.core.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.core.v3.HealthCheck.GrpcHealthCheck".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.core.v3.HealthCheck.GrpcHealthCheck".into()
+        }
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum HealthChecker {
+        #[prost(message, tag = "8")]
+        HttpHealthCheck(HttpHealthCheck),
+        #[prost(message, tag = "9")]
+        TcpHealthCheck(TcpHealthCheck),
+        #[prost(message, tag = "11")]
+        GrpcHealthCheck(GrpcHealthCheck),
+    }
+}
+impl ::prost::Name for HealthCheck {
+    const NAME: &'static str = "HealthCheck";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.HealthCheck".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.HealthCheck".into()
+    }
+}
 /// Who a client says it is.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Node {

@@ -80,6 +80,8 @@ pub struct FilterChain {
     pub filter_chain_match: ::core::option::Option<FilterChainMatch>,
     #[prost(message, repeated, tag = "3")]
     pub filters: ::prost::alloc::vec::Vec<Filter>,
+    #[prost(message, optional, tag = "5")]
+    pub metadata: ::core::option::Option<super::super::core::v3::Metadata>,
     #[prost(message, optional, tag = "6")]
     pub transport_socket: ::core::option::Option<
         super::super::core::v3::TransportSocket,

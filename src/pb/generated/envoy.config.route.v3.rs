@@ -16,6 +16,11 @@ pub struct RouteConfiguration {
     >,
     #[prost(bool, tag = "14")]
     pub ignore_port_in_host_matching: bool,
+    #[prost(btree_map = "string, message", tag = "16")]
+    pub typed_per_filter_config: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        super::super::super::super::google::protobuf::Any,
+    >,
 }
 impl ::prost::Name for RouteConfiguration {
     const NAME: &'static str = "RouteConfiguration";
@@ -38,6 +43,8 @@ pub struct VirtualHost {
     pub routes: ::prost::alloc::vec::Vec<Route>,
     #[prost(enumeration = "virtual_host::TlsRequirementType", tag = "4")]
     pub require_tls: i32,
+    #[prost(message, repeated, tag = "6")]
+    pub rate_limits: ::prost::alloc::vec::Vec<RateLimit>,
     #[prost(message, repeated, tag = "7")]
     pub request_headers_to_add: ::prost::alloc::vec::Vec<
         super::super::core::v3::HeaderValueOption,
@@ -317,6 +324,8 @@ pub struct RouteAction {
     >,
     #[prost(message, optional, tag = "9")]
     pub retry_policy: ::core::option::Option<RetryPolicy>,
+    #[prost(message, repeated, tag = "13")]
+    pub rate_limits: ::prost::alloc::vec::Vec<RateLimit>,
     #[prost(message, repeated, tag = "15")]
     pub hash_policy: ::prost::alloc::vec::Vec<route_action::HashPolicy>,
     #[prost(message, optional, tag = "23")]
@@ -578,6 +587,81 @@ impl ::prost::Name for RouteAction {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/envoy.config.route.v3.RouteAction".into()
+    }
+}
+/// In whose buckets a request is counted.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RateLimit {
+    #[prost(message, repeated, tag = "3")]
+    pub actions: ::prost::alloc::vec::Vec<rate_limit::Action>,
+}
+/// Nested message and enum types in `RateLimit`.
+pub mod rate_limit {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Action {
+        #[prost(oneof = "action::ActionSpecifier", tags = "2, 5")]
+        pub action_specifier: ::core::option::Option<action::ActionSpecifier>,
+    }
+    /// Nested message and enum types in `Action`.
+    pub mod action {
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+        pub struct DestinationCluster {}
+        impl ::prost::Name for DestinationCluster {
+            const NAME: &'static str = "DestinationCluster";
+            const PACKAGE: &'static str = "envoy.config.route.v3";
+            fn full_name() -> ::prost::alloc::string::String {
+                "envoy.config.route.v3.RateLimit.Action.DestinationCluster".into()
+            }
+            fn type_url() -> ::prost::alloc::string::String {
+                "type.googleapis.com/envoy.config.route.v3.RateLimit.Action.DestinationCluster"
+                    .into()
+            }
+        }
+        #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+        pub struct GenericKey {
+            #[prost(string, tag = "1")]
+            pub descriptor_value: ::prost::alloc::string::String,
+            #[prost(string, tag = "2")]
+            pub descriptor_key: ::prost::alloc::string::String,
+        }
+        impl ::prost::Name for GenericKey {
+            const NAME: &'static str = "GenericKey";
+            const PACKAGE: &'static str = "envoy.config.route.v3";
+            fn full_name() -> ::prost::alloc::string::String {
+                "envoy.config.route.v3.RateLimit.Action.GenericKey".into()
+            }
+            fn type_url() -> ::prost::alloc::string::String {
+                "type.googleapis.com/envoy.config.route.v3.RateLimit.Action.GenericKey"
+                    .into()
+            }
+        }
+        #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+        pub enum ActionSpecifier {
+            #[prost(message, tag = "2")]
+            DestinationCluster(DestinationCluster),
+            #[prost(message, tag = "5")]
+            GenericKey(GenericKey),
+        }
+    }
+    impl ::prost::Name for Action {
+        const NAME: &'static str = "Action";
+        const PACKAGE: &'static str = "envoy.config.route.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.route.v3.RateLimit.Action".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.route.v3.RateLimit.Action".into()
+        }
+    }
+}
+impl ::prost::Name for RateLimit {
+    const NAME: &'static str = "RateLimit";
+    const PACKAGE: &'static str = "envoy.config.route.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.route.v3.RateLimit".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.route.v3.RateLimit".into()
     }
 }
 /// Clusters in turn, by weight.

@@ -76,6 +76,36 @@ impl ::prost::Name for FractionalPercent {
         "type.googleapis.com/envoy.type.v3.FractionalPercent".into()
     }
 }
+/// How HTTP is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CodecClientType {
+    Http1 = 0,
+    Http2 = 1,
+    Http3 = 2,
+}
+impl CodecClientType {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Http1 => "HTTP1",
+            Self::Http2 => "HTTP2",
+            Self::Http3 => "HTTP3",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "HTTP1" => Some(Self::Http1),
+            "HTTP2" => Some(Self::Http2),
+            "HTTP3" => Some(Self::Http3),
+            _ => None,
+        }
+    }
+}
 /// Such as 1.40.2.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SemanticVersion {
@@ -97,6 +127,33 @@ impl ::prost::Name for SemanticVersion {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/envoy.type.v3.SemanticVersion".into()
+    }
+}
+/// A bucket of tokens that fills in time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TokenBucket {
+    /// How many it holds.
+    #[prost(uint32, tag = "1")]
+    pub max_tokens: u32,
+    /// How many come in.
+    #[prost(message, optional, tag = "2")]
+    pub tokens_per_fill: ::core::option::Option<
+        super::super::super::google::protobuf::UInt32Value,
+    >,
+    /// In this time.
+    #[prost(message, optional, tag = "3")]
+    pub fill_interval: ::core::option::Option<
+        super::super::super::google::protobuf::Duration,
+    >,
+}
+impl ::prost::Name for TokenBucket {
+    const NAME: &'static str = "TokenBucket";
+    const PACKAGE: &'static str = "envoy.type.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.type.v3.TokenBucket".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.type.v3.TokenBucket".into()
     }
 }
 /// What of a connection decides its endpoint.

@@ -45,6 +45,13 @@ pub mod envoy {
                 }
             }
         }
+        pub mod common {
+            pub mod ratelimit {
+                pub mod v3 {
+                    include!("envoy.extensions.common.ratelimit.v3.rs");
+                }
+            }
+        }
         pub mod filters {
             pub mod common {
                 pub mod fault {
@@ -67,6 +74,11 @@ pub mod envoy {
                 pub mod grpc_web {
                     pub mod v3 {
                         include!("envoy.extensions.filters.http.grpc_web.v3.rs");
+                    }
+                }
+                pub mod local_ratelimit {
+                    pub mod v3 {
+                        include!("envoy.extensions.filters.http.local_ratelimit.v3.rs");
                     }
                 }
                 pub mod router {

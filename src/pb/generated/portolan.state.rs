@@ -45,6 +45,8 @@ pub struct Registry {
     pub lost: ::prost::alloc::vec::Vec<Lost>,
     #[prost(message, repeated, tag = "8")]
     pub names: ::prost::alloc::vec::Vec<Name>,
+    #[prost(message, repeated, tag = "9")]
+    pub parts: ::prost::alloc::vec::Vec<Part>,
 }
 impl ::prost::Name for Registry {
     const NAME: &'static str = "Registry";
@@ -339,6 +341,8 @@ pub struct Hold {
     pub before: ::prost::alloc::vec::Vec<Before>,
     #[prost(uint64, optional, tag = "4")]
     pub returned: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "5")]
+    pub until: ::core::option::Option<u64>,
 }
 impl ::prost::Name for Hold {
     const NAME: &'static str = "Hold";
@@ -348,6 +352,27 @@ impl ::prost::Name for Hold {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/portolan.state.Hold".into()
+    }
+}
+/// What is held back of services that the configuration tells apart.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Part {
+    /// What matched them.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub hold: ::core::option::Option<Hold>,
+    #[prost(message, repeated, tag = "3")]
+    pub lost: ::prost::alloc::vec::Vec<Lost>,
+}
+impl ::prost::Name for Part {
+    const NAME: &'static str = "Part";
+    const PACKAGE: &'static str = "portolan.state";
+    fn full_name() -> ::prost::alloc::string::String {
+        "portolan.state.Part".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/portolan.state.Part".into()
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -379,6 +404,14 @@ pub struct Lost {
     pub absent: bool,
     #[prost(uint64, optional, tag = "5")]
     pub emptied: ::core::option::Option<u64>,
+    /// Since when, and until when, they are held by themselves because somebody wants that.
+    #[prost(uint64, optional, tag = "6")]
+    pub prolonged_since: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "7")]
+    pub prolonged_until: ::core::option::Option<u64>,
+    /// So many of the endpoints, the first, were lost before the last ones were.
+    #[prost(uint64, tag = "8")]
+    pub early: u64,
 }
 impl ::prost::Name for Lost {
     const NAME: &'static str = "Lost";
@@ -662,6 +695,61 @@ impl ::prost::Name for PinnedResource {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/portolan.state.PinnedResource".into()
+    }
+}
+/// What applications need, as consumers say it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Calls {
+    #[prost(message, repeated, tag = "1")]
+    pub applications: ::prost::alloc::vec::Vec<Caller>,
+}
+impl ::prost::Name for Calls {
+    const NAME: &'static str = "Calls";
+    const PACKAGE: &'static str = "portolan.state";
+    fn full_name() -> ::prost::alloc::string::String {
+        "portolan.state.Calls".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/portolan.state.Calls".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Caller {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub needs: ::prost::alloc::vec::Vec<Need>,
+}
+impl ::prost::Name for Caller {
+    const NAME: &'static str = "Caller";
+    const PACKAGE: &'static str = "portolan.state";
+    fn full_name() -> ::prost::alloc::string::String {
+        "portolan.state.Caller".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/portolan.state.Caller".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Need {
+    #[prost(string, tag = "1")]
+    pub interface: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub group: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub version: ::prost::alloc::string::String,
+    /// Since when no consumer says it any more; without it one did.
+    #[prost(uint64, optional, tag = "4")]
+    pub gone: ::core::option::Option<u64>,
+}
+impl ::prost::Name for Need {
+    const NAME: &'static str = "Need";
+    const PACKAGE: &'static str = "portolan.state";
+    fn full_name() -> ::prost::alloc::string::String {
+        "portolan.state.Need".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/portolan.state.Need".into()
     }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

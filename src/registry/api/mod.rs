@@ -13,7 +13,7 @@ pub use config::Config;
 
 use super::{
     Adapter, Conventions, Feed, Store,
-    outbox::{Closed, Outbox},
+    outbox::{Changes, Closed, Outbox},
 };
 use crate::{
     model::{Protocol, Scope, Service, ServiceId, Text, Update},
@@ -22,9 +22,6 @@ use crate::{
 use futures_util::future::BoxFuture;
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::time::Instant;
-
-/// More changes than this are told as a list.
-const MOST_CHANGES: usize = 64;
 
 impl Adapter for Config {
     fn name(&self) -> &'static str {
@@ -62,14 +59,14 @@ impl Adapter for Config {
 /// Tells what the store has, from now on.
 async fn tell(store: &Store, mut outbox: Outbox<Update>) -> Result<(), Closed> {
     let mut changed = store.changed();
-    outbox.scopes(vec![scope()]).await?;
+    outbox.scopes(vec![Scope::whole()]).await?;
     let mut told: Option<BTreeMap<ServiceId, Arc<Service>>> = None;
     loop {
         changed.mark_unchanged();
         let (now, next) = store.services(Instant::now());
         match &told {
-            None => list(&outbox, &now).await?,
-            Some(before) => differences(&outbox, before, &now).await?,
+            None => outbox.send(list(&now)).await?,
+            Some(before) => outbox.changes(&Scope::whole(), Changes::between(before, &now), || list(&now)).await?,
         }
         told = Some(now);
         tokio::select! {
@@ -80,32 +77,6 @@ async fn tell(store: &Store, mut outbox: Outbox<Update>) -> Result<(), Closed> {
     }
 }
 
-async fn list(outbox: &Outbox<Update>, now: &BTreeMap<ServiceId, Arc<Service>>) -> Result<(), Closed> {
-    let services = now.values().cloned().collect();
-    outbox.send(Update::Listed { scope: scope(), services, unreadable: Vec::new() }).await
-}
-
-async fn differences(
-    outbox: &Outbox<Update>,
-    before: &BTreeMap<ServiceId, Arc<Service>>,
-    now: &BTreeMap<ServiceId, Arc<Service>>,
-) -> Result<(), Closed> {
-    let is_new = |id: &ServiceId, service: &Arc<Service>| before.get(id).is_none_or(|old| !Arc::ptr_eq(old, service));
-    let applied: Vec<&Arc<Service>> = now.iter().filter(|(id, new)| is_new(id, new)).map(|(_, new)| new).collect();
-    let removed: Vec<&ServiceId> = before.keys().filter(|id| !now.contains_key(*id)).collect();
-    if applied.len() + removed.len() > MOST_CHANGES {
-        return list(outbox, now).await;
-    }
-    for service in applied {
-        outbox.send(Update::Applied(scope(), service.clone())).await?;
-    }
-    for id in removed {
-        outbox.send(Update::Removed(scope(), id.clone())).await?;
-    }
-    Ok(())
-}
-
-/// Such a registry is one whole.
-fn scope() -> Scope {
-    Scope(Text::default())
+fn list(now: &BTreeMap<ServiceId, Arc<Service>>) -> Update {
+    Update::Listed { scope: Scope::whole(), services: now.values().cloned().collect(), unreadable: Vec::new() }
 }

@@ -14,7 +14,7 @@ use crate::{
     },
     util::yaml::{Document, Limits, Problems, Section, Value},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// What a catalogue says.
 #[derive(Debug, Default, PartialEq)]
@@ -85,6 +85,18 @@ pub(super) fn one(id: &ServiceId, text: &[u8], max_bytes: usize) -> Result<(Serv
 }
 
 impl Catalogue {
+    /// Its services, as the very values that were known before where they are equal to those.
+    pub(super) fn shared(
+        services: BTreeMap<ServiceId, Service>,
+        known: &BTreeMap<ServiceId, Arc<Service>>,
+    ) -> BTreeMap<ServiceId, Arc<Service>> {
+        let share = |(id, service): (ServiceId, Service)| {
+            let same = known.get(&id).filter(|known| ***known == service).cloned();
+            (id, same.unwrap_or_else(|| Arc::new(service)))
+        };
+        services.into_iter().map(share).collect()
+    }
+
     fn add(&mut self, registry: &Text, item: &Value<'_>) {
         match item.attempt(|item| item.section(|s| service(registry, s))) {
             Ok(service) => self.insert(service, item),

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Services to be read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Whom {
-    /// These have changed.
+    /// Services to be read again, by name.
     pub(super) services: BTreeSet<Text>,
     /// Any may have changed.
     pub(super) all: bool,
@@ -44,7 +44,7 @@ impl Whom {
         Whom { services, all: false }
     }
 
-    /// Both.
+    /// Adds what another watch has found.
     pub(super) fn and(&mut self, other: Whom) {
         self.services.extend(other.services);
         self.all |= other.all;

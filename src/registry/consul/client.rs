@@ -8,22 +8,15 @@ use super::{
     error::{Error, REMEDIES},
 };
 use crate::{
-    model::{Cost, Text},
+    model::{Cost, Scope, Text},
     registry::{
-        Metrics,
-        transport::{self, Answer, Http},
-        tried,
+        Metrics, of_all,
+        transport::{self, Answer, Http, Turn},
     },
     util::{redact::Redactor, secret::Secret},
 };
 use reqwest::{Url, header::HeaderMap};
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 /// Shared by all requests of one registry.
@@ -31,8 +24,7 @@ use tokio::sync::Semaphore;
 pub(super) struct Client {
     servers: Vec<(Server, Http)>,
     redactor: Arc<Redactor>,
-    /// The one that answered last.
-    current: AtomicUsize,
+    turn: Turn,
     token: Option<Secret>,
     consistency: Consistency,
     /// For how long a server may hold a question back.
@@ -50,6 +42,13 @@ pub(super) struct Place {
     pub(super) peer: Option<Text>,
 }
 
+impl Place {
+    /// A datacenter is a scope.
+    pub(super) fn scope(&self) -> Scope {
+        Scope(self.datacenter.clone().unwrap_or_default())
+    }
+}
+
 impl Client {
     pub(super) fn new(registry: Text, config: &Config, metrics: Metrics) -> Result<Self, Error> {
         let connection = &config.connection;
@@ -62,7 +61,7 @@ impl Client {
         Ok(Client {
             redactor: Arc::new(Redactor::new(secrets)),
             servers: config.servers.iter().map(http).collect::<Result<_, Error>>()?,
-            current: AtomicUsize::new(0),
+            turn: Turn::new(config.servers.len()),
             token: config.token.clone(),
             consistency: config.consistency,
             wait: config.wait,
@@ -73,7 +72,7 @@ impl Client {
     /// A list as soon as it is newer than the index, or the time is over; at once for index 0.
     pub(super) async fn watch(&self, place: &Place, path: &[&str], index: u64) -> Result<Answer, Error> {
         let mut failures = Vec::new();
-        for at in self.order() {
+        for at in self.turn.order() {
             let url = self.url(at, place, path, index);
             // Servers add up to a sixteenth, so that not all clients come back at once.
             let held = if index > 0 { self.wait + self.wait / 16 } else { Duration::ZERO };
@@ -89,7 +88,7 @@ impl Client {
     pub(super) async fn get(&self, place: &Place, path: &[&str], known: Option<u64>) -> Result<Option<Answer>, Error> {
         let _slot = self.slots.acquire().await.expect("the semaphore is never closed");
         let mut failures = Vec::new();
-        for at in self.order() {
+        for at in self.turn.order() {
             let url = self.url(at, place, path, 0);
             let answer = self.servers[at].1.send_unless(known, self.request(at, &url), &url).await;
             if let Some(outcome) = self.judge(at, answer, &mut failures) {
@@ -97,12 +96,6 @@ impl Client {
             }
         }
         Err(lost(failures))
-    }
-
-    /// The servers from that on which answered last.
-    fn order(&self) -> impl Iterator<Item = usize> + use<> {
-        let (first, count) = (self.current.load(Ordering::Relaxed), self.servers.len());
-        (0..count).map(move |turn| (first + turn) % count)
     }
 
     /// What a server has answered; `None` if another is to be asked.
@@ -118,7 +111,7 @@ impl Client {
                 None
             }
             outcome => {
-                self.current.store(at, Ordering::Relaxed);
+                self.turn.answered(at);
                 Some(outcome.map_err(Error::from))
             }
         }
@@ -178,12 +171,14 @@ impl Client {
 }
 
 /// Why no server has answered.
-fn lost(mut failures: Vec<Error>) -> Error {
-    if failures.len() == 1 {
-        return failures.remove(0);
-    }
-    let retry_after = failures.iter().filter_map(Error::retry_after).min();
-    Error::EveryServer { count: failures.len(), tried: tried(&failures), retry_after }
+fn lost(failures: Vec<Error>) -> Error {
+    let is_general = failures.iter().all(Error::is_general);
+    of_all(failures, Error::retry_after, |count, tried, retry_after| Error::EveryServer {
+        count,
+        tried,
+        retry_after,
+        is_general,
+    })
 }
 
 /// The index that an answer carries.

@@ -12,7 +12,11 @@ use crate::{
         yaml::{Section, Value},
     },
 };
-use reqwest::{Url, header::HeaderValue};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use reqwest::{
+    Url,
+    header::{AUTHORIZATION, HeaderValue},
+};
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -29,9 +33,9 @@ pub struct Config {
     pub servers: Vec<Server>,
     /// Each is a scope; empty: the servers' own, which then is in no name.
     pub datacenters: Vec<Text>,
-    /// Of Consul Enterprise.
+    /// Consul Enterprise's namespace (`ns=`); others have none.
     pub namespace: Option<Text>,
-    /// Of Consul Enterprise.
+    /// Consul Enterprise's admin partition (`partition=`); others have none.
     pub partition: Option<Text>,
     /// A cluster whose services are imported by peering.
     pub peer: Option<Text>,
@@ -171,6 +175,10 @@ impl Config {
             None => None,
         };
         let found = found.unwrap_or_default();
+        let is_written = connection.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(AUTHORIZATION.as_str()));
+        connection
+            .headers
+            .extend(found.login.filter(|_| !is_written).map(|login| (AUTHORIZATION.as_str().into(), login)));
         let defaults = Config::new(servers?);
         Some(Config {
             datacenters: datacenters.unwrap_or_default(),
@@ -196,6 +204,8 @@ struct Environment {
     address: Option<String>,
     ssl: bool,
     token: Option<Secret>,
+    /// What `Authorization` says, to what stands before Consul.
+    login: Option<Secret>,
     namespace: Option<Text>,
     partition: Option<Text>,
     ca: Option<PathBuf>,
@@ -213,13 +223,19 @@ impl Environment {
         if truth("CONSUL_HTTP_SSL_VERIFY") == Some(false) {
             value.problem::<()>("CONSUL_HTTP_SSL_VERIFY is false, but certificates are always verified; name the authority by CONSUL_CACERT");
         }
-        if value.variable("CONSUL_HTTP_AUTH").is_some() {
-            value.problem::<()>("CONSUL_HTTP_AUTH is not read; write `headers: { Authorization: ... }`");
+        for (name, instead) in [
+            ("CONSUL_CAPATH", "name a file of authorities by CONSUL_CACERT"),
+            ("CONSUL_TLS_SERVER_NAME", "name the server as its certificate does in CONSUL_HTTP_ADDR"),
+        ] {
+            if value.variable(name).is_some() {
+                value.problem::<()>(format!("{name} is not read; {instead}"));
+            }
         }
         Environment {
             address: value.variable("CONSUL_HTTP_ADDR"),
             ssl: truth("CONSUL_HTTP_SSL").unwrap_or(false),
             token: written.and_then(|text| checked_token(value, &text)),
+            login: value.variable("CONSUL_HTTP_AUTH").map(|login| login_header(&login)),
             namespace: value.variable("CONSUL_NAMESPACE").map(Text::from),
             partition: value.variable("CONSUL_PARTITION").map(Text::from),
             ca: path("CONSUL_CACERT"),
@@ -315,6 +331,12 @@ pub fn server(address: &str) -> Result<Server, String> {
     let path = url.path().trim_end_matches('/').trim_end_matches("/v1").to_owned();
     url.set_path(&path);
     Ok(Server { url, socket: None })
+}
+
+/// Of a name and a password with a colon between them.
+fn login_header(login: &str) -> Secret {
+    let whole = if login.contains(':') { login.to_owned() } else { format!("{login}:") };
+    Secret::new(format!("Basic {}", STANDARD.encode(whole)))
 }
 
 fn read_token(value: &Value<'_>) -> Option<Secret> {

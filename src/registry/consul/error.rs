@@ -34,8 +34,10 @@ pub(super) enum Error {
     Hidden { url: String },
     #[error("{0}")]
     Exceeded(#[from] Exceeded),
+    #[error("of {all} services that are to be read {read} are by now, and the others follow: {limit}")]
+    Unfinished { read: usize, all: usize, limit: Exceeded },
     #[error("none of the {count} servers answered: {tried}")]
-    EveryServer { count: usize, tried: String, retry_after: Option<Duration> },
+    EveryServer { count: usize, tried: String, retry_after: Option<Duration>, is_general: bool },
 }
 
 impl Error {
@@ -48,11 +50,12 @@ impl Error {
         }
     }
 
-    /// Concerns everything, and not the one service that was asked for.
+    /// Concerns everything, and not the one service that was asked for: what comes too late or breaks off is that one's alone.
     pub(super) fn is_general(&self) -> bool {
         match self {
-            Error::Http(error) => error.is_unreachable() || error.is_denied(),
-            Error::EveryServer { .. } | Error::Exceeded(_) => true,
+            Error::Http(error) => error.is_nobody() || error.is_denied(),
+            Error::EveryServer { is_general, .. } => *is_general,
+            Error::Exceeded(_) => true,
             _ => false,
         }
     }

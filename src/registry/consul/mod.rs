@@ -8,7 +8,9 @@ mod config;
 mod convert;
 mod error;
 mod index;
+mod look;
 mod reader;
+mod services;
 mod watch;
 mod wire;
 
@@ -81,7 +83,7 @@ async fn run(config: Config, feed: Feed) -> Result<(), Text> {
     let client = Client::new(registry.clone(), &config, metrics.clone()).map_err(|error| chain(&error))?;
     let (client, places) = (Arc::new(client), config.places());
     let mut outbox = Outbox::new(out.clone());
-    if outbox.scopes(places.iter().map(reader::scope).collect()).await.is_err() {
+    if outbox.scopes(places.iter().map(Place::scope).collect()).await.is_err() {
         return Ok(());
     }
     let readings = places.into_iter().map(|place| {

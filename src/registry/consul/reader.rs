@@ -3,23 +3,27 @@
 //! The lists of names, checks and nodes are followed by blocking queries ([`Watch`]): three connections, however many
 //! services there are. They are had before any service is read, so what changes from then on is heard of. What they explain
 //! ([`Whom`]) is read at once. A change of names' index may have been of any instance: then everything is looked at once
-//! more, in slices, so that what is heard of meanwhile does not wait, what changed last before the rest, and with a
-//! pause behind it that bounds what a registry in constant change costs. Answers whose bytes are known are not even read.
+//! more ([`Look`]), what changed last before the rest. Answers whose bytes are known are not even read.
 //!
 //! **What is gone.** What the list of names lacks is gone, unless the server says that it hides something from our token:
 //! then the service is asked for by itself, and only an answer that is empty and hides nothing lets it go.
+//!
+//! **What takes long.** Each answer is taken in as it comes. A reading that is not over within its time, or whose server
+//! is lost, is a failure that keeps what it has read: the next one goes on with the rest. Nothing is listed before
+//! everything was read once.
 
 use super::{
     changes::Whom,
-    client::{self, Client, Place},
-    config::{Config, Rules},
-    convert,
+    client::{Client, Place},
+    config::Config,
     error::Error,
+    look::Look,
+    services::{Found, Services},
     watch::{FIRST_RETRY, LAST_RETRY, List, Watch},
     wire::{self, Checks, Names, Nodes},
 };
 use crate::{
-    model::{Scope, Service, ServiceId, Text, Update},
+    model::{Text, Update},
     registry::{
         Limits, Metrics, chain,
         outbox::{Closed, Outbox},
@@ -29,19 +33,8 @@ use crate::{
     util::backoff::{Backoff, jittered},
 };
 use futures_util::{StreamExt, stream};
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
-use tokio::time::{Instant, sleep_until};
-
-/// Services of a look at everything that are read between two reports.
-const SLICE: usize = 256;
-/// After a look at everything there is none for four times as long as it took, and for this time at least.
-const SHORTEST_REST: Duration = Duration::from_millis(200);
-/// More changes than this are told as a list.
-const MOST_CHANGES: usize = 64;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// Consul's own service, of which its servers are the instances.
 const ITSELF: &str = "consul";
@@ -50,7 +43,8 @@ const ITSELF: &str = "consul";
 pub(super) struct Reader {
     registry: Text,
     place: Place,
-    rules: Rules,
+    /// Whether Consul's own service is read.
+    itself: bool,
     limits: Limits,
     resync: Duration,
     concurrency: usize,
@@ -62,7 +56,7 @@ pub(super) struct Reader {
     nodes: Watch<Nodes>,
     /// The lists that what is known goes by.
     heads: Option<Heads>,
-    known: BTreeMap<Text, Known>,
+    services: Services,
     /// To be read now.
     due: BTreeSet<Text>,
     /// Could not be read; to be tried again then.
@@ -71,23 +65,10 @@ pub(super) struct Reader {
     retry_at: Option<Instant>,
     look: Look,
     resync_at: Instant,
-    /// Grows with each service that changes.
-    clock: u64,
     /// The last that was told of the whole was a list.
     listed: bool,
     /// Everything is being read because it was time for that: a list at its end is a sign of life.
     resyncing: bool,
-}
-
-/// A look at everything.
-#[derive(Debug)]
-struct Look {
-    /// Still to be read.
-    queue: VecDeque<Text>,
-    began: Instant,
-    /// Something has changed that may be anywhere.
-    wanted: bool,
-    not_before: Instant,
 }
 
 #[derive(Debug, Clone)]
@@ -95,31 +76,6 @@ struct Heads {
     names: Arc<List<Names>>,
     checks: Arc<List<Checks>>,
     nodes: Arc<List<Nodes>>,
-}
-
-/// What is known of a service.
-#[derive(Debug, Default)]
-struct Known {
-    /// Of the last answer.
-    hash: Option<u64>,
-    bytes: u64,
-    /// The last good value; `None` if it is none of those that are taken.
-    service: Option<Arc<Service>>,
-    nodes: BTreeSet<Text>,
-    /// Some of it is hidden from the token.
-    filtered: bool,
-    unreadable: Option<Text>,
-    /// When it last changed, by the reader's clock.
-    changed: u64,
-}
-
-/// What a round has found.
-#[derive(Debug, Default)]
-struct Found {
-    applied: Vec<Arc<Service>>,
-    removed: Vec<ServiceId>,
-    /// A service became unreadable or readable.
-    other_unreadable: bool,
 }
 
 impl Rounds for Reader {
@@ -141,14 +97,9 @@ impl Rounds for Reader {
 
     async fn rest(&mut self, pause: Duration) -> Result<(), Closed> {
         let now = Instant::now();
-        let look = match (self.look.queue.is_empty(), self.look.wanted) {
-            _ if !self.listed => None,
-            (false, _) => Some(now),
-            (true, true) => Some(self.look.not_before),
-            (true, false) => None,
-        };
-        let moments = [Some(now + pause), self.listed.then_some(self.resync_at), self.retry_at, look];
-        let until = moments.into_iter().flatten().min().unwrap_or(now);
+        // After a failure nothing but the pause counts, and that a list says something new.
+        let moments = [Some(self.resync_at), self.look.due(now), self.retry_at].into_iter().flatten();
+        let until = moments.filter(|_| self.listed).chain([now + pause]).min().unwrap_or(now);
         tokio::select! {
             () = sleep_until(until) => Ok(()),
             changed = self.names.changed() => changed,
@@ -173,9 +124,10 @@ impl Reader {
         let checks = Watch::start(client.clone(), place.clone(), &["health", "state", "any"], wire::checks);
         let nodes = Watch::start(client.clone(), place.clone(), &["catalog", "nodes"], wire::nodes);
         Reader {
+            services: Services::new(registry.clone(), &place, config.rules.clone()),
             registry,
             place,
-            rules: config.rules.clone(),
+            itself: config.rules.itself,
             limits: config.limits.clone(),
             resync: config.resync,
             concurrency: config.concurrency,
@@ -186,14 +138,12 @@ impl Reader {
             checks,
             nodes,
             heads: None,
-            known: BTreeMap::new(),
             due: BTreeSet::new(),
             failed: BTreeSet::new(),
             retry: Backoff::new(FIRST_RETRY, LAST_RETRY),
             retry_at: None,
-            look: Look { queue: VecDeque::new(), began: now, wanted: false, not_before: now },
+            look: Look::new(now),
             resync_at: now,
-            clock: 0,
             listed: false,
             resyncing: false,
         }
@@ -206,6 +156,11 @@ impl Reader {
         Ok(names.and_then(|names| Ok(Heads { names, checks: checks?, nodes: nodes? })))
     }
 
+    /// Why one of the lists cannot be had any more.
+    fn lost(&self) -> Option<Arc<Error>> {
+        self.names.failure().or_else(|| self.checks.failure()).or_else(|| self.nodes.failure())
+    }
+
     /// Reads what is due.
     async fn read(&mut self, heads: Heads) -> Result<Found, Arc<Error>> {
         self.check_names(&heads.names)?;
@@ -216,26 +171,16 @@ impl Reader {
             self.retry_at = None;
             self.due.append(&mut self.failed);
         }
-        self.begin_look(now);
+        self.look.begin(now, || self.services.by_change());
         let due = std::mem::take(&mut self.due);
-        let slice = self.look.queue.len().min(if self.listed { SLICE } else { usize::MAX });
-        let looked = self.look.queue.drain(..slice).filter(|name| !due.contains(name));
-        let names: Vec<Text> = due.iter().cloned().chain(looked.collect::<Vec<_>>()).collect();
-        let reading = self.answers(names);
-        let answers = match self.limits.in_time(reading).await {
-            Ok(answers) => answers,
-            Err(exceeded) => {
-                self.ask_everything();
-                return Err(Arc::new(exceeded.into()));
-            }
-        };
-        if slice > 0 && self.look.queue.is_empty() {
-            self.end_look();
+        let (looked, is_last) = self.look.next(now, !self.listed);
+        let names = due.iter().cloned().chain(looked.into_iter().filter(|name| !due.contains(name))).collect();
+        self.ask(names, &mut found).await?;
+        if is_last {
+            self.look.end(Instant::now());
             self.listed &= !std::mem::take(&mut self.resyncing);
         }
-        self.take_answers(answers, &mut found)?;
-        let bytes = self.known.values().map(|known| known.bytes).sum();
-        self.limits.check_bytes(bytes).map_err(|exceeded| Arc::new(exceeded.into()))?;
+        self.limits.check_bytes(self.services.bytes()).map_err(|exceeded| Arc::new(exceeded.into()))?;
         Ok(found)
     }
 
@@ -244,7 +189,7 @@ impl Reader {
         let Place { namespace, partition, peer, .. } = &self.place;
         let has_itself = (namespace, partition, peer) == (&None, &None, &None);
         // Where something is hidden, what is known can be asked for; where nothing is known, nothing can.
-        if names.value.is_empty() && has_itself && (!names.filtered || self.known.is_empty()) {
+        if names.value.is_empty() && has_itself && (!names.filtered || self.services.is_empty()) {
             let hint = if names.filtered { ", and says that some are hidden by ACLs" } else { "" };
             return Err(Arc::new(Error::NothingVisible { url: names.url.clone(), hint }));
         }
@@ -253,12 +198,9 @@ impl Reader {
 
     /// Goes by these lists from now on: what they say to be gone is, and what they say to have changed is due.
     fn take_in(&mut self, heads: Heads, found: &mut Found) {
-        let (mut whom, is_first) = (Whom::default(), self.heads.is_none());
+        let (mut whom, now) = (Whom::default(), Instant::now());
         if let Some(before) = &self.heads {
-            let on = |node: &Text| {
-                let there = self.known.iter().filter(|(_, known)| known.nodes.contains(node));
-                there.map(|(name, _)| name).collect()
-            };
+            let on = |node: &Text| self.services.on(node);
             if before.names.turn != heads.names.turn {
                 whom.and(Whom::names(&before.names.value, &heads.names.value));
             }
@@ -269,192 +211,109 @@ impl Reader {
                 whom.and(Whom::nodes(&before.nodes.value, &heads.nodes.value, on));
             }
         }
-        let restarts = |heads: &Heads| (heads.names.restarts, heads.checks.restarts, heads.nodes.restarts);
-        let is_restarted = self.heads.as_ref().is_none_or(|before| restarts(before) != restarts(&heads));
         if !whom.services.is_empty() || whom.all {
             self.metrics.push(&self.registry);
+            self.look.want_if(whom.all);
         }
-        let (names, itself) = (heads.names.clone(), self.rules.itself);
-        let is_wanted = |name: &Text| itself || **name != *ITSELF;
-        let unlisted = self.known.keys().filter(|name| !names.value.contains_key(*name));
-        let unlisted: Vec<Text> = unlisted.cloned().collect();
+        let restarts = |heads: &Heads| (heads.names.restarts, heads.checks.restarts, heads.nodes.restarts);
+        let is_restarted = self.heads.as_ref().is_none_or(|before| restarts(before) != restarts(&heads));
+        let names = heads.names.clone();
+        let unlisted: Vec<Text> =
+            self.services.names().filter(|name| !names.value.contains_key(*name)).cloned().collect();
         match names.filtered {
             true => self.due.extend(unlisted),
             false => unlisted.iter().for_each(|name| self.forget(name, found)),
         }
-        let fresh = names.value.keys().filter(|name| !self.known.contains_key(*name));
+        let is_wanted = |name: &Text| self.itself || **name != *ITSELF;
+        let fresh = names.value.keys().filter(|name| !self.services.knows(name));
         self.due.extend(fresh.filter(|name| is_wanted(name)).cloned());
-        let is_there = |name: &Text| names.value.contains_key(name) || self.known.contains_key(name);
+        let is_there = |name: &Text| names.value.contains_key(name) || self.services.knows(name);
         self.due.extend(whom.services.into_iter().filter(|name| is_wanted(name) && is_there(name)));
-        self.look.wanted |= whom.all;
         self.heads = Some(heads);
-        let is_time = Instant::now() >= self.resync_at;
-        self.resyncing |= is_time && !is_first;
+        // A first reading is not begun anew before it is over.
+        let is_time = self.listed && now >= self.resync_at;
         if is_restarted || is_time {
-            self.ask_everything();
+            self.resync_at = now + jittered(self.resync);
+        }
+        if is_restarted {
+            self.look.want_now(now);
+        } else if is_time {
+            self.resyncing = true;
+            self.look.want_slowly(self.resync / 2);
         }
     }
 
-    /// Everything is read again, without a pause before.
-    fn ask_everything(&mut self) {
-        let now = Instant::now();
-        (self.look.wanted, self.look.not_before) = (true, now);
-        self.look.queue.clear();
-        self.resync_at = now + jittered(self.resync);
+    fn forget(&mut self, name: &Text, found: &mut Found) {
+        self.due.remove(name);
+        self.failed.remove(name);
+        self.services.forget(name, found);
     }
 
-    fn begin_look(&mut self, now: Instant) {
-        if !self.look.queue.is_empty() || !self.look.wanted || self.look.not_before > now {
-            return;
-        }
-        let mut all: Vec<(&u64, &Text)> = self.known.iter().map(|(name, known)| (&known.changed, name)).collect();
-        all.sort_by(|a, b| b.0.cmp(a.0).then(a.1.cmp(b.1)));
-        self.look.queue = all.into_iter().map(|(_, name)| name.clone()).collect();
-        (self.look.wanted, self.look.began) = (false, now);
-    }
-
-    /// The last slice was read.
-    fn end_look(&mut self) {
-        let now = Instant::now();
-        self.look.not_before = now + (now - self.look.began).saturating_mul(4).max(SHORTEST_REST);
-    }
-
-    async fn answers(&self, names: Vec<Text>) -> Vec<(Text, Result<Option<Answer>, Error>)> {
-        let hash = |name: &Text| self.known.get(name).filter(|known| known.unreadable.is_none())?.hash;
-        let asked: Vec<(Text, Option<u64>)> = names.into_iter().map(|name| (name.clone(), hash(&name))).collect();
-        let (client, place) = (&self.client, &self.place);
-        let ask = |(name, known): (Text, Option<u64>)| async move {
-            let answer = client.get(place, &["health", "service", &name], known).await;
-            (name, answer)
-        };
-        stream::iter(asked).map(ask).buffer_unordered(self.concurrency).collect().await
-    }
-
-    fn take_answers(
-        &mut self,
-        answers: Vec<(Text, Result<Option<Answer>, Error>)>,
-        found: &mut Found,
-    ) -> Result<(), Arc<Error>> {
-        let (mut general, mut pause) = (None, None);
-        for (name, answer) in answers {
-            let refused = match answer {
-                Ok(None) => continue,
-                Ok(Some(answer)) => self.take_answer(&name, &answer, found).err(),
-                Err(error) => Some(error),
-            };
-            let Some(error) = refused else { continue };
-            pause = pause.max(Some(error.retry_after().unwrap_or_default()));
-            self.failed.insert(name.clone());
-            match error.is_general() {
-                true => general = Some(error),
-                false => self.unreadable(&name, chain(&error), found),
+    /// Asks for these services, and takes in each answer as it comes. What is not asked for to the end stays due.
+    async fn ask(&mut self, names: Vec<Text>, found: &mut Found) -> Result<(), Arc<Error>> {
+        let deadline = Instant::now() + self.limits.time;
+        let mut unread: BTreeSet<Text> = names.iter().cloned().collect();
+        let count = unread.len();
+        let (client, place, services) = (self.client.clone(), self.place.clone(), &self.services);
+        let asked: Vec<(Text, Option<u64>)> =
+            names.into_iter().map(|name| (name.clone(), services.hash(&name))).collect();
+        let ask = |(name, known): (Text, Option<u64>)| {
+            let (client, place) = (client.clone(), place.clone());
+            async move {
+                let answer = client.get(&place, &["health", "service", &name], known).await;
+                (name, answer)
             }
+        };
+        let mut answers = stream::iter(asked).map(ask).buffer_unordered(self.concurrency);
+        let (mut stopped, mut pause) = (None, None);
+        while stopped.is_none() && !unread.is_empty() {
+            let Ok(Some((name, answer))) = timeout_at(deadline, answers.next()).await else { break };
+            unread.remove(&name);
+            match self.take(&name, answer, found) {
+                Ok(()) => drop(self.failed.remove(&name)),
+                Err(error) if error.is_general() => {
+                    unread.insert(name);
+                    stopped = Some(Arc::new(error));
+                }
+                Err(error) => {
+                    pause = pause.max(Some(error.retry_after().unwrap_or_default()));
+                    self.services.unreadable(&name, chain(&error), found);
+                    self.failed.insert(name);
+                }
+            }
+            stopped = stopped.or_else(|| self.lost().filter(|_| !unread.is_empty()));
         }
         match pause {
             Some(asked) => self.retry_at = Some(Instant::now() + self.retry.next().max(asked)),
             None if self.failed.is_empty() => self.retry.reset(),
             None => {}
         }
-        general.map_or(Ok(()), |error| Err(Arc::new(error)))
-    }
-
-    fn take_answer(&mut self, name: &Text, answer: &Answer, found: &mut Found) -> Result<(), Error> {
-        let list = wire::instances(answer)?;
-        let filtered = client::is_filtered(&answer.headers);
-        if list.is_empty() && !filtered {
-            self.forget(name, found);
+        if unread.is_empty() {
             return Ok(());
         }
-        let hidden = || Error::Hidden { url: answer.origin.to_string() };
-        let id = self.id(name);
-        let last = self.known.get(name);
-        let was_filtered = last.is_none_or(|last| last.filtered);
-        let last = last.and_then(|last| last.service.clone());
-        let converted = convert::service(&id, &list, &self.rules, last.as_deref());
-        let lost = |last: &Arc<Service>| match &converted.service {
-            Some(service) => {
-                last.endpoints.iter().any(|old| !service.endpoints.iter().any(|e| e.address == old.address))
-            }
-            None => true,
-        };
-        if list.is_empty() || (filtered && !was_filtered && last.as_ref().is_some_and(lost)) {
-            return Err(hidden());
-        }
-        if let Some(why) = converted.unreadable {
-            self.unreadable(name, why, found);
-            return Ok(());
-        }
-        let clock = self.clock + 1;
-        let known = self.known.entry(name.clone()).or_default();
-        found.other_unreadable |= known.unreadable.take().is_some();
-        (known.hash, known.bytes) = (Some(answer.hash), answer.body.len() as u64);
-        (known.nodes, known.filtered) = (converted.nodes, filtered);
-        let is_equal = known.service.as_deref() == converted.service.as_ref();
-        if is_equal {
-            return Ok(());
-        }
-        (self.clock, known.changed) = (clock, clock);
-        known.service = converted.service.map(Arc::new);
-        match &known.service {
-            Some(service) => found.applied.push(service.clone()),
-            None => found.removed.push(id),
-        }
-        Ok(())
+        let slow = Error::Unfinished { read: count - unread.len(), all: count, limit: self.limits.too_slow() };
+        self.due.append(&mut unread);
+        Err(stopped.unwrap_or_else(|| Arc::new(slow)))
     }
 
-    fn unreadable(&mut self, name: &Text, why: Text, found: &mut Found) {
-        let known = self.known.entry(name.clone()).or_default();
-        found.other_unreadable |= known.unreadable.as_ref() != Some(&why);
-        known.unreadable = Some(why);
-    }
-
-    fn forget(&mut self, name: &Text, found: &mut Found) {
-        self.due.remove(name);
-        self.failed.remove(name);
-        if let Some(known) = self.known.remove(name) {
-            found.other_unreadable |= known.unreadable.is_some();
-            found.removed.extend(known.service.map(|service| service.id.clone()));
+    fn take(&mut self, name: &Text, answer: Result<Option<Answer>, Error>, found: &mut Found) -> Result<(), Error> {
+        match answer? {
+            Some(answer) => self.services.take(name, &answer, found),
+            None => Ok(()),
         }
     }
 
     async fn report(&mut self, found: Found) -> Result<(), Closed> {
-        let Found { applied, removed, other_unreadable } = found;
-        let changes = applied.len() + removed.len();
-        if self.listed && !other_unreadable && changes <= MOST_CHANGES {
-            for service in applied {
-                self.outbox.send(Update::Applied(self.scope(), service)).await?;
-            }
-            for id in removed {
-                self.outbox.send(Update::Removed(self.scope(), id)).await?;
-            }
-            return Ok(());
+        if self.listed && !found.other_unreadable {
+            return self.outbox.changes(self.services.scope(), found.changes, || self.services.listed()).await;
         }
         self.listed = true;
-        let readable = self.known.values().filter(|known| known.unreadable.is_none());
-        let services = readable.filter_map(|known| known.service.clone()).collect();
-        let unreadable = self.known.iter().filter_map(|(name, known)| Some((self.id(name), known.unreadable.clone()?)));
-        let unreadable = unreadable.collect();
-        self.outbox.send(Update::Listed { scope: self.scope(), services, unreadable }).await
+        self.outbox.send(self.services.listed()).await
     }
 
     async fn fail(&mut self, error: &Error) -> Result<Round, Closed> {
         self.listed = false;
-        self.outbox.failed(Some(self.scope()), error).await?;
+        self.outbox.failed(Some(self.services.scope().clone()), error).await?;
         Ok(Round { retry_after: error.retry_after().unwrap_or_default(), ..Round::FAILED })
     }
-
-    fn scope(&self) -> Scope {
-        scope(&self.place)
-    }
-
-    fn id(&self, name: &Text) -> ServiceId {
-        let Place { datacenter, namespace, .. } = &self.place;
-        let [datacenter, namespace] = [datacenter, namespace].map(|part| part.clone().unwrap_or_default());
-        ServiceId::new(self.registry.clone(), datacenter, namespace, name.clone())
-    }
-}
-
-/// A datacenter.
-pub(super) fn scope(place: &Place) -> Scope {
-    Scope(place.datacenter.clone().unwrap_or_default())
 }

@@ -350,10 +350,15 @@ fn consuls_own_variables_are_read_where_that_is_asked_for() {
         ("http://a/".into(), Some(Secret::new("own")), Some("m".into()))
     );
     assert_eq!(read_with(&all, "servers: http://a").unwrap().token, None, "nobody has asked for it");
+    let login = |text: &str| read_with(&[("CONSUL_HTTP_AUTH", "u:p4ss")], text).unwrap().connection.headers;
+    assert_eq!(login(ours), [("authorization".into(), Secret::new("Basic dTpwNHNz"))]);
+    let own = [("Authorization".into(), Secret::new("own"))];
+    assert_eq!(login("{environment: true, headers: {Authorization: own}}"), own);
     for (variables, expected) in [
         ([("CONSUL_HTTP_ADDR", "a b")], "CONSUL_HTTP_ADDR"),
         ([("CONSUL_HTTP_SSL_VERIFY", "false")], "always verified"),
-        ([("CONSUL_HTTP_AUTH", "u:p4ss")], "CONSUL_HTTP_AUTH is not read"),
+        ([("CONSUL_CAPATH", "/etc/ssl")], "CONSUL_CAPATH is not read"),
+        ([("CONSUL_TLS_SERVER_NAME", "c")], "CONSUL_TLS_SERVER_NAME is not read"),
         ([("CONSUL_HTTP_TOKEN_FILE", "/nowhere/token")], "cannot read /nowhere/token"),
         ([("CONSUL_CACERT", "/nowhere/ca.pem")], "cannot read /nowhere/ca.pem"),
         ([("CONSUL_CLIENT_CERT", "/nowhere/c.pem")], "go together"),

@@ -32,7 +32,7 @@ pub(super) struct List<T> {
     pub(super) restarts: u64,
     /// Some of it is hidden from the token.
     pub(super) filtered: bool,
-    /// Who gave it.
+    /// The address that the list came from, for messages.
     pub(super) url: String,
 }
 
@@ -72,6 +72,14 @@ impl<T: Send + Sync + 'static> Watch<T> {
             Heard::List(list) => Ok(Ok(list.clone())),
             Heard::Failed(error) => Ok(Err(error.clone())),
             Heard::Nothing => Err(Closed),
+        }
+    }
+
+    /// Why it cannot be had at the moment, if that is so.
+    pub(super) fn failure(&self) -> Option<Arc<Error>> {
+        match &*self.heard.borrow() {
+            Heard::Failed(error) => Some(error.clone()),
+            Heard::Nothing | Heard::List(_) => None,
         }
     }
 

@@ -18,7 +18,7 @@ pub struct Config {
     pub servers: Vec<SocketAddr>,
     /// An answer is asked for again after its own time, but not before the first and not after the second of these.
     pub ttl: (Duration, Duration),
-    /// For one question.
+    /// How long a server may take for one question.
     pub timeout: Duration,
 }
 
@@ -29,7 +29,7 @@ pub struct Name {
     pub name: Text,
     /// How the service is called.
     pub service: Text,
-    /// For which records.
+    /// SRV, or A and AAAA.
     pub asked: Asked,
     /// What instances speak, if it is said.
     pub protocol: Option<Protocol>,

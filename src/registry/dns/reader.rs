@@ -8,7 +8,7 @@ use crate::{
     model::{Cost, Scope, Service, ServiceId, Text, Update},
     registry::{
         Metrics, chain,
-        outbox::{Closed, Outbox},
+        outbox::{Changes, Closed, Outbox},
         rounds::{Round, Rounds},
     },
 };
@@ -44,7 +44,7 @@ struct Known {
 
 impl Rounds for Reader {
     async fn round(&mut self) -> Result<Round, Closed> {
-        self.outbox.scopes(vec![scope()]).await?;
+        self.outbox.scopes(vec![Scope::whole()]).await?;
         let started = Instant::now();
         let asking = self.names.iter().enumerate().filter(|(_, known)| known.due <= started).map(|(at, _)| at);
         let asking: Vec<usize> = asking.collect();
@@ -66,7 +66,7 @@ impl Rounds for Reader {
             // Nothing at all is known, or nobody answers any more.
             Some(error) if !good && self.names.iter().all(|known| known.unreadable.is_some()) => {
                 self.listed = false;
-                self.outbox.failed(Some(scope()), &error).await?;
+                self.outbox.failed(Some(Scope::whole()), &error).await?;
                 Round::FAILED
             }
             _ => {
@@ -132,23 +132,19 @@ impl Reader {
         }
     }
 
-    async fn report(&mut self, changed: Vec<Arc<Service>>) -> Result<(), Closed> {
+    async fn report(&mut self, applied: Vec<Arc<Service>>) -> Result<(), Closed> {
         if self.listed {
-            for service in changed {
-                self.outbox.send(Update::Applied(scope(), service)).await?;
-            }
-            return Ok(());
+            let changes = Changes { applied, removed: Vec::new() };
+            return self.outbox.changes(&Scope::whole(), changes, || self.list()).await;
         }
         self.listed = true;
+        self.outbox.send(self.list()).await
+    }
+
+    fn list(&self) -> Update {
         let readable = self.names.iter().filter(|known| known.unreadable.is_none());
         let services = readable.filter_map(|known| known.service.clone()).collect();
         let unreadable = self.names.iter().filter_map(|known| Some((known.id.clone(), known.unreadable.clone()?)));
-        let unreadable = unreadable.collect();
-        self.outbox.send(Update::Listed { scope: scope(), services, unreadable }).await
+        Update::Listed { scope: Scope::whole(), services, unreadable: unreadable.collect() }
     }
-}
-
-/// All names are one whole.
-fn scope() -> Scope {
-    Scope(Text::default())
 }

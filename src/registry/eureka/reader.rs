@@ -17,11 +17,10 @@ use super::{
 use crate::{
     model::{Scope, Text, Update},
     registry::{
-        Limits, Metrics,
+        Limits, Metrics, of_all,
         outbox::{Closed, Outbox},
         rounds::{Round, Rounds},
         transport::Origin,
-        tried,
     },
 };
 use std::time::Duration;
@@ -76,7 +75,7 @@ pub(super) struct Reader {
 
 impl Rounds for Reader {
     async fn round(&mut self) -> Result<Round, Closed> {
-        self.outbox.scopes(vec![scope()]).await?;
+        self.outbox.scopes(vec![Scope::whole()]).await?;
         let started = Instant::now();
         let before = self.session.as_ref().map(|session| session.apps.clone()).unwrap_or_default();
         let round = match self.read().await {
@@ -90,7 +89,7 @@ impl Rounds for Reader {
                 Round::FAILED
             }
             Err(error) => {
-                self.outbox.failed(Some(scope()), &error).await?;
+                self.outbox.failed(Some(Scope::whole()), &error).await?;
                 Round { retry_after: error.retry_after().unwrap_or_default(), ..Round::FAILED }
             }
         };
@@ -137,13 +136,11 @@ impl Reader {
                 Err(error) => failures.push(error),
             }
         }
-        match failures.len() {
-            1 => Err(failures.remove(0)),
-            count => {
-                let retry_after = failures.iter().filter_map(Error::retry_after).min();
-                Err(Error::EveryServer { count, tried: tried(&failures), retry_after })
-            }
-        }
+        Err(of_all(failures, Error::retry_after, |count, tried, retry_after| Error::EveryServer {
+            count,
+            tried,
+            retry_after,
+        }))
     }
 
     /// The server of the session, then the others in their order. Now and then those of the own zone go before one that is
@@ -215,11 +212,11 @@ impl Reader {
         if read == Read::Delta {
             // The server reported each of its instances as deleted. What only a list lacks is for the catalog to judge.
             for id in before.gone(&session.apps) {
-                self.outbox.send(Update::Removed(scope(), id.clone())).await?;
+                self.outbox.send(Update::Removed(Scope::whole(), id.clone())).await?;
             }
         }
         let (services, unreadable) = (session.apps.services(), session.apps.unreadable(&self.source));
-        self.outbox.send(Update::Listed { scope: scope(), services, unreadable }).await
+        self.outbox.send(Update::Listed { scope: Scope::whole(), services, unreadable }).await
     }
 }
 
@@ -267,11 +264,6 @@ impl Read {
 fn check(limits: &Limits, origin: &Origin, services: usize, bytes: u64) -> Result<(), Error> {
     let checked = limits.check_services(services).and_then(|()| limits.check_bytes(bytes));
     checked.map_err(|limit| Error::Exceeded { url: origin.to_string(), limit })
-}
-
-/// A Eureka registry is one whole.
-fn scope() -> Scope {
-    Scope(Text::default())
 }
 
 /// Log and count of changes that lead to another state than the server's.

@@ -136,11 +136,7 @@ impl Known {
     /// Services equal to those before stay the same `Arc`s.
     fn replace(&mut self, catalogue: Catalogue, bytes: u64) {
         let old = std::mem::take(&mut self.services);
-        let keep = |(id, service): (ServiceId, Service)| {
-            let service = old.get(&id).filter(|o| ***o == service).cloned().unwrap_or_else(|| Arc::new(service));
-            (id, service)
-        };
-        self.services = catalogue.services.into_iter().map(keep).collect();
+        self.services = Catalogue::shared(catalogue.services, &old);
         self.unreadable = catalogue.unreadable;
         // A name that is there twice, once good and once not, is not unreadable.
         self.unreadable.retain(|id, _| !self.services.contains_key(id));

@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, LazyLock, Mutex, MutexGuard},
     thread,
     time::{Duration, Instant},
 };
@@ -15,6 +15,9 @@ use tokio::sync::{Notify, oneshot};
 
 /// Files are parsed at the same time on so many threads, where the machine has them.
 const MOST: usize = 8;
+
+/// Asked once: the answer is read from several files of the system.
+static PROCESSORS: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
 
 /// Of files that are as they were, so many are told at once.
 const BATCH: usize = 64;
@@ -50,8 +53,7 @@ pub(super) fn detached<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'sta
 impl Workers {
     /// Starts as many threads as the machine has processors.
     pub(super) fn start(jobs: Vec<Job>, work: impl Fn(&Job) -> Look + Send + Sync + 'static) -> io::Result<Self> {
-        let processors = thread::available_parallelism().map_or(1, usize::from).min(MOST);
-        let threads = processors.min(jobs.len());
+        let threads = PROCESSORS.min(MOST).min(jobs.len());
         let state = State { jobs: jobs.into_iter().enumerate().collect(), ..State::default() };
         let shared = Shared { state: Mutex::new(state), work: Box::new(work), news: Notify::new() };
         let workers = Workers { shared: Arc::new(shared) };

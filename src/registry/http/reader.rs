@@ -11,10 +11,10 @@ use crate::{
         Metrics,
         catalogue::{self, Catalogue},
         instances::Instances,
+        of_all,
         outbox::{Closed, Outbox},
         rounds::{Round, Rounds},
-        transport::{Answer, Http, Login},
-        tried,
+        transport::{Answer, Http, Login, Turn},
     },
 };
 use reqwest::{
@@ -32,6 +32,7 @@ pub(super) struct Reader {
     http: Http,
     metrics: Metrics,
     outbox: Outbox<Update>,
+    turn: Turn,
     last: Option<Last>,
 }
 
@@ -50,7 +51,7 @@ struct Last {
 
 impl Rounds for Reader {
     async fn round(&mut self) -> Result<Round, Closed> {
-        self.outbox.scopes(vec![scope()]).await?;
+        self.outbox.scopes(vec![Scope::whole()]).await?;
         let started = Instant::now();
         let round = match self.read().await {
             Ok(how) => {
@@ -59,7 +60,7 @@ impl Rounds for Reader {
                 Round::GOOD
             }
             Err(error) => {
-                self.outbox.failed(Some(scope()), &error).await?;
+                self.outbox.failed(Some(Scope::whole()), &error).await?;
                 Round { retry_after: error.retry_after().unwrap_or_default(), ..Round::FAILED }
             }
         };
@@ -74,24 +75,27 @@ impl Reader {
         let http = Http::new(registry.clone(), &config.connection, REMEDIES, metrics.clone())?;
         let http = http.hiding(&config.connection, secrets);
         let outbox = outbox.hiding(http.redactor());
-        Ok(Reader { registry, config, http, metrics, outbox, last: None })
+        let turn = Turn::new(config.urls.len());
+        Ok(Reader { registry, config, http, metrics, outbox, turn, last: None })
     }
 
     /// The list as it is now; how it was had.
     async fn read(&mut self) -> Result<&'static str, Error> {
-        let (count, first) = (self.config.urls.len(), self.last.as_ref().map_or(0, |last| last.url));
         let mut failures = Vec::new();
-        for at in (0..count).map(|turn| (first + turn) % count) {
+        for at in self.turn.order() {
             match self.read_from(at).await {
-                Ok(how) => return Ok(how),
+                Ok(how) => {
+                    self.turn.answered(at);
+                    return Ok(how);
+                }
                 Err(error) => failures.push(error),
             }
         }
-        if failures.len() == 1 {
-            return Err(failures.remove(0));
-        }
-        let retry_after = failures.iter().filter_map(Error::retry_after).min();
-        Err(Error::EveryUrl { count, tried: tried(&failures), retry_after })
+        Err(of_all(failures, Error::retry_after, |count, tried, retry_after| Error::EveryUrl {
+            count,
+            tried,
+            retry_after,
+        }))
     }
 
     async fn read_from(&mut self, at: usize) -> Result<&'static str, Error> {
@@ -132,11 +136,7 @@ impl Reader {
             info!(registry = %self.registry, url = %answer.origin, "Reading the list of this address.");
         }
         let before = before.map(|last| last.services).unwrap_or_default();
-        let same = |(id, service): (ServiceId, Service)| {
-            let known = before.get(&id).filter(|known| ***known == service).cloned();
-            (id, known.unwrap_or_else(|| Arc::new(service)))
-        };
-        let mut services: BTreeMap<ServiceId, Arc<Service>> = services.into_iter().map(same).collect();
+        let mut services = Catalogue::shared(services, &before);
         // What instances of theirs were is needed when they can be read again.
         for id in unreadable.keys() {
             services.extend(before.get(id).map(|known| (id.clone(), known.clone())));
@@ -188,15 +188,10 @@ impl Reader {
         let readable = last.services.values().filter(|service| !last.unreadable.contains_key(&service.id));
         let services = readable.cloned().collect();
         let unreadable = last.unreadable.iter().map(|(id, why)| (id.clone(), why.clone())).collect();
-        self.outbox.send(Update::Listed { scope: scope(), services, unreadable }).await
+        self.outbox.send(Update::Listed { scope: Scope::whole(), services, unreadable }).await
     }
 }
 
 fn said(headers: &HeaderMap, name: reqwest::header::HeaderName) -> Option<HeaderValue> {
     headers.get(name).cloned()
-}
-
-/// Such a list is one whole.
-fn scope() -> Scope {
-    Scope(Text::default())
 }

@@ -3,7 +3,7 @@
 use crate::{
     model::Text,
     registry::{
-        addresses,
+        addresses, dubbo,
         transport::{Connection, Login},
     },
     util::{
@@ -73,6 +73,12 @@ pub struct Config {
     pub access_key: Option<AccessKey>,
     /// Which manifests are read from its configuration; none by default.
     pub manifests: Option<Manifests>,
+    /// How Dubbo's applications are read beside its interfaces; `None`: as services like any other.
+    pub applications: Option<dubbo::Applications>,
+    /// Whether Dubbo's overrides are applied to its interfaces.
+    pub overrides: bool,
+    /// Whether Dubbo's consumers are read, for the call model.
+    pub consumers: bool,
 }
 
 /// How changes are heard of.
@@ -124,6 +130,11 @@ impl Config {
     /// Polling more often than this only burdens the server.
     pub const MIN_PERIOD: Duration = Duration::from_millis(200);
 
+    /// Whether rules are read: they hold for interfaces.
+    pub(super) fn reads_rules(&self) -> bool {
+        self.overrides && self.applications.as_ref().is_none_or(|applications| applications.publish.has_interfaces())
+    }
+
     /// A configuration that has the default for every other key.
     pub fn new(servers: Vec<Url>) -> Self {
         Config {
@@ -142,6 +153,9 @@ impl Config {
             login: None,
             access_key: None,
             manifests: None,
+            applications: None,
+            overrides: false,
+            consumers: false,
         }
     }
 
@@ -171,7 +185,8 @@ impl Config {
 
     /// Reads the section `nacos`: `servers` or `address_server`, `context_path`, `namespaces` (ids or names, or `"*"` for all), `groups`, `mode`, `period`,
     /// `resync`, `grpc_port`, `concurrency`, `page_size`, `username` and
-    /// `password`, `access_key` and `secret_key`, `manifests`, and the keys of a [`Connection`].
+    /// `password`, `access_key` and `secret_key`, `manifests`, `dubbo` (`applications`, `overrides`), and the keys of a
+    /// [`Connection`].
     pub fn read(section: &mut Section<'_>) -> Option<Self> {
         let seconds = Duration::from_secs;
         let context_path = section.get("context_path", |v| v.parse(read_path)).unwrap_or(CONTEXT_PATH.into());
@@ -194,8 +209,16 @@ impl Config {
         let login = Login::read(section);
         let access_key = read_access_key(section);
         let manifests = section.section("manifests", Manifests::read);
+        let dubbo = section.section("dubbo", |s| {
+            let overrides = s.get("overrides", Value::bool);
+            let read = s.section("applications", |s| Some(dubbo::Applications::read(s)));
+            // Nothing behind the key is all of the defaults.
+            let read = s.has("applications").then(|| read.unwrap_or_default());
+            Some((read, overrides.unwrap_or_default(), s.get("consumers", Value::bool).unwrap_or_default()))
+        });
         let connection = Connection::read(section);
         let defaults = Config::new(servers?);
+        let (applications, overrides, consumers) = dubbo.unwrap_or_default();
         let texts = |list: Vec<String>| list.into_iter().map(Text::from).collect::<Vec<_>>();
         Some(Config {
             namespaces: match namespaces {
@@ -216,6 +239,9 @@ impl Config {
             login: login?,
             access_key: access_key?,
             manifests,
+            applications,
+            overrides,
+            consumers,
             servers: defaults.servers,
         })
     }

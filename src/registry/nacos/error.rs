@@ -133,6 +133,11 @@ pub(crate) enum Error {
     #[error("nothing is pushed, which `mode: push` needs: {0}")]
     NoPush(Text),
 
+    #[error(
+        "the rules of Dubbo, which `overrides` needs, could not be read yet (the texts of the configuration's group dubbo): {why}"
+    )]
+    NoRules { why: Text },
+
     // Manifests.
     #[error(
         "{cause}: the server lists its configuration in no way that is known, or not to this user, who needs the right to \

@@ -11,11 +11,13 @@
 //! | `subscribe` | what the server pushes about services |
 //! | `services` | reads services, by lists and when they are pushed |
 //! | `manifests` | reads the configuration's texts |
+//! | `consumers` | reads who calls whom |
 //!
 //! Nothing is sent but questions: GETs, a login's POST, the POST of waiting for a change of configuration, and gRPC.
 
 mod api;
 mod config;
+mod consumers;
 mod error;
 mod identity;
 mod manifests;
@@ -32,11 +34,13 @@ pub use config::{AccessKey, AddressError, Config, Manifests, Mode, Namespaces};
 
 use super::{Adapter, Conventions, Feed};
 use crate::{
-    model::{Protocol, Text},
+    model::{ManifestUpdate, Protocol, Text},
     util::error::chain,
 };
 use futures_util::future::BoxFuture;
+use manifests::Meant;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 use transport::Client;
 
 impl Adapter for Config {
@@ -73,29 +77,53 @@ impl Adapter for Config {
         self.manifests.as_ref().map(|manifests| manifests.namespace.clone())
     }
 
+    fn reads_consumers(&self) -> bool {
+        self.consumers
+    }
+
     fn read(&self, feed: Feed) -> BoxFuture<'static, Result<(), Text>> {
         Box::pin(run(self.clone(), feed))
     }
 }
 
-/// Reads the registry until nobody receives updates: its services, and its manifests where they are asked for. Neither
-/// waits for the other.
+/// Words about rules that wait for the reading of services.
+const RULES: usize = 16;
+
+/// Reads the registry until nobody receives updates: its services, and its manifests and Dubbo's rules where they are asked
+/// for. Only at the start services wait for rules.
 ///
 /// # Errors
 /// If no client can be made of the settings.
 async fn run(config: Config, feed: Feed) -> Result<(), Text> {
-    let Feed { registry, updates: out, manifests, metrics, .. } = feed;
+    let Feed { registry, updates: out, manifests, calls, metrics, .. } = feed;
     let client = Client::new(registry.clone(), &config, metrics.clone()).map_err(|error| chain(&error))?;
     let client = Arc::new(client);
-    let services = services::run(registry.clone(), config.clone(), client.clone(), out, metrics.clone());
-    let manifests = async move {
-        if let (Some(meant), Some(out)) = (config.manifests.clone(), manifests) {
-            manifests::run(registry, config, meant, client, out, metrics).await;
+    let consumers = {
+        let (registry, config, client) = (registry.clone(), config.clone(), client.clone());
+        async move {
+            if let (true, Some(calls)) = (config.consumers, calls) {
+                consumers::run(registry, config, client, calls).await;
+            }
+            std::future::pending::<()>().await
         }
-        std::future::pending().await
     };
+    let texts = |meant: Option<Meant>, out: Option<mpsc::Sender<ManifestUpdate>>| {
+        let (registry, config, client, metrics) = (registry.clone(), config.clone(), client.clone(), metrics.clone());
+        async move {
+            if let (Some(meant), Some(out)) = (meant, out) {
+                manifests::run(registry, config, meant, client, out, metrics).await;
+            }
+            std::future::pending::<()>().await
+        }
+    };
+    let (to_services, rules) = config.reads_rules().then(|| mpsc::channel(RULES)).unzip();
+    let rules_read = texts(Some(Meant::rules()), to_services);
+    let manifests_read = texts(config.manifests.as_ref().map(Meant::manifests), manifests);
+    let services = services::run(registry.clone(), config.clone(), client.clone(), out, rules, metrics.clone());
     tokio::select! {
         () = services => Ok(()),
-        () = manifests => Ok(()),
+        () = manifests_read => Ok(()),
+        () = rules_read => Ok(()),
+        () = consumers => Ok(()),
     }
 }

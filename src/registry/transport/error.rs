@@ -57,6 +57,11 @@ impl Error {
         matches!(self, Error::Connect { .. } | Error::Body { .. } | Error::Gzip { .. })
     }
 
+    /// Nobody listens there: any other request would fare the same.
+    pub(in crate::registry) fn is_nobody(&self) -> bool {
+        matches!(self, Error::Connect { source, .. } if source.is_connect())
+    }
+
     /// Our rights are at fault.
     pub(in crate::registry) fn is_denied(&self) -> bool {
         self.status().is_some_and(|status| matches!(status.as_u16(), 401 | 403))

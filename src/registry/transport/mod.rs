@@ -9,6 +9,7 @@ mod connection;
 mod error;
 mod login;
 mod tls;
+mod turn;
 
 #[cfg(test)]
 mod tests;
@@ -18,3 +19,4 @@ pub use connection::Connection;
 pub(super) use error::{Error, Remedies};
 pub use login::Login;
 pub use tls::{Identity, Tls};
+pub(super) use turn::Turn;

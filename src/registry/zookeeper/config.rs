@@ -3,7 +3,7 @@
 use super::layout::Layout;
 use crate::{
     model::Text,
-    registry::{Limits, addresses, transport::Tls},
+    registry::{Limits, addresses, dubbo, transport::Tls},
     util::{
         host_port::HostPort,
         redact,
@@ -48,6 +48,23 @@ pub struct Config {
     pub layout: Layout,
     /// The nodes below which services stand; each is a scope.
     pub roots: Vec<Text>,
+    /// How Dubbo's applications are read beside its interfaces; `None`: they are not.
+    pub applications: Option<Applications>,
+    /// Whether Dubbo's overrides are applied to its interfaces.
+    pub overrides: bool,
+    /// Whether Dubbo's consumers are read, for the call model.
+    pub consumers: bool,
+}
+
+/// Dubbo's applications in ZooKeeper.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applications {
+    /// The node below which their instances stand; a scope.
+    pub root: Text,
+    /// Below which node the metadata of their revisions stands; `None`: below `metadata` of the interfaces' root.
+    pub metadata: Option<Text>,
+    /// What is made of them.
+    pub reading: dubbo::Applications,
 }
 
 /// How changes are noticed.
@@ -66,6 +83,13 @@ pub struct Login {
     pub username: Text,
     /// The password of that user; shown nowhere.
     pub password: Secret,
+}
+
+impl Default for Applications {
+    fn default() -> Self {
+        let reading = dubbo::Applications::default();
+        Applications { root: Layout::Applications.default_root().into(), metadata: None, reading }
+    }
 }
 
 impl Config {
@@ -88,7 +112,15 @@ impl Config {
             limits: Limits::default(),
             layout,
             roots: vec![layout.default_root().into()],
+            applications: None,
+            overrides: false,
+            consumers: false,
         }
+    }
+
+    /// Whether applications are published under their own names.
+    pub(super) fn publishes_applications(&self) -> bool {
+        self.applications.as_ref().is_some_and(|applications| applications.reading.publish.has_applications())
     }
 
     /// Reads a server's address: `host`, `host:port`, `[::1]:port`.
@@ -128,7 +160,7 @@ impl Config {
 
     /// Reads the section `zookeeper`: `servers`, `chroot`, `auth` (`username`, `password`), `tls` (`ca`, `cert`, `key`),
     /// `mode` (`watch` or `poll`), `period`, `resync`, `session_timeout`, `concurrency`, `max_packet`, `limits`, and `dubbo` or `spring` with
-    /// their `roots`.
+    /// their `roots`, and `applications`, `overrides` and `consumers` of `dubbo`.
     pub fn read(section: &mut Section<'_>) -> Option<Self> {
         let seconds = Duration::from_secs;
         let servers = section.need("servers", |v| addresses::read(v, Config::server));
@@ -146,7 +178,7 @@ impl Config {
         let concurrency = section.get("concurrency", |v| v.integer(1..=256_i64));
         let max_packet = section.get("max_packet", |v| v.bytes(64 << 10..=1 << 30));
         let limits = Limits::read(section);
-        let (layout, roots) = read_layout(section)?;
+        let Written { layout, roots, applications, overrides, consumers } = read_layout(section)?;
         if !cfg!(feature = "zookeeper") {
             return section.value().problem(LACKING);
         }
@@ -164,6 +196,9 @@ impl Config {
             limits,
             layout,
             roots: roots.unwrap_or(defaults.roots),
+            applications,
+            overrides: overrides.unwrap_or(defaults.overrides),
+            consumers: consumers.unwrap_or(defaults.consumers),
             servers: defaults.servers,
         })
     }
@@ -177,15 +212,43 @@ fn read_username(value: &Value<'_>) -> Option<Text> {
     })
 }
 
+/// What is read of one layout.
+struct Written {
+    layout: Layout,
+    roots: Option<Vec<Text>>,
+    applications: Option<Applications>,
+    overrides: Option<bool>,
+    consumers: Option<bool>,
+}
+
 /// Exactly one of the layouts: names, ports and protocols are a registry's, and the two differ in them.
-fn read_layout(section: &mut Section<'_>) -> Option<(Layout, Option<Vec<Text>>)> {
+fn read_layout(section: &mut Section<'_>) -> Option<Written> {
     let mut found = Vec::new();
     for layout in [Layout::Dubbo, Layout::Spring] {
         let key = layout.name();
         let given = section.has(key);
-        let roots = section.section(key, |s| s.get("roots", read_roots));
+        let read = section.section(key, |s| {
+            let roots = s.get("roots", read_roots);
+            if layout != Layout::Dubbo {
+                return Some((roots, None, None, None));
+            }
+            let overrides = s.get("overrides", Value::bool);
+            if let (Some(true), Some([_, _, ..])) = (overrides, roots.as_deref()) {
+                s.value().problem::<()>("overrides and several roots; make a registry of each root");
+            }
+            let applications = read_applications(s, roots.as_deref());
+            let consumers = s.get("consumers", Value::bool);
+            if let (Some(true), Some([_, _, ..])) = (consumers, roots.as_deref()) {
+                s.value().problem::<()>("consumers and several roots; make a registry of each root");
+            }
+            if consumers == Some(true) && applications.as_ref().is_some_and(|a| !a.reading.publish.has_interfaces()) {
+                s.value().problem::<()>("consumers need interfaces; let `applications` publish `interfaces` or `both`");
+            }
+            Some((roots, applications, overrides, consumers))
+        });
         if given {
-            found.push((layout, roots));
+            let (roots, applications, overrides, consumers) = read.unwrap_or_default();
+            found.push(Written { layout, roots, applications, overrides, consumers });
         }
     }
     match found.len() {
@@ -195,14 +258,41 @@ fn read_layout(section: &mut Section<'_>) -> Option<(Layout, Option<Vec<Text>>)>
     }
 }
 
+/// An application provides interfaces of one root.
+fn read_applications(section: &mut Section<'_>, roots: Option<&[Text]>) -> Option<Applications> {
+    let read = section.section("applications", |s| {
+        let root = s.get("root", |v| v.parse(Config::path));
+        let metadata = s.get("metadata", |v| v.parse(Config::path));
+        let defaults = Applications::default();
+        Some(Applications { root: root.unwrap_or(defaults.root), metadata, reading: dubbo::Applications::read(s) })
+    });
+    if !section.has("applications") {
+        return None;
+    }
+    // The defaults hold where nothing is behind the key, and there is no more to say where something wrong is.
+    let read = read.unwrap_or_default();
+    let roots = roots.map_or_else(|| vec![Layout::Dubbo.default_root().into()], <[Text]>::to_vec);
+    if let [_, _, ..] = &roots[..] {
+        return section.value().problem("applications and several roots; make a registry of each root");
+    }
+    if let Some(root) = roots.iter().find(|root| overlap(root, &read.root)) {
+        return section.value().problem(format!("{root} and {} overlap; each node is read in one root", read.root));
+    }
+    Some(read)
+}
+
+fn overlap(a: &Text, b: &Text) -> bool {
+    let inside = |inner: &Text, outer: &Text| inner == outer || inner.starts_with(&format!("{outer}/"));
+    inside(a, b) || inside(b, a)
+}
+
 fn read_roots(value: &Value<'_>) -> Option<Vec<Text>> {
     let roots: Vec<Text> = value.one_or_each(|v| v.parse(Config::path))?;
     if roots.is_empty() {
         return value.problem("names no root");
     }
-    let inside = |inner: &Text, outer: &Text| inner == outer || inner.starts_with(&format!("{outer}/"));
     for (i, root) in roots.iter().enumerate() {
-        if let Some(other) = roots[..i].iter().find(|other| inside(root, other) || inside(other, root)) {
+        if let Some(other) = roots[..i].iter().find(|other| overlap(root, other)) {
             return value.problem(format!("{root} and {other} overlap; each node is read in one root"));
         }
     }

@@ -1,6 +1,6 @@
 //! Why something could not be had from ZooKeeper: which step, of which node, and what to do.
 
-use crate::registry::limits::Exceeded;
+use crate::registry::{limits::Exceeded, outbox::Closed};
 use std::{io, time::Duration};
 
 /// What went wrong. No text in it holds a user's name or password.
@@ -45,6 +45,18 @@ pub(super) enum Error {
         #[source]
         source: io::Error,
     },
+}
+
+/// Why a session's reading ends.
+pub(super) enum End {
+    Closed,
+    Lost(Error),
+}
+
+impl From<Closed> for End {
+    fn from(Closed: Closed) -> Self {
+        End::Closed
+    }
 }
 
 impl Error {

@@ -3,6 +3,7 @@
 //!
 //! A registry has one layout (`dubbo` or `spring`) and any number of roots; each root is a scope. All ways of noticing a
 //! change lead to one way of reading (`read`), so that all have the same result; `tree` turns what was read into changes.
+//! Where Dubbo's applications are read beside its interfaces, `levels` puts both together; `consumers` reads who calls whom.
 //! Nothing is ever written, and a session is never joined again once its connection is lost (`client`, and why in
 //! `docs/adr/0007-zookeeper-is-read-again-after-every-loss.md`).
 //!
@@ -14,13 +15,19 @@ mod carrier;
 mod client;
 mod config;
 #[cfg(feature = "zookeeper")]
+mod consumers;
+#[cfg(feature = "zookeeper")]
 mod error;
 #[cfg_attr(not(feature = "zookeeper"), expect(dead_code, reason = "nobody reads what it would convert"))]
 mod layout;
 #[cfg(feature = "zookeeper")]
+mod levels;
+#[cfg(feature = "zookeeper")]
 mod read;
 #[cfg(feature = "zookeeper")]
 mod reader;
+#[cfg(feature = "zookeeper")]
+mod rules;
 #[cfg(feature = "zookeeper")]
 mod tls;
 #[cfg(feature = "zookeeper")]
@@ -31,7 +38,7 @@ mod watch;
 #[cfg(all(test, feature = "zookeeper"))]
 mod tests;
 
-pub use config::{Config, Login, Mode};
+pub use config::{Applications, Config, Login, Mode};
 pub use layout::Layout;
 
 use super::{Adapter, Conventions, Feed};
@@ -46,8 +53,12 @@ impl Adapter for Config {
     /// ZooKeeper gives each list whole.
     fn conventions(&self) -> Conventions {
         let (host, protocol) = match self.layout {
+            // An application has no label of an interface.
+            Layout::Dubbo if self.publishes_applications() => {
+                ("{label:interface|{service}}.{label:group}.{label:version}.dubbo", Protocol::Dubbo)
+            }
             Layout::Dubbo => ("{label:interface}.{label:group}.{label:version}.dubbo", Protocol::Dubbo),
-            Layout::Spring => ("{service}.zookeeper", Protocol::Http),
+            Layout::Spring | Layout::Applications => ("{service}.zookeeper", Protocol::Http),
         };
         Conventions { host, protocol, absent_lists: 1, local_addresses: false }
     }
@@ -59,7 +70,13 @@ impl Adapter for Config {
     fn identity(&self) -> String {
         let mut servers = self.servers.clone();
         servers.sort();
-        format!("zookeeper {}{} {} {:?}", servers.join(","), self.chroot, self.layout.name(), self.roots)
+        let applications = self.applications.as_ref().map(|a| format!(" {}", a.root)).unwrap_or_default();
+        let (layout, roots) = (self.layout.name(), &self.roots);
+        format!("zookeeper {}{} {layout} {roots:?}{applications}", servers.join(","), self.chroot)
+    }
+
+    fn reads_consumers(&self) -> bool {
+        self.consumers
     }
 
     fn read(&self, feed: Feed) -> BoxFuture<'static, Result<(), Text>> {

@@ -8,9 +8,12 @@
 use super::{
     client::Client,
     config::{Config, Mode},
-    error::Error,
+    consumers::Consumers,
+    error::{End, Error},
+    layout::{Around, Layout},
+    levels::Levels,
     read::Source,
-    tree::{Change, Tree},
+    tree::{Change, Changed, Tree},
     watch::{Touched, Watches},
 };
 use crate::{
@@ -24,6 +27,7 @@ use crate::{
 };
 use std::{
     collections::BTreeSet,
+    pin::pin,
     time::{Duration, SystemTime},
 };
 use tokio::time::{Instant, sleep, sleep_until};
@@ -35,18 +39,6 @@ const RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 /// A session that lasted this long had succeeded: losing it is a new failure.
 const SETTLED: Duration = Duration::from_secs(10);
-
-/// Why a session's reading ends.
-enum End {
-    Closed,
-    Lost(Error),
-}
-
-impl From<Closed> for End {
-    fn from(Closed: Closed) -> Self {
-        End::Closed
-    }
-}
 
 /// What is to be read of one root.
 #[derive(Debug, Default)]
@@ -73,13 +65,19 @@ pub(super) struct Reader {
     metrics: Metrics,
     outbox: Outbox<Update>,
     trees: Vec<Tree>,
+    /// What puts Dubbo's two levels together, where both are read.
+    levels: Option<Levels>,
+    /// Who calls whom, where somebody wants to know.
+    consumers: Option<Consumers>,
     /// The servers are older than 3.6, as far as is known.
     old: bool,
 }
 
 /// Reads until nobody receives the updates.
 pub(super) async fn run(config: Config, feed: Feed) -> Result<(), Text> {
-    let mut reader = Reader::new(feed.registry, config, Outbox::new(feed.updates), feed.metrics);
+    let consumers = Consumers::of(&config, feed.calls);
+    let mut reader =
+        Reader { consumers, ..Reader::new(feed.registry, config, Outbox::new(feed.updates), feed.metrics) };
     rounds::run(&mut reader, Pace::new(RETRY, RETRY, LAST_RETRY)).await;
     Ok(())
 }
@@ -112,9 +110,12 @@ impl Rounds for Reader {
 
 impl Reader {
     pub(super) fn new(registry: Text, config: Config, outbox: Outbox<Update>, metrics: Metrics) -> Self {
-        let tree = |root: &Text| Tree::new(registry.clone(), config.layout, root.clone());
-        let trees = config.roots.iter().map(tree).collect();
-        Reader { registry, config, metrics, outbox, trees, old: false }
+        let tree = |layout, root: &Text| Tree::new(registry.clone(), layout, root.clone());
+        let levels = Levels::of(&config, &registry);
+        let is_read = |_: &&Text| levels.as_ref().is_none_or(Levels::reads_interfaces);
+        let mut trees: Vec<Tree> = config.roots.iter().filter(is_read).map(|root| tree(config.layout, root)).collect();
+        trees.extend(config.applications.iter().map(|applications| tree(Layout::Applications, &applications.root)));
+        Reader { registry, config, metrics, outbox, trees, levels, consumers: None, old: false }
     }
 
     /// One session, from its beginning to its loss.
@@ -136,8 +137,8 @@ impl Reader {
     }
 
     async fn follow(&mut self, client: &Client) -> Result<std::convert::Infallible, End> {
-        let mut watches = Watches::new(self.config.layout, self.config.roots.clone());
-        for root in &self.config.roots {
+        let mut watches = Watches::new(self.trees.iter().map(|tree| (tree.layout, tree.root.clone())).collect());
+        for Tree { root, .. } in &self.trees {
             client.sync(root).await.map_err(End::Lost)?;
         }
         if self.config.mode == Mode::Watch {
@@ -146,16 +147,33 @@ impl Reader {
         self.read_all(client, &mut watches).await?;
         match self.config.mode {
             Mode::Poll => loop {
-                sleep(jittered(self.config.period)).await;
+                self.rest(client, jittered(self.config.period)).await?;
                 self.read_all(client, &mut watches).await?;
             },
             Mode::Watch => self.keep_up(client, &mut watches).await,
         }
     }
 
+    /// Waits for the next reading; what providers say meanwhile is taken in.
+    async fn rest(&mut self, client: &Client, pause: Duration) -> Result<(), End> {
+        let mut over = pin!(sleep(pause));
+        loop {
+            tokio::select! {
+                () = hear(&mut self.levels) => self.heard(client).await?,
+                () = &mut over => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes in what providers have said.
+    async fn heard(&mut self, client: &Client) -> Result<(), End> {
+        let Some(levels) = &mut self.levels else { return Ok(()) };
+        levels.report(client, &self.outbox, &self.trees, None).await
+    }
+
     /// Watches before anything is read, so that no change falls in between.
     async fn watch(&self, client: &Client, watches: &mut Watches) -> Result<(), Error> {
-        for root in &self.config.roots {
+        for Tree { root, .. } in &self.trees {
             match client.watch_tree(root).await? {
                 Some(watcher) => watches.add_tree(watcher),
                 None => {
@@ -173,24 +191,31 @@ impl Reader {
         let mut resync = Instant::now() + jittered(self.config.resync);
         loop {
             let mut looks: Vec<Looks> = self.trees.iter().map(|_| Looks::default()).collect();
+            let mut around = BTreeSet::new();
             let wake = again.min(resync).min(self.grows().unwrap_or(again));
             tokio::select! {
                 touched = watches.next() => {
                     let mut touched = Some(touched);
                     while let Some(place) = touched {
-                        look(&mut looks, place);
+                        match place {
+                            Touched::Root(index) => looks[index].root = true,
+                            Touched::Node(index, name) => drop(looks[index].nodes.insert(name)),
+                            Touched::Around(place) => drop(around.insert(place)),
+                        }
                         touched = watches.ready();
                     }
                 }
+                () = hear(&mut self.levels) => self.heard(client).await?,
                 () = sleep_until(wake) => {}
             }
             let now = Instant::now();
+            let due = again <= now;
             if resync <= now {
                 resync = now + jittered(self.config.resync);
                 self.read_all(client, watches).await?;
                 continue;
             }
-            if again <= now {
+            if due {
                 again = now + self.config.period;
                 self.try_again(&mut looks).await?;
             }
@@ -200,12 +225,32 @@ impl Reader {
             for (index, looks) in looks.into_iter().enumerate() {
                 self.look(client, watches, index, looks).await?;
             }
+            self.look_around(client, around, (due, due && watches.fires_once())).await?;
         }
+    }
+
+    /// Reads what stands beside the services: that which has changed, or what could not be read.
+    async fn look_around(&mut self, client: &Client, around: BTreeSet<Around>, due: (bool, bool)) -> Result<(), End> {
+        if let Some(consumers) = &mut self.consumers {
+            if due.0 && (due.1 || consumers.is_lacking()) {
+                consumers.read_all(client).await?;
+            } else {
+                let node = |place: &Around| if let Around::Consumers(node) = place { Some(node.clone()) } else { None };
+                consumers.read_some(client, around.iter().filter_map(node).collect()).await?;
+            }
+        }
+        let Some(levels) = &mut self.levels else { return Ok(()) };
+        let read = levels.look_around(client, &self.outbox, &self.trees, around, due).await?;
+        if read | levels.grown(SystemTime::now()) {
+            levels.report(client, &self.outbox, &self.trees, None).await?;
+        }
+        Ok(())
     }
 
     /// When a weight grows next.
     fn grows(&self) -> Option<Instant> {
-        let until = self.trees.iter().filter_map(Tree::until).min()?;
+        let levels = self.levels.as_ref().and_then(Levels::until);
+        let until = self.trees.iter().filter_map(Tree::until).chain(levels).min()?;
         Some(Instant::now() + until.duration_since(SystemTime::now()).unwrap_or_default())
     }
 
@@ -217,7 +262,10 @@ impl Reader {
                 *looks = Looks::ALL;
             } else {
                 looks.nodes.extend(tree.unreadable().cloned());
-                self.outbox.send(tree.list()).await?;
+                match &self.levels {
+                    Some(levels) => levels.list(&self.outbox, &self.trees, tree.layout).await?,
+                    None => self.outbox.send(tree.list()).await?,
+                }
             }
         }
         Ok(())
@@ -225,6 +273,13 @@ impl Reader {
 
     async fn read_all(&mut self, client: &Client, watches: &mut Watches) -> Result<(), End> {
         let started = Instant::now();
+        if let Some(levels) = &mut self.levels {
+            levels.read_rules(client, &self.outbox, &self.trees).await?;
+        }
+        // First: who comes as soon as there are services finds out what it needs of them.
+        if let Some(consumers) = &mut self.consumers {
+            consumers.read_all(client).await?;
+        }
         for index in 0..self.trees.len() {
             self.look(client, watches, index, Looks::ALL).await?;
         }
@@ -243,7 +298,7 @@ impl Reader {
         if looks.is_empty() {
             return Ok(());
         }
-        let (layout, concurrency) = (self.config.layout, self.config.concurrency);
+        let (layout, concurrency) = (self.trees[index].layout, self.config.concurrency);
         let others: usize = self.trees.iter().map(Tree::len).sum::<usize>() - self.trees[index].len();
         let tree = &mut self.trees[index];
         let root = tree.root.clone();
@@ -290,11 +345,15 @@ impl Reader {
         for (name, entries) in read {
             changes.extend(tree.update(&name, entries, now));
         }
-        Ok(self.report(index, changes, looks.whole).await?)
+        let changed = Changed { index, changes, whole: looks.whole };
+        match &mut self.levels {
+            Some(levels) => levels.report(client, &self.outbox, &self.trees, Some(changed)).await,
+            None => Ok(self.report(changed).await?),
+        }
     }
 
     /// Sends changes one by one, or as a list where only a list can show them.
-    async fn report(&self, index: usize, changes: Vec<Change>, whole: bool) -> Result<(), Closed> {
+    async fn report(&self, Changed { index, changes, whole }: Changed) -> Result<(), Closed> {
         let tree = &self.trees[index];
         let listed = whole || changes.contains(&Change::Readable);
         for change in changes {
@@ -310,9 +369,10 @@ impl Reader {
     }
 }
 
-fn look(looks: &mut [Looks], touched: Touched) {
-    match touched {
-        Touched::Root(index) => looks[index].root = true,
-        Touched::Node(index, name) => drop(looks[index].nodes.insert(name)),
+/// Waits for what a provider says that is asked itself; forever where none is.
+async fn hear(levels: &mut Option<Levels>) {
+    match levels {
+        Some(levels) => levels.hear().await,
+        None => std::future::pending().await,
     }
 }

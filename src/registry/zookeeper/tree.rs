@@ -21,7 +21,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 #[derive(Debug)]
 pub(super) struct Tree {
     registry: Text,
-    layout: Layout,
+    pub(super) layout: Layout,
     pub(super) root: Text,
     namespace: Text,
     nodes: BTreeMap<String, Node>,
@@ -45,7 +45,7 @@ struct Node {
 }
 
 /// What a reading of a node changes.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Change {
     /// A service is as this.
     Applied(Arc<Service>),
@@ -53,6 +53,15 @@ pub(super) enum Change {
     Removed(ServiceId),
     /// Something can no longer be read, or can be read again.
     Readable,
+}
+
+/// What the reading of a root has changed.
+pub(super) struct Changed {
+    /// Which root's tree.
+    pub(super) index: usize,
+    pub(super) changes: Vec<Change>,
+    /// All of it was read.
+    pub(super) whole: bool,
 }
 
 impl Tree {
@@ -146,6 +155,11 @@ impl Tree {
         let news = node.error.as_ref() != Some(&error);
         node.error = Some(error);
         if news { vec![Change::Readable] } else { Vec::new() }
+    }
+
+    /// All services as they were last read.
+    pub(super) fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.nodes.values().flat_map(|node| &node.services)
     }
 
     pub(super) fn list(&self) -> Update {

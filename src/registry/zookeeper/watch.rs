@@ -7,7 +7,7 @@
 
 use super::{
     client::{OneshotWatcher, PersistentWatcher},
-    layout::Layout,
+    layout::{Around, Layout},
 };
 use crate::model::Text;
 use futures_util::{
@@ -25,12 +25,13 @@ pub(super) enum Touched {
     Root(usize),
     /// At one node of a root.
     Node(usize, String),
+    /// Beside the services.
+    Around(Around),
 }
 
 /// The watches of one session.
 pub(super) struct Watches {
-    layout: Layout,
-    roots: Vec<Text>,
+    roots: Vec<(Layout, Text)>,
     fires_once: bool,
     armed: Armed,
     /// Every watch, of whatever kind.
@@ -56,10 +57,10 @@ impl Armed {
 }
 
 impl Watches {
-    /// None yet.
-    pub(super) fn new(layout: Layout, roots: Vec<Text>) -> Self {
+    /// Watches nothing before the first session.
+    pub(super) fn new(roots: Vec<(Layout, Text)>) -> Self {
         let (waiting, armed) = Default::default();
-        Watches { layout, roots, fires_once: false, armed, waiting }
+        Watches { roots, fires_once: false, armed, waiting }
     }
 
     /// From now on every node that is read is watched for itself.
@@ -147,9 +148,14 @@ impl Watches {
 
     fn touched(&self, path: &str) -> Option<Touched> {
         let below = |root: &Text| path.strip_prefix(&**root).filter(|rest| rest.is_empty() || rest.starts_with('/'));
-        let (index, rest) = self.roots.iter().enumerate().find_map(|(i, root)| Some((i, below(root)?)))?;
+        let mut roots = self.roots.iter().enumerate();
+        let (index, layout, rest) = roots.find_map(|(i, (layout, root))| Some((i, layout, below(root)?)))?;
         let mut names = rest.split('/').skip(1);
         let Some(node) = names.next() else { return Some(Touched::Root(index)) };
-        self.layout.concerns(node, names.next()).then(|| Touched::Node(index, node.into()))
+        let (child, name) = (names.next(), names.next());
+        if let Some(around) = layout.around(node, child, name) {
+            return Some(Touched::Around(around));
+        }
+        layout.concerns(node, child).then(|| Touched::Node(index, node.into()))
     }
 }

@@ -1,6 +1,6 @@
 //! What people have laid over what is published as a message, and back.
 
-use super::{Known, Tables, WireError, endpoint_message, hostname, id_message, note, number, protocol, time};
+use super::{Known, Shared, Tables, WireError, endpoint_message, hostname, id_message, note, number, protocol, time};
 use crate::{
     catalog::{Deed, Override, Services, Target},
     manifests::{self, Snapshot},
@@ -142,7 +142,8 @@ fn manifest_messages(snapshot: &Snapshot) -> Vec<pb::PinnedManifest> {
 /// If something in it means nothing.
 pub(in crate::state) fn decode(message: pb::Overrides) -> Result<Laid, WireError> {
     let nobody = Text::default();
-    let mut known = Known::new(&nobody, message.labels, message.localities);
+    let shared = Shared::new(message.labels, message.localities);
+    let mut known = Known::new(&nobody, &shared);
     let overrides = message.overrides.into_iter().map(|over| known.laid(over)).collect::<Result<Vec<_>, _>>()?;
     let everything = overrides.iter().any(|over| matches!(over.deed, Deed::PinAll(_)));
     let manifests = everything.then(|| snapshot(message.manifests)).transpose()?.map(Arc::new);

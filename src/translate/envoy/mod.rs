@@ -50,7 +50,7 @@ pub fn translate(service: &PublishedService, options: &Options) -> (Vec<(Kind, R
 pub(super) enum Item<'a> {
     /// The cluster of a port under one of its hosts.
     Cluster {
-        /// In lower case.
+        /// The service's host in lower case, as names of clusters have it.
         host: Text,
         port: &'a ServicePort,
         name: Name,

@@ -16,7 +16,7 @@ use crate::{
             networking::v1alpha3::{
                 self as pb, Destination, DestinationRule, HttpMatchRequest, HttpRewrite, HttpRoute,
                 HttpRouteDestination, PortSelector, ServerTlsSettings, StringMatch, TrafficPolicy, VirtualService,
-                server_tls_settings, string_match::MatchType,
+                client_tls_settings, server_tls_settings, string_match::MatchType, traffic_policy::PortTrafficPolicy,
             },
         },
     },
@@ -36,7 +36,7 @@ use std::{
 pub struct Gateway {
     /// Its name, and the beginning of the names of all that it gives; a label of DNS.
     pub name: Text,
-    /// Where it listens.
+    /// The address of the listener, as `gateways[].listen` says.
     pub listen: SocketAddr,
     /// Labels of the proxies that it is for; none: of all gateways.
     pub selector: BTreeMap<Text, Text>,
@@ -45,7 +45,7 @@ pub struct Gateway {
     /// The path below which a service is reached whatever the host, such as `/{service}`; it is not passed on. `None`: there is
     /// none.
     pub paths: Option<Template>,
-    /// TLS from clients.
+    /// The certificate that clients get, and whom it asks for theirs; `None`: plain text.
     pub tls: Option<Tls>,
 }
 
@@ -63,7 +63,7 @@ pub struct Tls {
 }
 
 impl Gateway {
-    /// Its `Gateway`.
+    /// The `Gateway` that stands for it.
     pub fn resource(&self, namespace: &str, create_time: i64) -> Resource {
         let server = |listen: SocketAddr, name: &str, protocol: &str, tls| pb::Server {
             port: Some(pb::Port {
@@ -93,19 +93,30 @@ impl Gateway {
         resource(Kind::Gateway, namespace, &self.name, create_time, &spec)
     }
 
-    /// What leads to a service: one for each of its ports and ways.
-    pub fn virtual_services(&self, service: &PublishedService, namespace: &str, create_time: i64) -> Vec<Resource> {
+    /// What leads to a service: one for each of its ports and ways. `policy`: how proxies speak to it. A port of HTTPS is reached
+    /// only where that says TLS.
+    pub fn virtual_services(
+        &self,
+        service: &PublishedService,
+        policy: Option<&TrafficPolicy>,
+        namespace: &str,
+        create_time: i64,
+    ) -> Vec<Resource> {
+        let is_reached = |port: &&ServicePort| match port.protocol {
+            Protocol::Https => policy.is_some_and(|policy| speaks_tls(policy, port)),
+            protocol => is_http(protocol),
+        };
         let made = |name: String, spec: VirtualService| {
             resource(Kind::VirtualService, namespace, &format!("{}.{name}", self.name), create_time, &spec)
         };
-        let by_host = service.ports.iter().filter(|port| self.hosts && is_http(port.protocol)).map(|port| {
+        let by_host = service.ports.iter().filter(|port| self.hosts && is_reached(port)).map(|port| {
             let prefix = port.host.as_str().strip_suffix(service.host.as_str()).unwrap_or_default();
             let aliases = service.aliases.iter().map(|alias| format!("{prefix}{alias}"));
             let hosts = std::iter::once(port.host.to_string()).chain(aliases).collect();
             let http = vec![HttpRoute { route: vec![to(port)], ..Default::default() }];
             made(format!("host.{}", port.host), self.bound(hosts, http))
         });
-        let by_path = service.ports.first().filter(|port| is_http(port.protocol)).zip(self.path(service));
+        let by_path = service.ports.first().filter(is_reached).zip(self.path(service));
         let by_path = by_path.map(|(port, path)| {
             let matching = |uri: MatchType| HttpMatchRequest {
                 uri: Some(StringMatch { match_type: Some(uri) }),
@@ -206,6 +217,14 @@ fn is_http(protocol: Protocol) -> bool {
     }
 }
 
+/// Whether a policy has TLS for a port: its own settings replace those of the whole.
+fn speaks_tls(policy: &TrafficPolicy, port: &ServicePort) -> bool {
+    let is_own = |of: &&PortTrafficPolicy| of.port.as_ref().is_some_and(|of| of.number == u32::from(port.number.get()));
+    let own = policy.port_level_settings.iter().find(is_own);
+    let tls = own.map_or(policy.tls.as_ref(), |own| own.tls.as_ref());
+    tls.is_some_and(|tls| tls.mode != client_tls_settings::TlSmode::Disable as i32)
+}
+
 fn to(port: &ServicePort) -> HttpRouteDestination {
     let destination = Destination {
         host: port.host.to_string(),
@@ -228,7 +247,10 @@ fn resource<M: Message + prost::Name>(kind: Kind, namespace: &str, name: &str, c
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pb::{istio::mcp::v1alpha1::Resource as Envelope, schema};
+    use crate::pb::{
+        istio::{mcp::v1alpha1::Resource as Envelope, networking::v1alpha3::ClientTlsSettings},
+        schema,
+    };
     use serde_json::{Value, json};
 
     fn gateway(listen: &str) -> Gateway {
@@ -269,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_service_has_its_hosts_and_its_path() {
-        let made = gateway("127.0.0.1:8080").virtual_services(&service("orders", Protocol::Http), "portolan", 0);
+        let made = gateway("127.0.0.1:8080").virtual_services(&service("orders", Protocol::Http), None, "portolan", 0);
         let route = |host: &str, port: u32| json!([{ "destination": { "host": host, "port": { "number": port } } }]);
         let expected = [
             (
@@ -291,7 +313,17 @@ mod tests {
         ];
         let shown: Vec<_> = made.iter().map(shown).collect();
         assert_eq!(shown, expected.map(|(name, spec)| (name.to_owned(), spec)));
-        assert!(gateway("127.0.0.1:80").virtual_services(&service("db", Protocol::Tcp), "n", 0).is_empty());
+        let reached = |protocol, policy: Option<&TrafficPolicy>| {
+            gateway("127.0.0.1:80").virtual_services(&service("db", protocol), policy, "n", 0).len()
+        };
+        let simple = client_tls_settings::TlSmode::Simple.into();
+        let tls = Some(ClientTlsSettings { mode: simple, ..ClientTlsSettings::default() });
+        let policy = TrafficPolicy { tls, ..TrafficPolicy::default() };
+        let other = PortTrafficPolicy { port: Some(PortSelector { number: 80 }), ..PortTrafficPolicy::default() };
+        let partly = TrafficPolicy { port_level_settings: vec![other], ..policy.clone() };
+        assert_eq!((reached(Protocol::Tcp, None), reached(Protocol::Tcp, Some(&policy))), (0, 0));
+        assert_eq!((reached(Protocol::Https, None), reached(Protocol::Https, Some(&policy))), (0, 3));
+        assert_eq!(reached(Protocol::Https, Some(&partly)), 1, "the second port alone has TLS");
     }
 
     #[test]

@@ -16,6 +16,9 @@ use std::{collections::BTreeSet, net::IpAddr};
 /// A name longer than that is none.
 const MAX_DOMAIN: usize = 255;
 
+/// A label has no more.
+const MAX_LABEL: usize = 63;
+
 /// What Istio knows, in lower case.
 const PROTOCOLS: [&str; 12] =
     ["tcp", "udp", "grpc", "grpc-web", "http", "http_proxy", "http2", "https", "tls", "mongo", "redis", "mysql"];
@@ -46,7 +49,7 @@ fn check(name: &str, entry: &ServiceEntry) -> Result<(), Refusal> {
         _ => return Err(Refusal::Name(name.to_owned())),
     };
     let resolution = Resolution::try_from(entry.resolution).map_err(|_| Refusal::Resolution(entry.resolution))?;
-    check_hosts(entry)?;
+    check_hosts(entry, resolution)?;
     check_vips(entry, resolution)?;
     check_ports(&entry.ports)?;
     let telling = |port: &ServicePort| TELLING_HOSTS.contains(&&*port.protocol.to_ascii_lowercase());
@@ -60,15 +63,28 @@ fn check(name: &str, entry: &ServiceEntry) -> Result<(), Refusal> {
     check_export_to(namespace, &entry.export_to)
 }
 
-fn check_hosts(entry: &ServiceEntry) -> Result<(), Refusal> {
+fn check_hosts(entry: &ServiceEntry, resolution: Resolution) -> Result<(), Refusal> {
     if entry.hosts.is_empty() {
         return Err(Refusal::NoHost);
     }
-    let possible = |host: &str| is_domain(host) || host.strip_prefix("*.").is_some_and(is_domain);
-    match entry.hosts.iter().find(|host| !possible(host)) {
-        Some(host) => Err(Refusal::Host(host.clone())),
+    if let Some(host) = entry.hosts.iter().find(|host| !is_host(host)) {
+        return Err(Refusal::Host(host.clone()));
+    }
+    // Without endpoints the host itself is resolved.
+    let resolved = resolution == Resolution::Dns && entry.endpoints.is_empty();
+    match entry.hosts.iter().find(|host| resolved && !is_domain(host)) {
+        Some(host) => Err(Refusal::Unresolvable(host.clone())),
         None => Ok(()),
     }
+}
+
+/// A domain, of which the first label may be, or begin with, `*`; that alone is none.
+fn is_host(host: &str) -> bool {
+    let (first, rest) = host.split_once('.').map_or((host, None), |(first, rest)| (first, Some(rest)));
+    let label = first.strip_prefix("*-").or_else(|| first.strip_prefix('*')).unwrap_or(first);
+    let fits = host.len() <= MAX_DOMAIN && first.len() <= MAX_LABEL;
+    fits && (first == "*" && rest.is_some() || is_dns_label(label))
+        && rest.is_none_or(|rest| rest.is_empty() || is_domain(rest))
 }
 
 fn check_vips(entry: &ServiceEntry, resolution: Resolution) -> Result<(), Refusal> {
@@ -221,6 +237,12 @@ mod tests {
             ("upper case", on("com.foo.Bar")),
             ("a short name", on("orders")),
             ("a wildcard", on("*.example")),
+            ("a wildcard in a label", on("*-orders.example")),
+            ("the same without a dash", on("*orders.example")),
+            (
+                "a wildcard with something to resolve",
+                ServiceEntry { hosts: vec!["*.a".into()], ..at("a.b", Resolution::Dns) },
+            ),
             ("a dot at the end", on("orders.example.")),
             ("a label of 63", on(&format!("{}.example", "a".repeat(63)))),
             ("a protocol in lower case", with(vec![port(80, "http", "grpc-web")])),
@@ -255,6 +277,13 @@ mod tests {
         for (entry, refused) in [
             (ServiceEntry { hosts: Vec::new(), ..entry() }, Refusal::NoHost),
             (on("*"), Refusal::Host(text("*"))),
+            (on("**.example"), Refusal::Host(text("**.example"))),
+            (on("*.*.example"), Refusal::Host(text("*.*.example"))),
+            (on("a.*.example"), Refusal::Host(text("a.*.example"))),
+            (
+                ServiceEntry { endpoints: Vec::new(), resolution: Resolution::Dns.into(), ..on("*.a") },
+                Refusal::Unresolvable(text("*.a")),
+            ),
             (on("a_b"), Refusal::Host(text("a_b"))),
             (on("DEFAULT_GROUP@@orders"), Refusal::Host(text("DEFAULT_GROUP@@orders"))),
             (on("com.foo.Demo:g1:1.0.0"), Refusal::Host(text("com.foo.Demo:g1:1.0.0"))),

@@ -2,6 +2,7 @@
 
 use super::{
     finding::{Code, Finding},
+    host::is_wildcard,
     object::Object,
     protocol::Protocol,
     shape::{DeclaredService, Owner},
@@ -47,14 +48,19 @@ pub(super) fn services(object: &Object<ServiceEntry>) -> Result<Vec<DeclaredServ
         export_to: spec.export_to.iter().map(|to| Text::from(&**to)).collect(),
         addresses: spec.addresses.iter().filter_map(|address| net(address)).collect(),
         is_passed_through,
+        ..Origin::default()
     };
     if spec.workload_selector.is_some() {
         let text = "it needs WorkloadEntries, which only Istiods have; list the `endpoints`";
         return Err(refused("workloadSelector", text.into()));
     }
     let one = |name: &String| -> Result<DeclaredService, Finding> {
-        let host = Hostname::new(&name.to_ascii_lowercase());
-        let host = host.map_err(|error| refused("hosts", format!("{error}; wildcards are not supported here")))?;
+        let host = Hostname::or_wildcard(&name.to_ascii_lowercase());
+        let host = host.map_err(|error| refused("hosts", error.to_string()))?;
+        if is_wildcard(name) && !name.starts_with("*.") && spec.ports.iter().any(is_by_handshake) {
+            let text = format!("{name:?}: Envoy compares whole labels of names in handshakes; write \"*.\"");
+            return Err(refused("hosts", text));
+        }
         let ports = spec.ports.iter().filter_map(|port| service_port(port, &host)).collect::<Vec<_>>();
         if ports.is_empty() {
             return Err(refused("ports", "it has no port that a proxy could serve".into()));
@@ -85,6 +91,11 @@ pub(super) fn ignored(object: &Object<ServiceEntry>) -> Vec<Finding> {
 /// An address, or a block of them.
 fn net(text: &str) -> Option<IpNet> {
     text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse()).ok()
+}
+
+/// Whether the name in a handshake tells its hosts apart.
+fn is_by_handshake(port: &PbPort) -> bool {
+    matches!(Protocol::parse(&port.protocol), Some(Protocol::Https | Protocol::Tls))
 }
 
 fn service_port(port: &PbPort, host: &Hostname) -> Option<ServicePort> {

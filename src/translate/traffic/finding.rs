@@ -8,7 +8,7 @@ use crate::{
 /// Something that is to be said of one of Istio's resources.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Finding {
-    /// Whose it is.
+    /// The kind of the resource that it is about.
     pub kind: Kind,
     /// `namespace/name`.
     pub name: Name,
@@ -53,13 +53,15 @@ pub enum Code {
     RouteUnreachable,
     /// gRPC programs take no such thing: it is left out for them.
     GrpcUnusable,
+    /// A limit of requests that does not hold here.
+    LimitUnused,
     /// A security policy that only Istio's proxies obey: traffic is not protected by it.
     NotProtected,
 }
 
 impl Code {
     /// Each once, in the order of their declaration.
-    pub const ALL: [Code; 16] = [
+    pub const ALL: [Code; 17] = [
         Code::Invalid,
         Code::FieldRefused,
         Code::Ignored,
@@ -75,6 +77,7 @@ impl Code {
         Code::SniTaken,
         Code::RouteUnreachable,
         Code::GrpcUnusable,
+        Code::LimitUnused,
         Code::NotProtected,
     ];
 
@@ -96,6 +99,7 @@ impl Code {
             Code::SniTaken => "sni_taken",
             Code::RouteUnreachable => "route_unreachable",
             Code::GrpcUnusable => "grpc_unusable",
+            Code::LimitUnused => "limit_unused",
             Code::NotProtected => "not_protected",
         }
     }

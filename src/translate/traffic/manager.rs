@@ -1,6 +1,7 @@
 //! Connections with HTTP in them: the connection manager, its filters and its log.
 
 use super::{
+    limit,
     mesh::{LogFormat, Mesh, PathNormalization},
     message::{NO_TIME, ads, any, boolean, number},
     protocol::Protocol,
@@ -91,6 +92,7 @@ fn filters(grpc_web: bool) -> Vec<HttpFilter> {
     let others = [
         filter("envoy.filters.http.fault", &HttpFault::default()),
         filter("envoy.filters.http.cors", &Cors {}),
+        filter(limit::FILTER, &limit::filter()),
         filter("envoy.filters.http.router", &Router {}),
     ];
     web.into_iter().chain(others).collect()
@@ -115,7 +117,9 @@ pub(super) fn access_log(mesh: &Mesh) -> Vec<AccessLog> {
     let format = match &log.format {
         LogFormat::Envoy => None,
         LogFormat::Text(text) => {
-            let line = DataSource { specifier: Some(data_source::Specifier::InlineString(text.to_string())) };
+            // As with Istio a format needs not say where its line ends.
+            let line = if text.ends_with('\n') { text.to_string() } else { format!("{text}\n") };
+            let line = DataSource { specifier: Some(data_source::Specifier::InlineString(line)) };
             Some(substitution_format_string::Format::TextFormatSource(line))
         }
         LogFormat::Json(fields) => {
@@ -140,7 +144,7 @@ pub(super) fn tls_inspector() -> ListenerFilter {
     listener_filter("tls_inspector", &TlsInspector { initial_read_buffer_size: number(512) })
 }
 
-/// Finds HTTP.
+/// The listener filter that tells HTTP from other protocols by the first bytes.
 pub(super) fn http_inspector() -> ListenerFilter {
     listener_filter("http_inspector", &HttpInspector {})
 }

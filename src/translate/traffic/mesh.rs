@@ -3,6 +3,7 @@
 use crate::{
     model::{Port, Text},
     pb::istio::networking::v1alpha3::HttpRetry,
+    translate::Limit,
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -40,6 +41,8 @@ pub struct Mesh {
     pub h2_upgrade: bool,
     /// The port at which sidecars take requests as an HTTP proxy, if their node does not say one.
     pub proxy_http_port: Option<Port>,
+    /// How many requests there may be for hosts of gateways; in lower case, with wildcards as VirtualServices have them.
+    pub limits: BTreeMap<Text, Limit>,
     /// What gateways call themselves in answers. Envoy's own name by default.
     pub server_name: Option<Text>,
 }
@@ -63,6 +66,7 @@ impl Default for Mesh {
             service_export_to: all(),
             h2_upgrade: false,
             proxy_http_port: None,
+            limits: BTreeMap::new(),
             server_name: None,
         }
     }
@@ -94,7 +98,7 @@ impl OutboundPolicy {
 /// How paths are written before they are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PathNormalization {
-    /// As they come.
+    /// Paths are matched as they come.
     None,
     /// Without `.` and `..`, as RFC 3986 has it.
     #[default]

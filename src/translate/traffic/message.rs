@@ -1,16 +1,19 @@
 //! Small messages that stand in many others.
 
+use super::object::Id;
 use crate::pb::{
     envoy::{
         config::core::v3::{Address, SocketAddress},
         config::core::v3::{
-            AggregatedConfigSource, ApiVersion, ConfigSource, RuntimeFractionalPercent, TransportSocket, address,
+            AggregatedConfigSource, ApiVersion, ConfigSource, Metadata, RuntimeFractionalPercent, TransportSocket,
+            address,
         },
         r#type::v3::{FractionalPercent, fractional_percent::DenominatorType},
     },
-    google::protobuf::{Any, BoolValue, Duration, UInt32Value},
+    google::protobuf::{Any, BoolValue, Duration, Struct, UInt32Value, Value},
 };
 use prost::{Message, Name};
+use std::collections::BTreeMap;
 
 pub(super) fn any<M: Message + Name>(message: &M) -> Any {
     Any { type_url: M::type_url(), value: message.encode_to_vec().into() }
@@ -61,6 +64,21 @@ pub(super) fn ads() -> Option<ConfigSource> {
         initial_fetch_timeout: Some(NO_TIME),
         ..ConfigSource::default()
     })
+}
+
+/// What Istio calls the resource's kind where it says what something comes from.
+pub(super) const VIRTUAL_SERVICE: &str = "virtual-service";
+
+/// The same.
+pub(super) const DESTINATION_RULE: &str = "destination-rule";
+
+/// Which resource something comes from, as Istio writes it. `gateway`: for which `namespace/name`.
+pub(super) fn source(kind: &str, id: &Id, gateway: Option<&str>) -> Metadata {
+    let text = |text: String| Value { string_value: Some(text), ..Value::default() };
+    let path = format!("/apis/networking.istio.io/v1/namespaces/{}/{kind}/{}", id.namespace, id.name);
+    let mut fields = BTreeMap::from([("config".to_owned(), text(path))]);
+    fields.extend(gateway.map(|gateway| ("gateway".to_owned(), text(gateway.to_owned()))));
+    Metadata { filter_metadata: BTreeMap::from([("istio".to_owned(), Struct { fields })]) }
 }
 
 pub(super) fn socket(address: &str, port: u32) -> Option<Address> {

@@ -20,6 +20,7 @@ mod gateway;
 mod grpc;
 mod host;
 mod http;
+mod limit;
 mod manager;
 mod memo;
 mod mesh;
@@ -34,6 +35,7 @@ mod statics;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod uncounted;
 mod virtual_host;
 mod visible;
 
@@ -52,14 +54,15 @@ use crate::{
 };
 use http::Lookup;
 use std::collections::BTreeSet;
+use virtual_host::Reach;
 
 /// What a class of proxies is served besides clusters and assignments of services.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Traffic {
     /// Listeners, configurations of routes, and clusters that are no services.
     pub resources: Vec<(Kind, Resource)>,
-    /// All clusters that requests can come to.
-    pub clusters: BTreeSet<Name>,
+    /// The clusters of services that they may have; `None`: all.
+    pub clusters: Option<BTreeSet<Name>>,
     /// What is to be said of rules, for these proxies; sorted, each once.
     pub findings: Vec<Finding>,
 }
@@ -68,18 +71,25 @@ pub struct Traffic {
 /// makes the next time faster and nothing else.
 pub fn traffic(proxy: &Proxy, rules: &Rules, shapes: &Shapes, mesh: &Mesh, memo: &mut Memo) -> Traffic {
     let lookup = Lookup { proxy, rules, shapes, mesh, only: None };
-    let (mut clusters, mut findings) = (BTreeSet::new(), Vec::new());
+    let (mut reach, mut findings) = (Reach::default(), Vec::new());
     memo.begin(proxy);
     let mut resources = match proxy.kind {
-        ProxyKind::Router => gateway::translate(&lookup, memo, &mut clusters, &mut findings),
-        ProxyKind::Sidecar => sidecar::translate(&lookup, memo, &mut clusters, &mut findings),
-        ProxyKind::Grpc(_) => programs::translate(&lookup, memo, &mut clusters, &mut findings),
+        ProxyKind::Router => gateway::translate(&lookup, memo, &mut reach, &mut findings),
+        ProxyKind::Sidecar => sidecar::translate(&lookup, memo, &mut reach, &mut findings),
+        ProxyKind::Grpc(_) => programs::translate(&lookup, memo, &mut reach, &mut findings),
     };
     memo.end();
     if proxy.kind == ProxyKind::Sidecar {
         resources.extend(statics::clusters(mesh));
     }
+    findings.extend(uncounted::findings(&lookup, &reach));
     findings.sort();
     findings.dedup();
+    let clusters = match proxy.kind {
+        _ if proxy.all_clusters => None,
+        ProxyKind::Router => Some(reach.clusters),
+        ProxyKind::Sidecar => sidecar::clusters(&lookup),
+        ProxyKind::Grpc(_) => None,
+    };
     Traffic { resources, clusters, findings }
 }

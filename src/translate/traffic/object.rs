@@ -11,7 +11,7 @@ use std::{cmp::Ordering, fmt};
 /// Which resource it is. Ordered as Istio orders what is equally old: by name, then by namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Id {
-    /// Its namespace.
+    /// `metadata.namespace`; empty only in names that have no `/`.
     pub namespace: Text,
     /// Its name.
     pub name: Text,

@@ -3,38 +3,41 @@
 
 use super::{
     finding::Finding,
-    host::MESH,
+    host::{MESH, is_wildcard},
     http::Lookup,
     manager,
     memo::Memo,
     protocol::is_http,
+    shape::Shape,
     sidecar::hosts_of,
-    virtual_host::{configuration, reached, with_port},
+    virtual_host::{Reach, configuration, reached, with_port},
     visible::{self, Nearest},
 };
 use crate::{
     pb::envoy::config::listener::v3::{ApiListener, Listener},
-    resource::{Kind, Name, Resource},
+    resource::{Kind, Resource},
 };
 use prost::Message;
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// What a gRPC program may ask for: `host:port`, and `host` for the host's first port.
 pub(super) fn translate(
     lookup: &Lookup<'_>,
     memo: &mut Memo,
-    clusters: &mut BTreeSet<Name>,
+    reach: &mut Reach,
     findings: &mut Vec<Finding>,
 ) -> Vec<(Kind, Resource)> {
     let services = visible::bound(lookup, MESH);
     let nearest = Nearest::new(&services);
     let mut resources = Vec::new();
-    for shape in lookup.shapes.iter().filter(|shape| lookup.service(&shape.host).is_some()) {
+    // A program asks for hosts by name: it would never ask for a wildcard.
+    let seen = |shape: &&Arc<Shape>| lookup.service(&shape.host).is_some() && !is_wildcard(&shape.host);
+    for shape in lookup.shapes.iter().filter(seen) {
         let ports = shape.ports.iter().filter(|port| is_http(port.protocol));
         for (index, port) in ports.enumerate() {
             let routes = format!("outbound|{}||{}", port.number, shape.host);
             let hosts = hosts_of(shape, port.number, lookup, &services, &nearest, memo);
-            reached([&hosts], clusters);
+            reached([&hosts], reach);
             findings.extend(hosts.routes.iter().flat_map(|list| list.findings.iter().cloned()));
             resources.push(listener(&with_port(&shape.host, port.number.into()), &routes));
             if index == 0 {

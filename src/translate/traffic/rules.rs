@@ -180,6 +180,14 @@ impl Rules {
         all
     }
 
+    /// The hosts of gateways, and those of VirtualServices that are bound to one.
+    pub(super) fn hosts_of_gateways(&self) -> impl Iterator<Item = &str> {
+        let bound = self.0.virtual_services.iter().filter(|service| service.spec.gateways.iter().any(|of| of != MESH));
+        let servers = self.0.gateways.iter().flat_map(|gateway| &gateway.spec.servers).flat_map(|server| &server.hosts);
+        let servers = servers.map(|host| host.split_once('/').map_or(&**host, |(_, name)| name));
+        bound.flat_map(|service| &service.spec.hosts).map(String::as_str).chain(servers)
+    }
+
     /// The rules that are for no host that is there.
     pub fn unused(&self, shapes: &Shapes) -> Vec<Finding> {
         let rules = self.0.good().filter_map(Good::destination_rule);

@@ -1,10 +1,11 @@
 //! What rules need to know of services: hosts, ports, protocols, addresses, who sees them. Never instances, so that an
 //! instance that comes or goes touches no route, no listener and no cluster.
 
+use super::limit::Counted;
 use crate::{
     model::{Hostname, Protocol, PublishedService, Text},
     resource::Name,
-    translate::{Origin, envoy},
+    translate::{Limit, Origin, envoy},
 };
 use imbl::OrdMap;
 use ipnet::IpNet;
@@ -35,6 +36,10 @@ pub struct Shape {
     pub ports: Vec<ShapePort>,
     /// By which connections to it are known: virtual ones, or what its entry says.
     pub addresses: Vec<IpNet>,
+    /// The service's own host, of which this one may be an alias or a further port.
+    pub service: Text,
+    /// How many requests there may be for the service.
+    pub limit: Option<Limit>,
 }
 
 /// A port of a host.
@@ -52,6 +57,11 @@ impl Shape {
     /// The port of that number.
     pub fn port(&self, number: u32) -> Option<&ShapePort> {
         self.ports.iter().find(|port| u32::from(port.number) == number)
+    }
+
+    /// What its requests to a port are counted as.
+    pub(super) fn counted(&self, port: u32) -> Option<Counted> {
+        self.limit.map(|limit| Counted { service: self.service.clone(), port, limit })
     }
 
     /// Whether everybody sees it.
@@ -154,6 +164,8 @@ fn shapes(
                 export_to: origin.export_to.clone(),
                 ports: Vec::new(),
                 addresses: addresses(&host),
+                service: service.host.text().clone(),
+                limit: origin.beyond.limit,
                 host,
             });
             shape.ports.push(ShapePort { number: port.number.get(), protocol: port.protocol, cluster });
@@ -216,6 +228,8 @@ mod tests {
             export_to: export_to.iter().map(|to| (*to).into()).collect(),
             ports: vec![],
             addresses: vec![],
+            service: "a".into(),
+            limit: None,
         };
         for (export_to, default, own, other) in [
             (&[][..], "*", true, true),

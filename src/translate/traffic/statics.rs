@@ -27,13 +27,13 @@ use prost::Message;
 /// Where a connection was meant to go.
 pub(super) const PASSTHROUGH: &str = "PassthroughCluster";
 
-/// Nowhere.
+/// The cluster without endpoints where what is not known goes, as Istio names it.
 pub(super) const BLACK_HOLE: &str = "BlackHoleCluster";
 
 /// How long a connection to an address that nobody knows may be idle: Istio's 5 min, not Envoy's hour.
 const PASSTHROUGH_IDLE: i64 = 300;
 
-/// Both clusters.
+/// `PassthroughCluster` and `BlackHoleCluster`.
 pub(super) fn clusters(mesh: &Mesh) -> [(Kind, Resource); 2] {
     let cluster = |name: &str, kind: DiscoveryType, policy: LbPolicy| Cluster {
         name: name.to_owned(),

@@ -4,11 +4,14 @@
 
 use super::{
     http::RouteList,
+    limit::{self, Bucket, Buckets},
     message::{boolean, number},
 };
 use crate::{
+    model::Text,
     pb::envoy::config::route::v3::{RouteConfiguration, VirtualHost, virtual_host::TlsRequirementType},
     resource::{Kind, Name, Resource, put_field},
+    translate::Limit,
 };
 use prost::Message;
 use std::{collections::BTreeSet, sync::Arc};
@@ -19,6 +22,14 @@ const VIRTUAL_HOSTS: u32 = 2;
 /// What Istio allows for bodies of the proxy's own; Envoy's own limit is 4 KiB.
 const LARGEST_BODY: u32 = 1 << 20;
 
+/// Where routes may lead.
+#[derive(Debug, Default)]
+pub(super) struct Reach {
+    pub(super) clusters: BTreeSet<Name>,
+    /// The services, with ports, whose requests are counted.
+    pub(super) counted: BTreeSet<(Text, u32)>,
+}
+
 /// The routes of some hosts.
 #[derive(Debug, Clone)]
 pub(super) struct Hosts {
@@ -28,6 +39,8 @@ pub(super) struct Hosts {
     pub(super) routes: Vec<Arc<RouteList>>,
     /// Whether requests without TLS are sent to https.
     pub(super) needs_tls: bool,
+    /// How many requests there may be for them, of whatever route.
+    pub(super) limit: Option<Limit>,
 }
 
 impl Hosts {
@@ -37,6 +50,7 @@ impl Hosts {
             name: self.name.clone(),
             domains: self.domains.clone(),
             require_tls: tls.into(),
+            rate_limits: self.bucket().iter().map(|(bucket, _)| bucket.counts()).collect(),
             include_request_attempt_count: true,
             ..VirtualHost::default()
         };
@@ -46,10 +60,16 @@ impl Hosts {
         bytes
     }
 
+    fn bucket(&self) -> Option<(Bucket, Limit)> {
+        Some((Bucket::Host(self.domains.first()?.clone()), self.limit?))
+    }
+
     /// Whether they have the same routes, so that they can be one.
     pub(super) fn is_like(&self, other: &Hosts) -> bool {
         let same = |(a, b): (&Arc<RouteList>, &Arc<RouteList>)| Arc::ptr_eq(a, b);
         self.needs_tls == other.needs_tls
+            && self.limit.is_none()
+            && other.limit.is_none()
             && self.routes.len() == other.routes.len()
             && self.routes.iter().zip(&other.routes).all(same)
     }
@@ -64,13 +84,20 @@ pub(super) fn configuration(
 ) -> (Kind, Resource) {
     hosts.sort_by(|a, b| a.name.cmp(&b.name));
     let mut bytes = RouteConfiguration { name: name.to_owned(), ..RouteConfiguration::default() }.encode_to_vec();
+    let mut buckets = Buckets::new();
     for hosts in hosts.iter().chain(&last) {
+        buckets.extend(hosts.bucket());
+        buckets.extend(hosts.routes.iter().flat_map(|list| list.buckets.clone()));
         put_field(&mut bytes, VIRTUAL_HOSTS, &hosts.encode());
     }
     let rest = RouteConfiguration {
         validate_clusters: boolean(false),
         max_direct_response_body_size_bytes: number(LARGEST_BODY),
         ignore_port_in_host_matching: ignore_ports,
+        typed_per_filter_config: limit::settings(&buckets)
+            .map(|of| (limit::FILTER.to_owned(), of))
+            .into_iter()
+            .collect(),
         ..RouteConfiguration::default()
     };
     bytes.extend(rest.encode_to_vec());
@@ -78,9 +105,10 @@ pub(super) fn configuration(
 }
 
 /// Where the routes of some hosts may lead.
-pub(super) fn reached<'a>(hosts: impl IntoIterator<Item = &'a Hosts>, clusters: &mut BTreeSet<Name>) {
+pub(super) fn reached<'a>(hosts: impl IntoIterator<Item = &'a Hosts>, reach: &mut Reach) {
     for list in hosts.into_iter().flat_map(|hosts| &hosts.routes) {
-        clusters.extend(list.clusters.iter().cloned());
+        reach.clusters.extend(list.clusters.iter().cloned());
+        reach.counted.extend(list.counted.iter().cloned());
     }
 }
 

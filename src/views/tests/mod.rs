@@ -43,9 +43,8 @@ pub(super) struct Fixture {
 
 impl Fixture {
     pub(super) fn new(dialect: Dialect, translator: Box<dyn Translator>) -> Self {
-        let (stage, traffic) = (Stage::new(dialect, translator), Traffic::default());
-        let (envoy, istio) = (EnvoyOptions::default(), crate::translate::istio::Options::default());
-        let translation = Translation { revision: 0, envoy, istio, traffic };
+        let stage = Stage::new(dialect, translator);
+        let translation = Translation { revision: 0, outputs: Outputs::default() };
         let (callers, views, parts, woken) = Default::default();
         let (manifests, book) = (Arc::default(), Book::default());
         Fixture { stage, manifests, callers, book, translation, views, parts, woken }

@@ -50,7 +50,7 @@ fn manifests(text: &str) -> Arc<Snapshot> {
 
 fn key(class: &str) -> ViewKey {
     let proxy: Proxy = class.parse().unwrap();
-    ViewKey { class: Class { proxy: Some(Arc::new(proxy)) }, ..ViewKey::whole(Dialect::Envoy) }
+    ViewKey { class: Class { proxy: Some(Arc::new(proxy)), next: false }, ..ViewKey::whole(Dialect::Envoy) }
 }
 
 /// The plain view, that of a gateway with the label, and that of one without.
@@ -162,7 +162,7 @@ fn sidecars_listen_on_the_addresses_that_entries_have() {
     let options = istio::Options { vip: vec!["241.0.0.0/28".parse().unwrap()], ..istio::Options::default() };
     let (sidecar, entries) = (key("sidecar,portolan"), ViewKey::whole(Dialect::Istio));
     let mut proxies = Fixture::new(Dialect::Envoy, Box::new(EnvoyOptions::default()));
-    proxies.translation.istio = options.clone();
+    proxies.translation.outputs.istio = options.clone();
     proxies.add(sidecar.clone(), Selection::default());
     let mut istiods = Fixture::new(Dialect::Istio, Box::new(Istio::new(options, Metrics::default())));
     istiods.add(entries.clone(), Selection::default());
@@ -271,7 +271,7 @@ fn a_service_that_a_view_does_not_have_is_in_none_of_its_rules() {
         paths: Template::parse_of_host("/{host}").ok(),
         tls: None,
     };
-    fixture.translation.traffic.gateways = vec![gateway];
+    fixture.translation.outputs.traffic.gateways = vec![gateway];
     let scoped = ViewKey { class: key("router,portolan").class, ..ViewKey::of_scope(Dialect::Envoy, "b") };
     fixture.add(scoped.clone(), Selection::by(Arc::new(Only("b.example"))));
     fixture.step(&catalog(Readiness::Complete, [service("a.example", &[], 1), service("b.example", &[], 1)]));

@@ -24,6 +24,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 struct World {
     set: Set,
     tasks: [Task; Dialect::ALL.len()],
+    /// Those of the settings that are rolled out.
+    next: [Task; Dialect::ALL.len()],
     now: Instant,
     catalog: Handle,
     feed: mpsc::Sender<Update>,
@@ -41,8 +43,8 @@ impl World {
         let manifests = watch::Sender::new(Arc::new(Snapshot::default()));
         let handle = manifests::Handle::of(manifests.subscribe());
         let metrics = Metrics::default();
-        let (set, tasks) = Set::new(options, catalog.clone(), handle, metrics.clone());
-        let mut world = World { set, tasks, now: Instant::now(), catalog, feed, manifests, metrics };
+        let (set, [tasks, next]) = Set::new(options, catalog.clone(), handle, metrics.clone());
+        let mut world = World { set, tasks, next, now: Instant::now(), catalog, feed, manifests, metrics };
         world.step();
         world
     }
@@ -70,7 +72,12 @@ impl World {
 
     /// Another configuration, of views alone.
     async fn configure(&mut self, envoy: EnvoyOptions, istio: istio::Options) {
-        let revision = self.set.configure(envoy, istio, Traffic::default());
+        self.roll(Outputs { envoy, istio, ..Outputs::default() }, None).await;
+    }
+
+    /// Another configuration, and what some have already.
+    async fn roll(&mut self, outputs: Outputs, next: Option<Outputs>) {
+        let revision = self.set.configure(outputs, next);
         let policy = Policy::new("r", "file", Template::parse("{service}.example").unwrap());
         let desired = Desired { registries: vec![policy.into()], revision, ..Desired::default() };
         drop(self.catalog.configure(desired, true).await);
@@ -78,7 +85,7 @@ impl World {
     }
 
     fn step(&mut self) {
-        self.tasks.iter_mut().for_each(|task| task.step(self.now));
+        self.tasks.iter_mut().chain(&mut self.next).for_each(|task| task.step(self.now));
     }
 
     fn pass(&mut self, time: Duration) {
@@ -213,7 +220,7 @@ async fn other_options_are_swapped_in_and_equal_ones_change_nothing() {
     // What it changes of the catalog, too, is in the same generation.
     let before = envoy.borrow_and_update().number();
     let options = EnvoyOptions { connect_timeout: Duration::from_secs(8), ..EnvoyOptions::default() };
-    let revision = world.set.configure(options, istio::Options::default(), Traffic::default());
+    let revision = world.set.configure(Outputs { envoy: options, ..Outputs::default() }, None);
     world.step();
     assert!(!envoy.has_changed().unwrap(), "not before its catalog");
     let policy = Policy::new("r", "file", Template::parse("{service}.elsewhere").unwrap());
@@ -343,4 +350,46 @@ async fn the_tasks_follow_what_registries_send_and_end_on_demand() {
     for task in tasks {
         tokio::time::timeout(DEADLINE, task).await.expect("it ends").unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn views_by_the_next_settings_stand_beside_the_others_and_leave_nothing() {
+    let mut world = World::new(Options::default()).await;
+    let next = ViewKey { class: Class { next: true, ..Class::default() }, ..ENVOY };
+    let mut settled = world.subscribe(&ENVOY).unwrap();
+    world.listed(3, 2).await;
+    let before = settled.borrow_and_update().clone();
+    assert!(world.set.load(&next).await.is_none(), "nothing is rolled out");
+    let of = |seconds| {
+        let envoy = EnvoyOptions { connect_timeout: Duration::from_secs(seconds), ..EnvoyOptions::default() };
+        Outputs { envoy, ..Outputs::default() }
+    };
+    world.roll(Outputs::default(), Some(of(9))).await;
+    let other = world.subscribe(&next).unwrap();
+    world.step();
+    assert!(!settled.has_changed().unwrap(), "who has no part in it hears nothing");
+    let clusters = |generation: &ViewGeneration| generation.get(Kind::Cluster).digest();
+    let endpoints = |generation: &ViewGeneration| generation.get(Kind::Endpoint).digest();
+    assert_ne!(clusters(&other.borrow()), clusters(&before));
+    assert_eq!(endpoints(&other.borrow()), endpoints(&before));
+    world.listed(3, 3).await;
+    assert_ne!(endpoints(&settled.borrow_and_update()), endpoints(&before));
+    assert_eq!(endpoints(&other.borrow()), endpoints(&settled.borrow()), "both follow instances");
+
+    // It holds for all: what was next and what is settled are the same, byte for byte.
+    let revision = world.set.configure(of(9), None);
+    let policy = Policy::new("r", "file", Template::parse("{service}.example").unwrap());
+    let desired = Desired { registries: vec![policy.into()], revision, ..Desired::default() };
+    drop(world.catalog.configure(desired, true).await);
+    world.step();
+    world.set.made(revision).await;
+    assert_eq!(clusters(&settled.borrow_and_update()), clusters(&other.borrow()));
+    let last = other.borrow().clone();
+    world.set.end_next();
+    world.step();
+    assert!(world.next.iter().all(Task::is_idle) && world.set.load(&next).await.is_none());
+    assert_eq!(world.set.views().len(), 1);
+    assert!(Arc::ptr_eq(&other.borrow(), &last), "who still reads one keeps what it has");
+    world.listed(3, 1).await;
+    assert!(settled.has_changed().unwrap());
 }

@@ -113,6 +113,11 @@ impl Session {
         self.types.values().filter_map(|subscription| subscription.list()?.pace.due()).min()
     }
 
+    /// Whether the client has not acknowledged all that it was sent.
+    pub(super) fn awaits_answer(&self) -> bool {
+        self.types.values().filter_map(Subscription::list).any(|list| list.pace.is_in_flight())
+    }
+
     /// The next frame for the transport.
     pub fn next_frame(&mut self) -> Option<Bytes> {
         self.out.pop()
@@ -235,7 +240,7 @@ impl Subscription {
 }
 
 impl List {
-    /// Nothing was sent.
+    /// A type before its first answer.
     fn new(kind: Kind) -> Self {
         List { kind, pace: Pace::default(), seen: None, sent: None, nonce: 0 }
     }

@@ -48,6 +48,11 @@ impl Pace {
         }
     }
 
+    /// Whether the list that was sent last was not acknowledged.
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.in_flight
+    }
+
     /// When what differs goes out.
     pub(super) fn due(&self) -> Option<Instant> {
         let since = self.waiting_since?;

@@ -2,8 +2,9 @@
 
 use super::{
     Session, State,
+    refusal::answers::{Answer, Bodies},
     step::Step,
-    subscription::{Subscription, reports_missing},
+    subscription::{Resumed, Subscription, reports_missing},
 };
 use crate::{
     resource::{Generation, Kind, Name, Readiness, Resource, Variant, ViewGeneration},
@@ -26,13 +27,16 @@ struct Difference {
 }
 
 impl Session {
-    /// Works out what must be sent of a type and notes it as sent. `None`: nothing, or not now.
-    pub(super) fn step(&mut self, kind: Kind, view: &ViewGeneration, now: Instant) -> Option<Step> {
+    /// Works out what must be sent of a type and notes it as sent. `None`: nothing, or not now. `keeps`: no cluster and no
+    /// assignment is removed.
+    pub(super) fn step(&mut self, kind: Kind, view: &ViewGeneration, keeps: bool, now: Instant) -> Option<Step> {
         let generation = view.get(kind);
         // What nothing makes is unknown, as what was not reported yet.
         let readiness = view.readiness_of(kind).unwrap_or(Readiness::Waiting);
         let complete = readiness == Readiness::Complete;
         let first = self.open(kind, readiness)?;
+        let waits = self.waits_for_clusters(kind);
+        let keeps = self.keeps(kind, keeps);
         let clusters = &self.subscriptions[Kind::Cluster as usize];
         let clusters_came_whole = clusters.state == State::Open && clusters.resumed.is_none();
         let subscription = &mut self.subscriptions[kind as usize];
@@ -41,8 +45,9 @@ impl Session {
             if subscription.sent.ptr_eq(generation.versions()) {
                 return None;
             }
-            if subscription.in_flight.is_some_and(|since| now < since + self.rules.ack_patience) {
-                subscription.held_back = true;
+            if waits || subscription.in_flight.is_some_and(|since| now < since + self.rules.ack_patience) {
+                // What is kept is no reason to wait.
+                subscription.held_back = !keeps || subscription.has_news(generation);
                 return None;
             }
         }
@@ -50,19 +55,41 @@ impl Session {
         // Clusters that are new to a client which had none: whatever assignments it has, they wait for them.
         let all_new = first && kind == Kind::Endpoint && clusters_came_whole;
         subscription.whole |= all_new && subscription.resumed.is_some();
-        let mut difference = match first {
-            true => subscription.first_difference(kind, self.variant, generation, complete)?,
-            false => subscription.difference(generation),
+        let difference = match first {
+            true => subscription.first_difference(kind, self.variant, generation, complete),
+            false => Some(subscription.difference(generation)),
         };
+        let only = subscription.only();
+        let whole_state = self.variant == Variant::Sotw && kind.whole_state();
+        let bodies = whole_state.then(|| Bodies { generation: generation.clone(), only: only.clone() });
+        let Some(mut difference) = difference else {
+            subscription.accepted = bodies;
+            return None;
+        };
+        let keeps = keeps && !(first || whole_state || subscription.whole);
+        let mut kept = if keeps { subscription.keep(&mut difference) } else { Vec::new() };
         let has = if first { subscription.sent.clone() } else { OrdMap::new() };
+        let asked = subscription.resend.clone();
         subscription.add_asked(&mut difference, generation);
         if report {
             subscription.add_unreported(&mut difference, generation);
         }
+        if let Some(refusal) = &subscription.refusal {
+            difference.missing.retain(|name| !refusal.withheld.is_kept(name));
+        }
         if matches!(kind, Kind::Route | Kind::Secret) {
             subscription.keep_routes(&mut difference, &has);
         }
-        subscription.sent = generation.versions().clone();
+        // What is asked for is told all the same.
+        if !kept.is_empty() {
+            let missing: BTreeSet<&Name> = difference.missing.iter().collect();
+            kept.retain(|(name, _)| !missing.contains(name));
+        }
+        let (before, mut after) = (std::mem::take(&mut subscription.sent), generation.versions().clone());
+        after.extend(kept);
+        subscription.sent = after.clone();
+        let whole = difference.whole;
+        let answer = Answer { before, after, asked, whole, only, bodies, ..Answer::default() };
         if reports_missing(self.variant, kind) {
             match complete {
                 true => difference.removed.extend(difference.missing.drain(..)),
@@ -74,16 +101,28 @@ impl Session {
         }
         if kind == Kind::Cluster {
             self.warm(&difference, generation);
+            if !first {
+                let new = difference.changed.iter().filter(|cluster| !answer.before.contains_key(cluster.name()));
+                self.note_newcomers(new, now);
+            }
         }
-        let subscription = &self.subscriptions[kind as usize];
-        Some(difference.into_step(kind, self.variant, subscription, generation))
+        let subscription = &mut self.subscriptions[kind as usize];
+        let step = difference.into_step(kind, self.variant, subscription, generation);
+        if !step.is_empty() {
+            subscription.answers.prepare(answer);
+        }
+        Some(step)
     }
 
     /// Whether this is a type's first answer; `None` if it must not be answered (yet).
     fn open(&mut self, kind: Kind, readiness: Readiness) -> Option<bool> {
         let subscription = &mut self.subscriptions[kind as usize];
+        // Inside of a listener, or of a configuration of routes, absence is told: a host that is not known yet would be gone.
+        let has_parts = matches!(kind, Kind::Listener | Kind::Route);
         let ready = match (readiness, self.variant) {
-            (Readiness::Complete, _) | (Readiness::Partial, Variant::Delta) => true,
+            (Readiness::Complete, _) => true,
+            (Readiness::Partial, _) if has_parts => subscription.resumed.is_none(),
+            (Readiness::Partial, Variant::Delta) => true,
             // A client that has something would remove what a whole answer lacks. Of other kinds absence removes nothing.
             (Readiness::Partial, Variant::Sotw) => subscription.resumed.is_none() || !kind.whole_state(),
             (Readiness::Waiting, _) => false,
@@ -161,10 +200,14 @@ impl Subscription {
             return Some(Difference { expected, ..Difference::default() });
         }
         if self.is_current(generation) {
+            self.sent = generation.versions().clone();
             let missing = self.missing(generation);
             return Some(Difference { expected, missing, ..Difference::default() });
         }
-        self.sent = self.resumed.as_mut().and_then(|r| r.has.take()).map(|has| has.map.clone()).unwrap_or_default();
+        self.sent = self.resumed.as_mut().map(Resumed::take).unwrap_or_default();
+        if let Some(refusal) = &mut self.refusal {
+            refusal.withheld.put_aside(|name| self.sent.remove(name));
+        }
         let mut difference = Difference { expected, ..self.difference(generation) };
         difference.missing = self.missing(generation);
         if !complete {
@@ -189,6 +232,20 @@ impl Subscription {
             }
         }
         difference
+    }
+
+    /// Whether anything differs but what is gone.
+    fn has_news(&self, generation: &Generation) -> bool {
+        self.sent.diff(generation.versions()).any(|item| match item {
+            DiffItem::Add(name, _) | DiffItem::Update { new: (name, _), .. } => self.wants(name),
+            DiffItem::Remove(..) => false,
+        })
+    }
+
+    /// Takes out what would be removed: the client keeps it for now. With the versions that it has.
+    fn keep(&self, difference: &mut Difference) -> Vec<(Name, u64)> {
+        let kept = std::mem::take(&mut difference.removed).into_iter();
+        kept.filter_map(|name| self.sent.get(&name).copied().map(|version| (name, version))).collect()
     }
 
     /// Adds what must be sent whatever the client has.

@@ -19,7 +19,7 @@ impl Session {
         list: Option<Arc<Names>>,
         view: &ViewGeneration,
     ) -> Result<bool, SessionError> {
-        let first = self.subscriptions[kind as usize].begin(kind, request.type_url);
+        let first = self.begin(kind, request.type_url);
         if first && !request.has.is_empty() {
             self.resume(kind, &request.has, view)?;
         }
@@ -32,12 +32,15 @@ impl Session {
             } else if *name == "*" {
                 if std::mem::take(&mut subscription.everything) {
                     subscription.leave_all();
+                    subscription.resumed.iter_mut().filter(|_| !open).for_each(Resumed::leave_all);
                 }
-            } else if subscription.remove_name(name, star || subscription.everything) && open {
-                match subscription.everything {
+            } else if subscription.remove_name(name, star || subscription.everything) {
+                match (open, subscription.everything) {
                     // Covered by the wildcard, too, the name is still wanted: the protocol wants it sent again (D12).
-                    true => drop(subscription.resend.insert(Name::from(*name))),
-                    false => subscription.leave(name),
+                    (true, true) => drop(subscription.resend.insert(Name::from(*name))),
+                    (true, false) => subscription.leave(name),
+                    (false, true) => {}
+                    (false, false) => subscription.resumed.iter_mut().for_each(|resumed| resumed.leave(name)),
                 }
             }
         }
@@ -71,7 +74,7 @@ impl Session {
             true => Arc::new(Versions::held(generation.versions().clone())),
             false => self.rules.interner.versions(has, known),
         };
-        subscription.resumed = Some(Resumed { digest, has: Some(has) });
+        subscription.resumed = Some(Resumed::with(digest, has));
         Ok(())
     }
 }

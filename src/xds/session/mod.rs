@@ -10,13 +10,18 @@
 //!   at most for the patience. What is asked for goes out at once;
 //! - a cluster that was sent makes its assignment, where subscribed to, go out behind it (Envoy warms until it comes); so
 //!   does one that changes and that another stream follows ([`warming`]);
+//! - what the client refuses is withheld from it ([`refused`]): what is compared is then the view without that;
 //! - what must be sent goes in the order clusters, endpoints, listeners, routes, secrets, and removals last, in the order
-//!   listeners, routes, clusters, endpoints.
+//!   listeners, routes, clusters, endpoints; what waits for an acknowledgement has others wait that refer to it ([`order`]).
 //!
 //! Invariant: for every name that is wanted, `sent` has the version that the client has once all frames are read.
 
 mod compare;
 mod delta;
+mod newcomers;
+mod order;
+mod refusal;
+mod refused;
 mod sotw;
 mod step;
 mod subscription;
@@ -32,9 +37,11 @@ use super::{
     names::{Interner, Names, NamesError},
     request::{Listed, Raw, Request, RequestError, error_message},
     response::{Outgoing, head, messages, removals},
+    unwanted::Unwanted,
 };
 use crate::resource::{ENVOY_KINDS, Kind, Name, Variant, ViewGeneration, version_text};
 use bytes::Bytes;
+use newcomers::Newcomers;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use step::Step;
 use subscription::{State, Subscription};
@@ -96,10 +103,18 @@ pub struct Session {
     variant: Variant,
     implied: Option<Kind>,
     subscriptions: [Subscription; ENVOY_KINDS],
+    /// The kinds that were asked for, a bit each. Clients ask for two of five, and each look at another one's subscription is a
+    /// look into memory that no processor has at hand.
+    asked: u8,
     last_nonce: u64,
     out: Outgoing,
     events: Vec<Event>,
     warming: Warming,
+    newcomers: Newcomers,
+    /// What the client is not to be tried with.
+    unwanted: Arc<[Unwanted]>,
+    /// Something is withheld.
+    withholds: bool,
 }
 
 /// What stops referring comes before what is referred to.
@@ -113,10 +128,14 @@ impl Session {
             variant,
             implied,
             subscriptions: Default::default(),
+            asked: 0,
             last_nonce: 0,
             out: Outgoing::default(),
             events: Vec::new(),
             warming: Warming::default(),
+            newcomers: Newcomers::default(),
+            unwanted: Arc::default(),
+            withholds: false,
         }
     }
 
@@ -132,12 +151,12 @@ impl Session {
 
     /// The bytes of a message without a list of names that was there before, if it has one.
     pub(super) fn repeating<'m>(&self, message: &'m Message) -> Option<Raw<'m>> {
-        Raw::repeating(self.variant, message, self.subscriptions.iter().filter_map(Subscription::list))
+        Raw::repeating(self.variant, message, self.asked().filter_map(|(_, subscription)| subscription.list()))
     }
 
     /// What it holds, about.
     pub(super) fn held(&self) -> Held {
-        self.subscriptions.iter().map(Subscription::held).fold(Held::default(), |sum, held| sum + held)
+        self.asked().map(|(_, subscription)| subscription.held()).fold(Held::default(), |sum, held| sum + held)
     }
 
     /// Takes over a request that was read.
@@ -151,7 +170,7 @@ impl Session {
             self.events.push(Event::UnknownType { type_url: request.type_url.into() });
             return Ok(());
         };
-        self.acknowledge(kind, request);
+        self.acknowledge(kind, request, view, now);
         let names = self.names(kind, &request.names, view)?;
         let changed = match self.variant {
             Variant::Sotw => self.subscribe_sotw(kind, request, names),
@@ -172,8 +191,15 @@ impl Session {
 
     /// When what is held back goes out, though the client sends nothing.
     pub fn due(&self) -> Option<Instant> {
-        let held = self.subscriptions.iter().filter(|s| s.held_back).filter_map(|s| s.in_flight);
-        held.map(|since| since + self.rules.ack_patience).chain(self.warming.next()).min()
+        let held = self.asked().filter(|(kind, s)| s.held_back && !self.waits_for_clusters(*kind));
+        let held = held.filter_map(|(_, s)| s.in_flight);
+        let held = held.map(|since| since + self.rules.ack_patience);
+        held.chain(self.warming.next()).chain(self.newcomers_due()).min()
+    }
+
+    /// Whether the client has not acknowledged all that it was sent.
+    pub(super) fn awaits_answer(&self) -> bool {
+        self.subscriptions.iter().any(|subscription| subscription.in_flight.is_some())
     }
 
     /// The next frame for the transport.
@@ -184,6 +210,22 @@ impl Session {
     /// What happened since the last call.
     pub fn take_events(&mut self) -> std::vec::Drain<'_, Event> {
         self.events.drain(..)
+    }
+
+    /// The subscriptions of the kinds that were asked for.
+    fn asked(&self) -> impl Iterator<Item = (Kind, &Subscription)> {
+        let asked = Kind::ENVOY.into_iter().filter(|kind| self.has_asked(*kind));
+        asked.map(|kind| (kind, &self.subscriptions[kind as usize]))
+    }
+
+    fn has_asked(&self, kind: Kind) -> bool {
+        self.asked & (1 << kind as u8) != 0
+    }
+
+    /// Starts a kind at its first request. Returns false for all others.
+    fn begin(&mut self, kind: Kind, type_url: &str) -> bool {
+        self.asked |= 1 << kind as u8;
+        self.subscriptions[kind as usize].begin(kind, type_url)
     }
 
     /// What a request is about; `None` for a type that we do not serve, which is no reason to end the stream (G4).
@@ -198,7 +240,7 @@ impl Session {
     }
 
     /// The nonce decides only this: whether the request answers our last answer. A refusal is known by its error alone (G2).
-    fn acknowledge(&mut self, kind: Kind, request: &Request<'_>) {
+    fn acknowledge(&mut self, kind: Kind, request: &Request<'_>, view: &ViewGeneration, now: Instant) {
         let subscription = &mut self.subscriptions[kind as usize];
         let nonce = request.nonce.parse().unwrap_or(0);
         let version = subscription.version_of(nonce);
@@ -209,9 +251,13 @@ impl Session {
         }
         if let Some(error) = request.error {
             self.events.push(Event::Refused { kind, version, message: error_message(error) });
-        } else if let (true, Some(version)) = (last && !subscription.acknowledged, version) {
-            subscription.acknowledged = true;
-            self.events.push(Event::Acknowledged { kind, version });
+            self.on_refused(kind, nonce, error, view, now);
+        } else {
+            if let (true, Some(version)) = (last && !subscription.acknowledged, version) {
+                subscription.acknowledged = true;
+                self.events.push(Event::Acknowledged { kind, version });
+            }
+            self.on_taken(kind, nonce);
         }
         if repeated && kind == Kind::Endpoint {
             let warming: Vec<Name> = self.warming.take_all().collect();
@@ -237,7 +283,7 @@ impl Session {
 
     fn check_limit(&self) -> Result<(), SessionError> {
         let limit = self.rules.names;
-        match self.subscriptions.iter().map(|s| s.names().len()).sum::<usize>() > limit {
+        match self.asked().map(|(_, subscription)| subscription.names().len()).sum::<usize>() > limit {
             true => Err(NamesError::TooMany { limit }.into()),
             false => Ok(()),
         }
@@ -245,12 +291,33 @@ impl Session {
 
     /// Sends what the client should have and has not.
     fn catch_up(&mut self, view: &ViewGeneration, now: Instant) {
+        let laid = self.lay(view);
+        let view = laid.as_ref().unwrap_or(view);
         self.warm_others(view, now);
-        if Kind::ENVOY.into_iter().all(|kind| self.subscriptions[kind as usize].is_settled(view.get(kind))) {
-            return;
+        self.welcome(now);
+        loop {
+            if self.asked().all(|(kind, subscription)| subscription.is_settled(view.get(kind))) {
+                return;
+            }
+            // What listeners and routes may still refer to is removed once they were sent.
+            let keeps = self.is_referred_to(view);
+            let kept = if keeps { self.keep_clusters(view) } else { None };
+            self.send_all(kept.as_ref().unwrap_or(view), keeps, now);
+            if !keeps || self.is_referred_to(view) {
+                return;
+            }
         }
-        // Clusters first: they decide which assignments go out again.
-        let mut steps = Kind::ENVOY.map(|kind| self.step(kind, view, now));
+    }
+
+    /// Sends what differs and does not wait. `keeps`: no cluster and no assignment is removed.
+    fn send_all(&mut self, view: &ViewGeneration, keeps: bool, now: Instant) {
+        // Clusters first: they decide which assignments go out again, and whether routes wait.
+        let mut steps = [const { None }; ENVOY_KINDS];
+        for kind in Kind::ENVOY {
+            if self.has_asked(kind) {
+                steps[kind as usize] = self.step(kind, view, keeps, now);
+            }
+        }
         for (kind, step) in Kind::ENVOY.into_iter().zip(&mut steps) {
             let Some(step) = step else { continue };
             if let Some(contents) = step.contents.take() {

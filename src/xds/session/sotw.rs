@@ -11,10 +11,10 @@ use std::sync::Arc;
 impl Session {
     /// Takes over what a request asks for. Returns whether that differs from before.
     pub(super) fn subscribe_sotw(&mut self, kind: Kind, request: &Request<'_>, list: Option<Arc<Names>>) -> bool {
+        let first = self.begin(kind, request.type_url);
         let subscription = &mut self.subscriptions[kind as usize];
-        let first = subscription.begin(kind, request.type_url);
         if first && !request.version.is_empty() {
-            subscription.resumed = Some(Resumed { digest: parse_version(request.version.as_bytes()), has: None });
+            subscription.resumed = Some(Resumed::of(parse_version(request.version.as_bytes())));
         }
         let same = match (subscription.list(), &list) {
             (Some(old), Some(new)) => Arc::ptr_eq(old, new),
@@ -31,6 +31,10 @@ impl Session {
         subscription.everything = star || (!subscription.named && kind.whole_state());
         let everything = subscription.everything;
         let before = subscription.replace_names(list);
+        let is_less = || had_everything || before.iter().any(|name| !subscription.names().contains(name));
+        if kind.whole_state() && !everything && is_less() {
+            subscription.narrow_accepted();
+        }
         if subscription.state != State::Open {
             // Whoever leaves everything before its answer has not all of its version any more, should it come back.
             if let Some(resumed) = subscription.resumed.as_mut().filter(|_| !first && !everything) {

@@ -13,3 +13,9 @@ pub(super) struct Step {
     /// Names to send as removed.
     pub(super) removed: BTreeSet<Name>,
 }
+
+impl Step {
+    pub(super) fn is_empty(&self) -> bool {
+        self.contents.is_none() && self.late.is_none() && self.removed.is_empty()
+    }
+}

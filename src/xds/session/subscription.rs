@@ -1,5 +1,9 @@
 //! What a stream wants of one type, and what it was sent.
 
+use super::refusal::{
+    Refusal,
+    answers::{Answers, Bodies},
+};
 use crate::resource::{Generation, Kind, Name, Resource, Variant, name_hash, version_hash};
 use crate::xds::{
     budget::Held,
@@ -36,6 +40,42 @@ pub(super) struct Resumed {
     pub(super) digest: Option<u64>,
     /// Incremental: that itself, until it is answered. Shared with all who have the same.
     pub(super) has: Option<Arc<Versions>>,
+    /// What it has left, and may have dropped, before its first answer.
+    left: BTreeSet<Name>,
+}
+
+impl Resumed {
+    /// Who says that it has this.
+    pub(super) fn of(digest: Option<u64>) -> Self {
+        Resumed { digest, has: None, left: BTreeSet::new() }
+    }
+
+    /// Who says what that is.
+    pub(super) fn with(digest: Option<u64>, has: Arc<Versions>) -> Self {
+        Resumed { has: Some(has), ..Resumed::of(digest) }
+    }
+
+    /// A name is not wanted any more.
+    pub(super) fn leave(&mut self, name: &str) {
+        if let Some((name, _)) = self.has.as_ref().and_then(|has| has.map.get_key_value(name)) {
+            self.left.insert(name.clone());
+            self.digest = None;
+        }
+    }
+
+    /// Not everything is wanted any more.
+    pub(super) fn leave_all(&mut self) {
+        *self = Resumed::of(None);
+    }
+
+    /// What it has, to be compared.
+    pub(super) fn take(&mut self) -> OrdMap<Name, u64> {
+        let mut has = self.has.take().map(|has| has.map.clone()).unwrap_or_default();
+        for name in std::mem::take(&mut self.left) {
+            has.remove(&name);
+        }
+        has
+    }
 }
 
 /// What a stream wants of one type, and what it was sent.
@@ -57,6 +97,12 @@ pub(super) struct Subscription {
     pub(super) resumed: Option<Resumed>,
     /// Version of each resource as the client has it, of those it wants.
     pub(super) sent: OrdMap<Name, u64>,
+    /// What was sent and is not answered.
+    pub(super) answers: Answers,
+    /// What the client accepted last, where what an answer lacks is removed: a refused body has its former one there.
+    pub(super) accepted: Option<Bodies>,
+    /// What it has refused.
+    pub(super) refusal: Option<Box<Refusal>>,
     /// What was left while an answer was on its way: the client may be back for everything before it has read that.
     left: OrdMap<Name, u64>,
     /// All that is wanted must be sent, whatever the client has.
@@ -83,6 +129,11 @@ impl Subscription {
 
     pub(super) fn names(&self) -> &OrdSet<Name> {
         &self.names
+    }
+
+    /// The names alone that it wants; `None`: everything.
+    pub(super) fn only(&self) -> Option<OrdSet<Name>> {
+        (!self.everything).then(|| self.names.clone())
     }
 
     pub(super) fn wants(&self, name: &Name) -> bool {
@@ -127,6 +178,14 @@ impl Subscription {
         self.own_bytes = 0;
         self.list = list;
         std::mem::replace(&mut self.names, set)
+    }
+
+    /// Of what the client accepted it may have dropped what it does not want any more.
+    pub(super) fn narrow_accepted(&mut self) {
+        if let Some(accepted) = &mut self.accepted {
+            accepted.narrow(&self.names);
+        }
+        self.answers.narrow(&self.names);
     }
 
     pub(super) fn add_names(&mut self, list: &Arc<Names>) {
@@ -202,7 +261,9 @@ impl Subscription {
         let list = self.list.as_ref().map_or(Held::default(), |list| Held::shared(list, list.cost()));
         let has = self.resumed.as_ref().and_then(|resumed| resumed.has.as_ref());
         let has = has.map_or(Held::default(), |has| Held::shared(has, has.cost()));
-        let entries = self.unreported.len() + self.resend.len() + self.left.len();
+        let withheld = self.refusal.as_ref().map_or(0, |refusal| refusal.withheld.len());
+        let left = self.left.len() + self.resumed.as_ref().map_or(0, |resumed| resumed.left.len());
+        let entries = self.unreported.len() + self.resend.len() + left + self.answers.entries() + 4 * withheld;
         list + has + Held { own: self.own_bytes + ENTRY * entries, shared: 0 }
     }
 
@@ -234,6 +295,7 @@ impl Subscription {
     pub(super) fn sent_message(&mut self, version: u64, nonce: u64, now: Instant) {
         let follows = !self.acknowledged && self.version == version && self.nonces.1 + 1 == nonce;
         self.nonces = (if follows { self.nonces.0 } else { nonce }, nonce);
+        self.answers.sent(nonce);
         self.version = version;
         self.acknowledged = false;
         self.in_flight = Some(now);

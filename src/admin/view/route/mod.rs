@@ -10,9 +10,11 @@ use crate::{
     pb::{
         envoy::{
             config::{
+                cluster::v3::Cluster,
+                core::v3::Metadata,
                 listener::v3::{FilterChain, Listener},
                 route::v3::{
-                    Route, RouteAction, RouteConfiguration, VirtualHost, route::Action, route_action::ClusterSpecifier,
+                    RouteAction, RouteConfiguration, VirtualHost, route::Action, route_action::ClusterSpecifier,
                     virtual_host::TlsRequirementType,
                 },
             },
@@ -46,6 +48,9 @@ pub(in crate::admin) struct Decision {
     /// The resource that the route is of.
     #[serde(skip_serializing_if = "String::is_empty")]
     source: String,
+    /// The Gateway by which the request came in, where that is known.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    gateway: String,
     /// `route`, `redirect`, `response`, `tcp` or `none`.
     action: &'static str,
     /// What happens, for people.
@@ -59,12 +64,15 @@ pub(in crate::admin) struct Decision {
 pub(in crate::admin) struct Share {
     cluster: String,
     weight: u32,
-    /// Of 100.
+    /// Of all requests that come here, 0 to 100.
     percent: f64,
     /// Whether the view has it; without it requests get 503.
     known: bool,
     /// How many endpoints it has; `None`: they are not found by EDS.
     endpoints: Option<usize>,
+    /// The DestinationRule whose settings it has.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    rule: String,
 }
 
 /// What each listener of a view that can take the request makes of it.
@@ -104,6 +112,7 @@ fn in_listener(view: &ViewGeneration, listener: &Listener, request: &Request) ->
         return decision;
     };
     decision.chain.clone_from(&chain.name);
+    decision.is_of(chain.metadata.as_ref());
     filters(view, chain, request, &mut decision);
     decision
 }
@@ -172,7 +181,7 @@ fn in_host(view: &ViewGeneration, host: &VirtualHost, request: &Request, decisio
         return;
     };
     decision.route.clone_from(&route.name);
-    decision.source = source(route);
+    decision.is_of(route.metadata.as_ref());
     match &route.action {
         Some(Action::Route(action)) => {
             let clusters = match &action.cluster_specifier {
@@ -197,11 +206,22 @@ fn in_host(view: &ViewGeneration, host: &VirtualHost, request: &Request, decisio
     }
 }
 
-/// Istio's name of the resource, as routes have it in their metadata:
+impl Decision {
+    fn is_of(&mut self, metadata: Option<&Metadata>) {
+        self.source = source(metadata);
+        self.gateway = of_istio(metadata, "gateway");
+    }
+}
+
+fn of_istio(metadata: Option<&Metadata>, key: &str) -> String {
+    let value = metadata.and_then(|m| m.filter_metadata.get("istio")?.fields.get(key)?.string_value.clone());
+    value.unwrap_or_default()
+}
+
+/// The resource that something comes from, of Istio's name for it in metadata:
 /// `/apis/networking.istio.io/v1/namespaces/NAMESPACE/virtual-service/NAME`.
-fn source(route: &Route) -> String {
-    let config = route.metadata.as_ref().and_then(|m| m.filter_metadata.get("istio")?.fields.get("config").cloned());
-    let path = config.and_then(|value| value.string_value).unwrap_or_default();
+fn source(metadata: Option<&Metadata>) -> String {
+    let path = of_istio(metadata, "config");
     let mut words = path.rsplit('/');
     match (words.next(), words.next(), words.next()) {
         (Some(name), Some(kind), Some(namespace)) if !kind.is_empty() => format!("{kind} {namespace}/{name}"),
@@ -237,7 +257,9 @@ fn shares(view: &ViewGeneration, clusters: Vec<(String, u32)>) -> Vec<Share> {
         let found = view.get(Kind::Cluster).get(&cluster);
         let endpoints = found.and_then(|found| found.refers_to()).map(|name| endpoints(view, name));
         let percent = if sum == 0 { 0.0 } else { f64::from(weight) * 10_000.0 / sum as f64 };
-        Share { known: found.is_some(), endpoints, percent: percent.round() / 100.0, cluster, weight }
+        let message = found.and_then(|found| Cluster::decode(found.body()).ok());
+        let rule = source(message.as_ref().and_then(|cluster| cluster.metadata.as_ref()));
+        Share { known: found.is_some(), endpoints, percent: percent.round() / 100.0, cluster, weight, rule }
     };
     clusters.into_iter().map(share).collect()
 }

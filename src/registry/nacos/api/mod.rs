@@ -2,6 +2,7 @@
 
 pub(crate) mod budget;
 mod by_grpc;
+pub(crate) mod configuration;
 mod interface;
 pub(crate) mod namespaces;
 pub(crate) mod pages;

@@ -1,12 +1,13 @@
 //! What a server says of one group of one namespace: the list, whole, and one text by itself.
 
-use super::wire;
+use super::{meant::Meant, wire};
 use crate::{
     model::Text,
     registry::{
         nacos::{
             api::{
                 budget::Budget,
+                configuration::{Content, says_nothing_there},
                 pages::{List as Pages, Page, Size, Value},
             },
             error::Error,
@@ -19,12 +20,6 @@ use crate::{
 };
 use std::collections::BTreeMap;
 use wildmatch::WildMatch;
-
-/// 3.x: the text does not exist.
-const NOT_FOUND: i64 = 20004;
-/// 1.x and 2.x, with status 404, which alone may be anybody's.
-const NOT_EXIST: &str = "config data not exist";
-const NOT_FOUND_TEXT: &str = "resource not found";
 
 /// The interface by which manifests are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +49,7 @@ pub(crate) struct Source<'a> {
     pub(crate) registry: &'a Text,
     pub(crate) client: &'a Client,
     pub(crate) namespace: &'a Text,
-    pub(crate) group: &'a Text,
+    pub(crate) meant: &'a Meant,
     /// The `dataId`s that count match one of them.
     pub(crate) patterns: &'a [WildMatch],
     pub(crate) page_size: usize,
@@ -111,14 +106,14 @@ impl Source<'_> {
         }
         // That it is forbidden says more than that it is not there.
         let cause = causes.into_iter().min().map(|(_, cause)| cause).unwrap_or_default();
-        Err(Error::NoConfigList { cause, group: self.group.clone(), tried: tried.join("; ") })
+        Err(Error::NoConfigList { cause, group: self.meant.group.clone(), tried: tried.join("; ") })
     }
 
     /// One text, from a server whose list has none; `None` if it says that there is none.
     pub(crate) async fn text(&self, name: &Text) -> Result<Option<Text>, Error> {
         let way = Way::AdminV3;
         let read = |answer: Answer| {
-            json::enveloped::<wire::Content<'_>>(&answer.origin, &answer.body).map(|found| Text::from(found.content))
+            json::enveloped::<Content<'_>>(&answer.origin, &answer.body).map(|found| Text::from(found.content))
         };
         match self.ask(way, way.one(), &[("dataId", name)]).await.and_then(read) {
             Ok(text) => {
@@ -144,19 +139,32 @@ impl Source<'_> {
 
     async fn list_by(&self, way: Way) -> Result<List, Error> {
         let pages = Pages { what: "texts", path: way.list(), budget: self.budget };
-        let all = pages.whole(|number| self.page(way, number)).await?;
-        Ok(all.into_iter().filter_map(|((_, name), listed)| Some((name, listed?))).collect())
+        let searches = match self.meant.by_pattern {
+            true => self.meant.data_ids.iter().map(|pattern| ("blur", &**pattern)).collect(),
+            false => vec![("accurate", "")],
+        };
+        let mut list = List::new();
+        for search in searches {
+            let all = pages.whole(|number| self.page(way, search, number)).await?;
+            list.extend(all.into_iter().filter_map(|((_, name), listed)| Some((name, listed?))));
+        }
+        Ok(list)
     }
 
-    async fn page(&self, way: Way, number: usize) -> Result<Page<(Text, Text), Option<Listed>>, Error> {
+    async fn page(
+        &self,
+        way: Way,
+        (search, name): (&str, &str),
+        number: usize,
+    ) -> Result<Page<(Text, Text), Option<Listed>>, Error> {
         let (number, size) = (number.to_string(), self.page_size.to_string());
-        let query = [("dataId", ""), ("search", "accurate"), ("pageNo", &number), ("pageSize", &size)];
+        let query = [("dataId", name), ("search", search), ("pageNo", &number), ("pageSize", &size)];
         let answer = self.ask(way, way.list(), &query).await?;
         let wire::Page { total_count, page_items } = way.page(&answer.origin, &answer.body)?;
         let entry = |item: wire::Item<'_>| {
             let name = (Text::from(&*item.group), Text::from(&*item.data_id));
             // Texts of another group are none of the list, whoever has put them there.
-            let listed = if *name.0 == **self.group { Some(entry(way, item)?.1) } else { None };
+            let listed = if *name.0 == *self.meant.group { Some(entry(way, item)?.1) } else { None };
             Ok((name, listed))
         };
         let entries = page_items.into_iter().map(entry).collect::<Result<_, Error>>()?;
@@ -166,9 +174,10 @@ impl Source<'_> {
     async fn ask(&self, way: Way, path: &str, more: &[(&str, &str)]) -> Result<Answer, Error> {
         let (namespace_key, group_key) = way.keys();
         let namespace = self.called(way);
-        let mut query = vec![(namespace_key, namespace), (group_key, &**self.group)];
+        let group = &*self.meant.group;
+        let mut query = vec![(namespace_key, namespace), (group_key, group)];
         query.extend(more);
-        let question = Question { path, query: &query, config: Some((namespace, self.group)), wait: None };
+        let question = Question { path, query: &query, config: Some((namespace, group)), wait: None };
         self.client.http.ask(&question).await
     }
 
@@ -187,16 +196,5 @@ fn entry(way: Way, item: wire::Item<'_>) -> Result<(Text, Listed), Error> {
         (Way::AdminV3, _) => Ok((name, Listed::Md5(item.md5.map(Text::from)))),
         (Way::ConfigsV1, Some(text)) => Ok((name, Listed::Text(text.into()))),
         (Way::ConfigsV1, None) => Err(Error::NoContent { path: way.list(), name }),
-    }
-}
-
-/// Only these words of Nacos' own mean that there is no such text; a bare 404 may be a gateway's.
-fn says_nothing_there(error: &Error) -> bool {
-    match error {
-        Error::Refused { code, .. } => *code == NOT_FOUND,
-        Error::Http(error) => {
-            error.said_with(404).is_some_and(|said| said.contains(NOT_EXIST) || said.contains(NOT_FOUND_TEXT))
-        }
-        _ => false,
     }
 }

@@ -1,5 +1,6 @@
-//! Manifests: texts that are kept in Nacos' configuration for Istio, told as [`ManifestUpdate`]s. [`super::run`] runs it
-//! beside the reading of services, with the same client, where the section `manifests` is written.
+//! Manifests: texts that are kept in Nacos' configuration for Istio, told as [`ManifestUpdate`]s; and in the same way the rules
+//! of Dubbo, told to `services`. [`super::run`] runs it beside the reading of services, with the same client, where they are
+//! configured.
 //!
 //! **A round**: the namespaces, and of each the list of one group, with what is new or other in it. It comes each `period`,
 //! and at once when the server says that something has changed: what it says is never looked at, only the list is read
@@ -26,6 +27,7 @@
 
 mod config_listen;
 mod list;
+mod meant;
 mod read;
 mod watched;
 mod wire;
@@ -35,7 +37,7 @@ use super::{
         budget::{Budget, Limits},
         namespaces::Namespaces,
     },
-    config::{Config, Manifests},
+    config::Config,
     error::Error,
     transport::Client,
 };
@@ -49,6 +51,7 @@ use crate::{
 };
 use config_listen::Listener;
 use list::Source;
+pub(crate) use meant::Meant;
 use read::{Known, Reading};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::sleep};
@@ -80,7 +83,7 @@ struct Round {
 struct Reader {
     registry: Text,
     config: Config,
-    manifests: Manifests,
+    meant: Meant,
     patterns: Vec<WildMatch>,
     client: Arc<Client>,
     outbox: Outbox<ManifestUpdate>,
@@ -94,19 +97,19 @@ struct Reader {
 pub(crate) async fn run(
     registry: Text,
     config: Config,
-    manifests: Manifests,
+    meant: Meant,
     client: Arc<Client>,
     out: mpsc::Sender<ManifestUpdate>,
     metrics: Metrics,
 ) {
-    let (group, settings, asking) = (manifests.group.clone(), config.clone(), client.clone());
-    let listener = Listener::start(registry.clone(), group, settings, asking, metrics);
+    let (listened, settings, asking) = (meant.clone(), config.clone(), client.clone());
+    let listener = Listener::start(registry.clone(), listened, settings, asking, metrics);
     let mut pace = Pace::new(config.period.max(Config::MIN_PERIOD));
-    let patterns = manifests.data_ids.iter().map(|pattern| WildMatch::new(pattern)).collect();
+    let patterns = meant.data_ids.iter().map(|pattern| WildMatch::new(pattern)).collect();
     let (namespaces, known) = Default::default();
     let budget = Budget::new(Limits::of(&config.connection));
     let outbox = Outbox::new(out).hiding(client.http.redactor());
-    let mut reader = Reader { registry, config, manifests, patterns, client, outbox, namespaces, known, budget };
+    let mut reader = Reader { registry, config, meant, patterns, client, outbox, namespaces, known, budget };
     let mut called = false;
     loop {
         let Ok(round) = reader.round().await else { return };
@@ -212,9 +215,9 @@ impl Reader {
     }
 
     fn source<'a>(&'a self, namespace: &'a Text) -> Source<'a> {
-        let Reader { registry, client, patterns, budget, .. } = self;
+        let Reader { registry, client, meant, patterns, budget, .. } = self;
         let Config { page_size, concurrency, .. } = self.config;
-        Source { registry, client, namespace, group: &self.manifests.group, patterns, page_size, concurrency, budget }
+        Source { registry, client, namespace, meant, patterns, page_size, concurrency, budget }
     }
 
     /// What was read of a namespace that is no longer meant is forgotten.

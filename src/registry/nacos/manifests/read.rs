@@ -12,7 +12,10 @@ use crate::{
     registry::nacos::error::Error,
 };
 use futures_util::{StreamExt, stream};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use tracing::warn;
 
 /// Manifests of one registry's namespace.
@@ -29,8 +32,8 @@ pub(crate) struct Known {
     /// What the server called the namespace when it was last read.
     tenant: Option<Text>,
     held: BTreeMap<Text, Held>,
-    /// Why some are left out, as was logged, and their md5s in the list.
-    left_out: BTreeMap<Text, (&'static str, Option<Text>)>,
+    /// Those that are left out, as was logged.
+    left_out: BTreeSet<Text>,
 }
 
 /// A manifest as the server gave it.
@@ -59,9 +62,7 @@ impl Known {
 
     /// Whether what is listed with this md5 need not be fetched.
     fn knows(&self, name: &Text, md5: &Option<Text>) -> bool {
-        let (held, left_out) = (self.held.get(name), self.left_out.get(name));
-        md5.is_some()
-            && (held.is_some_and(|held| held.listed == *md5) || left_out.is_some_and(|(_, listed)| listed == md5))
+        md5.is_some() && self.held.get(name).is_some_and(|held| held.listed == *md5)
     }
 
     /// What is to be listened to.
@@ -130,31 +131,33 @@ impl Source<'_> {
         if list.len() > MAX_MANIFESTS {
             return Err(Error::TooManyManifests { count: list.len(), max: MAX_MANIFESTS });
         }
-        known.left_out.retain(|name, _| list.contains_key(name));
+        known.left_out.retain(|name| list.contains_key(name));
         list.retain(|name, _| {
             let encrypted = name.starts_with(ENCRYPTED);
             if encrypted {
-                self.leave_out(known, name, "it is encrypted, and only Nacos' own clients can read it", None);
+                self.leave_out(known, name, "it is encrypted, and only Nacos' own clients can read it");
             }
             !encrypted
         });
         Ok(list)
     }
 
-    /// The same `Arc` while the text is the same. One that is too long leaves what was there before.
+    /// The same `Arc` while the text is the same. Of one that is too long it is said, and what its last good text gave stays.
     fn hold(&self, known: &mut Known, name: &Text, text: Text, listed: Option<Text>) {
-        if text.len() > MAX_BYTES {
-            return self.leave_out(known, name, "it is longer than 1 MiB", listed);
-        }
-        known.left_out.remove(name);
-        if let Some(held) = known.held.get_mut(name).filter(|held| held.manifest.text.as_deref() == Ok(&*text)) {
+        let is_long = text.len() > MAX_BYTES;
+        let read = if is_long { Err("it is longer than 1 MiB".into()) } else { Ok(text.clone()) };
+        if let Some(held) = known.held.get_mut(name).filter(|held| held.manifest.text == read) {
+            if is_long {
+                held.md5 = md5_of(&text);
+            }
             held.listed = listed;
             return;
         }
-        let md5 = md5_of(&text);
-        let (registry, namespace, group) = (self.registry.clone(), self.namespace.clone(), self.group.clone());
+        let (registry, namespace, group) = (self.registry.clone(), self.namespace.clone(), self.meant.group.clone());
         let id = ManifestId { registry, namespace, group, name: name.clone() };
-        known.held.insert(name.clone(), Held { manifest: Arc::new(Manifest { id, text: Ok(text) }), md5, listed });
+        known
+            .held
+            .insert(name.clone(), Held { manifest: Arc::new(Manifest { id, text: read }), md5: md5_of(&text), listed });
     }
 
     /// What the list lacks goes if the server says that it is gone; whether it says so of all.
@@ -172,11 +175,10 @@ impl Source<'_> {
         Ok(gone.len() == lacking.len())
     }
 
-    fn leave_out(&self, known: &mut Known, name: &Text, why: &'static str, listed: Option<Text>) {
-        let before = known.left_out.insert(name.clone(), (why, listed));
-        if before.is_none_or(|(before, _)| before != why) {
-            let Source { registry, namespace, group, .. } = self;
-            warn!(%registry, %namespace, %group, manifest = %name, why, "A manifest is not read.");
+    fn leave_out(&self, known: &mut Known, name: &Text, why: &'static str) {
+        if known.left_out.insert(name.clone()) {
+            let Source { registry, namespace, meant, .. } = self;
+            warn!(%registry, %namespace, group = %meant.group, manifest = %name, why, "A manifest is not read.");
         }
     }
 }

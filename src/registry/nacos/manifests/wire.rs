@@ -27,11 +27,3 @@ pub(crate) struct Item<'a> {
     #[serde(borrow, default)]
     pub(crate) content: Option<Cow<'a, str>>,
 }
-
-/// A text, asked for by itself.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Content<'a> {
-    #[serde(borrow)]
-    pub(crate) content: Cow<'a, str>,
-}

@@ -7,6 +7,7 @@
 use super::{
     list_bulk::Listed,
     reader::{Phase, Reader},
+    rules::Rules,
     target::{Known, Target},
 };
 use crate::{
@@ -22,14 +23,14 @@ use crate::{
     },
     util::backoff::{Backoff, jittered},
 };
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, future::select_all, stream};
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    pin::pin,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    pin::{Pin, pin},
     sync::Arc,
     time::Duration,
 };
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tracing::debug;
 
 /// With more changes at once the whole list is the smaller question.
@@ -63,16 +64,31 @@ struct Refreshed {
 impl Reader {
     /// Waits until everything is to be read again: after `wait`, unless everything is pushed.
     pub(super) async fn follow(&mut self, wait: Duration) -> Result<(), Closed> {
-        let Some(push) = self.push.take() else {
-            sleep(wait).await;
-            return Ok(());
+        // Both are waited for beside the reader.
+        let (push, mut rules) = (self.push.take(), self.rules.take());
+        let outcome = match &push {
+            Some(push) => self.follow_push(push, &mut rules, wait).await,
+            None => self.follow_rules(&mut rules, wait).await,
         };
-        let outcome = self.follow_push(&push, wait).await;
-        self.push = Some(push);
+        (self.push, self.rules) = (push, rules);
         outcome
     }
 
-    async fn follow_push(&mut self, push: &Push, wait: Duration) -> Result<(), Closed> {
+    /// Applies rules that change until it is time to poll.
+    async fn follow_rules(&mut self, rules: &mut Option<Rules>, wait: Duration) -> Result<(), Closed> {
+        let mut end = pin!(sleep(wait));
+        loop {
+            tokio::select! {
+                rules = ruled(rules) => {
+                    self.rule(rules).await?;
+                }
+                target = hear(&mut self.known) => self.heard(&target).await?,
+                () = &mut end => return Ok(()),
+            }
+        }
+    }
+
+    async fn follow_push(&mut self, push: &Push, rules: &mut Option<Rules>, wait: Duration) -> Result<(), Closed> {
         let started = Instant::now();
         let mut again = !matches!(self.phase, Phase::Following { settled: true, .. });
         let mut named = started;
@@ -83,6 +99,18 @@ impl Reader {
         loop {
             let changes = tokio::select! {
                 changes = async { sleep_until(rest).await; push.changed().await } => Some(changes),
+                target = hear(&mut self.known) => {
+                    self.heard(&target).await?;
+                    continue;
+                }
+                rules = ruled(rules) => {
+                    // Findings are told with a list.
+                    if self.rule(rules).await? {
+                        again = true;
+                        sooner(look.as_mut(), self.config.period);
+                    }
+                    continue;
+                }
                 () = &mut look => None,
             };
             if let Some(changes) = changes {
@@ -95,9 +123,7 @@ impl Reader {
                 }
                 if !refreshed.whole || changes.gone {
                     again = true;
-                    let soon = Instant::now() + jittered(self.config.period.min(SOON));
-                    let next = soon.min(look.deadline());
-                    look.as_mut().reset(next);
+                    sooner(look.as_mut(), self.config.period);
                 }
                 push.want(self.ids(), self.patterns());
                 continue;
@@ -124,6 +150,33 @@ impl Reader {
             }
             look.set(sleep(jittered(self.config.period)));
         }
+    }
+
+    /// Takes in what providers have said of themselves.
+    async fn heard(&mut self, target: &Target) -> Result<(), Closed> {
+        let Some(api) = self.phase.api() else { return Ok(()) };
+        let Some(mut known) = self.known.remove(target) else { return Ok(()) };
+        self.renew_budget();
+        self.look_at_levels(api, target, &mut known).await?;
+        self.known.insert(target.clone(), known);
+        Ok(())
+    }
+
+    /// Applies rules to what is known. `true` if other things are to be said of them.
+    async fn rule(&mut self, rules: &Rules) -> Result<bool, Closed> {
+        let Some(api) = self.phase.api() else { return Ok(false) };
+        self.renew_budget();
+        let (mut told, targets) = (false, self.known.keys().cloned().collect::<BTreeSet<_>>());
+        for target in targets {
+            let Ok(of_it) = rules.of(&target.namespace) else { continue };
+            let Some(mut known) = self.known.remove(&target) else { continue };
+            if let Some(levels) = &mut known.levels {
+                told |= levels.rule(&target.namespace, of_it);
+                self.look_at_levels(api, &target, &mut known).await?;
+            }
+            self.known.insert(target, known);
+        }
+        Ok(told)
     }
 
     /// Patterns that show the names of all that is read.
@@ -166,7 +219,7 @@ impl Reader {
             match found {
                 Ok(found) => {
                     refreshed.whole &= !found.incomplete;
-                    refreshed.sent |= self.send_changed(&target, found.services, &mut known).await?;
+                    refreshed.sent |= self.send_changed(api, &target, found.services, &mut known).await?;
                 }
                 Err(error) => {
                     debug!(registry = %self.registry, scope = %target.scope(), error = %self.client.http.shown(&error), "Cannot read what was pushed.");
@@ -250,8 +303,9 @@ impl Reader {
             let same = if names { self.same_names(api, &target, &known).await } else { Ok(true) };
             if let (Ok(true), None) = (&same, &target.group) {
                 let services = known.thresholds.apply(&self.thresholds(api), &known.listed).await;
-                self.send_changed(&target, services, &mut known).await?;
+                self.send_changed(api, &target, services, &mut known).await?;
             }
+            self.look_at_levels(api, &target, &mut known).await?;
             self.known.insert(target, known);
             if !same.is_ok_and(|same| same) {
                 return Ok(false);
@@ -275,22 +329,86 @@ impl Reader {
 
     async fn send_changed(
         &self,
+        api: Api,
         target: &Target,
         services: Vec<Arc<Service>>,
         known: &mut Known,
     ) -> Result<bool, Closed> {
-        let mut any = false;
+        let mut changed = Vec::new();
         for service in services {
             let sent = known.services.get(&service.id);
             if sent.is_none_or(|sent| !Arc::ptr_eq(sent, &service) && **sent != *service) {
-                any = true;
                 known.unreadable.remove(&service.id);
                 known.services.insert(service.id.clone(), service.clone());
-                if let Some(whole) = known.spellings.changed(&service, &known.services, &known.unreadable) {
-                    self.outbox.send(Update::Applied(target.scope(), whole)).await?;
-                }
+                changed.push(service);
             }
         }
+        let any = !changed.is_empty();
+        let wholes = changed.iter();
+        let wholes: Vec<Arc<Service>> =
+            wholes.filter_map(|service| known.spellings.changed(service, &known.services, &known.unreadable)).collect();
+        let sent = match &mut known.levels {
+            None => (wholes, None),
+            Some(levels) => levels.changed(self.levels(api, target), wholes).await,
+        };
+        self.send_levels(target, sent).await?;
         Ok(any)
     }
+
+    /// Sends what changes by metadata that could not be read, and by time.
+    async fn look_at_levels(&self, api: Api, target: &Target, known: &mut Known) -> Result<(), Closed> {
+        let Some(levels) = &mut known.levels else { return Ok(()) };
+        let changed = levels.look(self.levels(api, target)).await;
+        self.send_levels(target, changed).await
+    }
+
+    /// Metadata that the server does not give now is asked for again with the next look.
+    async fn send_levels(
+        &self,
+        target: &Target,
+        (services, error): (Vec<Arc<Service>>, Option<Error>),
+    ) -> Result<(), Closed> {
+        for service in services {
+            self.outbox.send(Update::Applied(target.scope(), service)).await?;
+        }
+        if let Some(error) = error {
+            debug!(registry = %self.registry, scope = %target.scope(), error = %self.client.http.shown(&error), "Cannot read metadata.");
+        }
+        Ok(())
+    }
+}
+
+/// Waits for what a provider says that is asked itself, and in which target it is; forever where none is.
+async fn hear(known: &mut HashMap<Target, Known>) -> Target {
+    let levels = known.iter_mut().filter_map(|(target, known)| Some((target, known.levels.as_mut()?)));
+    let waiting: Vec<_> = levels
+        .map(|(target, levels)| {
+            Box::pin(async move {
+                levels.hear().await;
+                target.clone()
+            })
+        })
+        .collect();
+    match waiting.is_empty() {
+        true => std::future::pending().await,
+        false => select_all(waiting).await.0,
+    }
+}
+
+/// Waits for a word about rules; forever where none are applied.
+async fn ruled(rules: &mut Option<Rules>) -> &Rules {
+    match rules {
+        Some(rules) => {
+            rules.changed().await;
+            rules
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// The next look comes soon.
+fn sooner(look: Pin<&mut Sleep>, period: Duration) {
+    let soon = Instant::now() + jittered(period.min(SOON));
+    let next = soon.min(look.deadline());
+    look.reset(next);
 }

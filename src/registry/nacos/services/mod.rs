@@ -12,10 +12,12 @@
 mod api_probe;
 pub(super) mod convert;
 mod follow;
+mod levels;
 mod list_bulk;
 mod list_each;
 mod read_one;
 mod reader;
+mod rules;
 mod scopes;
 mod spellings;
 mod target;
@@ -23,7 +25,7 @@ mod threshold;
 
 use super::{config::Config, transport::Client};
 use crate::{
-    model::{Text, Update},
+    model::{ManifestUpdate, Text, Update},
     registry::{
         Metrics,
         outbox::{Closed, Outbox},
@@ -31,23 +33,25 @@ use crate::{
     },
 };
 use reader::Reader;
+use rules::Rules;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 /// After a failed round the first retry comes within this time.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 
-/// Reads until nobody receives updates any more.
+/// Reads until nobody receives updates any more. `rules`: those of Dubbo, where they are applied.
 pub(super) async fn run(
     registry: Text,
     config: Config,
     client: Arc<Client>,
     out: mpsc::Sender<Update>,
+    rules: Option<mpsc::Receiver<ManifestUpdate>>,
     metrics: Metrics,
 ) {
     let period = config.period.max(Config::MIN_PERIOD);
     let outbox = Outbox::new(out).hiding(client.http.redactor());
-    let mut reader = Reader::new(registry, config, client, outbox, metrics);
+    let mut reader = Reader::new(registry, config, client, outbox, rules.map(Rules::new), metrics);
     rounds::run(&mut reader, Pace::new(period, FIRST_RETRY, period)).await;
 }
 

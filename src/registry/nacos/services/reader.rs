@@ -2,7 +2,9 @@
 
 use super::{
     api_probe::{ApiProbe, Place},
+    levels::{self, Levels},
     list_bulk, list_each,
+    rules::Rules,
     scopes::Scopes,
     spellings::Lists,
     target::{Known, Outcome, Target},
@@ -75,6 +77,8 @@ pub(super) struct Reader {
     /// `None` if it is only polled.
     pub(super) push: Option<Push>,
     pub(super) outbox: Outbox<Update>,
+    /// Those of Dubbo; `None` if they are not applied.
+    pub(super) rules: Option<Rules>,
     pub(super) phase: Phase,
     pub(super) probe: ApiProbe,
     scopes: Scopes,
@@ -93,6 +97,7 @@ impl Reader {
         config: Config,
         client: Arc<Client>,
         outbox: Outbox<Update>,
+        rules: Option<Rules>,
         metrics: Metrics,
     ) -> Self {
         let push =
@@ -100,7 +105,21 @@ impl Reader {
         let (phase, probe) = (Phase::Probing, ApiProbe::new(config.resync));
         let budget = Budget::new(Limits::of(&config.connection));
         let (scopes, namespaces, groups_seen, known) = Default::default();
-        Reader { registry, config, client, push, outbox, phase, probe, scopes, namespaces, groups_seen, known, budget }
+        Reader {
+            registry,
+            config,
+            client,
+            push,
+            outbox,
+            rules,
+            phase,
+            probe,
+            scopes,
+            namespaces,
+            groups_seen,
+            known,
+            budget,
+        }
     }
 
     /// Reads everything once and sends it.
@@ -212,6 +231,9 @@ impl Reader {
                 outcomes.push(outcome);
             }
         }
+        if let Some(rules) = &mut self.rules {
+            rules.heard(&outcomes.iter().map(|(target, ..)| target.namespace.clone()).collect()).await;
+        }
         self.phase = self.send_outcomes(api, outcomes, same_targets, round).await?;
         Ok(())
     }
@@ -228,10 +250,16 @@ impl Reader {
         for (target, mut known, outcome) in outcomes {
             let namespace = target.namespace.clone();
             let scope = target.scope();
-            match outcome {
+            let outcome = match outcome {
                 Ok(lists) => {
                     settled &= known.remember(&lists);
-                    let (services, unreadable) = known.spellings.merge(lists);
+                    let lists = known.spellings.merge(lists);
+                    self.in_levels(api, &target, &mut known, lists).await
+                }
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok((services, unreadable)) => {
                     if target.group.is_none() {
                         self.see_groups(&namespace, &services);
                     }
@@ -253,6 +281,23 @@ impl Reader {
         self.scopes.replaced(&failed);
         // While any part can be read, the server is there, and the interface is right.
         Ok(if ask_again && !round.good { Phase::Probing } else { Phase::Following { api, settled } })
+    }
+
+    /// What is read as it is published, where Dubbo's applications are read or its rules applied.
+    async fn in_levels(&self, api: Api, target: &Target, known: &mut Known, lists: Lists) -> Result<Lists, Error> {
+        if self.config.applications.is_none() && self.rules.is_none() {
+            return Ok(lists);
+        }
+        let levels = known.levels.get_or_insert_with(|| Levels::new(&self.registry, &self.config));
+        if let Some(rules) = &self.rules {
+            levels.rule(&target.namespace, rules.of(&target.namespace)?);
+        }
+        levels.list(self.levels(api, target), lists).await
+    }
+
+    pub(super) fn levels<'a>(&'a self, api: Api, target: &'a Target) -> levels::Source<'a> {
+        let Reader { client, config, budget, .. } = self;
+        levels::Source { client, api, namespace: &target.namespace, budget, concurrency: config.concurrency }
     }
 
     /// One target, whole or not at all.

@@ -1,6 +1,7 @@
 //! What is read as a whole: a namespace by a bulk list, or one of its groups; and what is known of it.
 
 use super::{
+    levels::Levels,
     list_bulk::{self, Listed},
     list_each,
     spellings::{Lists, Spellings},
@@ -31,6 +32,8 @@ pub(super) struct Known {
     /// As a bulk list has shown them, without thresholds.
     pub(super) listed: BTreeMap<ServiceId, Listed>,
     pub(super) spellings: Spellings,
+    /// Of Dubbo's interfaces and applications, where both are read.
+    pub(super) levels: Option<Levels>,
     /// As they were read, under Nacos' own names.
     pub(super) services: BTreeMap<ServiceId, Arc<Service>>,
     pub(super) unreadable: BTreeSet<ServiceId>,

@@ -12,6 +12,7 @@
 mod fuzzy_watch;
 mod names;
 mod pending;
+mod received;
 mod wire;
 mod worker;
 

@@ -50,7 +50,7 @@ struct State {
     wanted: Wanted,
     /// What the connection has subscribed to; nothing while there is none.
     subscribed: BTreeSet<ServiceId>,
-    /// Of those.
+    /// The namespaces of what is subscribed to.
     namespaces: BTreeSet<Text>,
     changed: Changes,
     /// How many of them are new ones.

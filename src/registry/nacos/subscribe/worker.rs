@@ -7,7 +7,6 @@
 use super::{
     fuzzy_watch::FuzzyWatch,
     pending::{PushState, Wanted},
-    wire,
 };
 use crate::{
     model::{ServiceId, Text},
@@ -18,10 +17,9 @@ use crate::{
             config::Config,
             error::Error,
             identity::{Subject, redirected},
-            name,
             transport::{
                 Client,
-                grpc::{self, Connection, Link},
+                grpc::{Connection, Link},
             },
         },
     },
@@ -106,35 +104,10 @@ impl Worker {
 
     /// Takes in one message of the server.
     fn receive(&self, payload: &Payload) -> Result<(), Error> {
-        let kind = grpc::wire::kind(payload);
-        match kind {
-            "NotifySubscriberRequest" => {
-                let push: wire::Notify<'_> = grpc::wire::read(payload)?;
-                let info = push.service_info;
-                let (group, name) = name::group_and_name(&info.name, info.group_name.as_deref());
-                let namespace = push.namespace.as_deref().map(|id| name::namespace(Some(id)));
-                self.metrics.push(&self.registry);
-                self.state.push(namespace, group, name);
-            }
-            "NamingFuzzyWatchChangeNotifyRequest" => self.receive_name(None, &grpc::wire::read(payload)?),
-            "NamingFuzzyWatchSyncRequest" => {
-                let names: wire::Names<'_> = grpc::wire::read(payload)?;
-                let pattern = &*names.group_key_pattern;
-                names.contexts.iter().flatten().for_each(|name| self.receive_name(Some(pattern), name));
-                if names.is_last() {
-                    self.state.complete(pattern);
-                }
-            }
-            _ => debug!(registry = %self.registry, kind, "The server asks."),
+        if self.state.receive(&self.registry, payload)? {
+            self.metrics.push(&self.registry);
         }
         Ok(())
-    }
-
-    fn receive_name(&self, pattern: Option<&str>, name: &wire::Name<'_>) {
-        debug!(registry = %self.registry, pattern, ?name, "The server names a service.");
-        if let Some(change) = name.change() {
-            self.state.name(pattern, &name.service_key, change);
-        }
     }
 
     /// Subscribes to what is wanted.

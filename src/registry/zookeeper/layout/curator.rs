@@ -1,10 +1,11 @@
 //! Curator's service discovery, which Spring Cloud uses: `<service>/<instance>` with JSON in it. Dubbo 3 writes instances
-//! of applications into the same folder by default; they are known by their payload and are not read here.
+//! of applications into the same folder by default. They are known by their payload; who reads the ones leaves out the others.
 
 use super::entry::{Converted, Entry, Known, Place, Texts, invalid, service, unreadable};
 use crate::{
     model::{Address, Endpoint, EndpointPort, Health, Labels, Locality, Protocol, Text, Weight},
     registry::{
+        dubbo,
         lenient::{Loose, optional},
         metadata,
     },
@@ -29,12 +30,20 @@ struct Instance<'a> {
     payload: Value,
 }
 
-/// The service of a node; none if nothing there is Curator's. An instance that cannot be read is as it was last.
-pub(super) fn service_of(place: Place<'_>, entries: &[Entry], last: &Known) -> Converted {
+/// Whose instances are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Writer {
+    /// All that is not Dubbo's.
+    Spring,
+    Dubbo,
+}
+
+/// The service of a node; none if nothing there is of that writer. An instance that cannot be read is as it was last.
+pub(super) fn service_of(place: Place<'_>, entries: &[Entry], last: &Known, writer: Writer) -> Converted {
     let (mut known, mut endpoints, mut notes, mut texts) = (Known::new(), Vec::new(), Vec::new(), Texts::default());
     let (mut found, mut readable) = (0, 0);
     for entry in entries {
-        match read(&entry.data) {
+        match read(&entry.data, writer) {
             Ok(Some(instance)) => match endpoint(instance, &mut texts) {
                 Ok((endpoint, problems)) => {
                     (found, readable) = (found + 1, readable + 1);
@@ -68,8 +77,8 @@ pub(super) fn service_of(place: Place<'_>, entries: &[Entry], last: &Known) -> C
     }
 }
 
-/// `None` for an instance of a Dubbo application.
-fn read(data: &[u8]) -> Result<Option<Instance<'_>>, String> {
+/// `None` for an instance of another writer.
+fn read(data: &[u8], writer: Writer) -> Result<Option<Instance<'_>>, String> {
     if data.len() > MAX_BYTES {
         return Err(format!("has {} bytes, and more than {MAX_BYTES} are not read", data.len()));
     }
@@ -79,7 +88,7 @@ fn read(data: &[u8]) -> Result<Option<Instance<'_>>, String> {
     let metadata = instance.payload["metadata"].as_object();
     let of_dubbo = |key: &String| key.starts_with("dubbo.");
     let dubbo = class.starts_with("org.apache.dubbo.") || metadata.is_some_and(|m| m.keys().any(of_dubbo));
-    Ok((!dubbo).then_some(instance))
+    Ok((dubbo == (writer == Writer::Dubbo)).then_some(instance))
 }
 
 /// An endpoint, with what had to be left out of it.
@@ -99,10 +108,14 @@ fn endpoint(instance: Instance<'_>, texts: &mut Texts) -> Result<(Endpoint, Vec<
             Err(problem) => problems.push(format!("{key}: {problem}")),
         }
     }
-    let Some(first) = ports.first() else {
+    let Some(first) = ports.first_mut() else {
         return Err(if problems.is_empty() { "has neither a port nor an sslPort".into() } else { problems.join("; ") });
     };
     let secure = first.protocol == Some(Protocol::Https);
+    if let Some((protocol, others)) = dubbo::endpoints(&labels, first.number) {
+        first.protocol = first.protocol.or(protocol);
+        ports.extend(others);
+    }
     let up = labels.get("instance_status").is_none_or(|status| status.eq_ignore_ascii_case("UP"));
     let enabled = up && instance.enabled.as_ref().and_then(Loose::truth).unwrap_or(true);
     let endpoint = Endpoint {

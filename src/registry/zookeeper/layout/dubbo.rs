@@ -1,47 +1,33 @@
 //! Dubbo's interface level: the URLs below `<interface>/providers`. One interface node holds several services, which differ
 //! in group and version.
-//!
-//! **Weights.** Dubbo's default is 100. A provider that names a `warmup` starts with a tenth of its weight and has the
-//! whole when so many milliseconds have passed since its `timestamp`, in ten steps: each start costs ten small updates,
-//! at moments that follow from the URL alone. Dubbo's own clients let *every* provider warm up for ten minutes; to send
-//! ten updates for each start of each provider, wanted or not, is no good bargain for those who are served.
 
-use super::{
-    entry::{Converted, Entry, Place, Texts, invalid, service, unreadable},
-    url::{Url, decode},
-};
+use super::entry::{Converted, Entry, Place, Texts, invalid, service, unreadable};
 use crate::{
-    model::{Address, Endpoint, EndpointPort, Health, Labels, Locality, Note, Port, Reason, Service, Weight},
+    model::{Address, Endpoint, EndpointPort, Health, Labels, Locality, Needs, Port, Service},
     registry::{
-        dubbo::{self as conventions, Identity},
+        dubbo::{
+            self as conventions, Identity, Places, Provider,
+            consumer::callers,
+            overrides::Rule,
+            url::{Url, decode},
+        },
         metadata,
     },
 };
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, time::SystemTime};
 
+/// Below which Dubbo 3 writes what applications provide, and descriptions of interfaces.
+pub(super) const METADATA: &str = "metadata";
+/// Below which configuration stands, by groups; rules are in one of them.
+pub(super) const CONFIG: &str = "config";
+pub(super) const RULES: &str = "dubbo";
+/// Below an interface's node: rules of Dubbo 2.6, as URLs.
+pub(super) const CONFIGURATORS: &str = "configurators";
+pub(super) const ROUTERS: &str = "routers";
+/// Below an interface's node: who calls it, as URLs.
+pub(super) const CONSUMERS: &str = "consumers";
 /// Children of a root that are no interfaces.
-pub(super) const RESERVED: [&str; 3] = ["metadata", "mapping", "config"];
-
-/// Steps in which a weight grows.
-const STEPS: u32 = 10;
-
-struct Provider {
-    endpoint: Endpoint,
-    /// When it was started, in milliseconds; of two at one place the later one counts.
-    started: u64,
-    /// When its weight changes by itself.
-    until: Option<SystemTime>,
-}
-
-#[derive(Default)]
-struct Parts {
-    /// Of two for one address and port the one that was started later.
-    providers: BTreeMap<(Address, EndpointPort), Provider>,
-    notes: Vec<Note>,
-}
+pub(super) const RESERVED: [&str; 3] = [METADATA, "mapping", CONFIG];
 
 /// Why an entry gives no endpoint.
 enum Problem {
@@ -54,15 +40,15 @@ enum Problem {
 /// The services of an interface's node.
 pub(super) fn services(place: Place<'_>, entries: &[Entry], now: SystemTime) -> Converted {
     let interface = decode(place.node).unwrap_or_else(|_| place.node.to_owned());
-    let (mut identities, mut texts) = (BTreeMap::<Identity, Parts>::new(), Texts::default());
+    let (mut identities, mut texts) = (BTreeMap::<Identity, Places>::new(), Texts::default());
     let (mut others, mut unread) = (Vec::new(), Vec::new());
     for entry in entries {
         let read = Url::parse(&entry.name).map_err(|error| Problem::Unreadable(error.to_string()));
         match read.and_then(|url| Ok((provider(&url, &interface, now, &mut texts)?, url))) {
             Ok(((provider, problem), url)) => {
-                let parts = identities.entry(identity(&url, &interface)).or_default();
-                parts.notes.extend(problem.map(|problem| invalid(&shown(&entry.name), problem)));
-                parts.add(provider);
+                let places = identities.entry(identity(&url, &interface)).or_default();
+                places.notes.extend(problem.map(|problem| invalid(&shown(&entry.name), problem)));
+                places.add(provider);
             }
             Err(Problem::NoProvider(why)) => others.push(invalid(&shown(&entry.name), why)),
             Err(Problem::Unreadable(why)) => unread.push(invalid(&shown(&entry.name), why)),
@@ -75,45 +61,62 @@ pub(super) fn services(place: Place<'_>, entries: &[Entry], now: SystemTime) -> 
     others.append(&mut unread);
     if !others.is_empty() {
         if identities.is_empty() {
-            identities.insert(Identity::new(&interface, "", ""), Parts::default());
+            identities.insert(Identity::new(&interface, "", ""), Places::default());
         }
-        identities.values_mut().take(1).for_each(|parts| parts.notes.append(&mut others));
+        identities.values_mut().take(1).for_each(|places| places.notes.append(&mut others));
     }
-    let until = identities.values().flat_map(|parts| parts.providers.values()).filter_map(|p| p.until).min();
-    let services = identities.into_iter().map(|(identity, parts)| parts.service(place, &identity));
+    let until = identities.values().filter_map(Places::until).min();
+    let services = identities.into_iter().map(|(identity, places)| service_of(place, &identity, places));
     let mut services: Vec<Service> = services.collect();
     services.sort_by(|a, b| a.id.cmp(&b.id));
     Converted { services, until, ..Converted::default() }
 }
 
-impl Parts {
-    /// A provider that was killed and started again is there twice until its former session ends.
-    fn add(&mut self, provider: Provider) {
-        let at = (provider.endpoint.address.clone(), provider.endpoint.ports[0].clone());
-        let double = |at: &(Address, EndpointPort)| {
-            let place = at.0.with_port(at.1.number);
-            Note::new(Reason::Duplicate, place, "registered twice; the one that was started later counts")
-        };
-        match self.providers.get_mut(&at) {
-            None => drop(self.providers.insert(at, provider)),
-            Some(other) => {
-                self.notes.push(double(&at));
-                if (provider.started, &provider.endpoint) > (other.started, &other.endpoint) {
-                    *other = provider;
-                }
-            }
-        }
-    }
+fn service_of(place: Place<'_>, identity: &Identity, places: Places) -> Service {
+    let (endpoints, notes) = places.finish();
+    service(place.id(&identity.group, &identity.versioned()), identity.labels(), endpoints, notes)
+}
 
-    fn service(self, place: Place<'_>, identity: &Identity) -> Service {
-        let Identity { interface, group, version } = identity;
-        let name = if version.is_empty() { interface.to_string() } else { format!("{interface}:{version}") };
-        let mut notes = self.notes;
-        notes.sort();
-        notes.dedup();
-        let endpoints = self.providers.into_values().map(|provider| provider.endpoint).collect();
-        service(place.id(group, &name), identity.labels(), endpoints, notes)
-    }
+/// The node whose children are the rules of the configuration centre.
+pub(in super::super) fn rules_folder(root: &str) -> String {
+    format!("{root}/{CONFIG}/{RULES}")
+}
+
+/// The node whose children are the rules beside the providers of an interface.
+pub(in super::super) fn configurators(root: &str, node: &str) -> String {
+    format!("{root}/{node}/{CONFIGURATORS}")
+}
+
+/// The node whose children are the consumers of an interface.
+pub(in super::super) fn consumers(root: &str, node: &str) -> String {
+    format!("{root}/{node}/{CONSUMERS}")
+}
+
+/// Who needs what of an interface, by the names of the nodes of its consumers.
+pub(in super::super) fn callers_of(node: &str, names: &[String]) -> Needs {
+    callers(&decode(node).unwrap_or_else(|_| node.to_owned()), names)
+}
+
+/// An interface and the rules beside its providers, by the names of the nodes. What is none is left aside, as by Dubbo.
+pub(in super::super) fn rules_of(node: &str, names: &[String]) -> (String, Vec<Rule>) {
+    let interface = decode(node).unwrap_or_else(|_| node.to_owned());
+    let rule = |name: &String| Rule::of_url(&Url::parse_rule(name).ok()?).ok()?;
+    (interface, names.iter().filter_map(rule).collect())
+}
+
+/// The node whose children are the rules of Dubbo 2.6 by which consumers of an interface choose.
+pub(in super::super) fn routers(root: &str, node: &str) -> String {
+    format!("{root}/{node}/{ROUTERS}")
+}
+
+/// An interface and how many such rules are in force, by the names of the nodes.
+pub(in super::super) fn routers_of(node: &str, names: &[String]) -> (String, usize) {
+    let interface = decode(node).unwrap_or_else(|_| node.to_owned());
+    let is_rule = |name: &&String| {
+        let url = Url::parse_rule(name);
+        url.is_ok_and(|url| url.scheme != "empty" && url.get("enabled") != Some("false"))
+    };
+    (interface, names.iter().filter(is_rule).count())
 }
 
 /// SOFARPC has a `uniqueId` where Dubbo has a group.
@@ -142,7 +145,7 @@ fn provider(
     let number = Port::new(url.port).map_err(|error| Problem::Unreadable(error.to_string()))?;
     let labels = labels(url, &identity(url, interface), texts);
     let (whole, problem) = conventions::weight(get);
-    let (weight, until) = warm(url, whole, now);
+    let (weight, until) = conventions::warm(get, whole, now);
     let endpoint = Endpoint {
         address,
         ports: [EndpointPort { number, protocol: Some(conventions::protocol(&url.scheme)), name: None }].into(),
@@ -164,29 +167,10 @@ fn labels(url: &Url, Identity { group, version, .. }: &Identity, texts: &mut Tex
     let identity = [("group", &**group), ("version", &**version)].into_iter().filter(|(_, value)| !value.is_empty());
     let mut labels: Labels =
         parameters.chain(identity).map(|(key, value)| (texts.share(key), texts.share(value))).collect();
-    let parts = url.get("dubbo.tag").into_iter().flat_map(|tag| tag.split(',')).filter_map(|part| part.split_once('='));
-    for (key, value) in parts {
-        labels.entry(texts.share(key.trim())).or_insert_with(|| texts.share(value.trim()));
+    for (key, value) in url.get("dubbo.tag").into_iter().flat_map(conventions::parts_of_tag) {
+        labels.entry(texts.share(key)).or_insert_with(|| texts.share(value));
     }
     labels
-}
-
-/// The share of a weight that a provider has while it warms up, and until when it has that.
-fn warm(url: &Url, whole: Weight, now: SystemTime) -> (Weight, Option<SystemTime>) {
-    let (Some(started), Some(warmup)) = (number_of(url, "timestamp"), number_of(url, "warmup")) else {
-        return (whole, None);
-    };
-    let begin = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(started));
-    let step = Duration::from_millis(warmup / u64::from(STEPS));
-    let (Some(begin), false) = (begin, step.is_zero()) else { return (whole, None) };
-    // A provider whose clock is ahead has not begun.
-    let passed = now.duration_since(begin).unwrap_or_default();
-    let steps = u32::try_from(passed.as_nanos() / step.as_nanos()).unwrap_or(u32::MAX).saturating_add(1);
-    if steps >= STEPS {
-        return (whole, None);
-    }
-    let share = whole.millionths() * u64::from(steps) / u64::from(STEPS);
-    (Weight::of_millionths(share.max(whole.millionths().min(1))), begin.checked_add(step * steps))
 }
 
 fn number_of(url: &Url, key: &str) -> Option<u64> {

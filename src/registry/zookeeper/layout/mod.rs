@@ -4,14 +4,27 @@
 mod curator;
 mod dubbo;
 mod entry;
-mod url;
 
 #[cfg(test)]
 mod tests;
 
+pub(super) use dubbo::{callers_of, configurators, consumers, routers, routers_of, rules_folder, rules_of};
 pub(super) use entry::{Converted, Entry, Known, Place};
 
 use std::time::SystemTime;
+
+/// What Dubbo keeps beside its services.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Around {
+    /// The metadata of an application.
+    Metadata(String),
+    /// A rule of the configuration centre.
+    Rule(String),
+    /// The rules beside the providers of an interface, by the name of its node.
+    Beside(String),
+    /// The consumers of an interface, by the name of its node.
+    Consumers(String),
+}
 
 /// A convention for the nodes below a root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +33,8 @@ pub enum Layout {
     Dubbo,
     /// `<root>/<service>/<instance>` with JSON in it, as Curator and with it Spring Cloud write it.
     Spring,
+    /// The same as Dubbo 3 writes it, for applications; read beside `Dubbo`.
+    Applications,
 }
 
 impl Layout {
@@ -28,6 +43,7 @@ impl Layout {
         match self {
             Layout::Dubbo => "dubbo",
             Layout::Spring => "spring",
+            Layout::Applications => "applications",
         }
     }
 
@@ -35,7 +51,7 @@ impl Layout {
     pub(super) const fn default_root(self) -> &'static str {
         match self {
             Layout::Dubbo => "/dubbo",
-            Layout::Spring => "/services",
+            Layout::Spring | Layout::Applications => "/services",
         }
     }
 
@@ -43,13 +59,13 @@ impl Layout {
     pub(super) fn folder(self, root: &str, node: &str) -> String {
         match self {
             Layout::Dubbo => format!("{root}/{node}/providers"),
-            Layout::Spring => format!("{root}/{node}"),
+            Layout::Spring | Layout::Applications => format!("{root}/{node}"),
         }
     }
 
     /// Whether entries hold data that matters. Dubbo says everything in their names, Curator in their data.
     pub(super) const fn reads_data(self) -> bool {
-        matches!(self, Layout::Spring)
+        matches!(self, Layout::Spring | Layout::Applications)
     }
 
     /// Whether a child of a root is the node of a service.
@@ -57,11 +73,26 @@ impl Layout {
         self != Layout::Dubbo || !dubbo::RESERVED.contains(&node)
     }
 
+    /// What stands at `<root>/<node>/<below>/<name>` beside the services.
+    pub(super) fn around(self, node: &str, below: Option<&str>, name: Option<&str>) -> Option<Around> {
+        if self != Layout::Dubbo {
+            return None;
+        }
+        match (node, below?, name) {
+            (dubbo::METADATA, application, _) => Some(Around::Metadata(application.into())),
+            (dubbo::CONFIG, dubbo::RULES, Some(name)) => Some(Around::Rule(name.into())),
+            (dubbo::CONFIG, ..) => None,
+            (interface, dubbo::CONFIGURATORS | dubbo::ROUTERS, _) => Some(Around::Beside(interface.into())),
+            (interface, dubbo::CONSUMERS, _) => Some(Around::Consumers(interface.into())),
+            _ => None,
+        }
+    }
+
     /// Whether a change at `<root>/<node>`, or at `<root>/<node>/<below>`, is one of a service's entries.
     pub(super) fn concerns(self, node: &str, below: Option<&str>) -> bool {
         match self {
             Layout::Dubbo => self.is_service(node) && below.is_none_or(|folder| folder == "providers"),
-            Layout::Spring => true,
+            Layout::Spring | Layout::Applications => true,
         }
     }
 
@@ -69,7 +100,8 @@ impl Layout {
     pub(super) fn services(self, place: Place<'_>, entries: &[Entry], last: &Known, now: SystemTime) -> Converted {
         match self {
             Layout::Dubbo => dubbo::services(place, entries, now),
-            Layout::Spring => curator::service_of(place, entries, last),
+            Layout::Spring => curator::service_of(place, entries, last, curator::Writer::Spring),
+            Layout::Applications => curator::service_of(place, entries, last, curator::Writer::Dubbo),
         }
     }
 }

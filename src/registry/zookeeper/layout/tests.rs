@@ -1,10 +1,10 @@
 //! The pure parts: entries as they were captured from real providers, and as nobody should write them.
 
-use super::{
-    Converted, Entry, Known, Layout, Place,
-    url::{Url, UrlError},
+use super::{Converted, Entry, Known, Layout, Place};
+use crate::{
+    model::{Address, Health, Protocol, Reason, Service, Text, Weight},
+    registry::dubbo::url::{Url, UrlError},
 };
-use crate::model::{Address, Health, Protocol, Reason, Service, Text, Weight};
 use std::{
     fmt::Write,
     time::{Duration, SystemTime},

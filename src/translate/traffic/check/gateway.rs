@@ -50,6 +50,11 @@ impl Check<'_> {
     fn server(&mut self, server: &Server) {
         self.require(!server.hosts.is_empty(), || "it has no `hosts`".into());
         self.each("hosts", &server.hosts, |c, host| c.server_host(host));
+        if !server.default_endpoint.is_empty() {
+            self.at("defaultEndpoint", |c| {
+                c.ignored("nothing looks at it, as in Istio: VirtualServices say where requests go")
+            });
+        }
         let Some(port) = &server.port else { return self.invalid("it has no `port`") };
         let protocol = Protocol::parse(&port.protocol);
         self.at("port", |c| {

@@ -4,6 +4,7 @@
 //! cluster of its own with an assignment of its own: the endpoints that have the subset's labels. Without a rule, a
 //! gateway or a sidecar has Istio's defaults; for all others the service is translated as ever.
 
+mod health;
 mod label;
 mod near;
 mod policy;
@@ -14,7 +15,12 @@ mod tls;
 
 pub(super) use settings::unlimited;
 
-use super::{http::subset_cluster, mesh::Mesh, rules::Rules};
+use super::{
+    http::subset_cluster,
+    mesh::Mesh,
+    message::{DESTINATION_RULE, source},
+    rules::Rules,
+};
 use crate::{
     model::{Proxy, ProxyKind, PublishedService, ServicePort},
     resource::{Kind, Name, Resource},
@@ -39,6 +45,12 @@ pub fn service(
     let (items, mut rejected) = envoy::items(service, options);
     let is_grpc = proxy.kind.is_grpc();
     let mut resources = Vec::with_capacity(items.len());
+    let check = origin.beyond.health_check.as_ref();
+    let (check, lost) = if is_grpc { (None, check) } else { (check, None) };
+    if lost.is_some() {
+        let (host, subject) = (service.host.clone(), service.host.as_str().into());
+        rejected.push(Rejected { host, subject, why: Why::CheckForGrpc });
+    }
     // A gateway knows no address but that of itself.
     let passes = origin.is_passed_through && proxy.kind == ProxyKind::Sidecar;
     // Of the cluster that has the name of the assignment.
@@ -55,7 +67,9 @@ pub fn service(
                 continue;
             }
         };
-        let rule = rules.0.destinations.find(proxy, &origin.namespace, &host).map(|rule| &rule.rule);
+        let found = rules.0.destinations.find(proxy, &origin.namespace, &host);
+        let rule = found.map(|found| &found.rule);
+        let metadata = found.filter(|_| !is_grpc).map(|found| source(DESTINATION_RULE, &found.from[0], None));
         let number = port.number.get().into();
         let policy = rule.map(|rule| Policy::of(rule, number)).or_else(|| proxy.is_managed().then(Policy::default));
         let plan = policy.as_ref().and_then(Plan::of);
@@ -65,12 +79,17 @@ pub fn service(
         if policy.is_some_and(|policy| is_grpc && policy.needs_tls()) {
             rejected.push(Rejected { host: service.host.clone(), subject: name, why: Why::TlsForGrpc });
         } else {
+            message.metadata.clone_from(&metadata);
             if let Some(policy) = &policy {
                 settings::apply(&mut message, port, policy, mesh, is_grpc);
             }
             if passes {
                 pass_through(&mut message);
                 refers_to = None;
+            } else if let Some(check) = check {
+                let checked = health::apply(&mut message, check, service, port, policy.as_ref(), mesh);
+                let (host, subject) = (service.host.clone(), name.clone());
+                rejected.extend(checked.err().map(|why| Rejected { host, subject, why }));
             }
             if let (Some(assignment), true) = (&mut message.load_assignment, plan.is_some()) {
                 let of: Name = assignment.cluster_name.as_str().into();
@@ -87,7 +106,8 @@ pub fn service(
             resources.push(encoded(Kind::Cluster, &name, &message, refers_to));
         }
         let Some(rule) = rule else { continue };
-        let making = subset::Making { service, port, host: &host, options, mesh, proxy, passes };
+        let metadata = metadata.as_ref();
+        let making = subset::Making { service, port, host: &host, options, mesh, proxy, passes, check, metadata };
         for subset in &rule.subsets {
             let policy = Policy::of_subset(rule, subset, number);
             match is_grpc && policy.needs_tls() {

@@ -247,13 +247,19 @@ fn outliers(of: &OutlierDetection) -> PbOutlier {
     }
 }
 
+/// Whether nothing but HTTP/2 is spoken to the port.
+pub(super) fn speaks_http2(port: &ServicePort, policy: &Policy<'_>, mesh: &Mesh) -> bool {
+    let http = policy.pool.and_then(|pool| pool.http.as_ref());
+    let as_client = http.is_some_and(|http| http.use_client_protocol);
+    !as_client && (port.protocol.is_http2() || upgrades(port, http, mesh))
+}
+
 /// How HTTP is spoken.
 fn options(port: &ServicePort, policy: &Policy<'_>, mesh: &Mesh) -> HttpProtocolOptions {
     let http = policy.pool.and_then(|pool| pool.http.as_ref());
     let tcp = policy.pool.and_then(|pool| pool.tcp.as_ref());
     let mut options = HttpProtocolOptions::default();
-    let is_http2 = port.protocol.is_http2() || upgrades(port, http, mesh);
-    if is_http2 {
+    if port.protocol.is_http2() || upgrades(port, http, mesh) {
         let mut http2 = Http2ProtocolOptions::default();
         if let Some(http) = http {
             http2.max_concurrent_streams = positive(http.max_concurrent_streams);

@@ -1,6 +1,7 @@
 //! Subsets: clusters of some endpoints of a service.
 
 use super::{
+    health,
     label::label_of,
     near::Plan,
     policy::Policy,
@@ -9,9 +10,10 @@ use super::{
 };
 use crate::{
     model::{Labels, Locality, Proxy, PublishedService, ServicePort},
-    pb::istio::networking::v1alpha3::Subset,
+    pb::{envoy::config::core::v3::Metadata, istio::networking::v1alpha3::Subset},
     resource::{Kind, Resource},
     translate::{
+        HealthCheck,
         envoy::{self, Discovery, cluster, encoded},
         traffic::{http::subset_cluster, mesh::Mesh},
     },
@@ -28,6 +30,10 @@ pub(super) struct Making<'a> {
     pub(super) proxy: &'a Proxy,
     /// Connections go to where they were meant to go.
     pub(super) passes: bool,
+    /// `None` for gRPC programs.
+    pub(super) check: Option<&'a HealthCheck>,
+    /// The rule that has them.
+    pub(super) metadata: Option<&'a Metadata>,
 }
 
 impl Making<'_> {
@@ -42,11 +48,16 @@ impl Making<'_> {
         let assignment = seen(plan.as_ref(), &part, port, &name, self.proxy, options);
         let discovery = if service.dns { Discovery::Dns(&assignment) } else { Discovery::Eds(&name) };
         let mut message = cluster(&name, port, discovery, service.nearness, options);
+        message.metadata = self.metadata.cloned();
         settings::apply(&mut message, port, policy, self.mesh, self.proxy.kind.is_grpc());
         if self.passes {
             pass_through(&mut message);
             resources.push(encoded(Kind::Cluster, &name, &message, None));
             return;
+        }
+        if let Some(check) = self.check {
+            // That it cannot be checked so the whole service has told.
+            drop(health::apply(&mut message, check, service, port, Some(policy), self.mesh));
         }
         resources.push(encoded(Kind::Cluster, &name, &message, (!service.dns).then(|| name.clone())));
         if !service.dns {

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     pb::{
         envoy::config::{
-            core::v3::TrafficDirection,
+            core::v3::{Metadata, TrafficDirection, TransportSocket},
             listener::v3::{Filter, FilterChain, FilterChainMatch, Listener},
         },
         istio::networking::v1alpha3::VirtualService,
@@ -18,14 +18,15 @@ use crate::{
         host::matches,
         http::{Lookup, Target},
         manager::{self, From},
-        message::{boolean, number, seconds, socket},
+        message::{VIRTUAL_SERVICE, boolean, number, seconds, socket, source},
         object::{Id, Object},
         protocol::Protocol,
         tcp,
+        virtual_host::Reach,
     },
 };
 use prost::Message;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Where gateways listen whose servers say no address.
 const ANY_ADDRESS: &str = "0.0.0.0";
@@ -38,10 +39,10 @@ pub(super) fn listeners(
     merged: &Merged<'_>,
     bound: &Bound<'_>,
     lookup: &Lookup<'_>,
-    clusters: &mut BTreeSet<Name>,
+    reach: &mut Reach,
     findings: &mut Vec<Finding>,
 ) -> Vec<(Kind, Resource)> {
-    let mut making = Making { bound, lookup, clusters, findings, names: BTreeMap::new(), secrets: BTreeMap::new() };
+    let mut making = Making { bound, lookup, reach, findings, names: BTreeMap::new(), secrets: BTreeMap::new() };
     let mut chains: BTreeMap<(String, u32), Vec<FilterChain>> = BTreeMap::new();
     for key in &merged.ports {
         let servers = &merged.servers[key];
@@ -100,7 +101,7 @@ fn listener(bind: &str, port: u32, filter_chains: Vec<FilterChain>, lookup: &Loo
 struct Making<'a, 'b> {
     bound: &'a Bound<'a>,
     lookup: &'a Lookup<'a>,
-    clusters: &'b mut BTreeSet<Name>,
+    reach: &'b mut Reach,
     findings: &'b mut Vec<Finding>,
     /// Names of handshakes that chains of a port have, with their address.
     names: BTreeMap<u32, BTreeMap<String, String>>,
@@ -112,7 +113,7 @@ impl Making<'_, '_> {
     /// All servers of a port without TLS.
     fn http(&self, routes: &str, listener: &str, entry: &Entry<'_>) -> FilterChain {
         let stat_prefix = format!("outbound_{listener}");
-        chain(None, Vec::new(), self.manager(routes, &stat_prefix, entry.protocol))
+        chain(None, Vec::new(), self.manager(routes, &stat_prefix, entry.protocol), None)
     }
 
     fn manager(&self, routes: &str, stat_prefix: &str, protocol: Protocol) -> Filter {
@@ -130,17 +131,18 @@ impl Making<'_, '_> {
                 name => name.to_owned(),
             };
             let manager = self.manager(&entry.routes, &stat_prefix, entry.protocol);
-            return vec![chain(tls.and_then(tls::socket), entry.names(), manager)];
+            return vec![chain(tls.and_then(tls::socket), entry.names(), manager, None)];
         }
         if entry.is_passthrough() {
             return self.passthrough(entry);
         }
         let names = if tls.is_some() { entry.names() } else { Vec::new() };
-        self.tcp(entry).map(|filter| chain(tls.and_then(tls::socket), names, filter)).into_iter().collect()
+        let made = self.tcp(entry);
+        made.map(|(filter, of)| chain(tls.and_then(tls::socket), names, filter, of)).into_iter().collect()
     }
 
     /// Where the bytes of a server go: by the first VirtualService that has something for it.
-    fn tcp(&mut self, entry: &Entry<'_>) -> Option<Filter> {
+    fn tcp(&mut self, entry: &Entry<'_>) -> Option<(Filter, Option<Metadata>)> {
         let gateway = entry.gateway.to_string();
         let services = self.bound.get(&gateway).into_iter().flatten().filter(|service| is_for(entry, service));
         for service in services {
@@ -152,7 +154,7 @@ impl Making<'_, '_> {
                 }
                 let (filter, targets) = tcp::routed(&route.route, self.lookup, entry.port, &service.id)?;
                 self.reach(targets, &service.id, "tcp");
-                return Some(filter);
+                return Some((filter, Some(source(VIRTUAL_SERVICE, &service.id, Some(&gateway)))));
             }
         }
         self.findings
@@ -184,7 +186,8 @@ impl Making<'_, '_> {
                         continue;
                     };
                     self.reach(targets, &service.id, "tls");
-                    chains.push(chain(None, m.sni_hosts.clone(), filter));
+                    let of = source(VIRTUAL_SERVICE, &service.id, Some(&gateway));
+                    chains.push(chain(None, m.sni_hosts.clone(), filter, Some(of)));
                 }
             }
         }
@@ -201,15 +204,16 @@ impl Making<'_, '_> {
                 let (kind, name) = (Kind::VirtualService, id.full());
                 self.findings.push(Finding { kind, name, place: place.into(), code, text: text.into() });
             }
-            self.clusters.insert(target.cluster);
+            self.reach.clusters.insert(target.cluster);
         }
     }
 }
 
 fn chain(
-    socket: Option<crate::pb::envoy::config::core::v3::TransportSocket>,
+    socket: Option<TransportSocket>,
     names: Vec<String>,
     filter: Filter,
+    metadata: Option<Metadata>,
 ) -> FilterChain {
     // A name that stands for all is none.
     let server_names = if names.iter().any(|name| name == "*") { Vec::new() } else { names };
@@ -217,6 +221,7 @@ fn chain(
     FilterChain {
         filter_chain_match: (of != FilterChainMatch::default()).then_some(of),
         filters: vec![filter],
+        metadata,
         transport_socket: socket,
         transport_socket_connect_timeout: seconds(HANDSHAKE),
         ..FilterChain::default()

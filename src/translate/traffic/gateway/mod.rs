@@ -8,10 +8,12 @@ mod merge;
 mod routes;
 mod tls;
 
-use super::{destination::selects, finding::Finding, http::Lookup, memo::Memo, object::Object, visible};
+use super::{
+    destination::selects, finding::Finding, http::Lookup, memo::Memo, object::Object, virtual_host::Reach, visible,
+};
 use crate::{
     pb::istio::networking::v1alpha3::Gateway,
-    resource::{Kind, Name, Resource},
+    resource::{Kind, Resource},
 };
 use merge::{Bound, Merged};
 use std::{collections::BTreeSet, sync::Arc};
@@ -20,7 +22,7 @@ use std::{collections::BTreeSet, sync::Arc};
 pub(super) fn translate(
     lookup: &Lookup<'_>,
     memo: &mut Memo,
-    clusters: &mut BTreeSet<Name>,
+    reach: &mut Reach,
     findings: &mut Vec<Finding>,
 ) -> Vec<(Kind, Resource)> {
     let selected = |gateway: &&Arc<Object<Gateway>>| selects(&gateway.spec.selector, lookup.proxy);
@@ -28,7 +30,7 @@ pub(super) fn translate(
     let merged = Merged::new(&gateways, findings);
     let names: BTreeSet<String> = gateways.iter().map(|gateway| gateway.id.to_string()).collect();
     let bound: Bound<'_> = names.into_iter().map(|name| (name.clone(), visible::bound(lookup, &name))).collect();
-    let mut resources = listener::listeners(&merged, &bound, lookup, clusters, findings);
-    resources.extend(routes::configurations(&merged, &bound, lookup, memo, clusters, findings));
+    let mut resources = listener::listeners(&merged, &bound, lookup, reach, findings);
+    resources.extend(routes::configurations(&merged, &bound, lookup, memo, reach, findings));
     resources
 }

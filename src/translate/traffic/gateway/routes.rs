@@ -2,17 +2,17 @@
 
 use super::merge::{Bound, Merged};
 use crate::{
-    resource::{Kind, Name, Resource},
+    resource::{Kind, Resource},
     translate::traffic::{
         finding::Finding,
         host::intersection,
         http::{Lookup, Place},
         memo::Memo,
-        virtual_host::{Hosts, configuration, reached, with_port},
+        virtual_host::{Hosts, Reach, configuration, reached, with_port},
     },
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -22,13 +22,13 @@ pub(super) fn configurations(
     bound: &Bound<'_>,
     lookup: &Lookup<'_>,
     memo: &mut Memo,
-    clusters: &mut BTreeSet<Name>,
+    reach: &mut Reach,
     findings: &mut Vec<Finding>,
 ) -> Vec<(Kind, Resource)> {
     let mut resources = Vec::with_capacity(merged.by_routes.len());
     for (name, servers) in &merged.by_routes {
         let hosts = virtual_hosts(merged, servers, bound, lookup, memo);
-        reached(&hosts, clusters);
+        reached(&hosts, reach);
         let lists = hosts.iter().flat_map(|hosts| &hosts.routes);
         findings.extend(lists.flat_map(|list| list.findings.iter().cloned()));
         resources.push(configuration(name, hosts, None, !lookup.proxy.kind.is_grpc()));
@@ -75,6 +75,9 @@ fn virtual_hosts(
             by_host.entry(name.clone()).or_insert_with(|| new(name, entry.port)).needs_tls = true;
         }
     }
+    for (host, hosts) in &mut by_host {
+        hosts.limit = lookup.mesh.limits.get(&**host).copied();
+    }
     if by_host.is_empty() {
         let port = servers.first().map_or(0, |place| merged.entries[*place].port);
         return vec![Hosts { domains: vec!["*".to_owned()], ..new("blackhole".to_owned(), port) }];
@@ -91,7 +94,7 @@ fn name_for(host: &str, namespace: &str) -> Option<String> {
 }
 
 fn new(host: String, port: u32) -> Hosts {
-    Hosts { name: with_port(&host, port), domains: vec![host], routes: Vec::new(), needs_tls: false }
+    Hosts { name: with_port(&host, port), domains: vec![host], routes: Vec::new(), needs_tls: false, limit: None }
 }
 
 /// Hosts with the same routes become one, under the name of the first.

@@ -8,6 +8,7 @@ use crate::{
     translate::traffic::{
         destination::Destination,
         finding::Code,
+        limit::Counted,
         mesh::Mesh,
         rules::Rules,
         shape::{Shape, ShapePort, Shapes},
@@ -27,12 +28,14 @@ pub(in crate::translate::traffic) struct Lookup<'a> {
     pub(in crate::translate::traffic) only: Option<u16>,
 }
 
-/// Where requests go.
+/// Where a route's requests go: a cluster with its host and port.
 #[derive(Debug)]
 pub(in crate::translate::traffic) struct Target {
     pub(in crate::translate::traffic) cluster: Name,
     /// Why nothing is there.
     pub(in crate::translate::traffic) fault: Option<(Code, String)>,
+    /// Where it has a limit.
+    pub(in crate::translate::traffic) counted: Option<Counted>,
 }
 
 impl<'a> Lookup<'a> {
@@ -80,7 +83,8 @@ impl<'a> Lookup<'a> {
             }
             (Some(_), Some(_)) => None,
         };
-        Target { cluster, fault }
+        let counted = known.filter(|_| port.is_some()).and_then(|shape| shape.counted(number));
+        Target { cluster, fault, counted }
     }
 
     /// What is hashed for a destination.

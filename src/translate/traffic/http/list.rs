@@ -7,12 +7,9 @@ use super::{
     filter, hash, retry,
 };
 use crate::{
+    model::Text,
     pb::{
-        envoy::config::{
-            core::v3::Metadata,
-            route::v3::{Route, RouteAction, route::Action, route_action::ClusterSpecifier},
-        },
-        google::protobuf::{Struct, Value},
+        envoy::config::route::v3::{Route, RouteAction, route::Action, route_action::ClusterSpecifier},
         istio::networking::v1alpha3::{HttpMatchRequest, HttpRoute, VirtualService},
     },
     resource::{Kind, Name, put_field},
@@ -20,12 +17,15 @@ use crate::{
         destination::selects,
         finding::{Code, Finding},
         grpc,
-        object::{Id, Object},
+        host::MESH,
+        limit::{self, Buckets},
+        message::{VIRTUAL_SERVICE, source},
+        object::Object,
         shape::Shape,
     },
 };
 use prost::Message;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// The name of the route of a service without a VirtualService.
 const DEFAULT_ROUTE: &str = "default";
@@ -56,6 +56,10 @@ pub(in crate::translate::traffic) struct RouteList {
     pub(in crate::translate::traffic) last: Vec<u8>,
     /// Where requests may go.
     pub(in crate::translate::traffic) clusters: BTreeSet<Name>,
+    /// Where they are counted, with what comes in there.
+    pub(in crate::translate::traffic) buckets: Buckets,
+    /// The services, with ports, whose requests are.
+    pub(in crate::translate::traffic) counted: BTreeSet<(Text, u32)>,
     pub(in crate::translate::traffic) findings: Vec<Finding>,
 }
 
@@ -63,6 +67,21 @@ impl RouteList {
     /// Whether there are none.
     pub(in crate::translate::traffic) fn is_empty(&self) -> bool {
         self.routes.is_empty() && self.last.is_empty()
+    }
+
+    /// Has the requests of a route counted, where its destinations have limits.
+    fn count(&mut self, route: &mut Route, targets: &[(String, Target)], place: &Place<'_>) {
+        let Some(Action::Route(action)) = &mut route.action else { return };
+        if place.lookup.proxy.kind.is_grpc() {
+            return;
+        }
+        let counted = |name: &str| {
+            let target = targets.iter().map(|(_, target)| target).find(|target| *target.cluster == *name);
+            target.and_then(|target| target.counted.as_ref())
+        };
+        self.buckets.extend(limit::count(action, counted));
+        let counted = targets.iter().filter_map(|(_, target)| target.counted.as_ref());
+        self.counted.extend(counted.map(|counted| (counted.service.clone(), counted.port)));
     }
 
     fn push(&mut self, route: &Route) -> bool {
@@ -76,7 +95,8 @@ impl RouteList {
 /// The routes of a VirtualService. What stands behind one that takes everything is left out.
 pub(in crate::translate::traffic) fn routes(service: &Object<VirtualService>, place: &Place<'_>) -> RouteList {
     let (mut list, mut told) = (RouteList::default(), BTreeSet::new());
-    let metadata = source(&service.id);
+    let gateway = Some(place.gateway).filter(|gateway| *gateway != MESH);
+    let metadata = source(VIRTUAL_SERVICE, &service.id, gateway);
     let any = [None];
     'all: for (index, route) in service.spec.http.iter().enumerate() {
         let matches: Vec<Option<&HttpMatchRequest>> = route.r#match.iter().map(Some).collect();
@@ -107,6 +127,7 @@ pub(in crate::translate::traffic) fn routes(service: &Object<VirtualService>, pl
                     None => continue,
                 }
             }
+            list.count(&mut made, &targets, place);
             list.clusters.extend(targets.into_iter().map(|(_, target)| target.cluster));
             if list.push(&made) {
                 if index + 1 < service.spec.http.len() {
@@ -137,14 +158,16 @@ pub(in crate::translate::traffic) fn default_route(shape: &Shape, port: u32, pla
     };
     let is_grpc = lookup.proxy.kind.is_grpc();
     action::timeouts(&mut action, None, is_grpc);
-    let route = Route {
+    let mut route = Route {
         name: DEFAULT_ROUTE.to_owned(),
         r#match: Some(route_match(None)),
         action: Some(Action::Route(action)),
         ..Route::default()
     };
+    let mut list = RouteList { clusters: BTreeSet::from([cluster.clone()]), ..RouteList::default() };
+    let counted = shape.counted(port);
+    list.count(&mut route, &[(String::new(), Target { cluster: cluster.clone(), fault: None, counted })], place);
     let route = if is_grpc { grpc::usable(route, &cluster).0 } else { Some(route) };
-    let mut list = RouteList { clusters: BTreeSet::from([cluster]), ..RouteList::default() };
     route.iter().for_each(|route| _ = list.push(route));
     list
 }
@@ -180,11 +203,4 @@ fn one(route: &HttpRoute, of: Option<&HttpMatchRequest>, place: &Place<'_>) -> (
     let port = Port { number: place.port, is_tls: place.is_tls };
     apply(&mut made, route, &place.lookup, port, &mut targets);
     (made, targets)
-}
-
-/// Where a route comes from, as Istio writes it.
-fn source(id: &Id) -> Metadata {
-    let path = format!("/apis/networking.istio.io/v1/namespaces/{}/virtual-service/{}", id.namespace, id.name);
-    let fields = BTreeMap::from([("config".to_owned(), Value { string_value: Some(path), ..Value::default() })]);
-    Metadata { filter_metadata: BTreeMap::from([("istio".to_owned(), Struct { fields })]) }
 }

@@ -13,7 +13,7 @@ use crate::{
         google::protobuf::UInt32Value,
         istio::networking::v1alpha3::VirtualService,
     },
-    resource::{Kind, Name, Resource},
+    resource::{Kind, Resource},
     translate::traffic::{
         destination::selects,
         finding::Finding,
@@ -21,12 +21,13 @@ use crate::{
         http::{Lookup, Target},
         manager::{self, From},
         mesh::OutboundPolicy,
-        message::{NO_TIME, boolean, number, socket},
+        message::{NO_TIME, VIRTUAL_SERVICE, boolean, number, socket, source},
         object::{Id, Object},
         protocol::{Protocol, is_http},
         shape::{Shape, ShapePort},
         statics::{BLACK_HOLE, PASSTHROUGH},
         tcp,
+        virtual_host::Reach,
     },
 };
 use ipnet::IpNet;
@@ -86,11 +87,11 @@ pub(super) fn listeners(
     lookup: &Lookup<'_>,
     scope: &Scope<'_>,
     services: &[&Arc<Object<VirtualService>>],
-    clusters: &mut BTreeSet<Name>,
+    reach: &mut Reach,
     findings: &mut Vec<Finding>,
 ) -> Vec<Made> {
     let policy = scope.policy(lookup.mesh.outbound_policy);
-    let mut making = Making { lookup, services: Vec::new(), clusters, findings, open: BTreeMap::new() };
+    let mut making = Making { lookup, services: Vec::new(), reach, findings, open: BTreeMap::new() };
     for opened in scope.opened() {
         making.services = services.iter().filter(|service| opened.part.imports(service)).copied().collect();
         making.opened(&opened);
@@ -106,9 +107,9 @@ pub(super) fn listeners(
     }
     let port = lookup.proxy.http_proxy.or(lookup.mesh.proxy_http_port);
     made.extend(port.map(|port| http_proxy(port.get().into(), lookup)));
-    clusters.insert(BLACK_HOLE.into());
+    reach.clusters.insert(BLACK_HOLE.into());
     if policy == OutboundPolicy::AllowAny {
-        clusters.insert(PASSTHROUGH.into());
+        reach.clusters.insert(PASSTHROUGH.into());
     }
     made
 }
@@ -117,7 +118,7 @@ struct Making<'a, 'b> {
     lookup: &'a Lookup<'a>,
     /// Those that are seen.
     services: Vec<&'a Arc<Object<VirtualService>>>,
-    clusters: &'b mut BTreeSet<Name>,
+    reach: &'b mut Reach,
     findings: &'b mut Vec<Finding>,
     open: BTreeMap<At, Open>,
 }
@@ -232,14 +233,15 @@ impl<'a> Making<'a, '_> {
                     let Some((filter, targets)) = routed else { continue };
                     self.reach(targets, &service.id, &format!("tls[{index}]"));
                     let own = &m.destination_subnets;
-                    chains.push(chain(if own.is_empty() { blocks } else { own }, &m.sni_hosts, filter));
+                    let blocks = if own.is_empty() { blocks } else { own };
+                    chains.push(chain(blocks, &m.sni_hosts, filter, Some(&service.id)));
                 }
             }
         }
         if chains.is_empty() {
-            self.clusters.insert(port.cluster.clone());
+            self.reach.clusters.insert(port.cluster.clone());
             let names = if by_name { vec![shape.host.to_string()] } else { Vec::new() };
-            chains.push(chain(blocks, &names, tcp::single(&port.cluster, &shape.host, self.lookup)));
+            chains.push(chain(blocks, &names, tcp::single(&port.cluster, &shape.host, self.lookup), None));
         }
         chains
     }
@@ -267,15 +269,15 @@ impl<'a> Making<'a, '_> {
                 self.reach(targets, &service.id, &format!("tcp[{index}]"));
                 // A match without subnets is for all: what stands behind it is never reached.
                 if fitting.is_empty() || fitting.iter().any(|m| m.destination_subnets.is_empty()) {
-                    chains.push(chain(blocks, &[], filter));
+                    chains.push(chain(blocks, &[], filter, Some(&service.id)));
                     return chains;
                 }
                 let subnets: Vec<String> = fitting.iter().flat_map(|m| m.destination_subnets.iter().cloned()).collect();
-                chains.push(chain(&subnets, &[], filter));
+                chains.push(chain(&subnets, &[], filter, Some(&service.id)));
             }
         }
-        self.clusters.insert(port.cluster.clone());
-        chains.push(chain(blocks, &[], tcp::single(&port.cluster, &shape.host, self.lookup)));
+        self.reach.clusters.insert(port.cluster.clone());
+        chains.push(chain(blocks, &[], tcp::single(&port.cluster, &shape.host, self.lookup), None));
         chains
     }
 
@@ -300,7 +302,7 @@ impl<'a> Making<'a, '_> {
                 let (kind, name) = (Kind::VirtualService, id.full());
                 self.findings.push(Finding { kind, name, place: place.into(), code, text: text.into() });
             }
-            self.clusters.insert(target.cluster);
+            self.reach.clusters.insert(target.cluster);
         }
     }
 }
@@ -403,7 +405,8 @@ fn made(listener: Listener, routes: Vec<String>) -> Made {
     Made { resource: (Kind::Listener, resource), routes }
 }
 
-fn chain(subnets: &[String], names: &[String], filter: Filter) -> FilterChain {
+/// `of`: the VirtualService that says so, if one does.
+fn chain(subnets: &[String], names: &[String], filter: Filter, of: Option<&Id>) -> FilterChain {
     // Sorted, so that what is for the same connections is the same.
     let mut server_names = if names.iter().any(|name| name == "*") { Vec::new() } else { names.to_vec() };
     server_names.sort();
@@ -411,10 +414,11 @@ fn chain(subnets: &[String], names: &[String], filter: Filter) -> FilterChain {
     let mut prefix_ranges: Vec<CidrRange> = subnets.iter().filter_map(|subnet| range(subnet)).collect();
     prefix_ranges.sort_by_key(|range| (range.address_prefix.clone(), range.prefix_len.as_ref().map(|len| len.value)));
     prefix_ranges.dedup();
-    let of = FilterChainMatch { server_names, prefix_ranges, ..FilterChainMatch::default() };
+    let fits = FilterChainMatch { server_names, prefix_ranges, ..FilterChainMatch::default() };
     FilterChain {
-        filter_chain_match: (of != FilterChainMatch::default()).then_some(of),
+        filter_chain_match: (fits != FilterChainMatch::default()).then_some(fits),
         filters: vec![filter],
+        metadata: of.map(|id| source(VIRTUAL_SERVICE, id, None)),
         ..FilterChain::default()
     }
 }

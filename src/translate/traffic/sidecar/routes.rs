@@ -10,7 +10,7 @@ use crate::{
         },
         istio::networking::v1alpha3::VirtualService,
     },
-    resource::{Kind, Name, Resource, put_field},
+    resource::{Kind, Resource, put_field},
     translate::traffic::{
         finding::{Code, Finding},
         host::{MESH, is_wildcard, matches},
@@ -22,7 +22,7 @@ use crate::{
         protocol::is_http,
         shape::Shape,
         statics::PASSTHROUGH,
-        virtual_host::{Hosts, configuration, reached, with_port},
+        virtual_host::{Hosts, Reach, configuration, reached, with_port},
         visible::Nearest,
     },
 };
@@ -36,7 +36,7 @@ use std::{
 pub(super) const HTTP_PROXY: &str = "http_proxy";
 
 /// A VirtualService with those of its hosts for which it is looked at.
-type Services<'a> = [&'a Arc<Object<VirtualService>>];
+pub(super) type Services<'a> = [&'a Arc<Object<VirtualService>>];
 
 /// The configuration of that name: a port's number, or that of the proxy.
 pub(super) fn configuration_of(
@@ -45,16 +45,16 @@ pub(super) fn configuration_of(
     scope: &Scope<'_>,
     services: &Services<'_>,
     memo: &mut Memo,
-    clusters: &mut BTreeSet<Name>,
+    reach: &mut Reach,
     findings: &mut Vec<Finding>,
 ) -> (Kind, Resource) {
     let number = name.parse::<u16>().ok();
     let part = number.map_or_else(|| scope.general(), |port| scope.of_port(port));
     let port = number.filter(|port| !scope.is_proxy(*port));
     let hosts = virtual_hosts(port, lookup, &part, services, memo, findings);
-    reached(&hosts, clusters);
+    reached(&hosts, reach);
     let last = otherwise(scope.policy(lookup.mesh.outbound_policy));
-    clusters.extend(last.routes.iter().flat_map(|list| list.clusters.iter().cloned()));
+    reach.clusters.extend(last.routes.iter().flat_map(|list| list.clusters.iter().cloned()));
     // Where requests may be for any port, domains have ports.
     configuration(name, hosts, Some(last), port.is_some())
 }
@@ -74,10 +74,12 @@ fn virtual_hosts(
     let known: BTreeMap<Text, &Arc<Shape>> =
         lookup.shapes.iter().filter(seen).map(|shape| (shape.host.clone(), shape)).collect();
     let place = Place { lookup, gateway: MESH, port: port.map_or(0, u32::from), is_tls: false, own: "" };
-    let nearest = Nearest::new(services);
+    // What is not imported is not nearer to any host.
+    let services: Vec<_> = services.iter().copied().filter(|service| part.imports(service)).collect();
+    let nearest = Nearest::new(&services);
     let mut making = Making { port, lookup, domains: BTreeSet::new(), names: BTreeSet::new(), hosts: Vec::new() };
     let mut served = BTreeSet::new();
-    for service in services.iter().filter(|service| part.imports(service)) {
+    for service in services {
         let matched = matched(service, &known, &nearest);
         // On port 80 hosts are served that are no services.
         if port != Some(80) && matched.services.is_empty() {
@@ -128,7 +130,7 @@ pub(in crate::translate::traffic) fn hosts_of(
     let list = list.unwrap_or_else(|| memo.default_route(shape, &place));
     let name = with_port(&shape.host, port.into());
     let domains = vec![shape.host.to_string(), name.clone()];
-    Hosts { name, domains, routes: vec![list], needs_tls: false }
+    Hosts { name, domains, routes: vec![list], needs_tls: false, limit: None }
 }
 
 /// For which hosts a VirtualService is looked at.
@@ -209,7 +211,7 @@ impl Making<'_> {
             domains.retain(|domain| domain.contains(':'));
         }
         if !domains.is_empty() {
-            self.hosts.push(Hosts { name, domains, routes: vec![list.clone()], needs_tls: false });
+            self.hosts.push(Hosts { name, domains, routes: vec![list.clone()], needs_tls: false, limit: None });
         }
     }
 
@@ -240,7 +242,8 @@ fn short_names(host: &str, lookup: &Lookup<'_>) -> Vec<String> {
     let Some(inside) = host.strip_suffix(&format!(".svc.{domain}")) else { return Vec::new() };
     let Some((name, namespace)) = inside.split_once('.') else { return Vec::new() };
     let mut names = vec![inside.to_owned(), format!("{inside}.svc")];
-    if *namespace == *lookup.proxy.namespace {
+    // A wildcard without its namespace would stand for every host.
+    if *namespace == *lookup.proxy.namespace && !is_wildcard(name) {
         names.push(name.to_owned());
     }
     names
@@ -270,5 +273,11 @@ fn otherwise(policy: OutboundPolicy) -> Hosts {
     if policy == OutboundPolicy::AllowAny {
         list.clusters.insert(PASSTHROUGH.into());
     }
-    Hosts { name: name.to_owned(), domains: vec!["*".to_owned()], routes: vec![Arc::new(list)], needs_tls: false }
+    Hosts {
+        name: name.to_owned(),
+        domains: vec!["*".to_owned()],
+        routes: vec![Arc::new(list)],
+        needs_tls: false,
+        limit: None,
+    }
 }

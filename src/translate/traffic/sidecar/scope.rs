@@ -78,6 +78,22 @@ impl<'a> Scope<'a> {
         self.opened().find(|opened| opened.port == port).map_or_else(|| self.general(), |opened| opened.part)
     }
 
+    /// Whether it is said what the sidecar sees.
+    pub(super) fn is_narrow(&self) -> bool {
+        !self.egress().is_empty()
+    }
+
+    /// What each of its listeners imports; of services only that port, unless they may be for any. Everything if nothing is said.
+    pub(super) fn imports(&self) -> impl Iterator<Item = (Part<'a>, Option<u32>)> + use<'_, 'a> {
+        let everything = (!self.is_narrow()).then(|| (self.general(), None));
+        let said = self.egress().iter().map(|egress| {
+            let port = egress.port.as_ref().filter(|port| port.number != 0);
+            let port = port.filter(|port| Protocol::parse(&port.protocol) != Some(Protocol::HttpProxy));
+            (self.part(egress), port.map(|port| port.number))
+        });
+        everything.into_iter().chain(said)
+    }
+
     /// Whether the requests that come to the port may be for any port.
     pub(super) fn is_proxy(&self, port: u16) -> bool {
         self.opened().any(|opened| opened.port == port && opened.protocol == Protocol::HttpProxy)

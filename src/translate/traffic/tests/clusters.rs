@@ -1,6 +1,8 @@
 //! DestinationRules: settings of clusters, subsets, assignments.
 
 use super::*;
+use crate::translate::{Beyond, CheckWay, HealthCheck};
+use std::time::Duration;
 
 /// `v1` twice and `v2` once, as a registry has them.
 fn orders() -> PublishedService {
@@ -286,4 +288,70 @@ fn grpc_programs_get_no_cluster_whose_tls_they_cannot_do() {
         resources.iter().filter(|(kind, _)| *kind == Kind::Cluster).map(|(_, r)| r.name().to_string()).collect();
     assert_eq!(clusters, ["outbound|80|plain|orders.example"]);
     assert_eq!(rejected.iter().map(|rejected| rejected.why.code()).collect::<Vec<_>>(), ["tls_for_grpc"]);
+}
+
+fn checked(proxy: &Proxy, way: CheckWay, ports: &str, rules: &Rules) -> (Vec<(Kind, Resource)>, Vec<String>) {
+    let check = HealthCheck {
+        way,
+        port: None,
+        interval: Duration::from_secs(5),
+        timeout: Duration::from_millis(1500),
+        unhealthy_threshold: 3,
+        healthy_threshold: 2,
+    };
+    let origin = Origin { beyond: Beyond { health_check: Some(check), ..Beyond::default() }, ..origin() };
+    let service = PublishedService { ports: service("orders.example", ports).ports, ..orders() };
+    let options = envoy::Options::default();
+    let (made, rejected) = super::super::service(&service, &origin, proxy, rules, &Mesh::default(), &options);
+    let rejected = rejected.iter().map(|rejected| format!("{} {}", rejected.why.code(), rejected.subject));
+    (made, rejected.collect())
+}
+
+#[test]
+fn a_check_is_in_every_cluster_of_the_service() {
+    let http = || CheckWay::Http { path: "/health".into(), host: None };
+    let rules = rule("subsets: [{name: v1, labels: {version: v1}}]");
+    let (made, rejected) = checked(&router(), http(), "80", &rules);
+    assert_eq!(rejected, [] as [&str; 0]);
+    for name in ["outbound|80||orders.example", "outbound|80|v1|orders.example"] {
+        let cluster = found(&made, Kind::Cluster, name);
+        let rows = [
+            ("/healthChecks/0/httpHealthCheck", r#"{"host": "orders.example", "path": "/health"}"#),
+            ("/healthChecks/0/interval", "\"5s\""),
+            ("/healthChecks/0/noTrafficInterval", "\"5s\""),
+            ("/healthChecks/0/timeout", "\"1.500s\""),
+            ("/healthChecks/0/unhealthyThreshold", "3"),
+            ("/healthChecks/0/healthyThreshold", "2"),
+            ("/ignoreHealthOnHostRemoval", "true"),
+            ("/commonLbConfig/healthyPanicThreshold/value", "1.0"),
+        ];
+        expect(&cluster, &rows);
+    }
+    // An Envoy that says nothing of itself is checked for, too, and has nothing else of Istio's.
+    let plain = Proxy { all_clusters: true, ..router() };
+    let (made, _) = checked(&plain, CheckWay::Tcp, "80", &Rules::default());
+    let cluster = found(&made, Kind::Cluster, "outbound|80||orders.example");
+    expect(&cluster, &[("/healthChecks/0/tcpHealthCheck", "{}"), ("/connectTimeout", "\"5s\"")]);
+}
+
+#[test]
+fn a_check_that_cannot_be_is_told() {
+    let grpc = || CheckWay::Grpc { service: "".into(), host: None };
+    let http = CheckWay::Http { path: "/health".into(), host: None };
+    let rules = Rules::default();
+    let (made, rejected) = checked(&router(), grpc(), "80/http 9090/grpc", &rules);
+    assert_eq!(rejected, ["check_unfit outbound|80||orders.example"]);
+    assert!(found(&made, Kind::Cluster, "outbound|80||orders.example")["healthChecks"].is_null());
+    let check = &found(&made, Kind::Cluster, "outbound|9090||orders.example")["healthChecks"][0]["grpcHealthCheck"];
+    assert_eq!(check["authority"], "orders.example");
+    assert_eq!(checked(&router(), http, "20880/dubbo", &rules).1, ["check_unfit outbound|20880||orders.example"]);
+    let program = Proxy::new(crate::model::ProxyKind::Grpc(crate::model::GrpcLibrary::Go), "shop".into());
+    let (made, rejected) = checked(&program, grpc(), "9090/grpc", &rules);
+    assert_eq!(rejected, ["check_for_grpc orders.example"]);
+    assert!(found(&made, Kind::Cluster, "outbound|9090||orders.example")["healthChecks"].is_null());
+    // What somebody wrote of errors goes before.
+    let rules = rule("trafficPolicy: {outlierDetection: {minHealthPercent: 40}}");
+    let (made, _) = checked(&router(), CheckWay::Tcp, "80", &rules);
+    let cluster = found(&made, Kind::Cluster, "outbound|80||orders.example");
+    expect(&cluster, &[("/commonLbConfig/healthyPanicThreshold/value", "40.0")]);
 }

@@ -134,7 +134,7 @@ fn routes_of_one_host_are_appended_with_catch_alls_last() {
         let clusters: Vec<_> =
             routes.iter().map(|route| route.pointer("/route/cluster").unwrap().as_str().unwrap()).collect();
         assert_eq!(clusters, ["a1", "b1", "a2", "b2"].map(|host| format!("outbound|80||{host}.example")));
-        let reached: Vec<_> = traffic.clusters.iter().map(|name| name.to_string()).collect();
+        let reached: Vec<_> = traffic.clusters.iter().flatten().map(|name| name.to_string()).collect();
         assert_eq!(reached, ["a1", "a2", "b1", "b2"].map(|host| format!("outbound|80||{host}.example")));
     }
 }
@@ -198,7 +198,7 @@ fn https_ends_with_files_and_its_own_routes() {
         (&format!("{manager}/normalizePath"), "true".into()),
         (&format!("{manager}/forwardClientCertDetails"), "\"SANITIZE_SET\"".into()),
         (&format!("{manager}/upgradeConfigs/0/upgradeType"), "\"websocket\"".into()),
-        (&format!("{manager}/httpFilters/2/name"), "\"envoy.filters.http.router\"".into()),
+        (&format!("{manager}/httpFilters/3/name"), "\"envoy.filters.http.router\"".into()),
     ] {
         expect(&listener, &[(path, &expected)]);
     }
@@ -286,4 +286,10 @@ fn who_sees_a_virtual_service_is_said_by_export_to() {
         };
         assert_eq!((sees("shop"), sees("other")), (shop, other), "{export_to}");
     }
+}
+
+#[test]
+fn a_default_endpoint_has_no_effect_and_is_told() {
+    let rules = rules(&gateway("a", &server(80, "HTTP", "'*'", ", defaultEndpoint: '127.0.0.1:80'")));
+    assert_eq!(codes(rules.findings()), ["ignored shop/a servers[0].defaultEndpoint"]);
 }

@@ -1,9 +1,11 @@
 //! What rules become, table by table. Resources are compared in protobuf's JSON form, by paths into it.
 
 mod clusters;
+mod entries;
 mod gateways;
 mod golden;
 mod grpc;
+mod limits;
 mod properties;
 mod refused;
 mod routes;

@@ -194,3 +194,71 @@ fn bytes_of_sidecars_are_routed_by_their_rules() {
     let tls = found(&traffic.resources, Kind::Listener, "0.0.0.0_443");
     expect(&tls, &[("/filterChains/0/filters/0/typedConfig/cluster", "\"outbound|80||users.example\"")]);
 }
+
+#[test]
+fn a_sidecar_has_the_clusters_that_it_imports_and_those_that_imported_routes_lead_to() {
+    let sidecar = |egress: &str| {
+        format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {{name: s}}\nspec: {{egress: [{egress}]}}\n"
+        )
+    };
+    let rule = "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d}\nspec: {host: b.example, subsets: [{name: v1, labels: {v: a}}]}\n";
+    let routes = "---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: v}
+spec:
+  hosts: [a.example]
+  http:
+  - match: [{sourceNamespace: other}]
+    route: [{destination: {host: d.example}}]
+  - route: [{destination: {host: b.example, port: {number: 80}}}]
+    mirror: {host: c.example}
+";
+    let services = ["a.example 80 81", "b.example 80 81", "c.example 80 81", "d.example 80", "e.example 80"];
+    for (egress, expected) in [
+        ("{hosts: ['*/a.example']}", &["80||a", "80||b", "80||c", "80|v1|b", "81||a", "81||c"][..]),
+        (
+            "{port: {number: 81, name: p, protocol: HTTP}, hosts: ['*/a.example']}",
+            &["81||a", "81||b", "81||c", "81|v1|b"],
+        ),
+        (
+            "{port: {number: 80, name: p, protocol: HTTP}, hosts: ['*/d.example']}, {hosts: ['*/e.example']}",
+            &["80||d", "80||e"],
+        ),
+        ("{port: {number: 7000, name: p, protocol: HTTP_PROXY}, bind: 127.0.0.1, hosts: ['*/d.example']}", &["80||d"]),
+    ] {
+        let traffic = made(&proxy("sidecar,shop"), &format!("{}{rule}{routes}", sidecar(egress)), &services);
+        let names: Vec<String> = traffic.clusters.unwrap().iter().map(ToString::to_string).collect();
+        let mut expected: Vec<String> = expected.iter().map(|name| format!("outbound|{name}.example")).collect();
+        expected.sort();
+        assert_eq!(names, expected, "{egress}");
+    }
+    let all = made(&proxy("sidecar,shop"), routes, &services);
+    assert_eq!(all.clusters, None, "nothing says what it sees");
+}
+
+#[test]
+fn a_sidecar_has_no_cluster_of_what_is_not_exported_to_it() {
+    let mut shapes = shapes(&["a.example"]);
+    let hidden = service("hidden.example", "80");
+    let origin = Origin { namespace: "bank".into(), export_to: vec![".".into()], ..Origin::default() };
+    let owner = Owner::Registry(hidden.host.clone());
+    shapes.replace(&owner, Some((&hidden, &origin, &|_| Vec::new())), &envoy::Options::default());
+    let yaml = virtual_service("v", "a.example", &to("hidden.example"));
+    let clusters = |who: &str| {
+        let made = traffic(&proxy(who), &rules(&yaml), &shapes, &Mesh::default(), &mut Memo::default());
+        made.clusters.map(|names| names.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(clusters("sidecar,shop"), Some(vec!["outbound|80||a.example".into()]));
+    assert_eq!(clusters("sidecar,bank"), None, "it sees all");
+}
+
+#[test]
+fn what_is_not_imported_takes_no_host_from_a_wildcard() {
+    let sidecar = "apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: default}\nspec:\n  egress:\n  - {port: {number: 80, protocol: HTTP, name: p}, hosts: ['*/*']}\n  - {hosts: ['./*', 'portolan/*']}\n";
+    let near = virtual_service("near, namespace: bank", "web.example", &to("users.example"));
+    let far = virtual_service("far", "'*.example'", &to("orders.example"));
+    let traffic = made(&proxy("sidecar,shop"), &format!("{sidecar}{near}{far}"), &SERVICES);
+    assert_eq!(hosts(&traffic, "8080")[0], "web.example,web.example. > outbound|8080||orders.example");
+}

@@ -1,6 +1,9 @@
 //! Rules that need a clock or a look inside: no sockets.
 
+mod histories;
+mod order;
 mod reference;
+mod refusals;
 
 use super::*;
 use crate::resource::{KindReadiness, Readiness, Resource};

@@ -4,7 +4,10 @@
 //! is known, so that what has changed before is said at once. New and deleted texts are told by fuzzy watch where the server
 //! has that (3.x); elsewhere lists find the new ones. Nothing is asked here but to listen.
 
-use super::super::watched::{Texts, Watched};
+use super::super::{
+    meant::Meant,
+    watched::{Texts, Watched},
+};
 use crate::{
     model::Text,
     pb::nacos::Payload,
@@ -24,6 +27,7 @@ use serde_json::{Value, json};
 use std::{borrow::Cow, sync::Arc};
 use tokio::sync::watch;
 use tracing::debug;
+use wildmatch::WildMatch;
 
 /// Texts in one request.
 const AT_ONCE: usize = 1000;
@@ -48,7 +52,7 @@ struct FuzzySync<'a> {
 pub(crate) struct Listening<'a> {
     pub(crate) config: &'a Config,
     pub(crate) client: &'a Client,
-    pub(crate) group: &'a Text,
+    pub(crate) meant: &'a Meant,
     pub(crate) watched: watch::Receiver<Arc<Watched>>,
     /// Called when the connection stands.
     pub(crate) connected: &'a (dyn Fn() + Sync),
@@ -118,7 +122,7 @@ impl Listening<'_> {
         texts: Vec<(&Text, &Text)>,
         listen: bool,
     ) -> Result<(), Error> {
-        let group = &**self.group;
+        let group = &*self.meant.group;
         for some in texts.chunks(AT_ONCE) {
             let context = |(name, md5): &(&Text, &Text)| json!({"tenant": tenant, "group": group, "dataId": ***name, "md5": ***md5});
             let contexts: Vec<Value> = some.iter().map(context).collect();
@@ -136,21 +140,28 @@ impl Listening<'_> {
     /// Has new and deleted texts told. A server that cannot do that, has too much of it or grants it to none but its
     /// administrators says so, and lists find them.
     async fn watch(&self, link: Link<'_>, namespace: &Text, texts: &Texts) -> Result<(), Error> {
-        let received: Vec<String> = texts.md5s.keys().map(|name| group_key(name, self.group, namespace)).collect();
-        let pattern = format!("{namespace}>>{}>>*", self.group);
-        let body = json!({"groupKeyPattern": pattern, "receivedGroupKeys": received, "watchType": "WATCH",
-            "initializing": true, "module": "config"});
-        match self.ask(link, &texts.tenant, "ConfigFuzzyWatchRequest", &body).await {
-            Err(error) if error.is_grpc_refusal() => {
-                debug!(server = %link.server, %namespace, %error, "No fuzzy watch; new manifests are found by lists.");
-                Ok(())
+        let group = &self.meant.group;
+        let all = [Text::from("*")];
+        let patterns = if self.meant.by_pattern { &self.meant.data_ids[..] } else { &all[..] };
+        for names in patterns {
+            let of_it = WildMatch::new(names);
+            let received = texts.md5s.keys().filter(|name| of_it.matches(name));
+            let received: Vec<String> = received.map(|name| group_key(name, group, namespace)).collect();
+            let pattern = format!("{namespace}>>{group}>>{names}");
+            let body = json!({"groupKeyPattern": pattern, "receivedGroupKeys": received, "watchType": "WATCH",
+                "initializing": true, "module": "config"});
+            match self.ask(link, &texts.tenant, "ConfigFuzzyWatchRequest", &body).await {
+                Err(error) if error.is_grpc_refusal() => {
+                    debug!(server = %link.server, %namespace, %error, "No fuzzy watch; new texts are found by lists.");
+                }
+                outcome => drop(outcome?),
             }
-            outcome => outcome.map(drop),
         }
+        Ok(())
     }
 
     async fn ask(&self, link: Link<'_>, tenant: &str, kind: &'static str, body: &Value) -> Result<Payload, Error> {
-        link.ask(kind, Subject::Config(tenant, self.group), body).await
+        link.ask(kind, Subject::Config(tenant, &self.meant.group), body).await
     }
 }
 

@@ -6,7 +6,7 @@
 
 mod by_grpc;
 
-use super::watched::Watched;
+use super::{meant::Meant, watched::Watched};
 use crate::{
     model::Text,
     registry::{
@@ -57,7 +57,7 @@ pub(crate) struct Listener {
 
 struct Worker {
     registry: Text,
-    group: Text,
+    meant: Meant,
     config: Config,
     client: Arc<Client>,
     metrics: Metrics,
@@ -68,11 +68,11 @@ struct Worker {
 }
 
 impl Listener {
-    pub(crate) fn start(registry: Text, group: Text, config: Config, client: Arc<Client>, metrics: Metrics) -> Self {
+    pub(crate) fn start(registry: Text, meant: Meant, config: Config, client: Arc<Client>, metrics: Metrics) -> Self {
         let (sender, watched) = watch::channel(Arc::default());
         let changed = Arc::new(Notify::new());
         let worker =
-            Worker { registry, group, config, client, metrics, watched, changed: changed.clone(), logged: None };
+            Worker { registry, meant, config, client, metrics, watched, changed: changed.clone(), logged: None };
         let task = tokio::spawn(worker.run().in_current_span());
         Listener { watched: sender, changed, _task: AbortOnDropHandle::new(task) }
     }
@@ -127,11 +127,11 @@ impl Worker {
             let listening = Listening {
                 config: &self.config,
                 client: &self.client,
-                group: &self.group,
+                meant: &self.meant,
                 watched: self.watched.clone(),
                 connected: &|| {
                     was_up.store(true, Ordering::Relaxed);
-                    info!(registry = %self.registry, %server, "Nacos says when manifests change.");
+                    info!(registry = %self.registry, group = %self.meant.group, %server, "Nacos says when texts of a group change.");
                     self.changed.notify_one();
                 },
                 changed: &|| self.note_changed(),
@@ -160,7 +160,7 @@ impl Worker {
         };
         match outcome {
             Err(error) if error.is_not_offered() => {
-                debug!(registry = %self.registry, error = %self.client.http.shown(&error), "Nacos does not say when manifests change.");
+                debug!(registry = %self.registry, error = %self.client.http.shown(&error), "Nacos does not say when texts change.");
             }
             Err(error) => self.note_trouble(self.client.http.shown(&error)),
             Ok(()) => {}
@@ -209,9 +209,9 @@ impl Worker {
     async fn wait_for(&self, namespace: &str, listed: String) -> Result<bool, Error> {
         let tenant = tenant(namespace);
         // What rights are needed follows from these, and not from what is listed.
-        let query = [("tenant", tenant), ("group", &*self.group)];
+        let query = [("tenant", tenant), ("group", &*self.meant.group)];
         let form = [("Listening-Configs", &*listed)];
-        let config = Some((tenant, &*self.group));
+        let config = Some((tenant, &*self.meant.group));
         let question = Question { path: LISTENER, query: &query, config, wait: Some((&form, HELD)) };
         let answer = self.client.http.ask(&question).await?;
         Ok(!answer.body.trim_ascii().is_empty())
@@ -223,7 +223,7 @@ impl Worker {
             "" => String::new(),
             id => format!("\u{2}{id}"),
         };
-        texts.iter().map(|(name, md5)| format!("{name}\u{2}{}\u{2}{md5}{tenant}\u{1}", self.group)).collect()
+        texts.iter().map(|(name, md5)| format!("{name}\u{2}{}\u{2}{md5}{tenant}\u{1}", self.meant.group)).collect()
     }
 
     fn note_changed(&self) {
@@ -233,7 +233,7 @@ impl Worker {
 
     fn note_trouble(&mut self, why: Text) {
         if self.logged.as_ref() != Some(&why) {
-            warn!(registry = %self.registry, %why, "Nacos does not say when manifests change; they are looked at each `period`.");
+            warn!(registry = %self.registry, %why, "Nacos does not say when texts of its configuration change; they are looked at each `period`.");
             self.logged = Some(why);
         }
     }
