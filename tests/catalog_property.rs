@@ -3,6 +3,8 @@
 
 #[path = "catalog_property/configure.rs"]
 mod configure;
+#[path = "catalog_property/everything.rs"]
+mod everything;
 #[path = "catalog_property/holds.rs"]
 mod holds;
 #[path = "catalog_property/overrides.rs"]
@@ -67,7 +69,7 @@ fn policies(merge: [bool; 3]) -> Vec<Policy> {
             policy.aliases = vec![template("{label:alias|none}.x")];
             policy.merge = if merge { Merge::Host } else { Merge::Refuse };
             policy.absent_lists = 1;
-            policy.max_drop = portolan::model::Fraction::new(1.0).unwrap();
+            policy.holding.max_drop = portolan::model::Fraction::new(1.0).unwrap();
             policy.priority = i as u32 / 2;
             policy
         })

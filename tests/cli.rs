@@ -43,6 +43,26 @@ fn check_tells_all_problems_or_what_the_configuration_means() {
 }
 
 #[test]
+fn check_tells_which_scopes_go_by_the_call_model_and_whether_there_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("portolan.yaml");
+    let summary = |dubbo: &str| {
+        let text = format!(
+            "version: 1\nregistries: [{{ name: zk, zookeeper: {{ servers: ['127.0.0.1:1'], dubbo: {{ {dubbo} }} }} }}]\n\
+             scopes: [{{ name: dubbo, calls: {{ application: cluster }} }}]\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let (output, out, err) = portolan(&["check", "--config", file.to_str().unwrap()]);
+        assert!(output.status.success(), "{err}");
+        out
+    };
+    let out = summary("consumers: true");
+    assert!(out.contains("those its application needs") && !out.contains("warning"), "{out}");
+    let out = summary("");
+    assert!(out.starts_with("warning: ") && out.contains("`calls` narrows nobody"), "{out}");
+}
+
+#[test]
 fn an_unknown_argument_ends_with_2_and_the_usage() {
     let (output, _, err) = portolan(&["srve"]);
     assert_eq!(output.status.code(), Some(2));

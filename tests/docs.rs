@@ -114,27 +114,32 @@ fn known_keys(problems: &str) -> (BTreeSet<String>, usize) {
 fn configuration_keys() -> BTreeSet<String> {
     let text = "version: 1
 ?: 1
-xds: { ?: 1, limits: { ?: 1 }, listeners: [{ ?: 1, tls: { ?: 1, client_authorities: tls/ca.crt }, jwt: { ?: 1 } }] }
+xds: { ?: 1, limits: { ?: 1 }, rollout: { ?: 1 }, listeners: [{ ?: 1, tls: { ?: 1, client_authorities: tls/ca.crt }, jwt: { ?: 1 } }] }
 admin: { ?: 1, tls: { ?: 1 }, tokens: { ?: 1 } }
-envoy: { ?: 1, zones: { ?: 1 }, services: [{ ?: 1 }] }
+envoy: { ?: 1, zones: { ?: 1 }, services: [{ ?: 1, rate_limit: { ?: 1 }, health_check: { ?: 1 } }] }
 istio: { ?: 1 }
-traffic: { ?: 1, default_http_retry_policy: { ?: 1 } }
+traffic: { ?: 1, default_http_retry_policy: { ?: 1 }, rate_limits: [{ ?: 1 }] }
 gateways: [{ ?: 1, name: a, tls: { ?: 1 } }]
 catalog: { ?: 1 }
+calls: { ?: 1, sidecars: { ?: 1 } }
 log: { ?: 1 }
 csds: { ?: 1 }
-scopes: [{ ?: 1, match: { ?: 1 }, declared: { ?: 1 } }]
+scopes: [{ ?: 1, match: { ?: 1 }, declared: { ?: 1 }, calls: { ?: 1 } }]
 registries:
 - ?: 1
   name: a
-  nacos: { ?: 1, manifests: { ?: 1, group: g }, tls: { ?: 1 } }
+  nacos: { ?: 1, manifests: { ?: 1, group: g }, tls: { ?: 1 }, dubbo: { ?: 1, applications: { ?: 1 } } }
   include: { ?: 1 }
   istio: { ?: 1 }
   publish: { ?: 1, ports: [{ ?: 1 }], relabel: [{ set: a, ?: 1 }, { rename: a, ?: 1 }] }
 - { name: b, file: { ?: 1 } }
-- { name: c, zookeeper: { ?: 1, auth: { ?: 1 }, tls: { ?: 1 }, dubbo: { ?: 1 } } }
+- { name: c, zookeeper: { ?: 1, auth: { ?: 1 }, tls: { ?: 1 }, dubbo: { ?: 1, applications: { ?: 1 } } } }
 - { name: d, zookeeper: { ?: 1, spring: { ?: 1 } } }
 - { name: e, eureka: { ?: 1 } }
+- { name: f, consul: { ?: 1, tags: { ?: 1 }, limits: { ?: 1 }, tls: { ?: 1 } } }
+- { name: g, http: { ?: 1, prometheus: { ?: 1 }, map: { ?: 1 } } }
+- { name: h, dns: { ?: 1, names: [{ ?: 1 }] } }
+- { name: i, api: { ?: 1 } }
 "
     .replace('?', UNKNOWN);
     let (keys, mappings) = known_keys(&configuration(&text).unwrap_err().to_string());
@@ -217,7 +222,8 @@ fn every_reason_and_metric_is_documented() {
     for code in codes {
         assert!(document.contains(&format!("| `{code}` |")), "docs/admin.md does not tell of the reason {code}");
     }
-    let names: Vec<String> = ["catalog", "registry", "views", "xds"].into_iter().flat_map(registered).collect();
+    let names: Vec<String> =
+        ["calls", "catalog", "registry", "views", "xds"].into_iter().flat_map(registered).collect();
     assert!(names.len() > 20, "{names:?}");
     for name in names {
         assert!(document.contains(&name), "docs/admin.md does not tell of the metric {name}");
@@ -291,7 +297,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_file_that_the_map_names_exists() {
-    let folders = ["src/", "tests/", "docs/", "proto/", "benches/", "tools/", "envoy-examples/"];
+    let folders = ["src/", "tests/", "docs/", "proto/", "benches/", "tools/", "envoy-examples/", "deploy/"];
     let mut named = 0;
     for document in ["ARCHITECTURE.md", "README.md", "CONTRIBUTING.md"] {
         let text = read(document);

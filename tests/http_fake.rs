@@ -2,13 +2,8 @@
 
 mod support;
 
-use axum::{
-    Router,
-    body::Body,
-    extract::{Request, State},
-    http::{Response, StatusCode, header},
-};
 use portolan::{
+    model::Service,
     registry::{
         Kind, Limits,
         http::{Config, Form, source},
@@ -16,88 +11,12 @@ use portolan::{
     },
     util::secret::Secret,
 };
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
-};
-use support::{
-    fault::{self, Answer, Fault},
-    reading::Reading,
-};
-use tokio::{net::TcpListener, task::JoinHandle};
+use std::{sync::Arc, time::Duration};
+use support::{fake_http::FakeHttp, fault::Fault, reading::Reading, until};
 
 const ONE: &str = "services: [{ name: web, endpoints: ['10.0.0.1:80'] }, { name: users, endpoints: ['10.0.0.2:80'] }]";
 
-/// What the server gives.
-#[derive(Default)]
-struct Model {
-    text: String,
-    /// The tag of the text, if it has one.
-    tag: Option<String>,
-    /// Whether 304 is answered, to whom and whatever is asked for.
-    always_known: bool,
-    authorization: Option<String>,
-    faults: Vec<(String, Fault)>,
-    /// Each request with what it said of what it knows.
-    log: Vec<Option<String>>,
-}
-
-struct Server {
-    address: SocketAddr,
-    model: Arc<Mutex<Model>>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Server {
-    async fn start(text: &str) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let model = Arc::new(Mutex::new(Model { text: text.into(), ..Model::default() }));
-        let router = Router::new().fallback(handle).with_state(model.clone());
-        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Server { address, model, task }
-    }
-
-    fn model(&self) -> MutexGuard<'_, Model> {
-        self.model.lock().unwrap()
-    }
-}
-
-async fn handle(State(model): State<Arc<Mutex<Model>>>, request: Request) -> Answer {
-    let said = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let fault = fault::take(&mut model.lock().unwrap().faults, request.uri().path());
-    if let Some(fault) = fault {
-        return fault.answer().await;
-    }
-    let mut model = model.lock().unwrap();
-    let known = said(header::IF_NONE_MATCH);
-    model.log.push(known.clone());
-    let status = |code: StatusCode| {
-        let mut answer = Response::new(Body::empty());
-        *answer.status_mut() = code;
-        answer
-    };
-    if model.authorization.is_some() && said(header::AUTHORIZATION) != model.authorization {
-        return status(StatusCode::UNAUTHORIZED);
-    }
-    if model.always_known || (known.is_some() && known == model.tag) {
-        return status(StatusCode::NOT_MODIFIED);
-    }
-    let mut answer = Response::new(Body::from(model.text.clone()));
-    if let Some(tag) = &model.tag {
-        answer.headers_mut().insert(header::ETAG, tag.parse().unwrap());
-    }
-    answer
-}
-
-fn config(servers: &[&Server]) -> Config {
+fn config(servers: &[&FakeHttp]) -> Config {
     let urls = servers.iter().map(|s| source(&format!("http://{}/services.yaml", s.address)).unwrap()).collect();
     let connection = Connection { timeout: Duration::from_millis(800), ..Connection::default() };
     Config { period: Duration::from_millis(100), connection, ..Config::new(urls) }
@@ -109,7 +28,7 @@ fn read(config: Config) -> Reading {
 
 #[tokio::test]
 async fn a_catalogue_is_followed_and_read_only_when_it_is_new() {
-    let server = Server::start(ONE).await;
+    let server = FakeHttp::start(ONE).await;
     server.model().tag = Some("\"1\"".into());
     let mut reading = read(config(&[&server]));
     reading.list().await;
@@ -133,7 +52,7 @@ async fn a_catalogue_is_followed_and_read_only_when_it_is_new() {
 
 #[tokio::test]
 async fn a_server_that_always_says_304_has_said_nothing() {
-    let server = Server::start(ONE).await;
+    let server = FakeHttp::start(ONE).await;
     server.model().always_known = true;
     let mut reading = read(config(&[&server]));
     let error = reading.failure().await;
@@ -149,8 +68,56 @@ async fn a_server_that_always_says_304_has_said_nothing() {
 }
 
 #[tokio::test]
+async fn a_tag_that_always_changes_with_equal_content_changes_nothing() {
+    let server = FakeHttp::start(ONE).await;
+    server.model().tag = Some("\"0\"".into());
+    let mut reading = read(config(&[&server]));
+    reading.list().await;
+    let before = reading.lists.clone();
+    for tag in 1..4 {
+        server.model().tag = Some(format!("\"{tag}\""));
+        let asked = server.model().log.len();
+        let again = async || if server.model().log.len() > asked + 1 { Ok(()) } else { Err("not asked again") };
+        until("two more questions", Duration::from_secs(20), again).await;
+        reading.list().await;
+    }
+    let same = |(a, b): (&Arc<Service>, &Arc<Service>)| Arc::ptr_eq(a, b);
+    assert!(reading.lists[""].iter().zip(&before[""]).all(same), "equal content is the same value");
+    assert_eq!((reading.applied, reading.failed), (0, 0));
+}
+
+#[tokio::test]
+async fn a_list_comes_in_gzip_where_the_server_gives_that() {
+    let text = format!("services: [{}]", (0..500).map(|n| format!("{{ name: s-{n} }}")).collect::<Vec<_>>().join(", "));
+    let server = FakeHttp::start(&text).await;
+    server.model().gzip = true;
+    let mut reading = read(config(&[&server]));
+    reading.list().await.round().await;
+    assert_eq!((reading.endpoints().len(), reading.failed), (500, 0));
+    assert!(reading.cost.bytes < text.len() as u64 / 2, "{:?} of {}", reading.cost, text.len());
+}
+
+#[tokio::test]
+async fn no_redirect_is_followed_to_another_host() {
+    let (server, other) = (FakeHttp::start(ONE).await, FakeHttp::start("services: [{ name: theirs }]").await);
+    let config = Config { token: Some(Secret::new("s3cret")), ..config(&[&server]) };
+    let mut reading = read(config);
+    reading.list().await;
+    for status in [301, 302, 303, 307, 308] {
+        let there = format!("http://{}/services.yaml", other.address);
+        server.model().moved = Some((status, there));
+        let error = reading.failure().await;
+        assert!(error.contains(&status.to_string()) && error.contains("redirects are not followed"), "{error}");
+        assert!(!error.contains("s3cret"), "{error}");
+        server.model().moved = None;
+        reading.list().await;
+    }
+    assert_eq!((other.model().log.len(), reading.endpoints().len()), (0, 2));
+}
+
+#[tokio::test]
 async fn the_other_forms_are_read() {
-    let server = Server::start(r#"[{"targets": ["10.0.0.1:80"], "labels": {"job": "web"}}]"#).await;
+    let server = FakeHttp::start(r#"[{"targets": ["10.0.0.1:80"], "labels": {"job": "web"}}]"#).await;
     let mut reading = read(Config { form: Form::Prometheus { name: "job".into() }, ..config(&[&server]) });
     reading.list().await;
     assert_eq!(reading.endpoints()["web"], ["10.0.0.1:80"]);
@@ -164,7 +131,7 @@ async fn the_other_forms_are_read() {
 
 #[tokio::test]
 async fn replicas_stand_in_for_each_other() {
-    let (bad, good) = (Server::start(ONE).await, Server::start(ONE).await);
+    let (bad, good) = (FakeHttp::start(ONE).await, FakeHttp::start(ONE).await);
     bad.model().faults.push(("/".into(), Fault::Status(503, "")));
     let mut reading = read(config(&[&bad, &good]));
     reading.list().await;
@@ -179,7 +146,7 @@ async fn replicas_stand_in_for_each_other() {
 
 #[tokio::test]
 async fn who_we_are_is_said() {
-    let server = Server::start(ONE).await;
+    let server = FakeHttp::start(ONE).await;
     server.model().authorization = Some("Bearer s3cret".into());
     let error = read(config(&[&server])).failure().await;
     assert!(error.contains("401") && error.contains("check `username`"), "{error}");
@@ -206,7 +173,7 @@ async fn bad_answers_are_failures_and_the_last_list_stays() {
         (Fault::GzipBomb, "raise `max_body`"),
         (Fault::Slow, "services.yaml"),
     ] {
-        let server = Server::start(ONE).await;
+        let server = FakeHttp::start(ONE).await;
         let connection = Connection { max_body_bytes: 1 << 20, ..config(&[&server]).connection };
         let mut reading = read(Config { connection, ..config(&[&server]) });
         reading.list().await;
@@ -221,7 +188,7 @@ async fn bad_answers_are_failures_and_the_last_list_stays() {
 
 #[tokio::test]
 async fn one_bad_service_hides_no_other() {
-    let server = Server::start(ONE).await;
+    let server = FakeHttp::start(ONE).await;
     let mut reading = read(config(&[&server]));
     reading.list().await;
     server.model().text = ONE.replace("10.0.0.1:80", "10.0.0.1:99999");

@@ -19,6 +19,7 @@ use std::{
 };
 use support::{
     fake_nacos::{FakeNacos, FakeService, Fault, Generation, instance, key},
+    portolan::Portolan,
     reading::Reading,
 };
 use tokio::net::TcpListener;
@@ -357,5 +358,156 @@ async fn a_namespace_named_by_its_name_keeps_its_services_when_it_cannot_be_foun
         let failed = reading.failed;
         hand_over(&mut reading, &scopes, &["staged"]).await;
         assert_eq!(reading.failed, failed, "{:?}", reading.errors);
+    }
+}
+
+/// Dubbo's consumers are no services: they are read apart, and an answer that fails leaves what they said.
+#[tokio::test]
+async fn consumers_of_dubbo_say_what_they_need_and_are_no_services() {
+    let fake = with_orders().await;
+    let consumer = |application: Option<&str>| {
+        let mut instance = instance("10.0.9.1", 0);
+        instance["metadata"] = serde_json::json!({ "side": "consumer", "interface": "a.B$C", "protocol": "consumer" });
+        if let Some(application) = application {
+            instance["metadata"]["application"] = application.into();
+        }
+        instance
+    };
+    fake.model().put("consumers:a.B___C:1.0:*", vec![consumer(Some("cart")), consumer(None)]);
+    let portolan = support::local::Local::start(&format!(
+        "registries:\n- name: n\n  nacos: {{ servers: ['{}'], mode: poll, period: 200ms, resync: 200ms, dubbo: {{ consumers: true }} }}\n",
+        fake.url()
+    ))
+    .await;
+    portolan.ready().await;
+    let until_said = async |what: &str, expected: &[&str]| {
+        support::until(what, Duration::from_secs(60), async || {
+            let calls = portolan.json("/api/v1/calls").await;
+            let of = |a: &serde_json::Value| {
+                let needs = a["needs"].as_array().unwrap().iter();
+                let gone = |need: &serde_json::Value| if need["gone_since"].is_null() { "" } else { " gone" };
+                let needs: Vec<String> =
+                    needs.map(|n| format!("{}{}", n["service"].as_str().unwrap(), gone(n))).collect();
+                format!("{}: {}", a["application"].as_str().unwrap(), needs.join(" "))
+            };
+            let mut found: Vec<String> = calls["applications"].as_array().unwrap().iter().map(of).collect();
+            found.extend(calls["notes"].as_array().unwrap().iter().map(|note| note["detail"].to_string()));
+            if found == expected { Ok(()) } else { Err(calls.to_string()) }
+        })
+        .await;
+    };
+    let note = "\"10.0.9.1 says no application, so nobody knows who needs it\"";
+    until_said("what is there", &["cart: a.B$C:*:1.0", note]).await;
+    let services = portolan.json("/api/v1/services").await;
+    assert_eq!(services["total"], 1, "{services}");
+    fake.model().put("consumers:a.C::", vec![consumer(Some("late"))]);
+    fake.model().put("consumers:a.B___C:1.0:*", vec![]);
+    until_said("what has changed", &["cart: a.B$C:*:1.0 gone", "late: a.B$C"]).await;
+}
+
+fn consumer_of(application: &str) -> serde_json::Value {
+    let mut instance = instance("10.0.9.1", 0);
+    instance["metadata"] =
+        serde_json::json!({ "side": "consumer", "protocol": "consumer", "application": application });
+    instance
+}
+
+/// What nobody says any more keeps its age; what is said is there before it is read again, and nobody is narrowed meanwhile.
+#[tokio::test]
+async fn what_consumers_needed_keeps_its_age_over_a_restart() {
+    let fake = with_orders().await;
+    fake.model().put("consumers:a.A::", vec![consumer_of("cart")]);
+    fake.model().put("consumers:a.B::", vec![consumer_of("cart")]);
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!(
+        "registries:\n- name: n\n  nacos: {{ servers: ['{}'], mode: poll, period: 200ms, resync: 200ms, dubbo: {{ consumers: true }} }}\n\
+         state: {{ dir: '{}', quiet: 100ms }}\n",
+        fake.url(),
+        folder.path().display()
+    );
+    let needs = async |portolan: &Portolan, said: usize, gone: usize| {
+        support::until("the needs", Duration::from_secs(60), async || {
+            let calls = portolan.json("/api/v1/calls").await;
+            let needs = calls["applications"][0]["needs"].as_array().cloned().unwrap_or_default();
+            let (over, still): (Vec<_>, Vec<_>) = needs.into_iter().partition(|need| !need["gone_since"].is_null());
+            if (still.len(), over.len()) == (said, gone) { Ok(over) } else { Err(calls.to_string()) }
+        })
+        .await
+    };
+    let first = Portolan::start(&config).await;
+    needs(&first, 2, 0).await;
+    fake.model().put("consumers:a.B::", vec![]);
+    let over = needs(&first, 1, 1).await;
+    let (_, metrics) = first.get("/metrics").await;
+    for line in ["calls_applications 1", "calls_needs{state=\"said\"} 1", "calls_needs{state=\"kept\"} 1"] {
+        assert!(metrics.contains(&format!("portolan_{line}\n")), "{line} in {metrics}");
+    }
+    assert!(metrics.contains("portolan_calls_registry_read{registry=\"n\"} 1\n"), "{metrics}");
+    assert!(first.terminate().await.success());
+
+    // Nothing can be read: all is known, and all of it is as old as it was, or as this start.
+    fake.model().faults.push(("/".into(), Fault::Status(500, "")));
+    let second = Portolan::start(&config).await;
+    let both = needs(&second, 0, 2).await;
+    assert_eq!(both.iter().filter(|need| over.contains(need)).count(), 1, "{both:?}");
+    let failing = "portolan_calls_registry_read{registry=\"n\"} 0\n";
+    support::until("the failure to be counted", Duration::from_secs(60), async || {
+        let (_, metrics) = second.get("/metrics").await;
+        let is_told = metrics.contains(failing) && metrics.contains("portolan_calls_failures_total{registry=\"n\"}");
+        if is_told { Ok(()) } else { Err(metrics) }
+    })
+    .await;
+    fake.model().faults.clear();
+    assert_eq!(needs(&second, 1, 1).await, over);
+    assert!(second.terminate().await.success());
+
+    // What is damaged costs what it had.
+    std::fs::write(folder.path().join("all.calls"), "portolan state\nnonsense").unwrap();
+    let third = Portolan::start(&config).await;
+    needs(&third, 1, 0).await;
+    assert!(folder.path().join("all.calls.damaged").exists(), "{}", third.log());
+}
+
+/// A rule that has become too long is told where other rules are, and what it said before holds.
+#[tokio::test]
+async fn a_rule_that_is_too_long_is_told_and_holds_as_it_was() {
+    for generation in [Generation::V2, Generation::V3] {
+        let fake = FakeNacos::start(generation).await;
+        fake.model().put("providers:a.A::", vec![instance("10.0.0.1", 20880)]);
+        let rule = |weight: u32, more: usize| {
+            let long = "x".repeat(more);
+            let item = format!("side: provider\n  parameters: {{ weight: {weight}, x: '{long}' }}");
+            support::landing::dubbo_rule("service", "a.A", &item)
+        };
+        let put = |text: &str| {
+            let id = support::fake_nacos::key("public", "dubbo", "a.A::.configurators");
+            fake.model().configs.texts.insert(id, text.into());
+        };
+        put(&rule(50, 0));
+        let portolan = support::local::Local::start(&format!(
+            "registries:\n- name: n\n  nacos: {{ servers: ['{}'], mode: poll, period: 200ms, dubbo: {{ overrides: true }} }}\n  \
+             publish: {{ linger: 0s, host: '{{label:interface}}.dubbo' }}\n",
+            fake.url()
+        ))
+        .await;
+        let until_weight = async |what: &str, weight: f64, told: &str| {
+            support::until(what, Duration::from_secs(60), async || {
+                let detail = portolan.get("/api/v1/services/a.a.dubbo").await.1;
+                let shown = portolan.get("/api/v1/services?q=configurators").await.1;
+                let detail: serde_json::Value = serde_json::from_str(&detail).map_err(|_| detail.clone())?;
+                let is_told = if told.is_empty() { !shown.contains("1 MiB") } else { shown.contains(told) };
+                if detail["instances"][0]["weight"] == weight && is_told {
+                    Ok(())
+                } else {
+                    Err(format!("{detail} {shown}"))
+                }
+            })
+            .await;
+        };
+        until_weight("the rule", 0.5, "").await;
+        put(&rule(70, 1 << 20));
+        until_weight("too long", 0.5, "what it said before stays in force: it is longer than 1 MiB").await;
+        put(&rule(80, 0));
+        until_weight("short again", 0.8, "").await;
     }
 }

@@ -4,8 +4,10 @@
 mod support;
 
 use portolan::{config, util::yaml::Resolver};
+use serde_json::json;
 use std::path::Path;
 use support::{
+    fake_consul::FakeConsul,
     fake_eureka::{self, FakeEureka},
     fake_nacos::{FakeNacos, Generation, instance},
     reading::Reading,
@@ -16,6 +18,16 @@ use support::{
 fn read(folder: &Path, section: &str) -> Reading {
     let text = format!("version: 1\nregistries:\n- {{ name: r, {section} }}\n");
     let loaded = config::parse("c.yaml", text.as_bytes(), &Resolver::new(folder)).unwrap();
+    Reading::new(loaded.config.registries.into_iter().next().unwrap().kind)
+}
+
+/// The same with these variables.
+fn read_with(variables: &[(&str, String)], section: &str) -> Reading {
+    let variables: Vec<(String, String)> =
+        variables.iter().map(|(name, value)| ((*name).into(), value.clone())).collect();
+    let find = move |name: &str| Some(variables.iter().find(|(known, _)| known == name)?.1.clone());
+    let text = format!("version: 1\nregistries:\n- {{ name: r, {section} }}\n");
+    let loaded = config::parse("c.yaml", text.as_bytes(), &Resolver::with_variables("", find)).unwrap();
     Reading::new(loaded.config.registries.into_iter().next().unwrap().kind)
 }
 
@@ -72,5 +84,44 @@ async fn eureka_is_read_so_as_well() {
     assert_eq!(reading.failed, 0);
     let without = section(&front, "").replace("nacos:", "eureka:");
     let failure = read(folder.path(), &without).failure().await;
+    assert!(failure.contains("cannot reach https://localhost"), "{failure}");
+}
+
+#[tokio::test]
+async fn consul_is_read_so_by_keys_and_by_its_own_variables() {
+    let (folder, fake) = (tempfile::tempdir().unwrap(), FakeConsul::start().await);
+    fake.register(json!({"Node": "n", "Address": "10.0.0.1", "Service": {"Service": "orders", "Port": 80}}));
+    ONE.write(folder.path());
+    let front = TlsFront::start(&ONE, Some(&ONE), fake.address).await;
+    let keys = "ca: ca.pem, cert: client.pem, key: client.key";
+    let with = format!("consul: {{ servers: '{}', tls: {{ {keys} }} }}", front.url());
+    assert_eq!(read(folder.path(), &with).list().await.endpoints().len(), 1);
+    let without = format!("consul: {{ servers: '{}' }}", front.url());
+    let failure = read(folder.path(), &without).failure().await;
+    assert!(failure.contains("cannot reach https://localhost"), "{failure}");
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let address = front.url().trim_start_matches("https://").to_owned();
+    let variables = [
+        ("CONSUL_HTTP_ADDR", address),
+        ("CONSUL_HTTP_SSL", "true".into()),
+        ("CONSUL_CACERT", file("ca.pem")),
+        ("CONSUL_CLIENT_CERT", file("client.pem")),
+        ("CONSUL_CLIENT_KEY", file("client.key")),
+    ];
+    assert_eq!(read_with(&variables, "consul: { environment: true }").list().await.endpoints().len(), 1);
+}
+
+#[tokio::test]
+async fn a_list_by_http_is_read_so_as_well() {
+    let (folder, fake) = (tempfile::tempdir().unwrap(), FakeConsul::start().await);
+    fake.register(json!({"Node": "n", "Address": "10.0.0.1", "Service": {"Service": "orders", "Port": 80}}));
+    ONE.write(folder.path());
+    let front = TlsFront::start(&ONE, Some(&ONE), fake.address).await;
+    // Consul's own answer is a list like any.
+    let map = "map: { name: Service.Service, address: Node.Address, port: Service.Port }";
+    let url = format!("{}/v1/health/service/orders", front.url());
+    let with = format!("http: {{ url: '{url}', {map}, tls: {{ ca: ca.pem, cert: client.pem, key: client.key }} }}");
+    assert_eq!(read(folder.path(), &with).list().await.endpoints()["orders"], ["10.0.0.1:80"]);
+    let failure = read(folder.path(), &format!("http: {{ url: '{url}', {map} }}")).failure().await;
     assert!(failure.contains("cannot reach https://localhost"), "{failure}");
 }

@@ -2,16 +2,16 @@
 //! ended, whose registry could not be read meanwhile.
 
 use super::{
-    holds::{Turn, turn, updates},
+    holds::{Turn, ask, rules, turn, updates},
     *,
 };
 use portolan::{
-    catalog::{Memory, Order, Owner, Target, Wish},
+    catalog::{HoldRule, Memory, Order, Owner, Target, Wish},
     model::{Note, Readiness, Reason},
 };
 
 /// As long as an outage that counts as one.
-const DOWN: Duration = Duration::from_secs(6);
+pub(super) const DOWN: Duration = Duration::from_secs(6);
 
 fn policy(lists: u32, linger: u64) -> Policy {
     let mut policy = Policy::new(REGISTRIES[0], "test", template("{service}.x"));
@@ -20,7 +20,7 @@ fn policy(lists: u32, linger: u64) -> Policy {
 }
 
 /// A core that begins with a memory.
-fn begun(policy: Policy, memory: Memory, now: Now) -> Core {
+pub(super) fn begun(policy: Policy, memory: Memory, now: Now) -> Core {
     let mut core = Core::new(Duration::ZERO, now);
     let registry = portolan::catalog::Registry { memory: Some(Arc::new(memory)), ..policy.into() };
     let options = Options { grace: Duration::ZERO, ..Options::default() };
@@ -28,11 +28,11 @@ fn begun(policy: Policy, memory: Memory, now: Now) -> Core {
     core
 }
 
-fn remembered(core: &Core, now: Now) -> Memory {
+pub(super) fn remembered(core: &Core, now: Now) -> Memory {
     core.remember(0, now).memories.pop().map(|(.., memory)| memory).unwrap_or_default()
 }
 
-fn pass(core: &mut Core, mut now: Now, time: Duration) {
+pub(super) fn pass(core: &mut Core, mut now: Now, time: Duration) {
     let end = now.after(time);
     while let Some(due) = core.due().filter(|due| *due <= end.instant) {
         now = now.after(due.saturating_duration_since(now.instant));
@@ -41,7 +41,7 @@ fn pass(core: &mut Core, mut now: Now, time: Duration) {
 }
 
 /// What is published, but for how old it is.
-fn shown(core: &mut Core) -> Vec<PublishedService> {
+pub(super) fn shown(core: &mut Core) -> Vec<PublishedService> {
     let stale = |note: &Note| note.reason == Reason::Stale;
     let mut services = published(&core.snapshot());
     services.iter_mut().for_each(|service| service.notes.retain(|note| !stale(note)));
@@ -49,7 +49,7 @@ fn shown(core: &mut Core) -> Vec<PublishedService> {
 }
 
 #[derive(Debug, Clone)]
-enum Moment {
+pub(super) enum Moment {
     Turn(Turn),
     /// Of a service, or of everything.
     Lay(Option<u8>, u8),
@@ -57,7 +57,7 @@ enum Moment {
     Restart,
 }
 
-fn moment() -> impl Strategy<Value = Moment> {
+pub(super) fn moment() -> impl Strategy<Value = Moment> {
     prop_oneof![
         8 => turn().prop_map(Moment::Turn),
         2 => Just(Moment::Restart),
@@ -66,7 +66,7 @@ fn moment() -> impl Strategy<Value = Moment> {
     ]
 }
 
-fn order(service: Option<u8>, what: u8) -> Order {
+pub(super) fn order(service: Option<u8>, what: u8) -> Order {
     let of = service.map(|service| Target::Service(Hostname::new(&format!("s{service}.x")).unwrap()));
     let wish = [Wish::Pin(None), Wish::Keep, Wish::Disable][usize::from(what)].clone();
     let time = Duration::from_secs(90);
@@ -81,9 +81,11 @@ proptest! {
         moments in prop::collection::vec(moment(), 1..30),
         lists in 1..3_u32,
         linger in 0..60_u64,
+        rules in rules(),
     ) {
         let mut now = start();
-        let mut steady = begun(policy(lists, linger), Memory::default(), now);
+        let policy = |holds: &[HoldRule]| Policy { holds: holds.to_vec(), ..policy(lists, linger) };
+        let mut steady = begun(policy(&rules), Memory::default(), now);
         let mut restarted = steady.clone();
         for moment in moments {
             match &moment {
@@ -96,14 +98,14 @@ proptest! {
                     apply(&mut steady, 0, updates(&Turn::Fail).unwrap(), now);
                     let before = shown(&mut restarted);
                     let laid = restarted.snapshot().overrides.clone();
-                    restarted = begun(policy(lists, linger), memory.clone(), now);
+                    restarted = begun(policy(&rules), memory.clone(), now);
                     restarted.recall_overrides(&laid, now);
                     prop_assert_eq!(&before, &shown(&mut restarted));
                     prop_assert_eq!(restarted.snapshot().sync, Readiness::Partial);
                     // Once more, after a while without anybody.
                     pass(&mut steady, now, DOWN);
                     now = now.after(DOWN);
-                    restarted = begun(policy(lists, linger), memory, now);
+                    restarted = begun(policy(&rules), memory, now);
                     restarted.recall_overrides(&laid, now);
                     restarted.tick(now);
                 }
@@ -124,6 +126,10 @@ proptest! {
                     let word = order(None, *what).wish.name();
                     core.lift(|over| over.deed.name() == word, &"a test".into());
                 },
+                Moment::Turn(turn @ (Turn::Prolong(..) | Turn::Release(_))) => {
+                    let done = [&mut steady, &mut restarted].map(|core| ask(core, turn, now));
+                    prop_assert_eq!(done[0], done[1], "{:?}", turn);
+                }
                 Moment::Turn(turn) => for core in [&mut steady, &mut restarted] {
                     apply(core, 0, updates(turn).unwrap(), now);
                 },

@@ -11,7 +11,7 @@ use crate::{
 };
 use portolan::{
     model::{Health, Service},
-    registry::consul::Config,
+    registry::consul::{Config, Rules},
 };
 use proptest::{
     prelude::Rng,
@@ -45,6 +45,9 @@ async fn everything_is_followed(to: &Writer) {
     let mut reading = read(config(&to.url));
     reading.list().await;
     assert_eq!(reading.endpoints(), Default::default(), "nothing but Consul itself");
+    let rules = Rules { itself: true, ..Rules::default() };
+    let itself = |h: &Reading| h.endpoints().into_keys().collect::<Vec<_>>() == ["consul"];
+    read(Config { rules, ..config(&to.url) }).until("Consul itself, for who wants it", itself).await;
     let instance = |port: u16, status: &str| {
         json!({
             "Node": "node-1", "Address": "10.0.0.1", "NodeMeta": {"zone": "z1"},
@@ -92,6 +95,17 @@ async fn everything_is_followed(to: &Writer) {
         to.register(json!({"Node": "node-2", "Address": "10.0.0.2", "Service": {"Service": name, "Port": 1}})).await;
         reading.until(name, |h| h.service(name).is_some()).await;
     }
+    // A node that is registered by another name is another node: what was on it is gone until it is registered again.
+    let id = "0c9a8b6e-1111-4222-8333-444455556666";
+    let on =
+        |node: &str| json!({"ID": id, "Node": node, "Address": "10.0.0.7", "Service": {"Service": "moved", "Port": 7}});
+    to.register(on("before")).await;
+    reading.until("what is on a node", |h| h.service("moved").is_some()).await;
+    to.register(json!({"ID": id, "Node": "after", "Address": "10.0.0.8"})).await;
+    reading.until("it to be gone with the node's name", |h| h.service("moved").is_none()).await;
+    to.register(on("after")).await;
+    reading.until("it to be there under the new name", |h| h.service("moved").is_some()).await;
+    to.deregister(json!({"Node": "after"})).await;
     to.deregister(json!({"Node": "node-1", "ServiceID": "web-1"})).await;
     reading.until("it to be gone", |h| h.service("web").is_none()).await;
     to.deregister(json!({"Node": "node-2"})).await;
@@ -117,14 +131,9 @@ async fn random_changes_in_the_stand_in_end_in_the_same_state() {
     follows_random_changes(&Writer::new(fake.url()), fake.address, trouble).await;
 }
 
-/// Changes, cuts and `trouble`, from a seed that is printed; `SEED` repeats one.
+/// Changes, cuts and `trouble`.
 async fn follows_random_changes(to: &Writer, address: SocketAddr, trouble: impl Fn(&mut TestRng)) {
-    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64);
-    println!("SEED={seed}");
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut random = seeded();
     let proxy = TcpProxy::start(address).await;
     // Nothing is left to the reading of everything from time to time.
     let resync = Duration::from_secs(24 * 3600);
@@ -149,8 +158,18 @@ async fn follows_random_changes(to: &Writer, address: SocketAddr, trouble: impl 
     eprintln!("{CHANGES} changes in {:?}; the longest wait for the same state was {slowest:?}", started.elapsed());
 }
 
+/// From a seed that is printed; `SEED` repeats one.
+pub fn seeded() -> TestRng {
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64);
+    println!("SEED={seed}");
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    TestRng::from_seed(RngAlgorithm::ChaCha, &bytes)
+}
+
 /// One change of a world of five nodes and six services.
-async fn change(to: &Writer, random: &mut TestRng) {
+pub async fn change(to: &Writer, random: &mut TestRng) {
     let (node, service) = (1 + below(random, 5), 1 + below(random, 6));
     let (name, id) = (format!("node-{node}"), format!("s{service}-{node}"));
     let mut at = |statuses: &[&str]| statuses[below(random, statuses.len())].to_owned();
@@ -198,6 +217,6 @@ fn check(id: &str, status: &str) -> Value {
 }
 
 /// A number from 0 to below `most`.
-fn below(random: &mut TestRng, most: usize) -> usize {
+pub fn below(random: &mut TestRng, most: usize) -> usize {
     random.next_u32() as usize % most
 }

@@ -5,6 +5,8 @@
 mod support;
 
 mod alike;
+mod faults;
+mod figures;
 mod real;
 
 use portolan::registry::{

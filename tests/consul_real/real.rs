@@ -12,7 +12,7 @@ use crate::{
 use portolan::{
     model::Health,
     registry::{
-        consul::{Config, Rules, server},
+        consul::{AddressOf, Config, Consistency, Rules, server},
         transport::{Connection, Identity, Tls},
     },
     util::secret::Secret,
@@ -190,4 +190,75 @@ async fn two_datacenters_that_are_joined() {
     let again = json!({"Node": "n", "Address": "10.0.0.1", "Service": {"Service": "web", "Port": 7}});
     first.writer.register(again).await;
     reading.until("the other to go on", |h| port(h, "dc1") == Some(7)).await;
+}
+
+#[tokio::test]
+async fn a_token_that_may_see_half_of_it_has_that_half() {
+    let Some((consul, manager)) = with_acls().await else { return };
+    let put = async |name: &str, port: u16| {
+        let instance = json!({"Node": "n", "Address": "10.0.0.1", "Service": {"Service": name, "Port": port}});
+        manager.register(instance).await;
+    };
+    for name in ["shop-web", "shop-users", "bank-web", "bank-users"] {
+        put(name, 80).await;
+    }
+    let rules = "service_prefix \"shop-\" { policy = \"read\" }\nnode_prefix \"\" { policy = \"read\" }";
+    policy(&manager, "shop", rules).await;
+    let (secret, _) = token(&manager, &["shop"]).await;
+    let mut reading = read(Config { token: Some(Secret::new(&*secret)), ..config(&consul.url()) });
+    reading.list().await;
+    let names = |h: &Reading| h.endpoints().into_keys().collect::<Vec<_>>();
+    assert_eq!(names(&reading), ["shop-users", "shop-web"]);
+    // In a list from which something is always hidden changes are seen, and what is gone is.
+    put("shop-web", 81).await;
+    reading.until("another port", |h| h.endpoints()["shop-web"] == ["10.0.0.1:81"]).await;
+    put("shop-jobs", 1).await;
+    reading.until("a new one", |h| names(h) == ["shop-jobs", "shop-users", "shop-web"]).await;
+    manager.deregister(json!({"Node": "n", "ServiceID": "shop-users"})).await;
+    reading.until("one to be gone", |h| names(h) == ["shop-jobs", "shop-web"]).await;
+    put("bank-jobs", 1).await;
+    put("shop-last", 1).await;
+    reading.until("the last", |h| names(h) == ["shop-jobs", "shop-last", "shop-web"]).await;
+    assert_eq!((reading.failed, reading.unreadable[""].len()), (0, 0), "{:?}", reading.failures);
+}
+
+#[tokio::test]
+async fn an_agent_is_read_by_its_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = format!("unix://{}/consul.sock", folder.path().display());
+    let settings = json!({"addresses": {"http": format!("127.0.0.1 {socket}")}});
+    let Some(consul) = Consul::start_with(settings).await else { return };
+    let mut reading = read(Config::new(vec![server(&socket).unwrap()]));
+    reading.list().await;
+    let instance = |port: u16| json!({"Node": "n", "Address": "10.0.0.1", "Service": {"Service": "web", "Port": port}});
+    for port in [80, 81] {
+        consul.writer.register(instance(port)).await;
+        let place = format!("10.0.0.1:{port}");
+        reading.until("the change", |h| h.endpoints().get("web").is_some_and(|all| *all == [&*place])).await;
+    }
+    assert_eq!(reading.failed, 0);
+}
+
+#[tokio::test]
+async fn each_consistency_and_tagged_address_is_had_from_a_real_one() {
+    let Some(consul) = Consul::start().await else { return };
+    let tagged = json!({"lan_ipv4": {"Address": "10.9.0.1", "Port": 1}, "wan": {"Address": "192.0.2.1", "Port": 2}});
+    let nodes = json!({"wan_ipv6": "2001:db8::1"});
+    consul
+        .writer
+        .register(json!({
+            "Node": "n", "Address": "10.0.0.1", "TaggedAddresses": nodes,
+            "Service": {"Service": "web", "Port": 80, "TaggedAddresses": tagged},
+        }))
+        .await;
+    for (consistency, address, expected) in [
+        (Consistency::Default, AddressOf::Plain, "10.0.0.1:80"),
+        (Consistency::Stale, AddressOf::Tagged("lan_ipv4"), "10.9.0.1:1"),
+        (Consistency::Consistent, AddressOf::Tagged("wan"), "192.0.2.1:2"),
+        (Consistency::Stale, AddressOf::Tagged("wan_ipv6"), "2001:db8::1:80"),
+    ] {
+        let rules = Rules { address, ..Rules::default() };
+        let mut reading = read(Config { consistency, rules, ..config(&consul.url()) });
+        reading.until(expected, |h| h.endpoints().get("web").is_some_and(|all| *all == [expected])).await;
+    }
 }

@@ -2,20 +2,15 @@
 
 use crate::{
     client::{ADS_DELTA, Delta, delta_request},
-    support::{portolan::Portolan, until},
+    support::{connecting::Connecting, portolan::Portolan, until},
 };
 use portolan::resource::Kind;
 use socket2::{Domain, Socket, Type};
 use std::{
     net::{SocketAddr, TcpListener},
     os::unix::net::UnixDatagram,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::Duration,
 };
-use tokio::net::TcpStream;
 use tonic::transport::Endpoint;
 
 const CATALOGUE: &str = "registries: [{ name: shop, example: }]\n";
@@ -41,22 +36,7 @@ async fn the_port_is_never_closed_from_one_process_to_the_next() {
     socket.listen(4096).unwrap();
     let socket = TcpListener::from(socket);
     let address = socket.local_addr().unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let client = tokio::spawn({
-        let stop = stop.clone();
-        async move {
-            let (mut connected, mut refused) = (0, Vec::new());
-            while !stop.load(Ordering::Relaxed) {
-                // Each is let go at once: it may wait in the queue for the next process.
-                match TcpStream::connect(address).await {
-                    Ok(_) => connected += 1,
-                    Err(error) => refused.push(error.to_string()),
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            (connected, refused)
-        }
-    });
+    let client = Connecting::to(address);
     let mut all = String::new();
     for _ in 0..5 {
         let portolan = Portolan::start_activated(&socket, &notify, CATALOGUE).await;
@@ -82,9 +62,6 @@ async fn the_port_is_never_closed_from_one_process_to_the_next() {
     stream.request(delta_request(Kind::Cluster, &["*"], &[])).await;
     let answer = stream.message().await.unwrap().unwrap();
     assert!(!answer.resources.is_empty(), "{answer:?} {}", last.log());
-    stop.store(true, Ordering::Relaxed);
-    let (connected, refused) = client.await.unwrap();
-    assert!(connected > 10, "{connected}");
-    assert_eq!(refused, Vec::<String>::new());
+    client.was_always_taken().await;
     drop(last);
 }

@@ -115,3 +115,38 @@ async fn another_certificate_and_another_token_are_followed() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_audit_log_says_whose_token_it_was() {
+    const ANN: &str = "ann-0123456789abcdef0123456789";
+    let folder = tempfile::tempdir().unwrap();
+    let ann = folder.path().join("ann");
+    fs::write(&ann, ANN).unwrap();
+    fs::write(folder.path().join("services.yaml"), "services: [{ host: orders.example, endpoints: ['192.0.2.1:80'] }]")
+        .unwrap();
+    let admin = format!("tokens: {{ change: {{ ann: '${{file:{}}}' }} }}", ann.display());
+    let registries = "registries: [{ name: files, file: { path: services.yaml } }]\n";
+    let portolan = Local::start_in(folder, "", &admin, registries).await;
+    let client = portolan::util::tls::http_client().build().unwrap();
+    let ask = async |path: &str| {
+        let url = format!("http://{}{path}", portolan.admin);
+        let request = client.post(url).header("content-type", "application/json").bearer_auth(ANN);
+        request.send().await.unwrap().status().as_u16()
+    };
+    until("the service to be there", Duration::from_secs(60), async || {
+        match ask("/api/v1/pin?host=orders.example").await {
+            200 => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    assert_eq!(ask("/api/v1/unpin?host=orders.example&by=bob&why=done").await, 200);
+    assert_eq!(ask("/api/v1/reload").await, 200);
+    let history = client.get(format!("http://{}/api/v1/history", portolan.admin)).send().await.unwrap();
+    let history: Value = serde_json::from_slice(&history.bytes().await.unwrap()).unwrap();
+    let requests = history.as_array().unwrap().iter().filter(|entry| entry["kind"] == "request");
+    let asked: Vec<_> = requests.map(|entry| (entry["action"].clone(), entry["by"].clone())).collect();
+    assert!(asked.contains(&("pin".into(), "ann".into())), "{asked:?}");
+    assert!(asked.contains(&("unpin".into(), "ann (bob)".into())), "{asked:?}");
+    assert!(asked.contains(&("reload".into(), "ann".into())), "{asked:?}");
+}

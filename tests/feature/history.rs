@@ -39,7 +39,7 @@ fn put(folder: &Path, name: &str, text: &str) {
 }
 
 /// Runs a command of the binary against a running Portolan; what it prints, or its error.
-async fn command(portolan: &Portolan, words: &str) -> Result<String, String> {
+pub async fn command(portolan: &Portolan, words: &str) -> Result<String, String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
     command.args(words.split(' ')).env("PORTOLAN_ADMIN", format!("http://{}", portolan.admin)).env("USER", "ann");
     let output = command.output().await.unwrap();
@@ -160,4 +160,48 @@ async fn an_instance_is_drained_by_hand_until_that_is_lifted() {
     assert_eq!(list.lines().count(), 1, "{list}");
     let audit = command(&portolan, "history --host orders.example").await.unwrap();
     assert!(audit.contains("drain") && audit.contains("broken"), "{audit}");
+}
+
+#[tokio::test]
+async fn the_history_has_configurations_too_and_is_asked_by_time_by_host_and_between_two() {
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path(), "catalogue.yaml", GOOD);
+    put(folder.path(), "rules.yaml", &rules("users.example"));
+    let portolan = Portolan::start(&config(folder.path())).await;
+    portolan.ready().await;
+    becomes(&portolan, "the services", |entry| entry["difference"]["hosts_total"] == 2).await;
+    becomes(&portolan, "the rules", |entry| entry["difference"]["manifests_total"] == 1).await;
+    portolan.configure(&format!("{}catalog: {{ debounce: 11ms }}\n", config(folder.path())));
+    becomes(&portolan, "the configuration", |entry| {
+        entry["kind"] == "configuration" && entry["cause"] == "file" && entry["changes"][0] == "update catalog"
+    })
+    .await;
+    put(folder.path(), "catalogue.yaml", &GOOD.replace("10.0.0.4", "10.0.0.5"));
+    becomes(&portolan, "the change", |entry| entry["difference"]["hosts"][0]["host"] == "users.example").await;
+
+    let entries = portolan.json("/api/v1/history").await;
+    let number = |is: &dyn Fn(&serde_json::Value) -> bool| {
+        entries
+            .as_array()
+            .unwrap()
+            .iter()
+            .rev()
+            .find(|entry| is(entry))
+            .map(|entry| entry["number"].to_string())
+            .unwrap()
+    };
+    let first = number(&|entry| entry["difference"]["hosts_total"] == 2);
+    let last = number(&|entry| entry["kind"] == "published");
+    let differs = command(&portolan, &format!("diff {first} {last}")).await.unwrap();
+    assert!(differs.contains("- 10.0.0.4:80") && differs.contains("+ 10.0.0.5:80"), "{differs}");
+    let differs = command(&portolan, &format!("diff {last} {first}")).await.unwrap();
+    assert!(differs.contains("+ 10.0.0.4:80") && differs.contains("- 10.0.0.5:80"), "{differs}");
+
+    let lines = async |words: &str| command(&portolan, words).await.unwrap().lines().count();
+    let all = lines("history").await;
+    assert_eq!(lines("history --since 1h").await, all);
+    assert_eq!(lines("history --since 2999-01-01T00:00:00Z").await, 1, "the head alone");
+    let of_users = command(&portolan, "history --host users.example").await.unwrap();
+    assert!(of_users.lines().count() >= 3 && !of_users.contains("update catalog"), "{of_users}");
+    assert_eq!(lines("history --host nobody.example").await, 1);
 }

@@ -28,8 +28,10 @@ async fn a_planted_secret_is_in_no_log_dump_metric_or_output() {
     fake.model().login = Some(("reader".into(), PLANTED.into(), 18_000));
     fake.model().token = format!("{PLANTED}-token");
     let good = nacos("good", PLANTED).replace(&address.to_string(), &fake.address.to_string());
+    let state = folder.path().join("state");
     let config = format!(
-        "registries:\n{}{}{}",
+        "state: {{ dir: '{}', quiet: 100ms }}\nregistries:\n{}{}{}",
+        state.display(),
         nacos("literal", PLANTED),
         nacos("referred", &format!("${{file:{}}}", file.display())),
         good.replace(
@@ -45,6 +47,18 @@ async fn a_planted_secret_is_in_no_log_dump_metric_or_output() {
     })
     .await;
     let mut seen = Vec::new();
+    // What is kept on disk: of services, and of what has happened.
+    let files = ["good.state", "history.jsonl"].map(|name| state.join(name));
+    until("the state on disk", Duration::from_secs(60), || async {
+        if files.iter().all(|file| file.exists()) { Ok(()) } else { Err(portolan.log()) }
+    })
+    .await;
+    for entry in fs::read_dir(&state).unwrap() {
+        let path = entry.unwrap().path();
+        let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+        // The lock is empty.
+        seen.push((path.display().to_string(), format!("{text} ")));
+    }
     for path in [
         "/",
         "/healthz",

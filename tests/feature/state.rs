@@ -108,6 +108,34 @@ async fn a_folder_that_cannot_be_written_costs_only_that() {
 }
 
 #[tokio::test]
+async fn a_full_disk_costs_the_state_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let catalogue = |instance: usize| {
+        let services = (0..300).map(|i| format!("- {{ host: s{i}.example, endpoints: ['10.0.{instance}.1:80'] }}\n"));
+        let text = format!("services:\n{}", services.collect::<String>());
+        fs::write(folder.path().join("catalogue.yaml"), text).unwrap();
+    };
+    catalogue(1);
+    let Some(portolan) = Portolan::start_on_disk(&state, 4, &config(folder.path())).await else { return };
+    portolan.ready().await;
+    let failed = async || {
+        let (_, metrics) = portolan.get("/metrics").await;
+        let told = portolan.log().contains("No space left on device");
+        if told && metrics.contains("portolan_state_last_write_successful 0") { Ok(()) } else { Err(portolan.log()) }
+    };
+    until("the full disk to be told", Duration::from_secs(60), failed).await;
+    // Changes are followed and served.
+    catalogue(2);
+    until("the change", Duration::from_secs(60), async || match portolan.get("/api/v1/services/s299.example").await {
+        (200, text) if text.contains("10.0.2.1") => Ok(()),
+        other => Err(other),
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_last_good_text_of_a_manifest_outlives_the_process() {
     let folder = tempfile::tempdir().unwrap();
     let rules = folder.path().join("rules.yaml");
@@ -127,13 +155,11 @@ async fn the_last_good_text_of_a_manifest_outlives_the_process() {
     let first = Portolan::start(&config).await;
     stands(&first, "good").await;
     let file = folder.path().join("state/traffic.manifests");
-    until(
-        "the manifests on disk",
-        Duration::from_secs(60),
-        async || {
-            if file.exists() { Ok(()) } else { Err(first.log()) }
-        },
-    )
+    until("the manifests on disk", Duration::from_secs(60), async || {
+        // It may be there from before the manifest was read.
+        let written = String::from_utf8_lossy(&fs::read(&file).unwrap_or_default()).contains("users.example");
+        if written { Ok(()) } else { Err(first.log()) }
+    })
     .await;
     killed(first, folder.path()).await;
 

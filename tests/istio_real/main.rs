@@ -3,8 +3,10 @@
 //! Without the servers these tests print `SKIP` and pass; with `PORTOLAN_REAL_SERVERS=required`, as `tests/run` sets it,
 //! a missing server fails them.
 
+mod calls;
 mod changes;
 mod failures;
+mod gateways;
 mod hostile;
 mod manifests;
 #[path = "../support/mod.rs"]

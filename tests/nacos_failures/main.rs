@@ -50,6 +50,8 @@ async fn walk(script: &'static str) {
     done("rights");
     rights::that_are_given_later_lead_to_the_better_interface(&nacos).await;
     done("rights given later");
+    rights::of_rules_come_and_go(&nacos).await;
+    done("rights to rules");
     rights::a_namespace_is_removed(&nacos).await;
     done("namespace");
     servers::one_takes_over_from_another(&nacos).await;

@@ -98,6 +98,35 @@ pub async fn that_are_given_later_lead_to_the_better_interface(nacos: &Nacos) {
     }
 }
 
+/// Without the right to read Dubbo's rules nothing is told; what was read once stays in force.
+pub async fn of_rules_come_and_go(nacos: &Nacos) {
+    const SERVICE: &str = "providers:a.Ruled::";
+    nacos.create_user("judge", "judges", "public:DEFAULT_GROUP:*").await;
+    nacos.register(SERVICE, "10.0.0.1:80", "ephemeral=false").await;
+    let rule = "configVersion: v3.0\nscope: service\nkey: a.Ruled\nconfigs:\n\
+                - side: provider\n  parameters: { weight: 30 }\n";
+    nacos.put_config("public", "dubbo", "a.Ruled::.configurators", rule).await;
+    let ruled = |config| Config { groups: vec!["DEFAULT_GROUP".into()], overrides: true, ..config };
+    let mut readers = readers(nacos, ("judge", "judges"), ruled).await;
+    for (reading, _) in &mut readers {
+        let failure = reading.failure().await;
+        assert!(failure.contains("which `overrides` needs") && failure.contains("dubbo"), "{failure}");
+        assert_eq!(reading.listed, 0);
+    }
+    nacos.permit("judge", "public:dubbo:*").await;
+    for (reading, _) in &mut readers {
+        reading.until("the rule", |h| weight(h, SERVICE) == Some(0.3)).await;
+    }
+    nacos.forbid("judge", "public:dubbo:*").await;
+    for (reading, _) in &mut readers {
+        let is_told = |h: &Reading| {
+            h.unreadable.values().flatten().any(|(id, why)| &*id.name == "rules" && why.contains("stay as they were"))
+        };
+        while_there(reading, SERVICE, "the right to be gone", is_told).await;
+        assert_eq!(weight(reading, SERVICE), Some(0.3));
+    }
+}
+
 /// Nacos keeps the services of a namespace that is removed; whoever named it hears of it and keeps them, too.
 pub async fn a_namespace_is_removed(nacos: &Nacos) {
     const SERVICE: &str = "staged";

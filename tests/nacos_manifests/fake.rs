@@ -160,7 +160,7 @@ async fn md5s_that_lie_delay_a_change_and_lose_none() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_manifest_is_left_out_and_takes_nothing_with_it() {
+async fn what_cannot_be_a_manifest_is_left_out_or_told_and_takes_nothing_with_it() {
     for generation in [Generation::V2, Generation::V3] {
         let (fake, mut received) = with_two(generation).await;
         fake.model().configs.put("cipher-c.yaml", "0xdead");
@@ -168,10 +168,19 @@ async fn what_cannot_be_a_manifest_is_left_out_and_takes_nothing_with_it() {
         fake.model().configs.put("huge.yaml", &"# long\n".repeat(200_000));
         fake.model().configs.put("d.yaml", "kind: D");
         received.until("the good one", |received| received.text("d.yaml").is_some()).await;
-        // The one that has become too long is as it was.
         let names: Vec<String> = received.texts().into_keys().collect();
-        assert_eq!(names, ["public/a.yaml", "public/b.yaml", "public/d.yaml"], "{generation:?}");
-        assert_eq!((&**received.text("a.yaml").unwrap(), received.failed), ("kind: A", 0));
+        assert_eq!(names, ["public/a.yaml", "public/b.yaml", "public/d.yaml", "public/huge.yaml"], "{generation:?}");
+        let why = |name| received.manifest(name).unwrap().text.clone().unwrap_err();
+        assert_eq!(
+            ["a.yaml", "huge.yaml"].map(why),
+            ["it is longer than 1 MiB".into(), "it is longer than 1 MiB".into()]
+        );
+        assert_eq!(received.failed, 0);
+        // It is short again.
+        fake.model().configs.put("a.yaml", "kind: A");
+        received
+            .until("the old text", |received| received.text("a.yaml").is_some_and(|text| &**text == "kind: A"))
+            .await;
     }
 }
 

@@ -8,10 +8,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod applications;
 mod clients;
+mod consumers;
 mod dubbo;
+mod overrides;
 mod scene;
 mod spring;
+mod tags;
 
 use clients::{Go, Node};
 use dubbo::Dubbo;

@@ -12,7 +12,7 @@ use portolan::{
         google::rpc::Status as RpcStatus,
     },
     resource::{Kind, KindReadiness, Name, Readiness, Resource, ViewGeneration},
-    xds::{Clients, Held, Listen, Metrics, Options, Refused, Server, Subscriber, Subscription, Views},
+    xds::{Clients, Held, Listen, Metrics, Options, Quarantine, Refused, Server, Subscriber, Subscription, Views},
 };
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use prost::Message;
@@ -96,6 +96,7 @@ pub type Change = (Kind, Name, Option<Resource>);
 pub struct World {
     pub address: SocketAddr,
     pub clients: Arc<Clients>,
+    pub quarantine: Arc<Quarantine>,
     pub shutdown: CancellationToken,
     pub running: JoinHandle<()>,
     view: watch::Sender<Arc<ViewGeneration>>,
@@ -121,10 +122,10 @@ impl World {
         let fixed = Arc::new(Fixed { view: view.clone(), readiness: ready.clone() });
         let listener = Listen::plain(([127, 0, 0, 1], 0).into());
         let server = Server::bind(options, &[listener], fixed, counted).unwrap();
-        let (address, clients) = (server.local_addr().unwrap(), server.clients());
+        let (address, clients, quarantine) = (server.local_addr().unwrap(), server.clients(), server.quarantine());
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(server.run(shutdown.clone()));
-        World { address, clients, shutdown, running, view, readiness: ready, metrics }
+        World { address, clients, quarantine, shutdown, running, view, readiness: ready, metrics }
     }
 
     pub fn change(&self, changes: impl IntoIterator<Item = Change>) {

@@ -159,10 +159,10 @@ async fn d13_a_wrong_nonce_voids_no_subscription() {
 }
 
 #[tokio::test]
-async fn d14_g2_a_refusal_is_not_answered_but_the_next_change_is() {
+async fn d14_g2_what_is_refused_is_not_sent_again_but_the_next_change_is() {
     let world = two().await;
     let mut stream = world.delta().await;
-    stream.ask(Cluster, &[], &[]).await;
+    stream.ask(Cluster, &["a"], &[]).await;
     let received = stream.next().await;
     stream.nack(&received, "no").await;
     stream.nothing_more().await;
@@ -230,6 +230,21 @@ async fn what_a_client_has_and_we_lack_is_removed_only_once_absence_is_certain()
     stream.ack(&received).await;
     world.become_ready(Readiness::Complete, []);
     stream.next().await.is(Cluster, &[], &["b"]);
+}
+
+/// A configuration of routes may lack a host that is not known yet.
+#[tokio::test]
+async fn a_client_that_has_routes_keeps_them_until_absence_is_certain() {
+    let world = World::with(|_| {}, Readiness::Partial, vec![route("r", "1"), listener("l", "1")]).await;
+    let mut back = world.delta().await;
+    back.resume(Route, &["r"], &[("r", "old")]).await;
+    back.resume(Listener, &[], &[("l", "old")]).await;
+    let mut new = world.delta().await;
+    new.ask(Route, &["r"], &[]).await;
+    new.next().await.is(Route, &[("r", "1")], &[]);
+    world.become_ready(Readiness::Complete, [route("r", "2")]);
+    back.next().await.is(Listener, &[("l", "1")], &[]);
+    back.next().await.is(Route, &[("r", "2")], &[]);
 }
 
 #[tokio::test]

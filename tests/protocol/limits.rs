@@ -397,3 +397,76 @@ impl Plain {
         timeout(DEADLINE, end).await.expect("the stream goes on")
     }
 }
+
+/// What of a gauge is there now.
+fn first_answers(world: &World, state: &str) -> u64 {
+    let all = world.counted();
+    all.get(&format!("xds_first_answers{{state=\"{state}\"}}")).copied().unwrap_or(0)
+}
+
+#[tokio::test]
+async fn a_fleet_that_comes_at_once_is_answered_in_turn_and_nobody_starves() {
+    const FLEET: usize = 300;
+    let many = (0..200).map(|i| cluster(&format!("c{i}"), "1")).collect();
+    let world = World::with(|options| options.first_answers = 4, Readiness::Complete, many).await;
+    let mut old = world.delta().await;
+    old.ask(Cluster, &["*"], &[]).await;
+    let first = old.next().await;
+    old.ack(&first).await;
+    world.eventually(|_| first_answers(&world, "sending") == 0).await;
+    // Some that never acknowledge come before all others.
+    let mut silent = Vec::new();
+    for _ in 0..10 {
+        let client = world.delta().await;
+        client.ask(Cluster, &["*"], &[]).await;
+        silent.push(client);
+    }
+    world.eventually(|_| first_answers(&world, "waiting") > 0).await;
+    let mut fleet = tokio::task::JoinSet::new();
+    for _ in 0..FLEET {
+        let mut client = world.delta().await;
+        fleet.spawn(async move {
+            client.ask(Cluster, &["*"], &[]).await;
+            let answer = client.next().await;
+            client.ack(&answer).await;
+            client
+        });
+    }
+    // Who was answered before is told of changes, whoever waits.
+    world.change([cluster("c0", "2")]);
+    old.next().await.is(Cluster, &[("c0", "2")], &[]);
+    let (mut most, mut answered) = (0, Vec::new());
+    while let Some(client) = fleet.join_next().await {
+        answered.push(client.unwrap());
+        most = most.max(first_answers(&world, "sending"));
+    }
+    assert_eq!((answered.len(), most <= 4), (FLEET, true), "{most} at a time");
+    assert!(world.counted()["xds_first_answers_delayed_total"] > 0);
+    for client in &mut silent {
+        assert_eq!(client.next().await.has.len(), 200);
+    }
+    drop((silent, answered, old));
+    world.eventually(|_| first_answers(&world, "waiting") + first_answers(&world, "sending") == 0).await;
+}
+
+#[tokio::test]
+async fn whoever_has_all_from_before_needs_no_turn() {
+    let world = World::with(|options| options.first_answers = 1, Readiness::Complete, vec![cluster("a", "1")]).await;
+    let mut silent = world.sotw().await;
+    silent.ask(Cluster, &[]).await;
+    silent.next().await;
+    let version = world.view().get(Cluster).version();
+    let mut fleet = Vec::new();
+    for _ in 0..3 {
+        let client = world.sotw().await;
+        client.ask_as(Cluster, &[], &version, "").await;
+        fleet.push(client);
+    }
+    // All have been asked for, and nobody waits.
+    world.eventually(|clients| clients.iter().filter(|client| !client.types.is_empty()).count() == 4).await;
+    assert_eq!(world.counted().get("xds_first_answers_delayed_total"), None);
+    drop(silent);
+    for client in &mut fleet {
+        client.nothing_more().await;
+    }
+}

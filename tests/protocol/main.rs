@@ -8,4 +8,5 @@ mod delta;
 mod general;
 mod limits;
 mod metrics;
+mod refusals;
 mod sotw;

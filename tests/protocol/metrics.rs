@@ -57,6 +57,8 @@ async fn what_clients_ask_take_and_refuse_is_counted() {
             ("xds_acknowledged_total{kind=\"clusters\"}", 1),
             ("xds_acknowledged_total{kind=\"endpoints\"}", 1),
             ("xds_refused_total{kind=\"clusters\"}", 1),
+            ("xds_withheld_total{kind=\"clusters\"}", 1),
+            ("xds_quarantined_resources{kind=\"clusters\"}", 1),
             ("xds_unknown_types_total", 1),
         ],
     )

@@ -19,28 +19,6 @@ fn write(file: &Path, endpoints: &[String], others: std::ops::Range<usize>, prot
     fs::rename(new, file).unwrap();
 }
 
-async fn reaches(envoy: &Envoy, expected: &str) {
-    envoy
-        .wait_until(&format!("an answer of {expected}"), LIMIT, async || {
-            match envoy.get("product-service.example", "/").await {
-                (200, body) if body == expected => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
-        })
-        .await;
-}
-
-async fn cluster_count(envoy: &Envoy, expected: u64) {
-    envoy
-        .wait_until("the number of active clusters", LIMIT, async || {
-            match envoy.stat("cluster_manager.active_clusters").await {
-                Some(count) if count == expected => Ok(()),
-                other => Err(format!("{other:?}, expected {expected}")),
-            }
-        })
-        .await;
-}
-
 async fn follows_changes(example: &str) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("services.yaml");
@@ -53,9 +31,9 @@ async fn follows_changes(example: &str) {
     ))
     .await;
     let Some(envoy) = Envoy::start(&Envoy::example(example), portolan.xds).await else { return };
-    reaches(&envoy, "first").await;
+    envoy.until_answered(LIMIT, "first").await;
     // Envoy's own cluster for Portolan is the one more.
-    cluster_count(&envoy, 22).await;
+    envoy.until_clusters(LIMIT, 22).await;
 
     // On a first connect each assignment is delivered exactly once: the cluster list once, every cluster once.
     let successes = envoy.stats_ending(".update_success").await;
@@ -65,7 +43,7 @@ async fn follows_changes(example: &str) {
 
     // An endpoint moves.
     write(&file, std::slice::from_ref(&other), 1..21, "http");
-    reaches(&envoy, "second").await;
+    envoy.until_answered(LIMIT, "second").await;
 
     // Clusters change (HTTP/1.1 to HTTP/2): Envoy warms each until its assignment comes again.
     write(&file, std::slice::from_ref(&other), 1..21, "grpc");
@@ -76,14 +54,14 @@ async fn follows_changes(example: &str) {
             if count == 20 { Ok(()) } else { Err(count.to_string()) }
         })
         .await;
-    reaches(&envoy, "second").await;
+    envoy.until_answered(LIMIT, "second").await;
 
     // More, and fewer: first without endpoints, then gone.
     write(&file, std::slice::from_ref(&other), 1..31, "grpc");
-    cluster_count(&envoy, 32).await;
+    envoy.until_clusters(LIMIT, 32).await;
     write(&file, std::slice::from_ref(&one), 1..2, "grpc");
-    reaches(&envoy, "first").await;
-    cluster_count(&envoy, 3).await;
+    envoy.until_answered(LIMIT, "first").await;
+    envoy.until_clusters(LIMIT, 3).await;
 
     // The last instance goes: no traffic.
     write(&file, &[], 1..2, "grpc");

@@ -1,7 +1,16 @@
 //! What a real Eureka holds, a real Envoy carries: through changes, and through a restart that forgets everything. And, run by
 //! `tests/long/eureka`, what reading 1,000 applications costs.
 
-use crate::support::{envoy::Envoy, eureka::Eureka, portolan::Portolan, traffic::Traffic, until, upstream::Upstream};
+use crate::support::{
+    envoy::Envoy,
+    eureka::Eureka,
+    portolan::Portolan,
+    servers::free_port,
+    tls::{ONE, TlsFront},
+    traffic::Traffic,
+    until,
+    upstream::Upstream,
+};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use std::{
@@ -91,6 +100,52 @@ async fn takes_no_traffic_when_taken_out(eureka: &Eureka, envoy: &Envoy, upstrea
     until_hosts(envoy, HOST, 4).await;
     eureka.register("ORDERS", &other, json!({})).await;
     until_hosts(envoy, HOST, 5).await;
+}
+
+/// An application that has a secure port alone, behind a gateway without any manifest: `envoy.services` has TLS for it.
+#[tokio::test]
+async fn a_secure_application_gets_tls_by_the_configuration_alone() {
+    let Some(eureka) = Eureka::start().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    ONE.write(folder.path());
+    let upstream = Upstream::start("vault").await;
+    let front = TlsFront::start(&ONE, None, upstream.address).await;
+    let secure =
+        json!({"port": {"$": 80, "@enabled": "false"}, "securePort": {"$": front.address.port(), "@enabled": "true"}});
+    eureka.register("VAULT", &front.address.to_string(), secure).await;
+    let listen = free_port();
+    let portolan = Portolan::start(&format!(
+        "envoy:
+  services:
+  - match: {{ name: VAULT }}
+    traffic_policy:
+      tls: {{ mode: SIMPLE, sni: localhost, subjectAltNames: [localhost], caCertificates: '{}' }}
+gateways:
+- {{ name: edge, listen: '127.0.0.1:{listen}' }}
+registries:
+- name: spring
+  eureka: {{ servers: '{}', period: 200ms }}
+  publish: {{ host: '{{service}}.example', addresses: {{ loopback: keep }} }}
+",
+        folder.path().join("ca.pem").display(),
+        eureka.url()
+    ))
+    .await;
+    for words in [&["--gateway"][..], &["--gateway", "--sotw"]] {
+        let listener = ([127, 0, 0, 1], listen).into();
+        let Some(envoy) = Envoy::start_dynamic(words, portolan.xds, listener).await else { return };
+        for (host, path) in [("vault.example", "/"), ("anything.test", "/VAULT/")] {
+            envoy
+                .wait_until(&format!("{words:?}: an answer of {host}{path}"), LIMIT, async || {
+                    match envoy.get(host, path).await {
+                        (200, body) if body.starts_with("vault") => Ok(()),
+                        other => Err(format!("{other:?}")),
+                    }
+                })
+                .await;
+        }
+        assert_eq!(envoy.complaints().await, []);
+    }
 }
 
 /// A metric without labels, or all of one name together.

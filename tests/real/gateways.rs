@@ -6,6 +6,8 @@
 mod bytes;
 mod calls;
 mod shift;
+mod subsets;
+mod wrong;
 
 use crate::support::{
     envoy::Envoy,
@@ -22,6 +24,8 @@ use tokio::task::JoinSet;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const GROUP: &str = "edge";
+/// The gateways of both ways.
+const BOTH: &str = "delta, sotw";
 /// Requests that are under way at once.
 const AT_ONCE: usize = 8;
 
@@ -36,7 +40,9 @@ async fn gateways_without_a_listener_of_their_own_lead_to_a_real_nacos() {
     calls::of_one_user_go_to_one_instance(&world).await;
     bytes::end_their_tls_and_begin_another(&world).await;
     bytes::are_handed_on_by_port_and_by_name(&world).await;
+    wrong::cost_themselves(&world).await;
     shift::of_weights_under_load_fails_no_request_and_drains_no_listener(&world).await;
+    subsets::that_give_way_to_others_under_load_fail_no_request(&world).await;
     for gate in &world.gates {
         assert_eq!(gate.envoy.complaints().await, [], "{}", gate.way);
         assert_eq!(gate.envoy.stat("cluster.portolan.upstream_cx_total").await, Some(1), "{} reconnected", gate.way);
@@ -109,6 +115,8 @@ impl World {
             ("hash-service", at("b"), "{}"),
             ("hash-service", at("c"), "{}"),
             ("hash-service", at("d"), "{}"),
+            ("turns-service", at("a"), r#"{"side":"v1"}"#),
+            ("turns-service", at("c"), r#"{"side":"v2"}"#),
             ("secure-service", secure.address, "{}"),
             ("bytes-service", at("bytes"), "{}"),
             ("one-service", one.address, "{}"),

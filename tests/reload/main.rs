@@ -12,5 +12,6 @@ mod envoy;
 mod follow;
 mod property;
 mod refused;
+mod rollout;
 mod settings;
 mod world;

@@ -111,6 +111,11 @@ impl Consul {
         self.process.kill().await;
     }
 
+    /// Lets it sleep (`STOP`), or wakes it (`CONT`).
+    pub async fn signal(&self, signal: &str) {
+        self.process.signal(signal).await;
+    }
+
     /// Starts it again, on its ports. It has forgotten everything.
     pub async fn restart(&mut self) {
         let command = command(self.port, self.process.folder(), &self.settings);

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tokio::process::Command;
+use tokio::{net::TcpStream, process::Command};
 
 /// The addresses in `envoy-examples/`.
 pub const XDS: Port = Port("127.0.0.1", 16_010);
@@ -100,8 +100,16 @@ impl Envoy {
         Some(envoy)
     }
 
-    /// Starts on what `portolan bootstrap envoy` prints with these arguments: its listeners come from Portolan, and requests
-    /// go to that one.
+    /// The same of an example that listens at that address, as it is written there.
+    pub async fn start_at(example: &str, xds: SocketAddr, listener: SocketAddr) -> Option<Envoy> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut envoy = Self::run(&ADMIN.replaced(&XDS.replaced(example, xds), any)).await?;
+        envoy.listener = listener;
+        Some(envoy)
+    }
+
+    /// Starts on what `portolan bootstrap envoy` prints with these arguments, and waits until the listener that Portolan
+    /// gives it there takes connections: requests go to that one. Envoy may know all clusters before.
     pub async fn start_dynamic(arguments: &[&str], xds: SocketAddr, listener: SocketAddr) -> Option<Envoy> {
         let (xds, admin) = (xds.to_string(), "127.0.0.1:0");
         let head = ["bootstrap", "envoy", "--xds", &xds, "--admin-bind", admin];
@@ -110,6 +118,11 @@ impl Envoy {
         assert!(output.status.success(), "{bootstrap}");
         let mut envoy = Self::run(&bootstrap).await?;
         envoy.listener = listener;
+        envoy
+            .wait_until(&format!("Envoy to listen at {listener}"), Duration::from_secs(60), async || {
+                TcpStream::connect(listener).await.map(drop).map_err(|error| error.to_string())
+            })
+            .await;
         Some(envoy)
     }
 
@@ -210,6 +223,28 @@ impl Envoy {
         until(what, limit, || {
             let answer = ask();
             async { answer.await.map_err(|last| format!("{last}\nEnvoy's log:\n{}", self.log())) }
+        })
+        .await
+    }
+
+    /// Waits until the example's service answers so.
+    pub async fn until_answered(&self, limit: Duration, expected: &str) {
+        self.wait_until(&format!("an answer of {expected}"), limit, async || {
+            match self.get("product-service.example", "/").await {
+                (200, body) if body == expected => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await
+    }
+
+    /// Waits until it has so many clusters, its own included.
+    pub async fn until_clusters(&self, limit: Duration, expected: u64) {
+        self.wait_until("the number of active clusters", limit, async || {
+            match self.stat("cluster_manager.active_clusters").await {
+                Some(count) if count == expected => Ok(()),
+                other => Err(format!("{other:?}, expected {expected}")),
+            }
         })
         .await
     }

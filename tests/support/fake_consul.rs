@@ -99,8 +99,22 @@ impl Model {
         true
     }
 
-    /// The answer with its index, and whether something is hidden in it.
-    fn read(&self, world: &str, path: &[&str]) -> Option<(Value, u64, bool)> {
+    /// The index of what is at a path.
+    fn index(&self, world: &str, path: &[&str]) -> Option<u64> {
+        let none = World::default();
+        let world = self.worlds.get(world).unwrap_or(&none);
+        let index = match path {
+            ["v1", "catalog", "services"] => world.changed[SERVICES],
+            ["v1", "catalog", "nodes"] => world.changed[NODES],
+            ["v1", "health", "state", "any"] => world.changed[CHECKS],
+            ["v1", "health", "service", name] => *world.services_changed.get(*name).unwrap_or(&world.changed[SERVICES]),
+            _ => return None,
+        };
+        Some(index.max(1))
+    }
+
+    /// What is there, and whether something is hidden in it.
+    fn read(&self, world: &str, path: &[&str]) -> (Value, bool) {
         let none = World::default();
         let world = self.worlds.get(world).unwrap_or(&none);
         let mut filtered = false;
@@ -110,18 +124,18 @@ impl Model {
             seen
         };
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let (body, index) = match path {
+        let body = match path {
             ["v1", "catalog", "services"] => {
                 let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
                 for service in world.services.values().filter(|s| is_seen(&text(&s["Service"]))) {
                     let tags = service["Tags"].as_array().into_iter().flatten().map(text);
                     names.entry(text(&service["Service"])).or_default().extend(tags);
                 }
-                (json!(names), world.changed[SERVICES])
+                json!(names)
             }
             ["v1", "catalog", "nodes"] => {
                 let nodes: Vec<&Value> = world.nodes.values().filter(|n| is_seen(&text(&n["Node"]))).collect();
-                (json!(nodes), world.changed[NODES])
+                json!(nodes)
             }
             ["v1", "health", "state", "any"] => {
                 let visible = |check: &&Value| {
@@ -129,33 +143,36 @@ impl Model {
                     is_seen(&text(&check["Node"])) && (service.is_empty() || is_seen(&service))
                 };
                 let checks: Vec<&Value> = world.checks.values().filter(visible).collect();
-                (json!(checks), world.changed[CHECKS])
+                json!(checks)
             }
             ["v1", "health", "service", name] => {
                 let mut list = Vec::new();
                 for key in world.named.get(*name).into_iter().flatten() {
                     let ((node, id), service) = (key, &world.services[key]);
                     if is_seen(name) && is_seen(node) {
-                        let of = |check: &&Value| {
-                            check["Node"] == **node && (check["ServiceID"] == "" || check["ServiceID"] == **id)
-                        };
-                        let checks: Vec<&Value> = world.checks.values().filter(of).collect();
+                        let of = |check: &&Value| check["ServiceID"] == "" || check["ServiceID"] == **id;
+                        let checks: Vec<&Value> = world.checks_on(node).filter(of).collect();
                         list.push(json!({"Node": world.nodes[node], "Service": service, "Checks": checks}));
                     }
                 }
-                let index = world.services_changed.get(*name).copied().unwrap_or(world.changed[SERVICES]);
-                (json!(list), index)
+                json!(list)
             }
-            _ => return None,
+            _ => Value::Null,
         };
-        Some((body, index.max(1), filtered))
+        (body, filtered)
     }
 }
 
 impl World {
     fn register(&mut self, body: &Value) {
+        let name = body["Node"].as_str().expect("a node").to_owned();
+        let renamed = self.nodes.values().find(|node| node["ID"].is_string() && node["ID"] == body["ID"]);
+        let renamed = renamed.map(|node| node["Node"].clone()).filter(|former| *former != *name);
+        if let Some(former) = renamed {
+            self.deregister(&json!({"Node": former}));
+        }
         self.index += 1;
-        let (index, name) = (self.index, body["Node"].as_str().expect("a node").to_owned());
+        let index = self.index;
         if !body["SkipNodeUpdate"].as_bool().unwrap_or_default() || !self.nodes.contains_key(&name) {
             let datacenter = body["Datacenter"].as_str().unwrap_or("dc1");
             let node = json!({
@@ -249,12 +266,16 @@ impl World {
         }
     }
 
+    fn checks_on<'a>(&'a self, node: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.checks.range((node.to_owned(), String::new())..).take_while(move |((n, _), _)| n == node).map(|(_, c)| c)
+    }
+
     fn touch(&mut self, service: &str) {
         self.services_changed.insert(service.into(), self.index);
     }
 
     fn touch_node(&mut self, node: &str) {
-        let there = self.services.iter().filter(|((n, _), _)| n == node);
+        let there = self.services.range((node.to_owned(), String::new())..).take_while(|((n, _), _)| n == node);
         let names: Vec<String> = there.map(|(_, s)| s["Service"].as_str().unwrap().to_owned()).collect();
         names.iter().for_each(|name| self.touch(name));
     }
@@ -406,11 +427,10 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
             if model.token.is_some() && sent != model.token.as_deref() {
                 return with_status(403, "ACL not found");
             }
-            let Some((body, now, filtered)) = model.read(&world, &path) else {
-                return with_status(404, "no such path");
-            };
+            let Some(now) = model.index(&world, &path) else { return with_status(404, "no such path") };
             let is_free = index == 0 || now != index || model.hasty || model.index != Index::True;
             if is_free || Instant::now() >= deadline || woken.borrow_and_update().1 != wakings {
+                let (body, filtered) = model.read(&world, &path);
                 return answer(&body, model.index, now, filtered);
             }
         }

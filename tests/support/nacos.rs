@@ -54,7 +54,7 @@ impl Nacos {
         let command = api.command(folder.path(), environment);
         let process = Process::start(folder, command);
         let mut nacos = Nacos { process, environment: environment.to_vec(), api };
-        nacos.ready().await;
+        nacos.ready(true).await;
         Some(nacos)
     }
 
@@ -78,17 +78,24 @@ impl Nacos {
         self.process.kill().await;
     }
 
+    /// Lets it sleep (`STOP`), or wakes it (`CONT`).
+    pub async fn signal(&self, signal: &str) {
+        self.process.signal(signal).await;
+    }
+
     /// Starts it again, with its data, on its ports.
     pub async fn restart(&mut self) {
         let command = self.api.command(self.process.folder(), &self.environment);
         self.process.restart(command).await;
-        self.ready().await;
+        self.ready(false).await;
     }
 
     /// Starts it again with nothing in it, on its ports.
     pub async fn restart_empty(&mut self) {
         self.process.empty().await;
-        self.restart().await;
+        let command = self.api.command(self.process.folder(), &self.environment);
+        self.process.restart(command).await;
+        self.ready(true).await;
     }
 
     /// Starts it again, with its data, on its ports, with other variables that the script reads.
@@ -272,8 +279,9 @@ impl Nacos {
     }
 
     /// Waits until it answers. On a busy machine its database may not be there in the time that it allows; then it ends by
-    /// itself, and is started again.
-    async fn ready(&mut self) {
+    /// itself, and is started again: on what it has made, which may go on, and where it is to be `empty` each second time anew,
+    /// since it may not.
+    async fn ready(&mut self, empty: bool) {
         let (v1, v3) = ("/v1/console/health/readiness", "/v3/admin/core/state/readiness");
         for starts_left in (0..STARTS).rev() {
             let (api, process) = (&self.api, &mut self.process);
@@ -290,6 +298,9 @@ impl Nacos {
             .await;
             if answered {
                 return;
+            }
+            if empty && starts_left % 2 == 1 {
+                self.process.empty().await;
             }
             let command = self.api.command(self.process.folder(), &self.environment);
             self.process.restart(command).await;

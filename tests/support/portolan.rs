@@ -1,6 +1,6 @@
 //! The product itself, as a process of its own: started on free ports, asked over HTTP, ended by its process id.
 
-use super::{http, process::Process, until};
+use super::{clock::Clock, http, process::Process, until};
 use std::{
     fs,
     net::{SocketAddr, TcpListener},
@@ -40,6 +40,33 @@ impl Portolan {
         Self::start_by(command, "127.0.0.1:0", "127.0.0.1:0", rest_of_config).await
     }
 
+    /// The same on free ports, with these variables in its environment.
+    pub async fn start_with_variables(variables: &[(&str, &str)], rest_of_config: &str) -> Portolan {
+        let mut command = Command::new(BINARY);
+        command.envs(variables.iter().copied());
+        Self::start_by(command, "127.0.0.1:0", "127.0.0.1:0", rest_of_config).await
+    }
+
+    /// The same on given addresses, by a wall clock of its own.
+    pub async fn start_by_clock(clock: &Clock, xds: &str, admin: &str, rest_of_config: &str) -> Portolan {
+        let mut command = Command::new(BINARY);
+        command.envs(clock.variables());
+        Self::start_by(command, xds, admin, rest_of_config).await
+    }
+
+    /// The same as a process for which that folder is a disk of so many KiB of its own. `None` where no such disk can be had.
+    pub async fn start_on_disk(folder: &Path, kib: usize, rest_of_config: &str) -> Option<Portolan> {
+        let mount = format!("mount -t tmpfs -o size={kib}k tmpfs '{}'", folder.display());
+        let tried = Command::new("unshare").args(["-rm", "bash", "-c", &mount]).output().await;
+        if !tried.is_ok_and(|output| output.status.success()) {
+            super::servers::lacking("unshare", "it cannot mount a disk");
+            return None;
+        }
+        let mut command = Command::new("unshare");
+        command.args(["-rm", "bash", "-c", &format!("{mount} && exec \"$0\" \"$@\""), BINARY]);
+        Some(Self::start_by(command, "127.0.0.1:0", "127.0.0.1:0", rest_of_config).await)
+    }
+
     /// The same as a service manager starts it: on a socket that listens already, and with somebody at `notify` to be told.
     pub async fn start_activated(socket: &TcpListener, notify: &Path, rest_of_config: &str) -> Portolan {
         // A shell puts the socket, which it gets as its input, where such sockets are expected, and becomes the product.
@@ -50,6 +77,13 @@ impl Portolan {
         let input = Stdio::from(OwnedFd::from(socket.try_clone().unwrap()));
         let xds = socket.local_addr().unwrap().to_string();
         Self::start_with(command, Some(input), &xds, "127.0.0.1:0", rest_of_config).await
+    }
+
+    /// The same on given addresses, with a socket at which it takes over from who serves there, and is taken over from.
+    pub async fn start_with_takeover(socket: &Path, xds: &str, admin: &str, rest_of_config: &str) -> Portolan {
+        let mut command = Command::new(BINARY);
+        command.arg("--takeover").arg(socket);
+        Self::start_by(command, xds, admin, rest_of_config).await
     }
 
     async fn start_by(command: Command, xds: &str, admin: &str, rest_of_config: &str) -> Portolan {
@@ -125,9 +159,21 @@ impl Portolan {
         self.process.pid()
     }
 
+    /// What it has held at most, in KiB of resident memory.
+    pub fn peak_memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
     /// Asks it politely to end, and waits for that.
     pub async fn terminate(mut self) -> std::process::ExitStatus {
         self.process.terminate(Duration::from_secs(60)).await
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn ended(mut self) -> std::process::ExitStatus {
+        self.process.end(Duration::from_secs(60)).await
     }
 
     /// Ends it at once, as a crash would.

@@ -3,7 +3,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Instant,
 };
 use tokio::{
@@ -25,6 +28,14 @@ pub struct TcpProxy {
     asked: Arc<Mutex<Vec<String>>>,
     messages: Arc<Mutex<Vec<String>>>,
     said_at: Arc<Mutex<Option<Instant>>>,
+    open: Arc<Open>,
+}
+
+/// How many connections there are, and the most that there were.
+#[derive(Default)]
+struct Open {
+    now: AtomicUsize,
+    most: AtomicUsize,
 }
 
 /// What is noted.
@@ -65,6 +76,8 @@ impl TcpProxy {
         let said_at = Arc::<Mutex<Option<Instant>>>::default();
         let messages = Arc::<Mutex<Vec<String>>>::default();
         let log = Log { asked: asked.clone(), messages: messages.clone(), said_at: said_at.clone() };
+        let open = Arc::<Open>::default();
+        let counted = open.clone();
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if accepted.borrow().severed {
@@ -75,10 +88,17 @@ impl TcpProxy {
                     number = state.number;
                     state.number += 1;
                 });
-                tokio::spawn(connection(client, target, number, accepted.subscribe(), log.clone()));
+                let passing = connection(client, target, number, accepted.subscribe(), log.clone());
+                let counted = counted.clone();
+                tokio::spawn(async move {
+                    let now = counted.now.fetch_add(1, Ordering::Relaxed) + 1;
+                    counted.most.fetch_max(now, Ordering::Relaxed);
+                    passing.await;
+                    counted.now.fetch_sub(1, Ordering::Relaxed);
+                });
             }
         });
-        TcpProxy { address, task, state, asked, messages, said_at }
+        TcpProxy { address, task, state, asked, messages, said_at, open }
     }
 
     /// Closes all connections; new ones are accepted.
@@ -114,6 +134,11 @@ impl TcpProxy {
     /// When the server last sent something.
     pub fn said_at(&self) -> Option<Instant> {
         *self.said_at.lock().unwrap()
+    }
+
+    /// How many connections there are now, and the most that there were at once.
+    pub fn open(&self) -> (usize, usize) {
+        (self.open.now.load(Ordering::Relaxed), self.open.most.load(Ordering::Relaxed))
     }
 
     /// The first lines of HTTP requests.

@@ -5,7 +5,8 @@ use crate::{
     clients::Client,
     registries::{Ill, Registry},
     support::{
-        envoy::Envoy, fake_nacos::Generation, http, portolan::Portolan, traffic::Traffic, until, upstream::Upstream,
+        clock::Clock, envoy::Envoy, fake_nacos::Generation, http, portolan::Portolan, traffic::Traffic, until,
+        upstream::Upstream,
     },
 };
 use std::{
@@ -25,6 +26,9 @@ const BETWEEN: usize = 5;
 /// Instances that may be registered. All of them live all day: no request to any of them may fail.
 const INSTANCES: usize = 4;
 
+/// So many seconds the wall clock may be before or behind: less than what is held lasts, since over a restart there is no other.
+const JUMP: usize = 20 * 60;
+
 /// How long it lasts.
 pub enum Length {
     Steps(usize),
@@ -36,6 +40,8 @@ struct World {
     config: String,
     /// Where it keeps what it knows.
     state: PathBuf,
+    /// Its wall clock.
+    clock: Clock,
     registries: Vec<Registry>,
     instances: Vec<SocketAddr>,
     portolan: Option<Portolan>,
@@ -72,7 +78,7 @@ pub async fn day(length: Length, chance: Chance) {
     scene.end(steps * BETWEEN).await;
 }
 
-/// It is killed so often while registries are dead, empty or half full in turn: no Envoy loses an instance.
+/// It is killed so often while registries are dead, empty or half full in turn, and starts by another clock: no Envoy loses an instance.
 pub async fn restarts(number: usize, chance: Chance) {
     let Some(mut scene) = Scene::new(chance).await else { return };
     let started = Instant::now();
@@ -81,6 +87,7 @@ pub async fn restarts(number: usize, chance: Chance) {
         let ill = [Ill::Refuse, Ill::Empty, Ill::Half][(round / scene.world.registries.len()) % 3];
         scene.world.kept().await;
         scene.world.registries[place].befall(ill);
+        scene.world.set_clock();
         scene.world.kill().await;
         scene.goes_on().await;
         let registry = &scene.world.registries[place];
@@ -110,10 +117,12 @@ impl Scene {
             Registry::nacos("nacos-two", Generation::V2).await,
             Registry::nacos("nacos-three", Generation::V3).await,
             Registry::eureka("spring").await,
+            Registry::http("list").await,
         ];
         registries.iter_mut().for_each(|registry| registry.set(instances.iter().copied().collect()));
         let config = config(&registries, folder.path());
-        let portolan = Portolan::start(&config).await;
+        let clock = Clock::new(folder.path())?;
+        let portolan = Portolan::start_by_clock(&clock, "127.0.0.1:0", "127.0.0.1:0", &config).await;
         let xds = portolan.xds;
         let envoy = Arc::new(Envoy::start(&Envoy::example("authority.yaml"), xds).await?);
         for registry in &registries {
@@ -129,7 +138,7 @@ impl Scene {
         let (clients, done) = Default::default();
         let state = folder.path().join("state");
         let world =
-            World { chance, config, state, registries, instances, portolan: Some(portolan), xds, clients, done };
+            World { chance, config, state, clock, registries, instances, portolan: Some(portolan), xds, clients, done };
         Some(Scene { world, envoy, traffic, _upstreams: upstreams, _folder: folder })
     }
 
@@ -173,7 +182,7 @@ impl World {
     /// One thing happens.
     async fn step(&mut self) {
         let place = self.chance.below(self.registries.len());
-        match self.chance.below(12) {
+        match self.chance.below(15) {
             0..=3 => {
                 let ill = self.chance.one_of(&Ill::ALL);
                 self.registries[place].befall(ill);
@@ -200,6 +209,9 @@ impl World {
                 self.count(&format!("client {client:?}"));
             }
             10 => self.kill().await,
+            11 => self.without_files().await,
+            12 => self.without_disk().await,
+            13 => self.set_clock(),
             _ => self.freeze().await,
         }
     }
@@ -220,12 +232,20 @@ impl World {
         .await;
     }
 
+    /// Its wall clock is set, forwards or back.
+    fn set_clock(&mut self) {
+        let seconds = self.chance.below(2 * JUMP + 1) as i64 - JUMP as i64;
+        self.clock.set(seconds);
+        self.count("the clock is set");
+    }
+
     /// It is killed, and starts again on the same port.
     async fn kill(&mut self) {
         if let Some(portolan) = self.portolan.take() {
             portolan.kill().await;
         }
-        self.portolan = Some(Portolan::start_on(&self.xds.to_string(), "127.0.0.1:0", &self.config).await);
+        let xds = self.xds.to_string();
+        self.portolan = Some(Portolan::start_by_clock(&self.clock, &xds, "127.0.0.1:0", &self.config).await);
         self.count("kill -9");
     }
 
@@ -240,6 +260,34 @@ impl World {
         tokio::time::sleep(Duration::from_millis(700)).await;
         signal("-CONT");
         self.count("SIGSTOP");
+    }
+
+    /// For a while it may open nothing: no file, no connection.
+    async fn without_files(&mut self) {
+        let Some(portolan) = &self.portolan else { return };
+        let pid = portolan.pid().to_string();
+        let limit = |arguments: &[&str]| {
+            let output = Command::new("prlimit").args(["--pid", &pid]).args(arguments).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        };
+        let before = limit(&["--nofile", "--noheadings", "--output", "SOFT"]);
+        // It has more of them open.
+        limit(&["--nofile=10:"]);
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        limit(&[&format!("--nofile={before}:")]);
+        self.count("out of descriptors");
+    }
+
+    /// For a while nothing can be written where it keeps what it knows.
+    async fn without_disk(&mut self) {
+        let away = self.state.with_extension("away");
+        std::fs::rename(&self.state, &away).unwrap();
+        std::fs::write(&self.state, "no folder").unwrap();
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        std::fs::remove_file(&self.state).unwrap();
+        std::fs::rename(&away, &self.state).unwrap();
+        self.count("no disk");
     }
 
     /// All are well; what is held is released, as an operator would; and Envoy has what they say.

@@ -13,6 +13,8 @@ mod support;
 mod chance;
 mod clients;
 mod day;
+mod kinds;
+mod real;
 mod registries;
 mod soak;
 
@@ -28,6 +30,13 @@ async fn a_short_bad_day_harms_nobody() {
 async fn a_long_bad_day_harms_nobody() {
     let minutes = std::env::var("MINUTES").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
     day::day(day::Length::Time(Duration::from_secs(60 * minutes)), chance::seed(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "lasts for minutes: tests/long/faults"]
+async fn a_bad_day_of_real_registries_harms_nobody() {
+    let minutes = std::env::var("MINUTES").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
+    real::day(Duration::from_secs(60 * minutes), chance::seed(1)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

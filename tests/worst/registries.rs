@@ -2,6 +2,7 @@
 
 use crate::support::{
     fake_eureka::{self, FakeEureka},
+    fake_http::FakeHttp,
     fake_nacos::{self, FakeNacos, Generation},
     fault::Fault,
     tcp_proxy::TcpProxy,
@@ -60,6 +61,7 @@ enum Kind {
     File(PathBuf),
     Nacos(FakeNacos),
     Eureka(FakeEureka),
+    Http(FakeHttp),
 }
 
 /// A registry with its service, behind a proxy where it is one of the network.
@@ -90,6 +92,12 @@ impl Registry {
         Registry { name, kind: Kind::Eureka(fake), proxy, has: BTreeSet::new(), ill: None }
     }
 
+    pub async fn http(name: &'static str) -> Registry {
+        let fake = FakeHttp::start("services: []").await;
+        let proxy = Some(TcpProxy::start(fake.address).await);
+        Registry { name, kind: Kind::Http(fake), proxy, has: BTreeSet::new(), ill: None }
+    }
+
     /// The host of its service.
     pub fn host(&self) -> String {
         format!("orders.{}", self.name)
@@ -107,6 +115,7 @@ impl Registry {
             Kind::File(path) => format!("file: {{ path: '{}', poll: 100ms }}", path.display()),
             Kind::Nacos(_) => format!("nacos: {{ servers: '{url}', mode: poll, period: 200ms, timeout: 1s }}"),
             Kind::Eureka(_) => format!("eureka: {{ servers: '{url}/eureka', period: 200ms, timeout: 1s }}"),
+            Kind::Http(_) => format!("http: {{ url: '{url}/services.yaml', period: 200ms, timeout: 1s }}"),
         };
         let publish = format!("host: 'orders.{}', addresses: {{ loopback: keep }}, hold: 1h, merge: host", self.name);
         format!("- {{ name: {}, {of_kind}, publish: {{ {publish} }} }}\n", self.name)
@@ -143,6 +152,7 @@ impl Registry {
         match &mut self.kind {
             Kind::Nacos(fake) => fake.model().faults = faults,
             Kind::Eureka(fake) => fake.model().faults = faults,
+            Kind::Http(fake) => fake.model().faults = faults,
             Kind::File(path) => match ill {
                 Ill::Refuse | Ill::Hang => drop(fs::remove_file(path)),
                 Ill::Garbage | Ill::Error => put(path, "services: {{{"),
@@ -165,6 +175,7 @@ impl Registry {
         match &mut self.kind {
             Kind::Nacos(fake) => fake.model().faults.clear(),
             Kind::Eureka(fake) => fake.model().faults.clear(),
+            Kind::Http(fake) => fake.model().faults.clear(),
             Kind::File(_) => {}
         }
         self.show();
@@ -180,14 +191,14 @@ impl Registry {
         match &mut self.kind {
             Kind::File(path) => {
                 if matches!(self.ill, None | Some(Ill::Half | Ill::Cut | Ill::Strand | Ill::BlackHole | Ill::Endless)) {
-                    let endpoints: Vec<String> = shown.iter().map(|address| format!("'{address}'")).collect();
-                    put(
-                        path,
-                        &format!("services:\n- host: orders.{}\n  endpoints: [{}]\n", self.name, endpoints.join(", ")),
-                    );
+                    put(path, &catalogue(self.name, &shown));
                 } else if self.ill == Some(Ill::Empty) {
                     put(path, "services: []\n");
                 }
+            }
+            Kind::Http(fake) => {
+                let empty = self.ill == Some(Ill::Empty);
+                fake.model().text = if empty { "services: []\n".into() } else { catalogue(self.name, &shown) };
             }
             Kind::Nacos(fake) => {
                 let instances = shown.iter().map(|a| fake_nacos::instance(&a.ip().to_string(), a.port())).collect();
@@ -206,6 +217,12 @@ impl Registry {
             }
         }
     }
+}
+
+/// The service of a registry with these instances, as a catalogue has it.
+fn catalogue(registry: &str, instances: &[SocketAddr]) -> String {
+    let endpoints: Vec<String> = instances.iter().map(|address| format!("'{address}'")).collect();
+    format!("services:\n- host: orders.{registry}\n  endpoints: [{}]\n", endpoints.join(", "))
 }
 
 fn put(path: &Path, text: &str) {

@@ -2,29 +2,23 @@
 
 use crate::{
     chance::Chance,
-    client::{ADS_DELTA, ADS_SOTW, Delta, Sotw, delta_request, sotw_request},
-    support::{portolan::Portolan, until},
+    kinds::{HOST, Seen, Sort, client},
+    support::{http, portolan::Portolan, until},
 };
-use portolan::{
-    pb::envoy::{config::endpoint::v3::ClusterLoadAssignment, service::discovery::v3::DeltaDiscoveryRequest},
-    resource::Kind,
-};
-use prost::Message;
 use std::{
+    collections::BTreeMap,
     fs,
     net::SocketAddr,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 use tokio::task::JoinSet;
-use tonic::transport::Endpoint;
 
 const SERVICES: usize = 2_000;
 const CLIENTS: usize = 200;
+/// Who ask admin.
+const READERS: usize = 4;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// What the process has.
@@ -39,21 +33,26 @@ pub async fn soak(time: Duration, mut chance: Chance) {
     let folder = tempfile::tempdir().unwrap();
     let mut numbers = vec![3_usize; SERVICES];
     write(folder.path(), &numbers);
+    rules(folder.path(), 1);
     let config = |poll: u64| {
         format!(
             "registries: [{{ name: shop, file: {{ path: '{0}/services.yaml', poll: {poll}ms }}, publish: {{ max_drop: 100% }} }}]\n\
-             state: {{ dir: '{0}/state', quiet: 1s }}\nlog: {{ level: warn }}\n",
+             traffic: {{ path: '{0}/rules.yaml' }}\nstate: {{ dir: '{0}/state', quiet: 1s }}\nlog: {{ level: warn }}\n",
             folder.path().display()
         )
     };
     let portolan = Portolan::start(&config(200)).await;
     portolan.ready().await;
-    let seen: Arc<[AtomicUsize]> = (0..CLIENTS).map(|_| AtomicUsize::new(0)).collect();
+    let seen: Vec<Arc<Seen>> = (0..CLIENTS).map(|_| Arc::default()).collect();
     let mut clients = JoinSet::new();
-    for number in 0..CLIENTS {
+    for (number, seen) in seen.iter().enumerate() {
         clients.spawn(client(portolan.xds, number, seen.clone()));
     }
-    let (started, mut turn, mut early) = (Instant::now(), 0_u64, None);
+    (0..READERS).for_each(|_| drop(clients.spawn(reader(portolan.admin))));
+    let mut sorts = BTreeMap::<Sort, usize>::new();
+    (0..CLIENTS).for_each(|number| *sorts.entry(Sort::of(number)).or_default() += 1);
+    eprintln!("{sorts:?}, and {READERS} who ask admin");
+    let (started, mut turn, mut early, mut timeout) = (Instant::now(), 0_u64, None, 1);
     while started.elapsed() < time {
         // Some change, and what the clients follow has arrived at each before the next.
         for _ in 0..=chance.below(20) {
@@ -61,14 +60,28 @@ pub async fn soak(time: Duration, mut chance: Chance) {
         }
         numbers[0] = 1 + (numbers[0] % 8);
         write(folder.path(), &numbers);
+        if turn % 10 == 9 {
+            timeout = 1 + timeout % 50;
+            rules(folder.path(), timeout);
+        }
         if turn % 50 == 49 {
             portolan.configure(&config(200 + turn % 7));
         }
         until("all clients to have a change", LIMIT, async || {
-            let behind = seen.iter().filter(|seen| seen.load(Ordering::Relaxed) != numbers[0]).count();
-            if behind == 0 && clients.len() == CLIENTS { Ok(()) } else { Err((behind, clients.len())) }
+            let is_behind = |(number, seen): (usize, &Arc<Seen>)| {
+                let other = seen.instances.load(Ordering::Relaxed) != numbers[0];
+                let routes = Sort::of(number) == Sort::Gateway && seen.timeout.load(Ordering::Relaxed) != timeout;
+                (other || routes).then(|| format!("{:?} {number}: {seen:?}", Sort::of(number)))
+            };
+            let behind: Vec<String> = seen.iter().enumerate().filter_map(is_behind).collect();
+            let all = clients.len() == CLIENTS + READERS;
+            if behind.is_empty() && all { Ok(()) } else { Err((behind, clients.len())) }
         })
         .await;
+        // One that has failed says why.
+        while let Some(ended) = clients.try_join_next() {
+            ended.unwrap();
+        }
         turn += 1;
         if early.is_none() && started.elapsed() > (time / 10).max(Duration::from_secs(20)) {
             early = Some(figures(portolan.pid()));
@@ -93,40 +106,55 @@ fn write(folder: &Path, numbers: &[usize]) {
         let endpoints: Vec<String> = (1..=*number).map(endpoint).collect();
         text += &format!("- {{ host: s{service}.example, endpoints: [{}] }}\n", endpoints.join(", "));
     }
-    let new = folder.join("services.new");
-    fs::write(&new, text).unwrap();
-    fs::rename(new, folder.join("services.yaml")).unwrap();
+    put(folder, "services.yaml", &text);
 }
 
-/// Follows the endpoints of the service that each change has. Now and then it comes anew.
-async fn client(xds: SocketAddr, number: usize, seen: Arc<[AtomicUsize]>) {
-    const NAME: &str = "outbound|80||s0.example";
-    let heard = |value: &[u8]| {
-        let assignment = ClusterLoadAssignment::decode(value).unwrap();
-        let endpoints = assignment.endpoints.iter().map(|locality| locality.lb_endpoints.len()).sum();
-        seen[number].store(endpoints, Ordering::Relaxed);
-    };
-    for round in 0.. {
-        let channel = Endpoint::from_shared(format!("http://{xds}")).unwrap().connect().await.unwrap();
-        let most = 50 + (number + round) % 50;
-        if number.is_multiple_of(2) {
-            let mut stream = Delta::open(channel, ADS_DELTA).await;
-            stream.request(delta_request(Kind::Endpoint, &[NAME], &[])).await;
-            for _ in 0..most {
-                let answer = stream.message().await.unwrap().expect("the stream goes on");
-                answer.resources.iter().filter_map(|item| item.resource.as_ref()).for_each(|any| heard(&any.value));
-                let acknowledged = delta_request(Kind::Endpoint, &[], &[]);
-                stream.request(DeltaDiscoveryRequest { response_nonce: answer.nonce, ..acknowledged }).await;
-            }
-        } else {
-            let mut stream = Sotw::open(channel, ADS_SOTW).await;
-            stream.request(sotw_request(Kind::Endpoint, &[NAME], "", "")).await;
-            for _ in 0..most {
-                let answer = stream.message().await.unwrap().expect("the stream goes on");
-                answer.resources.iter().for_each(|any| heard(&any.value));
-                stream.request(sotw_request(Kind::Endpoint, &[NAME], &answer.version_info, &answer.nonce)).await;
-            }
-        }
+/// Istio's rules of the gateway, whose route waits so many seconds.
+fn rules(folder: &Path, seconds: usize) {
+    let text = format!(
+        "apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{ name: edge, namespace: shop }}
+spec:
+  selector: {{ istio: edge }}
+  servers: [{{ port: {{ number: 8080, name: http, protocol: HTTP }}, hosts: ['*'] }}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{ name: shop, namespace: shop }}
+spec:
+  hosts: [shop.example]
+  gateways: [edge]
+  http: [{{ timeout: {seconds}s, route: [{{ destination: {{ host: {HOST} }} }}] }}]
+"
+    );
+    put(folder, "rules.yaml", &text);
+}
+
+fn put(folder: &Path, name: &str, text: &str) {
+    let new = folder.join("put.new");
+    fs::write(&new, text).unwrap();
+    fs::rename(new, folder.join(name)).unwrap();
+}
+
+/// Looks at everything that people and scripts look at, again and again.
+async fn reader(admin: SocketAddr) {
+    const PAGES: [&str; 10] = [
+        "/ready?for=istio",
+        "/metrics",
+        "/api/v1/registries",
+        "/api/v1/services?limit=100",
+        "/api/v1/services/s0.example",
+        "/api/v1/clients",
+        "/api/v1/views",
+        "/api/v1/resources/clusters",
+        "/api/v1/history?limit=100",
+        "/api/v1/digests",
+    ];
+    for page in PAGES.iter().cycle() {
+        let (status, text) = http::get(admin, page).await;
+        assert!(status == 200 && !text.is_empty(), "{page}: {status}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 

@@ -6,40 +6,22 @@ use super::{
     reads_only::{Seen, assert_only_reading, listen},
     support::{
         envoy::Envoy,
+        landing::{hosts, until_hosts},
         netns,
         portolan::Portolan,
         programs::{Consumer, Program},
         servers::free_port,
         tcp_proxy::TcpProxy,
+        until,
         zookeeper::ZooKeeper,
     },
 };
 use std::{collections::BTreeMap, time::Duration};
+use tokio::process::Command;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const DUBBO: &str = "outbound|20880||shop.orders.dubbo";
 const TRIPLE: &str = "outbound|50051||shop.orders.dubbo";
-
-/// What an Envoy has of a cluster: ports with weights.
-async fn hosts(envoy: &Envoy, cluster: &str) -> BTreeMap<u64, u64> {
-    let hosts = envoy.hosts(cluster).await;
-    let host = |host: &serde_json::Value| {
-        let address = &host["address"]["socket_address"];
-        assert_eq!(address["address"], netns::ADDRESS);
-        (address["port_value"].as_u64().unwrap(), host["weight"].as_u64().unwrap())
-    };
-    hosts.as_array().into_iter().flatten().map(host).collect()
-}
-
-async fn until_hosts(what: &str, envoy: &Envoy, cluster: &str, expected: &[(u16, u64)]) {
-    let expected: BTreeMap<u64, u64> = expected.iter().map(|(port, weight)| (u64::from(*port), *weight)).collect();
-    envoy
-        .wait_until(what, LIMIT, async || match hosts(envoy, cluster).await {
-            hosts if hosts == expected => Ok(()),
-            hosts => Err(format!("{hosts:?}, not {expected:?}")),
-        })
-        .await;
-}
 
 /// ZooKeeper, a wire to it that notes what is asked, and a Portolan at its end. Drops are followed at once: half of two providers is no disaster.
 async fn scene() -> (ZooKeeper, TcpProxy, Seen, Portolan) {
@@ -58,7 +40,7 @@ async fn scene() -> (ZooKeeper, TcpProxy, Seen, Portolan) {
 }
 
 /// Where a provider registers itself.
-fn registry(zookeeper: &ZooKeeper) -> String {
+pub(super) fn registry(zookeeper: &ZooKeeper) -> String {
     format!("registry=zookeeper://{}", zookeeper.address())
 }
 
@@ -137,4 +119,74 @@ async fn triple_calls_arrive_over_http_2() {
     assert_eq!(consumer.answer("3").await, "second 3");
     assert_eq!(envoy.complaints().await, []);
     assert_only_reading(&seen, "calls");
+}
+
+/// The example of the guide: Envoy reads calls, and sends each to the service of its group and version, if its method has a route.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_envoy_that_speaks_dubbo_goes_by_interface_group_version_and_method() {
+    let name = "calls::an_envoy_that_speaks_dubbo_goes_by_interface_group_version_and_method";
+    if !netns::inside(name, &["envoy", "zookeeper", "dubbo2", "dubbo3"]).await {
+        return;
+    }
+    let (zookeeper, _proxy, _seen, portolan) = scene().await;
+    let example = Envoy::example("dubbo.yaml");
+    let Some(envoy) = Envoy::start(&example, portolan.xds).await else { return };
+    let (first, second) = ("outbound|20880||shop.orders.g.1.0.dubbo", "outbound|20880||shop.orders.h.2.0.dubbo");
+    let registry = registry(&zookeeper);
+    let one = Program::dubbo_provider(3, &[&registry, "group=g", "version=1.0", "reply=first"]).await;
+    let two = Program::dubbo_provider(2, &[&registry, "group=h", "version=2.0", "reply=second"]).await;
+    until_hosts("the first", &envoy, first, &[(one.port, 100)]).await;
+    until_hosts("the second", &envoy, second, &[(two.port, 100)]).await;
+    let port = envoy.listener.port();
+    for (line, group, version, expected) in
+        [(3, "g", "1.0", "first 1"), (2, "h", "2.0", "second 1"), (3, "h", "2.0", "second 1")]
+    {
+        let (of, version) = (format!("group={group}"), format!("version={version}"));
+        let mut consumer = Consumer::start(line, port, &[&of, &version]).await;
+        assert_eq!(consumer.answer("1").await, expected, "{line} {group}");
+    }
+    // Neither the group of the one with the version of the other, nor without both.
+    for keys in [&["group=g", "version=2.0"][..], &[]] {
+        let mut consumer = Consumer::start(3, port, keys).await;
+        let failed = consumer.call("2").await.unwrap_err();
+        assert!(failed.contains("RemotingException"), "{keys:?}: {failed}");
+    }
+    // A method that no route names.
+    let Some(other) = Envoy::start(&example.replace("exact: place", "exact: cancel"), portolan.xds).await else {
+        return;
+    };
+    until_hosts("the first once more", &other, first, &[(one.port, 100)]).await;
+    let mut consumer = Consumer::start(3, other.listener.port(), &["group=g", "version=1.0"]).await;
+    let failed = consumer.call("3").await.unwrap_err();
+    assert!(failed.contains("RemotingException"), "{failed}");
+    assert_eq!(envoy.complaints().await, []);
+}
+
+/// With the address that Istio's clients know it by: where no rule of the machine leads to the sidecar, the address may be the
+/// machine's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_reaches_a_service_by_its_virtual_address() {
+    let name = "calls::a_consumer_reaches_a_service_by_its_virtual_address";
+    if !netns::inside(name, &["envoy", "zookeeper", "dubbo3"]).await {
+        return;
+    }
+    let (zookeeper, _proxy, _seen, portolan) = scene().await;
+    let provider = Program::dubbo_provider(3, &[&registry(&zookeeper), "reply=first"]).await;
+    let page = until("an address", LIMIT, async || {
+        let page = portolan.json("/api/v1/resources/serviceentries?q=orders").await;
+        let address = page["resources"][0]["resource"]["spec"]["addresses"][0].as_str().map(ToOwned::to_owned);
+        address.ok_or_else(|| page.to_string())
+    })
+    .await;
+    assert!(page.starts_with("241."), "{page}");
+    let added = Command::new("ip").args(["address", "add", &format!("{page}/32"), "dev", "lo"]).status().await.unwrap();
+    assert!(added.success());
+    let example = Envoy::tcp(DUBBO)
+        .replace("address: 127.0.0.1, port_value: 10000", &format!("address: {page}, port_value: 20880"));
+    let Some(envoy) = Envoy::start_at(&example, portolan.xds, format!("{page}:20880").parse().unwrap()).await else {
+        return;
+    };
+    until_hosts("the provider", &envoy, DUBBO, &[(provider.port, 100)]).await;
+    let mut consumer = Consumer::start(3, 20880, &[&format!("host={page}")]).await;
+    assert_eq!(consumer.answer("1").await, "first 1");
 }

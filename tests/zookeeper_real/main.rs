@@ -5,16 +5,22 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod applications;
+mod asked;
 mod bad_input;
 mod burst;
 mod calls;
 mod changes;
+mod consumers;
 mod faults;
+mod fleet;
 mod limits;
+mod overrides;
 mod random;
 mod reads_only;
 mod rights;
 mod spring;
+mod tags;
 mod tls;
 
 use portolan::{

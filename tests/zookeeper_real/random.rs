@@ -63,7 +63,7 @@ fn node(layout: Layout, service: &str, address: &str, number: u64) -> (String, S
             let url = format!("dubbo://{address}/{interface}?weight={}{group}", number * 100);
             (provider("/dubbo", interface, &url), "192.0.2.1".into())
         }
-        Layout::Spring => {
+        Layout::Spring | Layout::Applications => {
             let (host, port) = address.split_once(':').unwrap();
             let status = if number.is_multiple_of(2) { "UP" } else { "DOWN" };
             let payload = format!(r#"{{"metadata":{{"instance_status":"{status}"}}}}"#);
@@ -131,7 +131,7 @@ fn expected(layout: Layout, model: &Model) -> BTreeMap<String, Vec<String>> {
     let shown = |(address, number): (String, u64)| match layout {
         Layout::Dubbo => format!("{address} dubbo {number}"),
         Layout::Spring if number.is_multiple_of(2) => format!("{address} - 1"),
-        Layout::Spring => format!("{address} - 1 off"),
+        Layout::Spring | Layout::Applications => format!("{address} - 1 off"),
     };
     let root = if layout == Layout::Dubbo { "dubbo" } else { "services" };
     services.into_iter().map(|(s, i)| (format!("{root}/{s}"), i.into_iter().map(shown).collect())).collect()

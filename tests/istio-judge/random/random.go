@@ -158,6 +158,9 @@ func (m *maker) exportTo(spec fields) {
 // entry is a ServiceEntry.
 func (m *maker) entry(n, number int) corpus.Resource {
 	host := m.host(fmt.Sprintf("entry%d", n))
+	if m.chance(30) {
+		host = "*." + host
+	}
 	m.entries = append(m.entries, host)
 	resolution := pick(m, "STATIC", "STATIC", "NONE", "DNS")
 	var ports []any
@@ -275,6 +278,9 @@ func (m *maker) hosts(mesh bool) []any {
 	if mesh {
 		for _, s := range m.services {
 			names = append(names, s.Host, s.Host)
+		}
+		for _, entry := range m.entries {
+			names = append(names, entry, strings.Replace(entry, "*", "x", 1))
 		}
 	} else {
 		names = append(names, "*")

@@ -21,6 +21,7 @@
 # The consumer calls HOST:PORT, with one order per line that it reads, and prints a line for each: "ANSWER ..." or
 # "FAILED ...". At the end of its input it ends, with 1 if a call has failed. Its keys:
 #   host=127.0.0.1  protocol=dubbo  application=customer  group=  version=
+#   tag=              what its calls say as dubbo.tag
 #   registry=         finds providers there and registers itself with announce=192.0.2.10, instead of calling HOST:PORT
 SERVER=dubbo$LINE
 . "$SERVERS/lib.sh"

@@ -7,6 +7,7 @@ import org.apache.dubbo.config.ApplicationConfig;
 import org.apache.dubbo.config.ReferenceConfig;
 import org.apache.dubbo.config.RegistryConfig;
 import org.apache.dubbo.config.bootstrap.DubboBootstrap;
+import org.apache.dubbo.rpc.RpcContext;
 
 /**
  * A Dubbo consumer of {@link Orders}: each line that it reads is an order. It prints {@code ANSWER <answer>} or
@@ -18,6 +19,7 @@ public final class Consumer {
     private final Settings settings;
     private final String address;
     private final RegistryConfig registry;
+    private final String tag;
     private ReferenceConfig<Orders> reference;
 
     private Consumer(Settings settings) {
@@ -26,6 +28,7 @@ public final class Consumer {
         address = protocol + "://" + settings.get("host", "127.0.0.1") + ":" + settings.get("port", "20880");
         String registryAddress = settings.get("registry", "");
         registry = registryAddress.isEmpty() ? null : new RegistryConfig(registryAddress);
+        tag = settings.get("tag", "");
     }
 
     public static void main(String[] words) throws Exception {
@@ -46,12 +49,15 @@ public final class Consumer {
         BufferedReader input = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         boolean good = true;
         for (String order = input.readLine(); order != null; order = input.readLine()) {
+            // It is for the next call alone.
+            if (!tag.isEmpty()) RpcContext.getContext().setAttachment("dubbo.tag", tag);
             try {
                 System.out.println("ANSWER " + reference.get().place(order));
-            } catch (RuntimeException error) {
+            } catch (RuntimeException | AssertionError error) {
                 System.out.println("FAILED " + error.toString().replace('\n', ' '));
                 good = false;
-                // By itself Dubbo may leave a provider out for a minute that was away for a moment.
+                // By itself Dubbo may leave a provider out for a minute that was away for a moment. The next reference may find the
+                // connection of this one while that is closed, which is an AssertionError.
                 reference.destroy();
                 refer();
             }

@@ -1,6 +1,8 @@
 //! The Consul registry against a server in this process: the rules of the index, every bad answer, what is hidden, and what
 //! no real server does on demand.
 
+mod amount;
+#[path = "../support/mod.rs"]
 mod support;
 
 use portolan::{
@@ -295,9 +297,12 @@ async fn bad_answers_are_failures_that_name_the_remedy() {
 async fn one_bad_service_hides_no_other() {
     for (fault, expected) in [
         (Fault::Status(500, "rpc error"), "500"),
+        (Fault::Busy("1"), "fewer requests"),
         (Fault::Text("{}"), "is not what Consul answers"),
         (Fault::Text("[{}]"), "none of its 1 instances can be read"),
+        (Fault::Truncated, "broke off"),
         (Fault::Endless, "raise `max_body`"),
+        (Fault::Slow, "cannot reach"),
     ] {
         let fake = with_web().await;
         fake.register(instance(2, "users", "passing"));
@@ -315,6 +320,42 @@ async fn one_bad_service_hides_no_other() {
         fake.register(instance(1, "web", "warning"));
         reading.until("it to be read", |h| h.unreadable[""].is_empty() && health(h, "web") == [Health::Healthy]).await;
     }
+}
+
+#[tokio::test]
+async fn a_service_that_no_server_can_give_is_that_one_alone() {
+    let servers = [with_web().await, with_web().await];
+    for fake in &servers {
+        fake.register(instance(2, "users", "passing"));
+        fake.model().faults.push(("/service/web".into(), Fault::Status(500, "rpc error")));
+    }
+    let mut reading = read(config(&[&servers[0], &servers[1]]));
+    reading.list().await;
+    assert_eq!((reading.endpoints(), reading.failed), (endpoints(&[("users", &["10.0.0.2:8080"])]), 0));
+    let (id, why) = &reading.unreadable[""][0];
+    assert!(&*id.name == "web" && why.contains("none of the 2 servers answered"), "{id} {why}");
+    servers.iter().for_each(|fake| fake.model().faults.clear());
+    reading.until("it to be read", |h| h.endpoints().len() == 2).await;
+}
+
+#[tokio::test]
+async fn while_the_lists_fail_a_service_that_is_to_be_tried_again_makes_no_haste() {
+    let fake = with_web().await;
+    fake.model().faults.push(("/service/web".into(), Fault::Status(500, "rpc error")));
+    let mut reading = read(config(&[&fake]));
+    reading.until("that it is unreadable", |h| !h.unreadable.get("").is_none_or(Vec::is_empty)).await;
+    fake.model().faults = vec![("/v1/".into(), Fault::Status(500, "No cluster leader"))];
+    fake.wake();
+    reading.failure().await;
+    let counting = async {
+        loop {
+            reading.next().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(3), counting).await.ok();
+    assert!(reading.failed < 60, "{} failures in three seconds", reading.failed);
+    fake.model().faults.clear();
+    reading.until("it to be read", |h| h.service("web").is_some()).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,48 @@
+//! A wall clock of its own for a process, which a test sets while the process runs (libfaketime). Its monotonic clock goes on as ever.
+
+use super::servers::lacking;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The clock; its file lies in the folder that it was made in.
+pub struct Clock {
+    library: PathBuf,
+    file: PathBuf,
+}
+
+impl Clock {
+    /// One that is right so far. `None` where it cannot be had and need not be: the test prints that and passes.
+    pub fn new(folder: &Path) -> Option<Clock> {
+        let libraries = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+        let library =
+            libraries.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1")).find(|library| library.exists());
+        let Some(library) = library else {
+            lacking("faketime", "libfaketime is not installed (Debian: faketime)");
+            return None;
+        };
+        let clock = Clock { library, file: folder.join("clock") };
+        clock.set(0);
+        Some(clock)
+    }
+
+    /// From now on (within a second) it shows so many seconds more than the system's.
+    pub fn set(&self, seconds: i64) {
+        let new = self.file.with_extension("new");
+        fs::write(&new, format!("{seconds:+}\n")).unwrap();
+        fs::rename(new, &self.file).unwrap();
+    }
+
+    /// What a process needs in its environment to go by it.
+    pub fn variables(&self) -> [(&'static str, String); 6] {
+        [
+            ("LD_PRELOAD", self.library.display().to_string()),
+            ("FAKETIME_TIMESTAMP_FILE", self.file.display().to_string()),
+            ("FAKETIME_CACHE_DURATION", "1".into()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
+            ("DONT_FAKE_MONOTONIC", "1".into()),
+            ("NO_FAKE_STAT", "1".into()),
+        ]
+    }
+}
