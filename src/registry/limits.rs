@@ -65,6 +65,7 @@ impl Limits {
     }
 
     /// Ends a reading that takes too long.
+    #[cfg(feature = "zookeeper")]
     pub(super) async fn in_time<T>(&self, reading: impl Future<Output = T>) -> Result<T, Exceeded> {
         tokio::time::timeout(self.time, reading).await.map_err(|_| self.too_slow())
     }

@@ -212,6 +212,7 @@ impl Directory {
     }
 
     /// The rules that stand beside the providers of an interface are these.
+    #[cfg(any(test, feature = "zookeeper"))]
     pub(crate) fn put_beside(&mut self, interface: &str, mut rules: Vec<Rule>) {
         overrides::sort(&mut rules);
         if self.beside.get(interface).map_or(&[][..], |known| known) == rules {
@@ -227,6 +228,7 @@ impl Directory {
     }
 
     /// So many rules by which consumers choose stand beside the providers of an interface.
+    #[cfg(any(test, feature = "zookeeper"))]
     pub(crate) fn put_routers(&mut self, interface: &str, count: usize) {
         self.overrides.put_routers(interface, count);
     }

@@ -134,6 +134,7 @@ impl Overrides {
     }
 
     /// So many rules by which consumers choose stand beside the providers of an interface.
+    #[cfg(any(test, feature = "zookeeper"))]
     pub(crate) fn put_routers(&mut self, interface: &str, count: usize) {
         if count == 0 {
             self.routers_beside.remove(interface);

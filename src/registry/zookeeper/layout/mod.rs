@@ -8,6 +8,7 @@ mod entry;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "zookeeper")]
 pub(super) use dubbo::{callers_of, configurators, consumers, routers, routers_of, rules_folder, rules_of};
 pub(super) use entry::{Converted, Entry, Known, Place};
 
