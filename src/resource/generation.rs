@@ -6,7 +6,7 @@ use super::{
     name_hash, version_hash, version_text,
 };
 use bytes::Bytes;
-use imbl::OrdMap;
+use imbl::{OrdMap, ordmap::DiffItem};
 use std::sync::Arc;
 
 /// All resources of one kind at one moment. It never changes; the next one shares with it all that stays.
@@ -22,7 +22,23 @@ pub struct Generation {
     names_digest: u64,
     /// `None`: it is loose.
     blocks: Option<Blocks>,
+    /// `None`: it begins, has few resources, or too much is different.
+    change: Option<Arc<Change>>,
 }
+
+/// How one follows another: what a stream must send that has sent all of the one before, as nearly all have. Found once, not by
+/// each of them.
+#[derive(Debug)]
+struct Change {
+    before: OrdMap<Name, u64>,
+    /// In their order; `None`: it is gone.
+    resources: Vec<(Name, Option<Arc<Resource>>)>,
+}
+
+/// A change of more resources is found by each stream.
+const MOST_CHANGED: usize = 64;
+/// Of fewer resources a change is found at a glance, and not worth the memory.
+const FEW: usize = 256;
 
 impl Default for Generation {
     fn default() -> Self {
@@ -34,7 +50,7 @@ impl Generation {
     /// Nothing, and what follows it has no blocks: of few readers each copies what it sends, and nothing is encoded twice.
     pub fn loose() -> Self {
         let (resources, versions) = (OrdMap::new(), OrdMap::new());
-        Generation { resources, versions, digest: 0, names_digest: 0, blocks: None }
+        Generation { resources, versions, digest: 0, names_digest: 0, blocks: None, change: None }
     }
 
     /// The next generation, or `None` if the changes change nothing. Of several changes of one name the last counts.
@@ -54,12 +70,36 @@ impl Generation {
                 changed.push(name);
             }
         }
-        // By versions: what was changed there and back is no change.
-        self.versions.diff(&next.versions).next()?;
+        next.change = self.change_to(&next)?;
         if let Some(blocks) = &mut next.blocks {
             rebuild(blocks, &next.resources, &changed);
         }
         Some(next)
+    }
+
+    /// How that one follows this one; `None`: it is the same. By versions: what was changed there and back is no change.
+    fn change_to(&self, next: &Generation) -> Option<Option<Arc<Change>>> {
+        let mut names = self.versions.diff(&next.versions).map(|item| name_of(&item)).peekable();
+        names.peek()?;
+        if next.len() < FEW {
+            return Some(None);
+        }
+        let named = |name: &Name| (name.clone(), next.resources.get(name).cloned());
+        let resources: Vec<_> = names.take(MOST_CHANGED + 1).map(named).collect();
+        let is_kept = resources.len() <= MOST_CHANGED;
+        Some(is_kept.then(|| Arc::new(Change { before: self.versions.clone(), resources })))
+    }
+
+    /// What differs from what a stream was sent, in the order of names; `None`: it is gone.
+    pub fn changes_since<'a>(
+        &'a self,
+        sent: &'a OrdMap<Name, u64>,
+    ) -> impl Iterator<Item = (&'a Name, Option<&'a Arc<Resource>>)> {
+        let followed = self.change.as_deref().filter(|change| change.before.ptr_eq(sent));
+        let compared = followed.is_none().then(|| sent.diff(&self.versions)).into_iter().flatten();
+        let found = compared.map(|item| name_of(&item)).map(|name| (name, self.resources.get(name)));
+        let known = followed.map_or(&[][..], |change| &change.resources).iter();
+        known.map(|(name, resource)| (name, resource.as_ref())).chain(found)
     }
 
     /// The same with these instead; `None`: without that one. For a reader who is served something else.
@@ -142,5 +182,11 @@ impl Generation {
     pub fn blocks(&self, variant: Variant) -> Option<impl Iterator<Item = (Bytes, &[Arc<Resource>])>> {
         let blocks = self.blocks.as_ref()?;
         Some(blocks.values().map(move |b| (b.bytes(variant), b.resources())))
+    }
+}
+
+fn name_of<'a>(item: &DiffItem<'a, 'a, Name, u64>) -> &'a Name {
+    match item {
+        DiffItem::Add(name, _) | DiffItem::Remove(name, _) | DiffItem::Update { new: (name, _), .. } => name,
     }
 }

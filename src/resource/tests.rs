@@ -139,3 +139,31 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Of many resources and of few, after a change of some and of most, and of there and back.
+    #[test]
+    fn what_differs_is_found_wherever_a_stream_is(
+        start in prop_oneof![Just(0u16), 250u16..400],
+        batches in prop::collection::vec(prop::collection::vec((0u16..450, prop::option::of(0u8..3)), 0..90), 1..6),
+    ) {
+        let put = |(n, v): (u16, Option<u8>)| {
+            let name = format!("n{n}");
+            (Name::from(&*name), v.map(|v| resource(&name, &[v])))
+        };
+        let first = (0..start).map(|n| (n, Some(0)));
+        let mut all = vec![Generation::default()];
+        for batch in std::iter::once(first.collect::<Vec<_>>()).chain(batches) {
+            all.extend(all.last().unwrap().next(batch.into_iter().map(put)));
+        }
+        let now = all.last().unwrap();
+        for sent in &all {
+            let found: Vec<_> = now.changes_since(sent.versions()).map(|(n, r)| (n.clone(), r.cloned())).collect();
+            let names: std::collections::BTreeSet<&Name> = sent.versions().keys().chain(now.versions().keys()).collect();
+            let differ = names.into_iter().filter(|name| sent.versions().get(*name) != now.versions().get(*name));
+            prop_assert_eq!(found, differ.map(|name| (name.clone(), now.get(name).cloned())).collect::<Vec<_>>());
+        }
+    }
+}

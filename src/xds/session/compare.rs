@@ -10,7 +10,7 @@ use crate::{
     resource::{Generation, Kind, Name, Readiness, Resource, Variant, ViewGeneration},
     xds::response::Contents,
 };
-use imbl::{OrdMap, ordmap::DiffItem};
+use imbl::OrdMap;
 use std::{collections::BTreeSet, sync::Arc};
 use tokio::time::Instant;
 
@@ -220,15 +220,10 @@ impl Subscription {
     /// What differs between what was sent and what is, of what is wanted.
     fn difference(&self, generation: &Generation) -> Difference {
         let mut difference = Difference::default();
-        for item in self.sent.diff(generation.versions()) {
-            match item {
-                DiffItem::Add(name, _) | DiffItem::Update { new: (name, _), .. } if self.wants(name) => {
-                    difference.changed.extend(generation.get(name).cloned());
-                }
-                DiffItem::Remove(name, _) if self.wants(name) => {
-                    difference.removed.insert(name.clone());
-                }
-                _ => {}
+        for (name, resource) in generation.changes_since(&self.sent).filter(|(name, _)| self.wants(name)) {
+            match resource {
+                Some(resource) => difference.changed.push(resource.clone()),
+                None => drop(difference.removed.insert(name.clone())),
             }
         }
         difference
@@ -236,10 +231,7 @@ impl Subscription {
 
     /// Whether anything differs but what is gone.
     fn has_news(&self, generation: &Generation) -> bool {
-        self.sent.diff(generation.versions()).any(|item| match item {
-            DiffItem::Add(name, _) | DiffItem::Update { new: (name, _), .. } => self.wants(name),
-            DiffItem::Remove(..) => false,
-        })
+        generation.changes_since(&self.sent).any(|(name, resource)| resource.is_some() && self.wants(name))
     }
 
     /// Takes out what would be removed: the client keeps it for now. With the versions that it has.
