@@ -1,17 +1,20 @@
 //! Reports that something in some folders may have changed. A hint only: its receiver looks for itself, and looks from time
-//! to time without a hint.
+//! to time without a hint. Where files are many, hints may say which to look at.
 //!
 //! *Folders* are watched, also for a single file: editors and ConfigMaps replace files by renaming, and a watch on a
 //! file stays with the old one.
 
+use crate::util::lock::lock;
 use notify::{
     Event, RecommendedWatcher, RecursiveMode, Watcher,
     event::{AccessKind, AccessMode, EventKind},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 use tokio::{
@@ -29,6 +32,9 @@ const QUIET: Duration = Duration::from_millis(100);
 /// Whoever writes without end is waited for this many times [`QUIET`].
 const MOST_LOOKS: u32 = 20;
 
+/// Of more files than that nobody is told the names.
+const MOST_NAMES: usize = 64;
+
 /// A watch on folders, with its hints.
 #[derive(Debug)]
 pub struct Watch {
@@ -41,7 +47,7 @@ pub struct Watch {
 #[derive(Debug)]
 pub struct Folders {
     by_path: BTreeMap<PathBuf, Folder>,
-    hint: mpsc::Sender<()>,
+    hint: Hint,
 }
 
 /// The hints of a watch.
@@ -49,7 +55,22 @@ pub struct Folders {
 pub struct Hints {
     hints: mpsc::Receiver<()>,
     /// Keeps the channel open, wherever the folders are.
-    _hint: mpsc::Sender<()>,
+    hint: Hint,
+}
+
+/// Where hints come from.
+#[derive(Debug, Clone)]
+struct Hint {
+    hint: mpsc::Sender<()>,
+    names: Arc<Mutex<Names>>,
+}
+
+/// What may have changed since somebody asked.
+#[derive(Debug, Default)]
+struct Names {
+    names: BTreeSet<OsString>,
+    /// Something of which the name is not known.
+    others: bool,
 }
 
 /// What is watched under a folder's name.
@@ -117,7 +138,8 @@ impl Folders {
     /// None yet, and the hints of those to come: for a reader that sets folders up where it may block, and waits elsewhere.
     pub fn new() -> (Self, Hints) {
         let (hint, hints) = mpsc::channel(1);
-        (Folders { by_path: BTreeMap::new(), hint: hint.clone() }, Hints { hints, _hint: hint })
+        let hint = Hint { hint, names: Arc::default() };
+        (Folders { by_path: BTreeMap::new(), hint: hint.clone() }, Hints { hints, hint })
     }
 
     /// Watches these folders and no others from now on, as far as they are there.
@@ -146,12 +168,44 @@ impl Hints {
 
     /// Forgets the hints of what is about to be looked at anyway.
     pub fn forget(&mut self) {
+        drop(self.take());
+    }
+
+    /// The names, within the folders, of what may have changed; `None`: anything may have. Later hints are of later changes.
+    pub fn take(&mut self) -> Option<BTreeSet<OsString>> {
+        // Names are noted before the hint of them is given: none is left behind.
         while self.hints.try_recv().is_ok() {}
+        let Names { names, others } = std::mem::take(&mut *lock(&self.hint.names));
+        (!others).then_some(names)
+    }
+}
+
+impl Hint {
+    fn give(&self, event: &notify::Result<Event>) {
+        let names = match event {
+            Ok(event) if !is_change(event) => return,
+            Ok(event) if !event.need_rescan() => &event.paths[..],
+            _ => &[],
+        };
+        let mut told = lock(&self.names);
+        told.others |= names.is_empty();
+        for path in names.iter().filter(|path| !is_hidden(path)) {
+            match path.file_name() {
+                Some(name) => drop(told.names.insert(name.into())),
+                None => told.others = true,
+            }
+        }
+        if told.others || told.names.len() > MOST_NAMES {
+            *told = Names { names: BTreeSet::new(), others: true };
+        }
+        drop(told);
+        // Full: a hint is waiting already.
+        let _ = self.hint.try_send(());
     }
 }
 
 impl Folder {
-    fn renew(&mut self, path: &Path, hint: &mpsc::Sender<()>) {
+    fn renew(&mut self, path: &Path, hint: &Hint) {
         let present = std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino()));
         if present == self.watched && self.watcher.is_some() == present.is_some() {
             return;
@@ -159,12 +213,7 @@ impl Folder {
         self.watched = present;
         self.watcher = present.and_then(|_| {
             let hint = hint.clone();
-            let started = notify::recommended_watcher(move |event: notify::Result<Event>| {
-                if event.as_ref().map_or(true, is_change) {
-                    // Full: a hint is waiting already.
-                    let _ = hint.try_send(());
-                }
-            });
+            let started = notify::recommended_watcher(move |event: notify::Result<Event>| hint.give(&event));
             let watching = started.and_then(|mut watcher| {
                 watcher.watch(path, RecursiveMode::NonRecursive)?;
                 Ok(watcher)
@@ -181,16 +230,58 @@ impl Folder {
 /// Reading a file is an event, too, and would follow upon each look. So are the hidden files that editors and careful
 /// writers make beside ours; names with two dots are a ConfigMap's, whose links change what ours are.
 fn is_change(event: &Event) -> bool {
-    let hidden = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-        name.starts_with(b".") && !name.starts_with(b"..")
-    };
-    if !event.paths.is_empty() && event.paths.iter().all(hidden) {
+    if !event.paths.is_empty() && event.paths.iter().all(|path| is_hidden(path)) {
         return false;
     }
     match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
         EventKind::Access(_) => false,
         _ => true,
+    }
+}
+
+fn is_hidden(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    name.starts_with(b".") && !name.starts_with(b"..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use notify::event::{CreateKind, Flag, ModifyKind};
+
+    fn event(kind: EventKind, names: &[&str]) -> notify::Result<Event> {
+        Ok(names.iter().fold(Event::new(kind), |event, name| event.add_path(Path::new("/folder").join(name))))
+    }
+
+    #[test]
+    fn hints_tell_the_names_of_what_may_have_changed() {
+        let (folders, mut hints) = Folders::new();
+        let give = |event: notify::Result<Event>| folders.hint.give(&event);
+        let (created, written) = (EventKind::Create(CreateKind::File), EventKind::Modify(ModifyKind::Any));
+        let names = |names: &[&str]| Some(names.iter().map(OsString::from).collect::<BTreeSet<_>>());
+        // A hidden file that takes the place of ours is told as ours; read files and hidden ones alone are not.
+        give(event(written, &[".new", "a.yaml"]));
+        give(event(written, &["b.yaml"]));
+        give(event(EventKind::Access(AccessKind::Read), &["c.yaml"]));
+        give(event(created, &[".d.yaml.swp"]));
+        assert_eq!(hints.take(), names(&["a.yaml", "b.yaml"]));
+        assert_eq!(hints.take(), names(&[]), "they were told");
+        // A ConfigMap's links are no file of ours, but the reader sees that by their names.
+        give(event(created, &["..data"]));
+        assert_eq!(hints.take(), names(&["..data"]));
+        // What is lost, broken or too much may be anything.
+        let lost = Event::new(EventKind::Other).set_flag(Flag::Rescan);
+        for anything in [Ok(lost), Err(notify::Error::generic("broken")), event(written, &[])] {
+            give(event(written, &["a.yaml"]));
+            give(anything);
+            give(event(written, &["b.yaml"]));
+            assert_eq!(hints.take(), None);
+        }
+        (0..=MOST_NAMES).for_each(|number| give(event(written, &[&format!("{number}.yaml")])));
+        assert_eq!(hints.take(), None);
+        give(event(written, &["a.yaml"]));
+        hints.forget();
+        assert_eq!(hints.take(), names(&[]));
     }
 }

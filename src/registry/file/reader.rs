@@ -1,5 +1,8 @@
 //! The reading of catalogue files in rounds: a look at all files, then a pause until something may have changed.
 //!
+//! Where it is reported which files were written, these are looked at alone: of thousands all others are looked at with the
+//! next poll, or when a file comes or goes.
+//!
 //! Files are looked at on threads of their own (`workers`), several at the same time, and what they give is sent in order of
 //! their names. A file that does not answer fails after [`HANGS`]; its neighbours are read meanwhile, it keeps its thread,
 //! and its services are sent when it answers after all.
@@ -23,6 +26,7 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -50,6 +54,12 @@ pub(super) struct Reader {
     files: Files,
     outbox: Outbox<Update>,
     hints: Hints,
+    /// The names of what is to be looked at; `None`: all.
+    only: Option<BTreeSet<OsString>>,
+    /// The files of the last look at all, sorted, and whether they are those of a folder.
+    listed: (bool, Vec<(Text, PathBuf)>),
+    /// When that began.
+    looked: Option<Instant>,
     /// Lent to the thread that lists the files.
     watched: Option<Folders>,
     /// A listing that has not answered yet.
@@ -64,35 +74,24 @@ pub(super) struct Reader {
 impl Rounds for Reader {
     async fn round(&mut self) -> Result<Round, Closed> {
         self.late_answers().await?;
-        let started = Instant::now();
-        match self.names().await {
-            Ok((listed, names)) => {
-                let hanging: BTreeSet<Text> =
-                    self.hanging.iter().flat_map(|(_, names)| names.values().cloned()).collect();
-                self.outbox.scopes(self.files.scopes_with(&names)).await?;
-                let mut jobs = self.files.jobs(listed, &names);
-                jobs.retain(|job| !hanging.contains(&job.name));
-                let mut cost = Cost::default();
-                let gone = self.look_at(jobs, &mut cost).await?;
-                let left = names.into_iter().map(|(name, _)| name).filter(|name| !gone.contains(name)).collect();
-                self.outbox.scopes(self.files.scopes_of(&left)).await?;
-                if cost.requests > 0 {
-                    cost.duration = started.elapsed();
-                    self.outbox.send(Update::Cost(cost)).await?;
-                }
-            }
-            Err(error) => {
-                let update = self.files.failed(&error);
-                self.send(update).await?;
-            }
+        let (started, mut cost) = (Instant::now(), Cost::default());
+        if !self.look_at_some(&mut cost).await? {
+            self.looked = Some(started);
+            self.look_at_all(&mut cost).await?;
+        }
+        if cost.requests > 0 {
+            cost.duration = started.elapsed();
+            self.outbox.send(Update::Cost(cost)).await?;
         }
         Ok(Round::GOOD)
     }
 
     async fn rest(&mut self, pause: Duration) -> Result<(), Closed> {
-        if timeout(pause, self.hints.changed()).await.is_ok() {
+        // However often something is reported.
+        let left = pause.saturating_sub(self.looked.map_or(pause, |looked| looked.elapsed()));
+        if !left.is_zero() && timeout(left, self.hints.changed()).await.is_ok() {
             sleep(SETTLE).await;
-            self.hints.forget();
+            self.only = self.hints.take();
         }
         Ok(())
     }
@@ -109,6 +108,9 @@ impl Reader {
         let (watched, hints) = Folders::new();
         Reader {
             files: Files::new(registry.clone(), limits),
+            only: None,
+            listed: Default::default(),
+            looked: None,
             watched: Some(watched),
             registry,
             path,
@@ -120,6 +122,49 @@ impl Reader {
             look: read::look,
             hangs: HANGS,
         }
+    }
+
+    /// Looks at those files alone of which it was reported. Returns whether these were all: not where one is gone, or was not
+    /// there before.
+    async fn look_at_some(&mut self, cost: &mut Cost) -> Result<bool, Closed> {
+        let Some(names) = self.only.take() else { return Ok(false) };
+        let (listed, files) = &self.listed;
+        let place = |name: &OsString| files.binary_search_by(|(_, path)| path.file_name().cmp(&Some(name))).ok();
+        let files: Option<Vec<_>> = names.iter().map(|name| place(name).map(|place| files[place].clone())).collect();
+        match files {
+            Some(files) if files.is_empty() => Ok(true),
+            Some(files) => {
+                let jobs = self.jobs(*listed, &files);
+                Ok(self.look_at(jobs, cost).await?.is_empty())
+            }
+            None => Ok(false),
+        }
+    }
+
+    async fn look_at_all(&mut self, cost: &mut Cost) -> Result<(), Closed> {
+        match self.names().await {
+            Ok((listed, names)) => {
+                self.outbox.scopes(self.files.scopes_with(&names)).await?;
+                let jobs = self.jobs(listed, &names);
+                let gone = self.look_at(jobs, cost).await?;
+                let left = names.iter().map(|(name, _)| name).filter(|name| !gone.contains(*name)).cloned().collect();
+                self.listed = (listed, names);
+                self.outbox.scopes(self.files.scopes_of(&left)).await
+            }
+            Err(error) => {
+                self.listed = Default::default();
+                let update = self.files.failed(&error);
+                self.send(update).await
+            }
+        }
+    }
+
+    /// What is to be looked at of these files: not what has not answered yet.
+    fn jobs(&mut self, listed: bool, names: &[(Text, PathBuf)]) -> Vec<Job> {
+        let hanging: BTreeSet<&Text> = self.hanging.iter().flat_map(|(_, names)| names.values()).collect();
+        let mut jobs = self.files.jobs(listed, names);
+        jobs.retain(|job| !hanging.contains(&job.name));
+        jobs
     }
 
     /// The files that there are. The folder is watched before it is listed, so that no change falls in between.
@@ -243,10 +288,16 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::rounds::{self, Pace};
+    use crate::{
+        registry::rounds::{self, Pace},
+        util::lock::lock,
+    };
     use std::{
         fs,
-        sync::atomic::{AtomicBool, Ordering},
+        sync::{
+            Mutex,
+            atomic::{AtomicBool, Ordering},
+        },
         thread,
     };
     use tokio::sync::mpsc;
@@ -263,10 +314,13 @@ mod tests {
 
     /// Reads the folder, and gives each list and failure as `scope: host` or `scope! error`.
     fn reading(folder: PathBuf) -> mpsc::Receiver<Update> {
+        reading_by(folder, hanging_on_b, Duration::from_millis(50))
+    }
+
+    fn reading_by(folder: PathBuf, look: fn(&Text, &Job, usize) -> Look, poll: Duration) -> mpsc::Receiver<Update> {
         let (out, updates) = mpsc::channel(64);
         let mut reader = Reader::new("r".into(), folder, 1 << 20, Limits::default(), Outbox::new(out));
-        (reader.look, reader.hangs) = (hanging_on_b, Duration::from_millis(300));
-        let poll = Duration::from_millis(50);
+        (reader.look, reader.hangs) = (look, Duration::from_millis(300));
         tokio::spawn(async move { rounds::run(&mut reader, Pace::new(poll, poll, poll)).await });
         updates
     }
@@ -307,6 +361,56 @@ mod tests {
         until(&mut updates, "a.yaml: r/a2.example").await;
         B_HANGS.store(false, Ordering::Relaxed);
         until(&mut updates, "b.yaml: r/b.example").await;
+    }
+
+    /// How often each file was looked at.
+    static LOOKS: Mutex<BTreeMap<Text, usize>> = Mutex::new(BTreeMap::new());
+
+    fn counting(registry: &Text, job: &Job, limit: usize) -> Look {
+        *lock(&LOOKS).entry(job.name.clone()).or_default() += 1;
+        read::look(registry, job, limit)
+    }
+
+    #[tokio::test]
+    async fn of_many_files_only_those_are_looked_at_that_were_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let replace = |name: &str, host: &str| {
+            fs::write(folder.path().join(".new"), format!("services: [{{ host: {host} }}]")).unwrap();
+            fs::rename(folder.path().join(".new"), folder.path().join(name)).unwrap();
+        };
+        for name in ["a.yaml", "b.yaml", "c.yaml"] {
+            replace(name, &format!("{name}.example"));
+        }
+        // No poll comes in between.
+        let mut updates = reading_by(folder.path().into(), counting, Duration::from_secs(3600));
+        until(&mut updates, "c.yaml: r/c.yaml.example").await;
+        let looks = |name: &str| lock(&LOOKS)[name];
+        let before = looks("b.yaml");
+        replace("a.yaml", "a2.example");
+        until(&mut updates, "a.yaml: r/a2.example").await;
+        replace("c.yaml", "c2.example");
+        until(&mut updates, "c.yaml: r/c2.example").await;
+        assert_eq!(looks("b.yaml"), before);
+        // One that is new, and one that is gone: then all are.
+        replace("d.yaml", "d.example");
+        until(&mut updates, "d.yaml: r/d.example").await;
+        let before = looks("b.yaml");
+        fs::remove_file(folder.path().join("d.yaml")).unwrap();
+        until_scopes(&mut updates, &["a.yaml", "b.yaml", "c.yaml"]).await;
+        assert!(looks("b.yaml") > before);
+    }
+
+    async fn until_scopes(updates: &mut mpsc::Receiver<Update>, expected: &[&str]) {
+        let wanted = async {
+            loop {
+                if let Update::Scopes(scopes) = updates.recv().await.expect("the reading goes on")
+                    && scopes.iter().map(|scope| &*scope.0).eq(expected.iter().copied())
+                {
+                    return;
+                }
+            }
+        };
+        timeout(Duration::from_secs(60), wanted).await.unwrap_or_else(|_| panic!("no {expected:?}"));
     }
 
     #[test]
