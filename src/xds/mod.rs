@@ -36,6 +36,7 @@ mod signals;
 mod slots;
 mod stalled;
 mod stream;
+mod timer;
 mod unread;
 mod unwanted;
 mod views;

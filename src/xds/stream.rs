@@ -23,6 +23,7 @@ use super::{
     session::{Rules, SessionError},
     signals::Signals,
     slots::Slot,
+    timer::Timer,
 };
 use crate::{
     identity::{self, Policy},
@@ -36,7 +37,6 @@ use http_body::{Body, Frame};
 use std::{
     any::Any,
     convert::Infallible,
-    pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -44,7 +44,7 @@ use tokio::{
     runtime::{Handle, RuntimeFlavor},
     sync::{Semaphore, watch},
     task::{block_in_place, yield_now},
-    time::{Instant, Sleep, sleep_until},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
@@ -57,9 +57,6 @@ const LARGE: usize = 128 << 10;
 const TURN: usize = 64;
 /// So many bytes that are only compared with what was there before are as much work.
 const REPEATED: usize = 32 << 10;
-
-/// Further away than any deadline.
-const NEVER: Duration = Duration::from_secs(24 * 3600);
 
 /// What who is not believed is told: the reason is for our log alone.
 pub(super) const NOT_AUTHENTICATED: &str = "this client is not authenticated";
@@ -190,40 +187,6 @@ enum Signal {
     Policy(watch::Receiver<Arc<Policy>>),
     /// Something that was refused is to be sent again.
     Released(watch::Receiver<u64>),
-}
-
-/// When something is due though nothing comes.
-///
-/// What is due is another thing with each answer and each request, and nearly never comes. So the runtime's timer is only ever
-/// made earlier; one that rings before anything is due is set anew then.
-#[derive(Default)]
-struct Timer {
-    sleep: Option<Pin<Box<Sleep>>>,
-    due: Option<Instant>,
-}
-
-impl Timer {
-    fn set(&mut self, due: Option<Instant>) {
-        self.due = due;
-        match (&mut self.sleep, due) {
-            (Some(sleep), Some(due)) if due < sleep.deadline() => sleep.as_mut().reset(due),
-            (none @ None, Some(due)) => *none = Some(Box::pin(sleep_until(due))),
-            _ => {}
-        }
-    }
-
-    /// Waits until something is due. May be cancelled.
-    async fn elapsed(&mut self) {
-        let Some(sleep) = &mut self.sleep else { return std::future::pending().await };
-        loop {
-            sleep.as_mut().await;
-            let now = Instant::now();
-            match self.due {
-                Some(due) if due <= now => return,
-                due => sleep.as_mut().reset(due.unwrap_or(now + NEVER)),
-            }
-        }
-    }
 }
 
 /// What the first request decides: how the client speaks, and what it sees.
@@ -664,39 +627,4 @@ async fn built(next: &mut Option<Generations>) -> (Generations, Arc<ViewGenerati
         }
     }
     std::future::pending().await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    async fn is_elapsed_after(timer: &mut Timer, time: Duration) -> bool {
-        tokio::time::timeout(time, timer.elapsed()).await.is_ok()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_timer_elapses_when_something_is_due_however_often_that_was_changed() {
-        let (start, mut timer) = (Instant::now(), Timer::default());
-        assert!(!is_elapsed_after(&mut timer, SECOND).await, "nothing was ever due");
-        // Put off, taken back, and due again: it rings when the first would have been due, and nobody hears it.
-        for due in [Some(start + 5 * SECOND), Some(start + 20 * SECOND), None, Some(start + 30 * SECOND)] {
-            timer.set(due);
-        }
-        assert!(!is_elapsed_after(&mut timer, 28 * SECOND).await);
-        assert!(is_elapsed_after(&mut timer, 2 * SECOND).await);
-        // What was due may be put off before anybody looks, or made earlier.
-        timer.set(Some(start + 40 * SECOND));
-        timer.set(Some(start + 35 * SECOND));
-        assert!(!is_elapsed_after(&mut timer, 3 * SECOND).await);
-        assert!(is_elapsed_after(&mut timer, 3 * SECOND).await);
-        // After it rang with nothing due something may be due earlier than it is set to.
-        timer.set(None);
-        assert!(!is_elapsed_after(&mut timer, 5 * SECOND).await);
-        let due = Instant::now() + SECOND;
-        timer.set(Some(due));
-        timer.elapsed().await;
-        assert_eq!(Instant::now(), due);
-    }
 }
