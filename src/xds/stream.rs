@@ -52,7 +52,7 @@ use tracing::{debug, warn};
 
 /// Requests with more bytes to be read are read one at a time, apart from the threads that serve, so that others have the
 /// other processors. A list of names that was there before is not among these bytes.
-const LARGE: usize = 128 << 10;
+const LARGE: usize = 256 << 10;
 /// Work of one turn, after which other tasks have theirs: a request is 1, and so is each KiB of it that is read.
 const TURN: usize = 64;
 /// So many bytes that are only compared with what was there before are as much work.
