@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// All resources of one kind at one moment. It never changes; the next one shares with it all that stays.
 ///
 /// Two persistent maps have the same keys: resources, and versions alone. A stream keeps the latter of what it has sent,
-/// so that it holds no old bodies; `sent.diff(current.versions())` is what it must send next. The digests are sums, kept
+/// so that it holds no old bodies; [`Generation::changes_since`] says what it must send next. The digests are sums, kept
 /// up with each change, so they depend on the content and not on the way to it.
 #[derive(Debug, Clone)]
 pub struct Generation {
