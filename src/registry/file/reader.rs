@@ -58,7 +58,7 @@ pub(super) struct Reader {
     only: Option<BTreeSet<OsString>>,
     /// The files of the last look at all, sorted, and whether they are those of a folder.
     listed: (bool, Vec<(Text, PathBuf)>),
-    /// When that began.
+    /// When that was over.
     looked: Option<Instant>,
     /// Lent to the thread that lists the files.
     watched: Option<Folders>,
@@ -76,8 +76,8 @@ impl Rounds for Reader {
         self.late_answers().await?;
         let (started, mut cost) = (Instant::now(), Cost::default());
         if !self.look_at_some(&mut cost).await? {
-            self.looked = Some(started);
             self.look_at_all(&mut cost).await?;
+            self.looked = Some(Instant::now());
         }
         if cost.requests > 0 {
             cost.duration = started.elapsed();
