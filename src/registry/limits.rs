@@ -2,7 +2,7 @@
 //! failure: its last services stay, and the memory of the process is bounded.
 
 use crate::util::yaml::Section;
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
 /// Limits of one reading of everything.
 #[derive(Debug, Clone, PartialEq, Eq)]

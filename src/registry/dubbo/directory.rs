@@ -12,7 +12,7 @@ use super::{
     Identity, Naming, Places, Provider, is_disabled,
     metadata::{Metadata, Offer, revision},
     migration::{Level, Migration, Step},
-    overrides::{self, Affected, Overrides, Rule, overridden},
+    overrides::{Affected, Overrides, Rule, overridden},
     protocol,
     service::{Place, is_local},
     warm, weight,
@@ -212,9 +212,9 @@ impl Directory {
     }
 
     /// The rules that stand beside the providers of an interface are these.
-    #[cfg(any(test, feature = "zookeeper"))]
+    #[cfg(feature = "zookeeper")]
     pub(crate) fn put_beside(&mut self, interface: &str, mut rules: Vec<Rule>) {
-        overrides::sort(&mut rules);
+        super::overrides::sort(&mut rules);
         if self.beside.get(interface).map_or(&[][..], |known| known) == rules {
             return;
         }
@@ -228,7 +228,7 @@ impl Directory {
     }
 
     /// So many rules by which consumers choose stand beside the providers of an interface.
-    #[cfg(any(test, feature = "zookeeper"))]
+    #[cfg(feature = "zookeeper")]
     pub(crate) fn put_routers(&mut self, interface: &str, count: usize) {
         self.overrides.put_routers(interface, count);
     }

@@ -9,6 +9,7 @@ const PROVIDERS: &str = "providers:";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Naming {
     /// `INTERFACE:VERSION` in its group, with the root's name as its namespace.
+    #[cfg_attr(not(feature = "zookeeper"), allow(dead_code, reason = "ZooKeeper alone names them so"))]
     Path(Text),
     /// `providers:INTERFACE:VERSION:GROUP` in the namespace and group of the application.
     Nacos,

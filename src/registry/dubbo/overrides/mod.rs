@@ -85,6 +85,7 @@ impl Overrides {
     }
 
     /// The names of all that are there.
+    #[cfg(any(test, feature = "zookeeper"))]
     pub(crate) fn names(&self) -> impl Iterator<Item = String> {
         let rules = self.services.keys().chain(self.applications.keys()).map(|key| format!("{key}{SUFFIX}"));
         let tags = self.tags.keys().map(|key| format!("{key}{TAG_SUFFIX}"));
