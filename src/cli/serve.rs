@@ -6,11 +6,12 @@ use crate::{
     telemetry,
     util::{
         descriptors,
+        processors::processors,
         systemd::{self, Notify},
     },
 };
 use anyhow::Context;
-use std::{path::PathBuf, thread::available_parallelism, time::Duration};
+use std::{path::PathBuf, time::Duration};
 use tokio::runtime::Builder;
 
 /// How long the end waits for threads that block.
@@ -48,5 +49,5 @@ fn threads(name: &str) -> Builder {
 /// Threads that go on with what another had to do while that reads something large. Each keeps memory: without a bound a fleet
 /// that connects at once leaves many of them.
 fn spare() -> usize {
-    available_parallelism().map_or(2, |count| count.get().max(2))
+    processors().max(2)
 }

@@ -12,6 +12,7 @@ pub mod lock;
 #[cfg(test)]
 pub(crate) mod mutate;
 pub mod passing;
+pub mod processors;
 pub mod redact;
 pub mod resolv;
 pub mod secret;

@@ -1,21 +1,18 @@
 //! Work on many items by several threads at once. The caller waits; one that is short of threads does all by itself.
 
+use super::processors::processors;
 use std::{
     panic::resume_unwind,
-    sync::LazyLock,
     thread::{self, Builder},
 };
 
 /// More threads than that gain little: what they make is taken by one.
 const MOST: usize = 8;
 
-/// Asked once: the answer is read from several files of the system.
-static PROCESSORS: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
-
 /// What `work` makes of the items, part by part, in their order. A part has `least` of them or more, so that few are done by the
 /// caller alone.
 pub fn in_parts<T: Sync, R: Send>(items: &[T], least: usize, work: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
-    parts_of(items, least, *PROCESSORS, work)
+    parts_of(items, least, processors(), work)
 }
 
 fn parts_of<T: Sync, R: Send>(items: &[T], least: usize, processors: usize, work: impl Fn(&[T]) -> R + Sync) -> Vec<R> {

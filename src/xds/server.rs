@@ -23,7 +23,11 @@ use super::{
     slots::Full,
     stalled::close_stalled,
 };
-use crate::{identity::Policy, resource::Readiness, util::descriptors};
+use crate::{
+    identity::Policy,
+    resource::Readiness,
+    util::{descriptors, processors::processors},
+};
 use std::{
     io,
     net::SocketAddr,
@@ -239,12 +243,11 @@ impl Server {
         helpers.spawn(close_stalled(clients.clone(), budget.clone(), stall, metrics.clone()));
         helpers.spawn(admission.clone().pass_over());
         helpers.spawn(report_health(reporter, views.clone()));
-        let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
         let shared = Shared {
             options: options.subscribe(),
             rules,
             views,
-            large: Arc::new(Semaphore::new(1.max(processors / 2))),
+            large: Arc::new(Semaphore::new(1.max(processors() / 2))),
             admission,
             clients,
             quarantine,

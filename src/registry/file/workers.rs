@@ -2,12 +2,12 @@
 //! waits for one that hangs.
 
 use super::read::{Error, Job, Look};
-use crate::util::lock::lock;
+use crate::util::{lock::lock, processors::processors};
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, LazyLock, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
     thread,
     time::{Duration, Instant},
 };
@@ -15,9 +15,6 @@ use tokio::sync::{Notify, oneshot};
 
 /// Files are parsed at the same time on so many threads, where the machine has them.
 const MOST: usize = 8;
-
-/// Asked once: the answer is read from several files of the system.
-static PROCESSORS: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
 
 /// Of files that are as they were, so many are told at once.
 const BATCH: usize = 64;
@@ -53,7 +50,7 @@ pub(super) fn detached<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'sta
 impl Workers {
     /// Starts as many threads as the machine has processors.
     pub(super) fn start(jobs: Vec<Job>, work: impl Fn(&Job) -> Look + Send + Sync + 'static) -> io::Result<Self> {
-        let threads = PROCESSORS.min(MOST).min(jobs.len());
+        let threads = processors().min(MOST).min(jobs.len());
         let state = State { jobs: jobs.into_iter().enumerate().collect(), ..State::default() };
         let shared = Shared { state: Mutex::new(state), work: Box::new(work), news: Notify::new() };
         let workers = Workers { shared: Arc::new(shared) };
