@@ -70,24 +70,29 @@ impl Generation {
                 changed.push(name);
             }
         }
-        next.change = self.change_to(&next)?;
+        // By versions: what was changed there and back is no change.
+        let differing = self.versions.diff(&next.versions).map(|item| name_of(&item).clone());
+        let differing: Vec<Name> = differing.take(MOST_CHANGED + 1).collect();
+        if differing.is_empty() {
+            return None;
+        }
+        next.change = next.change_from(&self.versions, differing);
         if let Some(blocks) = &mut next.blocks {
             rebuild(blocks, &next.resources, &changed);
         }
         Some(next)
     }
 
-    /// How that one follows this one; `None`: it is the same. By versions: what was changed there and back is no change.
-    fn change_to(&self, next: &Generation) -> Option<Option<Arc<Change>>> {
-        let mut names = self.versions.diff(&next.versions).map(|item| name_of(&item)).peekable();
-        names.peek()?;
-        if next.len() < FEW {
-            return Some(None);
+    /// How this one follows that of these versions, of which so many names differ; `None`: each stream finds it.
+    fn change_from(&self, before: &OrdMap<Name, u64>, names: Vec<Name>) -> Option<Arc<Change>> {
+        if self.len() < FEW || names.len() > MOST_CHANGED {
+            return None;
         }
-        let named = |name: &Name| (name.clone(), next.resources.get(name).cloned());
-        let resources: Vec<_> = names.take(MOST_CHANGED + 1).map(named).collect();
-        let is_kept = resources.len() <= MOST_CHANGED;
-        Some(is_kept.then(|| Arc::new(Change { before: self.versions.clone(), resources })))
+        let named = |name: Name| {
+            let resource = self.resources.get(&name).cloned();
+            (name, resource)
+        };
+        Some(Arc::new(Change { before: before.clone(), resources: names.into_iter().map(named).collect() }))
     }
 
     /// What differs from what a stream was sent, in the order of names; `None`: it is gone.

@@ -134,7 +134,7 @@ impl Metrics {
             let label = OfKind { dialect: key.dialect.name(), kind: kind.name() };
             let (old, new) = (before.get(kind), made.get(kind));
             if !Arc::ptr_eq(old, new) {
-                let changes = old.versions().diff(new.versions()).count();
+                let changes = new.changes_since(old.versions()).count();
                 self.changes.get_or_create(&label).inc_by(changes as u64);
             }
             self.resources.get_or_create(&label).set(count(new.len()));

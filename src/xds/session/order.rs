@@ -11,7 +11,6 @@
 
 use super::{Session, State, subscription::Subscription};
 use crate::resource::{Kind, Name, Resource, Variant, ViewGeneration};
-use imbl::ordmap::DiffItem;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -74,11 +73,10 @@ impl Session {
             return None;
         }
         let generation = view.get(Kind::Cluster);
-        let gone = clusters.sent.diff(generation.versions()).filter_map(|item| match item {
-            DiffItem::Remove(name, version) if clusters.wants(name) => Some((name, *version)),
-            _ => None,
-        });
-        let bodies = gone.filter_map(|(name, version)| Some((name.clone(), Some(clusters.body(name, version)?))));
+        let changes = generation.changes_since(&clusters.sent);
+        let gone = changes.filter(|(name, now)| now.is_none() && clusters.wants(name)).map(|(name, _)| name);
+        let body = |name: &Name| clusters.body(name, *clusters.sent.get(name)?);
+        let bodies = gone.filter_map(|name| Some((name.clone(), Some(body(name)?))));
         let kept: Vec<(Name, Option<Arc<Resource>>)> = bodies.collect();
         (!kept.is_empty()).then(|| view.clone().with(Kind::Cluster, Arc::new(generation.with(kept))))
     }

@@ -5,7 +5,7 @@
 //! after and once more; and a request that repeats what was acknowledged is answered with it at once.
 
 use crate::resource::{Generation, Name};
-use imbl::{OrdMap, ordmap::DiffItem};
+use imbl::OrdMap;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
@@ -40,13 +40,9 @@ impl Warming {
         if seen.ptr_eq(clusters.versions()) {
             return;
         }
-        for item in seen.diff(clusters.versions()) {
-            let (DiffItem::Add(name, _) | DiffItem::Update { new: (name, _), .. }) = item else { continue };
-            if let Some(assignment) =
-                clusters.get(name).and_then(|cluster| cluster.refers_to()).filter(|name| wants(name))
-            {
-                self.due.insert(assignment.clone(), (now + SOON, Some(now + LATER)));
-            }
+        let changed = clusters.changes_since(seen).filter_map(|(_, cluster)| cluster?.refers_to());
+        for assignment in changed.filter(|name| wants(name)) {
+            self.due.insert(assignment.clone(), (now + SOON, Some(now + LATER)));
         }
         *seen = clusters.versions().clone();
     }
