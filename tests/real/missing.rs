@@ -1,28 +1,11 @@
 //! A gateway whose machine lacks a certificate: that server takes nobody, people are told, all others serve; and once the files are
 //! there it serves, too, without anybody's doing.
 
+use super::rotation::{put, shows};
 use crate::support::{envoy::Envoy, local::Local, mesh, servers::free_port, tls, until, upstream::Upstream};
 use std::{fs, path::Path, time::Duration};
 
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// Puts the certificate into a folder, each file in one step, the key first.
-fn put(folder: &Path) {
-    for end in ["key", "pem"] {
-        let new = folder.join(format!("{end}.new"));
-        fs::write(&new, mesh::text(&format!("shop-server.{end}"))).unwrap();
-        fs::rename(new, folder.join(format!("tls.{end}"))).unwrap();
-    }
-}
-
-async fn shows(port: u16) {
-    until(&format!("TLS on port {port}"), LIMIT, async || {
-        let at = ([127, 0, 0, 1], port).into();
-        let answer = tls::ask(at, "localhost", &mesh::text("shop.pem"), "orders.example", "/").await?;
-        if answer.ends_with("answer") { Ok(()) } else { Err(answer) }
-    })
-    .await;
-}
 
 async fn withheld(portolan: &Local, count: usize) -> serde_json::Value {
     until("the list of what is refused", LIMIT, async || {
@@ -39,8 +22,9 @@ async fn a_certificate_is_missing(words: &[&str]) {
     for folder in [&here, &missing] {
         fs::create_dir(folder).unwrap();
     }
-    put(&here);
+    put(&here, "shop");
     let [plain, good, bad] = [free_port(), free_port(), free_port()];
+    let shows = |port: u16| shows(([127, 0, 0, 1], port).into(), "shop.pem");
     let secure = |name: &str, port: u16, folder: &Path| {
         let folder = folder.display();
         format!(
@@ -76,7 +60,7 @@ gateways:
     assert_eq!((status, &*body), (200, "answer"));
 
     // Envoy watches the folder, though it has refused the secret.
-    put(&missing);
+    put(&missing, "shop");
     shows(bad).await;
     // Who comes back is tried with it again.
     drop(envoy);

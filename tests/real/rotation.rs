@@ -17,7 +17,7 @@ use std::{
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Puts the certificate of an authority into a folder, each file in one step, the key first.
-fn put(folder: &Path, of: &str) {
+pub fn put(folder: &Path, of: &str) {
     for end in ["key", "pem"] {
         let new = folder.join(format!("{end}.new"));
         fs::write(&new, mesh::text(&format!("{of}-server.{end}"))).unwrap();
@@ -32,7 +32,8 @@ fn point(folder: &Path, to: &str) {
     fs::rename(new, folder.join("..data")).unwrap();
 }
 
-async fn shows(address: SocketAddr, authority: &str) {
+/// Waits until TLS there is answered by a server that this authority vouches for.
+pub async fn shows(address: SocketAddr, authority: &str) {
     until(&format!("a certificate of {authority}"), LIMIT, async || {
         let answer = tls::ask(address, "localhost", &mesh::text(authority), "orders.example", "/").await?;
         if answer.ends_with("answer") { Ok(()) } else { Err(answer) }
