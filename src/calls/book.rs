@@ -16,9 +16,9 @@ pub(super) struct Book {
     keep: Duration,
     registries: BTreeMap<Text, Registry>,
     applications: BTreeMap<Text, BTreeMap<Need, Said>>,
-    /// What nobody says any more, the oldest first.
+    /// Needs that no consumer says any more, with the time since then; the oldest first.
     gone: BTreeSet<(SystemTime, Text, Need)>,
-    /// Applications of which something has changed.
+    /// Applications that have changed since the last [`Book::model`].
     touched: BTreeSet<Text>,
     model: Model,
 }
@@ -29,17 +29,18 @@ struct Registry {
     reading: Reading,
 }
 
-/// How a need is said.
+/// State of one need of one application.
 #[derive(Debug, Default)]
 struct Said {
-    /// At so many places.
+    /// The number of places at which it is said.
     by: usize,
-    /// Nowhere since then.
+    /// The time since which it is said at no place; `None` while it is said.
     gone: Option<SystemTime>,
 }
 
 impl Book {
-    /// What stood before a restart, of which nobody has said anything since. A clock that was set back makes nothing younger.
+    /// Takes needs from before a restart, as if no consumer said them since. A time that lies after `now` becomes
+    /// `now`.
     pub(super) fn recall(&mut self, known: &Model, now: SystemTime) {
         for (name, application) in &known.applications {
             for (need, gone) in &application.needs {
@@ -52,7 +53,7 @@ impl Book {
         }
     }
 
-    /// These registries are read, and no others; what the others said is over.
+    /// Sets the registries that are read. What any other registry said counts as no longer said.
     pub(super) fn configure(&mut self, registries: &BTreeSet<Text>, keep: Duration, now: SystemTime) {
         self.keep = keep;
         let gone: Vec<Text> = self.registries.keys().filter(|name| !registries.contains(*name)).cloned().collect();
@@ -66,7 +67,7 @@ impl Book {
         self.expire(now);
     }
 
-    /// Takes what a registry sent; of one that is not read it is passed over.
+    /// Takes an update of a registry. It is ignored if the registry is not read.
     pub(super) fn apply(&mut self, registry: &Text, update: CallUpdate, now: SystemTime) {
         let Some(known) = self.registries.get_mut(registry) else { return };
         let mut changes = Vec::new();
@@ -128,12 +129,12 @@ impl Book {
         }
     }
 
-    /// When the next need is over.
+    /// When the oldest need that nobody says is to be forgotten; `None` if there is no such need.
     pub(super) fn due(&self) -> Option<SystemTime> {
         self.gone.first().and_then(|(since, ..)| since.checked_add(self.keep))
     }
 
-    /// Forgets what is over by now, and the oldest of what is too much.
+    /// Forgets needs that nobody has said for `keep`, and the oldest ones above [`MOST_KEPT`].
     pub(super) fn expire(&mut self, now: SystemTime) {
         // A clock that was set back makes nothing older.
         let is_over = |since: SystemTime, keep| now.duration_since(since).is_ok_and(|age| age >= keep);
@@ -149,12 +150,12 @@ impl Book {
         }
     }
 
-    /// How many needs are kept that nobody says any more.
+    /// The number of needs that are kept though nobody says them any more.
     pub(super) fn kept(&self) -> usize {
         self.gone.len()
     }
 
-    /// What stands now; the same value as long as nothing has changed.
+    /// The present model. It has the same number as before unless something has changed.
     pub(super) fn model(&mut self) -> &Model {
         let mut next = Model { number: self.model.number, ..Model::default() };
         next.applications = std::mem::take(&mut self.model.applications);
@@ -183,7 +184,8 @@ impl Book {
 }
 
 impl Application {
-    /// What is said of one that cannot be narrowed; of no registry, since it may need something of each.
+    /// The note that an application needs everything. It is of no registry, since the application may need something of
+    /// each.
     fn too_many(&self, name: &Text) -> Option<(Text, Note)> {
         if !self.everything {
             return None;

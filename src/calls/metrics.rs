@@ -28,7 +28,7 @@ struct Of {
 }
 
 impl Metrics {
-    /// Adds them to what `/metrics` shows.
+    /// Adds the counters to what `/metrics` shows.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("calls_applications", "Applications whose needs are known", self.applications.clone());
         registry.register("calls_needs", "What they need, by whether a consumer says it now", self.needs.clone());
@@ -39,7 +39,7 @@ impl Metrics {
         registry.register("calls_failures", help, self.failures.clone());
     }
 
-    /// This stands now instead of `before`; so many needs are kept that nobody says any more.
+    /// Sets the gauges to the model `now`, which replaces `before`; `kept` needs are said by nobody any more.
     pub(super) fn stands(&self, before: &Model, now: &Model, kept: usize) {
         let all: usize = now.applications.values().map(|application| application.needs.len()).sum();
         self.applications.set(count(now.applications.len()));
@@ -55,7 +55,7 @@ impl Metrics {
         }
     }
 
-    /// `again`: it has failed before.
+    /// One reading failed. If `again` is true the one before failed too, and this is logged for debugging only.
     pub(super) fn failed(&self, registry: &Text, error: &Text, again: bool) {
         self.failures.get_or_create(&RegistryLabel::of(registry)).inc();
         match again {

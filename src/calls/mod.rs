@@ -28,15 +28,15 @@ use std::{
 /// An application that needs more services than this counts as one that needs all: no list would narrow what it gets.
 pub const MOST_NEEDS: usize = 2_000;
 
-/// So many needs are kept that are over; the oldest go first.
+/// The most needs that are kept after the last consumer stopped saying them. The oldest are dropped first.
 const MOST_KEPT: usize = 100_000;
 
-/// What is configured (`calls:`).
+/// The section `calls:` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// How long an application keeps what it no longer says that it needs.
+    /// How long an application keeps a need that no consumer says any more.
     pub keep: Duration,
-    /// The `Sidecar`s that are made for Istiods; `None`: none.
+    /// How `Sidecar`s are made for Istiods; `None` if none are made.
     pub sidecars: Option<Sidecars>,
 }
 
@@ -50,36 +50,37 @@ impl Default for Options {
 /// Who calls whom at one moment. Immutable.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Model {
-    /// Counts up with each.
+    /// Grows by one with each model that differs from the one before.
     pub number: u64,
-    /// By name.
+    /// Each application under its name, as its consumers give it.
     pub applications: BTreeMap<Text, Arc<Application>>,
-    /// What could not be read of consumers, with the registry.
+    /// What could not be read of consumers, with the registry; empty for a note that is of no registry.
     pub notes: Vec<(Text, Note)>,
     /// The registries whose consumers are read, and how that goes.
     pub registries: BTreeMap<Text, Reading>,
 }
 
-/// How the consumers of a registry are read.
+/// State of the reading of a registry's consumers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// All of them were read once.
+    /// A whole list of the registry's places has arrived at least once.
     pub listed: bool,
-    /// Why they cannot be read now.
+    /// Why the consumers cannot be read now; `None` if they can.
     pub error: Option<Text>,
 }
 
-/// What an application needs.
+/// The services that one application needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Application {
-    /// Each with since when no consumer says it any more; `None`: one does.
+    /// Each need with the time since which no consumer says it; `None` while some consumer does.
     pub needs: BTreeMap<Need, Option<SystemTime>>,
     /// It needs everything: it says so, or it needs more than [`MOST_NEEDS`].
     pub everything: bool,
 }
 
 impl Application {
-    /// With these needs, each with since when no consumer says it any more.
+    /// Makes an application of its needs, each with the time since which no consumer says it, and finds out if it needs
+    /// everything.
     pub fn new(needs: BTreeMap<Need, Option<SystemTime>>) -> Application {
         let names: usize = needs.keys().map(Need::count).fold(0, usize::saturating_add);
         let everything = names > MOST_NEEDS || needs.keys().any(Need::is_everything);
@@ -88,13 +89,14 @@ impl Application {
 }
 
 impl Model {
-    /// The names of the services that an application needs; `None`: it is not known, or needs everything.
+    /// The names of the services that an application needs; `None` if it is not known, or needs everything.
     pub fn names(&self, application: &str) -> Option<Vec<Text>> {
         let known = self.applications.get(application).filter(|known| !known.everything)?;
         Some(known.needs.keys().flat_map(Need::names).collect())
     }
 
-    /// Whether applications need the same in both, whatever else is said.
+    /// True if every application needs the same in both models, and both are complete or neither is. Notes and times do
+    /// not count.
     pub fn is_needed_as(&self, other: &Model) -> bool {
         let same = |(one, other): (&Arc<Application>, &Arc<Application>)| {
             one.everything == other.everything && one.needs.keys().eq(other.needs.keys())
@@ -105,7 +107,7 @@ impl Model {
             && self.applications.values().zip(other.applications.values()).all(same)
     }
 
-    /// All that is read was read once.
+    /// Every registry whose consumers are read has sent a whole list at least once.
     pub fn is_complete(&self) -> bool {
         self.registries.values().all(|reading| reading.listed)
     }

@@ -23,24 +23,25 @@ use tokio::{sync::mpsc, time::sleep};
 use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// From one look to the next: services come and go together.
+/// The pause between two looks at the models, since services come and go together.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// With what the names of all of them end.
+/// The end of the names of all `Sidecar`s that are made here.
 const SUFFIX: &str = "dubbo";
 
-/// How `Sidecar`s are made (`calls.sidecars`).
+/// How `Sidecar`s are made, from `calls.sidecars` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sidecars {
-    /// The label of workloads that has the name of their application.
+    /// The label of workloads whose value is the name of their application.
     pub label: Text,
     /// Istio's namespaces in which the workloads are: a `Sidecar` holds in its own namespace only.
     pub namespaces: Vec<Text>,
-    /// What each has besides, as Istio writes egress hosts.
+    /// Hosts that every `Sidecar` has besides those of needed services, as Istio writes egress hosts, such as
+    /// `istio-system/*`.
     pub hosts: Vec<Text>,
 }
 
-/// Where they are told, and what was told last.
+/// The channel of manifests, and the manifests that were last sent through it.
 type Feed = (mpsc::Sender<ManifestUpdate>, Option<Vec<Arc<Manifest>>>);
 
 /// Hosts by the names by which services are needed.
@@ -50,7 +51,8 @@ struct Index {
     known: imbl::OrdMap<ServiceId, Arc<catalog::Record>>,
 }
 
-/// Tells manifests the `Sidecar`s, and each time other ones, until `stop`. `out` gives where a new telling of them goes.
+/// Sends `Sidecar`s as manifests, and again when they change, until `stop` is cancelled. `out` gives the channel for a
+/// new start, or `None`.
 pub async fn follow(
     calls: Handle,
     catalog: catalog::Handle,
@@ -96,7 +98,7 @@ pub async fn follow(
     }
 }
 
-/// Sends them; what is as it was is the same value. `false`: nobody receives them any more.
+/// Sends the manifests; equal ones keep their `Arc`. Returns `false` if nobody receives them any more.
 async fn tell(
     out: &mpsc::Sender<ManifestUpdate>,
     told: &mut Option<Vec<Arc<Manifest>>>,
@@ -114,7 +116,7 @@ async fn tell(
 }
 
 impl Index {
-    /// Takes in what differs from the last time.
+    /// Brings the index up to this catalog, by the records that differ from the last one.
     fn follow(&mut self, catalog: &Catalog) {
         use imbl::ordmap::DiffItem;
         let known = std::mem::replace(&mut self.known, catalog.records.clone());
@@ -150,14 +152,14 @@ impl Index {
     }
 }
 
-/// The hosts of a service with the names by which it is needed.
+/// Each host of a service with each name by which consumers need it.
 fn pairs(record: &catalog::Record) -> Vec<(Text, Hostname)> {
     let names = needed_as(&record.service.labels).into_iter();
     names.flat_map(|name| record.hosts.iter().map(move |host| (name.clone(), host.clone()))).collect()
 }
 
 impl Sidecars {
-    /// One for each application in each namespace, in order.
+    /// One `Sidecar` for each application in each namespace, sorted by id.
     fn make(&self, model: &Model, index: &Index, catalog: &Catalog) -> Vec<Arc<Manifest>> {
         let mut manifests = Vec::new();
         for application in model.applications.keys() {
@@ -195,7 +197,7 @@ impl Sidecars {
     }
 }
 
-/// The hosts of a service's entries, from whatever namespace.
+/// The hosts of a service's entries as Istio writes egress hosts, in any namespace (`*/HOST`).
 fn egress(service: &PublishedService) -> Vec<String> {
     let names = std::iter::once(&service.host).chain(&service.aliases);
     let of_port = |name: &Hostname, port: &ServicePort| {
@@ -205,7 +207,7 @@ fn egress(service: &PublishedService) -> Vec<String> {
     names.flat_map(|name| service.ports.iter().map(move |port| of_port(name, port))).collect()
 }
 
-/// Whether a workload can have the name as the value of a label.
+/// True if Kubernetes accepts the name as the value of a label.
 fn is_label_value(name: &str) -> bool {
     let ends = |end: Option<char>| end.is_some_and(|c| c.is_ascii_alphanumeric());
     name.len() <= 63
@@ -214,7 +216,8 @@ fn is_label_value(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
-/// A name that Kubernetes takes; where the application's is none, with a hash, so that two never meet.
+/// A resource name that Kubernetes accepts. If the application's name is not one, it gets a hash, so that two never
+/// meet.
 fn resource_name(application: &str) -> String {
     if application.split('.').all(is_label) {
         return format!("{application}.{SUFFIX}");

@@ -16,10 +16,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Updates that a registry may be ahead. A full channel makes its reading wait.
+/// The most updates that wait in the channel of one registry. A full channel makes its reading wait.
 const CHANNEL: usize = 16;
 
-/// The only one who decides who calls whom.
+/// The task that alone changes the call model.
 #[derive(Debug)]
 pub struct Store {
     book: Book,
@@ -37,7 +37,7 @@ pub struct Handle {
     shared: Arc<Shared>,
 }
 
-/// What handles leave for the task.
+/// What handles leave for the task, which is woken by `changed`.
 #[derive(Debug)]
 struct Shared {
     wanted: Mutex<Wanted>,
@@ -53,7 +53,7 @@ struct Wanted {
 }
 
 impl Store {
-    /// For these registries, and with what stood before a restart.
+    /// A store that reads the consumers of `registries`; `before` is the model from before a restart.
     pub fn new(
         registries: BTreeSet<Text>,
         options: Options,
@@ -75,7 +75,7 @@ impl Store {
         (store, handle)
     }
 
-    /// Keeps it until `shutdown`.
+    /// Keeps the model up to date until `shutdown` is cancelled.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let shared = self.shared.clone();
         loop {
@@ -113,7 +113,7 @@ impl Store {
         self.book.configure(&wanted.registries, keep, SystemTime::now());
     }
 
-    /// Hands out what stands, if it differs.
+    /// Publishes the present model, unless it has the number of the last one.
     fn publish(&mut self) {
         let kept = self.book.kept();
         let (model, metrics) = (self.book.model(), &self.metrics);
@@ -129,30 +129,30 @@ impl Store {
 }
 
 impl Handle {
-    /// What stands now.
+    /// The present model; empty if nothing is known yet.
     pub fn load(&self) -> Arc<Model> {
         self.models.borrow().clone()
     }
 
-    /// Each model as it comes.
+    /// A receiver of the newest model; it wakes up at each change.
     pub fn subscribe(&self) -> watch::Receiver<Arc<Model>> {
         self.models.clone()
     }
 
-    /// What is configured, as it changes.
+    /// A receiver of the present [`Options`]; it wakes up at each change.
     pub fn options(&self) -> watch::Receiver<Options> {
         self.options.clone()
     }
 
-    /// From now on the consumers of these registries are read, and of no others.
+    /// Sets the registries whose consumers are read, and the options.
     pub fn configure(&self, registries: BTreeSet<Text>, options: Options) {
         self.shared.options.send_if_modified(|now| std::mem::replace(now, options.clone()) != options);
         lock(&self.shared.wanted).registries = registries;
         self.shared.changed.notify_one();
     }
 
-    /// Where a new reading of that registry sends what its consumers say; what an older one sends is passed over from now on.
-    /// `None`: they are not read.
+    /// The channel for a new reading of that registry; what an older reading sends is ignored from now on. `None` if
+    /// the consumers of that registry are not read.
     pub fn feed(&self, registry: &str) -> Option<mpsc::Sender<CallUpdate>> {
         let mut wanted = lock(&self.shared.wanted);
         let name = wanted.registries.get(registry)?.clone();

@@ -39,35 +39,35 @@ pub const TYPES: [&str; 16] = [
 ];
 
 const PATH: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
-/// As Istiod has it: nothing is too long.
+/// The size limit of answers, as Istiod sets it: in effect none.
 const LONGEST: usize = i32::MAX as usize;
 
-/// The answer to one type.
+/// One response of the server; as a rule the first one of its type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// Which type, as it was asked for.
+    /// Type URL in the response, as a rule one of [`TYPES`].
     pub type_url: String,
-    /// Its resources: the type of each, and its bytes.
+    /// Type URL and encoded bytes of each resource.
     pub resources: Vec<(String, Bytes)>,
-    /// How long the whole is.
+    /// The encoded length of the whole response.
     pub bytes: usize,
-    /// How long it took.
+    /// Time from the start of the probe to this response.
     pub after: Duration,
 }
 
-/// Why nothing can be asked.
+/// Why the server could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// No connection can be made.
+    /// No connection can be made, or the address is not one.
     #[error("cannot connect to {address}; is Portolan running there, without TLS?")]
     Connect {
         /// The address that was asked, as it was given.
         address: String,
-        /// What the transport says.
+        /// The error of the transport, which says why.
         #[source]
         source: tonic::transport::Error,
     },
-    /// Somebody is there and does not serve Istiods.
+    /// Something listens there, but the discovery stream failed or was not opened in time.
     #[error("{address} does not serve Istiods")]
     Stream {
         /// The address that was asked, as it was given.
@@ -78,10 +78,10 @@ pub enum ProbeError {
     },
 }
 
-/// Asks for everything, as an Istiod of that revision, and waits at most so long for the answers.
+/// Asks for all [`TYPES`] as an Istiod of that revision does, and waits for the answers until `limit` is over.
 ///
 /// # Errors
-/// If nobody listens there, or whoever does serves no Istiods. A type without an answer is no error.
+/// If nobody listens there, or the server there does not serve Istiods. A type without an answer is no error.
 pub async fn probe(address: &str, revision: &str, limit: Duration) -> Result<Vec<Answer>, ProbeError> {
     let started = Instant::now();
     let unreachable = |source| ProbeError::Connect { address: address.to_owned(), source };

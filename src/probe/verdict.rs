@@ -1,4 +1,4 @@
-//! What an Istiod makes of one item of a list: for those who look at what a server sends.
+//! What an Istiod makes of one item of a list, for `portolan istio check`.
 
 use crate::{
     pb::{
@@ -15,31 +15,32 @@ use crate::{
 use prost::{Message, Name};
 use prost_reflect::DynamicMessage;
 
-/// What an Istiod makes of it.
+/// How an Istiod takes one item of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It stores it, if it has not this version already.
+    /// Istiod stores it, unless it has this version already.
     Accepted {
-        /// Its name, `<namespace>/<name>`.
+        /// The item's name, `<namespace>/<name>`.
         name: String,
-        /// Empty: it is accepted again with every list.
+        /// The version in the item's metadata. If it is empty, Istiod takes the item as new with every list.
         version: String,
     },
-    /// It keeps what it had under this name; if that is nothing, it makes nothing.
+    /// Istiod keeps what it has under this name; if that is nothing, it makes nothing.
     Refused {
-        /// Its name, `<namespace>/<name>`.
+        /// The item's name, `<namespace>/<name>`.
         name: String,
         /// The rule that it breaks.
         why: Refusal,
     },
-    /// It cannot read it, and deletes what it had.
+    /// Istiod cannot read it, and deletes what it had.
     Unreadable {
-        /// The rule that it breaks.
+        /// What cannot be read, such as "it has no body".
         why: &'static str,
     },
 }
 
-/// What an Istiod makes of an item of that type in a list of that kind. Of other kinds than entries only the form is judged.
+/// Judges an item with that type URL in a list of that kind. Only a `ServiceEntry` is judged in full; of other kinds
+/// only the form is.
 pub fn verdict(kind: Kind, type_url: &str, bytes: &[u8]) -> Verdict {
     let judged = read(type_url, bytes).and_then(|(metadata, body)| {
         let refusal = match kind {
