@@ -8,13 +8,13 @@ use tokio::sync::mpsc;
 
 /// What a kind of registry brings. Implemented by the `Config` of each folder.
 pub trait Adapter: fmt::Debug {
-    /// The word in configuration, logs, metrics and admin.
+    /// The key of the kind in the configuration, such as `nacos`; also in logs, metrics and the admin API.
     fn name(&self) -> &'static str;
 
-    /// What holds for its services where the configuration says nothing else.
+    /// Host template, protocol and the like for its services, where the configuration says nothing else.
     fn conventions(&self) -> Conventions;
 
-    /// Where it reads, for people. Holds no secret.
+    /// Where it reads, shown by `portolan check`. Holds no secret.
     fn address(&self) -> String;
 
     /// What is read, and from where: what was kept of a registry is used where this is the same. It should not change with
@@ -23,7 +23,7 @@ pub trait Adapter: fmt::Debug {
         format!("{} {}", self.name(), self.address())
     }
 
-    /// Whether its services are written by Portolan's own API, and kept by nobody else.
+    /// Whether clients write its services through Portolan's own API, so that Portolan alone keeps them.
     fn is_written(&self) -> bool {
         false
     }
@@ -33,7 +33,7 @@ pub trait Adapter: fmt::Debug {
         None
     }
 
-    /// Whether it says what consumers need, if it is asked to.
+    /// Whether the configuration makes it read what consumers need ([`Feed::calls`]).
     fn reads_consumers(&self) -> bool {
         false
     }
@@ -45,12 +45,12 @@ pub trait Adapter: fmt::Debug {
     fn read(&self, feed: Feed) -> BoxFuture<'static, Result<(), Text>>;
 }
 
-/// What a kind's users take for granted.
+/// Defaults of one kind of registry, as its users expect them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conventions {
     /// The template of hosts. Empty parts vanish together with their dot.
     pub host: &'static str,
-    /// What instances speak that do not say.
+    /// The protocol of instances that do not name one.
     pub protocol: Protocol,
     /// How many lists in a row must lack a service before it is gone: 1 where a list is whole or an error.
     pub absent_lists: u32,
@@ -63,14 +63,14 @@ pub struct Conventions {
 pub struct Feed {
     /// The name of the registry in the configuration; every service of it carries the name.
     pub registry: Text,
-    /// For services. When it is full, the reading waits.
+    /// Channel of reports on services. When it is full, the reading waits.
     pub updates: mpsc::Sender<Update>,
-    /// For manifests, if somebody wants them.
+    /// Channel of reports on manifests; `None` if nobody wants them.
     pub manifests: Option<mpsc::Sender<ManifestUpdate>>,
-    /// For what consumers need, if somebody wants that.
+    /// Channel of reports on what consumers need; `None` if nobody wants them.
     pub calls: Option<mpsc::Sender<CallUpdate>>,
-    /// Where requests and restarts are counted.
+    /// Counters of all registries; requests and restarts are counted here under `registry`.
     pub metrics: Metrics,
-    /// What is written by API, of all registries that are.
+    /// The stores of all registries whose services are written through the API.
     pub written: Written,
 }

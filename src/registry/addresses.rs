@@ -4,7 +4,8 @@ use crate::util::{host_port::HostPort, redact, yaml::Value};
 use reqwest::Url;
 use std::{cell::Cell, fmt::Display};
 
-/// Of several addresses, of which one has a user.
+/// Refusal of a list of addresses with an `@` in it: a comma in a password would split it, and its parts would be
+/// shown.
 const HIDDEN: &str = "an address with a user name among several is none; write each by itself, with % codes for other \
     characters than letters and digits, or `username` and `password` apart from them";
 
@@ -39,7 +40,7 @@ pub(super) fn read<T, E: Display>(value: &Value<'_>, parse: impl Fn(&str) -> Res
 /// The address of a server by HTTP, which may have a user and a path, and nothing behind that.
 ///
 /// # Errors
-/// If it is none; why, without anything before an `@`.
+/// If it is no such address; the text says why, and shows nothing before an `@`.
 pub(super) fn http(address: &str) -> Result<Url, String> {
     let scheme = |scheme: &&str| address.get(..scheme.len()).is_some_and(|text| text.eq_ignore_ascii_case(scheme));
     let Some(scheme) = ["http://", "https://"].iter().find(|known| scheme(known)) else {

@@ -1,5 +1,5 @@
-//! What the consumers of a registry say, place by place, as it was last told: a place that cannot be read is as it was, and what
-//! is as it was told is the same value.
+//! What the consumers of a registry say, place by place, as it was last reported. A place that cannot be read keeps its
+//! last value, and an equal value keeps its `Arc`.
 
 use crate::model::{CallUpdate, Needs, Text};
 use std::{
@@ -10,34 +10,35 @@ use std::{
 #[derive(Debug, Default)]
 pub(super) struct Callers {
     known: BTreeMap<Text, Arc<Needs>>,
-    /// Those that could not be read.
+    /// Places whose last reading failed. Their entries in `known` stay as they are.
     unread: BTreeSet<Text>,
-    /// All were read since the last failure.
+    /// Every place was read since the last [`Callers::fail`], so a change of one place can be told by itself.
     listed: bool,
 }
 
 impl Callers {
-    /// All were read since the last failure: a change of one can be told by itself.
+    /// Every place was read since the last failure, so a change of one place can be told by itself.
     pub(super) fn are_listed(&self) -> bool {
         self.listed
     }
 
-    /// Whether something is to be read again.
+    /// Some place is still to be read again, because it failed or because the last reading as a whole did.
     pub(super) fn are_lacking(&self) -> bool {
         !self.listed || !self.unread.is_empty()
     }
 
-    /// What a place said last.
+    /// What a place said last; `None` if it was never read, or was absent from the last list.
     pub(super) fn of(&self, place: &str) -> Option<&Arc<Needs>> {
         self.known.get(place)
     }
 
-    /// What a place says, as the value that was told if it is the same.
+    /// What a place says. If it is equal to the last value, this is the same `Arc`.
     pub(super) fn same(&self, place: &str, said: Needs) -> Arc<Needs> {
         self.of(place).filter(|known| ***known == said).cloned().unwrap_or_else(|| Arc::new(said))
     }
 
-    /// All places were read but those; what is to be told, if there is something.
+    /// Takes a list: every place was read, except `unread`. Returns the update to send, or `None` if nothing has
+    /// changed.
     pub(super) fn list(&mut self, read: BTreeMap<Text, Arc<Needs>>, unread: BTreeSet<Text>) -> Option<CallUpdate> {
         // What a list does not have is over, but what could not be read is as it was.
         let kept = self.known.iter().filter(|(place, _)| unread.contains(*place));
@@ -48,7 +49,8 @@ impl Callers {
         (!same).then_some(CallUpdate::Listed(read, unread))
     }
 
-    /// One place was read, or could not be; what is to be told, if there is something.
+    /// Takes one place, with `None` if it could not be read. Returns the update to send, or `None` if nothing has
+    /// changed.
     pub(super) fn change(&mut self, place: Text, said: Option<Needs>) -> Option<CallUpdate> {
         let Some(said) = said else {
             self.unread.insert(place);
@@ -60,7 +62,7 @@ impl Callers {
         before.is_none_or(|before| !Arc::ptr_eq(&before, &said)).then_some(CallUpdate::Applied(place, said))
     }
 
-    /// Nothing could be read; what is to be told.
+    /// Takes a failure of the whole registry, and returns the update to send.
     pub(super) fn fail(&mut self, why: Text) -> CallUpdate {
         self.listed = false;
         CallUpdate::Failed(why)

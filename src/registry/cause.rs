@@ -3,18 +3,18 @@
 use crate::{model::Text, util::error};
 use std::{error::Error, time::Duration};
 
-/// An error with all its causes, for people.
+/// An error with all its causes, as updates and logs show it.
 pub(super) fn chain(error: &dyn Error) -> Text {
     error::chain(error).into()
 }
 
-/// What each of several has answered, in one text.
+/// The errors of several servers in one text, joined by `; `.
 pub(super) fn tried(failures: &[impl Error]) -> String {
     failures.iter().map(|error| error::chain(error)).collect::<Vec<_>>().join("; ")
 }
 
-/// Why none of several has answered: what the only one said, or an error of all of them, made of their number, of what they
-/// said, and of the shortest time for which one asked to be left alone.
+/// Why no server has answered: the one error if there is one alone, else `all` of their number, their texts joined, and
+/// the shortest pause that one of them asked for.
 pub(super) fn of_all<E: Error>(
     mut failures: Vec<E>,
     retry_after: impl Fn(&E) -> Option<Duration>,

@@ -8,10 +8,10 @@
 
 use crate::model::{Address, Endpoint, Note, Port, Reason, Service, Text};
 
-/// Instances in a message about those that cannot be read.
+/// The most instances that one message about unreadable ones names.
 const MAX_NAMED: usize = 3;
 
-/// Where an instance is.
+/// The address of an instance, by which it is found among the last good ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) address: Address,
@@ -19,28 +19,27 @@ pub(super) struct Place {
     pub(super) port: Option<Port>,
 }
 
-/// An instance that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unreadable {
-    /// How people find the entry.
+    /// Shown in notes and errors to help find the entry, such as its address or the first characters of its text.
     pub(super) subject: String,
     pub(super) why: String,
-    /// If at least that can be read.
+    /// `None` if not even the address can be read; then no last good value is kept for it.
     pub(super) place: Option<Place>,
 }
 
-/// What becomes of a service's instances one by one.
+/// Collects the instances of one service as they are read; [`Instances::finish`] makes the list of them.
 #[derive(Debug, Default)]
 pub(super) struct Instances {
     read: Vec<Endpoint>,
     unreadable: Vec<Unreadable>,
     notes: Vec<Note>,
-    /// Left out on purpose.
+    /// How many instances were left out on purpose. A service that has only such instances is empty, not unreadable.
     left_out: usize,
 }
 
 impl Instances {
-    /// An instance that was read, with what could not be read of it.
+    /// Adds an instance that was read; `problems` are its fields that could not be read.
     pub(super) fn read(&mut self, endpoint: Endpoint, problems: Vec<String>) {
         let port = endpoint.ports.first().map(|port| port.number);
         let subject = endpoint.address.place(port);
@@ -48,21 +47,20 @@ impl Instances {
         self.read.push(endpoint);
     }
 
-    /// An instance that could not be read.
     pub(super) fn unreadable(&mut self, unreadable: Unreadable) {
         self.unreadable.push(unreadable);
     }
 
-    /// An instance that is left out on purpose.
+    /// Counts an instance that is left out on purpose; `note` says why.
     pub(super) fn left_out(&mut self, note: Note) {
         self.left_out += 1;
         self.notes.push(note);
     }
 
-    /// All instances of the service, with notes. `last` is its last good value.
+    /// All instances of the service, sorted, with notes. `last` is the service's last good value.
     ///
     /// # Errors
-    /// If there are instances and none can be read; why.
+    /// If there are instances and none can be read; the text says why.
     pub(super) fn finish(mut self, last: Option<&Service>) -> Result<(Vec<Endpoint>, Vec<Note>), Text> {
         if self.read.is_empty() && self.left_out == 0 && !self.unreadable.is_empty() {
             return Err(self.none_is_readable());

@@ -11,25 +11,25 @@ use std::net::SocketAddr;
 /// What a registry is, and how it is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// Nacos 1, 2 and 3.
+    /// Nacos 1, 2 or 3, by HTTP and gRPC.
     Nacos(nacos::Config),
-    /// Eureka, and what speaks its v2 interface.
+    /// Eureka, or another server with its v2 interface.
     Eureka(eureka::Config),
-    /// Consul's catalogue.
+    /// Consul's catalogue, by blocking queries.
     Consul(consul::Config),
     /// ZooKeeper, with what Dubbo or Spring Cloud writes there.
     Zookeeper(zookeeper::Config),
-    /// A list by HTTP.
+    /// Any server that gives a list of services by HTTP.
     Http(http::Config),
-    /// What is written by Portolan's own API.
+    /// No server: clients write the services through Portolan's own API.
     Api(api::Config),
-    /// Names of DNS.
+    /// DNS: each configured name is a service, whose records are its instances.
     Dns(dns::Config),
     /// Catalogue files, or the built-in example.
     File(file::Config),
 }
 
-/// Reads the section of a kind.
+/// Reads the section of one kind; `None` after it has reported what is wrong with it.
 pub type ReadKind = fn(&mut Section<'_>) -> Option<Kind>;
 
 /// Each key that says of which kind a registry is, with the reader of its section.
@@ -46,7 +46,7 @@ pub const KINDS: [(&str, ReadKind); 9] = [
 ];
 
 impl Kind {
-    /// What its kind brings.
+    /// The configuration of this kind as an [`Adapter`], by which it is started and described.
     pub fn adapter(&self) -> &dyn Adapter {
         match self {
             Kind::Nacos(config) => config,
@@ -60,7 +60,7 @@ impl Kind {
         }
     }
 
-    /// The word in configuration, logs, metrics and admin.
+    /// The key of the kind in the configuration, such as `nacos`; also in logs, metrics and the admin API.
     pub fn name(&self) -> &'static str {
         self.adapter().name()
     }
@@ -70,7 +70,8 @@ impl Kind {
         matches!(self, Kind::File(file::Config { source: file::Source::Example(_), .. }))
     }
 
-    /// The same with the address at which admin listens, which the built-in example serves as one of its instances.
+    /// For the built-in example, the same with the address at which admin listens: the example serves it as one of its
+    /// instances. Any other kind stays as it is.
     pub fn with_admin(self, admin: SocketAddr) -> Self {
         if self.is_example() { Kind::File(file::Config::new(file::Source::Example(admin))) } else { self }
     }

@@ -142,7 +142,7 @@ pub(super) fn weight(value: Option<&Value>, default: f64, problems: &mut Vec<Str
     field("weight", value, read, problems).unwrap_or(Weight::DEFAULT)
 }
 
-/// A value as a message shows it.
+/// A value as a message shows it: its JSON, cut after 40 characters.
 fn short(value: &Value) -> String {
     let text = value.to_string();
     match text.char_indices().nth(40) {

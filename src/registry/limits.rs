@@ -7,15 +7,15 @@ use std::time::Duration;
 /// Limits of one reading of everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Services, of which all scopes together have at most so many.
+    /// The most services in all scopes together.
     pub services: usize,
-    /// Bytes of all answers or files, after decompression.
+    /// The most bytes of all answers or files, after decompression.
     pub bytes: usize,
-    /// From the first request to the last answer.
+    /// The longest time from the first request to the last answer.
     pub time: Duration,
 }
 
-/// Which limit a reading exceeds.
+/// Which limit a reading exceeds; the value is the limit.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Exceeded {
     #[error("the registry has more than {0} services; raise `limits.services` if that is right")]
@@ -49,22 +49,22 @@ impl Limits {
         read.unwrap_or_default()
     }
 
-    /// Checks a number of services.
+    /// An error if `count` is more than [`Limits::services`].
     pub(super) fn check_services(&self, count: usize) -> Result<(), Exceeded> {
         if count > self.services { Err(Exceeded::Services(self.services)) } else { Ok(()) }
     }
 
-    /// Checks a number of bytes.
+    /// An error if `count` is more than [`Limits::bytes`].
     pub(super) fn check_bytes(&self, count: u64) -> Result<(), Exceeded> {
         if count > self.bytes as u64 { Err(Exceeded::Bytes(self.bytes)) } else { Ok(()) }
     }
 
-    /// Of a reading that is not over within its time.
+    /// The error of a reading that is not over within [`Limits::time`].
     pub(super) fn too_slow(&self) -> Exceeded {
         Exceeded::Time(self.time)
     }
 
-    /// Ends a reading that takes too long.
+    /// Runs `reading`, and ends it after [`Limits::time`].
     #[cfg(feature = "zookeeper")]
     pub(super) async fn in_time<T>(&self, reading: impl Future<Output = T>) -> Result<T, Exceeded> {
         tokio::time::timeout(self.time, reading).await.map_err(|_| self.too_slow())

@@ -3,7 +3,7 @@
 use crate::model::{EndpointPort, Labels, Locality, Port, Protocol, Text};
 use serde_json::Value;
 
-/// Metadata as text; registries hold texts, but lists may show numbers or nothing.
+/// Metadata as text. A number or a truth is written as JSON writes it, and `null` is the empty text.
 pub(super) fn labels(metadata: impl IntoIterator<Item = (String, Value)>) -> Labels {
     let text = |value: Value| match value {
         Value::String(text) => Text::from(text),
@@ -13,7 +13,7 @@ pub(super) fn labels(metadata: impl IntoIterator<Item = (String, Value)>) -> Lab
     metadata.into_iter().map(|(key, value)| (key.into(), text(value))).collect()
 }
 
-/// A label that says something.
+/// The value of a label; `None` if it is absent or empty.
 pub(super) fn label(labels: &Labels, key: &str) -> Option<Text> {
     labels.get(key).filter(|value| !value.is_empty()).cloned()
 }
@@ -29,7 +29,8 @@ pub(super) fn locality(labels: &Labels, otherwise: Locality) -> Locality {
     Locality::new(or(region, otherwise.region()), or(zone, otherwise.zone()), or(sub_zone, otherwise.sub_zone()))
 }
 
-/// The second port of an instance that speaks gRPC beside HTTP.
+/// The port in the label `gRPC_port`: the second port of an instance that speaks gRPC beside HTTP. `None` without the
+/// label; an error if its value is no port.
 pub(super) fn grpc_port(labels: &Labels) -> Option<Result<EndpointPort, String>> {
     let text = labels.get("gRPC_port")?;
     let number = text.trim().parse().map_err(|_| format!("gRPC_port {text:?} is no number"));

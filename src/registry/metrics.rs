@@ -15,7 +15,7 @@ use std::{
 /// Requests take from a millisecond to the longest timeout that makes sense.
 const BUCKETS: [f64; 8] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0];
 
-/// Counters of all registries, by name.
+/// Counters of all registries; each has the label `registry`. Clones count together.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     requests: Family<Outcome, Counter>,
@@ -24,7 +24,7 @@ pub struct Metrics {
     pushes: Family<RegistryLabel, Counter>,
     push_connected: Family<RegistryLabel, Gauge>,
     reads: Family<How, Counter>,
-    /// Every outcome and way that was counted so far, to be forgotten of a registry.
+    /// Every value of the labels `outcome` and `how` so far, so that [`Metrics::forget`] finds them all.
     words: Arc<Mutex<BTreeSet<&'static str>>>,
 }
 
@@ -55,7 +55,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Adds them to what `/metrics` shows.
+    /// Adds the counters to what `/metrics` shows.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("registry_requests", "Requests to registries", self.requests.clone());
         registry.register(
@@ -81,7 +81,7 @@ impl Metrics {
         );
     }
 
-    /// Forgets a registry that is read no more.
+    /// Removes all counters of a registry that is no longer read.
     pub fn forget(&self, registry: &Text) {
         let label = RegistryLabel::of(registry);
         for word in self.words().iter() {
@@ -94,7 +94,7 @@ impl Metrics {
         self.push_connected.remove(&label);
     }
 
-    /// One request is over.
+    /// One request has ended; `outcome` is a word such as `ok` or `timeout`.
     pub(super) fn request(&self, registry: &Text, outcome: &'static str, took: Duration) {
         let label = Outcome { registry: registry.to_string(), outcome };
         if self.requests.get(&label).is_none() {
@@ -109,7 +109,7 @@ impl Metrics {
         self.restarts.get_or_create(&RegistryLabel::of(registry)).inc();
     }
 
-    /// A registry has pushed something.
+    /// One change that a registry has pushed.
     pub(super) fn push(&self, registry: &Text) {
         self.pushes.get_or_create(&RegistryLabel::of(registry)).inc();
     }
@@ -123,7 +123,7 @@ impl Metrics {
         lock(&self.words)
     }
 
-    /// A registry that tells changes was read in this way.
+    /// One reading of a registry that tells changes; `how` is a word such as `full`, `delta` or `mismatch`.
     pub(super) fn read(&self, registry: &Text, how: &'static str) {
         self.words().insert(how);
         self.reads.get_or_create(&How { registry: registry.to_string(), how }).inc();

@@ -19,13 +19,13 @@ const MOST_CHANGES: usize = 64;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Closed;
 
-/// What every kind of update can say.
+/// What an [`Outbox`] must be able to make of every kind of update: a list of scopes, and a failure.
 pub(super) trait Message {
-    /// The whole consists of these scopes.
+    /// The report that the registry consists of these scopes and no others.
     fn scopes(scopes: Vec<Scope>) -> Self;
-    /// A scope could not be read; with `None` the whole.
+    /// The report that a scope could not be read; with `None` nothing could be read.
     fn failed(scope: Option<Scope>, error: Text) -> Self;
-    /// What is said of single services, if it says that.
+    /// The texts in it that quote servers, so that [`Outbox::send`] blanks secrets in them. Empty if it has none.
     fn reasons(&mut self) -> &mut [(ServiceId, Text)] {
         &mut []
     }
@@ -42,7 +42,7 @@ pub(super) struct Changes {
 #[derive(Debug)]
 pub(super) struct Outbox<M> {
     out: mpsc::Sender<M>,
-    /// As they were sent last.
+    /// The scopes that were sent last; `None` before the first.
     scopes: Option<Vec<Scope>>,
     redactor: Arc<Redactor>,
 }
@@ -52,12 +52,12 @@ impl<M: Message> Outbox<M> {
         Outbox { out, scopes: None, redactor: Arc::default() }
     }
 
-    /// The same, which blanks these secrets in errors.
+    /// The same outbox, which blanks the secrets that `redactor` knows in every error.
     pub(super) fn hiding(self, redactor: &Arc<Redactor>) -> Self {
         Outbox { redactor: redactor.clone(), ..self }
     }
 
-    /// Sends one update.
+    /// Sends one update, with secrets blanked. Waits while the channel is full.
     pub(super) async fn send(&self, mut update: M) -> Result<(), Closed> {
         for (_, reason) in update.reasons() {
             *reason = self.redactor.redact(reason).into();
@@ -108,7 +108,8 @@ impl Outbox<Update> {
 }
 
 impl Changes {
-    /// What leads from one state to another. The same value is the same service.
+    /// The changes that lead from one state to another. Services are compared by pointer: an equal copy counts as
+    /// changed.
     pub(super) fn between(
         before: &BTreeMap<ServiceId, Arc<Service>>,
         after: &BTreeMap<ServiceId, Arc<Service>>,

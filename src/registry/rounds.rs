@@ -18,13 +18,13 @@ pub(super) struct Round {
 }
 
 impl Round {
-    /// Something was read.
+    /// The next round comes after the period.
     pub(super) const GOOD: Round = Round { good: true, retry_after: Duration::ZERO };
-    /// Nothing could be read.
+    /// Nothing could be read: the next round comes after a backoff.
     pub(super) const FAILED: Round = Round { good: false, retry_after: Duration::ZERO };
 }
 
-/// How long the pauses are.
+/// How long the pauses between rounds are: `period` after a good round, `backoff` after a failed one.
 #[derive(Debug)]
 pub(super) struct Pace {
     period: Duration,
@@ -38,7 +38,7 @@ impl Pace {
         Pace { period, backoff: Backoff::new(first_retry, last_retry) }
     }
 
-    /// The pause after a round.
+    /// The pause after a round, with jitter. It is never shorter than what the server asks for.
     pub(super) fn after(&mut self, round: &Round) -> Duration {
         let pause = if round.good {
             self.backoff.reset();

@@ -17,12 +17,12 @@ use tracing::{Instrument, error, info_span};
 /// A reading that lasted this long had succeeded: its next failure is a new one.
 const SETTLED: Duration = Duration::from_secs(60);
 
-/// A registry to be read.
+/// A registry as [`spawn`] takes it: the kind with its section, and the name by which it is configured.
 #[derive(Debug, Clone)]
 pub struct Registry {
     /// Its name in the configuration; every service of it carries the name.
     pub name: Text,
-    /// What it is, and how it is read.
+    /// Kind of the registry with its section: servers, rules, limits.
     pub kind: Kind,
 }
 
@@ -34,7 +34,7 @@ pub async fn read(kind: Kind, feed: Feed, stop: CancellationToken) {
     supervise(feed, stop, move || kind.adapter().read(given.clone())).await;
 }
 
-/// The same as a task of its own.
+/// Like [`read`], in a task of its own, and without what consumers need.
 pub fn spawn(
     registry: Registry,
     out: mpsc::Sender<Update>,
@@ -89,7 +89,7 @@ where
     }
 }
 
-/// Why a reading ended, for people.
+/// Why a reading ended, as the log, [`Update::Failed`] and the admin API show it.
 fn why(ended: Result<Result<(), Text>, JoinError>) -> Text {
     match ended {
         Ok(Ok(())) => "the reading ended by itself; it is started anew".into(),
@@ -107,7 +107,6 @@ fn why(ended: Result<Result<(), Text>, JoinError>) -> Text {
     }
 }
 
-/// Log and count of one restart.
 fn note_restart(registry: &Text, reason: &Text, metrics: &Metrics) {
     metrics.restart(registry);
     error!(%registry, error = %reason, "The reading of a registry ended. Its last services stay; it starts anew.");

@@ -20,13 +20,13 @@ use xxhash_rust::xxh3::xxh3_64;
 /// The label of a service that says for how long it lives without a sign of life; kept with it, so over restarts.
 const TIME_TO_LIVE: &str = "portolan.ttl";
 
-/// The stores of all registries that are written by API; all clones are the same.
+/// The stores of all registries whose services are written through the API. Clones share the stores.
 #[derive(Debug, Clone, Default)]
 pub struct Written {
     stores: Arc<Mutex<BTreeMap<Text, Arc<Store>>>>,
 }
 
-/// What was written to one registry.
+/// The services that were written to one registry, in memory. `state` keeps them over a restart.
 #[derive(Debug)]
 pub struct Store {
     registry: Text,
@@ -42,19 +42,19 @@ struct Held {
     news: bool,
 }
 
-/// A service that was written.
+/// A service that was written, with its version and its time to live.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// The service as it was put.
+    /// The service as the last PUT or PATCH left it.
     pub service: Arc<Service>,
-    /// Of what it is; another one when anything of it changes.
+    /// A hash of the service as 16 hex digits, sent as `ETag`. It is another one when anything of the service changes.
     pub version: Text,
     /// For how long it lives without a sign of life, if not for ever.
     pub ttl: Option<Duration>,
     until: Option<Instant>,
 }
 
-/// What must be there for a change to be made.
+/// The condition under which a change is made, from the headers `if-match` and `if-none-match`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Expected {
     /// Nothing is compared: put or delete in any case.
@@ -66,33 +66,33 @@ pub enum Expected {
     Version(Text),
 }
 
-/// Why a change was not made. Nothing of it was.
+/// Why a change was not made. The store is as it was before.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// There is no such service.
+    /// The service to be changed or deleted does not exist.
     #[error("there is no service {0}: it was never written, was deleted, or its time to live is over; PUT it")]
     Missing(ServiceId),
-    /// The service is there.
+    /// The service exists with this version, and [`Expected::Nothing`] was asked for.
     #[error("there is a service {0} already, of version {1}")]
     Exists(ServiceId, Text),
-    /// It is another than the one that was meant.
+    /// The service has this version, and [`Expected::Version`] names another.
     #[error("the service {0} is of version {1} by now; read it again, and make the change to that")]
     Stale(ServiceId, Text),
-    /// The text is not what it should be.
+    /// The body or the path cannot be read; the text lists the problems.
     #[error("{0}")]
     Invalid(String),
-    /// There would be too many.
+    /// The registry would have more services than this limit, which is `limits.services`.
     #[error("the registry would have more than {0} services; raise `limits.services` if that is right")]
     TooMany(usize),
 }
 
 impl Written {
-    /// The names of the registries that are written.
+    /// Names of the registries whose services are written through the API, sorted.
     pub fn names(&self) -> Vec<Text> {
         lock(&self.stores).keys().cloned().collect()
     }
 
-    /// The store of a registry, if there is such a one.
+    /// The store of a registry; `None` if its services are not written through the API.
     pub fn get(&self, registry: &str) -> Option<Arc<Store>> {
         lock(&self.stores).get(registry).cloned()
     }
@@ -103,7 +103,7 @@ impl Written {
         lock(&self.stores).entry(registry.clone()).or_insert_with(make).clone()
     }
 
-    /// Forgets the stores of registries that are no more.
+    /// Drops the stores of registries for whose name `is_there` is false.
     pub fn retain(&self, is_there: impl Fn(&str) -> bool) {
         lock(&self.stores).retain(|name, _| is_there(name));
     }
@@ -115,7 +115,8 @@ impl Store {
         Store { registry, held: Mutex::new(held), changed: watch::channel(()).0 }
     }
 
-    /// Takes what was written before a restart, where nothing has been written since. Whoever lives for a time begins anew.
+    /// Takes the services that were written before a restart, unless something has been written since. Each time to
+    /// live starts anew.
     pub fn restore(&self, services: impl IntoIterator<Item = Arc<Service>>, now: Instant) {
         let mut held = lock(&self.held);
         if held.entries.is_empty() {
@@ -125,7 +126,7 @@ impl Store {
         self.changed.send_replace(());
     }
 
-    /// How many services it holds at most, from now on.
+    /// Sets how many services it holds at most. What is there already stays, even if it is more.
     pub fn set_limit(&self, services: usize) {
         lock(&self.held).limit = services;
     }
@@ -135,7 +136,7 @@ impl Store {
         self.changed.subscribe()
     }
 
-    /// What is there now, and when the next of it ends.
+    /// The services that exist at `now`, and when the next of them expires (`None` if none does).
     pub(super) fn services(&self, now: Instant) -> (BTreeMap<ServiceId, Arc<Service>>, Option<Instant>) {
         let mut held = lock(&self.held);
         held.expire(now);
@@ -162,24 +163,24 @@ impl Store {
         Ok(ServiceId::new(self.registry.clone(), namespace, group, name))
     }
 
-    /// All that is there.
+    /// All services with their versions, sorted by id. What has expired is left out.
     pub fn entries(&self) -> Vec<Entry> {
         let mut held = lock(&self.held);
         held.expire(Instant::now());
         held.entries.values().cloned().collect()
     }
 
-    /// What is there under an id.
+    /// One service with its version; `None` if it was never written, or was deleted or has expired.
     pub fn entry(&self, id: &ServiceId) -> Option<Entry> {
         let mut held = lock(&self.held);
         held.expire(Instant::now());
         held.entries.get(id).cloned()
     }
 
-    /// Writes a service as a whole, from a text in the catalogue's form. Whether it is new.
+    /// Writes a service as a whole, from a text in the catalogue's form. The `bool` is true if the service is new.
     ///
     /// # Errors
-    /// Why it was not written.
+    /// If the text cannot be read, `expected` does not hold, or a new service exceeds the limit.
     pub fn put(
         &self,
         id: &ServiceId,
@@ -203,10 +204,11 @@ impl Store {
         Ok((entry, is_new))
     }
 
-    /// Changes the fields of a service that the text has, and nothing else; without any it is a sign of life.
+    /// Changes the fields of a service that the text has, and nothing else. Without any field it only renews the time
+    /// to live.
     ///
     /// # Errors
-    /// Why it was not changed.
+    /// If the text cannot be read, `expected` does not hold, or the service does not exist.
     pub fn patch(
         &self,
         id: &ServiceId,
@@ -236,10 +238,10 @@ impl Store {
         })
     }
 
-    /// Takes a service away.
+    /// Deletes a service.
     ///
     /// # Errors
-    /// Why it was not.
+    /// If `expected` does not hold, or the service does not exist.
     pub fn delete(&self, id: &ServiceId, expected: &Expected) -> Result<(), Refused> {
         self.change(Instant::now(), |held| {
             held.check(id, expected)?;
@@ -249,10 +251,12 @@ impl Store {
         })
     }
 
-    /// Writes all services at once, from a catalogue: what it lacks is gone. How many there are.
+    /// Writes all services at once, from a catalogue: services that it lacks are deleted. Returns how many services
+    /// there are.
     ///
     /// # Errors
-    /// Why nothing was written: one mistake in it is enough.
+    /// If the text or one service in it cannot be read, or there are more services than the limit. Then nothing is
+    /// written.
     pub fn replace(&self, text: &[u8], ttl: Option<Duration>) -> Result<usize, Refused> {
         let catalogue =
             catalogue::parse(&self.registry, "body", text, text.len()).map_err(|problems| invalid(&problems))?;
@@ -310,7 +314,7 @@ impl Held {
         }
     }
 
-    /// An equal service stays the same value: nothing changes but the end of its time.
+    /// If an equal service is there, its value stays and only its time to live starts anew.
     fn put(&mut self, mut entry: Entry) -> &Entry {
         match self.entries.entry(entry.service.id.clone()) {
             btree_map::Entry::Vacant(free) => {

@@ -16,10 +16,10 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// What a catalogue says.
+/// The services of one catalogue, readable and unreadable.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Catalogue {
-    /// By id, each once.
+    /// Services that can be read. Of several with the same id the first is kept, with a note.
     pub(super) services: BTreeMap<ServiceId, Service>,
     /// Services whose name can be read and whose rest cannot, with the reason.
     pub(super) unreadable: BTreeMap<ServiceId, Text>,
@@ -43,7 +43,8 @@ pub(super) fn parse(registry: &Text, file: &str, text: &[u8], max_bytes: usize) 
     reading.finish().map(|()| catalogue)
 }
 
-/// A field of a service's entry that is no part of its id.
+/// A field of a service's entry that is no part of its id. [`Store::patch`](crate::registry::Store::patch) changes
+/// those that the text has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field {
     Host,
@@ -108,7 +109,7 @@ impl Catalogue {
         }
     }
 
-    /// The first of two with one name stays, and says so.
+    /// Of two services with one id the first stays, with a note that the second is left out.
     fn insert(&mut self, service: Service, item: &Value<'_>) {
         let id = service.id.clone();
         match self.services.get_mut(&id) {
@@ -121,7 +122,7 @@ impl Catalogue {
     }
 }
 
-/// The name of a service whose rest may be mistaken.
+/// The id of a service whose other fields may have mistakes.
 fn id_of(registry: &Text, item: &Value<'_>) -> Option<ServiceId> {
     let mut id = None;
     // What is mistaken has been reported; here only the name counts.
@@ -134,7 +135,8 @@ fn id_of(registry: &Text, item: &Value<'_>) -> Option<ServiceId> {
     id
 }
 
-/// `host`, or `name` with `namespace` and `group`.
+/// The id and the host of a service, from `host`, or from `name` with `namespace` and `group`. Without `name` the host
+/// is the name.
 fn names(registry: &Text, section: &mut Section<'_>) -> Option<(ServiceId, Option<Hostname>)> {
     let host = section.take("host");
     let name = section.get("name", Value::string);
@@ -165,7 +167,7 @@ fn service(registry: &Text, section: &mut Section<'_>) -> Option<Service> {
     names.map(|_| service)
 }
 
-/// What stands beside the name.
+/// The service, with the fields that are no part of its id.
 fn described(section: &mut Section<'_>, id: ServiceId, host: Option<Hostname>) -> Service {
     let ports = section.get("ports", ports).unwrap_or_default();
     let labels = section.get("labels", labels).unwrap_or_default();
@@ -217,12 +219,12 @@ fn labels(value: &Value<'_>) -> Option<Labels> {
     Some(value.texts()?.into_iter().map(|(key, text)| (key.into(), text.into())).collect())
 }
 
-/// A single value is the short form.
+/// An instance. A mapping is the long form; a single value is the short form.
 fn endpoint(value: &Value<'_>, declared: &[DeclaredPort]) -> Option<Endpoint> {
     if value.is_map() { value.section(|s| long(s, declared)) } else { value.parse(short) }
 }
 
-/// `10.0.0.1:8080`, `[::1]:8080`, `node-1:8080` or `unix:/run/x.sock`.
+/// The short form of an instance: `10.0.0.1:8080`, `[::1]:8080`, `node-1:8080` or `unix:/run/x.sock`.
 fn short(text: &str) -> Result<Endpoint, String> {
     let wrong = || format!("must be address:port, such as 10.0.0.1:8080 or [::1]:8080, not {text:?}");
     if let Some(address @ Address::Unix(_)) = Address::parse(text) {

@@ -7,7 +7,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Of the one question of a connection.
+/// The number of the question. A connection carries one question, so it is always the same.
 const NUMBER: u64 = 1;
 
 pub(super) async fn ask(place: &Place, application: &str, revision: &str) -> Result<Vec<u8>, String> {

@@ -25,13 +25,13 @@ use tokio::{
 };
 use tracing::{Instrument, debug};
 
-/// Providers that are asked at the same time.
+/// The most providers that are asked at the same time.
 const AT_ONCE: usize = 16;
-/// From connecting to the last byte of an answer.
+/// The longest time from connecting to the last byte of an answer.
 const TIME: Duration = Duration::from_secs(3);
-/// Instances that are asked for one revision, one after the other, until one answers.
+/// The most instances that are asked for one revision, one after the other, until one answers.
 const TRIES: usize = 3;
-/// Until a revision that nobody could say is asked for again; longer each time.
+/// The first pause until a revision that no instance could say is asked for again. It grows with each failure.
 const REST: Duration = Duration::from_secs(1);
 const MAX_REST: Duration = Duration::from_secs(300);
 /// How long the first list waits for those who are asked.
@@ -40,27 +40,27 @@ const FIRST: Duration = Duration::from_secs(10);
 /// An application with one of its revisions.
 type Subject = (ServiceId, Text);
 
-/// What a provider has said of a revision, or why nobody did.
+/// The metadata that a provider gave for a revision, or why no provider gave it.
 #[derive(Debug)]
 struct Answer {
     subject: Subject,
     said: Result<Vec<u8>, Text>,
 }
 
-/// Those who are asked.
+/// The providers that are asked, and what they have answered.
 #[derive(Debug)]
 pub(super) struct Interviews {
     turns: Arc<Semaphore>,
     asked: JoinSet<Answer>,
     in_flight: BTreeSet<Subject>,
     failed: BTreeMap<Subject, Failure>,
-    /// What was said, and is not told yet.
+    /// Answers that the directory has not been told yet.
     heard: Vec<Answer>,
-    /// For one question.
+    /// The longest time for one question; [`TIME`] outside tests.
     time: Duration,
 }
 
-/// Of whom nobody could say it.
+/// A revision that no instance could say, and when it is asked for again.
 #[derive(Debug)]
 struct Failure {
     why: Text,
@@ -90,28 +90,28 @@ impl Interviews {
         others
     }
 
-    /// Tells what was heard.
     fn tell(&mut self, directory: &mut Directory) {
         for Answer { subject: (application, revision), said } in self.heard.drain(..) {
             directory.learn(&application, revision, said);
         }
     }
 
-    /// Waits for what the next one says, which the next look tells; forever while nobody is asked. Nothing is lost if it is not
-    /// waited for to the end.
+    /// Waits for the next answer, which the next [`Interviews::look_for`] tells the directory; forever while nobody is
+    /// asked. Safe to cancel: no answer is lost.
     pub(super) async fn hear(&mut self) {
         let answer = self.answered().await;
         self.heard.push(answer);
     }
 
-    /// Waits for all who are asked, as far as they answer in the time of a first list, and tells that.
+    /// Waits for all providers that are asked, for [`FIRST`] at most, and tells the directory what they said.
     pub(super) async fn hear_first(&mut self, directory: &mut Directory) {
         let end = Instant::now() + FIRST;
         while !self.in_flight.is_empty() && timeout_at(end, self.hear()).await.is_ok() {}
         self.tell(directory);
     }
 
-    /// Has a revision asked for at one of these places. What failed shortly before is heard again at once.
+    /// Starts to ask for a revision at these places. If that failed shortly before, the same failure is heard again at
+    /// once.
     fn ask(&mut self, subject: Subject, places: Vec<Result<Place, String>>) {
         if self.in_flight.contains(&subject) {
             return;

@@ -9,7 +9,7 @@ use ::http::uri::PathAndQuery;
 use tonic::{Request, client::Grpc, metadata::MetadataValue, transport::Endpoint};
 use tonic_prost::ProstCodec;
 
-/// What Triple calls Hessian 2.
+/// The name of Hessian 2 in `serializeType` of Triple's wrappers.
 const HESSIAN: &str = "hessian4";
 
 #[derive(Clone, PartialEq, prost::Message)]
