@@ -9,12 +9,12 @@ use super::wire::{Checks, Names, Nodes};
 use crate::model::Text;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Services to be read.
+/// The services to be read again after a list has changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Whom {
     /// Services to be read again, by name.
     pub(super) services: BTreeSet<Text>,
-    /// Any may have changed.
+    /// What changed may concern any service, so all are to be read again.
     pub(super) all: bool,
 }
 
@@ -44,14 +44,14 @@ impl Whom {
         Whom { services, all: false }
     }
 
-    /// Adds what another watch has found.
+    /// Adds what another list says.
     pub(super) fn and(&mut self, other: Whom) {
         self.services.extend(other.services);
         self.all |= other.all;
     }
 }
 
-/// The keys that are in one alone, or have another value there.
+/// The keys that only one of the maps has, or that have another value in each.
 fn differing<'a, K: Ord, V: PartialEq>(
     before: &'a BTreeMap<K, V>,
     after: &'a BTreeMap<K, V>,

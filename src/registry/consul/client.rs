@@ -27,13 +27,13 @@ pub(super) struct Client {
     turn: Turn,
     token: Option<Secret>,
     consistency: Consistency,
-    /// For how long a server may hold a question back.
+    /// The longest time for which a server may hold a blocking query back (`wait=`).
     pub(super) wait: Duration,
-    /// Questions at once that are not held back.
+    /// Permits for requests that are no blocking queries (`concurrency`).
     slots: Semaphore,
 }
 
-/// What of a Consul is read as one whole.
+/// What of a Consul is read as one whole: the parameters `dc`, `ns`, `partition` and `peer` of each request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) datacenter: Option<Text>,
@@ -43,7 +43,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// A datacenter is a scope.
+    /// The datacenter as a scope; the whole registry if none is named.
     pub(super) fn scope(&self) -> Scope {
         Scope(self.datacenter.clone().unwrap_or_default())
     }
@@ -69,7 +69,7 @@ impl Client {
         })
     }
 
-    /// A list as soon as it is newer than the index, or the time is over; at once for index 0.
+    /// A list, as soon as its index is greater than `index` or the time is over. With index 0 it is answered at once.
     pub(super) async fn watch(&self, place: &Place, path: &[&str], index: u64) -> Result<Answer, Error> {
         let mut failures = Vec::new();
         for at in self.turn.order() {
@@ -84,7 +84,7 @@ impl Client {
         Err(lost(failures))
     }
 
-    /// What is there now; `None` if its bytes have that hash.
+    /// The present answer; `None` if the hash of its body is `known`.
     pub(super) async fn get(&self, place: &Place, path: &[&str], known: Option<u64>) -> Result<Option<Answer>, Error> {
         let _slot = self.slots.acquire().await.expect("the semaphore is never closed");
         let mut failures = Vec::new();
@@ -98,7 +98,7 @@ impl Client {
         Err(lost(failures))
     }
 
-    /// What a server has answered; `None` if another is to be asked.
+    /// The outcome of a request to one server; `None` if that server failed and the next one is to be asked.
     fn judge<T>(
         &self,
         at: usize,
@@ -154,12 +154,12 @@ impl Client {
         url
     }
 
-    /// Blanks secrets where something that a server said is quoted.
+    /// The redactor that knows the token and the secret headers.
     pub(super) fn redactor(&self) -> &Arc<Redactor> {
         &self.redactor
     }
 
-    /// What has been asked and received since the last call.
+    /// Requests and bytes since the last call, with `duration` as their time.
     pub(super) fn take_cost(&self, duration: Duration) -> Cost {
         let costs = self.servers.iter().map(|(_, http)| http.take_cost(duration));
         costs.fold(Cost { duration, ..Cost::default() }, |all, one| Cost {
@@ -170,7 +170,7 @@ impl Client {
     }
 }
 
-/// Why no server has answered.
+/// The error after every server has failed.
 fn lost(failures: Vec<Error>) -> Error {
     let is_general = failures.iter().all(Error::is_general);
     of_all(failures, Error::retry_after, |count, tried, retry_after| Error::EveryServer {
@@ -181,12 +181,12 @@ fn lost(failures: Vec<Error>) -> Error {
     })
 }
 
-/// The index that an answer carries.
+/// The header `X-Consul-Index`; `None` if it is absent or no number.
 pub(super) fn index(headers: &HeaderMap) -> Option<u64> {
     headers.get("x-consul-index")?.to_str().ok()?.trim().parse().ok()
 }
 
-/// Whether something is missing in the answer because the token may not see it (Consul 1.11 and later say so).
+/// True if the answer lacks something because the token may not see it. Consul 1.11 and later say so in a header.
 pub(super) fn is_filtered(headers: &HeaderMap) -> bool {
     let said = headers.get("x-consul-results-filtered-by-acls").and_then(|value| value.to_str().ok());
     said.is_some_and(|said| said.trim().eq_ignore_ascii_case("true"))

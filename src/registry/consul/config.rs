@@ -1,4 +1,4 @@
-//! How a Consul is reached and read. Plain values with defaults; whoever reads configuration fills them.
+//! How a Consul is reached and read: plain values with defaults, read from the section `consul`.
 
 use crate::{
     model::Text,
@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-/// A token is a UUID.
+/// The most bytes that are read of a token's file. A token is a UUID, so this is ample.
 const MAX_TOKEN: u64 = 64 << 10;
 
 /// Everything about one registry of kind `consul`.
@@ -31,58 +31,58 @@ const MAX_TOKEN: u64 = 64 << 10;
 pub struct Config {
     /// Agents or servers of one Consul; each gives the same. Never empty.
     pub servers: Vec<Server>,
-    /// Each is a scope; empty: the servers' own, which then is in no name.
+    /// Datacenters to read; each is a scope. If empty, the datacenter of the servers is read, and names do not have it.
     pub datacenters: Vec<Text>,
-    /// Consul Enterprise's namespace (`ns=`); others have none.
+    /// Consul Enterprise's namespace (`ns=`); `None` elsewhere.
     pub namespace: Option<Text>,
-    /// Consul Enterprise's admin partition (`partition=`); others have none.
+    /// Consul Enterprise's admin partition (`partition=`); `None` elsewhere.
     pub partition: Option<Text>,
-    /// A cluster whose services are imported by peering.
+    /// The peer whose imported services are read (`peer=`); `None` reads the local services.
     pub peer: Option<Text>,
-    /// What is shown as `X-Consul-Token`.
+    /// The ACL token, sent as `X-Consul-Token`.
     pub token: Option<Secret>,
-    /// Whose word is enough.
+    /// Which servers may answer.
     pub consistency: Consistency,
-    /// For how long a server may hold a question back.
+    /// The longest time for which a server may hold a blocking query back (`wait=`).
     pub wait: Duration,
-    /// After this time everything is read again, whatever was heard.
+    /// The period after which everything is read again, even if no change was reported.
     pub resync: Duration,
-    /// Services that are asked for at once, by all datacenters together.
+    /// The most services that are asked for at the same time, of all datacenters together.
     pub concurrency: usize,
     /// Which instances are taken, and what is made of them.
     pub rules: Rules,
-    /// What holds for every request.
+    /// Headers, TLS and timeouts of every request.
     pub connection: Connection,
-    /// What a reading may bring at most.
+    /// What one whole reading may bring at most.
     pub limits: Limits,
 }
 
 /// An agent or a server, by its address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// What stands before `/v1`.
+    /// The URL before `/v1`.
     pub url: Url,
-    /// The unix socket of an agent of this machine; then the URL's host says nothing.
+    /// Unix socket of an agent on this machine; the URL's host is then unused.
     pub socket: Option<PathBuf>,
 }
 
 /// Which servers of a Consul may answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consistency {
-    /// The leader, as far as it knows.
+    /// The leader, as far as the answering server knows (Consul's `default`).
     Default,
-    /// Any, without asking the leader: what is read may be old.
+    /// Any server, without asking the leader, so what is read may be old (`stale`).
     Stale,
-    /// The leader, after it has made sure of being that.
+    /// The leader, after it has made sure that it still leads (`consistent`).
     Consistent,
 }
 
-/// What is made of an instance.
+/// Which instances are taken, and what is made of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
-    /// Where instances are reached.
+    /// Which address of an instance is published.
     pub address: AddressOf,
-    /// Whether one with a warning serves.
+    /// How an instance counts whose worst check is `warning`.
     pub warning: Serves,
     /// Whether sidecars and gateways of Consul's own mesh are taken.
     pub proxies: bool,
@@ -94,7 +94,7 @@ pub struct Rules {
     pub exclude_tags: Vec<Text>,
 }
 
-/// Whether an instance serves.
+/// How an instance with a warning counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Serves {
     /// It counts as healthy.
@@ -103,7 +103,7 @@ pub enum Serves {
     No,
 }
 
-/// Which of its addresses an instance is reached by; its plain one where it lacks that.
+/// Which address of an instance is published. One that lacks the wanted address gets the plain one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddressOf {
     /// `Address` of the service, or of its node.
@@ -126,7 +126,7 @@ impl Default for Rules {
 }
 
 impl Config {
-    /// A configuration that has the default for every other key.
+    /// A configuration with these servers, and the default for every other key.
     pub fn new(servers: Vec<Server>) -> Self {
         Config {
             servers,
@@ -145,7 +145,7 @@ impl Config {
         }
     }
 
-    /// Reads the section `consul`.
+    /// Reads the section `consul`; `None` after it has reported what is wrong with it.
     pub fn read(section: &mut Section<'_>) -> Option<Self> {
         let seconds = Duration::from_secs;
         let environment = section.get("environment", Value::bool).unwrap_or(false);
@@ -198,13 +198,13 @@ impl Config {
     }
 }
 
-/// What Consul's own commands take from the environment.
+/// The variables that Consul's own commands read, such as `CONSUL_HTTP_ADDR`.
 #[derive(Debug, Default)]
 struct Environment {
     address: Option<String>,
     ssl: bool,
     token: Option<Secret>,
-    /// What `Authorization` says, to what stands before Consul.
+    /// Value of the header `Authorization`, from `CONSUL_HTTP_AUTH`, for a proxy in front of Consul.
     login: Option<Secret>,
     namespace: Option<Text>,
     partition: Option<Text>,
@@ -214,7 +214,7 @@ struct Environment {
 }
 
 impl Environment {
-    /// Mistakes are reported at `value`.
+    /// Reads the variables. Mistakes in them are reported at `value`.
     fn read(value: &Value<'_>) -> Self {
         let path = |name| value.variable(name).map(PathBuf::from);
         let truth = |name| value.variable(name).map(|text| matches!(&*text, "1" | "t" | "true" | "TRUE" | "True"));
@@ -308,7 +308,7 @@ fn word(value: &Value<'_>) -> Option<Text> {
 /// The address of an agent: `http://host:8500`, with the path before `/v1` if there is one, or `unix:///run/consul.sock`.
 ///
 /// # Errors
-/// If it is none; why, and what to write.
+/// If it is no such address; the text says why, and what to write.
 pub fn server(address: &str) -> Result<Server, String> {
     let refused = |why: String| {
         match address.contains('@') {
@@ -333,7 +333,7 @@ pub fn server(address: &str) -> Result<Server, String> {
     Ok(Server { url, socket: None })
 }
 
-/// Of a name and a password with a colon between them.
+/// The value of `Authorization` for `NAME:PASSWORD`; the colon may be missing.
 fn login_header(login: &str) -> Secret {
     let whole = if login.contains(':') { login.to_owned() } else { format!("{login}:") };
     Secret::new(format!("Basic {}", STANDARD.encode(whole)))

@@ -18,31 +18,31 @@ use crate::{
 use serde_json::{Map, Value, value::RawValue};
 use std::collections::BTreeSet;
 
-/// The check of a node that people have put into maintenance.
+/// The id of the check that puts a node into maintenance.
 const NODE_MAINTENANCE: &str = "_node_maintenance";
-/// The beginning of that of an instance.
+/// The beginning of the id of the check that puts an instance into maintenance.
 const SERVICE_MAINTENANCE: &str = "_service_maintenance";
-/// The label that has all tags, with commas between them.
+/// The label that has all tags of an instance, joined by commas.
 const TAGS: &str = "tags";
 
-/// What an answer to the question for one service has.
+/// What the instances of one service are converted to.
 #[derive(Debug, Default)]
 pub(super) struct Converted {
-    /// `None` if there is nothing to serve: no instance, or none that is taken.
+    /// The service; `None` if it has no instance that is taken, or none can be read.
     pub(super) service: Option<Service>,
-    /// Where its instances are, also those that are not taken.
+    /// The nodes of all its instances, also of those that are not taken.
     pub(super) nodes: BTreeSet<Text>,
-    /// Why none of its instances can be read.
+    /// Why none of its instances can be read; `None` if one can be read, or there is none.
     pub(super) unreadable: Option<Text>,
 }
 
-/// What becomes of an instance.
+/// What one instance is converted to.
 #[derive(Debug)]
 enum Taken {
     Endpoint(Endpoint, Vec<String>),
-    /// On purpose, with a word to people.
+    /// It is left out on purpose; the note says why.
     LeftOut(Note),
-    /// It is none of those that the registry is read for.
+    /// It is not one that the rules take, such as a sidecar or one with another tag. No note is made.
     Foreign,
 }
 
@@ -129,7 +129,7 @@ fn no_port(subject: String) -> Note {
     Note::new(Reason::EntryInvalid, subject, "it is registered without a port")
 }
 
-/// The address, which is the node's where the instance has none, and the port that belongs to it.
+/// The address of the instance, or of its node if the instance has none, and the port that belongs to it.
 fn address<'a>(
     node: &Node<'_>,
     service: &'a Registration<'_>,
@@ -158,7 +158,7 @@ fn address<'a>(
     Ok((address, port))
 }
 
-/// Metadata, and the tags that are `key=value` where it has no such key.
+/// The labels: metadata, then tags of the form `key=value` for keys that metadata lacks, and all tags as [`TAGS`].
 fn labels_of(service: &Registration<'_>, tags: &BTreeSet<Text>) -> Labels {
     let pairs = tags.iter().filter_map(|tag| tag.split_once('=')).map(|(key, value)| (key.trim(), value.trim()));
     let mut labels_: Labels =
@@ -171,7 +171,8 @@ fn labels_of(service: &Registration<'_>, tags: &BTreeSet<Text>) -> Labels {
     labels_
 }
 
-/// As Consul judges: the worst of all checks. Whether it takes work at all, and whether a check warns.
+/// The health by the worst of all checks, as Consul judges it; then `false` if it is in maintenance, and `true` if a
+/// check warns.
 fn health(checks: &[InstanceCheck<'_>], rules: &Rules) -> (Health, bool, bool) {
     let (mut critical, mut warned, mut enabled) = (false, false, true);
     for check in checks {
@@ -192,7 +193,7 @@ fn health(checks: &[InstanceCheck<'_>], rules: &Rules) -> (Health, bool, bool) {
     (health, enabled, warned)
 }
 
-/// A tag `weight:5`, else the label `weight`, else what Consul's own DNS goes by.
+/// The weight from a tag `weight:5`, else from the label `weight`, else from `Weights`, which Consul's own DNS uses.
 fn weight(
     service: &Registration<'_>,
     tags: &BTreeSet<Text>,
@@ -207,7 +208,7 @@ fn weight(
     lenient::weight(written.as_ref(), 1.0, problems)
 }
 
-/// The instance's port, and a second one for gRPC where it says that there is one.
+/// The instance's port, and a second one for gRPC if the label `gRPC_port` has one.
 fn ports(number: Port, labels: &Labels, tags: &BTreeSet<Text>, problems: &mut Vec<String>) -> Vec<EndpointPort> {
     let mut spoken = tags.iter().filter_map(|tag| Protocol::parse(tag));
     let tagged = spoken.next().filter(|_| spoken.next().is_none());
@@ -221,8 +222,8 @@ fn ports(number: Port, labels: &Labels, tags: &BTreeSet<Text>, problems: &mut Ve
     ports
 }
 
-/// From labels, else from the locality of the instance or its node, else from the node's metadata. The region is the
-/// datacenter where nothing says another.
+/// The locality from labels, else from `Locality` of the instance or its node, else from the node's metadata. Without a
+/// region there, the datacenter is the region.
 fn locality(node: &Node<'_>, service: &Registration<'_>, own: &Labels) -> Locality {
     let said = |map: &Map<String, Value>| {
         let part = |key: &str| map.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();

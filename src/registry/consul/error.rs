@@ -7,10 +7,10 @@ use crate::registry::{
 use reqwest::StatusCode;
 use std::time::Duration;
 
-/// What to do about answers that HTTP itself refuses.
+/// Advice at the end of messages about errors of HTTP.
 pub(super) const REMEDIES: Remedies = Remedies { too_large: "raise `max_body`", status: remedy };
 
-/// What went wrong. Addresses in it carry no secret: those travel in headers.
+/// Why something could not be had. The URLs in it carry no secret: secrets travel in headers.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error(transparent)]
@@ -41,7 +41,7 @@ pub(super) enum Error {
 }
 
 impl Error {
-    /// Nobody answers at all, or not to the end.
+    /// True if no server answers, or an answer breaks off.
     pub(super) fn is_unreachable(&self) -> bool {
         match self {
             Error::Http(error) => error.is_unreachable(),
@@ -50,7 +50,7 @@ impl Error {
         }
     }
 
-    /// Concerns everything, and not the one service that was asked for: what comes too late or breaks off is that one's alone.
+    /// True if every request would fail this way. An answer that is late or breaks off concerns the one service alone.
     pub(super) fn is_general(&self) -> bool {
         match self {
             Error::Http(error) => error.is_nobody() || error.is_denied(),
@@ -60,7 +60,7 @@ impl Error {
         }
     }
 
-    /// How long the server asked to be left alone.
+    /// The pause that the server asks for in `Retry-After`.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Error::Http(error) => error.retry_after(),

@@ -12,19 +12,19 @@ const SHORTEST: Duration = Duration::from_millis(50);
 /// The longest pause, where a server never holds a question back: then this is polling.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// How one list is followed.
+/// State of one list that is followed: its last index, and the backoff of answers without news.
 #[derive(Debug)]
 pub(super) struct Follow {
     index: u64,
     idle: Backoff,
 }
 
-/// What an answer means.
+/// What follows from one answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Turn {
-    /// What was known by the former indexes means nothing any more.
+    /// The index went back, so nothing that is known from before may be relied on.
     pub(super) restarted: bool,
-    /// Before the next question.
+    /// How long to wait before the next request.
     pub(super) pause: Duration,
 }
 
@@ -33,12 +33,13 @@ impl Follow {
         Follow { index: 0, idle: Backoff::new(SHORTEST * 2, LONGEST) }
     }
 
-    /// What to ask with; 0 is answered at once.
+    /// The index to send with the next request; the server answers 0 at once.
     pub(super) fn index(&self) -> u64 {
         self.index
     }
 
-    /// An answer has come with this index, after it was held back for `took` of `wait`.
+    /// Takes the index of an answer that came after `took`, where the server could hold it back for `wait`. A missing
+    /// index counts as 0.
     pub(super) fn answered(&mut self, index: Option<u64>, took: Duration, wait: Duration) -> Turn {
         let (before, index) = (self.index, index.unwrap_or_default());
         let restarted = index < before;

@@ -1,4 +1,5 @@
-//! When everything is looked at once more, though nobody says what has changed: how soon, how fast, and in which order. Pure.
+//! When all services are read once more, though it is not known which have changed: how soon, how fast, in which order.
+//! Pure.
 //!
 //! Where something has changed that may be anywhere, it is soon and fast: in slices, so that what is heard of meanwhile does
 //! not wait, and with a pause behind it that bounds what a registry in constant change costs. Where it is only time for
@@ -8,27 +9,27 @@ use crate::model::Text;
 use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 
-/// Services of a fast look that are read between two reports.
+/// The most services that a fast look reads between two reports.
 const SLICE: usize = 256;
 /// After a fast look there is none for four times as long as it took, and for this time at least.
 const SHORTEST_REST: Duration = Duration::from_millis(200);
-/// Services of a slow look that are read at once.
+/// The most services that a slow look reads at once.
 const SLOW_SLICE: usize = 40;
-/// From one of its slices to the next; less where it would not be over in its time.
+/// The longest pause between two slices of a slow look. It is shorter if the look would not end in its time.
 const SLOW_PAUSE: Duration = Duration::from_secs(1);
 
-/// A look at everything.
+/// The reading of all services once more: what is wanted, what is under way, and when it may go on.
 #[derive(Debug)]
 pub(super) struct Look {
-    /// Still to be read.
+    /// Services that the present look has still to read.
     queue: VecDeque<Text>,
     began: Instant,
-    /// Of a slow one, when its next slice is due, and what is between two of them.
+    /// For a slow look: when its next slice is due, and the pause between slices. `None` for a fast one.
     slow: Option<(Instant, Duration)>,
-    /// Something has changed that may be anywhere.
+    /// Something has changed that may concern any service, so a fast look is wanted.
     wanted: bool,
     not_before: Instant,
-    /// It is time for a slow one, which is to be over within this.
+    /// A slow look is wanted, which is to end within this time.
     wanted_slowly: Option<Duration>,
 }
 
@@ -37,25 +38,25 @@ impl Look {
         Look { queue: VecDeque::new(), began: now, slow: None, wanted: false, not_before: now, wanted_slowly: None }
     }
 
-    /// Whether something has changed that may be anywhere.
+    /// Wants a fast look if something has changed that may concern any service.
     pub(super) fn want_if(&mut self, wanted: bool) {
         self.wanted |= wanted;
     }
 
-    /// The same; and nothing that was read before counts, so there is no pause before.
+    /// Wants a fast look at once, without the rest after the last one; the present look is dropped.
     pub(super) fn want_now(&mut self, now: Instant) {
         (self.wanted, self.not_before) = (true, now);
         self.queue.clear();
     }
 
-    /// It is time for one, though nobody says that something has changed. One that is under way is as good.
+    /// Wants a slow look that ends within this time. If a look is under way, that one is enough.
     pub(super) fn want_slowly(&mut self, within: Duration) {
         if self.queue.is_empty() {
             self.wanted_slowly = Some(within);
         }
     }
 
-    /// Begins with these, if it is time for that.
+    /// Begins a look at `all` services if one is wanted and due.
     pub(super) fn begin(&mut self, now: Instant, all: impl FnOnce() -> Vec<Text>) {
         let is_free = self.queue.is_empty() || self.slow.is_some();
         if self.wanted && self.not_before <= now && is_free {
@@ -68,7 +69,8 @@ impl Look {
         }
     }
 
-    /// The next to be read, and whether they are the last. Of a fast look that is to be told as a whole it is all that are left.
+    /// The next services to read, and `true` if they are the last of the look. With `as_a_whole`, a fast look gives all
+    /// that are left.
     pub(super) fn next(&mut self, now: Instant, as_a_whole: bool) -> (Vec<Text>, bool) {
         let most = match &mut self.slow {
             Some((at, _)) if *at > now => 0,
@@ -84,14 +86,14 @@ impl Look {
         (names, is_last)
     }
 
-    /// The last were read.
+    /// Ends the look after its last services were read. After a fast look, the next one has to wait.
     pub(super) fn end(&mut self, now: Instant) {
         if self.slow.take().is_none() {
             self.not_before = now + (now - self.began).saturating_mul(4).max(SHORTEST_REST);
         }
     }
 
-    /// When there is something to be done.
+    /// When [`Look::begin`] or [`Look::next`] has something to do; `None` if no look is wanted.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         let under_way = match self.slow {
             _ if self.queue.is_empty() => self.wanted_slowly.map(|_| now),

@@ -36,7 +36,7 @@ impl Adapter for Config {
         "consul"
     }
 
-    /// Without datacenters in the configuration the namespace is empty, and the host `web.consul`.
+    /// Without configured datacenters the namespace is empty, so the host of `web` is `web.consul`.
     fn conventions(&self) -> Conventions {
         let host = "{service}.{group}.{namespace}.consul";
         Conventions { host, protocol: Protocol::Http, absent_lists: 1, local_addresses: false }

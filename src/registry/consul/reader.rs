@@ -43,7 +43,7 @@ const ITSELF: &str = "consul";
 pub(super) struct Reader {
     registry: Text,
     place: Place,
-    /// Whether Consul's own service is read.
+    /// Consul's own service [`ITSELF`] is read, too.
     itself: bool,
     limits: Limits,
     resync: Duration,
@@ -54,20 +54,20 @@ pub(super) struct Reader {
     names: Watch<Names>,
     checks: Watch<Checks>,
     nodes: Watch<Nodes>,
-    /// The lists that what is known goes by.
+    /// The lists that were taken in last; `None` before the first.
     heads: Option<Heads>,
     services: Services,
-    /// To be read now.
+    /// Services to be read in the next round.
     due: BTreeSet<Text>,
-    /// Could not be read; to be tried again then.
+    /// Services that could not be read; they are read again at `retry_at`.
     failed: BTreeSet<Text>,
     retry: Backoff,
     retry_at: Option<Instant>,
     look: Look,
     resync_at: Instant,
-    /// The last that was told of the whole was a list.
+    /// A list of all services was reported, and no failure since then, so single changes can be reported.
     listed: bool,
-    /// Everything is being read because it was time for that: a list at its end is a sign of life.
+    /// A slow look is under way since it was time for one. Its end sends a whole list, even if nothing has changed.
     resyncing: bool,
 }
 
@@ -149,19 +149,19 @@ impl Reader {
         }
     }
 
-    /// The lists as they are now.
+    /// The newest lists, or the first error of the three.
     async fn heads(&mut self) -> Result<Result<Heads, Arc<Error>>, Closed> {
         let (names, checks, nodes) =
             (self.names.newest().await?, self.checks.newest().await?, self.nodes.newest().await?);
         Ok(names.and_then(|names| Ok(Heads { names, checks: checks?, nodes: nodes? })))
     }
 
-    /// Why one of the lists cannot be had any more.
+    /// The error of the first list that cannot be had now; `None` if all can.
     fn lost(&self) -> Option<Arc<Error>> {
         self.names.failure().or_else(|| self.checks.failure()).or_else(|| self.nodes.failure())
     }
 
-    /// Reads what is due.
+    /// Takes in the lists, and reads the services that are due.
     async fn read(&mut self, heads: Heads) -> Result<Found, Arc<Error>> {
         self.check_names(&heads.names)?;
         let mut found = Found::default();
@@ -184,7 +184,7 @@ impl Reader {
         Ok(found)
     }
 
-    /// A list of names that cannot be believed.
+    /// Refuses a list of names that exceeds the limit, or that is empty although at least Consul itself must be in it.
     fn check_names(&self, names: &List<Names>) -> Result<(), Arc<Error>> {
         let Place { namespace, partition, peer, .. } = &self.place;
         let has_itself = (namespace, partition, peer) == (&None, &None, &None);
@@ -196,7 +196,7 @@ impl Reader {
         self.limits.check_services(names.value.len()).map_err(|exceeded| Arc::new(exceeded.into()))
     }
 
-    /// Goes by these lists from now on: what they say to be gone is, and what they say to have changed is due.
+    /// Takes in the lists: services that they lack are forgotten, and those that they show as changed become due.
     fn take_in(&mut self, heads: Heads, found: &mut Found) {
         let (mut whom, now) = (Whom::default(), Instant::now());
         if let Some(before) = &self.heads {
@@ -249,7 +249,8 @@ impl Reader {
         self.services.forget(name, found);
     }
 
-    /// Asks for these services, and takes in each answer as it comes. What is not asked for to the end stays due.
+    /// Asks for these services, and takes in each answer as it comes. Services that were not asked for before the end
+    /// stay due.
     async fn ask(&mut self, names: Vec<Text>, found: &mut Found) -> Result<(), Arc<Error>> {
         let deadline = Instant::now() + self.limits.time;
         let mut unread: BTreeSet<Text> = names.iter().cloned().collect();

@@ -19,40 +19,40 @@ use std::{
     sync::Arc,
 };
 
-/// All services of a datacenter.
+/// The services of one datacenter as they were last read.
 #[derive(Debug)]
 pub(super) struct Services {
     registry: Text,
-    /// The datacenter.
+    /// The datacenter; empty if none is configured.
     scope: Scope,
     namespace: Text,
     rules: Rules,
     known: BTreeMap<Text, Known>,
-    /// Grows with each service that changes.
+    /// Counts changes of services, so that [`Services::by_change`] can sort by them.
     clock: u64,
 }
 
-/// What is known of a service.
+/// What is known of one service. It is kept while the service cannot be read.
 #[derive(Debug, Default)]
 struct Known {
-    /// Of the last answer.
+    /// The hash of the last good answer; `None` if there was none.
     hash: Option<u64>,
     bytes: u64,
-    /// The last good value; `None` if it is none of those that are taken.
+    /// The last good value; `None` if the service has no instance that is taken.
     service: Option<Arc<Service>>,
     nodes: BTreeSet<Text>,
-    /// Some of it is hidden from the token.
+    /// Some instances are hidden from the token (`X-Consul-Results-Filtered-By-ACLs`).
     filtered: bool,
     unreadable: Option<Text>,
-    /// When it last changed, by the clock.
+    /// The value of [`Services::clock`] when the service last changed.
     changed: u64,
 }
 
-/// What a round has found.
+/// What one round has found, to be reported.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) changes: Changes,
-    /// A service became unreadable or readable.
+    /// A service became unreadable or readable, which only a whole list can report.
     pub(super) other_unreadable: bool,
 }
 
@@ -66,7 +66,7 @@ impl Services {
         self.known.is_empty()
     }
 
-    /// Whether a service is known, be it that it cannot be read.
+    /// True if the service was read before, also if that failed.
     pub(super) fn knows(&self, name: &Text) -> bool {
         self.known.contains_key(name)
     }
@@ -80,19 +80,20 @@ impl Services {
         self.known.iter().filter(|(_, known)| known.nodes.contains(node)).map(|(name, _)| name).collect()
     }
 
-    /// What changed last, first.
+    /// All services, the one that changed last first.
     pub(super) fn by_change(&self) -> Vec<Text> {
         let mut all: Vec<(&u64, &Text)> = self.known.iter().map(|(name, known)| (&known.changed, name)).collect();
         all.sort_by(|a, b| b.0.cmp(a.0).then(a.1.cmp(b.1)));
         all.into_iter().map(|(_, name)| name.clone()).collect()
     }
 
-    /// Of the last answer for a service that could be read: the same bytes again say nothing new.
+    /// The hash of the last answer for a service: the same bytes again say nothing new. `None` while the service cannot
+    /// be read.
     pub(super) fn hash(&self, name: &Text) -> Option<u64> {
         self.known.get(name).filter(|known| known.unreadable.is_none())?.hash
     }
 
-    /// Bytes of the last answers for all of them.
+    /// The bytes of the last answers of all services, for the limit.
     pub(super) fn bytes(&self) -> u64 {
         self.known.values().map(|known| known.bytes).sum()
     }
@@ -100,7 +101,7 @@ impl Services {
     /// Takes in the answer for a service.
     ///
     /// # Errors
-    /// If it cannot be read, or hides what was there.
+    /// If the answer cannot be read, or hides instances that were there.
     pub(super) fn take(&mut self, name: &Text, answer: &Answer, found: &mut Found) -> Result<(), Error> {
         let list = wire::instances(answer)?;
         let filtered = client::is_filtered(&answer.headers);
@@ -143,14 +144,14 @@ impl Services {
         Ok(())
     }
 
-    /// A service cannot be read: its last good value stays.
+    /// Notes that a service cannot be read. Its last good value stays.
     pub(super) fn unreadable(&mut self, name: &Text, why: Text, found: &mut Found) {
         let known = self.known.entry(name.clone()).or_default();
         found.other_unreadable |= known.unreadable.as_ref() != Some(&why);
         known.unreadable = Some(why);
     }
 
-    /// A service is gone.
+    /// Drops a service, and reports it as removed if it was taken.
     pub(super) fn forget(&mut self, name: &Text, found: &mut Found) {
         if let Some(known) = self.known.remove(name) {
             found.other_unreadable |= known.unreadable.is_some();
@@ -158,7 +159,7 @@ impl Services {
         }
     }
 
-    /// All of them.
+    /// The report of all services, readable and unreadable.
     pub(super) fn listed(&self) -> Update {
         let readable = self.known.values().filter(|known| known.unreadable.is_none());
         let services = readable.filter_map(|known| known.service.clone()).collect();
@@ -166,7 +167,6 @@ impl Services {
         Update::Listed { scope: self.scope.clone(), services, unreadable: unreadable.collect() }
     }
 
-    /// What they are told of as.
     pub(super) fn scope(&self) -> &Scope {
         &self.scope
     }

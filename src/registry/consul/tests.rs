@@ -205,7 +205,7 @@ fn an_instance_that_cannot_be_read_keeps_its_last_value() {
     }
 }
 
-/// A small Consul: which instance is on which node, and a number of what is said of it.
+/// A small Consul: node and service of each instance, and a number from which its tag and its check follow.
 type World = Vec<(u8, u8, u8)>;
 
 fn heads(world: &World) -> (Names, Checks, Nodes) {
@@ -224,7 +224,7 @@ fn heads(world: &World) -> (Names, Checks, Nodes) {
 }
 
 proptest! {
-    /// Whoever has changed is named, or everything is.
+    /// Every service that has changed is named, or all are to be read.
     #[test]
     fn nobody_who_has_changed_is_missed(
         before in prop::collection::vec((0u8..4, 0u8..5, 0u8..12), 0..12),
@@ -315,7 +315,7 @@ fn what_is_kept_is_of_what_is_read_and_of_nobody_who_reads_it() {
     assert_eq!(places, ["x", "y"].map(place));
 }
 
-/// Reads with these variables.
+/// Reads a configuration while these environment variables are set.
 fn read_with(variables: &[(&str, &str)], text: &str) -> Result<Config, String> {
     let variables: Vec<(String, String)> = variables.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
     let find = move |name: &str| Some(variables.iter().find(|(known, _)| known == name)?.1.clone());

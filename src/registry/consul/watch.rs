@@ -22,21 +22,21 @@ pub(super) const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// The longest time from a failure to the next try.
 pub(super) const LAST_RETRY: Duration = Duration::from_secs(10);
 
-/// A list as a server gave it.
+/// A list as a server gave it, with the marks by which changes are told.
 #[derive(Debug)]
 pub(super) struct List<T> {
     pub(super) value: Arc<T>,
-    /// Another number says that it may have changed: its index did, or it has none by which to tell.
+    /// Another number than before: the list may have changed, since its index did or it has none.
     pub(super) turn: u64,
-    /// How often the index went back: another number says that nothing of before may be relied on.
+    /// How often the index went back. After another number than before nothing earlier may be relied on.
     pub(super) restarts: u64,
-    /// Some of it is hidden from the token.
+    /// Some entries are hidden from the token.
     pub(super) filtered: bool,
-    /// The address that the list came from, for messages.
+    /// The URL that the list came from, for messages.
     pub(super) url: String,
 }
 
-/// The newest word on a list.
+/// The newest state of a list: not read yet, read, or failed.
 #[derive(Debug)]
 enum Heard<T> {
     Nothing,
@@ -44,7 +44,7 @@ enum Heard<T> {
     Failed(Arc<Error>),
 }
 
-/// A list that is followed until this is dropped.
+/// A list that a task of its own follows until this is dropped.
 #[derive(Debug)]
 pub(super) struct Watch<T> {
     heard: watch::Receiver<Heard<T>>,
@@ -52,7 +52,7 @@ pub(super) struct Watch<T> {
 }
 
 impl<T: Send + Sync + 'static> Watch<T> {
-    /// Follows what is at the path.
+    /// Starts to follow the list at `path` behind `/v1`; `read` parses its answers.
     pub(super) fn start(
         client: Arc<Client>,
         place: Place,
@@ -65,7 +65,7 @@ impl<T: Send + Sync + 'static> Watch<T> {
         Watch { heard, _task: AbortOnDropHandle::new(tokio::spawn(follower.run())) }
     }
 
-    /// The newest word, as soon as there is one.
+    /// The newest list or error. Waits for the first one.
     pub(super) async fn newest(&mut self) -> Result<Result<Arc<List<T>>, Arc<Error>>, Closed> {
         let heard = self.heard.wait_for(|heard| !matches!(heard, Heard::Nothing)).await.map_err(|_| Closed)?;
         match &*heard {
@@ -75,7 +75,7 @@ impl<T: Send + Sync + 'static> Watch<T> {
         }
     }
 
-    /// Why it cannot be had at the moment, if that is so.
+    /// The error if the list cannot be had now.
     pub(super) fn failure(&self) -> Option<Arc<Error>> {
         match &*self.heard.borrow() {
             Heard::Failed(error) => Some(error.clone()),
@@ -83,7 +83,7 @@ impl<T: Send + Sync + 'static> Watch<T> {
         }
     }
 
-    /// Returns when there is a newer word. Safe to cancel.
+    /// Returns when there is a newer list or error. Safe to cancel.
     pub(super) async fn changed(&mut self) -> Result<(), Closed> {
         self.heard.changed().await.map_err(|_| Closed)
     }
@@ -96,7 +96,7 @@ struct Follower<T> {
     read: fn(&Answer) -> Result<T, Error>,
     out: watch::Sender<Heard<T>>,
     follow: Follow,
-    /// The last list with the hash of its bytes.
+    /// The last list with the hash of its answer's bytes.
     known: Option<(u64, Arc<T>)>,
     turn: u64,
     restarts: u64,
@@ -128,7 +128,7 @@ impl<T> Follower<T> {
         }
     }
 
-    /// Asks once, tells what is new, and says how long to wait before the next time.
+    /// Asks once, publishes the list if it is new, and returns the pause before the next request.
     async fn ask(&mut self) -> Result<Duration, Error> {
         let (started, asked) = (Instant::now(), self.follow.index());
         let answer = self.client.watch(&self.place, self.path, asked).await?;

@@ -26,13 +26,13 @@ pub(super) type Nodes = BTreeMap<Text, u64>;
 /// A check, as far as it says whom to read again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Check {
-    /// Empty for one of the node.
+    /// The name of the service; empty for a check of the node.
     pub(super) service: Text,
-    /// Of all that is said of it.
+    /// A hash of the check's JSON, so that any change shows.
     pub(super) hash: u64,
 }
 
-/// An instance with its node and checks.
+/// An element of `/v1/health/service/NAME`: an instance with its node and checks.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Instance<'a> {
@@ -53,7 +53,7 @@ pub(super) struct Node<'a> {
     pub(super) address: Option<Loose<'a>>,
     #[serde(borrow, deserialize_with = "optional")]
     pub(super) datacenter: Option<Loose<'a>>,
-    /// Of names to addresses.
+    /// `TaggedAddresses`: addresses by name, such as `lan`.
     #[serde(deserialize_with = "mapping")]
     pub(super) tagged_addresses: Map<String, Value>,
     #[serde(deserialize_with = "mapping")]
@@ -75,7 +75,7 @@ pub(super) struct Registration<'a> {
     pub(super) port: Option<Loose<'a>>,
     #[serde(borrow, deserialize_with = "optional")]
     pub(super) socket_path: Option<Loose<'a>>,
-    /// Of names to address and port.
+    /// `TaggedAddresses`: objects with `Address` and `Port` by name, such as `lan`.
     #[serde(deserialize_with = "mapping")]
     pub(super) tagged_addresses: Map<String, Value>,
     #[serde(deserialize_with = "mapping")]
@@ -96,19 +96,19 @@ pub(super) struct InstanceCheck<'a> {
     pub(super) status: Option<Loose<'a>>,
 }
 
-/// Every service with its tags.
+/// Reads `/v1/catalog/services`.
 ///
 /// # Errors
-/// If it is no mapping.
+/// If the answer is no mapping.
 pub(super) fn names(answer: &Answer) -> Result<Names, Error> {
     let listed: BTreeMap<String, Value> = read(answer)?;
     Ok(listed.into_iter().map(|(name, tags)| (name.into(), texts(&tags))).collect())
 }
 
-/// Every check.
+/// Reads `/v1/health/state/any`.
 ///
 /// # Errors
-/// If it is no list, or something in it is no check.
+/// If the answer is no list, or an element is no check.
 pub(super) fn checks(answer: &Answer) -> Result<Checks, Error> {
     #[derive(Debug, Default, Deserialize)]
     #[serde(rename_all = "PascalCase", default)]
@@ -129,10 +129,10 @@ pub(super) fn checks(answer: &Answer) -> Result<Checks, Error> {
     Ok(checks)
 }
 
-/// Every node.
+/// Reads `/v1/catalog/nodes`.
 ///
 /// # Errors
-/// If it is no list, or something in it is no node.
+/// If the answer is no list, or an element is no node.
 pub(super) fn nodes(answer: &Answer) -> Result<Nodes, Error> {
     let mut nodes = Nodes::new();
     for (raw, hash) in elements(answer)? {
@@ -142,26 +142,26 @@ pub(super) fn nodes(answer: &Answer) -> Result<Nodes, Error> {
     Ok(nodes)
 }
 
-/// The instances of a service, each still to be read.
+/// Reads `/v1/health/service/NAME`, with each instance still as JSON, so that a bad one costs itself only.
 ///
 /// # Errors
-/// If it is no list.
+/// If the answer is no list.
 pub(super) fn instances(answer: &Answer) -> Result<Vec<&RawValue>, Error> {
     serde_json::from_slice(&answer.body).map_err(|error| refused(answer, error))
 }
 
-/// The texts in a list; of one of another kind, none.
+/// The texts in a list, without elements of other kinds. If the value is no list, none.
 pub(super) fn texts(list: &Value) -> BTreeSet<Text> {
     let items = list.as_array().map(Vec::as_slice).unwrap_or_default();
     items.iter().filter_map(|item| Some(Text::from(Loose::of(item)?.text()?))).collect()
 }
 
-/// What is there and not empty.
+/// The trimmed text of a field; `None` if it is absent or empty.
 pub(super) fn text<'a>(field: &'a Option<Loose<'_>>) -> Option<&'a str> {
     field.as_ref().and_then(Loose::text)
 }
 
-/// A name as it is written: a blank more makes another.
+/// The text of a field as it is written, with its spaces, so that two names stay two. Empty if it is absent.
 pub(super) fn whole(field: &Option<Loose<'_>>) -> Text {
     field.as_ref().map(|loose| Text::from(&*loose.0)).unwrap_or_default()
 }
