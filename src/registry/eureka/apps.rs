@@ -22,9 +22,9 @@ use std::{
 #[derive(Debug, Clone, Default)]
 pub(super) struct Apps {
     named: BTreeMap<Text, Arc<App>>,
-    /// Applications of the last whole list that nothing says the name of.
+    /// How many applications of the last whole list have no name.
     nameless: usize,
-    /// The instances of the last whole list by status, each as often as it is there.
+    /// How often each status is in the last whole list, also among instances that share an id or cannot be read.
     listed: Counts,
 }
 
@@ -33,16 +33,16 @@ type Counts = BTreeMap<Status, usize>;
 #[derive(Debug, Clone)]
 struct App {
     entries: BTreeMap<Text, Entry>,
-    /// About instances without a name.
+    /// Notes about instances whose id cannot be read.
     notes: BTreeSet<Note>,
-    /// Its list of instances was missing in the last whole list. A change does not make up for that.
+    /// The last whole list had no list of instances for it. A delta does not make up for that.
     incomplete: bool,
     service: Arc<Service>,
     /// Why none of its instances can be read; then `service` is the last good one.
     unreadable: Option<Text>,
 }
 
-/// What instances are read for.
+/// The registry that instances are read for, with the rules of reading.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     pub(super) registry: Text,
@@ -50,7 +50,7 @@ pub(super) struct Source {
 }
 
 impl Apps {
-    /// What a whole list says; an instance that cannot be read stays as it was `before`.
+    /// The state of a whole list. An instance that cannot be read keeps its endpoint of `before`.
     pub(super) fn whole(source: &Source, listing: &Listing<'_>, before: &Apps) -> Apps {
         let (mut named, mut listed): (BTreeMap<Text, App>, Counts) = Default::default();
         for application in &listing.applications {
@@ -88,7 +88,7 @@ impl Apps {
         self.named.len()
     }
 
-    /// How many instances of each status there are, as the server writes it.
+    /// The number of instances of each status, as the server's hash has it, such as `DOWN_1_UP_3_`.
     pub(super) fn hash(&self) -> String {
         let mut counts = Counts::new();
         for entry in self.named.values().flat_map(|app| app.entries.values()) {
@@ -97,7 +97,7 @@ impl Apps {
         written(&counts)
     }
 
-    /// The same of the last whole list, with the instances that share an id or cannot be read.
+    /// The same for the last whole list, with the instances that share an id or cannot be read.
     pub(super) fn hash_as_listed(&self) -> String {
         written(&self.listed)
     }
@@ -108,7 +108,8 @@ impl Apps {
         readable.map(|app| app.service.clone()).collect()
     }
 
-    /// Those that cannot, with the reason.
+    /// The services that cannot be read, with the reason. Applications without a name are one of them, with an empty
+    /// name.
     pub(super) fn unreadable(&self, source: &Source) -> Vec<(ServiceId, Text)> {
         let nameless = (self.nameless > 0).then(|| {
             let why = format!("{} applications have no name, and are left out", self.nameless);
@@ -118,7 +119,7 @@ impl Apps {
         nameless.into_iter().chain(named).collect()
     }
 
-    /// Those that `after` no longer has.
+    /// The services that `after` no longer has.
     pub(super) fn gone<'a>(&'a self, after: &'a Apps) -> impl Iterator<Item = &'a ServiceId> {
         self.named.iter().filter(|(name, _)| !after.named.contains_key(*name)).map(|(_, app)| &app.service.id)
     }
@@ -161,7 +162,7 @@ impl App {
         }
     }
 
-    /// Of two with one id the one that changed last, so that their order does not matter.
+    /// Adds an instance. Of two with one id the one that changed last stays, so that their order does not matter.
     fn add(&mut self, mut entry: Entry) {
         match self.entries.entry(entry.id.clone()) {
             btree_map::Entry::Vacant(free) => drop(free.insert(entry)),
@@ -191,7 +192,8 @@ impl App {
         self
     }
 
-    /// With the service that the instances make; that of the state before if it is equal.
+    /// This application with the service made of its instances. If that equals the one in `before`, it is the same
+    /// `Arc`.
     fn finished(mut self, before: Option<&App>) -> Self {
         self.unreadable = self.problem();
         for entry in self.entries.values_mut().filter(|entry| entry.unreadable) {
@@ -215,7 +217,7 @@ impl App {
         self
     }
 
-    /// Why nothing of it can be read.
+    /// Why nothing of the application can be read; `None` if something can.
     fn problem(&self) -> Option<Text> {
         if self.incomplete {
             return Some("its list of instances is missing".into());
@@ -226,7 +228,7 @@ impl App {
         Some(format!("none of its instances can be read: {}: {}", first.subject, first.detail).into())
     }
 
-    /// The names that clients look instances up by, for aliases.
+    /// Labels `vip` and `secure_vip`: the names by which clients look instances up. Aliases can be made of them.
     fn labels(&self) -> Labels {
         let joined = |name: fn(&Entry) -> &Text| {
             let lists = self.entries.values().map(name);

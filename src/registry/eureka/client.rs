@@ -15,7 +15,7 @@ use crate::{
 use reqwest::header::ACCEPT;
 use std::{sync::Arc, time::Duration};
 
-/// Shared by all requests of one registry.
+/// Sends the requests of one registry, with its login or token.
 #[derive(Debug)]
 pub(super) struct Client {
     http: Http,
@@ -36,7 +36,7 @@ impl Client {
         })
     }
 
-    /// What a server has under this path; `None` if its bytes have that hash.
+    /// The answer of one server for `path` behind its own path; `None` if the hash of its body is `known`.
     pub(super) async fn get(&self, server: usize, path: &str, known: Option<u64>) -> Result<Option<Answer>, Error> {
         let Server { url, login } = &self.servers[server];
         let mut url = url.clone();
@@ -51,12 +51,12 @@ impl Client {
         Ok(self.http.send_unless(known, request, &url).await?)
     }
 
-    /// Blanks secrets where something that a server said is quoted.
+    /// The redactor that knows passwords, the token and the secret headers.
     pub(super) fn redactor(&self) -> &Arc<Redactor> {
         self.http.redactor()
     }
 
-    /// What has been asked and received since the last call.
+    /// Requests and bytes since the last call, with `duration` as their time.
     pub(super) fn take_cost(&self, duration: Duration) -> Cost {
         self.http.take_cost(duration)
     }

@@ -1,4 +1,4 @@
-//! How a Eureka registry is reached and read. Plain values with defaults; whoever reads configuration fills them.
+//! How a Eureka registry is reached and read: plain values with defaults, read from the section `eureka`.
 
 use crate::{
     model::Text,
@@ -27,12 +27,12 @@ pub enum AddressError {
         "server {address:?} is no address: {why}; write http://host:8761, with the path behind it if it is not /eureka, and nothing else"
     )]
     NotHttp {
-        /// As it may be shown.
+        /// The address without anything that may be a secret.
         address: String,
-        /// What is wrong with it.
+        /// What is wrong with the address, such as that it has no host.
         why: String,
     },
-    /// The same of one that may hold a password, and is therefore not shown.
+    /// Not such a URL, and there is an `@` in it: it may hold a password, and is therefore not shown.
     #[error(
         "a server with a user name is no address: write http://name:password@host:8761, with % codes for other characters than letters and digits, or write `username` and `password`"
     )]
@@ -44,41 +44,41 @@ pub enum AddressError {
 pub struct Config {
     /// Servers that replicate each other, those of the own zone first. Never empty.
     pub servers: Vec<Server>,
-    /// How many of them are of the own zone.
+    /// How many servers at the beginning of `servers` are of the own zone.
     pub own_zone: usize,
-    /// From one reading to the next; at least [`Config::MIN_PERIOD`].
+    /// Time from one reading to the next; at least [`Config::MIN_PERIOD`].
     pub period: Duration,
-    /// Whether changes are asked for where the whole list is known.
+    /// Once the whole list is known, only changes are asked for (`/apps/delta`).
     pub delta: bool,
-    /// After this time the whole list is read although changes are asked for.
+    /// Time after which the whole list is read again, although changes are asked for.
     pub full_period: Duration,
-    /// For how long lists that contradict their hash are refused and read again before that is a failure. No key: a stock
-    /// server makes its answers anew in half of it.
+    /// How long lists that contradict their hash are refused and read again, before that counts as a failure. It has no
+    /// key: a stock server makes its answers anew in half of it.
     pub patience: Duration,
-    /// Where instances are reached.
+    /// Which address of an instance is published.
     pub address: AddressOf,
-    /// The region of instances that do not say it.
+    /// The region of instances that do not name one.
     pub region: Option<Text>,
-    /// Who we are to servers whose address does not say it.
+    /// Login for servers whose address has none.
     pub login: Option<Login>,
-    /// The token that is shown instead.
+    /// Bearer token, sent where there is no login.
     pub token: Option<Secret>,
-    /// What holds for every request.
+    /// Headers, TLS and timeout of every request.
     pub connection: Connection,
-    /// What a reading may bring at most.
+    /// What one whole reading may bring at most.
     pub limits: Limits,
 }
 
-/// A server, by its address.
+/// A server with the login that its address has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// Its address with its path and without a user.
+    /// The base URL without a user, such as `http://host:8761/eureka`.
     pub url: Url,
-    /// The user that stood in its address.
+    /// User and password from the address; `None` if it has no user.
     pub login: Option<Login>,
 }
 
-/// Which of its two addresses an instance is reached by; the other one where it lacks that.
+/// Which address of an instance is published. One that lacks it gets the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddressOf {
     /// What the instance has as `ipAddr`.
@@ -91,7 +91,7 @@ impl Config {
     /// Polling more often than this only burdens the server.
     pub const MIN_PERIOD: Duration = Duration::from_millis(200);
 
-    /// A configuration that has the default for every other key.
+    /// A configuration with these servers, and the default for every other key.
     pub fn new(servers: Vec<Server>) -> Self {
         Config {
             own_zone: servers.len(),
@@ -146,7 +146,7 @@ impl Config {
 }
 
 impl Server {
-    /// Reads an address, with a user in it if need be; without a path it is `/eureka`.
+    /// Reads an address, which may have a user and a password. An address without a path gets `/eureka`.
     ///
     /// # Errors
     /// If it is no address by HTTP.

@@ -13,33 +13,33 @@ use crate::{
 };
 use serde_json::{Value, value::RawValue};
 
-/// What every instance is read by.
+/// Settings by which every instance is read.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
     pub(super) address: AddressOf,
-    /// The region of those that do not say it.
+    /// The region of instances that do not name one.
     pub(super) region: Option<Text>,
 }
 
-/// An instance that its server can name.
+/// An instance with an id, as one answer has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) id: Text,
     pub(super) status: Status,
-    /// When it last changed by itself, by its own clock.
+    /// `lastDirtyTimestamp`: when it last changed, in milliseconds by its own clock; 0 if it does not say.
     pub(super) changed: u64,
-    /// Absent where it cannot be used; then a note says why.
+    /// `None` if the instance cannot be used; then a note says why.
     pub(super) endpoint: Option<Endpoint>,
     /// It cannot be read. One that is known keeps its last good endpoint.
     pub(super) unreadable: bool,
     pub(super) notes: Vec<Note>,
     pub(super) vip: Text,
     pub(super) secure_vip: Text,
-    /// In a delta: it is gone.
+    /// Only in a delta: the instance is gone (`actionType` is `DELETED`).
     pub(super) deleted: bool,
 }
 
-/// What Eureka says of an instance's state. In the order of their names, by which the server counts them.
+/// The status of an instance. In alphabetical order, in which the server's hash counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Status {
     Down,
@@ -68,8 +68,8 @@ impl Status {
         known.unwrap_or(Status::Unknown)
     }
 
-    /// What holds when an operator has set another. That counts only where the instance itself could serve: nobody brings
-    /// up from outside what is down or starting.
+    /// The status after an operator has set `by`. That counts only if the instance itself could serve: nobody brings up
+    /// from outside what is down or starting.
     fn overridden(self, by: Status) -> Status {
         match (self, by) {
             (Status::Up | Status::OutOfService, by) if by != Status::Unknown => by,
@@ -77,7 +77,7 @@ impl Status {
         }
     }
 
-    /// Only what is up serves, as for Eureka's own clients.
+    /// The health for a status. `OUT_OF_SERVICE` is healthy, since its endpoint is disabled instead.
     const fn health(self) -> Health {
         match self {
             Status::Up | Status::OutOfService => Health::Healthy,
@@ -89,13 +89,13 @@ impl Status {
 /// Why an instance has no endpoint.
 #[derive(Debug)]
 enum Unusable {
-    /// It says so itself, such as by ports that are all switched off.
+    /// The instance says so itself, such as by ports that are all switched off.
     Off(String),
-    /// What it says is none of what it can be.
+    /// Its address or its ports cannot be read.
     Unreadable(String),
 }
 
-/// An instance. If nothing says which one, its status (which the server counts) and a note are left of it.
+/// Reads an instance. If it has no id, the error has its status, which the server counts, and a note.
 pub(super) fn entry(raw: &RawValue, rules: &Rules) -> Result<Entry, (Status, Note)> {
     let shown = || raw.get().chars().take(80).collect::<String>();
     let invalid = |status, why: String| (status, Note::new(Reason::EntryInvalid, shown(), why));
@@ -141,7 +141,7 @@ fn id(instance: &Instance<'_>) -> Option<Text> {
     text(&instance.instance_id).or(machine).or(text(&instance.host_name)).map(Text::from)
 }
 
-/// The endpoint, and what had to be left out of it.
+/// The endpoint, and the problems of fields that were left out of it.
 fn endpoint(instance: &mut Instance<'_>, status: Status, rules: &Rules) -> Result<(Endpoint, Vec<String>), Unusable> {
     let address = address(instance, rules.address).map_err(Unusable::Unreadable)?;
     let mut labels = match instance.metadata.take() {
@@ -183,7 +183,7 @@ fn address(instance: &Instance<'_>, wanted: AddressOf) -> Result<Address, String
         .ok_or_else(|| format!("{written:?} is neither an address nor a host name"))
 }
 
-/// The ports that are switched on, and whether all that there is wants TLS.
+/// The ports that are switched on, and `true` if only the port with TLS is.
 fn ports(
     instance: &Instance<'_>,
     labels: &Labels,
@@ -220,7 +220,7 @@ fn ports(
     }
 }
 
-/// The number of a port that is switched on.
+/// The number of a port; `None` if the port is absent or switched off.
 fn open(port: &Option<WirePort<'_>>, name: &str, default: bool) -> Option<Result<Port, String>> {
     let WirePort { number, enabled } = port.as_ref()?;
     if !enabled.unwrap_or(default) {
@@ -230,7 +230,7 @@ fn open(port: &Option<WirePort<'_>>, name: &str, default: bool) -> Option<Result
     Some(read.map_err(|problem| format!("{name}: {problem}")))
 }
 
-/// From the metadata, else from the cloud's availability zone, whose name begins with its region's.
+/// The locality from metadata, else from the cloud's availability zone, whose name begins with its region's.
 fn locality(instance: &Instance<'_>, labels: &Labels, rules: &Rules) -> Locality {
     let offered = instance.data_center_info.pointer("/metadata/availability-zone").and_then(Value::as_str);
     let offered = offered.filter(|zone| !zone.is_empty());
@@ -256,7 +256,7 @@ fn region_of(zone: &str) -> &str {
     }
 }
 
-/// What is there and not empty.
+/// The trimmed text of a field; `None` if it is absent or empty.
 fn text<'a>(field: &'a Option<Loose<'_>>) -> Option<&'a str> {
     field.as_ref().and_then(Loose::text)
 }

@@ -7,10 +7,10 @@ use crate::registry::{
 use reqwest::StatusCode;
 use std::time::Duration;
 
-/// What to do about answers that HTTP itself refuses.
+/// Advice at the end of messages about errors of HTTP.
 pub(super) const REMEDIES: Remedies = Remedies { too_large: "raise `max_body`", status: remedy };
 
-/// What went wrong. Addresses in it carry no secret: those travel in headers.
+/// Why something could not be had. The URLs in it carry no secret: secrets travel in headers.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error(transparent)]
@@ -39,7 +39,7 @@ pub(super) enum Error {
         url: String,
         expected: String,
         found: String,
-        /// There was nothing else for a while.
+        /// No other list has come for a while, so this is reported as a failure.
         lasting: bool,
     },
     #[error("{limit}; the list of {url} is refused")]
@@ -49,7 +49,7 @@ pub(super) enum Error {
 }
 
 impl Error {
-    /// The server answers, but not with this: it is switched off there, or was never there.
+    /// True if the server answers without offering this: it refuses the request, or gives no list.
     pub(super) fn is_not_offered(&self) -> bool {
         match self {
             Error::Http(error) => {
@@ -60,12 +60,13 @@ impl Error {
         }
     }
 
-    /// One answer is wrong, as happens to a server that makes it while an instance changes: the next may be right.
+    /// True if one list contradicts itself, as happens when the server makes it while an instance changes: the next may
+    /// be right.
     pub(super) fn is_passing(&self) -> bool {
         matches!(self, Error::Contradiction { lasting: false, .. })
     }
 
-    /// How long the server asked to be left alone.
+    /// The pause that the server asks for in `Retry-After`.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Error::Http(error) => error.retry_after(),

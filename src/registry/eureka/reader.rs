@@ -27,19 +27,20 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-/// Half of the time for which a stock server repeats a change.
+/// The longest pause after which changes are still asked for: half of the time for which a stock server repeats a
+/// change.
 const MISSED: Duration = Duration::from_secs(90);
 
-/// What is known of one server.
+/// The state that was read from one server.
 #[derive(Debug)]
 struct Session {
     server: usize,
     apps: Apps,
-    /// Of the whole list, while the state is exactly that.
+    /// Hash of the answer with the whole list, while the state is exactly that list.
     list: Option<u64>,
-    /// Of the last delta that fitted.
+    /// Hash of the answer with the last delta that fitted.
     delta: Option<u64>,
-    /// It counts its instances as we do, so its hash says whether changes fit.
+    /// The hash of the server's list is as we count it, so its hash says whether a delta fits.
     counts: bool,
     /// Bytes of the whole list and of all changes since then.
     bytes: u64,
@@ -50,14 +51,14 @@ struct Session {
     list_at: Instant,
 }
 
-/// How a reading was had, for people and counters.
+/// How the state was read, for the counter `registry_reads`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Read {
-    /// From a whole list.
+    /// A whole list was read.
     Full,
-    /// The changes of the last minutes, put to what is known.
+    /// A delta was applied to the last state.
     Delta,
-    /// There was nothing new.
+    /// The server had nothing new.
     Unchanged,
 }
 
@@ -69,7 +70,7 @@ pub(super) struct Reader {
     metrics: Metrics,
     outbox: Outbox<Update>,
     session: Option<Session>,
-    /// Of each server.
+    /// How far the hashes of each server are trusted, in the order of the servers.
     trust: Vec<Trust>,
 }
 
@@ -107,7 +108,7 @@ impl Reader {
         Ok(Reader { source: Source { registry, rules }, config, client, metrics, outbox, session: None, trust })
     }
 
-    /// The state as it is now, in the session.
+    /// Brings the session up to date: by a delta if possible, else by a whole list.
     async fn read(&mut self) -> Result<Read, Error> {
         let config = &self.config;
         if let Some(session) = self.session.as_mut().filter(|session| session.may_follow(config)) {
@@ -126,7 +127,8 @@ impl Reader {
         self.read_list().await
     }
 
-    /// The whole list, of the first server that gives one. One wrong answer is no reason to leave a server.
+    /// Reads the whole list of the first server that gives one. A server whose list contradicts itself once is not
+    /// left.
     async fn read_list(&mut self) -> Result<Read, Error> {
         let mut failures = Vec::new();
         for server in self.order() {
@@ -143,8 +145,8 @@ impl Reader {
         }))
     }
 
-    /// The server of the session, then the others in their order. Now and then those of the own zone go before one that is
-    /// not.
+    /// The servers in the order in which they are asked: that of the session, then the others. If that one is of
+    /// another zone, the own zone's go first after each `full_period`.
     fn order(&self) -> Vec<usize> {
         let (count, own) = (self.config.servers.len(), self.config.own_zone);
         let mut order: Vec<usize> = (0..count).collect();
@@ -156,7 +158,7 @@ impl Reader {
         order
     }
 
-    /// The whole list of one server, as the session's new state.
+    /// Reads the whole list of one server, and makes it the session's state.
     async fn list_of(&mut self, server: usize) -> Result<Read, Error> {
         let now = Instant::now();
         let same = self.session.as_mut().filter(|session| session.server == server);
@@ -191,7 +193,7 @@ impl Reader {
         Ok(Read::Full)
     }
 
-    /// A list that does not fit its own hash is never taken from a server whose lists did fit.
+    /// Refuses a list that does not fit its own hash, unless no list of this server has fit for long.
     fn check_hash(&mut self, server: usize, origin: &Origin, expected: Option<&str>, apps: &Apps) -> Result<(), Error> {
         let Some(expected) = expected else { return Ok(()) };
         let (found, trust) = (apps.hash_as_listed(), &mut self.trust[server]);
@@ -221,14 +223,14 @@ impl Reader {
 }
 
 impl Session {
-    /// Whether changes are enough.
+    /// True if a delta is enough and no whole list is needed.
     fn may_follow(&self, config: &Config) -> bool {
         let within = |since: Instant, time: Duration| since.elapsed() < time;
         let offers = self.counts && self.refused.is_none_or(|at| !within(at, config.full_period));
         config.delta && offers && within(self.read_at, MISSED) && within(self.list_at, config.full_period)
     }
 
-    /// Applies what has changed; `None` if the outcome is not what the server has.
+    /// Asks for a delta and applies it; `None` if the outcome is not what the server has.
     async fn follow(&mut self, client: &Client, source: &Source, limits: &Limits) -> Result<Option<Read>, Error> {
         let Some(answer) = client.get(self.server, "/apps/delta", self.delta).await? else {
             self.read_at = Instant::now();
@@ -260,7 +262,7 @@ impl Read {
     }
 }
 
-/// Whether so much may be had. Changes that exceed it are made up for by the whole list, and a list is refused.
+/// Checks the limits. A delta that exceeds them makes the whole list be read, and such a whole list is refused.
 fn check(limits: &Limits, origin: &Origin, services: usize, bytes: u64) -> Result<(), Error> {
     let checked = limits.check_services(services).and_then(|()| limits.check_bytes(bytes));
     checked.map_err(|limit| Error::Exceeded { url: origin.to_string(), limit })

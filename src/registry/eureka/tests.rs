@@ -293,7 +293,7 @@ fn a_delta_is_applied_as_often_as_it_comes() {
 }
 
 proptest! {
-    /// Whatever a good answer has become: it is read or refused, and never costs the process.
+    /// A broken answer is read or refused, and never makes the process panic.
     #[test]
     fn damaged_answers_are_read_or_refused(at in 0..500_usize, cut in 0..40_usize, instead in ".{0,8}") {
         let mut good = up("1", "10.0.0.1");

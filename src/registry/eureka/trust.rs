@@ -11,9 +11,9 @@ use tokio::time::Instant;
 /// What is known of one server's hashes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Trust {
-    /// When a list, or changes, last fit.
+    /// When a list or a delta last fitted its hash.
     fitted: Option<Instant>,
-    /// When the first list was refused of those since then.
+    /// When the first list since then was refused; `None` if none was.
     refused: Option<Instant>,
 }
 
@@ -29,18 +29,18 @@ pub(super) enum Misfit {
 }
 
 impl Trust {
-    /// A list, or changes, fit.
+    /// A list or a delta fits its hash.
     pub(super) fn fits(&mut self) {
         *self = Trust { fitted: Some(Instant::now()), refused: None };
     }
 
-    /// The server has what it had: nothing says that it misfits for longer.
+    /// The server's list is as before, so the time of refusals starts anew.
     pub(super) fn stays(&mut self) {
         self.refused = None;
     }
 
-    /// A list does not fit. The server is another make if nothing has fit for `other_make`; refusals last if there were only
-    /// such for `patience`.
+    /// A list does not fit its hash. It is taken if nothing has fit for `other_make`; refusals are lasting after
+    /// `patience`.
     pub(super) fn misfits(&mut self, patience: Duration, other_make: Duration) -> Misfit {
         if self.fitted.is_none_or(|at| at.elapsed() >= other_make) {
             return Misfit::Taken;

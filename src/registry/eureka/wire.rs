@@ -28,17 +28,17 @@ struct Applications<'a> {
     application: Option<&'a RawValue>,
 }
 
-/// A list, or changes of one.
+/// The applications of an answer: all of them (`/apps`), or those that have changed (`/apps/delta`).
 #[derive(Debug)]
 pub(super) struct Listing<'a> {
-    /// How many instances of each status there are altogether, as the server counts them; `None` from other makes.
+    /// `apps__hashcode`: how many instances of each status the server has; `None` from other makes of server.
     pub(super) hash: Option<Cow<'a, str>>,
     pub(super) applications: Vec<Application<'a>>,
-    /// Applications that are left out because nothing says their name.
+    /// How many applications are left out because they have no name.
     pub(super) nameless: usize,
 }
 
-/// The instances of one name.
+/// One application, with its instances still as JSON.
 #[derive(Debug)]
 pub(super) struct Application<'a> {
     pub(super) name: Cow<'a, str>,
@@ -54,14 +54,14 @@ struct RawApplication<'a> {
     instance: Option<&'a RawValue>,
 }
 
-/// What instances repeat of their application.
+/// The field in which an instance repeats the name of its application.
 #[derive(Debug, Deserialize)]
 struct Member<'a> {
     #[serde(borrow, default, deserialize_with = "optional")]
     app: Option<Loose<'a>>,
 }
 
-/// An instance. Leases are not read: whether one is over is the server's to judge, whose clock it was written by.
+/// An instance. Leases are not read: the server that granted one judges by its own clock if it is over.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Instance<'a> {
@@ -85,7 +85,7 @@ pub(super) struct Instance<'a> {
     pub(super) secure_vip_address: Option<Loose<'a>>,
     #[serde(default)]
     pub(super) data_center_info: Value,
-    /// Mostly a mapping; but what is empty may be written as an empty text.
+    /// Mostly a mapping; an empty one may be written as an empty text.
     #[serde(default)]
     pub(super) metadata: Value,
     #[serde(borrow, default, deserialize_with = "optional")]
@@ -94,18 +94,18 @@ pub(super) struct Instance<'a> {
     pub(super) action_type: Option<Loose<'a>>,
 }
 
-/// `{"$": 8080, "@enabled": "true"}`, or the number alone.
+/// A port: `{"$": 8080, "@enabled": "true"}`, or the number alone.
 #[derive(Debug)]
 pub(super) struct WirePort<'a> {
-    /// `None` if there is none, or something else than a number or a text.
+    /// `None` if it is absent, or neither a number nor a text.
     pub(super) number: Option<Loose<'a>>,
     pub(super) enabled: Option<bool>,
 }
 
-/// Reads an answer.
+/// Reads an answer of `/apps` or `/apps/delta`.
 ///
 /// # Errors
-/// If it is no list.
+/// If it is XML or no list, or no application in it has a name.
 pub(super) fn listing<'a>(origin: &Origin, body: &'a [u8]) -> Result<Listing<'a>, Error> {
     let refused = |source| {
         let url = origin.to_string();
@@ -139,7 +139,7 @@ pub(super) fn listing<'a>(origin: &Origin, body: &'a [u8]) -> Result<Listing<'a>
     Ok(Listing { hash: applications.hash.map(|hash| hash.0), applications: named, nameless })
 }
 
-/// An application by its own name, or else by that which its first instance repeats; `None` if nothing says it.
+/// An application, by its own name or by the `app` of its first instance; `None` if both are missing.
 fn application(raw: &RawValue) -> Result<Option<Application<'_>>, serde_json::Error> {
     let RawApplication { name, instance } = serde_json::from_str(raw.get())?;
     let instances = instance.map(|raw| one_or_many(Some(raw)).unwrap_or_else(|_| vec![raw]));
@@ -151,7 +151,7 @@ fn application(raw: &RawValue) -> Result<Option<Application<'_>>, serde_json::Er
     Ok(name.map(|name| Application { name: name.0, instances }))
 }
 
-/// A list, or the only one of it without the list.
+/// The elements of a list. A single element may stand there without the list around it.
 fn one_or_many(raw: Option<&RawValue>) -> Result<Vec<&RawValue>, serde_json::Error> {
     match raw {
         None => Ok(Vec::new()),
