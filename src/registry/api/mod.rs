@@ -37,7 +37,7 @@ impl Adapter for Config {
         "/api/v1/services".into()
     }
 
-    /// Its own name is all that it is known by.
+    /// The same for every registry of this kind: what was kept belongs to the registry's name alone.
     fn identity(&self) -> String {
         "api".into()
     }
@@ -56,7 +56,7 @@ impl Adapter for Config {
     }
 }
 
-/// Tells what the store has, from now on.
+/// Sends the services of the store as a list, then each change, until nobody receives them any more.
 async fn tell(store: &Store, mut outbox: Outbox<Update>) -> Result<(), Closed> {
     let mut changed = store.changed();
     outbox.scopes(vec![Scope::whole()]).await?;

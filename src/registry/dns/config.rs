@@ -1,4 +1,4 @@
-//! Which names are looked up, where, and how often. Plain values with defaults; whoever reads configuration fills them.
+//! Which names are looked up, where, and how often: plain values with defaults, read from the section `dns`.
 
 use crate::{
     model::{Port, Protocol, Text},
@@ -12,40 +12,40 @@ use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 /// Everything about one registry of kind `dns`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Each is a service. Never empty.
+    /// The names to look up; each is a service. Never empty.
     pub names: Vec<Name>,
-    /// Who is asked; empty: whom the system asks.
+    /// Name servers; if empty, those of `/etc/resolv.conf`.
     pub servers: Vec<SocketAddr>,
-    /// An answer is asked for again after its own time, but not before the first and not after the second of these.
+    /// The shortest and the longest time until a name is looked up again. Between them the TTL of its answer counts.
     pub ttl: (Duration, Duration),
-    /// How long a server may take for one question.
+    /// Timeout of one query to a name server.
     pub timeout: Duration,
 }
 
-/// A name, and the service that it is.
+/// A name to look up, and the service that it becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name {
-    /// What is looked up.
+    /// The name to look up, such as `_http._tcp.web.example`.
     pub name: Text,
-    /// How the service is called.
+    /// Name of the service; by default `name` without a dot at its end.
     pub service: Text,
-    /// SRV, or A and AAAA.
+    /// The records to look up.
     pub asked: Asked,
-    /// What instances speak, if it is said.
+    /// Protocol of the instances; `None` if the configuration does not name one.
     pub protocol: Option<Protocol>,
 }
 
-/// Which records are asked for.
+/// The records that are looked up for a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// SRV: they say hosts and ports.
+    /// SRV records, which have hosts and ports.
     Srv,
-    /// A and AAAA; all of them listen on this port.
+    /// A and AAAA records; every address listens on this port.
     Addresses(Port),
 }
 
 impl Config {
-    /// A configuration that has the default for every other key.
+    /// A configuration with these names, and the default for every other key.
     pub fn new(names: Vec<Name>) -> Self {
         Config {
             names,
@@ -55,7 +55,7 @@ impl Config {
         }
     }
 
-    /// Reads the section `dns`.
+    /// Reads the section `dns`; `None` after it has reported what is wrong with it.
     pub fn read(section: &mut Section<'_>) -> Option<Self> {
         let seconds = Duration::from_secs;
         let names = section.need("names", |v| {
@@ -89,7 +89,7 @@ impl Config {
 }
 
 impl Name {
-    /// A name alone asks for SRV records.
+    /// Reads a name. Without a port, such as a text alone, its SRV records are looked up.
     fn read(value: &Value<'_>) -> Option<Self> {
         if !value.is_map() {
             let name = value.parse(checked)?;
@@ -124,7 +124,7 @@ fn checked(text: &str) -> Result<Text, String> {
     }
 }
 
-/// `10.0.0.53`, or with a port; 53 without one.
+/// A name server: `10.0.0.53`, or with a port; 53 without one.
 fn server(text: &str) -> Result<SocketAddr, String> {
     let read = HostPort::parse(text).map_err(|error| error.to_string())?.or_port(53);
     read.socket().ok_or_else(|| format!("{text:?} is no address; a name server is known by one, such as 10.0.0.53"))

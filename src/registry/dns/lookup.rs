@@ -1,4 +1,4 @@
-//! One question to DNS, and what its answer makes of a service.
+//! The lookup of one name in DNS, and the instances that its answer has.
 
 use super::config::{Asked, Config, Name};
 use crate::{
@@ -14,18 +14,18 @@ use hickory_resolver::{
 };
 use std::{net::IpAddr, time::Duration};
 
-/// The label of an instance that says by which host it was found.
+/// The label of an instance that has the host from its SRV record.
 const TARGET: &str = "target";
-/// More hosts behind one SRV name are a mistake, or an attack.
+/// The most hosts of one SRV name. More are taken for a mistake or an attack.
 const MAX_TARGETS: usize = 1000;
 
-/// Asks, and bounds what is asked.
+/// Looks up names at the configured servers, without a cache.
 #[derive(Debug)]
 pub(super) struct Resolver {
     resolver: TokioResolver,
 }
 
-/// Why there is no answer.
+/// Why a name has no instances.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error("{name} cannot be looked up")]
@@ -38,12 +38,12 @@ pub(super) enum Error {
     Many { name: Text, count: usize },
 }
 
-/// What a name is now.
+/// The instances of a name, from one lookup.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) notes: Vec<Note>,
-    /// For how long that may be relied on.
+    /// Shortest TTL of the records; zero if there are none, or one host could not be looked up.
     pub(super) ttl: Duration,
 }
 
@@ -64,7 +64,7 @@ impl Resolver {
         Ok(Resolver { resolver })
     }
 
-    /// The instances of a name; `last` has those that hosts had which cannot be looked up now.
+    /// Looks up the instances of a name. A host that cannot be looked up now keeps the instances that it has in `last`.
     pub(super) async fn find(&self, name: &Name, last: Option<&Service>) -> Result<Found, Error> {
         match name.asked {
             Asked::Addresses(port) => {
@@ -103,7 +103,7 @@ impl Resolver {
         Ok(found)
     }
 
-    /// Adds the instances of one host.
+    /// Looks up the host of one SRV record, and adds its instances.
     async fn target(&self, srv: &SRV, all_zero: bool, name: &Name, last: Option<&Service>, found: &mut Found) {
         let target = Text::from(srv.target.to_utf8().trim_end_matches('.'));
         let Ok(port) = Port::new(srv.port.into()) else {

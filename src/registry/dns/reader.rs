@@ -16,7 +16,7 @@ use futures_util::{StreamExt, stream};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until};
 
-/// Names that are looked up at once.
+/// The most names that are looked up at the same time.
 const CONCURRENCY: usize = 16;
 
 #[derive(Debug)]
@@ -27,16 +27,16 @@ pub(super) struct Reader {
     metrics: Metrics,
     outbox: Outbox<Update>,
     names: Vec<Known>,
-    /// The last that was told of the whole was a list.
+    /// A list of all services was reported, and no failure since then, so single changes can be reported.
     listed: bool,
 }
 
-/// What is known of a name.
+/// A name, with the outcome of its last lookup.
 #[derive(Debug)]
 struct Known {
     name: Name,
     id: ServiceId,
-    /// As it was last found.
+    /// The last good value; `None` before the first.
     service: Option<Arc<Service>>,
     unreadable: Option<Text>,
     due: Instant,
@@ -78,7 +78,7 @@ impl Rounds for Reader {
         Ok(round)
     }
 
-    /// Until the next answer is old, whatever the pause.
+    /// Waits until the answer for some name is old, whatever `pause` is.
     async fn rest(&mut self, _pause: Duration) -> Result<(), Closed> {
         let next = self.names.iter().map(|known| known.due).min().unwrap_or_else(Instant::now);
         tokio::select! {
@@ -101,7 +101,8 @@ impl Reader {
         Ok(Reader { registry: registry.clone(), config, resolver, metrics, outbox, names, listed: false })
     }
 
-    /// Takes in what became of a name. Whether the registry must be listed is told by `listed`.
+    /// Takes the outcome for a name. If the name became readable or unreadable, `listed` is cleared, so that a list is
+    /// sent.
     fn take(
         &mut self,
         at: usize,

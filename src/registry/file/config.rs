@@ -11,14 +11,14 @@ use std::{
     time::Duration,
 };
 
-/// Everything about one file registry.
+/// Everything about one registry of kind `file`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Files, or the built-in text.
+    /// Path of the files, or the built-in example.
     pub source: Source,
-    /// A longer file is refused.
+    /// The most bytes of one file; a longer one is refused.
     pub max_file_bytes: usize,
-    /// What all files together may have.
+    /// Limits of all files together.
     pub limits: Limits,
     /// How often files are looked at where no change is announced, as on network file systems.
     pub poll: Duration,
@@ -43,7 +43,7 @@ impl fmt::Display for Source {
 }
 
 impl Config {
-    /// A configuration that has the default for every other key.
+    /// A configuration with this source, and the default for every other key.
     pub fn new(source: Source) -> Self {
         Config { source, max_file_bytes: 64 << 20, limits: Limits::default(), poll: Duration::from_secs(2) }
     }

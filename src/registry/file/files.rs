@@ -17,9 +17,10 @@ use tracing::{info, warn};
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Of the last attempt whose outcome depends on the content alone.
+    /// The stamp of the last read whose outcome depends on the content alone; `None` if the file is to be read in any
+    /// case.
     stamp: Option<Stamp>,
-    /// Of the content that `services` come from.
+    /// Bytes of the content from which `services` come.
     bytes: u64,
     services: BTreeMap<ServiceId, Arc<Service>>,
     unreadable: BTreeMap<ServiceId, Text>,
@@ -35,15 +36,15 @@ struct Size {
     bytes: u64,
 }
 
-/// All files of a registry.
+/// The files of one registry, each with what was last read from it.
 #[derive(Debug)]
 pub(super) struct Files {
     registry: Text,
     limits: Limits,
     known: BTreeMap<Text, Known>,
-    /// Of all files together.
+    /// Services and bytes of all files together, for the limits.
     size: Size,
-    /// Of the list of files.
+    /// Why the list of files cannot be had; `None` if it can.
     error: Option<Text>,
 }
 
@@ -52,7 +53,7 @@ impl Files {
         Files { registry, limits, known: BTreeMap::new(), size: Size::default(), error: None }
     }
 
-    /// What is to be looked at, now that there are these files; `listed` if they are those of a folder.
+    /// The jobs for these files, with the stamps that are known; `listed` is true for the files of a folder.
     pub(super) fn jobs(&mut self, listed: bool, names: &[(Text, PathBuf)]) -> Vec<Job> {
         if self.error.take().is_some() {
             // The failure of the whole is over when each file has been sent again.
@@ -79,7 +80,7 @@ impl Files {
         names.iter().cloned().map(Scope).collect()
     }
 
-    /// Takes in a look at a file, and gives what is to be sent of it.
+    /// Takes the outcome of a look at a file, and returns the update to send; `None` if there is nothing new.
     pub(super) fn seen(&mut self, name: &Text, look: Look) -> Option<Update> {
         let known = self.known.entry(name.clone()).or_default();
         let scope = Scope(name.clone());
@@ -109,7 +110,7 @@ impl Files {
         }
     }
 
-    /// The list of files cannot be had. Sent once; the catalog logs and counts it.
+    /// Takes a failure to list the files. Only a new error gives an update; the catalog logs and counts it.
     pub(super) fn failed(&mut self, error: &Error) -> Option<Update> {
         let error = Text::from(error.to_string());
         let news = self.error.as_ref() != Some(&error);
@@ -152,7 +153,7 @@ impl Known {
         }
     }
 
-    /// Sent once; the catalog logs and counts it.
+    /// Takes a failure to read the file. Only a new error gives an update; the catalog logs and counts it.
     fn fail(&mut self, scope: Scope, error: &Error) -> Option<Update> {
         let error = Text::from(error.to_string());
         self.confirm = false;

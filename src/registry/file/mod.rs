@@ -21,7 +21,7 @@ use reader::Reader;
 use std::{net::SocketAddr, sync::Arc};
 use tokio::sync::mpsc;
 
-/// The text of the built-in catalogue.
+/// The text of the built-in catalogue, in which an instance of admin has this address.
 pub fn example(admin: SocketAddr) -> String {
     include_str!("example.yaml").replace("{admin}", &admin.to_string())
 }
@@ -54,7 +54,7 @@ impl Adapter for Config {
 /// Reads the registry until nobody receives its updates.
 ///
 /// # Errors
-/// If the built-in catalogue is mistaken.
+/// If the built-in catalogue cannot be read.
 async fn run(registry: Text, config: Config, out: mpsc::Sender<Update>) -> Result<(), Text> {
     let outbox = Outbox::new(out);
     match config.source {

@@ -50,16 +50,16 @@ pub(super) struct Job {
     /// Its name in the folder, which is that of its scope.
     pub(super) name: Text,
     pub(super) path: PathBuf,
-    /// That it may be gone: it was in the list of a folder.
+    /// The file was in the list of a folder, so it may be gone by now.
     pub(super) listed: bool,
-    /// Of the state that is known; `None` if it is to be read in any case.
+    /// The stamp of the state that is known; `None` if the file is to be read in any case.
     pub(super) stamp: Option<Stamp>,
 }
 
 /// What a look at a file gives.
 #[derive(Debug)]
 pub(super) enum Look {
-    /// It is as it was.
+    /// The file has the stamp of its job, and was not read.
     Unchanged,
     /// It was deleted after its folder was listed.
     Gone,
@@ -73,7 +73,7 @@ impl Stamp {
     }
 }
 
-/// The files by name, sorted, and whether they are those of a folder.
+/// The files by name, sorted, and `true` if they are those of a folder.
 pub(super) fn names(root: &Path) -> Result<(bool, Vec<(Text, PathBuf)>), Error> {
     let path = root.display().to_string();
     let failed = |source| Error::Read { path: path.clone(), source };
@@ -87,7 +87,7 @@ pub(super) fn names(root: &Path) -> Result<(bool, Vec<(Text, PathBuf)>), Error> 
 }
 
 impl Look {
-    /// That a file cannot be read now.
+    /// The outcome for a file that cannot be read now.
     pub(super) fn failed(error: Error) -> Self {
         Look::Read { stamp: None, bytes: 0, outcome: Err(error) }
     }
@@ -115,8 +115,8 @@ pub(super) fn look(registry: &Text, job: &Job, limit: usize) -> Look {
 /// The stamp of a file, and its bytes if there are not too many.
 type Content = (Stamp, Result<Vec<u8>, Error>);
 
-/// The content, if it may have changed. The stamp is that of the open file before it is read: what changes meanwhile is
-/// read again at the next look.
+/// The content; `None` if the file has the stamp of its job. The stamp is that of the open file before it is read: what
+/// changes meanwhile is read again at the next look.
 fn text(job: &Job, limit: usize) -> Result<Option<Content>, Error> {
     let path = || job.path.display().to_string();
     let failed = |source| Error::Read { path: path(), source };

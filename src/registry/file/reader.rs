@@ -35,13 +35,14 @@ use tokio::{
     time::{sleep, timeout, timeout_at},
 };
 
-/// From a reported change to the look at it, so that the writer has ended by then. Short enough for a reload within 50 ms.
+/// Pause from a reported change to the look at it, so that the writer has ended by then. Short enough for a reload
+/// within 50 ms.
 const SETTLE: Duration = Duration::from_millis(5);
 
 /// A file, or the list of a folder, that takes longer does not answer. A large file is read and parsed within a second.
 const HANGS: Duration = Duration::from_secs(10);
 
-/// Each file that does not answer holds a thread: with more than so many, no others are tried.
+/// The most files that may hang at a time, since each holds a thread. With more, no other files are tried.
 const MOST_HANGING: usize = 16;
 
 type Names = Result<(bool, Vec<(Text, PathBuf)>), Error>;
@@ -54,19 +55,19 @@ pub(super) struct Reader {
     files: Files,
     outbox: Outbox<Update>,
     hints: Hints,
-    /// The names of what is to be looked at; `None`: all.
+    /// Names of the files to look at in the next round; `None` for all.
     only: Option<BTreeSet<OsString>>,
     /// The files of the last look at all, sorted, and whether they are those of a folder.
     listed: (bool, Vec<(Text, PathBuf)>),
-    /// When that was over.
+    /// When the last look at all files ended.
     looked: Option<Instant>,
-    /// Lent to the thread that lists the files.
+    /// The folders that are watched; `None` while the thread that lists the files has them.
     watched: Option<Folders>,
     /// A listing that has not answered yet.
     listing: Option<oneshot::Receiver<(Folders, Names)>>,
     /// Files of former looks that have not answered yet, by their place in the look.
     hanging: Vec<(Workers, BTreeMap<usize, Text>)>,
-    /// How a file is looked at, and how long that may take; tests have others.
+    /// How a file is looked at. Tests set another function here, and another time below.
     pub(super) look: fn(&Text, &Job, usize) -> Look,
     pub(super) hangs: Duration,
 }
@@ -124,8 +125,8 @@ impl Reader {
         }
     }
 
-    /// Looks at those files alone of which it was reported. Returns whether these were all: not where one is gone, or was not
-    /// there before.
+    /// Looks only at the files of which a change was reported. Returns `false` if all files are to be looked at
+    /// instead: nothing was reported, or one is gone or new.
     async fn look_at_some(&mut self, cost: &mut Cost) -> Result<bool, Closed> {
         let Some(names) = self.only.take() else { return Ok(false) };
         let (listed, files) = &self.listed;
@@ -159,7 +160,7 @@ impl Reader {
         }
     }
 
-    /// What is to be looked at of these files: not what has not answered yet.
+    /// The jobs for these files, without those of files that have not answered yet.
     fn jobs(&mut self, listed: bool, names: &[(Text, PathBuf)]) -> Vec<Job> {
         let hanging: BTreeSet<&Text> = self.hanging.iter().flat_map(|(_, names)| names.values()).collect();
         let mut jobs = self.files.jobs(listed, names);

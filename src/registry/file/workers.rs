@@ -13,10 +13,10 @@ use std::{
 };
 use tokio::sync::{Notify, oneshot};
 
-/// Files are parsed at the same time on so many threads, where the machine has them.
+/// The most threads that parse files at the same time.
 const MOST: usize = 8;
 
-/// Of files that are as they were, so many are told at once.
+/// The number of unchanged files after which the receiver is woken.
 const BATCH: usize = 64;
 
 /// Threads that take jobs from one list, in order. A job's number is its place in that list.
@@ -34,7 +34,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     jobs: VecDeque<(usize, Job)>,
-    /// Since when a thread has them.
+    /// Jobs that a thread has begun, with the time when it did.
     begun: BTreeMap<usize, Instant>,
     done: Vec<(usize, Look)>,
 }
@@ -48,7 +48,8 @@ pub(super) fn detached<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'sta
 }
 
 impl Workers {
-    /// Starts as many threads as the machine has processors.
+    /// Starts as many threads as the machine has processors, but at most [`MOST`]. Fails if not even one can be
+    /// started.
     pub(super) fn start(jobs: Vec<Job>, work: impl Fn(&Job) -> Look + Send + Sync + 'static) -> io::Result<Self> {
         let threads = processors().min(MOST).min(jobs.len());
         let state = State { jobs: jobs.into_iter().enumerate().collect(), ..State::default() };
@@ -75,22 +76,22 @@ impl Workers {
         self.shared.state().jobs.drain(..).collect()
     }
 
-    /// Returns when there is something to take, or that may be. Safe to cancel.
+    /// Returns when [`Workers::take`] may have something. Safe to cancel.
     pub(super) async fn news(&self) {
         self.shared.news.notified().await;
     }
 
-    /// What was done since the last call.
+    /// The outcomes since the last call, each with the number of its job.
     pub(super) fn take(&self) -> Vec<(usize, Look)> {
         std::mem::take(&mut self.shared.state().done)
     }
 
-    /// Since when the oldest of the jobs runs that have begun.
+    /// When the oldest of the running jobs began; `None` if none runs.
     pub(super) fn oldest(&self) -> Option<Instant> {
         self.shared.state().begun.values().min().copied()
     }
 
-    /// The jobs that run for so long. They are told once, and are done when they are done.
+    /// The jobs that have run for `time`. Each is returned once; its outcome comes as usual if it ends.
     pub(super) fn late(&self, time: Duration) -> Vec<usize> {
         let mut late = Vec::new();
         self.shared.state().begun.retain(|number, since| {
