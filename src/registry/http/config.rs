@@ -1,4 +1,4 @@
-//! Where a list stands and how it is read. Plain values with defaults; whoever reads configuration fills them.
+//! Where a list stands and how it is read: plain values with defaults, read from the section `http`.
 
 use crate::{
     model::Text,
@@ -18,68 +18,68 @@ use std::time::Duration;
 /// Everything about one registry of kind `http`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Where the list stands; several are replicas of one. Never empty.
+    /// Addresses of the list; several are replicas of each other. Never empty.
     pub urls: Vec<Url>,
-    /// What the list looks like.
+    /// In which form the server gives the list.
     pub form: Form,
-    /// From one reading to the next.
+    /// Time from one reading to the next.
     pub period: Duration,
-    /// Who we are.
+    /// Name and password for basic authentication.
     pub login: Option<Login>,
-    /// The token that is shown instead.
+    /// Bearer token, sent if there is no login.
     pub token: Option<Secret>,
-    /// What holds for every request.
+    /// Headers, TLS and timeout of every request.
     pub connection: Connection,
-    /// What a reading may bring at most.
+    /// What one whole reading may bring at most.
     pub limits: Limits,
 }
 
-/// What a list looks like.
+/// The form in which a server gives its list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Form {
-    /// Portolan's own, in YAML or JSON.
+    /// Portolan's own catalogue, in YAML or JSON.
     Catalogue,
     /// Prometheus' HTTP service discovery.
     Prometheus {
-        /// The label that names the service of a group.
+        /// The label that names the service of a group, by default `job`.
         name: Text,
     },
-    /// Any JSON, by paths.
+    /// Any JSON; paths say where each field is.
     Mapped(Mapping),
 }
 
-/// Where in a JSON text what stands. Those of an instance are looked for in it, then in its service.
+/// Where each field is in a JSON text. Fields of an instance are looked for in the instance, then in its service.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Mapping {
     /// The services, or the instances of all of them: a list, or a mapping.
     pub services: Path,
-    /// In a service, its instances; `None`: what `services` leads to are instances.
+    /// The instances in a service; `None` if `services` leads to instances.
     pub instances: Option<Path>,
-    /// The name of the service.
+    /// The name of the service. If one has no name, the whole list is refused.
     pub name: Path,
     /// An address, alone or with its port, or a URL.
     pub address: Path,
-    /// The port, where the address has none.
+    /// The port. It goes before a port in the address.
     pub port: Option<Path>,
-    /// Its share of traffic; 1 where there is none.
+    /// The weight, where 1 is the default.
     pub weight: Option<Path>,
-    /// A mapping of labels.
+    /// The labels: an object of texts.
     pub labels: Option<Path>,
-    /// Whether it is healthy.
+    /// The health, as a truth or a word such as `UP` or `critical`; healthy if it is absent.
     pub healthy: Option<Path>,
-    /// What it speaks.
+    /// The protocol that the instance speaks, such as `grpc`.
     pub protocol: Option<Path>,
 }
 
-/// Keys from a value on, with dots between them.
+/// A path in JSON: keys, or positions in a list, with dots between them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Path(Vec<Text>);
 
 impl Path {
-    /// The key by which a value stands in a mapping.
+    /// Stands for the key under which a value is in its object.
     const KEY: &str = "$key";
 
-    /// `data.items`; empty or `.`: the value itself; `$key`: the key by which it stands in a mapping.
+    /// Reads `data.items`; empty or `.` is the value itself, and `$key` is the key under which it is in its object.
     ///
     /// # Errors
     /// If there is nothing between two dots.
@@ -95,7 +95,8 @@ impl Path {
         Ok(Path(keys))
     }
 
-    /// What it leads to. A number is the place in a list.
+    /// The value to which the path leads from `value`; `None` if there is none. A number is the position in a list,
+    /// from 0.
     pub(super) fn of<'v>(&self, value: &'v serde_json::Value) -> Option<&'v serde_json::Value> {
         self.0.iter().try_fold(value, |value, key| match value {
             serde_json::Value::Array(items) => items.get(key.parse::<usize>().ok()?),
@@ -103,7 +104,7 @@ impl Path {
         })
     }
 
-    /// Whether the key is meant by which something stands.
+    /// True for `$key`, which is no field of the value.
     pub(super) fn is_key(&self) -> bool {
         matches!(&self.0[..], [only] if **only == *Path::KEY)
     }
@@ -118,7 +119,7 @@ impl std::fmt::Display for Path {
 }
 
 impl Config {
-    /// A configuration that has the default for every other key.
+    /// A configuration with these addresses, and the default for every other key.
     pub fn new(urls: Vec<Url>) -> Self {
         Config {
             urls,
@@ -131,7 +132,7 @@ impl Config {
         }
     }
 
-    /// Reads the section `http`.
+    /// Reads the section `http`; `None` after it has reported what is wrong with it.
     pub fn read(section: &mut Section<'_>) -> Option<Self> {
         let urls = section.need("url", |v| {
             let urls: Vec<Url> = v.one_or_each(|v| v.parse(source))?;
@@ -179,7 +180,7 @@ impl Mapping {
 /// The address of a list, with its query if it has one.
 ///
 /// # Errors
-/// If it is none; why, without anything that may be a secret.
+/// If it is no such address; the text says why, and shows nothing that may be a secret.
 pub fn source(address: &str) -> Result<Url, String> {
     if address.contains('@') {
         return Err("an address with a user name is none; write `username` and `password` apart from it".into());

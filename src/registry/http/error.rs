@@ -10,10 +10,10 @@ use crate::{
 use reqwest::StatusCode;
 use std::time::Duration;
 
-/// What to do about answers that HTTP itself refuses.
+/// Advice at the end of messages about errors of HTTP.
 pub(super) const REMEDIES: Remedies = Remedies { too_large: "raise `max_body`", status: remedy };
 
-/// What went wrong. Addresses in it carry no secret.
+/// Why a list could not be had. The URLs in it carry no secret.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error(transparent)]
@@ -36,7 +36,7 @@ pub(super) enum Error {
 }
 
 impl Error {
-    /// How long the server asked to be left alone.
+    /// The pause that the server asks for in `Retry-After`.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Error::Http(error) => error.retry_after(),

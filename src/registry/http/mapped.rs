@@ -21,21 +21,21 @@ use std::collections::BTreeMap;
 pub(super) struct Place {
     pub(super) address: Address,
     pub(super) port: Option<Port>,
-    /// It is a URL of HTTPS.
+    /// True for a URL with `https://`.
     pub(super) secure: bool,
 }
 
-/// What fields are looked for in: an instance, and its service where that is another value.
+/// The values in which fields are looked for: an instance, then its service. Each has its key, if it is in an object.
 #[derive(Debug, Clone, Copy)]
 struct Found<'v> {
     instance: (Option<&'v str>, &'v Value),
     service: (Option<&'v str>, &'v Value),
 }
 
-/// The instances by service.
+/// Reads the instances of each service.
 ///
 /// # Errors
-/// If a path leads to no list, or a name cannot be read; what is wrong.
+/// If a path leads to no list, or a name cannot be read; the text says which.
 pub(super) fn read(json: &Value, mapping: &Mapping) -> Result<BTreeMap<Text, Instances>, String> {
     let mut services: BTreeMap<Text, Instances> = BTreeMap::new();
     for service in items(json, &mapping.services)? {
@@ -54,7 +54,7 @@ pub(super) fn read(json: &Value, mapping: &Mapping) -> Result<BTreeMap<Text, Ins
     Ok(services)
 }
 
-/// The values of a list or a mapping, with the keys of the latter.
+/// The values of a list, or those of an object with their keys.
 fn items<'v>(value: &'v Value, path: &Path) -> Result<Vec<(Option<&'v str>, &'v Value)>, String> {
     match path.of(value) {
         Some(Value::Array(items)) => Ok(items.iter().map(|item| (None, item)).collect()),
@@ -129,7 +129,7 @@ impl<'v> Found<'v> {
     }
 }
 
-/// A truth, or a word that means one.
+/// True for `true`, `up`, `ok` and the like, false for their opposites; `None` for any other value.
 fn is_healthy(value: &Value) -> Option<bool> {
     let loose = Loose::of(value)?;
     let is = |words: &[&str]| words.iter().any(|word| loose.0.trim().eq_ignore_ascii_case(word));
@@ -166,7 +166,7 @@ pub(super) fn place(text: &str) -> Result<Place, String> {
     Ok(Place { address, port, secure })
 }
 
-/// An instance of which not even the place is known.
+/// An instance whose address cannot be read. Its text, cut to 80 characters, is the subject.
 pub(super) fn unreadable(value: &Value, why: &str) -> Unreadable {
     Unreadable { subject: shown(value), why: why.into(), place: None }
 }

@@ -1,5 +1,5 @@
-//! A list of services that somebody gives by HTTP: a catalogue in Portolan's own form, Prometheus' HTTP service discovery,
-//! or any JSON that a few paths lead through. `registry::spawn` runs it.
+//! A list of services from a server by HTTP: a catalogue in Portolan's own form, Prometheus' HTTP service discovery, or
+//! any JSON whose fields a few paths name. `registry::spawn` runs it.
 //!
 //! A round asks one address once, and the others in their order where it fails: they are replicas that give the same. The
 //! registry is one scope, and is told whole or not at all; what is wrong with a single service costs that one only. Nothing

@@ -23,10 +23,10 @@ struct Group {
     labels: Map<String, Value>,
 }
 
-/// The instances by service.
+/// Reads the instances of each service, whose name is in the label `name`.
 ///
 /// # Errors
-/// If it is no list of groups, or one has no name; what is wrong.
+/// If it is no list of groups, or a group has no name; the text says which.
 pub(super) fn read(json: &Value, name: &str) -> Result<BTreeMap<Text, Instances>, String> {
     let items = json.as_array().ok_or("Prometheus' form is a list of groups")?;
     let mut services: BTreeMap<Text, Instances> = BTreeMap::new();

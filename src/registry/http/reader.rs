@@ -36,13 +36,13 @@ pub(super) struct Reader {
     last: Option<Last>,
 }
 
-/// The last good list.
+/// The last good list, and by what a server recognises it.
 #[derive(Debug)]
 struct Last {
-    /// Which address gave it.
+    /// Index of the address that gave it.
     url: usize,
     hash: u64,
-    /// What that address said by which it knows it again.
+    /// `ETag` of the answer, sent as `If-None-Match` with the next request.
     tag: Option<HeaderValue>,
     modified: Option<HeaderValue>,
     services: BTreeMap<ServiceId, Arc<Service>>,
@@ -79,7 +79,7 @@ impl Reader {
         Ok(Reader { registry, config, http, metrics, outbox, turn, last: None })
     }
 
-    /// The list as it is now; how it was had.
+    /// Reads the list of the first address that gives one. Returns the word for the counter: `full` or `unchanged`.
     async fn read(&mut self) -> Result<&'static str, Error> {
         let mut failures = Vec::new();
         for at in self.turn.order() {

@@ -12,7 +12,7 @@ use crate::{
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
 
-/// The services, or why they cannot be read.
+/// The services of a list, or why one of them cannot be read.
 fn finished(read: Result<BTreeMap<Text, Instances>, String>) -> Result<BTreeMap<String, Service>, String> {
     let finish = |(name, instances): (Text, Instances)| {
         let (endpoints, notes) = instances.finish(None).map_err(|why| format!("{name}: {why}"))?;

@@ -32,7 +32,7 @@ use std::{
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// A server may not keep us away for longer, whatever it says.
+/// The longest pause that a server may ask for; a longer one is cut to this.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Sends the requests of one registry, and counts them.
@@ -43,34 +43,34 @@ pub(in crate::registry) struct Http {
     timeout: Duration,
     max_body_bytes: usize,
     remedies: Remedies,
-    /// Knows what no quoted answer may show.
+    /// The secrets that no quoted answer may show.
     redactor: Arc<Redactor>,
     metrics: Metrics,
     requests: AtomicU64,
     bytes: AtomicU64,
 }
 
-/// Characters of an answer in a message about it.
+/// The most characters of an answer that a message quotes.
 const QUOTED: usize = 60;
 
-/// Who gave an answer, for messages about it.
+/// Where an answer came from, for messages: mostly a URL without secrets.
 #[derive(Debug, Clone, Default)]
 pub(in crate::registry) struct Origin {
     name: Text,
     redactor: Arc<Redactor>,
 }
 
-/// A body, and who gave it.
+/// An answer with its body, decompressed, and where it came from.
 #[derive(Debug)]
 pub(in crate::registry) struct Answer {
     pub(in crate::registry) origin: Origin,
     pub(in crate::registry) body: Vec<u8>,
     pub(in crate::registry) headers: HeaderMap,
-    /// Of the bytes as they came: equal ones need not be looked at again.
+    /// Hash of the body as it came, before decompression: an equal one need not be read again.
     pub(in crate::registry) hash: u64,
 }
 
-/// A body as it came.
+/// An answer as it came, not yet decompressed.
 #[derive(Debug)]
 struct Received {
     bytes: Vec<u8>,
@@ -87,7 +87,7 @@ impl Http {
         Http::over(None, registry, connection, remedies, metrics)
     }
 
-    /// The same over a unix socket, if one is named.
+    /// Like [`Http::new`], over a unix socket if one is named.
     pub(in crate::registry) fn over(
         socket: Option<&Path>,
         registry: Text,
@@ -120,7 +120,7 @@ impl Http {
         })
     }
 
-    /// The same, which blanks these secrets as well where it quotes an answer.
+    /// The same client, which also blanks these secrets where it quotes an answer.
     pub(in crate::registry) fn hiding<'a>(
         self,
         connection: &'a Connection,
@@ -130,27 +130,27 @@ impl Http {
         Http { redactor: Arc::new(Redactor::new(headers.chain(secrets))), ..self }
     }
 
-    /// Blanks secrets where an answer of this registry is quoted. It learns tokens.
+    /// The redactor for quoted answers of this registry. Tokens can be added to it later.
     pub(in crate::registry) fn redactor(&self) -> &Arc<Redactor> {
         &self.redactor
     }
 
-    /// A GET, to be sent.
+    /// A GET of this URL, to be completed and given to [`Http::send`].
     pub(in crate::registry) fn get(&self, url: &Url) -> RequestBuilder {
         self.client.get(url.clone())
     }
 
-    /// A POST, to be sent.
+    /// A POST to this URL, to be completed and given to [`Http::send`].
     pub(in crate::registry) fn post(&self, url: &Url) -> RequestBuilder {
         self.client.post(url.clone())
     }
 
-    /// The answer to a request to that address; any status but 200 is an error.
+    /// Sends a request, and reads its answer. Any status but 200 is an error. `url` is for messages.
     pub(in crate::registry) async fn send(&self, request: RequestBuilder, url: &Url) -> Result<Answer, Error> {
         self.send_held(request, url, Duration::ZERO).await
     }
 
-    /// The same of one that the server may hold back for so long before it answers.
+    /// Like [`Http::send`], but the server may hold the answer back for `held` besides the timeout.
     pub(in crate::registry) async fn send_held(
         &self,
         request: RequestBuilder,
@@ -160,7 +160,7 @@ impl Http {
         self.counted(async { self.decoded(url, self.receive(request, url, held).await?) }).await
     }
 
-    /// The same; `None` if what comes has this hash.
+    /// Like [`Http::send`]; `None` if the hash of the answer is `known`.
     pub(in crate::registry) async fn send_unless(
         &self,
         known: Option<u64>,
@@ -177,13 +177,13 @@ impl Http {
         .await
     }
 
-    /// What has been asked and received since the last call.
+    /// Requests and bytes since the last call, with `duration` as their time.
     pub(in crate::registry) fn take_cost(&self, duration: Duration) -> Cost {
         let taken = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
         Cost { requests: taken(&self.requests), bytes: taken(&self.bytes), duration }
     }
 
-    /// Counts a question that went another way than by HTTP.
+    /// Counts a request that was not sent by HTTP, such as one by gRPC.
     pub(in crate::registry) fn asked(&self, outcome: &'static str, bytes: usize, took: Duration) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -242,7 +242,7 @@ impl Http {
         }
     }
 
-    /// At most so many bytes, counted as they come out of decompression.
+    /// Decompresses an answer. It is refused if its body is then longer than the limit.
     fn decoded(&self, url: &Url, received: Received) -> Result<Answer, Error> {
         let Received { bytes, headers } = received;
         let hash = xxh3_64(&bytes);
@@ -262,7 +262,7 @@ impl Http {
         Origin::new(shown(url), self.redactor.clone())
     }
 
-    /// What a refusal says, short and in one line.
+    /// What a refusal says, in one short line: its JSON field `message`, or the start of its body.
     fn message(&self, body: &[u8]) -> String {
         let json = serde_json::from_slice::<serde_json::Value>(body).ok();
         let message = json.as_ref().and_then(|json| json.get("message")).and_then(|m| m.as_str());
@@ -281,7 +281,7 @@ impl Origin {
         Origin { name: name.into(), redactor }
     }
 
-    /// The beginning of the answer, or of a part of it, as it may be shown.
+    /// The start of an answer, or of a part of it, with secrets blanked.
     pub(in crate::registry) fn quote(&self, body: &[u8]) -> String {
         self.redactor.quote(body, QUOTED)
     }
@@ -293,7 +293,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// An address as messages name it: a query may hold a secret, and is long.
+/// A URL as messages name it: without its query, which may hold a secret and is long.
 fn shown(url: &Url) -> String {
     redact::address(url.as_str())
 }
@@ -311,7 +311,7 @@ fn headers(connection: &Connection) -> Result<HeaderMap, Error> {
     Ok(headers)
 }
 
-/// In seconds; the form with a date is as good as none.
+/// The header `Retry-After` in seconds, cut to [`MAX_RETRY_AFTER`]. The form with a date is ignored.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))

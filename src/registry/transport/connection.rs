@@ -1,4 +1,4 @@
-//! How a server is reached: limits, headers, TLS. Plain values with defaults; whoever reads configuration fills them.
+//! How a server is reached: limits, headers, TLS. Plain values with defaults, read from the registry's own section.
 
 use super::Tls;
 use crate::{
@@ -11,16 +11,16 @@ use crate::{
 use reqwest::header::{HeaderName, HeaderValue};
 use std::time::Duration;
 
-/// What holds for every request to a registry.
+/// Settings of every request to a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
-    /// For one request, from connecting to the last byte.
+    /// Timeout of one request, from connecting to the last byte.
     pub timeout: Duration,
-    /// A longer body is refused; counted after decompression.
+    /// The most bytes of a body after decompression; a longer one is refused.
     pub max_body_bytes: usize,
-    /// Sent with every request.
+    /// Headers that are sent with every request.
     pub headers: Vec<(Text, Secret)>,
-    /// Who is trusted, and who we are, where servers speak TLS.
+    /// Trusted authorities and client certificate, for servers that speak TLS.
     pub tls: Tls,
 }
 

@@ -4,7 +4,7 @@ use crate::util::tls::TlsError;
 use reqwest::StatusCode;
 use std::{io, time::Duration};
 
-/// What went wrong. Addresses in it carry no secret: those travel in headers.
+/// Why a request had no good answer. The URLs in it carry no secret: secrets travel in headers.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::registry) enum Error {
     #[error("cannot make an HTTP client: check `headers`")]
@@ -37,37 +37,37 @@ pub(in crate::registry) enum Error {
     Status { url: String, status: StatusCode, message: String, remedy: &'static str, retry_after: Option<Duration> },
 }
 
-/// What a registry says to people about errors that mean something else to each.
+/// Advice in messages about errors that mean something else for each kind of registry.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::registry) struct Remedies {
-    /// For an answer that is too long.
+    /// Advice for an answer that is too long.
     pub(in crate::registry) too_large: &'static str,
-    /// For a status, as a half sentence after a colon; empty where there is nothing to say.
+    /// Advice for a status, as a half sentence after a colon; empty if there is none.
     pub(in crate::registry) status: fn(StatusCode) -> &'static str,
 }
 
 impl Error {
-    /// The server itself is at fault, or the way to it: another may answer.
+    /// True if the server itself or the way to it is at fault, so that another server may answer.
     pub(in crate::registry) fn is_server_lost(&self) -> bool {
         self.is_unreachable() || self.status().is_some_and(|status| status.is_server_error())
     }
 
-    /// Nobody answers at all, or not to the end: the next request would only wait as long.
+    /// True if nobody answers, or the answer breaks off: the next request would only wait as long.
     pub(in crate::registry) fn is_unreachable(&self) -> bool {
         matches!(self, Error::Connect { .. } | Error::Body { .. } | Error::Gzip { .. })
     }
 
-    /// Nobody listens there: any other request would fare the same.
+    /// True if nobody listens there: any other request would fail the same way.
     pub(in crate::registry) fn is_nobody(&self) -> bool {
         matches!(self, Error::Connect { source, .. } if source.is_connect())
     }
 
-    /// Our rights are at fault.
+    /// True if our rights are at fault (401 or 403).
     pub(in crate::registry) fn is_denied(&self) -> bool {
         self.status().is_some_and(|status| matches!(status.as_u16(), 401 | 403))
     }
 
-    /// What the server answered instead of 200.
+    /// The status that the server answered instead of 200; `None` for other errors.
     pub(in crate::registry) fn status(&self) -> Option<StatusCode> {
         match self {
             Error::Status { status, .. } => Some(*status),
@@ -75,7 +75,7 @@ impl Error {
         }
     }
 
-    /// The short text of a server's answer with this status.
+    /// The short text of the answer, if its status is `code`.
     pub(in crate::registry) fn said_with(&self, code: u16) -> Option<&str> {
         match self {
             Error::Status { status, message, .. } if status.as_u16() == code => Some(message),
@@ -83,7 +83,7 @@ impl Error {
         }
     }
 
-    /// How long the server asked to be left alone.
+    /// The pause that the server asks for in `Retry-After`.
     pub(in crate::registry) fn retry_after(&self) -> Option<Duration> {
         match self {
             Error::Status { retry_after, .. } => *retry_after,
@@ -91,7 +91,7 @@ impl Error {
         }
     }
 
-    /// The word for counting.
+    /// The value of the label `outcome` in the counter of requests.
     pub(super) fn outcome(&self) -> &'static str {
         match self {
             Error::Connect { source, .. } | Error::Body { source, .. } if source.is_timeout() => "timeout",

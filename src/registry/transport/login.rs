@@ -1,21 +1,22 @@
-//! Who we say we are, by name and password.
+//! Name and password for a registry.
 
 use crate::{
     model::Text,
     util::{secret::Secret, yaml::Section},
 };
 
-/// A user of a registry.
+/// Name and password by which Portolan authenticates itself to a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
-    /// The user's name.
+    /// The key `username` of the registry's section.
     pub username: Text,
-    /// The password of that user; shown nowhere.
+    /// The key `password` of the registry's section; shown nowhere.
     pub password: Secret,
 }
 
 impl Login {
-    /// Reads, from a registry's own section, `username` and `password`: both or neither.
+    /// Reads, from a registry's own section, `username` and `password`: both or neither. `Some(None)` is no login, and
+    /// `None` a mistake that was reported.
     pub fn read(section: &mut Section<'_>) -> Option<Option<Self>> {
         let (username, password) = (section.take("username"), section.take("password"));
         let (username, password) = match (username, password) {

@@ -54,7 +54,7 @@ fn wrong_files_are_named_with_key_and_path() {
     }
 }
 
-/// What comes of one answer with these headers and this body.
+/// The body of an answer with these headers and this body, and the bytes that were received; or why it is refused.
 async fn answer(headers: &str, body: &[u8]) -> Result<(Vec<u8>, u64), String> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();

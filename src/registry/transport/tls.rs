@@ -1,5 +1,5 @@
-//! Who is trusted, and who we are. Files are read with the configuration, so that a wrong one is reported at the start, with
-//! its key and its path; what is held here has been tried by TLS itself.
+//! Trusted authorities and client certificates of registries. Files are read with the configuration, so that a wrong
+//! one is reported at the start, with its key and its path; what is held here has been tried by TLS itself.
 
 use crate::{
     model::Text,
@@ -12,7 +12,7 @@ use crate::{
 use rustls::{ClientConfig, RootCertStore};
 use std::path::Path;
 
-/// What a file of certificates may have at most: ten times the bundle of a whole system.
+/// The most bytes of a file of certificates: ten times the bundle of a whole system.
 const MAX_FILE: u64 = 4 << 20;
 
 /// `tls:` of a registry, with the files read.
@@ -20,7 +20,7 @@ const MAX_FILE: u64 = 4 << 20;
 pub struct Tls {
     /// Certificates of authorities in PEM, trusted besides those of the system.
     pub ca: Option<Text>,
-    /// What we show to servers that ask for it.
+    /// Client certificate for servers that ask for one; `None` if there is none.
     pub identity: Option<Identity>,
 }
 
@@ -85,7 +85,7 @@ impl Tls {
         tls::client(roots, self.identity.as_ref().map(|identity| (&*identity.cert, identity.key.expose())))
     }
 
-    /// Whether TLS takes it; a problem at `value` if not.
+    /// Tries the settings with TLS, and reports a problem at `value` if it refuses them.
     fn accepted(&self, value: &Value<'_>, otherwise: &str) -> Option<()> {
         // Without the system's authorities, whose reading takes time and proves nothing here.
         let refused = match self.client(RootCertStore::empty()) {

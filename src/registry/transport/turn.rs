@@ -1,4 +1,4 @@
-//! Whom to ask first of several that give the same: the one that answered last.
+//! Which of several equal servers is asked first: the one that answered last.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,18 +10,18 @@ pub(in crate::registry) struct Turn {
 }
 
 impl Turn {
-    /// So many servers, of which the first is asked first.
+    /// For `count` servers, of which the first is asked first.
     pub(in crate::registry) fn new(count: usize) -> Self {
         Turn { last: AtomicUsize::new(0), count }
     }
 
-    /// The servers from that on which answered last.
+    /// Indexes of all servers, beginning with the one that answered last.
     pub(in crate::registry) fn order(&self) -> impl Iterator<Item = usize> + use<> {
         let (first, count) = (self.last.load(Ordering::Relaxed), self.count);
         (0..count).map(move |turn| (first + turn) % count)
     }
 
-    /// This one has answered.
+    /// Notes that this server has answered, so that it is asked first from now on.
     pub(in crate::registry) fn answered(&self, server: usize) {
         self.last.store(server, Ordering::Relaxed);
     }
