@@ -23,10 +23,10 @@ use tokio::{
 };
 use tracing::{Instrument, warn};
 
-/// What is read and written at once.
+/// Bytes of the buffers in each direction.
 const BUFFER: usize = 32 << 10;
 
-/// One connection to one server. It ends when the library or the server ends it.
+/// One connection to one server, through a port of loopback. It ends when the library or the server ends it.
 #[derive(Debug)]
 pub(super) struct Carrier {
     address: SocketAddr,
@@ -34,8 +34,8 @@ pub(super) struct Carrier {
 }
 
 impl Carrier {
-    /// Waits for the library. `limit` is in bytes. While the library may still come back to the port, for `lingers` after
-    /// the end, nobody else gets it.
+    /// Opens the port and waits for the library in the background. `limit` is the most bytes of a packet. The port
+    /// stays ours for `lingers` after the end, as the library may still come back to it.
     pub(super) async fn new(
         server: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         limit: usize,
@@ -55,18 +55,18 @@ impl Carrier {
         Ok(Carrier { address, too_long })
     }
 
-    /// Where the library is to connect.
+    /// The address to which the library has to connect.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How long the packet was that ended the connection, if it was that.
+    /// The length of the packet that ended the connection; `None` if no packet was too long.
     pub(super) fn too_long(&self) -> Option<u32> {
         self.too_long.get().copied()
     }
 }
 
-/// The library's connection.
+/// Waits for the library's connection, and closes those of other users.
 async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     loop {
         let (library, from) = listener.accept().await?;
@@ -81,7 +81,7 @@ async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     }
 }
 
-/// Whether a connection over loopback comes from a program of the user that this one runs as.
+/// True if a connection over loopback comes from a program of the user that this one runs as.
 #[cfg(target_os = "linux")]
 fn is_ours(from: SocketAddr, to: SocketAddrV4) -> bool {
     let SocketAddr::V4(from) = from else { return false };
@@ -97,7 +97,8 @@ fn is_ours(_: SocketAddr, _: SocketAddrV4) -> bool {
     true
 }
 
-/// The user of a connection's first end, of the system's table: number, both ends, state, queues, timer, retries, user, ...
+/// The user id of the program at `from`, by the text of `/proc/net/tcp`; `None` if the connection is not in it. Fields:
+/// number, both ends, state, queues, timer, retries, user, ...
 #[cfg(target_os = "linux")]
 fn owner(table: &str, from: SocketAddrV4, to: SocketAddrV4) -> Option<u32> {
     let end = |end: SocketAddrV4| format!("{:08X}:{:04X}", u32::from_ne_bytes(end.ip().octets()), end.port());
@@ -120,7 +121,7 @@ async fn carry(library: TcpStream, server: impl AsyncRead + AsyncWrite, limit: u
     }
 }
 
-/// Passes packets on until one is too long, and gives its length.
+/// Passes packets on until one is longer than `limit`, and returns the length of that one.
 async fn packets(from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin, limit: usize) -> io::Result<u32> {
     let (mut from, mut to) = (BufReader::with_capacity(BUFFER, from), BufWriter::with_capacity(BUFFER, to));
     loop {

@@ -24,42 +24,43 @@ use tokio::{
 use zookeeper_client::{AddWatchMode, Error as Cause, MultiReadResult, SessionState};
 pub(super) use zookeeper_client::{OneshotWatcher, PersistentWatcher};
 
-/// A session, as long as its connection lasts.
+/// A session. It is given up when its connection is lost.
 #[derive(Debug)]
 pub(super) struct Client {
     registry: Text,
     metrics: Metrics,
     servers: String,
     session: zookeeper_client::Client,
-    /// What bounds the server's packets.
+    /// Bounds the length of the server's packets.
     carrier: Carrier,
     max_packet_bytes: usize,
-    /// Longer than the library itself waits, which is the session's timeout and a bit.
+    /// The longest wait for one answer. It is longer than the library itself waits, which is the session's timeout and
+    /// a bit.
     limit: Duration,
-    /// The server is older than 3.6: it can neither watch a tree nor read many nodes at once.
+    /// The server is older than 3.6: it can neither watch a tree nor read many nodes in one request.
     old: bool,
     limits: Limits,
     requests: AtomicU64,
     bytes: AtomicU64,
-    /// Of the present reading.
+    /// Bytes of the present reading, for its limit.
     reading: AtomicU64,
 }
 
-/// What is read of a node.
+/// What is read of a node: the names of its children, or its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
     Children,
     Data,
 }
 
-/// What a node has, as far as it was asked for.
+/// What a node has. What was not asked for is empty.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) children: Vec<String>,
     pub(super) data: Vec<u8>,
 }
 
-/// `None`: the node is not there.
+/// What was read of one node; `None` if there is no such node.
 pub(super) type Answer = Result<Option<Found>, Error>;
 
 impl Found {
@@ -73,8 +74,8 @@ impl Found {
 }
 
 impl Client {
-    /// Begins a session with any of the servers. Whether they are `old` cannot be asked: whoever does not know it yet gets
-    /// [`Error::Old`] from the first request that such a server does not know.
+    /// Begins a session with any of the servers. Nobody can ask if they are `old`: if that is not known yet, the first
+    /// request that such a server does not know gives [`Error::Old`].
     pub(super) async fn connect(registry: Text, config: &Config, metrics: Metrics, old: bool) -> Result<Client, Error> {
         let servers = config.servers.join(",");
         let started = Instant::now();
@@ -103,7 +104,7 @@ impl Client {
         })
     }
 
-    /// Waits until the session is of no use any more.
+    /// Waits until the connection is lost, and returns why.
     pub(super) async fn lost(&self) -> Error {
         let mut watcher = self.session.state_watcher();
         let mut state = watcher.state();
@@ -113,7 +114,7 @@ impl Client {
         self.cut().unwrap_or_else(|| Error::Lost { servers: self.servers.clone() })
     }
 
-    /// That the connection has ended because a packet was too long.
+    /// The error if the connection has ended because a packet was too long.
     fn cut(&self) -> Option<Error> {
         let length = self.carrier.too_long()?;
         Some(Error::TooLong { servers: self.servers.clone(), length, limit: self.max_packet_bytes })
@@ -124,7 +125,7 @@ impl Client {
         self.ask(path, self.session.sync(path)).await
     }
 
-    /// Watches a node and all below it, whether it is there or not. `None`: the server cannot.
+    /// Watches a node and all below it, even if there is no such node yet. `None` if the server cannot.
     pub(super) async fn watch_tree(&self, path: &str) -> Result<Option<PersistentWatcher>, Error> {
         if self.old {
             return Ok(None);
@@ -140,12 +141,12 @@ impl Client {
         self.count(path, present(answer))
     }
 
-    /// Begins a reading, whose bytes are limited.
+    /// Begins a reading: its bytes are counted from 0 for the limit.
     pub(super) fn begin(&self) {
         self.reading.store(0, Ordering::Relaxed);
     }
 
-    /// Reads one node, and watches what was read: for its change, or for its coming.
+    /// Reads one node, and watches it: for a change of what was read, or for its creation if there is no such node.
     pub(super) async fn read_and_watch(
         &self,
         what: What,
@@ -173,8 +174,8 @@ impl Client {
         }
     }
 
-    /// Reads many nodes, in one request where the server can. An answer for each, in the same order; an error if the
-    /// session is lost.
+    /// Reads many nodes, in one request if the server can. There is an answer for each, in the same order; an error
+    /// only if the session is lost.
     pub(super) async fn read_many(&self, what: What, paths: &[String]) -> Result<Vec<Answer>, Error> {
         if paths.len() > 1 && !self.old {
             match self.read_at_once(what, paths).await {
@@ -220,13 +221,13 @@ impl Client {
         Ok(paths.iter().zip(results).map(answer).collect())
     }
 
-    /// What was asked for since this was last called.
+    /// Requests and bytes since the last call, with `duration` as their time.
     pub(super) fn take_cost(&self, duration: Duration) -> Cost {
         let requests = self.requests.swap(0, Ordering::Relaxed);
         Cost { requests, bytes: self.bytes.swap(0, Ordering::Relaxed), duration }
     }
 
-    /// One request: counted, and answered within a bound.
+    /// Sends one request: it is counted, and waits for an answer until `limit` at most.
     async fn ask<T>(&self, path: &str, request: impl Future<Output = Result<T, Cause>>) -> Result<T, Error> {
         let started = Instant::now();
         let answer = match timeout(self.limit, request).await {
@@ -242,7 +243,8 @@ impl Client {
         answer
     }
 
-    /// Counts the bytes of names and data: the library does not report those on the wire, which are little more.
+    /// Counts the bytes of names and data, and checks their limit. The library does not report the bytes on the wire,
+    /// which are a little more.
     fn count(&self, path: &str, answer: Answer) -> Answer {
         if let Ok(Some(found)) = &answer {
             let names: usize = found.children.iter().map(|name| name.len() + 4).sum();
@@ -256,7 +258,7 @@ impl Client {
     }
 }
 
-/// That a node is not there is an answer.
+/// The answer, or `None` if there is no such node.
 fn present<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
@@ -280,7 +282,7 @@ fn connector(config: &Config) -> zookeeper_client::Connector {
     connector.with_auth("digest", format!("{}:{}", login.username, login.password.expose()).as_bytes())
 }
 
-/// With the servers in turn, from any of them on. The error is that of the last one.
+/// Begins a session with one of the servers, tried in turn from a random one on. The error is that of the last one.
 async fn begin(config: &Config, servers: &str) -> Result<(zookeeper_client::Client, Carrier), Error> {
     let first = (random() * config.servers.len() as f64) as usize;
     let mut outcome = None;

@@ -1,4 +1,4 @@
-//! How a ZooKeeper registry is reached and read. Plain values with defaults; whoever reads configuration fills them.
+//! How a ZooKeeper registry is reached and read: plain values with defaults, read from the section `zookeeper`.
 
 use super::layout::Layout;
 use crate::{
@@ -13,75 +13,76 @@ use crate::{
 };
 use std::time::Duration;
 
-/// What is wrong with such a registry in a build without the feature.
+/// The problem that is reported for such a registry in a build without the feature.
 pub(super) const LACKING: &str = "this Portolan does not read ZooKeeper; build it with the feature `zookeeper`";
-/// The port of ZooKeeper's clients.
+/// The port for clients, where an address has none.
 const DEFAULT_PORT: u16 = 2181;
 
 /// Everything about one ZooKeeper registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Servers of one ensemble as `host:port`, tried in an order of chance. Never empty; made by [`Config::server`].
+    /// Servers of one ensemble as `host:port`, tried from a random one on. Never empty; made by [`Config::server`].
     pub servers: Vec<Text>,
-    /// Below which node all paths stand; empty: none.
+    /// The node below which all paths stand; empty if there is none.
     pub chroot: Text,
-    /// Who reads, by ZooKeeper's scheme `digest`.
+    /// User and password for ZooKeeper's scheme `digest`.
     pub login: Option<Login>,
-    /// Whether TLS is spoken, and with which certificates; its `ca` is there.
+    /// Settings of TLS; `None` if servers are reached without it.
     pub tls: Option<Tls>,
     /// How changes are noticed.
     pub mode: Mode,
-    /// When polling: from one list to the next. When watching: until what could not be read is tried again.
+    /// When polling, the time from one list to the next. When watching, the time until what could not be read is tried
+    /// again.
     pub period: Duration,
-    /// When watching: after how long everything is read again nevertheless. A server reports nothing of nodes that the user
+    /// When watching, the time after which everything is read again. A server reports no change of nodes that the user
     /// must not read, though it lists them.
     pub resync: Duration,
-    /// After how long without a sign of life a session ends; the server may choose another time.
+    /// The time without a sign of life after which a session ends; the server may choose another.
     pub session_timeout: Duration,
-    /// How many requests are in flight at most.
+    /// The most requests that are in flight at the same time.
     pub concurrency: usize,
-    /// A longer packet of a server is refused, unless TLS is spoken.
+    /// The most bytes of one packet from a server; a longer one ends the session.
     pub max_packet_bytes: usize,
-    /// What a reading may bring at most.
+    /// What one whole reading may bring at most.
     pub limits: Limits,
-    /// What is written below the roots.
+    /// Who writes below the roots, and so in which form.
     pub layout: Layout,
     /// The nodes below which services stand; each is a scope.
     pub roots: Vec<Text>,
     /// How Dubbo's applications are read beside its interfaces; `None`: they are not.
     pub applications: Option<Applications>,
-    /// Whether Dubbo's overrides are applied to its interfaces.
+    /// Dubbo's override rules are applied to its interfaces.
     pub overrides: bool,
-    /// Whether Dubbo's consumers are read, for the call model.
+    /// Dubbo's consumers are read for the call model.
     pub consumers: bool,
 }
 
-/// Dubbo's applications in ZooKeeper.
+/// Dubbo's applications in ZooKeeper, which are read beside its interfaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applications {
-    /// The node below which their instances stand; a scope.
+    /// The node below which instances of applications stand; it is a scope.
     pub root: Text,
-    /// Below which node the metadata of their revisions stands; `None`: below `metadata` of the interfaces' root.
+    /// The node below which the metadata of revisions stands; `None` is `metadata` below the interfaces' root.
     pub metadata: Option<Text>,
-    /// What is made of them.
+    /// How applications are published and put together with interfaces.
     pub reading: dubbo::Applications,
 }
 
 /// How changes are noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// The server reports them.
+    /// The server reports them, to watches.
     Watch,
-    /// By reading everything again and again.
+    /// They are found by reading everything again each [`Config::period`].
     Poll,
 }
 
-/// A user of ZooKeeper.
+/// A user for ZooKeeper's scheme `digest`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
-    /// The user of the scheme `digest`.
+    /// Name of the user; it has no `:`.
     pub username: Text,
-    /// The password of that user; shown nowhere.
+    /// Password of the user; shown nowhere.
     pub password: Secret,
 }
 
@@ -96,7 +97,7 @@ impl Config {
     /// Polling more often than this only burdens the server.
     pub const MIN_PERIOD: Duration = Duration::from_millis(200);
 
-    /// A configuration that has the default for every other key.
+    /// A configuration with these servers and the layout's root, and the default for every other key.
     pub fn new(servers: Vec<Text>, layout: Layout) -> Self {
         Config {
             servers,
@@ -118,7 +119,7 @@ impl Config {
         }
     }
 
-    /// Whether applications are published under their own names.
+    /// True if applications are published under their own names.
     pub(super) fn publishes_applications(&self) -> bool {
         self.applications.as_ref().is_some_and(|applications| applications.reading.publish.has_applications())
     }
@@ -126,7 +127,7 @@ impl Config {
     /// Reads a server's address: `host`, `host:port`, `[::1]:port`.
     ///
     /// # Errors
-    /// If it has no host, or a port that is none.
+    /// If it has no host, a bad port, or anything besides host and port.
     pub fn server(address: &str) -> Result<Text, String> {
         // What stands before an @ may be a password, and not even an error shows it.
         if address.contains('@') {
@@ -148,7 +149,7 @@ impl Config {
     /// Reads the path of a node; never that of the tree as a whole.
     ///
     /// # Errors
-    /// If it is no absolute path, or that of the whole tree.
+    /// If it is no absolute path, ends with a slash, or is that of the whole tree.
     pub fn path(path: &str) -> Result<Text, String> {
         let names = path.strip_prefix('/').unwrap_or_default();
         let fine = |name: &str| !matches!(name, "" | "." | "..") && !name.contains(char::is_control);
@@ -158,9 +159,10 @@ impl Config {
         Err(format!("{path:?} is no path of a node: write it from the top, without a slash at its end, such as /dubbo"))
     }
 
-    /// Reads the section `zookeeper`: `servers`, `chroot`, `auth` (`username`, `password`), `tls` (`ca`, `cert`, `key`),
-    /// `mode` (`watch` or `poll`), `period`, `resync`, `session_timeout`, `concurrency`, `max_packet`, `limits`, and `dubbo` or `spring` with
-    /// their `roots`, and `applications`, `overrides` and `consumers` of `dubbo`.
+    /// Reads the section `zookeeper`: `servers`, `chroot`, `auth` (`username`, `password`), `tls` (`ca`, `cert`,
+    /// `key`), `mode` (`watch` or `poll`), `period`, `resync`, `session_timeout`, `concurrency`, `max_packet`,
+    /// `limits`, and `dubbo` or `spring` with their `roots`, and `applications`, `overrides` and `consumers` of
+    /// `dubbo`.
     pub fn read(section: &mut Section<'_>) -> Option<Self> {
         let seconds = Duration::from_secs;
         let servers = section.need("servers", |v| addresses::read(v, Config::server));
@@ -212,7 +214,7 @@ fn read_username(value: &Value<'_>) -> Option<Text> {
     })
 }
 
-/// What is read of one layout.
+/// What is read from the section of a layout; `None` is the default.
 struct Written {
     layout: Layout,
     roots: Option<Vec<Text>>,
@@ -221,7 +223,7 @@ struct Written {
     consumers: Option<bool>,
 }
 
-/// Exactly one of the layouts: names, ports and protocols are a registry's, and the two differ in them.
+/// Reads the one layout that is configured. Names, ports and protocols are a registry's, so there cannot be two.
 fn read_layout(section: &mut Section<'_>) -> Option<Written> {
     let mut found = Vec::new();
     for layout in [Layout::Dubbo, Layout::Spring] {
@@ -258,7 +260,7 @@ fn read_layout(section: &mut Section<'_>) -> Option<Written> {
     }
 }
 
-/// An application provides interfaces of one root.
+/// Reads `applications`, which allows one root only: an application provides the interfaces of one root.
 fn read_applications(section: &mut Section<'_>, roots: Option<&[Text]>) -> Option<Applications> {
     let read = section.section("applications", |s| {
         let root = s.get("root", |v| v.parse(Config::path));

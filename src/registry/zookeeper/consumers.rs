@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::mpsc;
 use tracing::debug;
 
-/// Lists of names in one request.
+/// The most lists of names in one request.
 const AT_ONCE: usize = 32;
 
 #[derive(Debug)]
@@ -28,24 +28,24 @@ pub(super) struct Consumers {
     concurrency: usize,
     limits: Limits,
     out: mpsc::Sender<CallUpdate>,
-    /// By the interface's node.
+    /// What was last told; each place is the node of an interface.
     callers: Callers,
 }
 
 impl Consumers {
-    /// `None`: they are not read, or nobody wants them.
+    /// `None` if consumers are not configured, or nobody wants them.
     pub(super) fn of(config: &Config, out: Option<mpsc::Sender<CallUpdate>>) -> Option<Self> {
         let root = config.roots.first().filter(|_| config.consumers)?;
         let (concurrency, limits) = (config.concurrency, config.limits.clone());
         Some(Consumers { root: root.clone(), concurrency, limits, out: out?, callers: Callers::default() })
     }
 
-    /// Whether something is to be read again.
+    /// True if something could not be read and is to be read again.
     pub(super) fn is_lacking(&self) -> bool {
         self.callers.are_lacking()
     }
 
-    /// Reads all of them, and tells them as a list. Only the loss of the session is an error.
+    /// Reads all consumers, and sends them as a list. The only error is the loss of the session.
     pub(super) async fn read_all(&mut self, client: &Client) -> Result<(), End> {
         client.begin();
         let read = self.limits.in_time(self.list(client)).await;
@@ -72,7 +72,7 @@ impl Consumers {
         }
     }
 
-    /// Reads those of some interfaces, and tells what has changed.
+    /// Reads the consumers of some interfaces, and sends what has changed.
     pub(super) async fn read_some(&mut self, client: &Client, nodes: BTreeSet<String>) -> Result<(), End> {
         // Until all were read once, the list says it.
         if !self.callers.are_listed() || nodes.is_empty() {
@@ -113,7 +113,7 @@ impl Consumers {
         Ok(nodes.into_iter().zip(answers).collect())
     }
 
-    /// A newer reading may have taken this one's place: then nobody wants what this one says.
+    /// Sends an update. If a newer reading has taken this one's place, nobody receives it, which is no error.
     async fn tell(&self, update: Option<CallUpdate>) {
         if let Some(update) = update {
             let _ = self.out.send(update).await;
@@ -121,7 +121,7 @@ impl Consumers {
     }
 }
 
-/// What the consumers of an interface say; `None`: they cannot be read.
+/// The needs that the consumers of an interface state; `None` if they cannot be read.
 fn said(node: &Text, answer: Answer) -> Option<Needs> {
     match answer {
         Ok(found) => Some(callers_of(node, &found.map(|found| found.children).unwrap_or_default())),

@@ -3,7 +3,7 @@
 use crate::registry::{limits::Exceeded, outbox::Closed};
 use std::{io, time::Duration};
 
-/// What went wrong. No text in it holds a user's name or password.
+/// Why something could not be had. No text in it holds a user's name or password.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error(
@@ -16,7 +16,7 @@ pub(super) enum Error {
         #[source]
         source: io::Error,
     },
-    /// It answers so to what it does not know, and ends the session.
+    /// A server of that age answers requests that it does not know this way, and ends the session.
     #[error("the server is older than 3.6")]
     Old,
     #[error("the connection to {servers} is lost")]
@@ -60,7 +60,7 @@ impl From<Closed> for End {
 }
 
 impl Error {
-    /// The session is of no use any more: nothing else can be read in it.
+    /// True if nothing more can be read in this session.
     pub(super) fn is_lost(&self) -> bool {
         use zookeeper_client::Error as Cause;
         match self {
@@ -79,7 +79,7 @@ impl Error {
         }
     }
 
-    /// The word for counting.
+    /// The value of the label `outcome` in the counter of requests.
     pub(super) fn outcome(&self) -> &'static str {
         match self {
             Error::Denied { .. } => "denied",

@@ -31,9 +31,9 @@ use std::{
     time::SystemTime,
 };
 
-/// Texts of metadata in one request: a server takes them up to 1 MB each.
+/// The most texts of metadata in one request: a server takes them up to 1 MB each.
 const AT_ONCE: usize = 8;
-/// The groups of ids by which metadata and rules are named that cannot be read.
+/// The groups of the ids under which unreadable metadata and rules are listed.
 const METADATA: &str = "metadata";
 const CONFIG: &str = "config";
 
@@ -42,25 +42,25 @@ pub(super) struct Levels {
     registry: Text,
     directory: Directory,
     publish: Publish,
-    /// Below which node the metadata stands.
+    /// The node below which metadata stands.
     metadata: String,
-    /// As which applications and interfaces are named.
+    /// The namespace in the ids of applications: their root without its first slash. That of interfaces is `root`.
     namespace: Text,
     root: Text,
     interfaces_read: bool,
     applications_read: bool,
-    /// `None` if they are not applied.
+    /// `None` if no rules are applied.
     rules: Option<Rules>,
-    /// Providers that are asked themselves, and what they have said.
+    /// Providers that are asked for their metadata, and what they have said.
     interviews: Interviews,
-    /// Something was sent.
+    /// Something was sent already, so that no more time is given to the first answers.
     told: bool,
-    /// What is known is to be sent as lists.
+    /// The next report sends all that is known as lists.
     relist: bool,
 }
 
 impl Levels {
-    /// `None` if interfaces are read as they are, and nothing else.
+    /// `None` if only interfaces are read, and as they are.
     pub(super) fn of(config: &Config, registry: &Text) -> Option<Self> {
         let applications = config.applications.as_ref();
         if applications.is_none() && !config.overrides {
@@ -96,7 +96,7 @@ impl Levels {
         self.publish.has_interfaces()
     }
 
-    /// Reads the rules of the configuration centre, and lets metadata be read again that could not be.
+    /// Reads the rules of the configuration centre, and allows metadata that could not be read to be read again.
     pub(super) async fn read_rules(
         &mut self,
         client: &Client,
@@ -117,8 +117,8 @@ impl Levels {
         Ok(())
     }
 
-    /// Reads what has changed beside the services; when it is `due` also what could not be read, and when it is due for
-    /// `all`, all rules. `true` if there was something to read.
+    /// Reads what has changed beside the services. If it is `due`, also what could not be read; with `all`, all rules
+    /// as well. Returns `true` if there was something to read.
     pub(super) async fn look_around(
         &mut self,
         client: &Client,
@@ -155,22 +155,23 @@ impl Levels {
         Ok(some)
     }
 
-    /// Waits for what a provider says that is asked itself, which the next report takes in.
+    /// Waits for an answer of a provider that is asked for its metadata; the next report takes it in.
     pub(super) async fn hear(&mut self) {
         self.interviews.hear().await;
     }
 
-    /// When a weight changes by itself.
+    /// The next time at which a weight grows by itself.
     pub(super) fn until(&self) -> Option<SystemTime> {
         self.directory.until()
     }
 
-    /// Whether one has.
+    /// True if a weight has grown by itself since the last report.
     pub(super) fn grown(&self, now: SystemTime) -> bool {
         self.until().is_some_and(|until| until <= now)
     }
 
-    /// Takes in what has changed in a tree, and sends what that changes: one by one, or as lists where only these show it.
+    /// Takes in what has changed in a tree, and sends what follows: one by one, or as lists where only a list can show
+    /// it.
     pub(super) async fn report(
         &mut self,
         client: &Client,
@@ -231,7 +232,7 @@ impl Levels {
         Ok(())
     }
 
-    /// Sends all that is known of one level.
+    /// Sends the list of one level, once everything was read.
     pub(super) async fn list(&self, outbox: &Outbox<Update>, trees: &[Tree], layout: Layout) -> Result<(), Closed> {
         let is_known = self.complete() && !(layout == Layout::Dubbo && self.rules.as_ref().is_some_and(|r| r.failed));
         let Some(tree) = trees.iter().find(|tree| tree.layout == layout).filter(|_| is_known) else { return Ok(()) };
@@ -253,12 +254,12 @@ impl Levels {
         outbox.send(update).await
     }
 
-    /// All was read once.
+    /// True if interfaces, applications and rules were each read once.
     fn complete(&self) -> bool {
         self.interfaces_read && self.applications_read && self.rules.as_ref().is_none_or(|rules| rules.read)
     }
 
-    /// What is not as it should be.
+    /// What is wrong with metadata and rules, as entries of the lists' `unreadable`.
     fn problems(&self) -> Vec<(ServiceId, Text)> {
         self.problems_of_metadata().chain(self.problems_of_rules()).collect()
     }
@@ -283,7 +284,7 @@ impl Levels {
         }
     }
 
-    /// What has changed of the interfaces, as updates.
+    /// The changes of interfaces since the last call, as updates.
     fn changes(&mut self, trees: &[Tree]) -> Vec<Update> {
         let scope = scope(trees);
         let changes = self.directory.settle(SystemTime::now());
@@ -317,7 +318,7 @@ impl Levels {
     }
 }
 
-/// Of the interfaces.
+/// The scope of the interfaces; `None` if they are not read.
 fn scope(trees: &[Tree]) -> Option<Scope> {
     trees.iter().find(|tree| tree.layout == Layout::Dubbo).map(Tree::scope)
 }

@@ -50,7 +50,7 @@ impl Adapter for Config {
         "zookeeper"
     }
 
-    /// ZooKeeper gives each list whole.
+    /// A list of children is whole or an error in ZooKeeper, so one list that lacks a service is enough.
     fn conventions(&self) -> Conventions {
         let (host, protocol) = match self.layout {
             // An application has no label of an interface.

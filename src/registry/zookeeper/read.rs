@@ -8,10 +8,10 @@ use super::{
 };
 use futures_util::{StreamExt, stream};
 
-/// Nodes in one request. Twenty providers of each make an answer of some 200 KB.
+/// The most nodes in one request. Twenty providers of each make an answer of some 200 KB.
 const AT_ONCE: usize = 32;
 
-/// A node and what was read of it; `None` if it is not there.
+/// A node, and what was read of it; `None` if there is no such node.
 pub(super) type Read = (String, Entries);
 
 type Entries = Result<Option<Vec<Entry>>, Error>;
@@ -19,7 +19,7 @@ type Entries = Result<Option<Vec<Entry>>, Error>;
 /// A path and the watch that is to wait there.
 type Watch = (String, OneshotWatcher);
 
-/// Who is asked, and where.
+/// The root that is read, and the session that reads it.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) client: &'a Client,
@@ -29,7 +29,7 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// The names of the nodes; `None` if there is no root.
+    /// The names of the services' nodes; `None` if there is no root.
     pub(super) async fn names(&self, watches: &mut Watches) -> Result<Option<Vec<String>>, Error> {
         let found = if watches.fires_once() && !watches.armed().waits_at(self.root) {
             let (found, watcher) = self.client.read_and_watch(What::Children, self.root).await?;
@@ -41,7 +41,7 @@ impl Source<'_> {
         Ok(found.map(|found| found.children.into_iter().filter(|name| self.layout.is_service(name)).collect()))
     }
 
-    /// The nodes of these names. Only the loss of the session is an error.
+    /// Reads the nodes of these names. The only error is the loss of the session.
     pub(super) async fn nodes(&self, names: Vec<String>, watches: &mut Watches) -> Result<Vec<Read>, Error> {
         if watches.fires_once() { self.watched(names, watches).await } else { self.plain(names).await }
     }
@@ -125,7 +125,7 @@ impl Source<'_> {
         Ok(Some(entries))
     }
 
-    /// Reads a node, and arms its watch if none waits there. An entry that is gone is not waited for.
+    /// Reads a node, and sets its watch unless one waits there. An entry that is gone gets no watch.
     async fn arm(&self, what: What, path: String, armed: &Armed, fresh: &mut Vec<Watch>) -> Answer {
         if armed.waits_at(&path) {
             return self.client.read(what, &path).await;
@@ -142,7 +142,7 @@ fn bare(folder: Found) -> Vec<Entry> {
     folder.children.into_iter().map(|name| Entry { name, data: Vec::new() }).collect()
 }
 
-/// An entry that is gone by now is none.
+/// `None` for an entry that is gone by now.
 fn entry(name: &str, found: Option<Found>) -> Option<Entry> {
     found.map(|found| Entry { name: name.into(), data: found.data })
 }

@@ -33,20 +33,20 @@ use std::{
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info};
 
-/// From the loss of a session that lasted to the next one; and, of one that failed early, to the first retry.
+/// The pause after a session that lasted, and the first pause after one that failed early.
 const RETRY: Duration = Duration::from_millis(200);
-/// From one session that failed early to the next, at most.
+/// The longest pause after a session that failed early.
 const LAST_RETRY: Duration = Duration::from_secs(5);
 /// A session that lasted this long had succeeded: losing it is a new failure.
 const SETTLED: Duration = Duration::from_secs(10);
 
-/// What is to be read of one root.
+/// What is to be read of one root in one go.
 #[derive(Debug, Default)]
 struct Looks {
-    /// The list of its nodes.
+    /// The list of the root's nodes is to be read.
     root: bool,
     nodes: BTreeSet<String>,
-    /// All of it, to be sent as a list.
+    /// All nodes are to be read, and the result is sent as a list.
     whole: bool,
 }
 
@@ -65,9 +65,9 @@ pub(super) struct Reader {
     metrics: Metrics,
     outbox: Outbox<Update>,
     trees: Vec<Tree>,
-    /// What puts Dubbo's two levels together, where both are read.
+    /// Puts Dubbo's interfaces, applications and rules together; `None` if only one level is read as it is.
     levels: Option<Levels>,
-    /// Who calls whom, where somebody wants to know.
+    /// Reads consumers; `None` if nobody wants them.
     consumers: Option<Consumers>,
     /// The servers are older than 3.6, as far as is known.
     old: bool,
@@ -154,7 +154,7 @@ impl Reader {
         }
     }
 
-    /// Waits for the next reading; what providers say meanwhile is taken in.
+    /// Waits until the next reading is due. Answers of providers are taken in meanwhile.
     async fn rest(&mut self, client: &Client, pause: Duration) -> Result<(), End> {
         let mut over = pin!(sleep(pause));
         loop {
@@ -165,7 +165,7 @@ impl Reader {
         }
     }
 
-    /// Takes in what providers have said.
+    /// Takes in the answers of providers, and sends what they change.
     async fn heard(&mut self, client: &Client) -> Result<(), End> {
         let Some(levels) = &mut self.levels else { return Ok(()) };
         levels.report(client, &self.outbox, &self.trees, None).await
@@ -229,7 +229,7 @@ impl Reader {
         }
     }
 
-    /// Reads what stands beside the services: that which has changed, or what could not be read.
+    /// Reads what stands beside the services: what has changed, and if it is `due` what could not be read.
     async fn look_around(&mut self, client: &Client, around: BTreeSet<Around>, due: (bool, bool)) -> Result<(), End> {
         if let Some(consumers) = &mut self.consumers {
             if due.0 && (due.1 || consumers.is_lacking()) {
@@ -247,15 +247,15 @@ impl Reader {
         Ok(())
     }
 
-    /// When a weight grows next.
+    /// When the next weight grows by itself; `None` if none does.
     fn grows(&self) -> Option<Instant> {
         let levels = self.levels.as_ref().and_then(Levels::until);
         let until = self.trees.iter().filter_map(Tree::until).chain(levels).min()?;
         Some(Instant::now() + until.duration_since(SystemTime::now()).unwrap_or_default())
     }
 
-    /// What could not be read is to be read again. What can is as it was sent, and is sent once more, so that whatever is
-    /// absent from one list is absent from the next, too: the catalog may want two.
+    /// Marks what could not be read, to be read again. The rest is sent once more as a list, so that what is absent
+    /// from one list is absent from the next, too: the catalog may want two.
     async fn try_again(&self, looks: &mut [Looks]) -> Result<(), Closed> {
         for (tree, looks) in self.trees.iter().zip(looks) {
             if tree.failed {
@@ -287,7 +287,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads what is to be read of one root, and sends what is new.
+    /// Reads the parts of one root that `looks` names, and sends what is new.
     async fn look(
         &mut self,
         client: &Client,
@@ -369,7 +369,7 @@ impl Reader {
     }
 }
 
-/// Waits for what a provider says that is asked itself; forever where none is.
+/// Waits for an answer of a provider that is asked for its metadata; forever if none is asked.
 async fn hear(levels: &mut Option<Levels>) {
     match levels {
         Some(levels) => levels.hear().await,

@@ -10,17 +10,17 @@ use super::{
 use crate::registry::dubbo::{directory::Directory, overrides::Overrides};
 use tracing::debug;
 
-/// Rules in one request: a server takes them up to 1 MB each.
+/// The most rules in one request: a server takes them up to 1 MB each.
 const AT_ONCE: usize = 16;
-/// Lists of names in one request.
+/// The most lists of names in one request.
 const LISTS_AT_ONCE: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Rules {
     root: String,
-    /// All of them were read once.
+    /// All rules were read at least once.
     pub(super) read: bool,
-    /// They cannot be read now.
+    /// The last reading of all rules has failed.
     pub(super) failed: bool,
 }
 
@@ -29,7 +29,7 @@ impl Rules {
         Rules { root: root.into(), read: false, failed: false }
     }
 
-    /// Reads all of the configuration centre. An error: none of what was known has changed.
+    /// Reads all rules of the configuration centre. After an error, what was known before stays.
     pub(super) async fn read_all(&mut self, client: &Client, directory: &mut Directory) -> Result<(), Error> {
         let found = client.read(What::Children, &rules_folder(&self.root)).await?;
         let mut names: Vec<String> = found.map(|found| found.children).unwrap_or_default();
@@ -43,7 +43,7 @@ impl Rules {
         Ok(())
     }
 
-    /// Reads some of the configuration centre by their names. One that must not be read is as it was.
+    /// Reads some rules of the configuration centre by their names. One that cannot be read stays as it was.
     pub(super) async fn read_some(
         &self,
         client: &Client,
@@ -65,7 +65,7 @@ impl Rules {
         Ok(())
     }
 
-    /// Reads what stands beside the providers of interfaces, by the names of their nodes.
+    /// Reads the rules beside the providers of interfaces, given the names of the interfaces' nodes.
     pub(super) async fn read_beside(
         &self,
         client: &Client,
@@ -85,7 +85,7 @@ impl Rules {
         Ok(())
     }
 
-    /// The names in a folder of each node, of those that can be read.
+    /// For each node, the names of the children in a folder of it. Nodes that cannot be read are left out.
     async fn lists<'a>(
         &self,
         client: &Client,

@@ -7,7 +7,7 @@ use std::{io, sync::Arc};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// Speaks TLS with a server, which is the one of that name (`host:port`).
+/// Makes a TLS connection over `stream`. The certificate must have the host of `server`, which is `host:port`.
 pub(super) async fn secure(settings: &Tls, server: &str, stream: TcpStream) -> Result<TlsStream<TcpStream>, Error> {
     let failed = |source| Error::Insecure { server: server.into(), source };
     let config = settings.client(system_roots()).map_err(|error| failed(io::Error::other(error)))?;

@@ -1,4 +1,4 @@
-//! One root as it was last read: which nodes it has, and the services that they amount to. Pure but for the clock that is
+//! One root as it was last read: its nodes, and the services that are made of them. Pure but for the clock that is
 //! handed in.
 
 use super::{
@@ -17,7 +17,7 @@ use std::{
 };
 use xxhash_rust::xxh3::Xxh3Default;
 
-/// What was read below one root.
+/// What was last read below one root.
 #[derive(Debug)]
 pub(super) struct Tree {
     registry: Text,
@@ -25,42 +25,42 @@ pub(super) struct Tree {
     pub(super) root: Text,
     namespace: Text,
     nodes: BTreeMap<String, Node>,
-    /// The list of its nodes cannot be read.
+    /// The last reading of the list of its nodes has failed.
     pub(super) failed: bool,
 }
 
-/// What was read of the node of one service.
+/// What was last read of the node of one service.
 #[derive(Debug, Default)]
 struct Node {
-    /// Of all its entries: equal ones need not be read again.
+    /// Hash of all entries: the same entries again need not be converted. `None` if none were read.
     hash: Option<u64>,
     /// Sorted by id.
     services: Vec<Arc<Service>>,
-    /// When they change by themselves.
+    /// When the services change though no entry does, since a weight grows; `None` if never.
     until: Option<SystemTime>,
     /// Instances by the names of their entries.
     known: Known,
-    /// It cannot be read; `services` are the last good ones.
+    /// Why the node cannot be read; then `services` are the last good ones.
     error: Option<Text>,
 }
 
-/// What a reading of a node changes.
+/// One change that a reading of a node has found.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Change {
-    /// A service is as this.
+    /// A service is new or has changed.
     Applied(Arc<Service>),
     /// A service has no instance left, or its node is gone.
     Removed(ServiceId),
-    /// Something can no longer be read, or can be read again.
+    /// A node became unreadable or readable, which only a list can report.
     Readable,
 }
 
 /// What the reading of a root has changed.
 pub(super) struct Changed {
-    /// Which root's tree.
+    /// Index of the tree among those of the reader.
     pub(super) index: usize,
     pub(super) changes: Vec<Change>,
-    /// All of it was read.
+    /// All nodes of the root were read, so a list is to be sent.
     pub(super) whole: bool,
 }
 
@@ -70,12 +70,12 @@ impl Tree {
         Tree { registry, layout, root, namespace, nodes: BTreeMap::new(), failed: false }
     }
 
-    /// As which its services are listed.
+    /// The path of the root as a scope.
     pub(super) fn scope(&self) -> Scope {
         Scope(self.root.clone())
     }
 
-    /// How many nodes are known.
+    /// The number of nodes that are known.
     pub(super) fn len(&self) -> usize {
         self.nodes.len()
     }
@@ -84,33 +84,33 @@ impl Tree {
         self.nodes.keys()
     }
 
-    /// Whether a node is known.
     pub(super) fn knows(&self, name: &str) -> bool {
         self.nodes.contains_key(name)
     }
 
-    /// The nodes that could not be read.
+    /// The nodes whose last reading has failed.
     pub(super) fn unreadable(&self) -> impl Iterator<Item = &String> {
         self.nodes.iter().filter(|(_, node)| node.error.is_some()).map(|(name, _)| name)
     }
 
-    /// The nodes whose services have changed by themselves.
+    /// The nodes whose services have changed without a change of entries, and that are to be converted again.
     pub(super) fn grown(&self, now: SystemTime) -> impl Iterator<Item = &String> {
         self.nodes.iter().filter(move |(_, node)| node.until.is_some_and(|until| until <= now)).map(|(name, _)| name)
     }
 
-    /// When the next one does.
+    /// The next time at which services change by themselves.
     pub(super) fn until(&self) -> Option<SystemTime> {
         self.nodes.values().filter_map(|node| node.until).min()
     }
 
-    /// A node is gone.
+    /// Drops a node, and returns the removal of its services.
     pub(super) fn forget(&mut self, name: &str) -> Vec<Change> {
         let node = self.nodes.remove(name).unwrap_or_default();
         node.services.iter().map(|service| Change::Removed(service.id.clone())).collect()
     }
 
-    /// What was read of a node: its entries in any order, or that it is not there.
+    /// Takes in what was read of a node: its entries in any order, or `None` if there is no such node. Returns what
+    /// changed.
     pub(super) fn update(
         &mut self,
         name: &str,

@@ -18,14 +18,14 @@ use futures_util::{
 use std::collections::HashMap;
 use zookeeper_client::EventType;
 
-/// A hint where something may have changed.
+/// A place that may have changed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Touched {
-    /// At the list of a root's nodes.
+    /// The list of the nodes of the root with this index.
     Root(usize),
-    /// At one node of a root.
+    /// The node of this name below the root with this index.
     Node(usize, String),
-    /// Beside the services.
+    /// A place beside the services.
     Around(Around),
 }
 
@@ -34,15 +34,15 @@ pub(super) struct Watches {
     roots: Vec<(Layout, Text)>,
     fires_once: bool,
     armed: Armed,
-    /// Every watch, of whatever kind.
+    /// All watches, those of trees and those of nodes.
     waiting: FuturesUnordered<BoxFuture<'static, Result<Fired, Aborted>>>,
 }
 
-/// What a watch reports.
+/// What a watch has reported.
 enum Fired {
-    /// Of one node: it is over.
+    /// A watch of one node, which is over now. The value is the path.
     Node(String),
-    /// Of a whole tree, with the watch itself, which goes on.
+    /// A watch of a whole tree, which goes on: the path that has changed, and the watch.
     Tree(String, PersistentWatcher),
 }
 
@@ -57,30 +57,30 @@ impl Armed {
 }
 
 impl Watches {
-    /// Watches nothing before the first session.
+    /// Watches for these roots; none is set yet.
     pub(super) fn new(roots: Vec<(Layout, Text)>) -> Self {
         let (waiting, armed) = Default::default();
         Watches { roots, fires_once: false, armed, waiting }
     }
 
-    /// From now on every node that is read is watched for itself.
+    /// Drops the watches of trees: from now on every node that is read gets a watch of its own.
     pub(super) fn watch_nodes(&mut self) {
         // So far there were watches of trees only.
         self.waiting.clear();
         self.fires_once = true;
     }
 
-    /// Whether nodes are watched for themselves: then each that is read must be armed, unless a watch waits there.
+    /// True if nodes have watches of their own. Then each node that is read must be armed, unless a watch waits there.
     pub(super) fn fires_once(&self) -> bool {
         self.fires_once
     }
 
-    /// Where such watches wait.
+    /// The paths at which watches of single nodes wait.
     pub(super) fn armed(&self) -> &Armed {
         &self.armed
     }
 
-    /// Takes in the watch of a whole tree.
+    /// Adds the watch of a whole tree.
     pub(super) fn add_tree(&mut self, mut watcher: PersistentWatcher) {
         let fired = async move {
             let event = watcher.changed().await;
@@ -93,7 +93,7 @@ impl Watches {
         self.waiting.push(fired.boxed());
     }
 
-    /// Takes in the watch of one node.
+    /// Adds the watch of one node.
     pub(super) fn arm(&mut self, path: String, watcher: OneshotWatcher) {
         let (abort, registration) = AbortHandle::new_pair();
         self.armed.0.insert(path.clone(), abort);
@@ -107,7 +107,7 @@ impl Watches {
         self.waiting.push(Abortable::new(fired, registration).boxed());
     }
 
-    /// A node is gone: nobody waits for it or for what is below it any more.
+    /// Cancels the watches of a node that is gone, and of all below it.
     pub(super) fn disarm(&mut self, node: &str) {
         let below = format!("{node}/");
         self.armed.0.retain(|path, abort| {
@@ -119,7 +119,7 @@ impl Watches {
         });
     }
 
-    /// The next place to look at. Nothing is lost if it is not waited for to the end.
+    /// Waits for the next place to look at. Safe to cancel: nothing is lost.
     pub(super) async fn next(&mut self) -> Touched {
         loop {
             let path = match self.waiting.next().await {
@@ -141,7 +141,7 @@ impl Watches {
         }
     }
 
-    /// The next place if there is one already.
+    /// The next place if a watch has reported one already.
     pub(super) fn ready(&mut self) -> Option<Touched> {
         self.next().now_or_never()
     }

@@ -13,7 +13,8 @@ use crate::{
 use serde::Deserialize;
 use serde_json::Value;
 
-/// A longer one is not looked at: an instance with a page of metadata has some thousand bytes.
+/// The most bytes of an instance; a longer one cannot be read. An instance with a page of metadata has some thousand
+/// bytes.
 const MAX_BYTES: usize = 256 << 10;
 
 #[derive(Debug, Deserialize)]
@@ -30,15 +31,15 @@ struct Instance<'a> {
     payload: Value,
 }
 
-/// Whose instances are read.
+/// The writer whose instances are read; those of the other are left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Writer {
-    /// All that is not Dubbo's.
+    /// Everything that is not written by Dubbo.
     Spring,
     Dubbo,
 }
 
-/// The service of a node; none if nothing there is of that writer. An instance that cannot be read is as it was last.
+/// The service of a node; empty if it has no instance of that writer. An instance that cannot be read is as in `last`.
 pub(super) fn service_of(place: Place<'_>, entries: &[Entry], last: &Known, writer: Writer) -> Converted {
     let (mut known, mut endpoints, mut notes, mut texts) = (Known::new(), Vec::new(), Vec::new(), Texts::default());
     let (mut found, mut readable) = (0, 0);
@@ -77,7 +78,7 @@ pub(super) fn service_of(place: Place<'_>, entries: &[Entry], last: &Known, writ
     }
 }
 
-/// `None` for an instance of another writer.
+/// Reads an instance; `None` if another writer wrote it.
 fn read(data: &[u8], writer: Writer) -> Result<Option<Instance<'_>>, String> {
     if data.len() > MAX_BYTES {
         return Err(format!("has {} bytes, and more than {MAX_BYTES} are not read", data.len()));
@@ -91,7 +92,7 @@ fn read(data: &[u8], writer: Writer) -> Result<Option<Instance<'_>>, String> {
     Ok((dubbo == (writer == Writer::Dubbo)).then_some(instance))
 }
 
-/// An endpoint, with what had to be left out of it.
+/// The endpoint, with the problems of fields that were left out of it.
 fn endpoint(instance: Instance<'_>, texts: &mut Texts) -> Result<(Endpoint, Vec<String>), String> {
     let text = instance.address.as_ref().and_then(Loose::text).unwrap_or_default();
     let address = Address::parse(text).filter(|address| !matches!(address, Address::Unix(_)));

@@ -16,28 +16,28 @@ use crate::{
 };
 use std::{collections::BTreeMap, time::SystemTime};
 
-/// Below which Dubbo 3 writes what applications provide, and descriptions of interfaces.
+/// The child of a root below which Dubbo 3 writes what applications provide, and descriptions of interfaces.
 pub(super) const METADATA: &str = "metadata";
-/// Below which configuration stands, by groups; rules are in one of them.
+/// The child of a root below which configuration stands, by groups. Rules are in the group [`RULES`].
 pub(super) const CONFIG: &str = "config";
 pub(super) const RULES: &str = "dubbo";
-/// Below an interface's node: rules of Dubbo 2.6, as URLs.
+/// The child of an interface's node with the rules of Dubbo 2.6, as URLs.
 pub(super) const CONFIGURATORS: &str = "configurators";
 pub(super) const ROUTERS: &str = "routers";
-/// Below an interface's node: who calls it, as URLs.
+/// The child of an interface's node with its consumers, as URLs.
 pub(super) const CONSUMERS: &str = "consumers";
 /// Children of a root that are no interfaces.
 pub(super) const RESERVED: [&str; 3] = [METADATA, "mapping", CONFIG];
 
-/// Why an entry gives no endpoint.
+/// Why an entry has no endpoint.
 enum Problem {
-    /// It is something else than a provider.
+    /// The entry is something else than a provider.
     NoProvider(String),
-    /// It may be a provider, and cannot be read.
+    /// The entry may be a provider, and cannot be read.
     Unreadable(String),
 }
 
-/// The services of an interface's node.
+/// The services that the entries of an interface's node make, one for each group and version.
 pub(super) fn services(place: Place<'_>, entries: &[Entry], now: SystemTime) -> Converted {
     let interface = decode(place.node).unwrap_or_else(|_| place.node.to_owned());
     let (mut identities, mut texts) = (BTreeMap::<Identity, Places>::new(), Texts::default());
@@ -92,24 +92,25 @@ pub(in super::super) fn consumers(root: &str, node: &str) -> String {
     format!("{root}/{node}/{CONSUMERS}")
 }
 
-/// Who needs what of an interface, by the names of the nodes of its consumers.
+/// What each application needs of an interface, by the names of its consumers' nodes.
 pub(in super::super) fn callers_of(node: &str, names: &[String]) -> Needs {
     callers(&decode(node).unwrap_or_else(|_| node.to_owned()), names)
 }
 
-/// An interface and the rules beside its providers, by the names of the nodes. What is none is left aside, as by Dubbo.
+/// The interface of a node, and the rules of Dubbo 2.6 that the names below `configurators` are. Names that are no rule
+/// are ignored, as by Dubbo.
 pub(in super::super) fn rules_of(node: &str, names: &[String]) -> (String, Vec<Rule>) {
     let interface = decode(node).unwrap_or_else(|_| node.to_owned());
     let rule = |name: &String| Rule::of_url(&Url::parse_rule(name).ok()?).ok()?;
     (interface, names.iter().filter_map(rule).collect())
 }
 
-/// The node whose children are the rules of Dubbo 2.6 by which consumers of an interface choose.
+/// The node whose children are the rules of Dubbo 2.6 by which consumers of an interface select providers.
 pub(in super::super) fn routers(root: &str, node: &str) -> String {
     format!("{root}/{node}/{ROUTERS}")
 }
 
-/// An interface and how many such rules are in force, by the names of the nodes.
+/// The interface of a node, and how many rules the names below `routers` are, without those that are disabled.
 pub(in super::super) fn routers_of(node: &str, names: &[String]) -> (String, usize) {
     let interface = decode(node).unwrap_or_else(|_| node.to_owned());
     let is_rule = |name: &&String| {
@@ -119,13 +120,13 @@ pub(in super::super) fn routers_of(node: &str, names: &[String]) -> (String, usi
     (interface, names.iter().filter(is_rule).count())
 }
 
-/// SOFARPC has a `uniqueId` where Dubbo has a group.
+/// Group and version of a provider. SOFARPC has a `uniqueId` where Dubbo has a group.
 fn identity(url: &Url, interface: &str) -> Identity {
     let group = url.get("group").or_else(|| url.get("uniqueId")).unwrap_or_default();
     Identity::new(interface, group, url.get("version").unwrap_or_default())
 }
 
-/// A provider, or why it is left out; and what was odd about it.
+/// A provider, with what was odd about it; or why it is left out.
 fn provider(
     url: &Url,
     interface: &str,
@@ -160,7 +161,8 @@ fn provider(
     Ok((Provider { endpoint, started: number_of(url, "timestamp").unwrap_or_default(), until }, problem))
 }
 
-/// All parameters. Those that make the identity are as it is, and a tag such as `env=gray,zone=a` gives its parts, too.
+/// The labels: all parameters. Group and version are as in the identity, and a tag `env=gray,zone=a` also gives its
+/// parts.
 fn labels(url: &Url, Identity { group, version, .. }: &Identity, texts: &mut Texts) -> Labels {
     let parameters = url.parameters.iter().map(|(key, value)| (&**key, &**value));
     let parameters = parameters.filter(|(key, _)| !matches!(*key, "group" | "version"));
@@ -177,7 +179,7 @@ fn number_of(url: &Url, key: &str) -> Option<u64> {
     url.get(key)?.parse().ok()
 }
 
-/// How notes name an entry: readable if it can be, and without what may be a password.
+/// An entry as notes name it: decoded if possible, and without what may be a password.
 fn shown(name: &str) -> String {
     let text = decode(name).unwrap_or_else(|_| name.to_owned());
     let before = text.split('?').next().unwrap_or_default();

@@ -7,19 +7,19 @@ use std::{
     time::SystemTime,
 };
 
-/// So much of a bad entry is shown.
+/// The most characters of a bad entry that a note shows.
 const SHOWN: usize = 80;
 
 /// One child of a service's node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Entry {
-    /// Its name, as it is in the tree.
+    /// The name of the node. With Dubbo it is an encoded URL.
     pub(crate) name: String,
-    /// What it holds, where that matters.
+    /// The node's data; empty with Dubbo, whose entries say everything in their names.
     pub(crate) data: Vec<u8>,
 }
 
-/// Where entries stand.
+/// The node of a service, whose children are entries.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {
     pub(crate) registry: &'a Text,
@@ -29,16 +29,16 @@ pub(crate) struct Place<'a> {
     pub(crate) node: &'a str,
 }
 
-/// What entries amount to.
+/// What the entries of a node are converted to.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Converted {
     /// Sorted by id.
     pub(crate) services: Vec<Service>,
-    /// When they amount to something else though none of them changes.
+    /// When the same entries give something else, since a weight grows; `None` if never.
     pub(crate) until: Option<SystemTime>,
-    /// The instances by the names of their entries, where these outlive what they hold.
+    /// Instances by the names of their entries, to be kept if an entry cannot be read later. Empty with Dubbo.
     pub(crate) known: Known,
-    /// Why no instance can be read, though there are some.
+    /// Why none of its instances can be read; `None` if one can, or there is none.
     pub(crate) unreadable: Option<Text>,
 }
 
@@ -66,18 +66,17 @@ impl Place<'_> {
     }
 }
 
-/// A service with these instances and notes.
 pub(super) fn service(id: ServiceId, labels: Labels, endpoints: Vec<Endpoint>, notes: Vec<Note>) -> Service {
     Service { labels, notes, ..Service::new(id, endpoints) }
 }
 
-/// That an entry is left out, or something of it.
+/// The note that an entry, or something of it, is left out.
 pub(super) fn invalid(entry: &str, problem: impl ToString) -> Note {
     let subject: String = entry.chars().take(SHOWN).collect();
     Note::new(Reason::EntryInvalid, subject, problem.to_string())
 }
 
-/// That of all these entries none can be read.
+/// The text that none of these entries can be read; it quotes the first one.
 pub(super) fn unreadable(notes: &[Note]) -> Text {
     let first = notes.first().map(|note| format!(": {} {}", note.subject, note.detail)).unwrap_or_default();
     format!("none of its {} instances can be read{first}", notes.len()).into()

@@ -14,16 +14,16 @@ pub(super) use entry::{Converted, Entry, Known, Place};
 
 use std::time::SystemTime;
 
-/// What Dubbo keeps beside its services.
+/// A place beside Dubbo's services where something has changed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Around {
-    /// The metadata of an application.
+    /// The metadata of the application of this name.
     Metadata(String),
-    /// A rule of the configuration centre.
+    /// The rule of the configuration centre of this name.
     Rule(String),
-    /// The rules beside the providers of an interface, by the name of its node.
+    /// The rules beside the providers of an interface; the value is the name of the interface's node.
     Beside(String),
-    /// The consumers of an interface, by the name of its node.
+    /// The consumers of an interface; the value is the name of the interface's node.
     Consumers(String),
 }
 
@@ -34,12 +34,12 @@ pub enum Layout {
     Dubbo,
     /// `<root>/<service>/<instance>` with JSON in it, as Curator and with it Spring Cloud write it.
     Spring,
-    /// The same as Dubbo 3 writes it, for applications; read beside `Dubbo`.
+    /// The same for applications, as Dubbo 3 writes it; read beside `Dubbo`.
     Applications,
 }
 
 impl Layout {
-    /// The key of the configuration.
+    /// The key of the configuration under which the layout's settings are.
     pub const fn name(self) -> &'static str {
         match self {
             Layout::Dubbo => "dubbo",
@@ -48,7 +48,7 @@ impl Layout {
         }
     }
 
-    /// Where its writers begin by default.
+    /// The root that the writers of this layout use by default.
     pub(super) const fn default_root(self) -> &'static str {
         match self {
             Layout::Dubbo => "/dubbo",
@@ -64,17 +64,17 @@ impl Layout {
         }
     }
 
-    /// Whether entries hold data that matters. Dubbo says everything in their names, Curator in their data.
+    /// True if the data of entries is read. Dubbo says everything in their names, Curator in their data.
     pub(super) const fn reads_data(self) -> bool {
         matches!(self, Layout::Spring | Layout::Applications)
     }
 
-    /// Whether a child of a root is the node of a service.
+    /// True if a child of a root is the node of a service.
     pub(super) fn is_service(self, node: &str) -> bool {
         self != Layout::Dubbo || !dubbo::RESERVED.contains(&node)
     }
 
-    /// What stands at `<root>/<node>/<below>/<name>` beside the services.
+    /// The place beside the services to which `<root>/<node>/<below>/<name>` belongs; `None` if it is no such place.
     pub(super) fn around(self, node: &str, below: Option<&str>, name: Option<&str>) -> Option<Around> {
         if self != Layout::Dubbo {
             return None;
@@ -89,7 +89,7 @@ impl Layout {
         }
     }
 
-    /// Whether a change at `<root>/<node>`, or at `<root>/<node>/<below>`, is one of a service's entries.
+    /// True if a change at `<root>/<node>`, or at `<root>/<node>/<below>`, concerns the entries of a service.
     pub(super) fn concerns(self, node: &str, below: Option<&str>) -> bool {
         match self {
             Layout::Dubbo => self.is_service(node) && below.is_none_or(|folder| folder == "providers"),
@@ -97,7 +97,7 @@ impl Layout {
         }
     }
 
-    /// The services of a node, whose entries are sorted. `last` has the instances that it had before.
+    /// Converts the sorted entries of a node. `last` has the instances that the node had before.
     pub(super) fn services(self, place: Place<'_>, entries: &[Entry], last: &Known, now: SystemTime) -> Converted {
         match self {
             Layout::Dubbo => dubbo::services(place, entries, now),
