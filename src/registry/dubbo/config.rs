@@ -6,11 +6,11 @@ use crate::util::yaml::{Section, Value};
 /// How the application level is read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Applications {
-    /// As what it is published.
+    /// As which services instances of applications are published.
     pub publish: Publish,
-    /// Which level counts for what is registered at both.
+    /// Which level counts for a service that is registered at both.
     pub migration: Migration,
-    /// Whether providers are asked themselves for metadata that the registry does not have.
+    /// Providers are asked for metadata that the registry does not have.
     pub ask_providers: bool,
 }
 
@@ -20,19 +20,19 @@ pub enum Publish {
     /// As providers of the interfaces that their metadata names.
     #[default]
     Interfaces,
-    /// As instances of services that are called as the applications; the interface level is not read.
+    /// As instances of services with the applications' names; the interface level is not read.
     Applications,
-    /// Both.
+    /// As both.
     Both,
 }
 
 impl Publish {
-    /// Whether there are services of interfaces.
+    /// True if services of interfaces are published.
     pub const fn has_interfaces(self) -> bool {
         !matches!(self, Publish::Applications)
     }
 
-    /// Whether there are services of applications.
+    /// True if services of applications are published.
     pub const fn has_applications(self) -> bool {
         !matches!(self, Publish::Interfaces)
     }

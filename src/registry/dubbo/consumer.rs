@@ -7,16 +7,16 @@
 use super::{Identity, url::Url};
 use crate::model::{Need, Needs, Note, Reason, Text};
 
-/// With what the Nacos names of consumers begin.
+/// The beginning of the names that Nacos has for services of consumers.
 const CONSUMERS: &str = "consumers:";
-/// So much of a bad entry is shown.
+/// The most characters of a bad entry that a note shows.
 const SHOWN: usize = 80;
-/// A longer name of an application is none.
+/// The most bytes of an application's name.
 const LONGEST_APPLICATION: usize = 256;
-/// So many bad entries of one place are told.
+/// The most notes about bad entries of one place.
 const MOST_NOTES: usize = 10;
 
-/// Who needs what, by the parameters of a consumer of that interface; or why that is not known.
+/// The application and what it needs, from the parameters of a consumer of that interface; or why that is not known.
 fn need<'a>(interface: &str, parameters: impl Fn(&str) -> Option<&'a str>) -> Result<(Text, Need), String> {
     if let Some(side) = parameters("side").filter(|side| *side != "consumer") {
         return Err(format!("says side={side}, so it is no consumer"));
@@ -33,7 +33,8 @@ fn need<'a>(interface: &str, parameters: impl Fn(&str) -> Option<&'a str>) -> Re
     Ok((application.into(), Need { interface: of.interface, group: of.group, version: of.version }))
 }
 
-/// The consumers of an interface by the names of their nodes. One that cannot be read is told, and costs nothing but itself.
+/// The needs of an interface's consumers, by the names of their nodes. One that cannot be read makes a note, and the
+/// others count.
 pub(crate) fn callers(interface: &str, names: &[String]) -> Needs {
     let mut callers = Needs::default();
     for name in names {
@@ -59,7 +60,7 @@ impl Needs {
         }
     }
 
-    /// The same in its one form.
+    /// The same with its notes sorted, each once, and at most [`MOST_NOTES`] of them.
     pub(crate) fn finish(mut self) -> Self {
         self.notes.sort();
         self.notes.dedup();
@@ -68,7 +69,7 @@ impl Needs {
     }
 }
 
-/// The interface, version and group in the Nacos name of consumers; `None` if it is none.
+/// The interface, version and group in the Nacos name of consumers; `None` if it is no such name.
 pub(crate) fn needed(name: &str) -> Option<Need> {
     let mut parts = name.strip_prefix(CONSUMERS)?.split(':').map(str::trim);
     let interface = parts.next()?.replace("___", "$");
@@ -77,7 +78,8 @@ pub(crate) fn needed(name: &str) -> Option<Need> {
     Some(Need { interface: of.interface, group: of.group, version: of.version })
 }
 
-/// Who needs what, by the metadata of an instance of a service of that name.
+/// The application and what it needs, from the metadata of an instance. A group or version that it lacks is that of the
+/// service's name, `named`.
 pub(crate) fn in_service<'a>(
     named: &Need,
     parameters: impl Fn(&str) -> Option<&'a str>,

@@ -27,61 +27,62 @@ use std::{
     time::SystemTime,
 };
 
-/// Of one revision: any of them can say it.
+/// The most places that are given for one revision, since any of its instances can say it.
 const MAX_PLACES: usize = 64;
 
-/// Both levels, and what they amount to.
+/// The interfaces and applications of a registry, and the services that are published of them.
 #[derive(Debug)]
 pub(crate) struct Directory {
     naming: Naming,
     migration: Migration,
-    /// Whether providers are asked themselves for what the registry does not have.
+    /// Providers are asked for metadata that the registry does not have.
     asks_providers: bool,
-    /// As they register themselves.
+    /// Services of the interface level, as their providers register them.
     interfaces: BTreeMap<ServiceId, Arc<Service>>,
     applications: BTreeMap<ServiceId, Application>,
-    /// Which applications provide a service.
+    /// The services that applications provide: the identity of each, and those applications.
     providers: BTreeMap<ServiceId, (Identity, BTreeSet<ServiceId>)>,
-    /// Applications of which something has changed.
+    /// Applications that have changed since the last [`Directory::settle`].
     touched: BTreeSet<ServiceId>,
-    /// Services of which something may have changed.
+    /// Services that may have changed since the last [`Directory::settle`].
     dirty: BTreeSet<ServiceId>,
     published: BTreeMap<ServiceId, Arc<Service>>,
-    /// When services change by themselves.
+    /// When the weights of services next change by themselves.
     growing: BTreeMap<ServiceId, SystemTime>,
     overrides: Overrides,
-    /// The rules that stand beside the providers of an interface, in their order.
+    /// The rules that stand beside the providers of an interface, in the order in which they are applied.
     beside: BTreeMap<Text, Vec<Rule>>,
-    /// Whom a rule may concern: ids by interface, and by application.
+    /// The services that a rule of an interface, or of an application, may change.
     concerned: BTreeMap<Affected, BTreeSet<ServiceId>>,
 }
 
-/// An application with its instances.
+/// An application with its instances, and what they provide.
 #[derive(Debug)]
 struct Application {
     service: Arc<Service>,
-    /// What is known of the revisions that its instances name.
+    /// Metadata of the revisions that its instances name, or why it cannot be read. A revision that was not read yet is
+    /// absent.
     revisions: BTreeMap<Text, Result<Arc<Metadata>, Text>>,
-    /// What each instance provides, in the order of the service's endpoints.
+    /// What each instance provides, in the order of the service's endpoints; `None` if it is not known.
     known: Vec<Option<Arc<Metadata>>>,
     provides: BTreeSet<ServiceId>,
 }
 
-/// A revision of which nothing is known.
+/// A revision whose metadata is to be read.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Wanted {
     pub(crate) application: ServiceId,
     pub(crate) revision: Text,
-    /// Where it is to be asked for; `None`: it stands in the registry.
+    /// The places of providers that are to be asked for it; `None` if it is to be read from the registry.
     pub(crate) places: Option<Vec<Result<Place, String>>>,
 }
 
-/// What has become of a service.
+/// A change of one service since the last [`Directory::settle`].
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Change {
-    /// It is as this.
+    /// The service is new or has changed.
     Applied(Arc<Service>),
-    /// Nobody provides it any more.
+    /// The service has no provider any more.
     Removed(ServiceId),
 }
 
@@ -107,7 +108,7 @@ impl Directory {
         }
     }
 
-    /// A service of the interface level is as this.
+    /// Sets a service of the interface level.
     pub(crate) fn put_interface(&mut self, service: Arc<Service>) {
         let id = service.id.clone();
         let old = self.interfaces.insert(id.clone(), service.clone());
@@ -116,14 +117,14 @@ impl Directory {
         }
     }
 
-    /// A service of the interface level has no provider any more.
+    /// Removes a service of the interface level, which has no provider any more.
     pub(crate) fn remove_interface(&mut self, id: &ServiceId) {
         if self.interfaces.remove(id).is_some() {
             self.dirty.insert(id.clone());
         }
     }
 
-    /// The interface level has these services and no others, but those that are kept.
+    /// Sets all services of the interface level. Others are removed, but for those for which `is_kept` holds.
     pub(crate) fn replace_interfaces(&mut self, services: Vec<Arc<Service>>, is_kept: impl Fn(&ServiceId) -> bool) {
         let listed: BTreeSet<&ServiceId> = services.iter().map(|service| &service.id).collect();
         let is_gone = |id: &&ServiceId| !listed.contains(id) && !is_kept(id);
@@ -132,7 +133,7 @@ impl Directory {
         services.into_iter().for_each(|service| self.put_interface(service));
     }
 
-    /// An application is as this; its instances say their revisions in their labels.
+    /// Sets an application. The label `dubbo.metadata.revision` of an instance names its revision.
     pub(crate) fn put_application(&mut self, service: Arc<Service>) {
         let id = service.id.clone();
         match self.applications.entry(id.clone()) {
@@ -143,7 +144,7 @@ impl Directory {
         self.touched.insert(id);
     }
 
-    /// An application has no instance any more.
+    /// Removes an application, which has no instance any more.
     pub(crate) fn remove_application(&mut self, id: &ServiceId) {
         if let Some(application) = self.applications.remove(id) {
             self.touched.remove(id);
@@ -151,7 +152,7 @@ impl Directory {
         }
     }
 
-    /// There are these applications and no others, but those that are kept.
+    /// Sets all applications. Others are removed, but for those for which `is_kept` holds.
     pub(crate) fn replace_applications(&mut self, services: Vec<Arc<Service>>, is_kept: impl Fn(&ServiceId) -> bool) {
         let listed: BTreeSet<&ServiceId> = services.iter().map(|service| &service.id).collect();
         let is_gone = |id: &&ServiceId| !listed.contains(id) && !is_kept(id);
@@ -160,7 +161,7 @@ impl Directory {
         services.into_iter().for_each(|service| self.put_application(service));
     }
 
-    /// The revisions of which nothing was tried to read yet.
+    /// The revisions of changed applications that nobody has tried to read yet.
     pub(crate) fn wanted(&self) -> Vec<Wanted> {
         let mut wanted = Vec::new();
         for id in &self.touched {
@@ -175,7 +176,7 @@ impl Directory {
         wanted
     }
 
-    /// What was read of a revision, or why nothing could be.
+    /// Takes the metadata of a revision, or why it cannot be read.
     pub(crate) fn learn(&mut self, application: &ServiceId, revision: Text, read: Result<Vec<u8>, Text>) {
         let Some(known) = self.applications.get_mut(application) else { return };
         let metadata = read.and_then(|text| {
@@ -186,7 +187,8 @@ impl Directory {
         self.touched.insert(application.clone());
     }
 
-    /// What could not be read is to be tried again, of one application or of all. `true` if there is something.
+    /// Forgets failures to read metadata, of one application or of all, so that it is wanted again. `true` if there
+    /// were some.
     pub(crate) fn try_again(&mut self, application: Option<&ServiceId>) -> bool {
         let mut some = false;
         let mut again = |id: &ServiceId, known: &mut Application| {
@@ -204,14 +206,14 @@ impl Directory {
         some
     }
 
-    /// A rule of the configuration centre is as this, or is gone.
+    /// Sets a rule of the configuration centre; without a text the rule is removed.
     pub(crate) fn put_rule(&mut self, name: &str, text: Option<&[u8]>) {
         if let Some(affected) = self.overrides.put(name, text) {
             self.dirty.extend(self.concerned.get(&affected).into_iter().flatten().cloned());
         }
     }
 
-    /// The rules that stand beside the providers of an interface are these.
+    /// Sets the rules that stand beside the providers of an interface.
     #[cfg(feature = "zookeeper")]
     pub(crate) fn put_beside(&mut self, interface: &str, mut rules: Vec<Rule>) {
         super::overrides::sort(&mut rules);
@@ -227,7 +229,7 @@ impl Directory {
         }
     }
 
-    /// So many rules by which consumers choose stand beside the providers of an interface.
+    /// Sets how many routing rules stand beside the providers of an interface. They are reported, and not applied.
     #[cfg(feature = "zookeeper")]
     pub(crate) fn put_routers(&mut self, interface: &str, count: usize) {
         self.overrides.put_routers(interface, count);
@@ -238,7 +240,7 @@ impl Directory {
         &self.overrides
     }
 
-    /// What has changed since this was last called.
+    /// Works out the services that may have changed, and returns the changes since the last call.
     pub(crate) fn settle(&mut self, now: SystemTime) -> Vec<Change> {
         for id in std::mem::take(&mut self.touched) {
             self.refresh(&id);
@@ -267,22 +269,22 @@ impl Directory {
         changes
     }
 
-    /// When the first service changes by itself.
+    /// When the first service changes by itself; `None` if none does.
     pub(crate) fn until(&self) -> Option<SystemTime> {
         self.growing.values().min().copied()
     }
 
-    /// All services as they were last settled.
+    /// All published services, as of the last [`Directory::settle`].
     pub(crate) fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
         self.published.values()
     }
 
-    /// The applications of which something cannot be read, with why.
+    /// The applications whose metadata cannot be read, with the reason.
     pub(crate) fn problems(&self) -> Vec<(ServiceId, Text)> {
         self.applications.iter().filter_map(|(id, known)| Some((id.clone(), known.problem()?))).collect()
     }
 
-    /// Sees what the instances of an application provide now.
+    /// Works out what the instances of an application provide now.
     fn refresh(&mut self, id: &ServiceId) {
         let Some(application) = self.applications.get_mut(id) else { return };
         application.see();
@@ -313,7 +315,7 @@ impl Directory {
         }
     }
 
-    /// Notes whom rules concern when a service is as this.
+    /// Updates `concerned` for a service that is about to become this.
     fn note(&mut self, id: &ServiceId, service: Option<&Arc<Service>>) {
         let before = self.published.get(id);
         if let (Some(before), Some(service)) = (before, service)
@@ -335,14 +337,14 @@ impl Directory {
         }
     }
 
-    /// A service of the interface level as rules make it.
+    /// A service of the interface level with its rules applied.
     fn by_interface(&self, service: &Arc<Service>) -> Arc<Service> {
         let identity = Identity::of_labels(&service.labels);
         let beside = self.beside.get(&*identity.interface).map_or(&[][..], |rules| rules);
         overridden(service, &identity, &self.overrides, beside)
     }
 
-    /// A service by the level that counts, and when it changes by itself.
+    /// The service by the level that counts, and when it changes by itself. There is no service if that level has none.
     fn compose(&self, id: &ServiceId, now: SystemTime) -> (Option<Arc<Service>>, Option<SystemTime>) {
         let interface = self.interfaces.get(id).map(|service| self.by_interface(service));
         let Some((identity, providers)) = self.providers.get(id) else {
@@ -380,14 +382,14 @@ impl Application {
         self.service.endpoints.iter().filter_map(|instance| revision(&instance.labels)).collect()
     }
 
-    /// Where those are to be asked who have a revision themselves; `None` if nobody has.
+    /// The places of instances that have this revision and keep its metadata themselves; `None` if there are none.
     fn places(&self, of: &Text) -> Option<Vec<Result<Place, String>>> {
         let has_it = |instance: &&Endpoint| revision(&instance.labels) == Some(of) && is_local(&instance.labels);
         let places: Vec<_> = self.service.endpoints.iter().filter(has_it).take(MAX_PLACES).map(Place::of).collect();
         (!places.is_empty()).then_some(places)
     }
 
-    /// Other instances; those at a known place are known until their revisions are.
+    /// Replaces the instances. For one at a known place, what it provides stays known until its revision is read.
     fn replace(&mut self, service: Arc<Service>) {
         let before = self.service.endpoints.iter().zip(&self.known);
         let before: BTreeMap<_, _> = before.map(|(instance, known)| (place(instance), known.clone())).collect();
@@ -396,7 +398,7 @@ impl Application {
         self.service = service;
     }
 
-    /// Takes in what is known of the revisions, and forgets those that nobody names.
+    /// Notes for each instance what was read of its revision, and forgets revisions that no instance names.
     fn see(&mut self) {
         let named: BTreeSet<Text> = self.named().into_iter().cloned().collect();
         self.revisions.retain(|revision, _| named.contains(revision));
@@ -409,7 +411,7 @@ impl Application {
         }
     }
 
-    /// What of its metadata cannot be read.
+    /// What of its metadata cannot be read; `None` if all of it can.
     fn problem(&self) -> Option<Text> {
         let mut problems = Vec::new();
         for (name, read) in &self.revisions {
@@ -425,7 +427,7 @@ impl Application {
         (!problems.is_empty()).then(|| problems.join("; ").into())
     }
 
-    /// The providers of a service among its instances.
+    /// Adds those of its instances that provide a service to `places`.
     fn provide(&self, identity: &Identity, now: SystemTime, places: &mut Places) {
         for (instance, known) in self.service.endpoints.iter().zip(&self.known) {
             let Some(metadata) = known else { continue };
@@ -440,20 +442,20 @@ impl Application {
     }
 }
 
-/// Whose rules concern a service: its interface's, and those of the applications of its providers.
+/// Whose rules may change a service: its interface's, and those of the applications of its providers.
 fn concerns(service: &Arc<Service>) -> BTreeSet<Affected> {
     let interface = service.labels.get("interface").cloned().map(Affected::Interface);
     let application = |endpoint: &Endpoint| endpoint.labels.get("application").cloned().map(Affected::Application);
     interface.into_iter().chain(service.endpoints.iter().filter_map(application)).collect()
 }
 
-/// Where an instance registers itself.
+/// Address and first port, by which an instance is recognised.
 fn place(instance: &Endpoint) -> (Address, Option<Port>) {
     (instance.address.clone(), instance.ports.first().map(|port| port.number))
 }
 
-/// An instance as the provider of one service, and what of its parameters cannot be read. What it says itself of when it
-/// was started goes before what its revision says, all else behind.
+/// An instance as a provider of one service, and what is wrong with its weight. Parameters of the revision go before
+/// its own, but for `timestamp`, which is when it was started.
 fn provider(instance: &Endpoint, offer: &Offer, now: SystemTime) -> (Provider, Option<String>) {
     let get = |key: &str| {
         let (own, common) = (instance.labels.get(key), offer.labels.get(key));
@@ -482,8 +484,8 @@ fn provider(instance: &Endpoint, offer: &Offer, now: SystemTime) -> (Provider, O
     (Provider { endpoint, started, until }, problem)
 }
 
-/// The port of an instance at which it offers a service: one that speaks its protocol, and among several that of the
-/// metadata.
+/// The port at which an instance offers a service: one that speaks its protocol, and among several the one that the
+/// metadata names.
 fn port(instance: &Endpoint, offer: &Offer) -> Option<Port> {
     let speaks = |port: &&EndpointPort| match &port.name {
         Some(name) => **name == *offer.protocol,
@@ -497,8 +499,8 @@ fn port(instance: &Endpoint, offer: &Offer) -> Option<Port> {
     first.or(said).or(instance.ports.first().map(|port| port.number))
 }
 
-/// The labels of the service with what the instance says of itself. What is Dubbo's own business is left out, so that
-/// instances have equal labels, which are kept once.
+/// The labels of the offer, and those of the instance that the offer lacks. Labels that only Dubbo needs are left out,
+/// so that instances have equal labels, which are kept once.
 fn labels(instance: &Endpoint, offer: &Offer) -> Labels {
     let is_own = |key: &str| {
         matches!(key, "dubbo.endpoints" | "timestamp" | "meta-v")

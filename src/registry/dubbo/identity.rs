@@ -2,7 +2,7 @@
 
 use crate::model::{DUBBO_SERVICE, Labels, ServiceId, Text};
 
-/// With what the Nacos names of providers begin.
+/// The beginning of the names that Nacos has for services of providers.
 const PROVIDERS: &str = "providers:";
 
 /// How a registry names the services of the interface level.
@@ -16,7 +16,7 @@ pub(crate) enum Naming {
 }
 
 impl Naming {
-    /// The id of what an application of that id provides.
+    /// The id of the service of this identity, where this application provides it.
     pub(crate) fn id(&self, identity: &Identity, application: &ServiceId) -> ServiceId {
         let registry = application.registry.clone();
         match self {
@@ -34,9 +34,9 @@ impl Naming {
 pub(crate) struct Identity {
     /// The Java interface; a nested one with `$`.
     pub(crate) interface: Text,
-    /// Empty: none.
+    /// Empty if there is none.
     pub(crate) group: Text,
-    /// Empty: none.
+    /// Empty if there is none.
     pub(crate) version: Text,
 }
 
@@ -72,13 +72,13 @@ impl Identity {
         format!("{interface}:{group}:{version}").trim_end_matches(':').to_owned()
     }
 
-    /// Reads what [`Identity::labels`] writes.
+    /// Reads the labels that [`Identity::labels`] makes.
     pub(crate) fn of_labels(labels: &Labels) -> Self {
         let get = |key: &str| labels.get(key).map_or("", |value| value);
         Identity::new(get("interface"), get("group"), get("version"))
     }
 
-    /// Reads what [`Identity::key`] writes.
+    /// Reads the key that [`Identity::key`] makes.
     pub(crate) fn of_key(key: &str) -> Self {
         let (group, rest) = key.split_once('/').unwrap_or(("", key));
         let (interface, version) = rest.split_once(':').unwrap_or((rest, ""));
@@ -91,7 +91,7 @@ impl Identity {
         group + &self.versioned()
     }
 
-    /// With what the names of its rules begin in a configuration centre: `INTERFACE:VERSION:GROUP`, with all colons.
+    /// The beginning of the names of its rules in a configuration centre: `INTERFACE:VERSION:GROUP`, with all colons.
     pub(crate) fn rule_key(&self) -> String {
         let Identity { interface, group, version } = self;
         format!("{interface}:{version}:{group}")
@@ -109,7 +109,7 @@ impl Identity {
         format!("{PROVIDERS}{}:{version}:{group}", interface.replace('$', "___"))
     }
 
-    /// As labels of the service; those without a value are left out.
+    /// The identity as labels of the service, with [`DUBBO_SERVICE`]. Empty parts are left out.
     pub(crate) fn labels(&self) -> Labels {
         let service = Text::from(self.service());
         let all = [
@@ -123,12 +123,12 @@ impl Identity {
     }
 }
 
-/// Whether a Nacos service of that name is that of an interface's providers.
+/// True if a Nacos service of this name has the providers of an interface.
 pub(crate) fn is_provider(name: &str) -> bool {
     name.starts_with(PROVIDERS)
 }
 
-/// Whether a Nacos service of that name has instances to be called.
+/// True if a Nacos service of this name has instances that can be called.
 pub(crate) fn serves(name: &str) -> bool {
     !["consumers:", "routers:", "configurators:"].iter().any(|prefix| name.starts_with(prefix))
 }

@@ -8,32 +8,33 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
-/// A longer one is not looked at: a thousand interfaces with twenty parameters each have some hundred thousand bytes.
+/// The most bytes of metadata: a thousand interfaces with twenty parameters each have some hundred thousand bytes.
 const MAX_BYTES: usize = 4 << 20;
 /// The revision of an application that provides nothing.
 const EMPTY: &str = "0";
 
-/// The key under which an instance says its revision.
+/// The label under which an instance names its revision.
 pub(crate) const REVISION: &str = "dubbo.metadata.revision";
 
-/// What instances of one revision provide.
+/// What the instances of one revision provide.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Metadata {
-    /// Sorted by identity.
+    /// The services that are provided, sorted by identity.
     pub(crate) offers: Vec<Offer>,
-    /// What of it cannot be read, for people.
+    /// Services that cannot be read, with the reason.
     pub(crate) problems: Vec<String>,
 }
 
-/// One service by one protocol.
+/// One service, offered by one protocol.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Offer {
     pub(crate) identity: Identity,
-    /// The scheme that its URL would have.
+    /// The scheme that the URL of the service would have, such as `dubbo` or `tri`.
     pub(crate) protocol: Text,
-    /// The port, where an instance listens by this protocol on more than one.
+    /// The port in the metadata; `None` if it has none. It is used where an instance has several ports for the
+    /// protocol, or none.
     pub(crate) port: Option<Port>,
-    /// Its parameters, the application and the identity.
+    /// Parameters of the service, with the application and the identity among them.
     pub(crate) labels: Labels,
 }
 
@@ -57,16 +58,16 @@ struct Service {
     params: BTreeMap<String, Option<String>>,
 }
 
-/// The revision that an instance says; `None` if it provides nothing.
+/// The revision that an instance names; `None` if it names none, or provides nothing (`0`).
 pub(crate) fn revision(metadata: &Labels) -> Option<&Text> {
     metadata.get(REVISION).filter(|revision| !matches!(revision.trim(), "" | EMPTY))
 }
 
 impl Metadata {
-    /// Reads what stands under an application and a revision.
+    /// Reads the metadata of an application at a revision.
     ///
     /// # Errors
-    /// If it is none, or says that it is another's.
+    /// If it is too long or no metadata, or says that it is of another application or revision.
     pub(crate) fn parse(application: &str, revision: &str, text: &[u8]) -> Result<Metadata, String> {
         if text.len() > MAX_BYTES {
             return Err(format!("has {} bytes, and more than {MAX_BYTES} are not read", text.len()));

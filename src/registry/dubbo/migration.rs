@@ -2,22 +2,23 @@
 //! (`MigrationStep`, `DefaultMigrationAddressComparator`). A provider that registers itself in both ways is in both, so one
 //! level counts and never a mixture. Pure.
 
-/// A step of the way, by Dubbo's names.
+/// A step of the migration, by Dubbo's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Step {
-    /// What registers by interface counts.
+    /// Only providers that register by interface count.
     ForceInterface,
-    /// What registers by application counts, if there is some, and as much of it as the threshold wants.
+    /// Providers that register by application count, if there is one and the threshold is reached; else those by
+    /// interface.
     #[default]
     ApplicationFirst,
-    /// What registers by application counts.
+    /// Only providers that register by application count.
     ForceApplication,
 }
 
-/// A step with its threshold.
+/// A step of the migration with its threshold.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Migration {
-    /// Where the fleet stands.
+    /// The step at which the fleet is.
     pub step: Step,
     /// How many providers must be registered by application, for each that is registered by interface. Dubbo's default is
     /// 0: one is enough.
@@ -41,7 +42,7 @@ impl Default for Migration {
 impl Eq for Migration {}
 
 impl Migration {
-    /// Which level counts for a service with so many providers by each.
+    /// The level that counts for a service with these numbers of providers.
     pub(crate) fn level(self, by_interface: usize, by_application: usize) -> Level {
         let enough = || match (by_interface, by_application) {
             (_, 0) => false,

@@ -7,18 +7,18 @@ use std::{
     time::SystemTime,
 };
 
-/// One provider.
+/// One provider of a service.
 #[derive(Debug)]
 pub(crate) struct Provider {
-    /// With the one port at which it is called.
+    /// The instance, with the one port at which the service is called.
     pub(crate) endpoint: Endpoint,
-    /// When it was started, in milliseconds.
+    /// When it was started, in milliseconds since 1970; 0 if that is not known.
     pub(crate) started: u64,
-    /// When its weight changes by itself.
+    /// When its weight next changes by itself; `None` if it does not.
     pub(crate) until: Option<SystemTime>,
 }
 
-/// Providers of one service.
+/// The providers of one service, each address and port once.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     providers: BTreeMap<(Address, EndpointPort), Provider>,
@@ -42,12 +42,12 @@ impl Places {
         }
     }
 
-    /// When the first weight changes by itself.
+    /// When the first weight changes by itself; `None` if none does.
     pub(crate) fn until(&self) -> Option<SystemTime> {
         self.providers.values().filter_map(|provider| provider.until).min()
     }
 
-    /// All of them, with what is to be said, in order.
+    /// The endpoints and the notes, both in order.
     pub(crate) fn finish(self) -> (Vec<Endpoint>, Vec<Note>) {
         let mut notes = self.notes;
         notes.sort();

@@ -30,7 +30,7 @@ pub(crate) fn no_provider<'a>(scheme: &str, parameters: impl Fn(&str) -> Option<
     Some(format!("says {key}={value}, so it is no provider"))
 }
 
-/// What the scheme of a URL speaks. An unknown one is bytes.
+/// The protocol that the scheme of a URL stands for; TCP for an unknown one.
 pub(crate) fn protocol(scheme: &str) -> Protocol {
     match scheme {
         // All of them are carried by HTTP.
@@ -49,13 +49,13 @@ pub(crate) fn weight<'a>(parameters: impl Fn(&str) -> Option<&'a str>) -> (Weigh
     }
 }
 
-/// Whether a provider is switched off. As for Dubbo, `disabled` goes before `enabled`.
+/// True if a provider is switched off. As for Dubbo, `disabled` goes before `enabled`.
 pub(crate) fn is_disabled<'a>(parameters: impl Fn(&str) -> Option<&'a str>) -> bool {
     let is = |key: &str, value: &str| parameters(key).map(|v| v.eq_ignore_ascii_case(value));
     is("disabled", "true").or_else(|| is("enabled", "false")).unwrap_or_default()
 }
 
-/// The parameters that stand in an instance's metadata.
+/// The parameters in an instance's metadata, as a function from key to value.
 pub(crate) fn in_metadata<'a>(metadata: &'a Labels) -> impl Fn(&str) -> Option<&'a str> + use<'a> {
     |key| metadata.get(key).map(|value| value.trim()).filter(|value| !value.is_empty())
 }
@@ -66,8 +66,8 @@ struct Spoken {
     protocol: String,
 }
 
-/// The protocol of the first port, and the other ports, of an instance of an application; `None` if its metadata does
-/// not say them.
+/// Reads `dubbo.endpoints` of an instance of an application: the protocol of its first port, and its other ports.
+/// `None` if the metadata does not have it.
 pub(crate) fn endpoints(metadata: &Labels, first: Port) -> Option<(Option<Protocol>, Vec<EndpointPort>)> {
     let spoken: Vec<Spoken> = serde_json::from_str(metadata.get("dubbo.endpoints")?).ok()?;
     let (mut own, mut others) = (None, Vec::new());
@@ -85,7 +85,7 @@ pub(crate) fn endpoints(metadata: &Labels, first: Port) -> Option<(Option<Protoc
     Some((own, others))
 }
 
-/// The share of a weight that a provider has while it warms up, and until when it has that.
+/// The weight that a provider has at `now` while it warms up, and until when it has that; `None` if it is warm.
 pub(crate) fn warm<'a>(
     parameters: impl Fn(&str) -> Option<&'a str>,
     whole: Weight,

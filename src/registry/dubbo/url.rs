@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-/// A longer name is not looked at: all that Dubbo writes has some hundred bytes, with many methods some thousand.
+/// The most bytes of a name: all that Dubbo writes has some hundred bytes, with many methods some thousand.
 const MAX_BYTES: usize = 256 << 10;
 
 /// A provider's URL, as far as it matters.
@@ -13,7 +13,7 @@ pub(crate) struct Url {
     /// An IPv6 address is without its brackets.
     pub(crate) host: String,
     pub(crate) port: i64,
-    /// Between the first and the last slash; SOFARPC writes none.
+    /// What is behind the first slash, without slashes at its end. SOFARPC writes none.
     pub(crate) path: String,
     pub(crate) parameters: BTreeMap<String, String>,
 }
@@ -36,12 +36,12 @@ pub(crate) enum UrlError {
 }
 
 impl Url {
-    /// Reads a node's name.
+    /// Reads the name of a node. It must have a port.
     pub(crate) fn parse(name: &str) -> Result<Url, UrlError> {
         Self::read(name, None)
     }
 
-    /// The same of a rule, which may have no port: then it is 0.
+    /// Reads the URL of a rule, which may have no port: then it is 0.
     pub(crate) fn parse_rule(name: &str) -> Result<Url, UrlError> {
         Self::read(name, Some(0))
     }
@@ -81,14 +81,14 @@ impl Url {
         })
     }
 
-    /// A parameter that is there and not empty; else its default for the whole provider.
+    /// A parameter, or else the one with `default.` before its name; `None` if both are absent or empty.
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
         let value = |key: &str| self.parameters.get(key).map(|v| v.trim()).filter(|v| !v.is_empty());
         value(key).or_else(|| value(&format!("default.{key}")))
     }
 }
 
-/// One without `=` is there and empty; of two with one name the last counts, as in Dubbo.
+/// The parameters of a query. One without `=` is empty; of two with one name the last counts, as in Dubbo.
 fn parameters(query: &str) -> BTreeMap<String, String> {
     let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     pairs.filter(|(key, _)| !key.is_empty()).map(|(key, value)| (key.into(), value.into())).collect()

@@ -50,7 +50,7 @@ fn text(application: &str, revision: &str, interfaces: &[&str]) -> Vec<u8> {
 }
 
 impl Directory {
-    /// Answers all that is wanted: by `APPLICATION REVISION` what it provides; all else is missing.
+    /// Answers all that is wanted: `metadata` has by `APPLICATION REVISION` what is provided; anything else is missing.
     fn fed(&mut self, metadata: &[(&str, &[&str])]) {
         for Wanted { application, revision, .. } in self.wanted() {
             let key = format!("{} {revision}", application.name);
@@ -256,7 +256,7 @@ fn an_interface_stands_below_its_root_or_beside_its_application() {
     assert_eq!(Naming::Nacos.id(&identity, &application), expected);
 }
 
-/// A measurement: prints what a large fleet costs, and one change in it.
+/// Prints how long a large fleet takes, and one change in it. It judges nothing.
 #[test]
 #[ignore = "a measurement: run by tests/long/dubbo"]
 fn two_thousand_applications_of_twenty_interfaces() {

@@ -1,4 +1,4 @@
-//! What rules make of a service: of its providers, those that rules change are others. Pure.
+//! Applies rules to a service: providers that a rule changes are replaced. Pure.
 
 use super::{Overrides, Rule, Target};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// A service as rules make it: the same `Arc` if they change nothing.
+/// A service with rules applied. It is the same `Arc` if they change nothing.
 pub(crate) fn overridden(
     service: &Arc<Service>,
     identity: &Identity,
@@ -36,8 +36,8 @@ pub(crate) fn overridden(
     Arc::new(Service { endpoints, ..Service::clone(service) })
 }
 
-/// A provider with other parameters. What its registry says of it beside them stays: a share of its weight while it warms
-/// up, and that it is switched off.
+/// A provider with these parameters changed. Its share of the weight while it warms up stays, and so does that the
+/// registry has switched it off.
 fn with(endpoint: &Endpoint, changes: BTreeMap<Text, Text>) -> Endpoint {
     if changes.is_empty() {
         return endpoint.clone();

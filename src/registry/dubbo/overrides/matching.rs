@@ -5,35 +5,35 @@ use crate::model::Text;
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// All of what is there must hold.
+/// The conditions of a rule. All that are present must hold.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Match {
-    /// Of the side that applies the rule.
+    /// Address of the side that applies the rule.
     pub(super) address: Option<AddressMatch>,
-    /// Of the provider, as `host:port`.
+    /// Address of the provider, as `host:port`.
     pub(super) provider_address: Option<AddressMatch>,
-    /// As `group/interface:version`.
+    /// The service as `group/interface:version`; one of these must hold.
     pub(super) service: Option<Vec<StringMatch>>,
-    /// Of the side that applies the rule.
+    /// Application of the side that applies the rule; one of these must hold.
     pub(super) application: Option<Vec<StringMatch>>,
     pub(super) parameters: Vec<(Text, StringMatch)>,
 }
 
-/// An address.
+/// A condition on an address.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum AddressMatch {
     Network(IpNet),
-    /// With one `*`.
+    /// A pattern in which the last `*` stands for any characters.
     Wildcard(Text),
     Exact(Text),
 }
 
-/// A text.
+/// A condition on a text.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum StringMatch {
     Exact(Text),
     Prefix(Text),
-    /// `*`, or the same.
+    /// `*` holds for any text, and anything else for an equal one.
     Wildcard(Text),
     Empty,
     NotEmpty,
@@ -77,7 +77,7 @@ impl AddressMatch {
     }
 }
 
-/// Of an address with a port, or without.
+/// The IP address in an address with or without a port; `None` for a name.
 fn host(address: &str) -> Option<IpAddr> {
     address.parse().ok().or_else(|| address.rsplit_once(':')?.0.parse().ok())
 }

@@ -26,10 +26,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use tag::{TAG, Tags, UNTAGGED};
 use target::{Side, Target};
 
-/// With what the names of rules end.
+/// The end of the names of configurators.
 const SUFFIX: &str = ".configurators";
 const TAG_SUFFIX: &str = ".tag-router";
-/// Rules by which consumers choose among providers, and what people may use instead.
+/// The ends of the names of routing rules, which are not applied, and what to write instead.
 const ROUTERS: [(&str, &str); 3] = [
     (".condition-router", "conditions of Dubbo are not applied: write a VirtualService"),
     (".script-router", "scripts of Dubbo are not applied: write a VirtualService"),
@@ -39,32 +39,32 @@ const ROUTERS: [(&str, &str); 3] = [
 /// All rules of a configuration centre.
 #[derive(Debug, Default)]
 pub(crate) struct Overrides {
-    /// By `INTERFACE:VERSION:GROUP`.
+    /// Configurators of services, by `INTERFACE:VERSION:GROUP`.
     services: BTreeMap<Text, Ruleset>,
     applications: BTreeMap<Text, Ruleset>,
-    /// By application.
+    /// Tag rules, by application.
     tags: BTreeMap<Text, Tags>,
-    /// The names of rules for which there is nothing here.
+    /// The names of routing rules, which are reported and not applied.
     routers: BTreeSet<Text>,
-    /// How many such rules of Dubbo 2.6 stand beside the providers of an interface.
+    /// The number of routing rules of Dubbo 2.6 that stand beside the providers of an interface.
     routers_beside: BTreeMap<Text, usize>,
 }
 
-/// What one text has.
+/// The configurators of one text.
 #[derive(Debug, Default, PartialEq)]
 struct Ruleset {
     /// In the order in which they are applied.
     rules: Vec<Rule>,
-    /// What of it does not hold here, for people.
+    /// What of the text is not applied, and why.
     findings: Vec<String>,
 }
 
-/// For whom a rule has changed.
+/// Whose services a change of a rule may change.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Affected {
-    /// The services of an interface.
+    /// The services of this interface.
     Interface(Text),
-    /// All that an application provides.
+    /// All services that this application provides.
     Application(Text),
 }
 
@@ -74,17 +74,17 @@ pub(crate) fn sort(rules: &mut [Rule]) {
 }
 
 impl Overrides {
-    /// Whether a text of that name is one of rules.
+    /// True if a text of this name in a configuration centre is a rule.
     pub(crate) fn is_one(name: &str) -> bool {
         name.ends_with(SUFFIX) || name.ends_with(TAG_SUFFIX) || router(name).is_some()
     }
 
-    /// Whether there is none.
+    /// True if no rule can change a provider.
     pub(crate) fn is_empty(&self) -> bool {
         self.services.is_empty() && self.applications.is_empty() && self.tags.is_empty()
     }
 
-    /// The names of all that are there.
+    /// The names of all texts with rules, also of those that are not applied.
     #[cfg(any(test, feature = "zookeeper"))]
     pub(crate) fn names(&self) -> impl Iterator<Item = String> {
         let rules = self.services.keys().chain(self.applications.keys()).map(|key| format!("{key}{SUFFIX}"));
@@ -92,7 +92,7 @@ impl Overrides {
         rules.chain(tags).chain(self.routers.iter().map(ToString::to_string))
     }
 
-    /// A text is as this, or is not there any more; for whom that changes something.
+    /// Sets the text of a rule; `None` removes the rule. Returns whose services may change.
     pub(crate) fn put(&mut self, name: &str, text: Option<&[u8]>) -> Option<Affected> {
         if router(name).is_some() {
             if text.is_some() {
@@ -134,7 +134,7 @@ impl Overrides {
         Some(Affected::Application(application.into()))
     }
 
-    /// So many rules by which consumers choose stand beside the providers of an interface.
+    /// Sets how many routing rules of Dubbo 2.6 stand beside the providers of an interface.
     #[cfg(any(test, feature = "zookeeper"))]
     pub(crate) fn put_routers(&mut self, interface: &str, count: usize) {
         if count == 0 {
@@ -144,7 +144,8 @@ impl Overrides {
         }
     }
 
-    /// What rules set for a provider. `beside`: the sorted ones that stand beside it. `get`: its own parameters.
+    /// The parameters that rules set for a provider. `beside` has the sorted rules beside it, and `get` gives its own
+    /// parameters.
     pub(crate) fn changes<'a>(
         &self,
         target: &Target<'_>,
@@ -179,7 +180,7 @@ impl Overrides {
         changes
     }
 
-    /// What does not hold here, by the names of the rules.
+    /// What is not applied, with the name of the rule.
     pub(crate) fn findings(&self) -> impl Iterator<Item = (String, String)> {
         let rules = self.services.iter().chain(&self.applications).filter(|(_, text)| !text.findings.is_empty());
         let rules = rules.map(|(key, text)| (format!("{key}{SUFFIX}"), text.findings.join("; ")));
@@ -194,7 +195,7 @@ impl Overrides {
     }
 }
 
-/// What is said of a rule by which consumers choose; `None` if it is none.
+/// Why a routing rule of this name is not applied; `None` if it is no routing rule.
 fn router(name: &str) -> Option<&'static str> {
     ROUTERS.iter().find(|(suffix, _)| name.ends_with(suffix)).map(|(_, why)| *why)
 }

@@ -13,7 +13,7 @@ use crate::{
     registry::dubbo::{Identity, url::Url},
 };
 
-/// What a configurator says of itself, and does not set.
+/// Parameters by which a configurator describes itself; they are not set.
 const ITS_OWN: [&str; 14] = [
     "category",
     "check",
@@ -31,25 +31,25 @@ const ITS_OWN: [&str; 14] = [
     "priority",
 ];
 
-/// A configurator.
+/// One configurator, from a URL or from an item of a text.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Rule {
     pub(super) side: Side,
     pub(super) host: Text,
-    /// Of Dubbo 2.6: then it is for the provider there.
+    /// Port of the provider at `host`; only in rules of Dubbo 2.6.
     pub(super) port: Option<u16>,
-    /// `None`: for all services.
+    /// The service that it is for; `None` for all services.
     pub(super) service: Option<Identity>,
-    /// Of the side that applies it.
+    /// Application of the side that applies it; `None` for all applications.
     pub(super) application: Option<Text>,
-    /// Providers as `host:port`, `host`, `0.0.0.0`, `0.0.0.0:port`; none: all.
+    /// The providers that it is for, as `host:port`, `host`, `0.0.0.0` or `0.0.0.0:port`. Empty for all.
     pub(super) providers: Vec<Text>,
-    /// Parameters that the provider must have. Of Dubbo 2.
+    /// Parameters that the provider must have, in rules of Dubbo 2.
     pub(super) conditions: Vec<(Text, Text)>,
-    /// Of Dubbo 3.
+    /// Conditions of Dubbo 3; `None` if there are none.
     pub(super) matching: Option<Match>,
     pub(super) values: Vec<(Text, Text)>,
-    /// It sets what is not there, and nothing else.
+    /// Only parameters that are absent are set (`absent://`).
     pub(super) only_absent: bool,
     pub(super) priority: i64,
 }
@@ -58,7 +58,7 @@ impl Rule {
     /// The rule that a URL is; `None` if it is disabled, or sets nothing.
     ///
     /// # Errors
-    /// Why it is none.
+    /// If the URL is no configurator, or names no side though it must.
     pub(crate) fn of_url(url: &Url) -> Result<Option<Rule>, String> {
         let only_absent = match &*url.scheme {
             "override" => false,
@@ -111,7 +111,7 @@ impl Rule {
         }))
     }
 
-    /// Whether it names consumers: then it cannot be had in a mesh that serves all alike.
+    /// True if it names consumers. It is then not applied, since a mesh serves all consumers alike.
     pub(super) fn is_for_some_consumers(&self) -> bool {
         let is_any = &*self.host == ANY_HOST;
         match self.side {
@@ -124,12 +124,12 @@ impl Rule {
         }
     }
 
-    /// Whether it holds for a provider when that side applies it. `get`: the parameters so far.
+    /// True if it holds for a provider when `side` applies it. `get` gives the parameters so far.
     pub(super) fn holds(&self, side: Side, target: &Target<'_>, get: &dyn Fn(&str) -> Option<Text>) -> bool {
         self.is_of(side, target) && self.is_for(side, target) && self.matches(side, target, get)
     }
 
-    /// Whether that side applies it, by side, host and port.
+    /// True if `side` applies it, by side, host and port.
     fn is_of(&self, side: Side, target: &Target<'_>) -> bool {
         let is_any = &*self.host == ANY_HOST;
         match (self.side, side, self.port) {
@@ -141,7 +141,7 @@ impl Rule {
         }
     }
 
-    /// Whether service, application and addresses are those.
+    /// True if it is for this service, application and provider.
     fn is_for(&self, side: Side, target: &Target<'_>) -> bool {
         let application = self.application.as_deref();
         let is_its_own = side == Side::Provider && application == target.application;

@@ -12,17 +12,17 @@ use crate::{model::Text, util::yaml::Document};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// The label that says a tag.
+/// The label that has the tag of a provider.
 pub(super) const TAG: &str = "dubbo.tag";
 
-/// What a mesh does otherwise unless a rule says `force: true`.
+/// Reported for rules without `force: true`, for which a mesh does otherwise than Dubbo.
 const NO_FORCE: &str = "without `force: true` Dubbo sends a request to providers without a tag where nobody has its own; \
                         a route of a VirtualService does not";
 
 /// The label of providers without a tag, where their application has a rule.
 pub(super) const UNTAGGED: &str = "dubbo.untagged";
 
-/// The tags of an application.
+/// The tag rule of an application.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Tags {
     tags: Vec<Tag>,
@@ -33,7 +33,7 @@ pub(super) struct Tags {
 struct Tag {
     name: Text,
     addresses: Vec<Text>,
-    /// Where there are no addresses: what the provider says itself.
+    /// Parameters that a provider must have for the tag. They count only if there are no addresses.
     parameters: Vec<(Text, StringMatch)>,
 }
 
@@ -73,7 +73,7 @@ impl Tags {
         tags
     }
 
-    /// The first tag that a provider has.
+    /// The first tag that the rule gives a provider; `None` if it gives none.
     pub(super) fn of(&self, target: &Target<'_>, get: impl Fn(&str) -> Option<Text>) -> Option<Text> {
         let has = |tag: &&Tag| {
             if tag.addresses.is_empty() {
@@ -86,7 +86,8 @@ impl Tags {
     }
 }
 
-/// `10.0.0.1`, `10.0.0.1:20880`, `10.0.0.*:20880`, `10.0.0.1-9`, `10.0.0.0/24`, `0.0.0.0:20880`.
+/// True if the provider is at this address, such as `10.0.0.1`, `10.0.0.1:20880`, `10.0.0.*:20880`, `10.0.0.1-9`,
+/// `10.0.0.0/24` or `0.0.0.0:20880`.
 fn is_there(address: &str, target: &Target<'_>) -> bool {
     if let Ok(network) = address.parse::<IpNet>() {
         return target.host.parse::<IpAddr>().is_ok_and(|host| network.contains(&host));
@@ -100,7 +101,7 @@ fn is_there(address: &str, target: &Target<'_>) -> bool {
     is_port && (is_any || host == target.host || is_in_range(host, target.host))
 }
 
-/// Four parts, each a number, `*`, or two numbers with `-` between.
+/// True if an IPv4 address fits a pattern of four parts, each a number, `*`, or two numbers with `-` between them.
 fn is_in_range(pattern: &str, host: &str) -> bool {
     let (pattern, host): (Vec<&str>, Vec<&str>) = (pattern.split('.').collect(), host.split('.').collect());
     let holds = |(pattern, part): (&&str, &&str)| {

@@ -1,15 +1,15 @@
-//! For which provider rules are looked at, and on whose behalf. Pure.
+//! The provider for which rules are looked at, and the side that applies them. Pure.
 
 use crate::registry::dubbo::Identity;
 
-/// Any host.
+/// Stands for any host in rules.
 pub(super) const ANY_HOST: &str = "0.0.0.0";
-/// Who applies a configurator.
+/// The side that applies a configurator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     Provider,
     Consumer,
-    /// Those of Dubbo 2.6 are applied by both.
+    /// Configurators of Dubbo 2.6 are applied by both sides.
     Both,
 }
 

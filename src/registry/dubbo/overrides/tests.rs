@@ -3,7 +3,8 @@
 use super::*;
 use crate::registry::dubbo::{Identity, url::Url};
 
-/// What is set for the provider of `g/a.B:1.0` at 10.0.0.1:20880 of `shop`, which says weight 100 and region eu.
+/// The parameters that are set for the provider of `g/a.B:1.0` at 10.0.0.1:20880 of `shop`, which has weight 100 and
+/// region eu.
 fn changed(overrides: &Overrides, beside: &[&str]) -> String {
     let identity = Identity::new("a.B", "g", "1.0");
     let target = Target { identity: &identity, application: Some("shop"), host: "10.0.0.1", port: 20880 };

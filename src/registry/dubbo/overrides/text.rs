@@ -14,24 +14,24 @@ use crate::{
     util::yaml::{Document, Node, Shape},
 };
 
-/// What a text has, and what is wrong with it.
+/// The configurators of a text, and what is wrong with it.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Read {
     pub(super) rules: Vec<Rule>,
     pub(super) problems: Vec<String>,
 }
 
-/// An item with what holds for all of its text.
+/// One item of `configs`, with the fields of the whole text that it needs.
 struct Item<'a> {
     node: &'a Node,
     is_application: bool,
     key: &'a str,
     enabled: bool,
-    /// Whether `match` counts.
+    /// `configVersion` begins with `v3.0`, so `match` counts.
     is_third: bool,
 }
 
-/// The rules of a text.
+/// Reads the configurators of a text. What cannot be read costs the one item that has it.
 pub(super) fn read(name: &str, text: &[u8]) -> Read {
     let document = match Document::parse(name, text, &LIMITS) {
         Ok(document) => document,
@@ -122,7 +122,7 @@ impl Item<'_> {
         Ok(rules)
     }
 
-    /// For which services and applications.
+    /// The services and applications that the item is for; `None` stands for all.
     fn named(&self) -> (Vec<Option<Identity>>, Vec<Option<Text>>) {
         let named = |text: &Text| (**text != *"*").then(|| text.clone());
         if self.is_application {

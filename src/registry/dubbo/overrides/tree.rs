@@ -1,4 +1,4 @@
-//! The trees of rules, as those walk them who read rules: what is of another shape than expected is not there. Pure.
+//! Access to the trees of rules: what is of another shape than expected counts as absent. Pure.
 
 use super::matching::StringMatch;
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
 /// ZooKeeper takes nodes up to 1 MiB, and no rule needs a tenth of it.
 pub(super) const LIMITS: Limits = Limits { bytes: 1 << 20, nodes: 100_000, depth: 16 };
 
-/// A condition on a text.
+/// Reads a condition on a text.
 pub(super) fn string(node: &Node) -> Result<StringMatch, String> {
     let word = |key| get(node, key).and_then(scalar);
     if let Some(regex) = word("regex") {

@@ -7,14 +7,14 @@
 use serde_json::{Map, Number, Value};
 use std::sync::Arc;
 
-/// What metadata nests in: an object, a map, an object, a map.
+/// The deepest nesting of values. Metadata nests an object, a map, an object and a map.
 const MAX_DEPTH: usize = 32;
-/// Values that an answer may amount to. A thousand interfaces with twenty parameters each have some 50,000, and are kept at
-/// four levels for references.
+/// The most values of an answer, with those that references repeat. A thousand interfaces with twenty parameters each
+/// have some 50,000, and are kept at four levels for references.
 const MAX_VALUES: usize = 1_000_000;
-/// So many bytes of texts are counted as a value.
+/// The length of a text that counts as one value more.
 const TEXT: usize = 16;
-/// Types, and fields of one.
+/// The most classes of an answer, and the most fields of a class.
 const MAX_FIELDS: usize = 1_000;
 
 /// Why bytes are no Hessian.
@@ -36,15 +36,16 @@ pub(super) enum Error {
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
-    /// The fields of each class of objects.
+    /// The names of the fields of each class, in the order in which classes are defined.
     classes: Vec<Arc<[String]>>,
     types: usize,
-    /// What references may stand for: lists, maps and objects in the order in which they begin; `None` while one is read.
+    /// The values that references can name, in the order in which they begin, each with the number of values in it;
+    /// `None` while it is read.
     read: Vec<Option<(Value, usize)>>,
     values: usize,
 }
 
-/// Writes a text.
+/// Writes a text, cut to 65,535 UTF-16 units.
 pub(super) fn text(to: &mut Vec<u8>, text: &str) {
     let length = text.encode_utf16().count().min(usize::from(u16::MAX));
     match length {
@@ -74,7 +75,7 @@ fn unit_bytes(to: &mut Vec<u8>, unit: u16) {
     }
 }
 
-/// Writes a map of texts.
+/// Writes a map from texts to texts.
 pub(super) fn map(to: &mut Vec<u8>, entries: &[(&str, &str)]) {
     to.push(b'H');
     for (key, value) in entries {
@@ -89,7 +90,7 @@ impl<'a> Reader<'a> {
         Reader { rest: bytes, classes: Vec::new(), types: 0, read: Vec::new(), values: 0 }
     }
 
-    /// The next value.
+    /// The next value as JSON. Bytes are read as `null`.
     pub(super) fn value(&mut self) -> Result<Value, Error> {
         self.at(0)
     }
@@ -148,7 +149,7 @@ impl<'a> Reader<'a> {
         Ok(first)
     }
 
-    /// An integer of that many bytes behind some bits of its tag.
+    /// An integer of `count` bytes; `above` has the bits before them, which are in its tag.
     fn signed(&mut self, above: i64, count: usize) -> Result<i64, Error> {
         let bytes = self.bytes(count)?;
         Ok(bytes.iter().fold(above, |number, byte| number << 8 | i64::from(*byte)))
@@ -158,7 +159,7 @@ impl<'a> Reader<'a> {
         Ok(self.signed(0, 4)? as i32)
     }
 
-    /// A number that begins with that tag, if one does.
+    /// The number that begins with that tag; `None` if no number does.
     fn number(&mut self, tag: u8) -> Result<Option<Value>, Error> {
         let of = |tag: u8, zero: u8| i64::from(tag) - i64::from(zero);
         let whole = match tag {
@@ -216,7 +217,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// One of Java's characters; two where a pair is written as one.
+    /// One UTF-16 unit; two where a pair is written as one character.
     fn unit(&mut self) -> Result<impl Iterator<Item = u16> + use<>, Error> {
         let first = u32::from(self.byte()?);
         let (bits, more) = match first {
@@ -242,7 +243,7 @@ impl<'a> Reader<'a> {
         Ok([Some(high), low].into_iter().flatten())
     }
 
-    /// Bytes mean nothing here.
+    /// Skips bytes and gives `null`, since metadata has no bytes.
     fn binary(&mut self, mut tag: u8) -> Result<Value, Error> {
         loop {
             let (length, is_last) = match tag {
@@ -259,7 +260,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The length of a list that begins with that tag, if one does; `None` in it: it ends with a mark.
+    /// The length of a list that begins with that tag; `None` if no list does. `Some(None)` is a list that ends with a
+    /// mark.
     fn list(&mut self, tag: u8) -> Result<Option<Option<usize>>, Error> {
         if matches!(tag, b'U' | b'V' | 0x70..=0x77) {
             self.type_name()?;
@@ -308,7 +310,7 @@ impl<'a> Reader<'a> {
         self.end(place, Value::Object(map))
     }
 
-    /// Whether so many items are all of a list, whose mark is then behind it.
+    /// True if `read` items are all of a list. If a mark ends the list, it is skipped then.
     fn is_over(&mut self, length: Option<usize>, read: usize) -> bool {
         match length {
             Some(length) => read >= length,
@@ -353,7 +355,7 @@ impl<'a> Reader<'a> {
         if self.classes.len() > MAX_FIELDS { Err(Error::Large) } else { Ok(()) }
     }
 
-    /// The name of a type, or the number of one that was named.
+    /// Skips the name of a type, or the number of one that was named before.
     fn type_name(&mut self) -> Result<(), Error> {
         let tag = self.byte()?;
         if let Some(number) = self.number(tag)? {

@@ -12,9 +12,9 @@ use hessian::Reader;
 use serde_json::Value;
 use std::net::{IpAddr, SocketAddr};
 
-/// Of a message.
+/// Bytes of the head of a message.
 pub(crate) const HEAD: usize = 16;
-/// A longer answer is not read: a thousand interfaces with twenty parameters each have less than a megabyte.
+/// The most bytes of an answer: a thousand interfaces with twenty parameters each have less than a megabyte.
 pub(crate) const MAX_BYTES: usize = 4 << 20;
 
 const MAGIC: [u8; 2] = [0xda, 0xbb];
@@ -27,14 +27,14 @@ const OK: u8 = 20;
 pub(crate) const SERVICE: &str = "org.apache.dubbo.metadata.MetadataService";
 pub(crate) const METHOD: &str = "getMetadataInfo";
 const DEFAULT_VERSION: &str = "1.0.0";
-/// What an answer begins with that has a value: without and with attachments.
+/// The numbers with which an answer begins that has a value: without and with attachments.
 const WITH_VALUE: [i64; 2] = [1, 4];
 const WITH_EXCEPTION: [i64; 2] = [0, 3];
 
 const STORAGE: &str = "dubbo.metadata.storage-type";
 const PARAMETERS: &str = "dubbo.metadata-service.url-params";
 
-/// Where a provider's own service is.
+/// Where the metadata service of a provider is asked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     pub(crate) address: SocketAddr,
@@ -42,34 +42,34 @@ pub(crate) struct Place {
     pub(crate) spoken: Spoken,
 }
 
-/// In what it is asked.
+/// The protocol by which it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Spoken {
-    /// Dubbo's own protocol.
+    /// Dubbo's own protocol over TCP.
     Dubbo,
-    /// By gRPC.
+    /// Triple, a protocol of gRPC.
     Triple,
 }
 
 /// What the head of a message says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Head {
-    /// An answer to the question with that number.
+    /// An answer to the question with that number; `length` is that of its body.
     Answer { number: u64, is_ok: bool, length: usize },
-    /// Something that nobody asked for, such as a sign of life.
+    /// A message that nobody asked for, such as a heartbeat; `length` is that of its body.
     Other { length: usize },
 }
 
-/// Whether an instance has its metadata itself.
+/// True if an instance keeps its metadata itself (`dubbo.metadata.storage-type=local`).
 pub(crate) fn is_local(metadata: &Labels) -> bool {
     metadata.get(STORAGE).is_some_and(|storage| storage.trim() == "local")
 }
 
 impl Place {
-    /// Where an instance is to be asked.
+    /// Reads where an instance is to be asked, from its metadata.
     ///
     /// # Errors
-    /// If it does not say, or in a way that is not known here, or is at an address that is nobody's but this machine's.
+    /// If it does not say where, speaks another protocol, or is at an address that is not one of another machine.
     pub(crate) fn of(instance: &Endpoint) -> Result<Place, String> {
         let written = instance.labels.get(PARAMETERS).ok_or_else(|| format!("it has no {PARAMETERS}"))?;
         let said: Value = serde_json::from_str(written).map_err(|error| format!("{PARAMETERS} is no JSON: {error}"))?;
@@ -96,7 +96,8 @@ impl Place {
     }
 }
 
-/// Whoever may register would have this machine's own ports, or a cloud's metadata, spoken to.
+/// True for an address of another machine. Else whoever may register could make us call this machine's own ports, or a
+/// cloud's metadata service.
 fn is_another_s(ip: IpAddr) -> bool {
     let ip = ip.to_canonical();
     let is_link_local = match ip {
@@ -106,7 +107,7 @@ fn is_another_s(ip: IpAddr) -> bool {
     !(is_link_local || ip.is_loopback() || ip.is_unspecified() || ip.is_multicast())
 }
 
-/// The bytes that ask an application's provider for a revision.
+/// The message that asks a provider of an application for a revision.
 pub(crate) fn question(number: u64, application: &str, revision: &str, version: &str) -> Vec<u8> {
     let mut body = Vec::new();
     for word in ["2.0.2", SERVICE, version, METHOD, "Ljava/lang/String;", revision] {
@@ -123,17 +124,17 @@ pub(crate) fn question(number: u64, application: &str, revision: &str, version: 
     message
 }
 
-/// The argument of the question as a value by itself.
+/// The argument of the question in Triple: the revision in Hessian.
 pub(crate) fn argument(revision: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     hessian::text(&mut bytes, revision);
     bytes
 }
 
-/// Reads a head.
+/// Reads the head of a message.
 ///
 /// # Errors
-/// If it is none of Dubbo's, or of a message that is too long, or in another serialization.
+/// If it is no head of Dubbo's, or of an answer that is too long or in another serialization.
 pub(crate) fn head(bytes: &[u8; HEAD]) -> Result<Head, String> {
     let [first, second, flags, status, rest @ ..] = *bytes;
     if [first, second] != MAGIC {
@@ -157,7 +158,7 @@ pub(crate) fn head(bytes: &[u8; HEAD]) -> Result<Head, String> {
 /// The metadata in the body of an answer, as JSON, which has the form of what Dubbo writes into a metadata report.
 ///
 /// # Errors
-/// If it has none; what it says instead.
+/// If it has no metadata; the text has what it says instead.
 pub(crate) fn answer(is_ok: bool, body: &[u8]) -> Result<Vec<u8>, String> {
     let mut reader = Reader::new(body);
     let mut next = || reader.value().map_err(|error| format!("its answer is not understood: {error}"));
@@ -175,10 +176,10 @@ pub(crate) fn answer(is_ok: bool, body: &[u8]) -> Result<Vec<u8>, String> {
     }
 }
 
-/// The same of an answer that is a value by itself; of no bytes where there is none.
+/// The metadata in an answer of Triple, which is one value; in the same form.
 ///
 /// # Errors
-/// As of [`answer`].
+/// As for [`answer`].
 pub(crate) fn value(bytes: &[u8]) -> Result<Vec<u8>, String> {
     json(Reader::new(bytes).value().map_err(|error| format!("its answer is not understood: {error}"))?)
 }
@@ -191,7 +192,7 @@ fn json(metadata: Value) -> Result<Vec<u8>, String> {
     }
 }
 
-/// A short form for people.
+/// A value as messages show it: its JSON, cut to 200 characters.
 fn shown(value: &Value) -> String {
     value.to_string().chars().take(200).collect()
 }
