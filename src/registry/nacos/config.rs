@@ -1,4 +1,4 @@
-//! How a Nacos registry is reached and read. Plain values with defaults; whoever reads configuration fills them.
+//! How a Nacos registry is reached and read: plain values with defaults, read from the section `nacos`.
 
 use crate::{
     model::Text,
@@ -16,7 +16,7 @@ use crate::{
 use reqwest::Url;
 use std::time::Duration;
 
-/// Where Nacos answers if nobody has said otherwise.
+/// The context path of servers whose address has none.
 const CONTEXT_PATH: &str = "/nacos";
 
 /// Why a server's address is refused.
@@ -27,12 +27,12 @@ pub enum AddressError {
         "server {address:?} is no address: {why}; write http://host:8848, with the context path behind it if it is not /nacos, and nothing else"
     )]
     NotHttp {
-        /// As it may be shown.
+        /// The address without anything that may be a secret.
         address: String,
-        /// What is wrong with it.
+        /// What is wrong with the address, such as that it has no host.
         why: String,
     },
-    /// Logs show addresses, so they hold no secret.
+    /// There is an `@` in the address. Logs show addresses, so they must hold no secret.
     #[error("a server's address holds a user name or a password: write them as `username` and `password`")]
     Credentials,
 }
@@ -43,45 +43,45 @@ pub struct Config {
     /// Servers of one cluster, tried in this order; the first that answers is kept. Made by [`Config::server`]; empty
     /// only where an address server names them.
     pub servers: Vec<Url>,
-    /// Who names the servers, one in each line.
+    /// The address that lists the servers, one in each line; `None` if `servers` names them.
     pub address_server: Option<Url>,
-    /// Below which servers answer that say no path themselves.
+    /// The path that is added to servers whose address has none; `/nacos` by default.
     pub context_path: Text,
-    /// The namespaces that are read.
+    /// Which namespaces are read; the public one by default.
     pub namespaces: Namespaces,
     /// Patterns with `*` and `?` for groups; empty: all of them where the server's bulk list shows them, else
     /// `DEFAULT_GROUP`.
     pub groups: Vec<Text>,
-    /// How changes are heard of.
+    /// How changes are noticed.
     pub mode: Mode,
-    /// From one list to the next; at least [`Config::MIN_PERIOD`]. With push, from one list of names to the next.
+    /// Time from one list to the next; at least [`Config::MIN_PERIOD`]. With push, from one list of names to the next.
     pub period: Duration,
-    /// With push, from one whole list to the next. In every mode, until a better interface is looked for, if that is sooner
-    /// than a minute.
+    /// With push, the time from one whole list to the next. In every mode, also the time until a better interface is
+    /// first looked for, if it is less than 5 s.
     pub resync: Duration,
-    /// Of all servers, for push; otherwise 1000 above that of HTTP.
+    /// The gRPC port of all servers; `None` for 1000 above the port of HTTP.
     pub grpc_port: Option<u16>,
-    /// How many requests are in flight at most.
+    /// The most requests that are in flight at the same time.
     pub concurrency: usize,
-    /// Services asked for at once.
+    /// The most services in one page of a list.
     pub page_size: usize,
-    /// What holds for every request.
+    /// Headers, TLS and timeout of every request.
     pub connection: Connection,
-    /// Whom to log in as.
+    /// User and password for the login; `None` to ask without one.
     pub login: Option<Login>,
-    /// With what requests are signed.
+    /// The key by which requests are signed, as Alibaba's hosted Nacos wants it.
     pub access_key: Option<AccessKey>,
-    /// Which manifests are read from its configuration; none by default.
+    /// Which manifests are read from Nacos' configuration; `None` by default.
     pub manifests: Option<Manifests>,
-    /// How Dubbo's applications are read beside its interfaces; `None`: as services like any other.
+    /// How Dubbo's applications are read beside its interfaces; `None` if they are services like any other.
     pub applications: Option<dubbo::Applications>,
-    /// Whether Dubbo's overrides are applied to its interfaces.
+    /// Dubbo's override rules are applied to its interfaces.
     pub overrides: bool,
-    /// Whether Dubbo's consumers are read, for the call model.
+    /// Dubbo's consumers are read for the call model.
     pub consumers: bool,
 }
 
-/// How changes are heard of.
+/// How changes are noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// By push where it can be had, and by polling meanwhile and elsewhere.
@@ -92,10 +92,10 @@ pub enum Mode {
     Poll,
 }
 
-/// Which namespaces are read.
+/// Which namespaces of a Nacos are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Namespaces {
-    /// Every one that the server lists.
+    /// Every namespace that the server lists.
     All,
     /// These, by id or by name, or by a pattern with `*` and `?` for either.
     Named(Vec<Text>),
@@ -104,16 +104,16 @@ pub enum Namespaces {
 /// A key of Alibaba's access management.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessKey {
-    /// The public part, which names the key.
+    /// The public part, which names the key; from `access_key`.
     pub access_key: Text,
-    /// What only its owner knows.
+    /// The secret part, by which requests are signed; from `secret_key`.
     pub secret_key: Secret,
 }
 
 /// Which manifests are read from Nacos' configuration, in the same namespaces as the services.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifests {
-    /// The group that they stand in.
+    /// The one group in which they are.
     pub group: Text,
     /// Patterns with `*` and `?` for their dataIds; one that fits is enough.
     pub data_ids: Vec<Text>,
@@ -122,7 +122,7 @@ pub struct Manifests {
 }
 
 impl Mode {
-    /// As they are written.
+    /// The words of the configuration.
     const WORDS: [(&str, Mode); 3] = [("auto", Mode::Auto), ("push", Mode::Push), ("poll", Mode::Poll)];
 }
 
@@ -130,12 +130,12 @@ impl Config {
     /// Polling more often than this only burdens the server.
     pub const MIN_PERIOD: Duration = Duration::from_millis(200);
 
-    /// Whether rules are read: they hold for interfaces.
+    /// True if Dubbo's rules are read: they hold for interfaces, so these must be published.
     pub(super) fn reads_rules(&self) -> bool {
         self.overrides && self.applications.as_ref().is_none_or(|applications| applications.publish.has_interfaces())
     }
 
-    /// A configuration that has the default for every other key.
+    /// A configuration with these servers, and the default for every other key.
     pub fn new(servers: Vec<Url>) -> Self {
         Config {
             servers,
@@ -167,7 +167,7 @@ impl Config {
         Self::server_below(address, CONTEXT_PATH)
     }
 
-    /// Reads a server's address; without a path it gets this one.
+    /// Reads a server's address; without a path it gets `context_path`.
     pub(crate) fn server_below(address: &str, context_path: &str) -> Result<Url, AddressError> {
         let mut url = Self::address(address)?;
         let path = url.path().trim_end_matches('/').to_owned();
@@ -183,10 +183,10 @@ impl Config {
         addresses::http(address).map_err(|why| AddressError::NotHttp { address: redact::address(address), why })
     }
 
-    /// Reads the section `nacos`: `servers` or `address_server`, `context_path`, `namespaces` (ids or names, or `"*"` for all), `groups`, `mode`, `period`,
-    /// `resync`, `grpc_port`, `concurrency`, `page_size`, `username` and
-    /// `password`, `access_key` and `secret_key`, `manifests`, `dubbo` (`applications`, `overrides`), and the keys of a
-    /// [`Connection`].
+    /// Reads the section `nacos`: `servers` or `address_server`, `context_path`, `namespaces` (ids or names, or `"*"`
+    /// for all), `groups`, `mode`, `period`, `resync`, `grpc_port`, `concurrency`, `page_size`, `username` and
+    /// `password`, `access_key` and `secret_key`, `manifests`, `dubbo` (`applications`, `overrides`, `consumers`), and
+    /// the keys of a [`Connection`].
     pub fn read(section: &mut Section<'_>) -> Option<Self> {
         let seconds = Duration::from_secs;
         let context_path = section.get("context_path", |v| v.parse(read_path)).unwrap_or(CONTEXT_PATH.into());
@@ -261,7 +261,7 @@ impl Manifests {
     }
 }
 
-/// One group: lists are asked for by its name.
+/// Reads the name of one group; a pattern is refused, since lists are asked for by the name.
 fn read_group(group: &str) -> Result<Text, String> {
     match group {
         "" => Err("the group has no name".into()),
@@ -272,7 +272,7 @@ fn read_group(group: &str) -> Result<Text, String> {
     }
 }
 
-/// A DNS label, as every namespace of Kubernetes and Istio is.
+/// Reads a DNS label, as every namespace of Kubernetes and Istio is one.
 fn read_label(name: &str) -> Result<Text, String> {
     match name {
         _ if is_label(name) => Ok(name.into()),
@@ -287,7 +287,7 @@ fn read_path(path: &str) -> Result<Text, String> {
     }
 }
 
-/// `access_key` and `secret_key`: both or neither.
+/// Reads `access_key` and `secret_key`: both or neither.
 fn read_access_key(section: &mut Section<'_>) -> Option<Option<AccessKey>> {
     let given = section.has("access_key") || section.has("secret_key");
     let access_key = section.get("access_key", Value::string);

@@ -1,8 +1,9 @@
 //! Who calls whom: Dubbo's consumers that register themselves (`register-consumer-url`) as instances of
 //! `consumers:INTERFACE:VERSION:GROUP`.
 //!
-//! They are no services, and none of the services' ways holds for them: an instance of theirs has the port 0. So they are read apart, by names and
-//! then each by itself: new names with each period, all of them with each `resync`. What cannot be read stays as it was.
+//! They are no services, and none of the services' ways holds for them: an instance of theirs has the port 0. So they
+//! are read apart, by names and then each by itself: new names with each period, all of them with each `resync`. What
+//! cannot be read stays as it was.
 
 use super::{
     api::{
@@ -47,11 +48,11 @@ struct Reader {
     config: Config,
     client: Arc<Client>,
     namespaces: Namespaces,
-    /// By the service's id.
+    /// What was last told; each place is the id of a service.
     callers: Callers,
 }
 
-/// Reads until the end of the registry's reading.
+/// Reads and sends again and again, until it is dropped with the registry's reading.
 pub(super) async fn run(registry: Text, config: Config, client: Arc<Client>, out: mpsc::Sender<CallUpdate>) {
     let (period, resync) = (config.period, config.resync);
     let (namespaces, callers) = Default::default();
@@ -80,7 +81,7 @@ pub(super) async fn run(registry: Text, config: Config, client: Arc<Client>, out
 }
 
 impl Reader {
-    /// Reads what consumers say, of all services or of those that are new; `None`: it is as it was.
+    /// Reads the consumers of all services, or only of new ones. `None` if nothing has changed.
     async fn read(&mut self, all: bool) -> Result<Option<CallUpdate>, Error> {
         self.client.http.find_servers().await?;
         let budget = Budget::new(Limits::of(&self.config.connection));
@@ -98,7 +99,7 @@ impl Reader {
         Ok(self.callers.list(read, unread))
     }
 
-    /// Groups that can be asked for by name.
+    /// The groups that are configured by name, or else the default group: lists cannot be asked for by a pattern.
     fn groups(&self) -> BTreeSet<Text> {
         let named = self.config.groups.iter().filter(|group| !group.contains(['*', '?'])).cloned();
         let default = self.config.groups.iter().all(|group| group.contains(['*', '?']));
@@ -106,7 +107,7 @@ impl Reader {
     }
 }
 
-/// One group of a namespace.
+/// One group of a namespace, to be read.
 struct Source<'a> {
     reader: &'a Reader,
     namespace: &'a Text,
@@ -148,7 +149,7 @@ impl Source<'_> {
         Ok(())
     }
 
-    /// The services of consumers, and the way that shows them.
+    /// The services of consumers in the group, and the interface that shows them.
     async fn names(&self) -> Result<(Api, BTreeSet<ServiceId>), Error> {
         let mut last = None;
         for api in WAYS {

@@ -16,10 +16,10 @@ const NO_RIGHT: i64 = 403;
 /// Host and HTTP port of the server to which another one sends its clients, as far as it names them.
 pub(crate) type Destination = Option<(String, Option<u16>)>;
 
-/// What to do about answers that HTTP itself refuses.
+/// Advice at the end of messages about errors of HTTP.
 pub(crate) const REMEDIES: Remedies = Remedies { too_large: "raise `max_body`, or lower `page_size`", status: remedy };
 
-/// What went wrong. Addresses in it carry no secret: tokens travel in headers.
+/// Why something could not be had. The URLs in it carry no secret: tokens travel in headers.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     // Identity: whom we ask, and as whom.
@@ -157,7 +157,8 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// The error of a service that a list shows: a status that says elsewhere that the address is wrong says here that the
+    /// The error for a service that a list shows: a status that elsewhere means a wrong address means here that the
+    /// service is gone.
     /// service is gone.
     pub(crate) fn of_listed_service(self) -> Self {
         match self {
@@ -181,7 +182,7 @@ impl Error {
         }
     }
 
-    /// Nothing that Nacos would answer: another server is there, or another path is its own.
+    /// True for an answer that no Nacos gives: another server is there, or the path is another one's.
     pub(crate) fn is_foreign(&self) -> bool {
         match self {
             Error::Decode { .. } => true,
@@ -190,7 +191,7 @@ impl Error {
         }
     }
 
-    /// The server itself is at fault, or the way to it: another may answer.
+    /// True if the server itself or the way to it is at fault, so that another server may answer.
     pub(crate) fn is_server_lost(&self) -> bool {
         match self {
             Error::Http(error) => error.is_server_lost(),
@@ -204,7 +205,7 @@ impl Error {
         }
     }
 
-    /// Nobody answers at all: the next request would only wait as long.
+    /// True if nobody answers: the next request would only wait as long.
     pub(crate) fn is_unreachable(&self) -> bool {
         match self {
             Error::Http(error) => error.is_unreachable(),
@@ -213,7 +214,7 @@ impl Error {
         }
     }
 
-    /// The server answers, but not in this way: not there, gone, not allowed, or not JSON.
+    /// True if the server answers, but not in this way: not there, gone, not allowed, or not JSON.
     pub(crate) fn is_not_offered(&self) -> bool {
         match self {
             Error::Http(error) => error
@@ -225,12 +226,12 @@ impl Error {
         }
     }
 
-    /// The server does not have it, whoever asks.
+    /// True if the server does not have the interface, whoever asks.
     pub(crate) fn is_absent(&self) -> bool {
         self.is_grpc_absent() || self.status().is_some_and(|status| matches!(status.as_u16(), 404 | 405 | 410 | 501))
     }
 
-    /// Our rights are at fault, or the token.
+    /// True if our rights or the token are at fault.
     pub(crate) fn is_denied(&self) -> bool {
         match self {
             Error::Http(error) => error.is_denied(),
@@ -239,17 +240,17 @@ impl Error {
         }
     }
 
-    /// By gRPC: only what was asked for is refused; the connection is good.
+    /// True if the server has refused only this request by gRPC; the connection is good.
     pub(crate) fn is_grpc_refusal(&self) -> bool {
         matches!(self, Error::GrpcRefused { code, .. } if *code != UNREGISTERED)
     }
 
-    /// Nobody speaks gRPC there, or not to us.
+    /// True if nobody speaks gRPC there, or not to us.
     pub(crate) fn is_grpc_not_spoken(&self) -> bool {
         self.is_grpc_absent() || matches!(self, Error::GrpcCall { .. } | Error::GrpcLate { .. })
     }
 
-    /// How long the server asked to be left alone.
+    /// The pause that the server asks for in `Retry-After`.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Error::Http(error) => error.retry_after(),
@@ -258,7 +259,7 @@ impl Error {
         }
     }
 
-    /// What the server answered by HTTP instead of 200.
+    /// The status that the server answered by HTTP instead of 200; `None` for other errors.
     pub(crate) fn status(&self) -> Option<StatusCode> {
         match self {
             Error::Http(error) => error.status(),
@@ -266,7 +267,7 @@ impl Error {
         }
     }
 
-    /// Nothing answers there by gRPC.
+    /// True if nothing answers there by gRPC.
     fn is_grpc_absent(&self) -> bool {
         matches!(self, Error::GrpcAddress { .. } | Error::GrpcConnect { .. })
     }

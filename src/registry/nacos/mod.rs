@@ -86,7 +86,7 @@ impl Adapter for Config {
     }
 }
 
-/// Words about rules that wait for the reading of services.
+/// The most updates about rules that wait for the reading of services.
 const RULES: usize = 16;
 
 /// Reads the registry until nobody receives updates: its services, and its manifests and Dubbo's rules where they are asked

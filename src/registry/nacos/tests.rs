@@ -188,7 +188,7 @@ fn a_registered_path_is_no_address() {
 }
 
 proptest! {
-    /// Whatever a good answer has become: it is read or refused, and never costs the process.
+    /// A broken answer is read or refused, and never makes the process panic.
     #[test]
     fn damaged_answers_are_read_or_refused(at in 0..400_usize, cut in 0..40_usize, instead in ".{0,8}") {
         let good = json!([{"serviceName": "g@@orders", "clusterMap": {"C": {"hosts": [

@@ -8,14 +8,14 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Twice the largest registry that this is tested with, in instances.
+/// The most entries of a round: twice the instances of the largest registry that this is tested with.
 const MAX_ENTRIES: usize = 1_000_000;
-/// So many of the largest answers: by default 512 MiB, which are 500 bytes for each of so many instances.
+/// The most bytes of a round, in units of `max_body`: by default 512 MiB, which are 500 bytes for each entry.
 const MAX_BODIES: usize = 8;
-/// From the first request to the last answer.
+/// The longest time of a round, from the first request to the last answer.
 const MAX_TIME: Duration = Duration::from_secs(300);
 
-/// What is left for a round. Shared by everything that is read in it.
+/// What a round may still read. Shared by everything that is read in it.
 #[derive(Debug)]
 pub(crate) struct Budget {
     entries: AtomicUsize,
@@ -24,17 +24,17 @@ pub(crate) struct Budget {
     end: Instant,
 }
 
-/// The whole of a budget.
+/// What a round may read at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// Names, services, instances, texts.
+    /// Names, services, instances and texts together.
     pub(crate) entries: usize,
     pub(crate) bytes: usize,
     pub(crate) time: Duration,
 }
 
 impl Limits {
-    /// What a round may read over such a connection.
+    /// The limits of a round over such a connection.
     pub(crate) fn of(connection: &Connection) -> Self {
         let bytes = connection.max_body_bytes.saturating_mul(MAX_BODIES);
         Limits { entries: MAX_ENTRIES, bytes, time: MAX_TIME }

@@ -18,12 +18,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Names of a group, page by page.
+/// The type of the request for a page of a group's service names.
 pub(crate) const LIST: &str = "ServiceListRequest";
-/// The instances of a service.
+/// The type of the request for the instances of a service.
 pub(crate) const INSTANCES: &str = "ServiceQueryRequest";
 
-/// What holds the instances.
+/// The part of the answer that has the instances.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Queried<'a> {
@@ -31,7 +31,7 @@ struct Queried<'a> {
     service_info: &'a RawValue,
 }
 
-/// Asks with the words that are HTTP's query; the answer is as bare as v1's.
+/// Asks with the keys and values of a query by HTTP. The answer has no envelope, as in v1.
 pub(crate) async fn ask(client: &Client, kind: &'static str, query: &[(&str, &str)]) -> Result<Answer, Error> {
     let answer = client.call(kind, service(query), &body(query)).await?;
     let origin = Origin::new(format!("gRPC {kind}"), client.http.redactor().clone());

@@ -15,9 +15,9 @@ use crate::{
 use serde::Deserialize;
 use std::borrow::Cow;
 
-/// 3.x: the text does not exist.
+/// The code of 3.x for a text that does not exist.
 const NOT_FOUND: i64 = 20004;
-/// 1.x and 2.x, with status 404, which alone may be anybody's.
+/// The words of 1.x and 2.x for that, with status 404, which alone may be anybody's.
 const NOT_EXIST: &str = "config data not exist";
 const NOT_FOUND_TEXT: &str = "resource not found";
 
@@ -28,7 +28,7 @@ pub(crate) struct Content<'a> {
     pub(crate) content: Cow<'a, str>,
 }
 
-/// A text by its names.
+/// The names by which one text is asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Named<'a> {
     pub(crate) namespace: &'a Text,
@@ -36,16 +36,17 @@ pub(crate) struct Named<'a> {
     pub(crate) data_id: &'a str,
 }
 
-/// An interface that gives texts.
+/// The interfaces that give a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// 3.x: what every client may ask.
+    /// The client interface of 3.x, which every client may ask.
     ClientV3,
-    /// 1.x and 2.x, and 3.x with old interfaces.
+    /// The interface of 1.x and 2.x, and of 3.x with old interfaces.
     ConfigsV1,
 }
 
-/// The text; `None` if the server says that there is none. `api`: by which interface services are read.
+/// The text; `None` if the server says that there is none. `api` is the interface by which services are read, and
+/// decides which one is asked first.
 pub(crate) async fn text(
     client: &Client,
     api: Api,

@@ -24,18 +24,18 @@ use crate::{
 use serde::{Deserialize, de::DeserializeOwned};
 use std::fmt;
 
-/// How services are read.
+/// The interface by which services are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Api {
-    /// 3.x: bulk list of its admin interface.
+    /// 3.x: the bulk list of its admin interface.
     AdminV3,
-    /// 1.x and 2.x: bulk list of the console's interface.
+    /// 1.x and 2.x: the bulk list of the console's interface.
     CatalogV1,
     /// Names by group, then each service by itself: 2.2 and later, with the right to read a group.
     EachV2,
-    /// The same, in 1.x to 3.x.
+    /// Like [`Api::EachV2`], in 1.x to 3.x.
     EachV1,
-    /// The same by gRPC, in 2.x and 3.x: nothing switches it off.
+    /// Like [`Api::EachV2`] by gRPC, in 2.x and 3.x: nothing switches it off.
     EachGrpc,
 }
 
@@ -52,20 +52,20 @@ impl fmt::Display for Api {
 }
 
 impl Api {
-    /// Best first.
+    /// All interfaces, the best one first.
     pub(crate) const ALL: [Api; 5] = [Api::AdminV3, Api::CatalogV1, Api::EachV2, Api::EachV1, Api::EachGrpc];
 
-    /// Whether there is none to look for.
+    /// True for the best interface, with which no better one is looked for.
     pub(crate) fn is_best(self) -> bool {
         self == Api::ALL[0]
     }
 
-    /// Whether one list shows all groups.
+    /// True if one list shows all groups.
     pub(crate) const fn is_bulk(self) -> bool {
         matches!(self, Api::AdminV3 | Api::CatalogV1)
     }
 
-    /// Where the list is.
+    /// The path of the list of services, or the type of the request for it by gRPC.
     pub(crate) const fn list(self) -> &'static str {
         match self {
             Api::AdminV3 => "/v3/admin/ns/service/list",
@@ -76,7 +76,7 @@ impl Api {
         }
     }
 
-    /// Where the instances of one service are.
+    /// The path of the instances of one service, or the type of the request for them by gRPC.
     pub(crate) const fn instances(self) -> &'static str {
         match self {
             Api::EachV2 => "/v2/ns/instance/list",
@@ -85,7 +85,7 @@ impl Api {
         }
     }
 
-    /// Where the settings of one service are.
+    /// The path of the settings of one service.
     const fn settings_path(self) -> &'static str {
         match self {
             Api::AdminV3 => "/v3/admin/ns/service",
@@ -93,7 +93,7 @@ impl Api {
         }
     }
 
-    /// None where a connection says it.
+    /// The path at which a server says if it is ready; `None` by gRPC, where the connection shows it.
     pub(crate) const fn readiness(self) -> Option<&'static str> {
         Some(match self {
             Api::AdminV3 => "/v3/admin/core/state/readiness",
@@ -103,7 +103,7 @@ impl Api {
         })
     }
 
-    /// Asks what [`Api::list`] or [`Api::instances`] names.
+    /// Asks for `what`, which is [`Api::list`] or [`Api::instances`].
     pub(crate) async fn get(
         self,
         client: &Client,
@@ -119,7 +119,7 @@ impl Api {
         self.read(&origin, &body)
     }
 
-    /// Reads what it answers: in an envelope in v2 and v3, bare in v1 and by gRPC.
+    /// Reads an answer of this interface: it has an envelope in v2 and v3, and none in v1 and by gRPC.
     pub(crate) fn read<'a, T: Deserialize<'a>>(self, origin: &Origin, body: &'a [u8]) -> Result<T, Error> {
         if matches!(self, Api::AdminV3 | Api::EachV2) {
             json::enveloped(origin, body)
@@ -129,7 +129,7 @@ impl Api {
     }
 }
 
-/// A service as a query names it.
+/// The parameters of a query that name one service.
 pub(crate) fn named(id: &ServiceId) -> [(&'static str, &str); 3] {
     [("namespaceId", &id.namespace), ("groupName", &id.group), ("serviceName", &id.name)]
 }

@@ -15,19 +15,19 @@ use std::collections::{HashMap, HashSet};
 use tracing::debug;
 use wildmatch::WildMatch;
 
-/// More are no list of namespaces: each is read by itself.
+/// The most namespaces, since each is read by itself.
 const MAX_NAMESPACES: usize = 10_000;
 
-/// A namespace's id, and why it cannot be read if it is named and not there.
+/// The id of a namespace, with an error if it is configured and does not exist.
 pub(crate) type Found = (Text, Option<Error>);
 
-/// The ids that the configured names have had: one that is removed is still known by its id.
+/// The ids that the configured names have had, so that a namespace that is removed is still known by its id.
 #[derive(Debug, Default)]
 pub(crate) struct Namespaces(HashMap<Text, Text>);
 
 impl Namespaces {
-    /// Those that are meant, by id, each once. The public one exists on every server, and the list of namespaces may be
-    /// forbidden: then what is configured is taken for ids.
+    /// The namespaces that are configured, by id, each once. The public one exists on every server. If the list of
+    /// namespaces is forbidden, what is configured is taken for ids.
     pub(crate) async fn wanted(&mut self, config: &Config, client: &Client) -> Result<Vec<Found>, Error> {
         let named = match &config.namespaces {
             config::Namespaces::All => {
@@ -59,7 +59,7 @@ impl Namespaces {
         Ok(sorted(found))
     }
 
-    /// By id, then by name. One that is gone keeps the id that it had, under which it is known.
+    /// Finds a namespace by id, then by name. One that is gone keeps the id that it had.
     fn resolve(&mut self, name: &Text, listed: &[Namespace]) -> Found {
         let found = listed.iter().find(|n| n.id == *name).or_else(|| listed.iter().find(|n| n.name == *name));
         if let Some(namespace) = found {
@@ -76,7 +76,7 @@ impl Namespaces {
     }
 }
 
-/// Each once.
+/// Sorted by id, each once.
 fn sorted(mut found: Vec<Found>) -> Vec<Found> {
     found.sort_by(|(a, _), (b, _)| a.cmp(b));
     found.dedup_by(|(a, _), (b, _)| a == b);
@@ -87,21 +87,21 @@ fn is_pattern(name: &Text) -> bool {
     name.contains(['*', '?'])
 }
 
-/// Those whose id or name fits. There may be none today and some tomorrow.
+/// The namespaces whose id or name fits. There may be none today and some tomorrow.
 fn matching(pattern: &Text, listed: &[Namespace]) -> impl Iterator<Item = Found> {
     let pattern = WildMatch::new(pattern);
     let fits = move |n: &&Namespace| pattern.matches(&n.id) || pattern.matches(&n.name);
     listed.iter().filter(fits).map(|n| (n.id.clone(), None))
 }
 
-/// A namespace of the server.
+/// A namespace as the server lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Namespace {
     id: Text,
     name: Text,
 }
 
-/// The namespaces; the public one always has the id `public`.
+/// Lists the namespaces; the public one always has the id `public`.
 async fn list(client: &Client) -> Result<Vec<Namespace>, Error> {
     let (mut tried, mut causes) = (Vec::new(), Vec::new());
     for path in ["/v3/admin/core/namespace/list", "/v1/console/namespaces", "/v2/console/namespace/list"] {
@@ -124,7 +124,7 @@ async fn list(client: &Client) -> Result<Vec<Namespace>, Error> {
     Err(Error::NoNamespaceList { cause, tried: tried.join("; ") })
 }
 
-/// Servers list the public namespace as ``, as `public`, or as both.
+/// The namespaces, each once: servers list the public one as ``, as `public`, or as both.
 fn each_once(list: Vec<wire::Namespace>) -> Result<Vec<Namespace>, Error> {
     let mut seen = HashSet::new();
     let mut namespaces: Vec<Namespace> = list.into_iter().map(shown).collect();

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 #[derive(Debug)]
 pub(crate) struct Page<K, V> {
-    /// Everything on it, each time that it stands there.
+    /// The entries of the page; one may stand there several times.
     pub(crate) entries: Vec<(K, V)>,
     /// How many there are in all, if the server says it. Some servers count the entries of the page.
     pub(crate) total: Option<usize>,
@@ -23,15 +23,15 @@ pub(crate) struct Page<K, V> {
 /// What a page costs of the budget.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Size {
-    /// The length of the answer that it came in.
+    /// Bytes of the answer in which the page came.
     pub(crate) bytes: usize,
-    /// What counts beside the entries, such as the instances of services.
+    /// What counts besides the entries, such as the instances of services.
     pub(crate) parts: usize,
 }
 
-/// What a list says of each of its entries.
+/// The value of an entry in a list.
 pub(crate) trait Value {
-    /// `false`: another one of the same key that is readable goes before it.
+    /// `false` if a readable value of the same key replaces it.
     fn is_readable(&self) -> bool {
         true
     }
@@ -39,16 +39,16 @@ pub(crate) trait Value {
 
 impl Value for () {}
 
-/// Which list, and how much may be read of it.
+/// A list that is read page by page, and what may be read of it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct List<'a> {
-    /// What its entries are.
+    /// What the entries are, for messages, such as `services`.
     pub(crate) what: &'static str,
     pub(crate) path: &'static str,
     pub(crate) budget: &'a Budget,
 }
 
-/// All pages, each once.
+/// One reading of all pages.
 struct Reading<K, V> {
     entries: BTreeMap<K, V>,
     /// How many entries stood on the pages; one that stood on two counts twice.
@@ -58,7 +58,7 @@ struct Reading<K, V> {
 }
 
 impl List<'_> {
-    /// The list, whole. `page` gives one page, counted from 1.
+    /// Reads the whole list. `page` gives one page, counted from 1.
     ///
     /// # Errors
     /// If a page cannot be read, if the list is not whole, or if it goes beyond the budget.
@@ -82,7 +82,7 @@ impl List<'_> {
         Ok(reading.entries)
     }
 
-    /// What the pages show, whether they fit together or not.
+    /// Reads the list once, even if its pages do not fit together.
     ///
     /// # Errors
     /// If a page cannot be read, or if the list goes beyond the budget.
@@ -127,7 +127,7 @@ impl<K: Ord, V: Value> Reading<K, V> {
         }
     }
 
-    /// Whether something has moved between two pages.
+    /// True if something has moved between two pages.
     fn is_torn(&self) -> bool {
         self.shown != self.entries.len() || self.total > self.entries.len()
     }

@@ -20,7 +20,7 @@ pub(crate) struct Page<'a> {
     pub(crate) page_items: Vec<&'a RawValue>,
 }
 
-/// What a service is called in a bulk list.
+/// The name of a service in a bulk list.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Named<'a> {
@@ -30,7 +30,7 @@ pub(crate) struct Named<'a> {
     pub(crate) group_name: Option<Cow<'a, str>>,
 }
 
-/// What a service is called in a list of names.
+/// The name of a service in a list of names.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Short<'a> {
@@ -64,7 +64,7 @@ pub(crate) struct OldNamePage<'a> {
     pub(crate) service_list: Vec<Short<'a>>,
 }
 
-/// The rest of a service in a bulk list. 2.x and 3.x write protectThreshold 0.0 here whatever it is: it is not read.
+/// The other fields of a service in a bulk list. 2.x and 3.x always write protectThreshold 0.0 here, so it is not read.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Detail<'a> {
@@ -75,7 +75,7 @@ pub(crate) struct Detail<'a> {
     pub(crate) metadata: Value,
 }
 
-/// A cluster of a service's instances.
+/// One cluster of a service, with its instances.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Cluster<'a> {
     #[serde(borrow)]
@@ -115,7 +115,7 @@ pub(crate) struct Instances<'a> {
     pub(crate) reach_protection_threshold: bool,
 }
 
-/// A service's own settings.
+/// The settings of a service.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Settings {
@@ -127,7 +127,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Each once; `None` if they are not shown.
+    /// The names of the clusters, each once; `None` if the server does not show them.
     pub(crate) fn cluster_names(&self) -> Option<BTreeSet<String>> {
         self.clusters.as_ref().map(Clusters::names)
     }
@@ -141,7 +141,6 @@ enum Clusters {
     Map(BTreeMap<String, IgnoredAny>),
 }
 
-/// A cluster in a list.
 #[derive(Debug, Deserialize)]
 struct NamedCluster {
     name: String,
@@ -170,7 +169,8 @@ pub(crate) struct ClusterPage<'a> {
     pub(crate) count: usize,
 }
 
-/// Nacos does not check what people set: beyond 1 everything is protected, as at 1.
+/// A threshold as it is set, but not outside 0 to 1: Nacos does not check what people set, and protects beyond 1 as at
+/// 1.
 pub(crate) fn threshold(set: f64) -> Fraction {
     Fraction::new(set.clamp(0.0, 1.0)).unwrap_or(Fraction::ZERO)
 }

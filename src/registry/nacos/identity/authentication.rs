@@ -10,16 +10,16 @@ use serde::Deserialize;
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::{sync::Mutex, time::Instant};
 
-/// A token refused at this age is good; the rights are not.
+/// The age up to which a refused token is not replaced: it is good, and the rights are not.
 const YOUNG: Duration = Duration::from_secs(10);
 
-/// What a login gives.
+/// The answer to a login.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Token {
     #[serde(deserialize_with = "secret")]
     pub(crate) access_token: Secret,
-    /// For how many seconds the token is good.
+    /// How long the token is good, in seconds.
     token_ttl: u64,
 }
 
@@ -27,7 +27,7 @@ fn secret<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Secret, D::Error>
     String::deserialize(from).map(Secret::new)
 }
 
-/// A token in use.
+/// A token, when it was made, and when it is to be renewed.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
     pub(crate) token: Arc<Secret>,
@@ -36,7 +36,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// From a login's answer: renewed at 90 % of its life.
+    /// A session with a new token, to be renewed at 90 % of its life.
     fn new(token: Token, now: Instant) -> Self {
         // A server that says 0 or a century is taken at its word within reason.
         let life = Duration::from_secs(token.token_ttl.clamp(1, 30 * 24 * 3600));
@@ -44,7 +44,7 @@ impl Session {
     }
 }
 
-/// Who we are, and the token for it.
+/// The login of a registry, and the present token.
 #[derive(Debug)]
 pub(crate) struct Authentication {
     pub(crate) login: Login,
@@ -56,7 +56,7 @@ pub(crate) struct Authentication {
 struct State {
     session: Option<Session>,
     backoff: Backoff,
-    /// When the next attempt may be made, and why the last one failed.
+    /// When the next login may be tried, and why the last one failed; `None` if it did not fail.
     refused: Option<(Instant, Text)>,
 }
 
@@ -66,8 +66,9 @@ impl Authentication {
         Authentication { login, state: Mutex::new(State { session: None, backoff, refused: None }) }
     }
 
-    /// A token, by `log_in` if there is none or it nears its end. `refused` is one that the server would not take: it is
-    /// replaced, unless that has happened already or it is so young that another would fare no better.
+    /// A session: the present one, or a new one by `log_in` if there is none or it nears its end. `refused` is a
+    /// session whose token the server would not take: it is replaced, unless that has happened already or it is so
+    /// young that another would fare no better.
     pub(crate) async fn session<F>(
         &self,
         refused: Option<&Session>,

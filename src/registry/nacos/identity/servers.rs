@@ -7,7 +7,7 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
-/// In the order in which they were given. Shared by all requests of one registry.
+/// The servers in the order in which they were given. Shared by all requests of one registry.
 #[derive(Debug)]
 pub(crate) struct Servers {
     state: Mutex<State>,
@@ -24,14 +24,14 @@ impl Servers {
         Servers { state: Mutex::new(State { list: each_once(list), good: 0 }) }
     }
 
-    /// All of them: the one that answered last, then those after it.
+    /// All servers: the one that answered last, then those after it.
     pub(crate) fn in_turn(&self) -> Vec<Url> {
         let state = self.state();
         let (before, after) = state.list.split_at(state.good.min(state.list.len()));
         after.iter().chain(before).cloned().collect()
     }
 
-    /// There are others now.
+    /// Replaces the servers. The one that answered last is still asked first, if it is among them.
     pub(crate) fn replace(&self, list: Vec<Url>) {
         let list = each_once(list);
         let mut state = self.state();
@@ -39,7 +39,7 @@ impl Servers {
         *state = State { good: good.unwrap_or_default(), list };
     }
 
-    /// This one has answered.
+    /// Notes that this server has answered, so that it is asked first from now on.
     pub(crate) fn answered(&self, server: &Url) {
         let mut state = self.state();
         if let Some(at) = state.list.iter().position(|url| url == server) {
@@ -52,14 +52,14 @@ impl Servers {
     }
 }
 
-/// A server that stands in a list twice would be asked twice.
+/// The servers without repetitions: one that stands there twice would be asked twice.
 fn each_once(mut list: Vec<Url>) -> Vec<Url> {
     let mut seen = HashSet::new();
     list.retain(|url| seen.insert(url.clone()));
     list
 }
 
-/// Where to go from a server that sends its clients away: to the one that it names if that is one of ours, else to the next.
+/// The server to go to when `from` sends its clients away: the one that it names if that is one of ours, else the next.
 pub(crate) fn redirected(servers: &[Url], from: &Url, to: &Destination) -> Option<Url> {
     let named = to.as_ref().and_then(|(host, port)| {
         let fits = |url: &&Url| {

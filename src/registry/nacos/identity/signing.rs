@@ -8,16 +8,16 @@ use crate::registry::nacos::config::AccessKey;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ring::hmac;
 
-/// What a request is about.
+/// What a request is about, on which its signature depends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Subject<'a> {
     /// Services; a group and a name where it is about one.
     Services(Option<(&'a str, &'a str)>),
-    /// The configuration of a namespace's group.
+    /// The configuration; the values are the namespace's tenant and the group.
     Config(&'a str, &'a str),
 }
 
-/// The three values that make a request known as ours.
+/// The three parameters or headers that sign a request.
 pub(crate) fn sign(key: &AccessKey, subject: Subject<'_>, millis: u128) -> [(&'static str, String); 3] {
     match subject {
         Subject::Services(service) => signed_services(key, service, millis),
@@ -35,7 +35,7 @@ fn signed_services(key: &AccessKey, service: Option<(&str, &str)>, millis: u128)
     [("ak", key.access_key.to_string()), ("data", data), ("signature", signature)]
 }
 
-/// Headers: over namespace, group and milliseconds, of which the public namespace may be empty.
+/// Headers that sign namespace, group and milliseconds. The public namespace may be empty.
 fn signed_config(key: &AccessKey, tenant: &str, group: &str, millis: u128) -> [(&'static str, String); 3] {
     let millis = millis.to_string();
     let parts: Vec<&str> = [tenant, group, &millis].into_iter().filter(|part| !part.is_empty()).collect();

@@ -24,15 +24,15 @@ use std::{
 use tokio::{sync::Mutex, time::Instant};
 use tracing::debug;
 
-/// From one question to the address server to the next.
+/// The age up to which an answer of the address server is used.
 const ADDRESSES: Duration = Duration::from_secs(30);
-/// Of servers that an address server names without a port.
+/// The port of servers that an address server names without one.
 const PORT: u16 = 8848;
 
-/// Says for how many milliseconds the server may keep a request that waits for a change.
+/// The header with the milliseconds for which the server may hold a request back.
 const HELD: &str = "Long-Pulling-Timeout";
 
-/// Where to log in: 3.x, then 2.x and 1.x.
+/// The paths of the login: of 3.x, then of 2.x and 1.x.
 const LOGINS: [&str; 2] = ["/v3/auth/user/login", "/v1/auth/login"];
 
 /// One request, whichever server answers it.
@@ -40,13 +40,14 @@ const LOGINS: [&str; 2] = ["/v3/auth/user/login", "/v1/auth/login"];
 pub(crate) struct Question<'a> {
     pub(crate) path: &'a str,
     pub(crate) query: &'a [(&'a str, &'a str)],
-    /// The namespace and the group, where it is about configuration: that is signed in another way.
+    /// Tenant and group, if the request is about configuration, which is signed in another way.
     pub(crate) config: Option<(&'a str, &'a str)>,
-    /// What is waited for: with a form, by POST, and so much longer than other answers take.
+    /// For a request that waits for a change: its form, which is sent by POST, and how long the server may hold it
+    /// back.
     pub(crate) wait: Option<(&'a [(&'a str, &'a str)], Duration)>,
 }
 
-/// A cluster of servers. Shared by all requests of one registry.
+/// Sends requests to a cluster of servers by HTTP. Shared by all requests of one registry.
 #[derive(Debug)]
 pub(crate) struct HttpClient {
     http: Http,
@@ -95,8 +96,8 @@ impl HttpClient {
         Err(lost.unwrap_or(Error::NoServers))
     }
 
-    /// Asks the address server, where there is one, who the servers are; not more often than it is worth. While it does
-    /// not answer, those that are known stay.
+    /// Asks the address server for the servers, if there is one and its last answer is older than [`ADDRESSES`]. While
+    /// it does not answer, the servers that are known stay.
     pub(crate) async fn find_servers(&self) -> Result<(), Error> {
         let Some(address) = &self.address_server else { return Ok(()) };
         let mut addressed = self.addressed.lock().await;
@@ -130,43 +131,43 @@ impl HttpClient {
         if servers.is_empty() { Err(refused("")) } else { Ok(servers) }
     }
 
-    /// The servers, that which answered last first.
+    /// The servers; the one that answered last comes first.
     pub(crate) fn servers(&self) -> Vec<Url> {
         self.servers.in_turn()
     }
 
-    /// This server is asked first from now on.
+    /// Asks this server first from now on.
     pub(crate) fn prefer(&self, server: &Url) {
         self.servers.answered(server);
     }
 
-    /// Blanks secrets where something that a server said is quoted.
+    /// The redactor for quoted answers of this registry. It learns tokens.
     pub(crate) fn redactor(&self) -> &Arc<Redactor> {
         self.http.redactor()
     }
 
-    /// An error with all its causes, as it may be logged.
+    /// An error with all its causes, with secrets blanked, for logs.
     pub(crate) fn shown(&self, error: &Error) -> Text {
         self.redactor().redact(&chain(error)).into()
     }
 
-    /// What has been asked and received since the last call.
+    /// Requests and bytes since the last call, with `duration` as their time.
     pub(crate) fn take_cost(&self, duration: Duration) -> Cost {
         self.http.take_cost(duration)
     }
 
-    /// Counts a question that went another way than by HTTP.
+    /// Counts a request that was sent by gRPC.
     pub(super) fn count(&self, outcome: &'static str, bytes: usize, took: Duration) {
         self.http.asked(outcome, bytes, took);
     }
 
-    /// The token for a server, where there is a login; another than `refused`, if that can be had.
+    /// The session for a server; `None` without a login. With `refused` it is another one, if that can be had.
     pub(crate) async fn session(&self, server: &Url, refused: Option<&Session>) -> Result<Option<Session>, Error> {
         let Some(authentication) = &self.authentication else { return Ok(None) };
         authentication.session(refused, || self.log_in(authentication, server)).await.map(Some)
     }
 
-    /// What says who we are, for gRPC.
+    /// Headers of gRPC that identify us: the token and the signature.
     pub(crate) fn identify(&self, session: Option<&Session>, subject: Subject<'_>) -> BTreeMap<String, String> {
         let token = session.map(|session| ("accessToken".to_owned(), session.token.expose().to_owned()));
         let signed = self.signed(subject).into_iter().map(|(key, value)| (key.to_owned(), value));
@@ -178,7 +179,7 @@ impl HttpClient {
         key.flat_map(|key| sign(key, subject, millis())).collect()
     }
 
-    /// One server, and once more with a new token if it refuses ours.
+    /// Asks one server, and once more with a new token if it refuses ours.
     async fn ask_of(&self, server: &Url, question: &Question<'_>) -> Result<Answer, Error> {
         let url = url(server, question.path, question.query);
         let Some(session) = self.session(server, None).await? else { return self.send_as(None, &url, question).await };
@@ -239,18 +240,18 @@ impl HttpClient {
     }
 }
 
-/// The service that a query is about, with its group.
+/// Group and name of the service that a query is about; `None` if it names no service.
 pub(crate) fn service<'a>(query: &[(&str, &'a str)]) -> Option<(&'a str, &'a str)> {
     let of = |key: &str| query.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
     of("serviceName").map(|name| (of("groupName").unwrap_or_default(), name))
 }
 
-/// Since 1970, as signatures have it.
+/// The time in milliseconds since 1970, for signatures.
 fn millis() -> u128 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis()
 }
 
-/// A server as an address server writes it: `host`, `host:port`, or as in configuration.
+/// Reads a server as an address server writes it: `host`, `host:port`, or as in the configuration.
 fn listed(line: &str, context_path: &str) -> Option<Url> {
     if line.contains("://") {
         return Config::server_below(line, context_path).ok();

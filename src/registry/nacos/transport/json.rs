@@ -27,7 +27,7 @@ pub(crate) fn enveloped<'a, T: Deserialize<'a>>(origin: &Origin, body: &'a [u8])
     decode::<Envelope<T>>(origin, body).map(|envelope| envelope.data)
 }
 
-/// Reads an answer without an envelope; if it is none, it may be an error with a code.
+/// Reads an answer without an envelope; if that fails, it may be an error with a code.
 pub(crate) fn bare<'a, T: Deserialize<'a>>(origin: &Origin, body: &'a [u8]) -> Result<T, Error> {
     decode(origin, body).map_err(|error| refusal(origin, body).unwrap_or(error))
 }

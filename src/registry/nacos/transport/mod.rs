@@ -12,7 +12,7 @@ use crate::{model::Text, registry::Metrics};
 use serde_json::Value;
 use tokio::time::Instant;
 
-/// Asks the servers of one registry. Shared by everything that reads it.
+/// Sends the requests of one registry, by HTTP and by gRPC. Shared by everything that reads it.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) http: HttpClient,

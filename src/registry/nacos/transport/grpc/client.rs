@@ -17,17 +17,17 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
-/// A connection, and whose credentials its questions carry.
+/// A connection, and the client whose credentials its requests carry.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Link<'a> {
-    /// Where tokens come from.
+    /// The client that has the token and signs.
     pub(crate) http: &'a HttpClient,
     pub(crate) connection: &'a Connection,
-    /// To which the connection leads.
+    /// The server to which the connection leads.
     pub(crate) server: &'a Url,
 }
 
-/// Asks the servers of one registry.
+/// Asks the servers of one registry by gRPC.
 #[derive(Debug)]
 pub(crate) struct GrpcClient {
     config: Config,
@@ -40,14 +40,15 @@ pub(crate) struct GrpcClient {
 struct Open {
     connection: Connection,
     server: Url,
-    /// Where the server has sent us to, if it did.
+    /// The server to which this one has sent its clients; empty if it has not.
     sent: Arc<OnceLock<Destination>>,
-    /// Answers what the server asks.
+    /// Answers the server's requests. It ends when the connection is lost.
     task: AbortOnDropHandle<()>,
 }
 
 impl Link<'_> {
-    /// Asks with our credentials, which may be for one subject; once more with a new token if ours is refused.
+    /// Sends a request with our credentials, which may be for one subject; once more with a new token if ours is
+    /// refused.
     pub(crate) async fn ask(&self, kind: &'static str, subject: Subject<'_>, body: &Value) -> Result<Payload, Error> {
         let Link { http, connection, server } = self;
         let session = http.session(server, None).await?;
@@ -67,7 +68,8 @@ impl GrpcClient {
         GrpcClient { config, open: Mutex::default() }
     }
 
-    /// The answer; `service` are a group and a name. After a lost connection it is asked once more on another.
+    /// Sends a request and returns the answer; `service` is a group and a name. If the connection is lost, it is sent
+    /// once more on another one.
     pub(crate) async fn ask(
         &self,
         http: &HttpClient,
@@ -86,7 +88,7 @@ impl GrpcClient {
         }
     }
 
-    /// A connection other than the one that failed, and whether it was made now.
+    /// A connection other than `failed`, and `true` if it was made now.
     async fn open(&self, http: &HttpClient, failed: Option<&Arc<Open>>) -> Result<(Arc<Open>, bool), Error> {
         let mut open = self.open.lock().await;
         if let Some(open) = &*open

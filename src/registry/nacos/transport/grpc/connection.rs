@@ -33,16 +33,16 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-/// From one question whether the server is there to the next, and how long its answer may take. Together they are far
-/// below the half minute within which a cut connection is to be noticed.
+/// The pause between two health checks, and the longest time for an answer. Together they are far below the half minute
+/// within which a cut connection is to be noticed.
 const HEALTH_PERIOD: Duration = Duration::from_secs(5);
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 
 const ASK: &str = "/Request/request";
 const STREAM: &str = "/BiRequestStream/requestBiStream";
-/// Between two questions whether the server knows the connection.
+/// The pause between two requests that find out if the server knows the connection.
 const KNOWN_YET: Duration = Duration::from_millis(20);
-/// Answers to the server that wait for the network. It asks one question at a time.
+/// The most answers to the server that wait for the network. It asks one question at a time.
 const ANSWERS: usize = 64;
 
 /// A connection that a server has accepted.
@@ -51,14 +51,14 @@ pub(crate) struct Connection {
     channel: Channel,
     timeout: Duration,
     max_bytes: usize,
-    /// Shown by the server to its operators.
+    /// Our own address, which the server shows to its operators.
     client_ip: String,
-    /// For gateways before the server.
+    /// The configured headers, for gateways before the server.
     headers: MetadataMap,
 }
 
 impl Connection {
-    /// Connects, and asks whether a Nacos is there that takes clients.
+    /// Connects, and checks that a Nacos is there that takes clients.
     pub(crate) async fn open(server: &Url, config: &Config) -> Result<Self, Error> {
         let (endpoint, settings) = (endpoint(server, config)?, &config.connection);
         let connected = endpoint.connect().await;
@@ -71,8 +71,8 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Hears what the server says, and does `work` once the server knows the connection, until that ends or the connection
-    /// does; why it did.
+    /// Passes messages of the server to `hear`, and does `work` once the server knows the connection. Ends with `work`
+    /// or with the connection, and returns why.
     pub(crate) async fn hold<H>(&self, hear: H, work: impl Future<Output = Error>) -> Error
     where
         H: FnMut(&Payload) -> Result<(), Error> + Send,
@@ -92,8 +92,8 @@ impl Connection {
         }
     }
 
-    /// Hears what the server says until the connection ends, and why it did. Whatever is said, the server waits for an
-    /// answer of the like name; it is given after `hear`.
+    /// Passes messages of the server to `hear` until the connection ends, and returns why. The server waits for an
+    /// answer of the like name to each; it is given after `hear`.
     pub(crate) fn converse<H>(&self, mut hear: H) -> impl Future<Output = Error> + Send + use<H>
     where
         H: FnMut(&Payload) -> Result<(), Error> + Send,
@@ -118,7 +118,7 @@ impl Connection {
         }
     }
 
-    /// The stream of what the server says. It is opened by being polled; `answers` go the other way.
+    /// The stream of the server's messages. It is opened by being polled; `answers` are sent to the server.
     fn stream(
         &self,
         mut answers: mpsc::Receiver<Payload>,
@@ -156,14 +156,14 @@ impl Connection {
         }
     }
 
-    /// Whether the server is there and knows the connection.
+    /// Fails if the server is not there, or does not know the connection.
     async fn healthy(&self) -> Result<(), Error> {
         let limit = self.timeout.min(HEALTH_TIMEOUT);
         self.ask("HealthCheckRequest", Headers::new(), &json!({"module": "internal"}), limit).await.map(drop)
     }
 
-    /// Asks regularly whether the server is there, until it is not: a connection that was cut without a word says nothing
-    /// by itself, and Nacos bans clients that send HTTP/2 pings more often than every five minutes.
+    /// Checks regularly that the server is there, until it is not. A connection that is cut gives no sign by itself,
+    /// and Nacos bans clients that send HTTP/2 pings more often than every five minutes.
     async fn until_lost(&self) -> Error {
         loop {
             sleep(HEALTH_PERIOD).await;
@@ -173,12 +173,12 @@ impl Connection {
         }
     }
 
-    /// A question with our credentials, and its answer.
+    /// Sends a request with our credentials, and returns the answer.
     pub(crate) async fn ask_as(&self, headers: Headers, kind: &'static str, body: &Value) -> Result<Payload, Error> {
         self.ask(kind, headers, body, self.timeout).await
     }
 
-    /// One question; its answer if that is a good one.
+    /// Sends one request, and returns the answer. An answer with a code other than success is an error.
     async fn ask(&self, kind: &'static str, headers: Headers, body: &Value, limit: Duration) -> Result<Payload, Error> {
         let mut grpc = self.grpc();
         let question = self.with_headers(wire::payload(kind, headers, &self.client_ip, body));
@@ -210,8 +210,8 @@ impl Connection {
     }
 }
 
-/// Answers the server, and follows it if it sends us away. A server that does not take answers within `limit` would keep us
-/// from hearing it for ever.
+/// Answers a message of the server, and fails if it sends us to another server. A server that does not take answers
+/// within `limit` would keep us from hearing it for ever.
 async fn answer(payload: &Payload, answers: &mpsc::Sender<Payload>, limit: Duration) -> Result<(), Error> {
     if let Some(answer) = wire::answer(payload)? {
         let sent = timeout(limit, answers.send(answer)).await;

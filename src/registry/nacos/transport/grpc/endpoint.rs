@@ -7,10 +7,10 @@ use crate::registry::{
 use reqwest::Url;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
-/// Of the gRPC port above that of HTTP, in every Nacos.
+/// The distance of the gRPC port above that of HTTP, in every Nacos.
 const PORT_OFFSET: u16 = 1000;
 
-/// The endpoint of a server; with TLS if it speaks HTTP so.
+/// The endpoint of a server; with TLS if its URL is `https`.
 pub(super) fn endpoint(server: &Url, config: &Config) -> Result<Endpoint, Error> {
     let port = config.grpc_port.unwrap_or_else(|| {
         let http = server.port_or_known_default().unwrap_or_default();

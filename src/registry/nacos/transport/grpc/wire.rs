@@ -17,14 +17,14 @@ pub(crate) const SUCCESS: i64 = 200;
 /// Headers of a message: the token, or the signature.
 pub(crate) type Headers = BTreeMap<String, String>;
 
-/// A message of ours.
+/// A message of this type, with headers and a JSON body.
 pub(crate) fn payload(kind: &str, headers: Headers, client_ip: &str, body: &Value) -> Payload {
     let metadata = Metadata { r#type: kind.into(), headers, client_ip: client_ip.into() };
     let body = Body { type_url: String::new(), value: body.to_string().into() };
     Payload { metadata: Some(metadata), body: Some(body) }
 }
 
-/// What kind of message it is.
+/// The type of a message, such as `HealthCheckRequest`; empty if it has none.
 pub(crate) fn kind(payload: &Payload) -> &str {
     payload.metadata.as_ref().map_or("", |metadata| &metadata.r#type)
 }
@@ -34,7 +34,7 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(payload: &'a Payload) -> Result<T, Er
     serde_json::from_slice(body).map_err(|source| Error::GrpcDecode { kind: kind(payload).into(), source })
 }
 
-/// What is answered to a question of the server; nothing to what is none.
+/// The answer to a request of the server; `None` for a message that is no request.
 pub(crate) fn answer(payload: &Payload) -> Result<Option<Payload>, Error> {
     let Some(subject) = kind(payload).strip_suffix("Request") else { return Ok(None) };
     let asked: Asked<'_> = read(payload)?;
@@ -42,7 +42,7 @@ pub(crate) fn answer(payload: &Payload) -> Result<Option<Payload>, Error> {
     Ok(Some(self::payload(&format!("{subject}Response"), Headers::new(), "", &body)))
 }
 
-/// What every answer has.
+/// The fields that every answer has.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Reply {
@@ -54,7 +54,7 @@ pub(crate) struct Reply {
     pub(crate) message: Option<String>,
 }
 
-/// What every question of the server has.
+/// The field that every request of the server has.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Asked<'a> {
@@ -62,7 +62,7 @@ struct Asked<'a> {
     request_id: Option<Cow<'a, str>>,
 }
 
-/// Where the server wants us to go: a server's address and its port for HTTP, if it says one.
+/// `ConnectResetRequest`: the address and HTTP port of the server to which we are to go, if it names one.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Reset {
@@ -73,12 +73,12 @@ pub(crate) struct Reset {
 }
 
 impl Reset {
-    /// Host and port.
+    /// Host and HTTP port of that server; `None` if no host is named.
     pub(crate) fn server(self) -> Destination {
         let host = self.server_ip.filter(|host| !host.is_empty())?;
         Some((host, self.server_port.and_then(|port| port.parse().ok())))
     }
 }
 
-/// How payloads travel.
+/// The codec of messages in both directions.
 pub(super) type Payloads = ProstCodec<Payload, Payload>;
