@@ -21,16 +21,16 @@ use serde_json::value::RawValue;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// From the choice of an interface to the first look for a better one.
+/// The time from the choice of an interface to the first look for a better one.
 const FIRST: Duration = Duration::from_secs(5);
-/// From one look to the next, at most.
+/// The longest time from one look to the next.
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// Where an interface is tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) namespace: Text,
-    /// Those that are read where groups are read one by one; at least one.
+    /// The groups that are tried where groups are read one by one; at least one.
     pub(super) groups: Vec<Text>,
 }
 
@@ -46,12 +46,12 @@ impl ApiProbe {
         ApiProbe { backoff: Backoff::new(FIRST.min(resync), LONGEST), due: Instant::now() }
     }
 
-    /// Whether there may be a better interface than the one in use, and it is time to look for it.
+    /// True if there may be a better interface than the one in use, and it is time to look for it.
     pub(super) fn is_due(&self, used: Api) -> bool {
         !used.is_best() && Instant::now() >= self.due
     }
 
-    /// The interface to use: the best one, or with one in use that one, unless there is a better one.
+    /// The interface to use: the best one that works, or `used` unless a better one works.
     pub(super) async fn find(&mut self, client: &Client, used: Option<Api>, places: &[Place]) -> Result<Api, Error> {
         let api = match used {
             None => best(client, places).await?,
@@ -134,7 +134,7 @@ async fn replaces(client: &Client, api: Api, than: Api, places: &[Place]) -> boo
     works
 }
 
-/// Whether an interface works in one place at least: all of a namespace, or one of the groups.
+/// Fails unless the interface works in a place: for all of a namespace, or for one of the groups.
 async fn probe(client: &Client, api: Api, place: &Place) -> Result<(), Error> {
     if api.is_bulk() {
         return probe_list(client, api, &place.namespace, ("withInstances", "true")).await;
@@ -160,7 +160,7 @@ async fn probe_list(client: &Client, api: Api, namespace: &str, more: (&str, &st
     }
 }
 
-/// A server that is starting may answer lists before it has its data.
+/// Fails if the server is not ready: one that is starting may answer lists before it has its data.
 async fn ready(client: &Client, api: Api) -> Result<(), Error> {
     let Some(path) = api.readiness() else { return Ok(()) };
     match client.http.get(path, &[]).await {

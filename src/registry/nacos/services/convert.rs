@@ -24,19 +24,19 @@ use serde_json::{
 const DEFAULT_CLUSTER: &str = "DEFAULT";
 /// Nacos' own default, to which weights are relative.
 const DEFAULT_WEIGHT: f64 = 1.0;
-/// The mark of what a gateway has put into Nacos by itself: to serve it again would lead in a circle.
+/// Metadata of instances that a gateway has put into Nacos by itself: to serve them again would lead in a circle.
 const SKIP_MARK: (&str, &str) = ("register-resource", "mcp-bridge");
-/// Characters of an entry that a note shows.
+/// The most characters of an entry that a note shows.
 const SHOWN: usize = 80;
 
 /// Which of a service's enabled instances serve: what its protection threshold depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Vitality {
-    /// All, or there is none: a threshold changes nothing.
+    /// All of them, or there are none: a threshold changes nothing.
     All,
-    /// Some and not all.
+    /// Some serve and some do not, so a threshold may decide.
     Some,
-    /// None of them.
+    /// None serves, so even a threshold of 0 may decide.
     None,
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn id(registry: &Text, namespace: &Text, named: &Named<'_>) -> Servic
 /// `last` is its last good value.
 ///
 /// # Errors
-/// If it has instances and none can be read; why.
+/// If it has instances and none can be read; the text says why.
 pub(crate) fn listed(id: ServiceId, detail: Detail<'_>, last: Option<&Service>) -> Result<Service, Text> {
     let (mut instances, is_dubbo) = (Instances::default(), dubbo::is_provider(&id.name));
     for (name, cluster) in &detail.cluster_map {
@@ -62,10 +62,10 @@ pub(crate) fn listed(id: ServiceId, detail: Detail<'_>, last: Option<&Service>) 
     Ok(service)
 }
 
-/// A service of a list of instances. The server has applied its threshold to the health if it says so.
+/// A service from a list of its instances. `protected` is true if the server has applied its threshold to the health.
 ///
 /// # Errors
-/// As of [`listed`].
+/// As for [`listed`].
 pub(crate) fn asked(
     id: ServiceId,
     hosts: &[&RawValue],
@@ -77,7 +77,6 @@ pub(crate) fn asked(
     Ok(Service { protected, ..service(id, instances, last)? })
 }
 
-/// Which of the enabled instances serve.
 pub(crate) fn vitality(service: &Service) -> Vitality {
     let (mut serve, mut do_not) = (false, false);
     for endpoint in service.endpoints.iter().filter(|endpoint| endpoint.enabled) {
@@ -132,7 +131,7 @@ fn add(instances: &mut Instances, host: &RawValue, cluster: Option<&str>, is_dub
     }
 }
 
-/// What Dubbo's own parameters say of an instance, beyond what Nacos says; and what of it cannot be read.
+/// Applies Dubbo's own parameters to an instance, such as its weight, and returns what of them cannot be read.
 fn as_provider(endpoint: &mut Endpoint) -> Option<String> {
     let (weight, problem) = dubbo::weight(dubbo::in_metadata(&endpoint.labels));
     let weight = Weight::relative(endpoint.weight.get() * weight.get(), DEFAULT_WEIGHT);
@@ -141,7 +140,7 @@ fn as_provider(endpoint: &mut Endpoint) -> Option<String> {
     problem
 }
 
-/// An endpoint, with what could not be read of it.
+/// The endpoint, with the problems of fields that could not be read.
 fn endpoint(instance: Instance, cluster: Option<&str>) -> Result<(Endpoint, Vec<String>), Unreadable> {
     let (address, number) = place(&instance)?;
     let mut problems = Vec::new();
@@ -185,7 +184,8 @@ fn endpoint(instance: Instance, cluster: Option<&str>) -> Result<(Endpoint, Vec<
     Ok((Endpoint { address, ports, weight, health, enabled, locality, labels, secure }, problems))
 }
 
-/// Where an instance is. An address is no path: whoever may register would lead proxies to any socket of their own machine.
+/// Address and port of an instance. The address is no path: whoever may register would lead proxies to any socket of
+/// their own machine.
 fn place(instance: &Instance) -> Result<(Address, Port), Unreadable> {
     let subject = subject(instance).unwrap_or_default();
     let address = instance.ip.as_str().and_then(Address::parse).filter(|a| !matches!(a, Address::Unix(_)));
@@ -201,7 +201,7 @@ fn place(instance: &Instance) -> Result<(Address, Port), Unreadable> {
     }
 }
 
-/// An instance as people find it: its address and port, as they stand there.
+/// Address and port of an instance as they stand in its entry, by which people find it. `None` without an address.
 fn subject(instance: &Instance) -> Option<String> {
     let ip = instance.ip.as_str()?;
     let ip = if ip.contains(':') && !ip.starts_with('[') { format!("[{ip}]") } else { ip.to_owned() };

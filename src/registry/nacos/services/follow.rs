@@ -33,31 +33,32 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tracing::debug;
 
-/// With more changes at once the whole list is the smaller question.
+/// The most changes that are read one by one. With more, the whole list is the smaller request.
 const ONE_BY_ONE: usize = 16;
-/// Where the server says which services come and go, from one list of names to the next: it is what makes up for a word
-/// that was lost.
+/// Where the server says which services come and go, the time from one list of names to the next: it makes up for a
+/// message that was lost.
 const NAMES: Duration = Duration::from_secs(60);
-/// After a push that brought nothing the next one is read after this time, and later each time, up to the other: a server
-/// that pushes without end does not make us ask without end.
+/// The first pause after a push that brought nothing new. It grows up to [`MAX_VAIN`], so that a server that pushes
+/// without end does not make us ask without end.
 const VAIN: Duration = Duration::from_millis(50);
 const MAX_VAIN: Duration = Duration::from_secs(2);
-/// Within this time a list follows upon the word that a service is gone: not sooner, as there may be many such words.
+/// The longest time until a list follows the report that a service is gone: not sooner, as there may be many such
+/// reports.
 const SOON: Duration = Duration::from_secs(5);
 
-/// What has become of services that may have changed.
+/// Services that were read again because they may have changed.
 #[derive(Default)]
 struct Found {
     services: Vec<Arc<Service>>,
-    /// Some were not there, or could not be read.
+    /// Some of them do not exist, or could not be read.
     incomplete: bool,
 }
 
-/// How the reading of what was pushed went.
+/// The outcome of reading what was pushed.
 struct Refreshed {
-    /// All of it could be read.
+    /// Everything could be read.
     whole: bool,
-    /// Something is other than it was.
+    /// Something had changed, and was sent.
     sent: bool,
 }
 
@@ -74,7 +75,7 @@ impl Reader {
         outcome
     }
 
-    /// Applies rules that change until it is time to poll.
+    /// Applies rules that change, until `wait` is over.
     async fn follow_rules(&mut self, rules: &mut Option<Rules>, wait: Duration) -> Result<(), Closed> {
         let mut end = pin!(sleep(wait));
         loop {
@@ -152,7 +153,7 @@ impl Reader {
         }
     }
 
-    /// Takes in what providers have said of themselves.
+    /// Takes in what providers have said of themselves, and sends what that changes.
     async fn heard(&mut self, target: &Target) -> Result<(), Closed> {
         let Some(api) = self.phase.api() else { return Ok(()) };
         let Some(mut known) = self.known.remove(target) else { return Ok(()) };
@@ -162,7 +163,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Applies rules to what is known. `true` if other things are to be said of them.
+    /// Applies rules to what is known. `true` if other findings about them are to be reported.
     async fn rule(&mut self, rules: &Rules) -> Result<bool, Closed> {
         let Some(api) = self.phase.api() else { return Ok(false) };
         self.renew_budget();
@@ -179,7 +180,7 @@ impl Reader {
         Ok(told)
     }
 
-    /// Patterns that show the names of all that is read.
+    /// The patterns of names that cover everything that is read.
     fn patterns(&self) -> BTreeSet<Text> {
         let mut groups: BTreeMap<&Text, BTreeSet<Text>> = BTreeMap::new();
         for target in self.known.keys() {
@@ -197,8 +198,7 @@ impl Reader {
         self.known.values().flat_map(Known::ids).cloned().collect()
     }
 
-    /// Reads what may have changed and sends what has. Others than those that are wanted
-    /// may be named here, too.
+    /// Reads services that may have changed, and sends those that have. Services that are not wanted are ignored.
     async fn refresh(&mut self, mut ids: BTreeSet<ServiceId>) -> Result<Refreshed, Closed> {
         let Some(api) = self.phase.api() else { return Ok(Refreshed { whole: false, sent: false }) };
         self.renew_budget();
@@ -291,8 +291,8 @@ impl Reader {
         Ok(found)
     }
 
-    /// Looks at what is not pushed, with or without the names. `false`: there are other services now, or it could not be
-    /// seen.
+    /// Looks at what is not pushed, with or without the names. `false` if there are other services now, or it could not
+    /// be seen.
     async fn look(&mut self, names: bool) -> Result<bool, Closed> {
         let started = Instant::now();
         let Some(api) = self.phase.api() else { return Ok(false) };
@@ -355,14 +355,15 @@ impl Reader {
         Ok(any)
     }
 
-    /// Sends what changes by metadata that could not be read, and by time.
+    /// Sends what changes by metadata that can be read now, and by time.
     async fn look_at_levels(&self, api: Api, target: &Target, known: &mut Known) -> Result<(), Closed> {
         let Some(levels) = &mut known.levels else { return Ok(()) };
         let changed = levels.look(self.levels(api, target)).await;
         self.send_levels(target, changed).await
     }
 
-    /// Metadata that the server does not give now is asked for again with the next look.
+    /// Sends changed services. An error is only logged: metadata that the server does not give now is asked for again
+    /// with the next look.
     async fn send_levels(
         &self,
         target: &Target,
@@ -378,7 +379,7 @@ impl Reader {
     }
 }
 
-/// Waits for what a provider says that is asked itself, and in which target it is; forever where none is.
+/// Waits for an answer of a provider that is asked for its metadata, and returns its target; forever if none is asked.
 async fn hear(known: &mut HashMap<Target, Known>) -> Target {
     let levels = known.iter_mut().filter_map(|(target, known)| Some((target, known.levels.as_mut()?)));
     let waiting: Vec<_> = levels
@@ -395,7 +396,7 @@ async fn hear(known: &mut HashMap<Target, Known>) -> Target {
     }
 }
 
-/// Waits for a word about rules; forever where none are applied.
+/// Waits for a change of rules; forever if none are applied.
 async fn ruled(rules: &mut Option<Rules>) -> &Rules {
     match rules {
         Some(rules) => {
@@ -406,7 +407,7 @@ async fn ruled(rules: &mut Option<Rules>) -> &Rules {
     }
 }
 
-/// The next look comes soon.
+/// Makes the next look come after `period` or after [`SOON`], whichever is shorter, unless it comes sooner anyway.
 fn sooner(look: Pin<&mut Sleep>, period: Duration) {
     let soon = Instant::now() + jittered(period.min(SOON));
     let next = soon.min(look.deadline());

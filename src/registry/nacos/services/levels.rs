@@ -30,13 +30,13 @@ use std::{
     time::SystemTime,
 };
 
-/// The groups of ids by which metadata and rules are named that cannot be read.
+/// The groups of the ids under which unreadable metadata and rules are listed.
 const METADATA: &str = "metadata";
 const CONFIG: &str = "config";
-/// How all rules together are named.
+/// The name under which it is listed that no rules can be read.
 const ALL_RULES: &str = "rules";
 
-/// Who is asked for metadata, and how.
+/// The namespace of which metadata is read, and by which client and interface.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) client: &'a Client,
@@ -52,17 +52,17 @@ pub(super) struct Levels {
     publish: Publish,
     registry: Text,
     namespace: Text,
-    /// Else they are services like any other.
+    /// Applications are read as such. If not, they are services like any other.
     reads_applications: bool,
-    /// All was read once.
+    /// The scope was listed at least once.
     listed: bool,
-    /// The rules that the directory has.
+    /// The rules that the directory has now.
     rules: Arc<Texts>,
-    /// Rules that cannot be read as they are now, with the reason: what they said before is in force.
+    /// Rules that cannot be read now, with the reason. What they said before stays in force.
     unread: Vec<(Text, Text)>,
-    /// Why the rules cannot be read now.
+    /// Why the rules as a whole cannot be read now; `None` if they can.
     trouble: Option<Text>,
-    /// Providers that are asked themselves, and what they have said.
+    /// Providers that are asked for their metadata, and what they have said.
     interviews: Interviews,
     /// Services that are instances of Dubbo's applications; also while they have none.
     applications: BTreeSet<ServiceId>,
@@ -89,8 +89,8 @@ impl Levels {
         }
     }
 
-    /// The rules of the namespace are these, as far as they can be read. `true` if other things are to be said of them than
-    /// before.
+    /// Takes the rules of the namespace, and why they cannot be read now. `true` if other findings are to be reported
+    /// than before.
     pub(super) fn rule(&mut self, namespace: &Text, (rules, trouble): (Arc<Texts>, Option<Text>)) -> bool {
         self.namespace = namespace.clone();
         let other_trouble = trouble.is_some() != self.trouble.is_some();
@@ -115,15 +115,15 @@ impl Levels {
         other_trouble || before != self.problems_of_rules()
     }
 
-    /// Waits for what a provider says that is asked itself, which the next look takes in.
+    /// Waits for an answer of a provider that is asked for its metadata; the next look takes it in.
     pub(super) async fn hear(&mut self) {
         self.interviews.hear().await;
     }
 
-    /// All services of the scope as they are published.
+    /// Takes the services of the scope, and returns them as they are published.
     ///
     /// # Errors
-    /// If the server is lost while metadata is read: what it amounts to is not known.
+    /// If the server is lost or the budget is used up while metadata is read: then the services are not known.
     pub(super) async fn list(&mut self, source: Source<'_>, (services, unreadable): Lists) -> Result<Lists, Error> {
         let unread: BTreeSet<ServiceId> = unreadable.iter().map(|(id, _)| id.clone()).collect();
         let is_unread = |id: &ServiceId| unread.contains(id);
@@ -161,7 +161,8 @@ impl Levels {
         Ok((others, unreadable))
     }
 
-    /// What changes when these are as they are now. With an error it is not all: the next look brings the rest.
+    /// Takes services that have changed, and returns what that changes. With an error it is not all: the next look
+    /// brings the rest.
     pub(super) async fn changed(
         &mut self,
         source: Source<'_>,
@@ -184,7 +185,8 @@ impl Levels {
         self.settled(source, changed).await
     }
 
-    /// What changes when metadata is read that could not be, or was asked for, or when time has passed. Errors are as of [`Levels::changed`].
+    /// Reads metadata again that could not be read, and returns what that, or time, changes. Errors are as for
+    /// [`Levels::changed`].
     pub(super) async fn look(&mut self, source: Source<'_>) -> (Vec<Arc<Service>>, Option<Error>) {
         self.directory.try_again(None);
         self.settled(source, Vec::new()).await
@@ -222,7 +224,7 @@ impl Levels {
         Ok(changes.into_iter().filter_map(service).collect())
     }
 
-    /// A service with instances that say a revision, or that had some.
+    /// True for a service with instances that name a revision, or that had some.
     fn is_application(&self, service: &Service) -> bool {
         if !self.reads_applications {
             return false;
@@ -231,7 +233,7 @@ impl Levels {
         says || service.endpoints.is_empty() && self.applications.contains(&service.id)
     }
 
-    /// Reads the metadata of revisions that are not known yet, or has it asked for.
+    /// Reads the metadata of revisions that are not known yet, or has providers asked for it.
     async fn fetch(&mut self, source: Source<'_>) -> Result<(), Error> {
         let wanted = self.interviews.look_for(&mut self.directory);
         let questions = wanted.into_iter().map(|Wanted { application, revision, .. }| async move {

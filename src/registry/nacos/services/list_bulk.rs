@@ -46,7 +46,7 @@ impl Value for Outcome {
     }
 }
 
-/// An entry of a page.
+/// An entry of a page, with the hash of its bytes.
 #[derive(Debug, Clone)]
 struct Entry {
     hash: u64,
@@ -61,7 +61,7 @@ struct Known {
     total: Option<usize>,
 }
 
-/// What the last round has read, by hash of the bytes.
+/// The pages and entries of the last round, by the hash of their bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     pages: HashMap<u64, Known>,
@@ -75,7 +75,7 @@ pub(crate) struct Reading {
     pub(crate) unreadable: BTreeMap<ServiceId, Text>,
 }
 
-/// Who is read, and of what.
+/// The namespace that is read, and by which client and interface.
 pub(crate) struct Source<'a> {
     pub(crate) client: &'a Client,
     pub(crate) api: Api,
@@ -85,7 +85,8 @@ pub(crate) struct Source<'a> {
     pub(crate) budget: &'a Budget,
 }
 
-/// What a page is read with: the last round, the services as they were listed last, and what this round has read.
+/// What a page is read with: the cache of the last round, the services as they were listed last, and the cache of this
+/// round.
 #[derive(Clone, Copy)]
 struct Past<'a> {
     cache: &'a Cache,
@@ -94,7 +95,7 @@ struct Past<'a> {
 }
 
 impl Source<'_> {
-    /// Everything in the namespace. `last` are the services as they were listed last.
+    /// Reads everything in the namespace. `last` are the services as they were listed last.
     pub(crate) async fn read(&self, cache: &mut Cache, last: &BTreeMap<ServiceId, Listed>) -> Result<Reading, Error> {
         let fresh = Mutex::default();
         let past = Past { cache, last, fresh: &fresh };
@@ -110,7 +111,7 @@ impl Source<'_> {
         Ok(reading)
     }
 
-    /// What the services are called, and nothing else: a tenth of the whole list.
+    /// Reads the names of the services, and nothing else: a tenth of the whole list.
     pub(crate) async fn names(&self) -> Result<BTreeSet<ServiceId>, Error> {
         Ok(self.list().once(|number| self.name_page(number)).await?.into_keys().collect())
     }
@@ -136,7 +137,7 @@ impl Source<'_> {
         Ok(Page { entries, total: Some(total), size: Size { bytes: body.len(), parts: 0 } })
     }
 
-    /// One page; one with known bytes is not even parsed.
+    /// Reads one page; one with known bytes is not even parsed.
     async fn page(&self, number: usize, past: Past<'_>) -> Result<Page<ServiceId, Outcome>, Error> {
         let Answer { origin, body, hash, .. } = self.ask("true", number).await?;
         let known = past.cache.pages.get(&hash).cloned().or_else(|| past.fresh().pages.get(&hash).cloned());
@@ -173,7 +174,7 @@ impl Source<'_> {
         Ok(Known { entries: entries.into(), total })
     }
 
-    /// One service. Without a name nobody can say whose last good value stays: then the list is no list.
+    /// One service. If it has no name, the list is refused, since nobody could say whose last good value stays.
     fn entry(&self, origin: &Origin, item: &RawValue, past: Past<'_>) -> Result<Entry, Error> {
         let hash = xxh3_64(item.get().as_bytes());
         if let Some(known) = past.cache.entries.get(&hash) {

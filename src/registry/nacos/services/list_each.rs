@@ -29,10 +29,10 @@ use std::{
 };
 use xxhash_rust::xxh3::xxh3_64;
 
-/// So many services without any answer, and the server is taken for lost: the others would wait as long each.
+/// After so many services without any answer the server is taken for lost: each of the others would wait as long.
 const MAX_UNREACHABLE: usize = 3;
 
-/// What the last round has read: by service, the hash of its bytes.
+/// What the last round has read: each service, with the hash of its instances' bytes.
 pub(crate) type Cache = HashMap<ServiceId, (u64, Arc<Service>)>;
 
 /// What was read of one group.
@@ -42,7 +42,7 @@ pub(crate) struct Reading {
     pub(crate) unreadable: Vec<(ServiceId, Text)>,
 }
 
-/// Who is read, and of what.
+/// The group that is read, and by which client and interface.
 pub(crate) struct Source<'a> {
     pub(crate) client: &'a Client,
     pub(crate) api: Api,
@@ -55,7 +55,7 @@ pub(crate) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Everything in the group. One service that cannot be read is told apart; the others are not kept waiting for it.
+    /// Reads everything in the group. One service that cannot be read is told apart, and the others do not wait for it.
     pub(crate) async fn read(&self, cache: &mut Cache) -> Result<Reading, Error> {
         let names = self.names().await?;
         let count = names.len();
@@ -102,12 +102,12 @@ impl Source<'_> {
         Ok(reading)
     }
 
-    /// One service as it is now.
+    /// Reads one service. It is the same `Arc` as in `cache` while it has not changed.
     pub(crate) async fn one(&self, id: &ServiceId, cache: &Cache) -> Result<(u64, Arc<Service>), Error> {
         self.service(id, cache.get(id)).await
     }
 
-    /// All names, each once; read once more if they moved while paging.
+    /// Reads all names, each once; once more if they moved while paging.
     pub(crate) async fn names(&self) -> Result<BTreeSet<ServiceId>, Error> {
         let list = List { what: "services", path: self.api.list(), budget: self.budget };
         let names = list.whole(|number| self.name_page(number)).await?;
@@ -133,7 +133,7 @@ impl Source<'_> {
         convert::id(self.registry, self.namespace, &named)
     }
 
-    /// One service; the same `Arc` while its instances have the same bytes.
+    /// Reads one service; the same `Arc` while its instances have the same bytes.
     async fn service(&self, id: &ServiceId, old: Option<&(u64, Arc<Service>)>) -> Result<(u64, Arc<Service>), Error> {
         let answer = self.api.get(self.client, self.api.instances(), &named(id)).await;
         let Answer { origin, body, .. } = answer.map_err(Error::of_listed_service)?;

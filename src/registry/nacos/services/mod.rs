@@ -40,7 +40,7 @@ use tokio::sync::mpsc;
 /// After a failed round the first retry comes within this time.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 
-/// Reads until nobody receives updates any more. `rules`: those of Dubbo, where they are applied.
+/// Reads until nobody receives updates any more. `rules` are those of Dubbo, if they are applied.
 pub(super) async fn run(
     registry: Text,
     config: Config,
@@ -60,7 +60,7 @@ impl Rounds for Reader {
         self.read().await
     }
 
-    /// Receives what is pushed meanwhile.
+    /// Waits for the next round, and reads what is pushed meanwhile.
     async fn rest(&mut self, pause: Duration) -> Result<(), Closed> {
         self.follow(pause).await
     }

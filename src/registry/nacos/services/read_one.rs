@@ -24,15 +24,15 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
-/// Clusters of one service that are asked for at once.
+/// The most clusters of one service that are asked for at the same time.
 const AT_ONCE: usize = 4;
-/// 1.x and 2.x give the instances of a cluster in pages of any size.
+/// The size of a page with instances of a cluster: 1.x and 2.x give pages of any size.
 const ALL: &str = "1000000";
 const CATALOG: &str = "/v1/ns/catalog/instances";
 
 impl Source<'_> {
-    /// The service as the bulk list shows it, and its settings. `last` is its last good value. One that is not there is an
-    /// error.
+    /// Reads the service as the bulk list shows it, and its settings. `last` is its last good value. One that does not
+    /// exist is an error.
     pub(crate) async fn one(&self, id: &ServiceId, last: Option<&Service>) -> Result<(Listed, wire::Settings), Error> {
         let settings: wire::Settings = self.api.settings(self.client, id).await?;
         let names = settings.cluster_names().ok_or_else(|| Error::Entry("its settings show no clusters".into()))?;
@@ -48,7 +48,7 @@ impl Source<'_> {
         Ok((Listed::new(service), settings))
     }
 
-    /// The instances of a cluster, each as its text.
+    /// Reads the instances of a cluster, each as JSON.
     async fn cluster(&self, id: &ServiceId, cluster: &str) -> Result<Vec<String>, Error> {
         if self.api == Api::AdminV3 {
             let [namespace, group, name] = crate::registry::nacos::api::named(id);

@@ -39,7 +39,7 @@ use tokio::time::Instant;
 use tracing::info;
 use wildmatch::WildMatch;
 
-/// Scopes read at the same time; each has requests of its own in flight.
+/// The most scopes that are read at the same time; each has requests of its own in flight.
 const SCOPES_AT_ONCE: usize = 4;
 
 /// Where the reading of a registry stands.
@@ -62,9 +62,9 @@ pub(super) enum Phase {
     Listing(Api),
     /// Every scope was read or has failed by itself. Until the next round pushed services are read one by one.
     Following {
-        /// By which all is read.
+        /// The interface by which everything is read.
         api: Api,
-        /// Everything was read, and it is of the same services as in the round before.
+        /// Everything was read, and there are the same services as in the round before.
         settled: bool,
     },
 }
@@ -74,10 +74,10 @@ pub(super) struct Reader {
     pub(super) registry: Text,
     pub(super) config: Config,
     pub(super) client: Arc<Client>,
-    /// `None` if it is only polled.
+    /// The push connection; `None` if the registry is only polled.
     pub(super) push: Option<Push>,
     pub(super) outbox: Outbox<Update>,
-    /// Those of Dubbo; `None` if they are not applied.
+    /// The rules of Dubbo; `None` if they are not applied.
     pub(super) rules: Option<Rules>,
     pub(super) phase: Phase,
     pub(super) probe: ApiProbe,
@@ -87,7 +87,7 @@ pub(super) struct Reader {
     /// that its services do not seem to be gone.
     groups_seen: HashMap<Text, BTreeSet<Text>>,
     pub(super) known: HashMap<Target, Known>,
-    /// What is left to be read in this round.
+    /// What may still be read in this round.
     pub(super) budget: Budget,
 }
 
@@ -145,7 +145,7 @@ impl Reader {
         Ok(round)
     }
 
-    /// The interface, and what to read by it; a namespace that does not exist comes with its error.
+    /// The interface, and the targets to read by it; a namespace that does not exist comes with its error.
     async fn targets(&mut self) -> Result<(Api, Vec<(Target, Option<Error>)>), Error> {
         self.client.http.find_servers().await?;
         let namespaces = self.namespaces.wanted(&self.config, &self.client).await?;
@@ -193,7 +193,8 @@ impl Reader {
         Place { namespace: namespace.clone(), groups }
     }
 
-    /// Groups to be asked for one by one. What a pattern may match cannot be listed there, unless it was seen before.
+    /// The groups that are asked for one by one. What a pattern may match cannot be listed there, unless it was seen
+    /// before.
     fn groups(&self, namespace: &Text) -> Vec<Text> {
         let patterns = &self.config.groups;
         let mut groups: Vec<Text> = patterns.iter().filter(|p| !p.contains(['*', '?'])).cloned().collect();
@@ -238,7 +239,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Sends what has become of all targets; the phase that follows from it.
+    /// Sends the outcomes of all targets, and returns the phase that follows.
     async fn send_outcomes(
         &mut self,
         api: Api,
@@ -283,7 +284,7 @@ impl Reader {
         Ok(if ask_again && !round.good { Phase::Probing } else { Phase::Following { api, settled } })
     }
 
-    /// What is read as it is published, where Dubbo's applications are read or its rules applied.
+    /// The lists as they are published. They only change if Dubbo's applications are read or its rules are applied.
     async fn in_levels(&self, api: Api, target: &Target, known: &mut Known, lists: Lists) -> Result<Lists, Error> {
         if self.config.applications.is_none() && self.rules.is_none() {
             return Ok(lists);
@@ -300,7 +301,7 @@ impl Reader {
         levels::Source { client, api, namespace: &target.namespace, budget, concurrency: config.concurrency }
     }
 
-    /// One target, whole or not at all.
+    /// Reads one target, whole or not at all.
     async fn target(&self, api: Api, target: &Target, known: &mut Known) -> Result<Lists, Error> {
         if let Some(source) = self.each(api, target) {
             let reading = source.read(&mut known.each).await?;
@@ -321,7 +322,7 @@ impl Reader {
         list_bulk::Source { client, api, registry, namespace, page_size, budget }
     }
 
-    /// `None` where a bulk list shows all groups.
+    /// The source for one group, read service by service; `None` where a bulk list shows all groups.
     pub(super) fn each<'a>(&'a self, api: Api, target: &'a Target) -> Option<list_each::Source<'a>> {
         let Reader { client, registry, config, budget, .. } = self;
         let (namespace, group) = (&target.namespace, target.group.as_ref()?);
@@ -338,7 +339,7 @@ impl Reader {
         threshold::Source { client: &self.client, api, concurrency, period }
     }
 
-    /// The next reading may be as large as any.
+    /// Starts a new budget, since the next reading may be as large as any.
     pub(super) fn renew_budget(&mut self) {
         self.budget = Budget::new(Limits::of(&self.config.connection));
     }
@@ -355,7 +356,7 @@ impl Reader {
 }
 
 impl Phase {
-    /// The interface in use.
+    /// The interface in use; `None` while it is looked for.
     pub(super) fn api(self) -> Option<Api> {
         match self {
             Phase::Probing => None,
@@ -364,7 +365,7 @@ impl Phase {
     }
 }
 
-/// Patterns of groups; none for all. Services that serve nobody are in none.
+/// The patterns of groups that are wanted; empty for all. Services that have no instances to call are in none.
 pub(super) struct Groups(Vec<WildMatch>);
 
 impl Groups {

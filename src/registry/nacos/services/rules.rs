@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// How long services that were read wait for the first reading of the rules beside them.
+/// How long services wait at the start for the first reading of the rules.
 const FIRST: Duration = Duration::from_secs(10);
 
 /// Rules by their names as Dubbo has them.
@@ -27,9 +27,9 @@ pub(super) type Texts = BTreeMap<Text, Arc<Manifest>>;
 /// The rules of one namespace.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ruleset {
-    /// `None`: they were never read.
+    /// The texts; `None` if they were never read.
     texts: Option<Arc<Texts>>,
-    /// Why they cannot be read now.
+    /// Why they cannot be read now; `None` if they can.
     pub(super) trouble: Option<Text>,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Ruleset {
 pub(super) struct Rules {
     updates: mpsc::Receiver<ManifestUpdate>,
     known: BTreeMap<Text, Ruleset>,
-    /// Why no namespace could be read at all.
+    /// Why nothing could be read of any namespace; `None` if something could.
     trouble: Option<Text>,
 }
 
@@ -46,7 +46,8 @@ impl Rules {
         Rules { updates, known: BTreeMap::new(), trouble: None }
     }
 
-    /// Takes in what is there, and at the start waits until there is a word of each namespace.
+    /// Takes in all updates that have come. At the start it waits, for [`FIRST`] at most, until there is one of each
+    /// namespace.
     pub(super) async fn heard(&mut self, namespaces: &BTreeSet<Text>) {
         let end = Instant::now() + FIRST;
         loop {
@@ -61,7 +62,8 @@ impl Rules {
         }
     }
 
-    /// Waits for the next word that says something new, and takes it in. Never returns once the reading beside has ended.
+    /// Waits for the next update with something new, and takes it in. Never returns once the reading of rules has
+    /// ended.
     pub(super) async fn changed(&mut self) {
         loop {
             let Some(update) = self.updates.recv().await else { return std::future::pending().await };
@@ -71,7 +73,7 @@ impl Rules {
         }
     }
 
-    /// What is known of a namespace.
+    /// The rules of a namespace, and why they cannot be read now.
     ///
     /// # Errors
     /// If its rules were never read.
@@ -84,7 +86,7 @@ impl Rules {
             .ok_or_else(|| Error::NoRules { why: trouble.unwrap_or_else(|| "there was no answer yet".into()) })
     }
 
-    /// `true` if it says something new.
+    /// Takes in an update. `true` if it has something new.
     fn take(&mut self, update: ManifestUpdate) -> bool {
         match update {
             ManifestUpdate::Scopes(scopes) => {
@@ -113,17 +115,17 @@ impl Rules {
     }
 }
 
-/// Texts that have not changed are the same values.
+/// True if all texts are the same `Arc`s, as texts are that have not changed.
 fn are_same(a: &Texts, b: &Texts) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|((a, x), (b, y))| a == b && Arc::ptr_eq(x, y))
 }
 
-/// As Dubbo has it: Nacos takes no `$` in the name of a nested class.
+/// The name of a rule as Dubbo has it: Nacos takes no `$` in the name of a nested class, and has `___` for it.
 fn name(data_id: &str) -> Text {
     data_id.replace("___", "$").into()
 }
 
-/// Dubbo takes a blank text for none.
+/// True for a blank text, which Dubbo takes for none.
 fn is_blank(text: &Manifest) -> bool {
     text.text.as_ref().is_ok_and(|text| text.trim().is_empty())
 }

@@ -6,17 +6,17 @@ use super::target::Target;
 use crate::model::{Scope, Text};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The scopes that are named, with their namespaces.
+/// The scopes of the registry, with their namespaces.
 #[derive(Debug, Default)]
 pub(super) struct Scopes {
-    /// What is read now.
+    /// The scopes that are read now.
     read: BTreeMap<Scope, Text>,
-    /// What was read in another way before and is not replaced yet.
+    /// Scopes that were read by another interface before, and are not replaced yet.
     leaving: BTreeMap<Scope, Text>,
 }
 
 impl Scopes {
-    /// These are read from now on.
+    /// Sets the targets that are read from now on.
     pub(super) fn read<'a>(&mut self, targets: impl Iterator<Item = &'a Target>) {
         let read: BTreeMap<Scope, Text> = targets.map(|target| (target.scope(), target.namespace.clone())).collect();
         let before = std::mem::replace(&mut self.read, read);
@@ -25,13 +25,13 @@ impl Scopes {
         self.leaving.retain(|scope, namespace| !self.read.contains_key(scope) && namespaces.contains(namespace));
     }
 
-    /// What still stands in for a namespace whose new scopes are not all read.
+    /// The scopes of the former interface that still stand in for a namespace, since its new scopes are not all read.
     pub(super) fn leaving(&self, namespace: &Text) -> Vec<Scope> {
         let of_it = self.leaving.iter().filter(|(_, other)| *other == namespace);
         of_it.map(|(scope, _)| scope.clone()).collect()
     }
 
-    /// All has been read but what belongs to these namespaces.
+    /// Drops the former scopes of all namespaces but `failed`, since everything else was read.
     pub(super) fn replaced(&mut self, failed: &BTreeSet<Text>) {
         self.leaving.retain(|_, namespace| failed.contains(namespace));
     }

@@ -11,13 +11,13 @@ use std::{
     sync::Arc,
 };
 
-/// All services of a scope, and which could not be read, with why.
+/// All services of a scope, and the ones that could not be read, with the reason.
 pub(super) type Lists = (Vec<Arc<Service>>, Vec<(ServiceId, Text)>);
 
-/// What was put together last.
+/// The services that were put together last.
 #[derive(Debug, Default)]
 pub(super) struct Spellings {
-    /// By the one name: the parts, and the whole of them.
+    /// By the one name: the parts, and the service that they make.
     wholes: BTreeMap<ServiceId, (Vec<Arc<Service>>, Arc<Service>)>,
     /// By Nacos' name, the one name that it had when it was last read: only instances say what an old name means.
     names: BTreeMap<ServiceId, ServiceId>,
@@ -45,8 +45,8 @@ impl Spellings {
         (services, unreadable.into_iter().collect())
     }
 
-    /// The whole to which a service belongs that has changed, of all `services` under Nacos' names; `None` if a part of it
-    /// is unreadable.
+    /// The service under its one name to which a changed service belongs. `services` has all services under Nacos'
+    /// names. `None` if a part of it is unreadable.
     pub(super) fn changed(
         &mut self,
         service: &Arc<Service>,
@@ -65,7 +65,7 @@ impl Spellings {
         Some(self.whole(name, parts))
     }
 
-    /// The same `Arc` while the parts are the same.
+    /// The service that the parts make; the same `Arc` while the parts are the same.
     fn whole(&mut self, name: ServiceId, parts: Vec<Arc<Service>>) -> Arc<Service> {
         if let [only] = &parts[..]
             && only.id == name

@@ -29,17 +29,17 @@ pub(super) struct Known {
     pub(super) bulk: list_bulk::Cache,
     pub(super) thresholds: Thresholds,
     pub(super) each: list_each::Cache,
-    /// As a bulk list has shown them, without thresholds.
+    /// The services as a bulk list has shown them, without thresholds.
     pub(super) listed: BTreeMap<ServiceId, Listed>,
     pub(super) spellings: Spellings,
-    /// Of Dubbo's interfaces and applications, where both are read.
+    /// Dubbo's interfaces and applications; `None` if applications are not read and no rules are applied.
     pub(super) levels: Option<Levels>,
-    /// As they were read, under Nacos' own names.
+    /// The services as they were read, under Nacos' own names.
     pub(super) services: BTreeMap<ServiceId, Arc<Service>>,
     pub(super) unreadable: BTreeSet<ServiceId>,
 }
 
-/// A target with what is known of it and what has become of its reading.
+/// A target, what is known of it, and the outcome of its reading.
 pub(super) type Outcome = (Target, Known, Result<Lists, Error>);
 
 impl Target {
@@ -52,7 +52,7 @@ impl Target {
 }
 
 impl Known {
-    /// Remembers what was read. `true`: it is of the same services as before.
+    /// Remembers what was read. `true` if there are the same services as before.
     pub(super) fn remember(&mut self, (services, unreadable): &Lists) -> bool {
         let unreadable: BTreeSet<ServiceId> = unreadable.iter().map(|(id, _)| id.clone()).collect();
         let same = unreadable == self.unreadable && self.services.keys().eq(services.iter().map(|s| &s.id));

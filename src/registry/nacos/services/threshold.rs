@@ -26,22 +26,22 @@ use std::{
 use tokio::time::Instant;
 use tracing::debug;
 
-/// A threshold that decides nothing now is read again after this time.
+/// The age at which a threshold that decides nothing now is read again.
 const RENEW: Duration = Duration::from_secs(300);
-/// Requests for such ones in a second of polling, at least.
+/// The least number of requests for such thresholds in a second of polling.
 const TRICKLE: f64 = 20.0;
 
-/// What is known of thresholds in one namespace.
+/// The thresholds of one namespace as they were last read.
 #[derive(Debug, Default)]
 pub(crate) struct Thresholds {
     known: HashMap<ServiceId, Known>,
 }
 
-/// What the server does for a service.
+/// How the server protects a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Setting {
     threshold: Fraction,
-    /// It protects with a threshold of 0, as none of the instances is healthy.
+    /// The server protects it with a threshold of 0, as none of the instances is healthy.
     protects_at_zero: bool,
 }
 
@@ -49,7 +49,7 @@ struct Setting {
 struct Known {
     setting: Setting,
     read_at: Instant,
-    /// The service with its threshold, beside the one that the list gave.
+    /// The service that the list gave, and the same with its threshold.
     applied: Option<(Arc<Service>, Arc<Service>)>,
 }
 
@@ -61,7 +61,8 @@ pub(crate) struct Source<'a> {
 }
 
 impl Thresholds {
-    /// The services with their thresholds. One that cannot be read stays what it was; at first, Nacos' default.
+    /// All services with their thresholds. A threshold that cannot be read stays what it was; at first it is Nacos'
+    /// default.
     pub(crate) async fn apply(
         &mut self,
         source: &Source<'_>,
@@ -81,7 +82,7 @@ impl Thresholds {
         listed.values().map(|listed| self.with_threshold(listed)).collect()
     }
 
-    /// One service with its threshold, read where it matters now.
+    /// One service with its threshold, which is read if it decides something now.
     pub(crate) async fn apply_to(&mut self, source: &Source<'_>, listed: &Listed) -> Arc<Service> {
         let id = &listed.service.id;
         if listed.vitality != Vitality::All {
@@ -91,7 +92,7 @@ impl Thresholds {
         self.with_threshold(listed)
     }
 
-    /// One service with the settings that it was read with.
+    /// One service with its threshold from the settings that were read with it.
     pub(crate) async fn apply_read(
         &mut self,
         source: &Source<'_>,
@@ -104,7 +105,7 @@ impl Thresholds {
         self.with_threshold(listed)
     }
 
-    /// Those that decide something, then the unknown, then the oldest.
+    /// The thresholds to read: those that decide something, then the unknown, then the oldest.
     fn wanted<'a>(
         &self,
         source: &Source<'_>,
@@ -127,7 +128,7 @@ impl Thresholds {
         wanted
     }
 
-    /// Takes in an answer. `false`: the next question would only wait as long.
+    /// Takes in an answer. `false` if nobody answers, so that the next request would only wait as long.
     fn note(&mut self, id: &ServiceId, answer: Result<Setting, Error>) -> bool {
         match answer {
             Ok(setting) => {
@@ -182,7 +183,7 @@ impl Source<'_> {
         Ok(Setting { threshold, protects_at_zero })
     }
 
-    /// Whether the server shows clients a service without healthy instances as healthy.
+    /// True if the server shows clients a service without healthy instances as healthy.
     async fn shows_all_healthy(&self, id: &ServiceId, settings: &wire::Settings) -> Result<bool, Error> {
         if self.api == Api::AdminV3 {
             // Of the cluster DEFAULT, unless it is told which.
