@@ -43,7 +43,7 @@ impl Value for Option<Listed> {}
 /// A list, by dataId.
 pub(crate) type List = BTreeMap<Text, Listed>;
 
-/// Who is asked, and about what.
+/// The namespace that is read, and by which client.
 #[derive(Clone, Copy)]
 pub(crate) struct Source<'a> {
     pub(crate) registry: &'a Text,
@@ -58,7 +58,7 @@ pub(crate) struct Source<'a> {
 }
 
 impl Way {
-    /// Best first.
+    /// All interfaces, the best one first.
     const ALL: [Way; 2] = [Way::AdminV3, Way::ConfigsV1];
 
     const fn list(self) -> &'static str {
@@ -75,7 +75,7 @@ impl Way {
         }
     }
 
-    /// What a namespace and a group are called.
+    /// The keys of namespace and group in a query.
     const fn keys(self) -> (&'static str, &'static str) {
         match self {
             Way::AdminV3 => ("namespaceId", "groupName"),
@@ -92,7 +92,7 @@ impl Way {
 }
 
 impl Source<'_> {
-    /// All texts of the group, by the interface that worked last or else by the best that works.
+    /// Lists all texts of the group, by the interface that worked last or else by the best that works.
     pub(crate) async fn list(&self, known: Option<Way>) -> Result<(Way, List), Error> {
         let (mut tried, mut causes) = (Vec::new(), Vec::new());
         for way in known.map_or(Way::ALL.to_vec(), |way| vec![way]) {
@@ -109,7 +109,7 @@ impl Source<'_> {
         Err(Error::NoConfigList { cause, group: self.meant.group.clone(), tried: tried.join("; ") })
     }
 
-    /// One text, from a server whose list has none; `None` if it says that there is none.
+    /// Reads one text, from a server whose list has none; `None` if it says that there is none.
     pub(crate) async fn text(&self, name: &Text) -> Result<Option<Text>, Error> {
         let way = Way::AdminV3;
         let read = |answer: Answer| {
@@ -125,7 +125,7 @@ impl Source<'_> {
         }
     }
 
-    /// Whether the server says, asked for it by itself, that there is no such text.
+    /// True if the server says, asked for it by itself, that there is no such text.
     pub(crate) async fn is_gone(&self, way: Way, name: &Text) -> Result<bool, Error> {
         if way == Way::AdminV3 {
             return Ok(self.text(name).await?.is_none()); // said with status 200
@@ -181,7 +181,7 @@ impl Source<'_> {
         self.client.http.ask(&question).await
     }
 
-    /// What the server calls the namespace there.
+    /// The namespace as this interface names it.
     pub(crate) fn called(&self, way: Way) -> &str {
         match way {
             Way::AdminV3 => self.namespace,

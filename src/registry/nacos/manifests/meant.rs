@@ -2,18 +2,19 @@
 
 use crate::{model::Text, registry::nacos::config::Manifests};
 
-/// Which texts are read.
+/// The texts of the configuration that are read.
 #[derive(Debug, Clone)]
 pub(crate) struct Meant {
     pub(crate) group: Text,
-    /// Patterns for their dataIds.
+    /// Patterns for their dataIds; one that fits is enough.
     pub(crate) data_ids: Vec<Text>,
-    /// The server is asked pattern by pattern, as the group has far more texts than are meant; else for the group.
+    /// The server is asked for each pattern, as the group has far more texts than are meant. If not, it is asked for
+    /// the group.
     pub(crate) by_pattern: bool,
 }
 
 impl Meant {
-    /// Istio's resources.
+    /// The manifests: Istio's resources in the configured group.
     pub(crate) fn manifests(config: &Manifests) -> Self {
         Meant { group: config.group.clone(), data_ids: config.data_ids.clone(), by_pattern: false }
     }

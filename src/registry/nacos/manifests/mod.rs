@@ -57,25 +57,25 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::sleep};
 use wildmatch::WildMatch;
 
-/// After a failure it is tried again within this time, even where the period is long.
+/// The longest time until the next try after a failure, even if the period is long.
 const MAX_RETRY: Duration = Duration::from_secs(5);
-/// From one round to the next, at least; many changes at once are read together.
+/// The shortest pause between two rounds; many changes at once are read together.
 const REST: Duration = Duration::from_millis(100);
-/// The same of a server that says again and again that something has changed, and nothing has.
+/// The longest of these pauses, for a server that says again and again that something has changed, and nothing has.
 const MAX_REST: Duration = Duration::from_secs(2);
-/// What the server contradicts itself about is looked at again within this time.
+/// The first pause until something is read again about which the server contradicts itself.
 const UNSETTLED: Duration = Duration::from_millis(500);
 
 /// How a round went.
 #[derive(Debug, Default)]
 struct Round {
-    /// Some namespace was read.
+    /// At least one namespace was read.
     good: bool,
-    /// Nothing is left to be looked at again soon.
+    /// Nothing is to be looked at again soon.
     settled: bool,
-    /// Something is other than before.
+    /// Some text is other than before.
     changed: bool,
-    /// How long the server asked to be left alone.
+    /// The pause that the server asks for.
     asked_to_wait: Duration,
 }
 
@@ -93,7 +93,7 @@ struct Reader {
     budget: Budget,
 }
 
-/// Reads them until nobody listens.
+/// Reads the texts that are `meant`, and sends them, until nobody receives them any more.
 pub(crate) async fn run(
     registry: Text,
     config: Config,
@@ -128,12 +128,12 @@ pub(crate) async fn run(
     }
 }
 
-/// When to look again.
+/// The pauses between rounds.
 struct Pace {
     period: Duration,
     failing: Backoff,
     unsettled: Backoff,
-    /// After words that meant nothing.
+    /// The pauses after reports of changes that meant nothing.
     vain: Backoff,
 }
 
@@ -148,8 +148,8 @@ impl Pace {
         }
     }
 
-    /// How long until the next round, and how long before that even if the server says that something has changed, as it
-    /// has said of this one (`called`) or has not.
+    /// The time until the next round, and the time before which a report of a change is not followed. `called` is true
+    /// if such a report has led to this round.
     fn after(&mut self, round: &Round, called: bool) -> (Duration, Duration) {
         if !round.good {
             return (self.failing.next().max(round.asked_to_wait), Duration::ZERO);
@@ -220,7 +220,7 @@ impl Reader {
         Source { registry, client, namespace, meant, patterns, page_size, concurrency, budget }
     }
 
-    /// What was read of a namespace that is no longer meant is forgotten.
+    /// Sends the scopes, and forgets namespaces that are no longer meant.
     async fn send_scopes(&mut self, namespaces: &[(Text, Option<Error>)]) -> Result<(), Closed> {
         let mut scopes: Vec<Scope> = namespaces.iter().map(|(id, _)| Scope(id.clone())).collect();
         scopes.sort();

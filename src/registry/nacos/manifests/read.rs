@@ -18,11 +18,11 @@ use std::{
 };
 use tracing::warn;
 
-/// Manifests of one registry's namespace.
+/// The most manifests of one namespace.
 const MAX_MANIFESTS: usize = 10_000;
-/// A longer text is no manifest.
+/// The most bytes of a manifest.
 const MAX_BYTES: usize = 1 << 20;
-/// What Nacos' clients encrypt has such a dataId: only they can read it.
+/// The beginning of the dataIds of texts that Nacos' clients encrypt: only they can read them.
 const ENCRYPTED: &str = "cipher-";
 
 /// What is remembered of a namespace.
@@ -32,7 +32,7 @@ pub(crate) struct Known {
     /// What the server called the namespace when it was last read.
     tenant: Option<Text>,
     held: BTreeMap<Text, Held>,
-    /// Those that are left out, as was logged.
+    /// Manifests that are left out, which was logged.
     left_out: BTreeSet<Text>,
 }
 
@@ -40,9 +40,9 @@ pub(crate) struct Known {
 #[derive(Debug, Clone)]
 struct Held {
     manifest: Arc<Manifest>,
-    /// The md5 of the text that was read.
+    /// The md5 of the text that was read, as Nacos computes it.
     md5: Text,
-    /// As the list had it then.
+    /// The md5 that the list had for this text; `None` if it had none, or one of another text.
     listed: Option<Text>,
 }
 
@@ -55,29 +55,29 @@ pub(crate) struct Reading {
 }
 
 impl Known {
-    /// As they are to be told.
+    /// The manifests that are to be sent.
     pub(crate) fn manifests(&self) -> Vec<Arc<Manifest>> {
         self.held.values().map(|held| held.manifest.clone()).collect()
     }
 
-    /// Whether what is listed with this md5 need not be fetched.
+    /// True if a text that is listed with this md5 need not be fetched.
     fn knows(&self, name: &Text, md5: &Option<Text>) -> bool {
         md5.is_some() && self.held.get(name).is_some_and(|held| held.listed == *md5)
     }
 
-    /// What is to be listened to.
+    /// The texts that are to be listened to, under the namespace's tenant.
     pub(crate) fn texts(&self, namespace: &Text) -> Texts {
         Texts { tenant: self.tenant.as_ref().unwrap_or(namespace).clone(), md5s: self.md5s() }
     }
 
-    /// By name, the md5 of what is held.
+    /// The md5 of each text that is held, by name.
     fn md5s(&self) -> BTreeMap<Text, Text> {
         self.held.iter().map(|(name, held)| (name.clone(), held.md5.clone())).collect()
     }
 }
 
 impl Source<'_> {
-    /// Everything that is meant in the namespace.
+    /// Reads everything that is meant in the namespace into `known`.
     pub(crate) async fn read(&self, known: &mut Known) -> Result<Reading, Error> {
         let outcome = self.compare(known).await;
         // Another interface may be there now.
@@ -125,7 +125,7 @@ impl Source<'_> {
         Ok(Reading { settled, changed: known.md5s() != before })
     }
 
-    /// Those of the list that are manifests. Others are told in the log, once.
+    /// The texts of the list that are read. Encrypted ones are left out, which is logged once.
     fn meant(&self, mut list: List, known: &mut Known) -> Result<List, Error> {
         list.retain(|name, _| self.patterns.iter().any(|pattern| pattern.matches(name)));
         if list.len() > MAX_MANIFESTS {
@@ -142,7 +142,8 @@ impl Source<'_> {
         Ok(list)
     }
 
-    /// The same `Arc` while the text is the same. Of one that is too long it is said, and what its last good text gave stays.
+    /// Holds a text; the same `Arc` while it is the same. For one that is too long an error is held, so that what its
+    /// last good text gave stays.
     fn hold(&self, known: &mut Known, name: &Text, text: Text, listed: Option<Text>) {
         let is_long = text.len() > MAX_BYTES;
         let read = if is_long { Err("it is longer than 1 MiB".into()) } else { Ok(text.clone()) };
@@ -160,7 +161,7 @@ impl Source<'_> {
             .insert(name.clone(), Held { manifest: Arc::new(Manifest { id, text: read }), md5: md5_of(&text), listed });
     }
 
-    /// What the list lacks goes if the server says that it is gone; whether it says so of all.
+    /// Drops texts that the list lacks, if the server says that they are gone. `true` if it says so of all.
     async fn let_go(&self, way: Way, list: &List, known: &mut Known) -> Result<bool, Error> {
         let lacking: Vec<Text> = known.held.keys().filter(|name| !list.contains_key(*name)).cloned().collect();
         let asked: Vec<_> = lacking.iter().map(|name| async move { (name, self.is_gone(way, name).await) }).collect();
@@ -183,7 +184,7 @@ impl Source<'_> {
     }
 }
 
-/// As Nacos counts it.
+/// The md5 of a text in lower-case hex, as Nacos writes it.
 fn md5_of(text: &str) -> Text {
     format!("{:x}", md5::compute(text)).into()
 }

@@ -3,10 +3,10 @@
 use crate::model::Text;
 use std::collections::BTreeMap;
 
-/// What is watched of each namespace.
+/// The texts that are watched, by namespace.
 pub(super) type Watched = BTreeMap<Text, Texts>;
 
-/// The texts of a namespace.
+/// The texts of one namespace, with their md5s.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Texts {
     /// What the server calls the namespace: up to 2.x the public one has no name, and what one may read follows from it.

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use std::borrow::Cow;
 
-/// A page of a list.
+/// A page of a list of texts.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Page<'a> {

@@ -18,14 +18,14 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::{sync::watch, time::Instant};
 use tracing::{debug, info};
 
-/// Names that come within this time after the first make one question whether there is room for more.
+/// The pause after the first new name, so that several names lead to one question about room for more.
 const GATHER: Duration = Duration::from_secs(2);
-/// A watch that was refused, or whose names are too many, is asked for again after this time.
+/// The time after which a watch that was refused, or whose names are too many, is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(300);
 
 const KIND: &str = "NamingFuzzyWatchRequest";
 
-/// Watches names on one connection.
+/// Keeps the watches of names on one connection.
 pub(super) struct FuzzyWatch<'a> {
     pub(super) registry: &'a Text,
     pub(super) link: Link<'a>,
@@ -33,7 +33,7 @@ pub(super) struct FuzzyWatch<'a> {
 }
 
 impl FuzzyWatch<'_> {
-    /// Ends only with the connection.
+    /// Keeps the watches as they are wanted until the connection ends, and returns why.
     pub(super) async fn run(&self, wanted: &mut watch::Receiver<Wanted>) -> Error {
         let mut again = BTreeMap::new();
         loop {
@@ -50,8 +50,8 @@ impl FuzzyWatch<'_> {
         }
     }
 
-    /// Leaves what is not wanted any more, and asks for what is: once, and where names were added or the time has come
-    /// again.
+    /// Cancels watches that are not wanted any more, and asks for those that are: once, and again if names were added
+    /// or the time in `again` has come.
     async fn set_watches(&self, again: &mut BTreeMap<Text, Instant>) -> Result<(), Error> {
         for pattern in self.state.unwanted() {
             self.state.unwatched(&pattern);
@@ -102,7 +102,7 @@ impl FuzzyWatch<'_> {
     }
 }
 
-/// `received` are the names that need not be sent again.
+/// The body of a request. `received` are the names that the server need not send again.
 fn question(pattern: &Text, watch: &str, received: &[Text], initializing: bool) -> serde_json::Value {
     let namespace = pattern.split(">>").next().unwrap_or_default();
     let received: Vec<&str> = received.iter().map(|key| &**key).collect();

@@ -30,7 +30,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 use worker::Worker;
 
-/// A push connection; it ends with the value.
+/// A push connection to one server at a time. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Push {
     wanted: watch::Sender<Wanted>,
@@ -47,7 +47,8 @@ impl Push {
         Push { wanted: sender, state, _task: AbortOnDropHandle::new(task) }
     }
 
-    /// Asks for changes of these services and for names that match these patterns, and for no others.
+    /// Asks for changes of these services and for names that match these patterns; earlier ones that are absent are
+    /// ended.
     pub(crate) fn want(&self, services: BTreeSet<ServiceId>, patterns: BTreeSet<Text>) {
         self.wanted.send_if_modified(|wanted| {
             let other = *wanted.services != services || *wanted.patterns != patterns;
@@ -59,22 +60,22 @@ impl Push {
         });
     }
 
-    /// Waits until services may have changed or are new or gone, and gives all of that.
+    /// Waits until services may have changed, or have come or gone, and returns all of them.
     pub(crate) async fn changed(&self) -> Changes {
         self.state.changed().await
     }
 
-    /// Whether every change of what is wanted is pushed.
+    /// True if every change of what is wanted is pushed.
     pub(crate) fn covers(&self) -> bool {
         self.state.covers()
     }
 
-    /// Whether new services are reported at once.
+    /// True if new services are reported at once.
     pub(crate) fn covers_names(&self) -> bool {
         self.state.covers_names()
     }
 
-    /// Why not every change is pushed, if that is known.
+    /// Why not every change is pushed; `None` if every one is, or that is not known.
     pub(crate) fn trouble(&self) -> Option<Text> {
         self.state.trouble()
     }

@@ -12,12 +12,12 @@
 use crate::model::Text;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Patterns for one namespace; for more groups all are watched, as the server takes few patterns.
+/// The most patterns for one namespace. With more groups all are watched, as the server takes few patterns.
 const MAX_GROUPS: usize = 4;
-/// Names kept for a pattern. A server that sends more counts as full.
+/// The most names that are kept for a pattern. A server that sends more counts as full.
 const MAX_KEYS: usize = 10_000;
 
-/// How a server has answered a watch.
+/// The answer of a server to a watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// The list of names is followed.
@@ -28,14 +28,14 @@ pub(crate) enum Answer {
     Refused,
 }
 
-/// What a name was sent for.
+/// What has happened to the service of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     Added,
     Deleted,
 }
 
-/// All watches of a connection.
+/// The watches of one connection, by pattern.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     watches: BTreeMap<Text, Watch>,
@@ -43,9 +43,9 @@ pub(crate) struct Names {
 
 #[derive(Debug)]
 struct Watch {
-    /// If there is one yet.
+    /// The last answer of the server; `None` before the first.
     answer: Option<Answer>,
-    /// All names that there were have come.
+    /// The server has sent all names that there were.
     complete: bool,
     /// Names have come since the server was last asked whether it has room.
     grown: bool,
@@ -53,53 +53,53 @@ struct Watch {
 }
 
 impl Names {
-    /// Whether every new service of these patterns is reported.
+    /// True if every new service of these patterns is reported.
     pub(crate) fn cover(&self, patterns: &BTreeSet<Text>) -> bool {
         let whole =
             |watch: &Watch| watch.answer == Some(Answer::Taken) && watch.complete && watch.keys.len() < MAX_KEYS;
         !patterns.is_empty() && patterns.iter().all(|pattern| self.watches.get(pattern).is_some_and(whole))
     }
 
-    /// The patterns that a server was asked for.
+    /// The patterns that the server was asked for.
     pub(crate) fn watched(&self) -> impl Iterator<Item = &Text> {
         self.watches.keys()
     }
 
-    /// The names that have come for a pattern.
+    /// The names that the server has sent for a pattern.
     pub(crate) fn keys(&self, pattern: &Text) -> Vec<Text> {
         self.watches.get(pattern).into_iter().flat_map(|watch| &watch.keys).cloned().collect()
     }
 
-    /// Whether the server is to be asked if it has room for more.
+    /// True if the server is to be asked if it has room for more names.
     pub(crate) fn has_grown(&self, pattern: &Text) -> bool {
         self.watches.get(pattern).is_some_and(|watch| watch.grown && watch.answer == Some(Answer::Taken))
     }
 
-    /// A pattern is about to be asked for: names may come before the answer does.
+    /// Notes that a pattern is about to be asked for: names may come before the answer does.
     pub(crate) fn ask(&mut self, pattern: &Text) {
         let fresh = || Watch { answer: None, complete: false, grown: false, keys: BTreeSet::new() };
         self.watches.entry(pattern.clone()).or_insert_with(fresh).grown = false;
     }
 
-    /// The server has answered. `true`: otherwise than before.
+    /// Notes the answer of the server. `true` if it is another one than before.
     pub(crate) fn answer(&mut self, pattern: &Text, answer: Answer) -> bool {
         let Some(watch) = self.watches.get_mut(pattern) else { return false };
         watch.answer.replace(answer) != Some(answer)
     }
 
-    /// A pattern is not watched any more.
+    /// Forgets a pattern that is not watched any more.
     pub(crate) fn leave(&mut self, pattern: &Text) {
         self.watches.remove(pattern);
     }
 
-    /// All names of a pattern have come.
+    /// Notes that the server has sent all names of a pattern.
     pub(crate) fn complete(&mut self, pattern: &str) {
         if let Some(watch) = self.watches.get_mut(pattern) {
             watch.complete = true;
         }
     }
 
-    /// A name has come; for one pattern, or for each that it fits.
+    /// Notes a name that the server has sent; for one pattern, or without one for each that it fits.
     pub(crate) fn receive(&mut self, pattern: Option<&str>, key: &str, change: Change) {
         for (_, watch) in self.watches.iter_mut().filter(|(own, _)| match pattern {
             Some(pattern) => ***own == *pattern,
@@ -114,7 +114,7 @@ impl Names {
     }
 }
 
-/// The patterns that show a namespace's services, of groups that are given by patterns of ours (none for all).
+/// The patterns that show the services of a namespace. `groups` has our own patterns of groups; it is empty for all.
 pub(crate) fn patterns(namespace: &str, groups: &BTreeSet<Text>) -> BTreeSet<Text> {
     let all = || BTreeSet::from(["*".into()]);
     let known = !groups.is_empty() && groups.len() <= MAX_GROUPS && groups.iter().all(|group| is_understood(group));
@@ -122,14 +122,14 @@ pub(crate) fn patterns(namespace: &str, groups: &BTreeSet<Text>) -> BTreeSet<Tex
     groups.iter().map(|group| format!("{namespace}>>{group}>>*").into()).collect()
 }
 
-/// Whether Nacos takes a pattern for what it means to us.
+/// True if Nacos takes a pattern of groups to mean what it means to us.
 fn is_understood(group: &str) -> bool {
     let inner = group.strip_prefix('*').unwrap_or(group);
     let inner = inner.strip_suffix('*').unwrap_or(inner);
     !inner.contains(['*', '?', '>']) && !group.is_empty()
 }
 
-/// The parts of a name: namespace, group and service.
+/// Namespace, group and service of a name; `None` if the name has another form.
 pub(crate) fn parts(key: &str) -> Option<(&str, &str, &str)> {
     let (namespace, rest) = key.split_once("@@")?;
     let (group, name) = rest.split_once("@@")?;

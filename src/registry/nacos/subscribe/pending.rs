@@ -15,50 +15,50 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// New services that are read one by one; of more a list is made.
+/// The most new services that are read one by one; more are read by a list.
 const MAX_NEW: usize = 100;
 
-/// What is to be pushed.
+/// The services and names that are to be pushed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) services: Arc<BTreeSet<ServiceId>>,
-    /// Of names, as [`super::patterns`] makes them.
+    /// Patterns of names, as [`super::patterns`] makes them.
     pub(super) patterns: Arc<BTreeSet<Text>>,
 }
 
-/// Stands between the push connection, which writes it, and the reader.
+/// The state between the push connection, which writes it, and the reader.
 #[derive(Debug)]
 pub(super) struct PushState {
     registry: Text,
     state: Mutex<State>,
     changed: Notify,
-    /// Names have come, so that the server is to be asked whether it has room for more.
+    /// Wakes the watches of names when names have come, so that the server is asked if it has room for more.
     grown: Notify,
 }
 
-/// What may be other than it was.
+/// What may have changed since the last reading.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    /// These are to be read; some may be new.
+    /// The services to be read; some may be new.
     pub(crate) services: BTreeSet<ServiceId>,
-    /// A service is reported to be gone, or very many are new: a list shows what is true.
+    /// A service is reported to be gone, or very many are new, so that a list is to be read.
     pub(crate) gone: bool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     wanted: Wanted,
-    /// What the connection has subscribed to; nothing while there is none.
+    /// The services that the connection has subscribed to; empty while there is no connection.
     subscribed: BTreeSet<ServiceId>,
-    /// The namespaces of what is subscribed to.
+    /// The namespaces of `subscribed`.
     namespaces: BTreeSet<Text>,
     changed: Changes,
-    /// How many of them are new ones.
+    /// How many of the services in `changed` are new.
     new: usize,
     names: Names,
-    /// Everything wanted is subscribed to.
+    /// Every service that is wanted is subscribed to.
     covers: bool,
-    /// Why not.
+    /// Why `covers` is false, if that is known.
     trouble: Option<Text>,
 }
 
@@ -67,7 +67,7 @@ impl PushState {
         PushState { registry, state: Mutex::default(), changed: Notify::new(), grown: Notify::new() }
     }
 
-    /// Waits until something may have changed, and gives all of it.
+    /// Waits until something may have changed, and returns all of it.
     pub(super) async fn changed(&self) -> Changes {
         loop {
             let changed = {
@@ -82,35 +82,35 @@ impl PushState {
         }
     }
 
-    /// Whether every change of what is wanted is pushed.
+    /// True if every change of what is wanted is pushed.
     pub(super) fn covers(&self) -> bool {
         self.state().covers
     }
 
-    /// Why not, if that is known.
+    /// Why not every change is pushed, if that is known.
     pub(super) fn trouble(&self) -> Option<Text> {
         self.state().trouble.clone()
     }
 
-    /// Whether a new service would be reported at once.
+    /// True if a new service would be reported at once.
     pub(super) fn covers_names(&self) -> bool {
         let state = self.state();
         state.names.cover(&state.wanted.patterns)
     }
 
-    /// Something else is wanted now.
+    /// Sets what is wanted.
     pub(super) fn wants(&self, wanted: Wanted) {
         let mut state = self.state();
         state.covers &= state.wanted.services == wanted.services;
         state.wanted = wanted;
     }
 
-    /// What is subscribed to.
+    /// The services that the connection has subscribed to.
     pub(super) fn subscribed(&self) -> BTreeSet<ServiceId> {
         self.state().subscribed.clone()
     }
 
-    /// The connection is lost. What was subscribed to is not any more; what has changed still has.
+    /// Notes that the connection is lost, and its subscriptions with it. What has changed is still to be read.
     pub(super) fn lost(&self, why: Text) {
         let mut state = self.state();
         state.subscribed.clear();
@@ -118,7 +118,7 @@ impl PushState {
         (state.covers, state.trouble) = (false, Some(why));
     }
 
-    /// The end of an attempt to subscribe: what is new may have changed before, so it counts as changed.
+    /// Notes the outcome of subscribing. New services may have changed before, so they count as changed.
     pub(super) fn subscribe(&self, new: Vec<ServiceId>, gone: &[ServiceId], trouble: Option<Text>) {
         let mut state = self.state();
         for id in gone {
@@ -132,7 +132,7 @@ impl PushState {
         self.changed.notify_one();
     }
 
-    /// A push of a service. Without a namespace it may be that of any.
+    /// Notes a push of a service. Without a namespace it may be that of any.
     pub(super) fn push(&self, namespace: Option<&str>, group: &str, name: &str) {
         let mut state = self.state();
         let namespaces: Vec<Text> = match namespace {
@@ -149,7 +149,7 @@ impl PushState {
         self.changed.notify_one();
     }
 
-    /// The server says that a service has come or gone, to a watch of one pattern or of any.
+    /// Notes that a service has come or gone, as the server tells the watch of one pattern, or of any.
     pub(super) fn name(&self, pattern: Option<&str>, key: &str, change: Change) {
         let Some((namespace, group, name)) = parts(key) else { return };
         let id = ServiceId::new(self.registry.clone(), namespace, group, name);
@@ -168,7 +168,7 @@ impl PushState {
         self.grown.notify_one();
     }
 
-    /// The server has sent all names that fit a pattern.
+    /// Notes that the server has sent all names that fit a pattern.
     pub(super) fn complete(&self, pattern: &str) {
         self.state().names.complete(pattern);
         self.grown.notify_one();
@@ -180,7 +180,7 @@ impl PushState {
         state.names.watched().filter(|pattern| !state.wanted.patterns.contains(*pattern)).cloned().collect()
     }
 
-    /// The patterns that are wanted and not watched yet, or where the server is to be asked for its room.
+    /// The patterns that are wanted and not watched yet, and those for which the server is to be asked if it has room.
     pub(super) fn to_be_watched(&self) -> Vec<Text> {
         let state = self.state();
         let watched: BTreeSet<&Text> = state.names.watched().collect();
@@ -188,19 +188,19 @@ impl PushState {
         state.wanted.patterns.iter().filter(due).cloned().collect()
     }
 
-    /// A pattern is about to be asked for; the names that have come for it so far.
+    /// Notes that a pattern is about to be asked for, and returns the names that have come for it so far.
     pub(super) fn watch(&self, pattern: &Text) -> Vec<Text> {
         let mut state = self.state();
         state.names.ask(pattern);
         state.names.keys(pattern)
     }
 
-    /// The server has answered. `true`: otherwise than before.
+    /// Notes the answer of the server. `true` if it is another one than before.
     pub(super) fn watched(&self, pattern: &Text, answer: Answer) -> bool {
         self.state().names.answer(pattern, answer)
     }
 
-    /// A pattern is not watched any more.
+    /// Forgets a pattern that is not watched any more.
     pub(super) fn unwatched(&self, pattern: &Text) {
         self.state().names.leave(pattern);
     }

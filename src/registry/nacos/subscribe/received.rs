@@ -9,7 +9,7 @@ use crate::{
 use tracing::debug;
 
 impl PushState {
-    /// Takes in a message. Whether it is a push of a service.
+    /// Takes in a message of the server. `true` if it is a push of a service.
     pub(super) fn receive(&self, registry: &Text, payload: &Payload) -> Result<bool, Error> {
         let kind = grpc::wire::kind(payload);
         match kind {

@@ -5,9 +5,9 @@ use super::names::Change;
 use serde::Deserialize;
 use std::borrow::Cow;
 
-/// The code for so many watched patterns that the server takes no more.
+/// The code of a refusal because the server watches as many patterns as it takes.
 pub(crate) const TOO_MANY_PATTERNS: i64 = 50310;
-/// The code for a pattern that fits so many names that the server sends no more.
+/// The code of a refusal because a pattern fits more names than the server sends.
 pub(crate) const TOO_MANY_NAMES: i64 = 50311;
 
 /// A push: of a service of one of the namespaces, which it does not always name.
@@ -20,7 +20,7 @@ pub(crate) struct Notify<'a> {
     pub(crate) service_info: ServiceInfo<'a>,
 }
 
-/// Which service a push is of.
+/// Name and group of the service that a push is of.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ServiceInfo<'a> {
@@ -42,7 +42,7 @@ pub(crate) struct Name<'a> {
 }
 
 impl Name<'_> {
-    /// What has become of it, if that is known to us.
+    /// What has happened to the service; `None` for a type that is not known here.
     pub(crate) fn change(&self) -> Option<Change> {
         match &*self.changed_type {
             "ADD_SERVICE" => Some(Change::Added),
@@ -65,7 +65,7 @@ pub(crate) struct Names<'a> {
 }
 
 impl Names<'_> {
-    /// All that there were have been sent.
+    /// True if the server has now sent all names that there were.
     pub(crate) fn is_last(&self) -> bool {
         self.sync_type == "FINISH_FUZZY_WATCH_INIT_NOTIFY"
     }

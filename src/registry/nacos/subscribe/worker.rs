@@ -35,12 +35,12 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-/// Subscriptions on their way at the same time.
+/// The most subscriptions that are on their way at the same time.
 const IN_FLIGHT: usize = 64;
-/// A connection that lasted this long was a good one. After a shorter one the next comes later each time, so that a server
-/// that takes every connection and ends it is not asked all the time.
+/// A connection that lasted this long was a good one. After a shorter one the next comes later each time, so that a
+/// server that takes every connection and ends it is not asked all the time.
 const STABLE: Duration = Duration::from_secs(5);
-/// What a server has refused is asked for again after this time.
+/// The time after which subscriptions that the server has refused are tried again.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 pub(crate) struct Worker {
@@ -81,7 +81,7 @@ impl Worker {
         }
     }
 
-    /// One connection, from its beginning to its end.
+    /// One connection, from its beginning to its end; returns why it ended. `up_since` is set when it stands.
     async fn session(&mut self, server: &Url, up_since: &mut Option<Instant>) -> Error {
         let (registry, client, state) = (self.registry.clone(), self.client.clone(), self.state.clone());
         let connection = match Connection::open(server, &self.config).await {
@@ -110,7 +110,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Subscribes to what is wanted.
+    /// Subscribes to the services that are wanted, and ends other subscriptions, until the connection ends; returns
+    /// why.
     async fn subscribe(&self, link: Link<'_>, wanted: &mut watch::Receiver<Wanted>) -> Error {
         loop {
             let target = wanted.borrow_and_update().services.clone();
@@ -145,7 +146,7 @@ impl Worker {
         }
     }
 
-    /// Logs and counts of a connection's life.
+    /// Logs and counts that the connection stands, and asks this server first from now on.
     fn note_connected(&self, server: &Url) {
         self.metrics.push_connected(&self.registry, true);
         // What one server pushes another may not know yet.
@@ -162,7 +163,8 @@ impl Worker {
         }
     }
 
-    /// Where no service could be read so far, that the server is not there is told by whoever reads.
+    /// Logs and counts that the connection has ended. If no service could be read so far, the reader reports that the
+    /// server is not there.
     fn note_lost(&mut self, server: &Url, was_up: bool, was_stable: bool, error: &Error) {
         let why = self.client.http.shown(error);
         self.metrics.push_connected(&self.registry, false);

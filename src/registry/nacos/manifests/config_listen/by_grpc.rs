@@ -29,7 +29,7 @@ use tokio::sync::watch;
 use tracing::debug;
 use wildmatch::WildMatch;
 
-/// Texts in one request.
+/// The most texts in one request.
 const AT_ONCE: usize = 1000;
 
 /// Which of the texts that are listened to have changed: all that matters is whether there are any.
@@ -40,7 +40,7 @@ struct ChangedConfigs {
     changed_configs: Option<Vec<IgnoredAny>>,
 }
 
-/// Texts that a fuzzy watch matches.
+/// Texts that a fuzzy watch matches (`ConfigFuzzyWatchSyncRequest`).
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct FuzzySync<'a> {
@@ -48,20 +48,20 @@ struct FuzzySync<'a> {
     sync_type: Cow<'a, str>,
 }
 
-/// Who listens.
+/// What a connection listens to, and what is called when something happens.
 pub(crate) struct Listening<'a> {
     pub(crate) config: &'a Config,
     pub(crate) client: &'a Client,
     pub(crate) meant: &'a Meant,
     pub(crate) watched: watch::Receiver<Arc<Watched>>,
-    /// Called when the connection stands.
+    /// Called when the connection stands and listens to all texts.
     pub(crate) connected: &'a (dyn Fn() + Sync),
-    /// Something may have changed.
+    /// Called when a text may have changed.
     pub(crate) changed: &'a (dyn Fn() + Sync),
 }
 
 impl Listening<'_> {
-    /// Listens until the connection ends; why it did.
+    /// Listens until the connection ends, and returns why.
     pub(crate) async fn session(&self, server: &Url) -> Error {
         let connection = match Connection::open(server, self.config).await {
             Ok(connection) => connection,
@@ -85,7 +85,7 @@ impl Listening<'_> {
         Ok(())
     }
 
-    /// Listens to what is wanted. Never ends well but by the end of who wants it.
+    /// Listens to the texts in `watched` as they change. Ends with an error, or when nobody changes them any more.
     async fn follow(&self, link: Link<'_>) -> Result<(), Error> {
         let (mut watched, mut before) = (self.watched.clone(), Arc::new(Watched::new()));
         let mut first = true;
@@ -114,7 +114,7 @@ impl Listening<'_> {
         }
     }
 
-    /// Listens to texts of one namespace, or ends that.
+    /// Listens to texts of one namespace, or with `listen` false ends that.
     async fn listen(
         &self,
         link: Link<'_>,
@@ -137,8 +137,8 @@ impl Listening<'_> {
         Ok(())
     }
 
-    /// Has new and deleted texts told. A server that cannot do that, has too much of it or grants it to none but its
-    /// administrators says so, and lists find them.
+    /// Has new and deleted texts told. A server that cannot do that, has too much of it or grants it to administrators
+    /// alone refuses; then lists find them.
     async fn watch(&self, link: Link<'_>, namespace: &Text, texts: &Texts) -> Result<(), Error> {
         let group = &self.meant.group;
         let all = [Text::from("*")];
@@ -165,7 +165,7 @@ impl Listening<'_> {
     }
 }
 
-/// What fuzzy watch calls the list of what was missed.
+/// The sync type of a list of what was missed.
 const MISSED: &str = "FUZZY_WATCH_DIFF_SYNC_NOTIFY";
 
 /// A text as fuzzy watch names it.

@@ -36,19 +36,19 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, debug, info, warn};
 
-/// Where a request waits for a change.
+/// The path at which a request waits for a change.
 const LISTENER: &str = "/v1/cs/configs/listener";
-/// How long the server holds a request back, at least: it takes no less for an answer. A connection that is cut without a
-/// word is noticed by so much and the timeout.
+/// How long the server holds a request back: it takes no less. A connection that is cut without a sign is noticed after
+/// this time and the timeout.
 const HELD: Duration = Duration::from_secs(10);
-/// Texts in one such request.
+/// The most texts in one such request.
 const AT_ONCE: usize = 1000;
-/// What has changed is read before it is asked for again, or this is over.
+/// The longest time to wait until a change is read, before the server is asked again.
 const READ: Duration = Duration::from_secs(2);
-/// A server without gRPC may have it later.
+/// The time after which gRPC is tried again: a server without it may have it later.
 const GRPC_AGAIN: Duration = Duration::from_secs(60);
 
-/// Listens until it is dropped.
+/// Listens in a task of its own until it is dropped.
 pub(crate) struct Listener {
     watched: watch::Sender<Arc<Watched>>,
     changed: Arc<Notify>,
@@ -77,7 +77,7 @@ impl Listener {
         Listener { watched: sender, changed, _task: AbortOnDropHandle::new(task) }
     }
 
-    /// This is what is there.
+    /// Sets the texts that are listened to.
     pub(crate) fn watch(&self, watched: Watched) {
         self.watched.send_if_modified(|before| {
             let other = **before != watched;
@@ -119,7 +119,7 @@ impl Worker {
         }
     }
 
-    /// Each server once, by gRPC; whether one was listened to.
+    /// Listens by gRPC, at each server once. `true` if one was listened to.
     async fn by_grpc(&mut self) -> bool {
         let mut any = false;
         for server in self.client.http.servers() {
@@ -147,7 +147,8 @@ impl Worker {
         any
     }
 
-    /// By requests that the server holds back; whether it took them. Now and then gRPC is tried again.
+    /// Listens by requests that the server holds back. `true` if it took them. gRPC is tried again after
+    /// [`GRPC_AGAIN`].
     async fn by_http(&mut self) -> bool {
         let started = Instant::now();
         let outcome = if self.config.mode == Mode::Poll {
@@ -186,7 +187,7 @@ impl Worker {
         }
     }
 
-    /// Whether something of it has changed, as soon as it has, or none of it for a while.
+    /// Waits for a change: `true` as soon as something has changed, `false` if nothing has for a while.
     async fn wait(&self, watched: &Watched) -> Result<bool, Error> {
         let mut asked = FuturesUnordered::new();
         for (namespace, texts) in watched {
@@ -217,7 +218,7 @@ impl Worker {
         Ok(!answer.body.trim_ascii().is_empty())
     }
 
-    /// As Nacos wants it: name, group, md5 and namespace between bytes 2, each followed by a byte 1.
+    /// The texts as Nacos wants them: name, group, md5 and namespace between bytes 2, each followed by a byte 1.
     fn listed(&self, namespace: &str, texts: &[(&Text, &Text)]) -> String {
         let tenant = match tenant(namespace) {
             "" => String::new(),
