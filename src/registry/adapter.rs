@@ -23,7 +23,7 @@ pub trait Adapter: fmt::Debug {
         format!("{} {}", self.name(), self.address())
     }
 
-    /// Whether clients write its services through Portolan's own API, so that Portolan alone keeps them.
+    /// True if clients write its services through Portolan's own API, so that Portolan alone keeps them.
     fn is_written(&self) -> bool {
         false
     }
@@ -33,7 +33,7 @@ pub trait Adapter: fmt::Debug {
         None
     }
 
-    /// Whether the configuration makes it read what consumers need ([`Feed::calls`]).
+    /// True if it is configured to read what consumers need, which goes to [`Feed::calls`].
     fn reads_consumers(&self) -> bool {
         false
     }

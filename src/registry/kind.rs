@@ -65,7 +65,7 @@ impl Kind {
         self.adapter().name()
     }
 
-    /// Whether it is the built-in example.
+    /// True for the built-in example, whatever address of admin it has.
     pub fn is_example(&self) -> bool {
         matches!(self, Kind::File(file::Config { source: file::Source::Example(_), .. }))
     }

@@ -52,7 +52,7 @@ impl<'a> Loose<'a> {
         })
     }
 
-    /// A port.
+    /// The value as a port; a text such as `8080` or a decimal such as `8080.0` will do.
     ///
     /// # Errors
     /// If it is no number, or none from 1 to 65535.

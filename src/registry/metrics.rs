@@ -109,7 +109,7 @@ impl Metrics {
         self.restarts.get_or_create(&RegistryLabel::of(registry)).inc();
     }
 
-    /// One change that a registry has pushed.
+    /// Counts one change that a registry has pushed.
     pub(super) fn push(&self, registry: &Text) {
         self.pushes.get_or_create(&RegistryLabel::of(registry)).inc();
     }

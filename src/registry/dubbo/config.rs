@@ -22,7 +22,7 @@ pub enum Publish {
     Interfaces,
     /// As instances of services with the applications' names; the interface level is not read.
     Applications,
-    /// As both.
+    /// Under both: as providers of interfaces and as instances of applications.
     Both,
 }
 

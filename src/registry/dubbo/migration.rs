@@ -18,7 +18,7 @@ pub enum Step {
 /// A step of the migration with its threshold.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Migration {
-    /// The step at which the fleet is.
+    /// The step that counts for all services of the registry.
     pub step: Step,
     /// How many providers must be registered by application, for each that is registered by interface. Dubbo's default is
     /// 0: one is enough.

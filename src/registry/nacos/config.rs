@@ -113,7 +113,7 @@ pub struct AccessKey {
 /// Which manifests are read from Nacos' configuration, in the same namespaces as the services.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifests {
-    /// The one group in which they are.
+    /// The one group that is listed for them; never a pattern.
     pub group: Text,
     /// Patterns with `*` and `?` for their dataIds; one that fits is enough.
     pub data_ids: Vec<Text>,
@@ -122,7 +122,7 @@ pub struct Manifests {
 }
 
 impl Mode {
-    /// The words of the configuration.
+    /// The values of the key `mode`.
     const WORDS: [(&str, Mode); 3] = [("auto", Mode::Auto), ("push", Mode::Push), ("poll", Mode::Poll)];
 }
 

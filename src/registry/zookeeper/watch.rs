@@ -29,7 +29,7 @@ pub(super) enum Touched {
     Around(Around),
 }
 
-/// The watches of one session.
+/// All watches of one session, for whole trees or for single nodes.
 pub(super) struct Watches {
     roots: Vec<(Layout, Text)>,
     fires_once: bool,

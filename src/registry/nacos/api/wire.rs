@@ -169,8 +169,7 @@ pub(crate) struct ClusterPage<'a> {
     pub(crate) count: usize,
 }
 
-/// A threshold as it is set, but not outside 0 to 1: Nacos does not check what people set, and protects beyond 1 as at
-/// 1.
+/// A threshold, limited to 0 to 1: Nacos does not check what people set, and protects beyond 1 as at 1.
 pub(crate) fn threshold(set: f64) -> Fraction {
     Fraction::new(set.clamp(0.0, 1.0)).unwrap_or(Fraction::ZERO)
 }

@@ -98,7 +98,7 @@ impl PushState {
         state.names.cover(&state.wanted.patterns)
     }
 
-    /// Sets what is wanted.
+    /// Sets what is wanted. `covers` becomes false if other services are wanted than before.
     pub(super) fn wants(&self, wanted: Wanted) {
         let mut state = self.state();
         state.covers &= state.wanted.services == wanted.services;
