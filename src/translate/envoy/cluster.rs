@@ -137,7 +137,7 @@ fn lb_policy(policy: LbPolicy) -> PbLbPolicy {
     }
 }
 
-/// Without any, Envoy speaks HTTP/1.1, and they do not matter for bytes.
+/// Only HTTP/2 needs options: without any Envoy speaks HTTP/1.1, and for TCP they do not matter.
 fn protocol_options(port: &ServicePort) -> BTreeMap<String, Any> {
     if !port.protocol.is_http2() {
         return BTreeMap::new();
@@ -150,7 +150,7 @@ fn protocol_options(port: &ServicePort) -> BTreeMap<String, Any> {
     })
 }
 
-/// The options of HTTP where a cluster has them.
+/// The value of `Cluster.typed_extension_protocol_options` that holds these options of HTTP.
 pub(in crate::translate) fn with_options(options: &HttpProtocolOptions) -> BTreeMap<String, Any> {
     let any = Any { type_url: HttpProtocolOptions::type_url(), value: options.encode_to_vec().into() };
     BTreeMap::from([(HTTP_PROTOCOL_OPTIONS.to_owned(), any)])

@@ -18,10 +18,10 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Envoy refuses larger ones.
+/// The largest priority that Envoy takes.
 const MAX_PRIORITY: u32 = 128;
 
-/// Where load balancers look for labels.
+/// The key of `Metadata.filter_metadata` where Envoy's load balancers look for labels.
 const LB_FILTER: &str = "envoy.lb";
 
 /// An endpoint as one port sees it. A unix socket has no port number.
@@ -101,13 +101,13 @@ impl<'a> Place<'a> {
         (&self.endpoint.address, self.port)
     }
 
-    /// Address and port decide; all else is there for two that have the same.
+    /// The sort order: address and port; the rest only makes the order of equal addresses the same each time.
     fn order(&self) -> impl Ord + use<'a> {
         let PublishedEndpoint { weight, health, locality, labels, secure, priority, .. } = self.endpoint;
         (self.address(), priority, health, weight, locality, labels, secure)
     }
 
-    /// Why it must not be sent.
+    /// Why this endpoint must not be sent; `None`: it may be.
     fn fault(&self, dns: bool, options: &Options) -> Option<Why> {
         match &self.endpoint.address {
             Address::Host(_) if !dns => Some(Why::HostName),

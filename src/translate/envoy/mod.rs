@@ -55,7 +55,7 @@ pub(super) enum Item<'a> {
         port: &'a ServicePort,
         name: Name,
         message: Cluster,
-        /// The assignment that it asks for.
+        /// The name of the assignment that it asks for by EDS. `None`: it resolves DNS names itself.
         refers_to: Option<Name>,
     },
     Assignment {
@@ -64,7 +64,7 @@ pub(super) enum Item<'a> {
     },
 }
 
-/// All resources of a service, those of a port together, and what of it cannot be sent.
+/// The same as [`translate`], before the messages are encoded.
 pub(super) fn items<'a>(service: &'a PublishedService, options: &Options) -> (Vec<Item<'a>>, Vec<Rejected>) {
     let (mut items, mut rejected) = (Vec::new(), Vec::new());
     let mut used = BTreeSet::new();
@@ -96,7 +96,7 @@ pub(super) fn items<'a>(service: &'a PublishedService, options: &Options) -> (Ve
     (items, rejected)
 }
 
-/// How much a priority takes of what the ones before it cannot.
+/// The overprovisioning factor, where nearness makes priorities. gRPC programs get none.
 fn policy(service: &PublishedService, options: &Options) -> Option<Policy> {
     let factor =
         options.zones.overprovisioning_factor.filter(|_| service.nearness == Nearness::Priority && !options.grpc);

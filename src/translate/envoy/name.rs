@@ -3,7 +3,7 @@
 use crate::model::{ServicePort, Text};
 use std::fmt;
 
-/// Istio's own rule: who moves between Istiod and direct service changes no route.
+/// Istio's own rule, so that routes stay valid when a proxy moves between Istiod and Portolan.
 const DEFAULT: &str = "outbound|{port}||{host}";
 
 /// Why a rule for names is refused.
@@ -12,7 +12,7 @@ pub enum ClusterNameError {
     /// A `{` without its `}`, or the reverse.
     #[error("cluster name {0:?} has a brace without its partner")]
     Brace(Text),
-    /// A placeholder that nobody knows.
+    /// The rule, and a placeholder in it that is none of `{host}`, `{port}` and `{port_name}`.
     #[error("cluster name {0:?} has the unknown placeholder {{{1}}}; known are {{host}}, {{port}} and {{port_name}}")]
     Unknown(Text, Text),
     /// All services would have one cluster.
@@ -20,7 +20,7 @@ pub enum ClusterNameError {
     NoHost(Text),
 }
 
-/// Text with the placeholders `{host}`, `{port}` and `{port_name}`.
+/// The rule by which clusters are named: text with the placeholders `{host}`, `{port}` and `{port_name}`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClusterName {
     source: Text,
@@ -65,7 +65,7 @@ impl ClusterName {
         Ok(ClusterName { source: source.into(), parts })
     }
 
-    /// The name for a port under a host name.
+    /// The name of the cluster for this port under this host, which is the service's own or an alias.
     pub fn render(&self, host: &str, port: &ServicePort) -> String {
         let mut name = String::with_capacity(self.source.len() + host.len());
         for part in &self.parts {
@@ -98,7 +98,8 @@ impl fmt::Debug for ClusterName {
     }
 }
 
-/// The name for statistics, in which `|` and the like are awkward; empty if the name will do.
+/// The name for `Cluster.alt_stat_name`: all but letters, digits, `.`, `-` and `_` becomes `_`. Empty if the name needs
+/// no change.
 pub(super) fn stat_name(name: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if name.chars().all(safe) { String::new() } else { name.replace(|c| !safe(c), "_") }

@@ -17,16 +17,16 @@ pub struct Zones {
     pub own_cluster: Option<Text>,
 }
 
-/// A place, as exactly as some endpoint has it: clients in places that no endpoint tells apart see the same.
+/// The place of a client, cut to what some endpoint also has: clients that no endpoint tells apart have the same place.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
     at: Locality,
-    /// How many parts of it some endpoint has, too.
+    /// How many parts of `at` (region, zone, sub-zone) some endpoint also has: 1 to 3.
     depth: usize,
 }
 
 impl Place {
-    /// Where a client is among these places of endpoints; `None`: nothing is nearer than anything else.
+    /// The place of a client, given the localities of all endpoints. `None`: no endpoint is nearer to it than another.
     pub fn of<'l>(client: &Locality, known: impl IntoIterator<Item = &'l Locality>, zones: &Zones) -> Option<Place> {
         let shared = known.into_iter().map(|place| depth(client, place)).max().unwrap_or(0);
         // Without endpoints of its own a region may still have one that comes next.
@@ -51,7 +51,7 @@ impl Place {
     }
 }
 
-/// How many parts two places have in common, from the largest on.
+/// How many parts two places have in common, counted from the region on: 0 to 3.
 fn depth(one: &Locality, other: &Locality) -> usize {
     let parts = |at: &Locality| [at.region().to_owned(), at.zone().to_owned(), at.sub_zone().to_owned()];
     parts(one).iter().zip(&parts(other)).take_while(|(one, other)| one == other).count()

@@ -1,4 +1,4 @@
-//! How services are translated, the same for all of them. The configuration makes it.
+//! How services are translated. The configuration makes these options, the same for all services.
 
 use super::{ClusterName, Zones};
 use crate::resource::Variant;
@@ -54,7 +54,7 @@ impl Default for Options {
 /// What becomes of endpoints that are unhealthy or draining.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Unhealthy {
-    /// They are sent with their state, so that people see them, and connections to them end gently.
+    /// They are sent with their health status: Envoy's admin page shows them, and connections to them end gently.
     #[default]
     Mark,
     /// They are left out.
@@ -84,7 +84,7 @@ pub enum Eds {
     Stream {
         /// The cluster by which Envoys reach Portolan, as their bootstraps call it.
         cluster: String,
-        /// Incremental, or state of the world.
+        /// The variant of the protocol on that stream.
         variant: Variant,
     },
 }
@@ -101,7 +101,7 @@ pub enum LbPolicy {
     Random,
     /// By the hash of something in the request, on a ring. Routes say of what.
     RingHash,
-    /// By such a hash, in a table: faster, less stable.
+    /// By such a hash, in a table: faster than a ring, but a change of endpoints moves more requests.
     Maglev,
 }
 

@@ -31,14 +31,14 @@ pub fn own_cluster(
     Resource::new(Kind::Endpoint, name.clone(), &assignment.encode_to_vec(), None)
 }
 
-/// All in one priority: with two Envoy would not be zone-aware.
+/// The service with all endpoints in one priority: with two Envoy would not be zone-aware. `None`: it has no port.
 fn flat(service: &PublishedService) -> Option<(PublishedService, ServicePort)> {
     let endpoints = service.endpoints.iter().map(|endpoint| PublishedEndpoint { priority: 0, ..endpoint.clone() });
     let flat = PublishedService { nearness: Nearness::Off, ..service.part(endpoints.collect()) };
     Some((flat, service.ports.first()?.clone()))
 }
 
-/// So many addresses of documentation as there are callers.
+/// A made-up service: for each caller one address of 2001:db8::/32, the range for documentation, in the caller's place.
 fn members(callers: &BTreeMap<Locality, usize>) -> Option<(PublishedService, ServicePort)> {
     let host = Hostname::new("callers").ok()?;
     let number = Port::new(1).ok()?;

@@ -40,7 +40,7 @@ pub struct Gateway {
     pub listen: SocketAddr,
     /// Labels of the proxies that it is for; none: of all gateways.
     pub selector: BTreeMap<Text, Text>,
-    /// Whether a service is reached by its hosts.
+    /// Whether requests for a service's hosts lead to the service.
     pub hosts: bool,
     /// The path below which a service is reached whatever the host, such as `/{service}`; it is not passed on. `None`: there is
     /// none.
@@ -54,7 +54,7 @@ pub struct Gateway {
 pub struct Tls {
     /// The chain, with the server's own certificate first.
     pub certificate: PathBuf,
-    /// The key of that.
+    /// The private key of `certificate`.
     pub key: PathBuf,
     /// Who signs clients' certificates, which are then required.
     pub ca: Option<PathBuf>,
@@ -63,7 +63,7 @@ pub struct Tls {
 }
 
 impl Gateway {
-    /// The `Gateway` that stands for it.
+    /// The `Gateway` of Istio for it, in this namespace. `create_time` is in seconds since 1970.
     pub fn resource(&self, namespace: &str, create_time: i64) -> Resource {
         let server = |listen: SocketAddr, name: &str, protocol: &str, tls| pb::Server {
             port: Some(pb::Port {
@@ -93,8 +93,8 @@ impl Gateway {
         resource(Kind::Gateway, namespace, &self.name, create_time, &spec)
     }
 
-    /// What leads to a service: one for each of its ports and ways. `policy`: how proxies speak to it. A port of HTTPS is reached
-    /// only where that says TLS.
+    /// The VirtualServices that lead to a service: one for each port by its hosts, and one by the path. `policy` is how
+    /// proxies speak to the service: a port of HTTPS is reached only if it says TLS.
     pub fn virtual_services(
         &self,
         service: &PublishedService,
@@ -140,7 +140,7 @@ impl Gateway {
         VirtualService { hosts, gateways: vec![self.name.to_string()], http, ..Default::default() }
     }
 
-    /// The path below which a service is reached.
+    /// The path below which a service is reached. `None` if there is no template, or what it gives is no path.
     fn path(&self, service: &PublishedService) -> Option<String> {
         let (template, owner) = (self.paths.as_ref()?, service.sources.first());
         let nobody = ServiceId::new("", "", "", service.host.as_str());
@@ -186,7 +186,7 @@ pub fn policy(service: &PublishedService, policy: &TrafficPolicy, root: &str, cr
     hosts.into_iter().map(rule).collect()
 }
 
-/// Paths that two services would have: Istio's order decides, which is that of names.
+/// A finding for each service whose path another service already has: the first by host keeps it, as in Istio.
 pub fn contests(gateways: &[Gateway], services: &OrdMap<Hostname, Arc<PublishedService>>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for gateway in gateways {
@@ -217,7 +217,7 @@ fn is_http(protocol: Protocol) -> bool {
     }
 }
 
-/// Whether a policy has TLS for a port: its own settings replace those of the whole.
+/// Whether a policy has TLS for a port. Settings of the port replace those of the whole service.
 fn speaks_tls(policy: &TrafficPolicy, port: &ServicePort) -> bool {
     let is_own = |of: &&PortTrafficPolicy| of.port.as_ref().is_some_and(|of| of.number == u32::from(port.number.get()));
     let own = policy.port_level_settings.iter().find(is_own);
@@ -281,7 +281,7 @@ mod tests {
         }
     }
 
-    /// Name and spec.
+    /// The name of a resource, and its spec as JSON.
     fn shown(resource: &Resource) -> (String, Value) {
         let envelope = Envelope::decode(resource.body()).unwrap();
         let body = envelope.body.unwrap();

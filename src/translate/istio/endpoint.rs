@@ -100,7 +100,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Address and port decide; all else is there for two that have the same.
+    /// The sort order: address and port; the rest only makes the order of equal addresses the same each time.
     fn order(&self) -> impl Ord + use<'a> {
         let PublishedEndpoint { weight, health, locality, labels, priority, .. } = self.endpoint;
         ((&self.endpoint.address, self.port), priority, health, weight, locality, labels)
@@ -119,7 +119,8 @@ impl<'a> Place<'a> {
     }
 }
 
-/// The smallest whole numbers of these proportions, 0 for 1: that is what absent means, and most are.
+/// The weights as the smallest whole numbers of the same proportions. 1 is written as 0: an absent weight means 1 to
+/// Istio, and most weights are 1.
 fn weights(endpoints: &[&PublishedEndpoint]) -> Vec<u32> {
     let scale = Scale::of(endpoints.iter().map(|endpoint| endpoint.weight));
     let scaled: Vec<u32> = endpoints.iter().map(|endpoint| scale.apply(endpoint.weight)).collect();

@@ -3,10 +3,10 @@
 use crate::model::{Hostname, Labels};
 use std::collections::BTreeMap;
 
-/// Of a label's key without its prefix, and of a label of DNS.
+/// The most characters of a label's key without its prefix, and of a label of DNS.
 const MAX_NAME: usize = 63;
 
-/// Of a key's prefix.
+/// The most characters of a key's prefix.
 const MAX_PREFIX: usize = 253;
 
 /// Whether Istio takes the key: a name of letters, digits, `-`, `_` and `.`, perhaps after a domain and a slash.
@@ -22,13 +22,13 @@ pub(in crate::translate) fn is_value(value: &str) -> bool {
     value.is_empty() || is_qualified(value)
 }
 
-/// Whether an entry's own label may have that value. Istio checks the labels of endpoints alone; `$` stands in the names of
-/// Java's inner classes.
+/// Whether a ServiceEntry's own label may have that value. It may also have `$`, as in the names of Java's inner
+/// classes: Istio checks only the labels of endpoints.
 pub(super) fn is_value_of_entry(value: &str) -> bool {
     is_value(&value.replace('$', "_"))
 }
 
-/// Whether it is a label of DNS, in any case.
+/// Whether it is a label of DNS, in small or capital letters.
 pub(super) fn is_dns_label(label: &str) -> bool {
     label.len() <= MAX_NAME && is_domain_part(label)
 }
@@ -46,12 +46,11 @@ pub(super) fn dns_label(text: &str) -> String {
     label.trim_end_matches('-').to_owned()
 }
 
-/// The labels as they are.
 pub(super) fn owned(labels: &Labels) -> BTreeMap<String, String> {
     labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
 }
 
-/// The labels whose keys and values may stand; the keys of the others go to `refused`.
+/// The labels whose key Istio takes and whose value is `possible`; the keys of the others go to `refused`.
 pub(super) fn accepted(
     labels: BTreeMap<String, String>,
     possible: impl Fn(&str) -> bool,

@@ -79,7 +79,7 @@ pub fn translate(
 }
 
 impl Options {
-    /// What the entries of a registry's service say of where it is and who sees it.
+    /// The namespace and `exportTo` that the entries of a registry's service have.
     pub fn origin(&self, service: &PublishedService) -> Origin {
         let subject = Subject::new(service, self.rules(service));
         let export_to = subject.export_to().iter().map(|to| to.as_str().into()).collect();
@@ -98,7 +98,7 @@ pub fn addressed(service: &PublishedService, addresses: Addresses) -> impl Itera
     ports.flat_map(|port| hosts(service, port, "")).map(|(_, hosts)| hosts)
 }
 
-/// An entry without endpoints shows in its metadata, too.
+/// The metadata with the label [`EMPTY`], if the entry has no endpoints.
 fn marked(mut metadata: Metadata, spec: &ServiceEntry, options: &Options) -> Metadata {
     if options.mark_empty && spec.endpoints.is_empty() {
         metadata.labels.insert(EMPTY.0.to_owned(), EMPTY.1.to_owned());
@@ -106,7 +106,7 @@ fn marked(mut metadata: Metadata, spec: &ServiceEntry, options: &Options) -> Met
     metadata
 }
 
-/// What all entries of a service have alike; its `name` is the namespace only.
+/// The metadata that all entries of a service have in common; its `name` is the namespace only.
 fn metadata(subject: &Subject<'_>, rules: &Rules, options: &Options, rejected: &mut Vec<Rejected>) -> Metadata {
     let mut refused = |key: &str| rejected.push(subject.rejected(key, Why::LabelRefused));
     let mut labels = subject.texts(&rules.labels, label::is_value_of_entry);
@@ -192,7 +192,7 @@ fn hosts(service: &PublishedService, port: &ServicePort, name: &str) -> Vec<(Str
     vec![(main.0, main.1.into_iter().chain(aliases).collect())]
 }
 
-/// What Istio calls it. Dubbo 2 is bytes to it, and Triple is gRPC.
+/// Istio's name of a protocol. To Istio Dubbo 2 is TCP, and Triple is gRPC.
 fn protocol(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Http => "HTTP",
@@ -204,7 +204,8 @@ fn protocol(protocol: Protocol) -> &'static str {
     }
 }
 
-/// The port's name where Istio takes it, else its protocol's: the name is alone in its entry, and only endpoints use it.
+/// The port's name if Istio takes it, else its protocol's: any name will do, because only the entry's own endpoints use
+/// it.
 fn port_name(port: &ServicePort) -> String {
     if label::is_dns_label(&port.name) { port.name.to_string() } else { port.protocol.name().to_owned() }
 }
@@ -214,7 +215,8 @@ fn encoded(metadata: Metadata, spec: &ServiceEntry) -> (Kind, Resource) {
     (Kind::ServiceEntry, enveloped(Kind::ServiceEntry, metadata, body))
 }
 
-/// The version is in the envelope, so it is that of the envelope without it.
+/// Puts a message into Istio's envelope. The version of the resource is the hash of the envelope before the version is
+/// written into it.
 pub(in crate::translate) fn enveloped(kind: Kind, metadata: Metadata, body: Any) -> Resource {
     let name = Name::from(&*metadata.name);
     let revision = metadata.labels.get("istio.io/rev").map(|revision| Name::from(&**revision));

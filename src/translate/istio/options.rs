@@ -1,21 +1,21 @@
-//! How services become `ServiceEntry`s. The configuration makes it.
+//! How services become `ServiceEntry`s. The configuration makes these options.
 
 use crate::model::{PublishedService, Template, Text};
 use ipnet::{IpNet, Ipv4Net};
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
-/// The beginning of 2020, in seconds: later than 1970, which is what Istiod assumes of an entry without it.
+/// The beginning of 2020, in seconds since 1970. Without a time Istiod assumes 1970.
 const CREATED: i64 = 1_577_836_800;
 
-/// Reserved for the future, so nobody's; Istio itself uses 240.240.0.0/16 of that.
+/// 241.0.0.0/8, of a range (240.0.0.0/4) that nobody has; Istio itself uses 240.240.0.0/16 of that range.
 const VIP: Ipv4Addr = Ipv4Addr::new(241, 0, 0, 0);
 
 /// Everything that entries depend on besides their service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// For services of registries that have no rules of their own.
+    /// The rules of all registries that are not in `registries`.
     pub rules: Rules,
-    /// Of registries that have their own, by name; all others have `rules`.
+    /// The rules of registries that have their own, by the registry's name.
     pub registries: BTreeMap<Text, Rules>,
     /// When all entries were created, in seconds since 1970. Of two entries with one host Istiod prefers the older, so
     /// it must be the same on every replica and after every restart. The beginning of 2020 by default.
@@ -36,10 +36,10 @@ pub const EMPTY: (&str, &str) = ("portolan/endpoints", "none");
 /// Which entries have virtual addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Addresses {
-    /// Those of protocols by which Istio cannot tell hosts apart.
+    /// Entries of TCP and Dubbo 2, whose hosts Istio can tell apart only by addresses.
     #[default]
     Tcp,
-    /// Every entry has a virtual address.
+    /// Entries of every protocol.
     All,
 }
 
@@ -65,9 +65,9 @@ pub struct Rules {
     pub name: Template,
     /// Who sees it: namespaces, `.` for its own, `*` for all. Empty, the default, is what the mesh has as default.
     pub export_to: Vec<Text>,
-    /// Whether it is a part of the mesh. Inside by default.
+    /// Whether the service is inside the mesh. Inside by default.
     pub location: Location,
-    /// Which ports it has. Its own by default.
+    /// Which ports the entry has. The service's own by default.
     pub ports: Ports,
     /// Labels of the entry. What comes out empty is left out. Istiod pushes everything anew when one changes.
     pub labels: BTreeMap<Text, Template>,
@@ -75,24 +75,24 @@ pub struct Rules {
     pub annotations: BTreeMap<Text, Template>,
     /// Further labels and annotations of the entries of single hosts.
     pub hosts: BTreeMap<Text, HostTexts>,
-    /// The names that a server's certificate may have.
+    /// Templates of the names that a server's certificate may have; empty: nothing is said of names.
     pub subject_alt_names: Vec<Template>,
     /// Whether endpoints have their weights. They do by default.
     pub weights: bool,
     /// Which labels endpoints have. All that Istio takes by default.
     pub endpoint_labels: EndpointLabels,
-    /// The network of each endpoint; may read its labels.
+    /// The template of each endpoint's `network`; it may read the endpoint's labels. `None`: no network.
     pub network: Option<Template>,
-    /// The service account of each endpoint; may read its labels.
+    /// The template of each endpoint's `serviceAccount`; it may read the endpoint's labels. `None`: no account.
     pub service_account: Option<Template>,
 }
 
-/// What the entries of one host have besides.
+/// Further labels and annotations for the entries of one host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HostTexts {
-    /// They go before the others of their keys.
+    /// They replace labels of [`Rules`] with the same keys.
     pub labels: BTreeMap<String, String>,
-    /// They go before the others of their keys.
+    /// They replace annotations of [`Rules`] with the same keys.
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -131,20 +131,20 @@ impl Default for Rules {
 }
 
 impl Options {
-    /// The rules for a service: those of the registry that owns it.
+    /// The rules for a service: those of its first source's registry.
     pub(super) fn rules(&self, service: &PublishedService) -> &Rules {
         let own = service.sources.first().and_then(|owner| self.registries.get(&owner.registry));
         own.unwrap_or(&self.rules)
     }
 }
 
-/// Whether a service is a part of the mesh.
+/// Whether a service is inside the mesh: `location` of its ServiceEntry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Location {
-    /// It is: `MESH_INTERNAL`.
+    /// `MESH_INTERNAL`: its instances are workloads of the mesh.
     #[default]
     Internal,
-    /// It is not: `MESH_EXTERNAL`.
+    /// `MESH_EXTERNAL`: its instances are outside the mesh.
     External,
 }
 
@@ -161,10 +161,10 @@ impl Location {
     }
 }
 
-/// Which ports an entry has.
+/// Which ports a ServiceEntry has besides the service's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ports {
-    /// The one that clients ask for, whatever instances listen on.
+    /// Only the port that clients ask for, whatever port instances listen on.
     #[default]
     Own,
     /// Also every port that an instance listens on; each leads to all instances. Istiod pushes everything anew when an
@@ -185,13 +185,13 @@ impl Ports {
     }
 }
 
-/// Which labels endpoints have.
+/// How the labels of an entry's endpoints are made from those of the registry's instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EndpointLabels {
-    /// All that Istio takes.
+    /// All labels that Istio takes, unchanged.
     #[default]
     Whole,
-    /// As Slime makes them.
+    /// As Slime's meshregistry makes them of instances in Eureka.
     Slime,
     /// As Slime makes them of what is in Nacos, whose cluster is no label to it.
     SlimeNacos,

@@ -1,6 +1,6 @@
 //! Times as Istio reads them: `1.5s`, `100ms`, `1h30m`, as in Go.
 
-/// Units, longer names first where one begins with the other; in nanoseconds.
+/// The units and their nanoseconds. A unit that begins with another one (`ms`, `m`) stands before it.
 const UNITS: [(&str, i128); 8] = [
     ("ns", 1),
     ("us", 1_000),
@@ -34,7 +34,7 @@ pub(super) fn nanoseconds(text: &str) -> Option<i64> {
     i64::try_from(if negative { -total } else { total }).ok()
 }
 
-/// What is finer than a nanosecond is cut off.
+/// A decimal number times the factor; what is finer than a nanosecond is cut off. `None` if it is no number.
 fn scaled(amount: &str, factor: i128) -> Option<i128> {
     let (whole, part) = amount.split_once('.').unwrap_or((amount, ""));
     if whole.is_empty() && part.is_empty() || part.contains('.') || whole.len() > 20 {

@@ -36,16 +36,18 @@ use prost_reflect::MessageDescriptor;
 use std::collections::{BTreeMap, BTreeSet};
 use walk::{Walk, hint};
 
-/// More documents are refused.
+/// The most YAML documents of one manifest; one with more is refused.
 const MAX_DOCUMENTS: usize = 1_000;
 
-/// What a text may have at most. Istio's own messages are some ten deep; an `EnvoyFilter` holds any of Envoy's.
+/// The limits of one manifest. Istio's own messages are some ten deep, but an `EnvoyFilter` holds any message of
+/// Envoy's.
 const LIMITS: Limits = Limits { bytes: 1 << 20, nodes: 200_000, depth: 64 };
 
-/// Of a name; what Kubernetes takes.
+/// The most characters of a resource's name, as in Kubernetes.
 const MAX_SUBDOMAIN: usize = 253;
 
-/// The keys of an object, and what Kubernetes adds to its metadata and nobody means.
+/// The keys of a resource. `METADATA`: the keys of its metadata. `IGNORED`: further ones, which Kubernetes adds by
+/// itself.
 const OBJECT: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 const METADATA: [&str; 4] = ["name", "namespace", "labels", "annotations"];
 const IGNORED: [&str; 10] = [
@@ -61,11 +63,11 @@ const IGNORED: [&str; 10] = [
     "uid",
 ];
 
-/// An annotation of that name is Istiod's own.
+/// The annotation that Istiod itself sets; a manifest must not have it.
 const RESERVED: &str = "ResourceVersion";
 
-/// The resources of a manifest, in the order in which they stand, each name once. `file` is its name for people; resources
-/// that name no namespace get this one; `create_time` is in seconds since 1970.
+/// The resources of a manifest, in the order in which they stand, each name once. `file` is its name in problems;
+/// resources that name no namespace get this one; `create_time` is in seconds since 1970.
 ///
 /// # Errors
 /// All problems at once, at most 100, by position.
@@ -83,7 +85,7 @@ pub fn read(file: &str, text: &str, namespace: &Text, create_time: i64) -> Resul
     walk.finish().map(|()| resources)
 }
 
-/// How proxies speak to a service, as DestinationRules have it.
+/// Reads `traffic_policy` of the configuration, written like `trafficPolicy` of a DestinationRule.
 ///
 /// # Errors
 /// All problems at once, by position.
@@ -94,7 +96,7 @@ pub fn traffic_policy(node: &Node) -> Result<TrafficPolicy, Problems> {
     walk.finish().map(|()| TrafficPolicy::decode(&*bytes).unwrap_or_default())
 }
 
-/// One document. `None` after a problem that leaves nothing to go on with.
+/// The resource of one document. `None` if a problem in it was noted that leaves no resource.
 fn object(walk: &mut Walk, root: &Node, namespace: &Text, create_time: i64) -> Option<(Kind, Resource)> {
     let fields = known_fields(walk, root, "a resource", &OBJECT, &[])?;
     let kind = kind(walk, root, &fields);
@@ -140,7 +142,7 @@ fn kind(walk: &mut Walk, root: &Node, fields: &BTreeMap<&str, &Node>) -> Option<
     walk.within("kind", |walk| walk.problem(kind_node.place(), text))
 }
 
-/// Name and namespace, joined, with labels and annotations.
+/// The metadata of a resource; its `name` is `namespace/name`.
 fn metadata(walk: &mut Walk, node: &Node, namespace: &Text) -> Option<Metadata> {
     let fields = known_fields(walk, node, "metadata", &METADATA, &IGNORED)?;
     let mut read = |key: &'static str, fits: fn(&str) -> bool, what: &str| {
@@ -168,7 +170,7 @@ fn metadata(walk: &mut Walk, node: &Node, namespace: &Text) -> Option<Metadata> 
     Some(Metadata { name, labels, annotations, ..Metadata::default() })
 }
 
-/// A mapping of texts, with what is wrong of each, if anything is.
+/// Reads a mapping of texts, such as labels. `wrong` says what is wrong with a key and its value.
 fn texts(
     walk: &mut Walk,
     fields: &BTreeMap<&str, &Node>,
@@ -211,7 +213,7 @@ fn known_fields<'a>(
     Some(fields)
 }
 
-/// Of these much more is known: what Istiod would refuse.
+/// Notes a problem if Istiod would refuse this ServiceEntry. For other kinds only the form is checked.
 fn service_entry(walk: &mut Walk, root: &Node, name: &str, spec: &[u8]) {
     let Ok(entry) = ServiceEntry::decode(spec) else { return };
     // Newer resolutions have rules that are not ours.

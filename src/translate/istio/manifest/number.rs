@@ -1,4 +1,4 @@
-//! Numbers of protobuf's types from what people write.
+//! Numbers of protobuf's types, read from the text in a manifest.
 
 use prost_reflect::Kind;
 
@@ -19,7 +19,7 @@ pub(super) fn integer(text: &str, kind: &Kind) -> Result<i128, String> {
     fits.ok_or_else(|| format!("must be a whole number from {least} to {most}, not {text}"))
 }
 
-/// A number of a type with a fraction, from a number or a text; texts may also say what numbers cannot.
+/// A `double`, or with `single` a `float`. Only a text in quotes may be `NaN`, `Infinity` or `-Infinity`.
 pub(super) fn float(text: &str, quoted: bool, single: bool) -> Result<f64, String> {
     let value = match text {
         "NaN" if quoted => Some(f64::NAN),

@@ -1,7 +1,7 @@
-//! What a single value is that stands without quotes.
+//! The type of a single YAML value: text, boolean or number.
 //!
-//! YAML's versions differ in that: `no` is text in one and false in the other, `010` is ten or eight. What is the same for
-//! all is accepted; what is not is refused, with the remedy, before somebody's country is false.
+//! YAML's versions differ for values without quotes: `no` is text in one and false in the other, `010` is ten or eight.
+//! A value that all versions read alike is accepted; any other is refused, and the problem says to put it in quotes.
 
 use crate::util::yaml::{Node, Shape};
 
@@ -9,13 +9,13 @@ use crate::util::yaml::{Node, Shape};
 pub(super) enum Scalar<'a> {
     Text(&'a str),
     Bool(bool),
-    /// As JSON writes numbers.
+    /// A number as JSON writes it.
     Number(&'a str),
-    /// Not the same for everyone.
+    /// A value that versions of YAML read differently.
     Doubtful(&'a str),
 }
 
-/// Words that were booleans in YAML 1.1, which Kubernetes reads.
+/// Words that YAML 1.1, which Kubernetes reads, takes for booleans or numbers, and YAML 1.2 for text.
 const DOUBTFUL: [&str; 8] = ["y", "n", "yes", "no", "on", "off", ".nan", ".inf"];
 
 impl<'a> Scalar<'a> {
@@ -45,7 +45,7 @@ impl<'a> Scalar<'a> {
         }
     }
 
-    /// What it is, for people.
+    /// The value and its type, for problems: `5 is a number`.
     pub(super) fn described(self) -> String {
         match self {
             Scalar::Text(text) => format!("{text:?} is text"),
@@ -56,7 +56,7 @@ impl<'a> Scalar<'a> {
     }
 }
 
-/// As JSON has them.
+/// Whether it is a number as JSON writes it.
 fn is_number(text: &str) -> bool {
     let text = text.strip_prefix('-').unwrap_or(text);
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
@@ -68,7 +68,7 @@ fn is_number(text: &str) -> bool {
     digits(whole) && (whole == "0" || !whole.starts_with('0')) && part.is_none_or(digits) && exponent.is_none_or(digits)
 }
 
-/// As some version of YAML has them: other bases, leading zeros, underscores, a sign, a dot at an end.
+/// Whether some version of YAML reads it as a number: other bases, leading zeros, underscores, a sign, a dot at an end.
 fn is_some_number(unsigned: &str) -> bool {
     let based = [("0x", 16), ("0o", 8), ("0b", 2)].into_iter().any(|(prefix, base)| {
         let digits = unsigned.strip_prefix(prefix).or_else(|| unsigned.strip_prefix(&prefix.to_uppercase()));

@@ -19,24 +19,24 @@ use std::{
     sync::Arc,
 };
 
-/// Of a manifest; more would help nobody.
+/// The most problems that are reported for one manifest.
 const MOST_PROBLEMS: usize = 100;
 
-/// Texts of problems that quote something longer are cut; they go to logs and pages.
+/// The most characters of a problem's text and path, because they go to logs and answers; longer ones are cut.
 const LONGEST_TEXT: usize = 500;
 
-/// The ways in which a value stands on the wire.
+/// The wire types of protobuf.
 const VARINT: u64 = 0;
 const FIXED_64: u64 = 1;
 const BYTES: u64 = 2;
 const FIXED_32: u64 = 5;
 
-/// What was found so far, and where the walk is.
+/// The problems found so far, and the path of the value that is read now.
 #[derive(Debug)]
 pub(super) struct Walk {
     file: Arc<str>,
     path: String,
-    /// The kind whose spec it is.
+    /// The name of the kind whose spec is read, for texts of problems; empty before [`Walk::spec`].
     kind: String,
     problems: Vec<Problem>,
 }
@@ -64,7 +64,7 @@ impl Walk {
         None
     }
 
-    /// Reads something behind a key.
+    /// Reads the value of a key: problems inside get the key in their path.
     pub(super) fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
         let before = self.path.len();
         if before > 0 {
@@ -110,13 +110,13 @@ impl Walk {
         }
     }
 
-    /// The bytes of a kind's message.
+    /// The bytes of the spec of a resource; `message` is the message of its kind.
     pub(super) fn spec(&mut self, node: &Node, message: &MessageDescriptor) -> Vec<u8> {
         message.name().clone_into(&mut self.kind);
         self.message(node, message)
     }
 
-    /// The bytes of a message.
+    /// The bytes of a message, without tag and length. A part with a problem is left out.
     fn message(&mut self, node: &Node, message: &MessageDescriptor) -> Vec<u8> {
         if let Some(known) = self.well_known(node, message) {
             return known;
@@ -159,12 +159,12 @@ impl Walk {
         });
     }
 
-    /// A message for people: `VirtualService's HTTPRoute`.
+    /// The name of a message in problems: `VirtualService's HTTPRoute`.
     fn owner(&self, message: &MessageDescriptor) -> String {
         if self.kind == message.name() { self.kind.clone() } else { format!("{}'s {}", self.kind, message.name()) }
     }
 
-    /// A field with its tag, as often as it is there.
+    /// A field with its tag; an unpacked list has the tag for each of its items.
     fn field(&mut self, node: &Node, field: &FieldDescriptor) -> Vec<u8> {
         if field.is_map() {
             return self.map(node, field);
@@ -237,7 +237,7 @@ impl Walk {
         }
     }
 
-    /// A value without its tag; of texts and messages without their length.
+    /// A value without its tag, and for texts and messages without their length.
     fn value(&mut self, node: &Node, kind: &Kind) -> Vec<u8> {
         let mut out = Vec::new();
         match kind {
@@ -261,7 +261,7 @@ impl Walk {
         out
     }
 
-    /// What it is, or a problem with what it should be.
+    /// The value as a scalar; `None`, with a problem that names what is `wanted`, if it is none or doubtful.
     fn single<'a>(&mut self, node: &'a Node, wanted: &str) -> Option<Scalar<'a>> {
         match Scalar::of(node) {
             None => self.problem(node.place(), format!("must be {wanted}, but is {}", node.kind())),
@@ -327,7 +327,7 @@ impl Walk {
         decoded.ok().or_else(|| self.problem(node.place(), "must be base64, with its padding"))
     }
 
-    /// The messages that have a form of their own.
+    /// The bytes of a `google.protobuf` message, which JSON writes in a form of its own. `None`: it is another message.
     fn well_known(&mut self, node: &Node, message: &MessageDescriptor) -> Option<Vec<u8>> {
         match message.full_name().strip_prefix("google.protobuf.")? {
             "Duration" => Some(self.duration(node).unwrap_or_default()),
@@ -386,7 +386,7 @@ impl Walk {
         out
     }
 
-    /// A `google.protobuf.Value`: whatever it is.
+    /// A `google.protobuf.Value`: any shape is allowed.
     fn any_value(&mut self, node: &Node) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         match node.shape() {
@@ -407,7 +407,7 @@ impl Walk {
     }
 }
 
-/// A value behind its tag, and its length where it has one.
+/// A value with its tag, and for texts, bytes and messages with its length.
 fn tagged(number: u32, kind: &Kind, value: &[u8]) -> Vec<u8> {
     let wire = match kind {
         Kind::String | Kind::Bytes | Kind::Message(_) => BYTES,
@@ -437,12 +437,12 @@ fn cut(text: &str) -> String {
     }
 }
 
-/// Whether it is `optional`, which descriptors write as a oneof of one.
+/// Whether the field is `optional`: its descriptor then has a oneof with this one field.
 fn is_optional(field: &FieldDescriptor) -> bool {
     field.field_descriptor_proto().proto3_optional()
 }
 
-/// A hint at the name that was meant, if one of these is much like it.
+/// `; did you mean ...?` for the known name that is most like this one; empty if none is.
 pub(super) fn hint<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     suggest(name, known).map(|known| format!("; did you mean {known:?}?")).unwrap_or_default()
 }
