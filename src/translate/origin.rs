@@ -1,4 +1,4 @@
-//! What is known of a service besides what is published.
+//! What Istio's rules need to know of a service besides what is published.
 
 use super::Beyond;
 use crate::model::Text;
@@ -7,14 +7,14 @@ use ipnet::IpNet;
 /// Where a service comes from, as Istio sees it: what its ServiceEntry says; and what the configuration asks for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin {
-    /// The namespace of its entry.
+    /// The namespace of its ServiceEntry.
     pub namespace: Text,
-    /// Who sees it; empty: what the mesh has as default.
+    /// Who sees the service: `exportTo` of its entry. Empty: the default of the mesh.
     pub export_to: Vec<Text>,
-    /// The addresses that the entry itself says.
+    /// Virtual addresses from `addresses` of a manifest's ServiceEntry; empty for services of registries.
     pub addresses: Vec<IpNet>,
     /// Nobody looks for its endpoints: connections go to where they were meant to go (`resolution: NONE`).
     pub is_passed_through: bool,
-    /// What Istio has no field for.
+    /// Settings of the configuration that Istio has no field for.
     pub beyond: Beyond,
 }

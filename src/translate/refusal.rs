@@ -1,60 +1,60 @@
 //! What Istiod refuses an entry for.
 
-/// Why Istiod refuses an entry.
+/// Why Istiod refuses a ServiceEntry; the value is the text that it refuses.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
-    /// It is no `<namespace>/<name>`. Istiod takes it for absent, and deletes what it had.
+    /// The name is no `<namespace>/<name>`. Istiod takes such an entry for absent, and deletes the one that it had.
     #[error("the name {0:?} is not a namespace, one slash and a name")]
     Name(String),
     /// The list of hosts is empty.
     #[error("it has no host")]
     NoHost,
-    /// No domain, with or without a `*` before it.
+    /// A host that is no domain name, with or without a `*` before it.
     #[error("the host {0:?} is no domain name: labels of at most 63 letters, digits and '-', the last no number")]
     Host(String),
-    /// There is no name to be resolved.
+    /// A host with a wildcard, which cannot be resolved, in an entry of `resolution: DNS` without endpoints.
     #[error("the host {0:?} cannot be resolved, and no endpoint says what to resolve in its place")]
     Unresolvable(String),
-    /// Neither an address nor a network.
+    /// A virtual address that is neither an address nor a network.
     #[error("the virtual address {0:?} is neither an address nor a network")]
     Vip(String),
-    /// Networks need known endpoints.
+    /// A network as virtual address, in an entry of `resolution: DNS`.
     #[error("a network is no virtual address where names are resolved")]
     VipNetwork,
-    /// Two ports have it.
+    /// A name or number that two ports have: both, as `name number`.
     #[error("two ports have the name or number {0:?}")]
     PortTwice(String),
-    /// Not 1 to 65535.
+    /// A port number that is not 1 to 65535.
     #[error("the port {0} is not in 1 to 65535")]
     PortNumber(u32),
-    /// No label of DNS.
+    /// A port name that is no label of DNS.
     #[error("the port name {0:?} is not of at most 63 letters, digits and '-'")]
     PortName(String),
-    /// Not one of Istio's.
+    /// A protocol that Istio does not know.
     #[error("the protocol {0:?} is none of Istio's")]
     Protocol(String),
-    /// Istio could not tell them apart.
+    /// Several hosts, and a port of TCP or the like, on which Istio cannot tell hosts apart.
     #[error("several hosts on a port whose protocol does not tell hosts apart")]
     SeveralHosts,
-    /// Unknown to Istio, or to us.
+    /// A `resolution` that Istio does not have, or that is not checked here: only `NONE`, `STATIC` and `DNS` are.
     #[error("the resolution {0} is none of NONE, STATIC and DNS")]
     Resolution(i32),
-    /// `NONE` means that there are none.
+    /// Endpoints in an entry of `resolution: NONE`, which must have none.
     #[error("endpoints, and the resolution NONE")]
     EndpointsOfNone,
-    /// Not what the resolution asks for.
+    /// An endpoint's address that the resolution does not allow, such as a host name with `STATIC`.
     #[error("the endpoint address {0:?} is not possible with this resolution")]
     EndpointAddress(String),
-    /// The entry has no such port.
+    /// The name of an endpoint's port that the entry does not have.
     #[error("an endpoint's port {0:?} is not the entry's")]
     EndpointPort(String),
-    /// Sockets have no ports, and their entry has one.
+    /// A unix socket with ports, or in an entry that has not exactly one port.
     #[error("a unix socket has ports, or its entry not exactly one")]
     SocketPorts,
-    /// Not what Kubernetes takes for a label.
+    /// The key of an endpoint's label whose key or value Kubernetes would not take.
     #[error("an endpoint's label {0:?} is none")]
     Label(String),
-    /// Not possible, twice, or `*` or `~` with others.
+    /// An item of `exportTo` that is no namespace, is there twice, or is `*` or `~` beside others.
     #[error("exportTo has {0:?} twice, with others that exclude it, or at all")]
     ExportTo(String),
 }

@@ -3,7 +3,7 @@
 use super::refusal::Refusal;
 use crate::model::{Hostname, Text};
 
-/// A path and its closing zero fit into 108 bytes on Linux.
+/// The longest path of a unix socket, in bytes: with its closing zero it fits into the 108 bytes of Linux.
 pub const MAX_UNIX_PATH: usize = 107;
 
 /// Something of a service that is not sent.
@@ -11,55 +11,56 @@ pub const MAX_UNIX_PATH: usize = 107;
 pub struct Rejected {
     /// The host under which the service is published.
     pub host: Hostname,
-    /// What: an endpoint's address, or a cluster's name.
+    /// The endpoint's address, the name of a cluster, the host of an entry, or the key of a label.
     pub subject: Text,
-    /// What forbids to send it.
+    /// The reason.
     pub why: Why,
 }
 
 /// Why something is not sent. The text says what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Why {
-    /// One name among the addresses makes clients refuse the whole assignment.
+    /// A host name among addresses: clients would refuse the whole assignment.
     #[error("a host name cannot stand among addresses; let its registry have `hostnames: resolve` or `hostnames: dns`")]
     HostName,
-    /// Names are resolved, sockets have none.
+    /// A unix socket in a cluster of DNS names, which has no place for it.
     #[error("a unix socket cannot be in a cluster of host names; let its registry have `hostnames: resolve`")]
     UnixAmongNames,
-    /// Longer than the operating system takes; clients refuse the whole assignment.
+    /// A path longer than [`MAX_UNIX_PATH`]: clients would refuse the whole assignment.
     #[error("the path of a unix socket has at most {} bytes", MAX_UNIX_PATH)]
     UnixPathLong,
-    /// gRPC's C core refuses the whole assignment.
+    /// A unix socket for gRPC programs: gRPC's C core would refuse the whole assignment.
     #[error("gRPC programs take no unix socket from xDS")]
     UnixForGrpc,
-    /// All gRPC libraries refuse the cluster.
+    /// A cluster of DNS names for gRPC programs: all gRPC libraries would refuse it.
     #[error("gRPC programs take no cluster of host names; let its registry have `hostnames: resolve`")]
     NamesForGrpc,
-    /// They have certificates of their own, and would be refused what names files.
+    /// A service that must be called with TLS, for gRPC programs: they refuse clusters whose certificates are files.
     #[error("gRPC programs take no TLS with files from xDS, and without it the service must not be called")]
     TlsForGrpc,
-    /// None of the libraries has checks.
+    /// A `health_check` for gRPC programs: none of the libraries makes checks.
     #[error("gRPC programs check no health: `health_check` does not hold for them")]
     CheckForGrpc,
-    /// Envoy refuses the cluster, or the check would only fail.
+    /// A `health_check` by HTTP or gRPC of a port that does not speak it.
     #[error("`health_check` by {0} needs a port that speaks it; give `port`, or `protocol: tcp`")]
     CheckUnfit(&'static str),
-    /// The same place twice; the first stays.
+    /// An address and port that an earlier endpoint of the service has.
     #[error("the address and port are there twice; the first is sent")]
     Twice,
     /// Two services, or two ports or aliases of one, have the same name of a cluster or entry.
     #[error("the name is {0}'s; let `envoy: cluster_name` or `istio: name` tell them apart, or rename one")]
     NameTaken(Hostname),
-    /// Istio would refuse the whole service.
+    /// A label that Istio does not take: it would refuse the whole entry.
     #[error("Istio takes no such label; it takes letters, digits, '-', '_' and '.', at most 63 in a key")]
     LabelRefused,
-    /// Istio would refuse the whole service.
+    /// An endpoint's address that Istio does not take: it would refuse the whole entry.
     #[error("Istio takes no such address")]
     AddressRefused,
-    /// Services on one TCP port without virtual addresses share one listener: one of them gets everything.
+    /// An entry of TCP without a virtual address: services on one such port would share one listener, and one of them
+    /// would get everything.
     #[error("it has no virtual address, because the range is nearly full; give `istio: vip` a larger one")]
     NoVip,
-    /// Istio would refuse it.
+    /// A whole entry that Istio would refuse.
     #[error("Istio takes no such entry: {0}")]
     EntryRefused(Refusal),
 }
@@ -83,7 +84,7 @@ impl Why {
         "entry_refused",
     ];
 
-    /// The code, for metrics and scripts.
+    /// The code of the reason, for metrics and scripts: one of [`Why::CODES`].
     pub const fn code(&self) -> &'static str {
         match self {
             Why::HostName => "host_name",

@@ -1,4 +1,4 @@
-//! What DestinationRules ask of where a proxy is.
+//! What DestinationRules need to know of the place and labels of a proxy.
 
 use crate::{
     model::{Locality, Text},
@@ -6,17 +6,17 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-/// What rules ask of where a proxy is, and of its labels.
+/// The places and labels by which DestinationRules tell proxies apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Asked {
-    /// Places that rules name, as far as they name one.
+    /// The places in `from` of `distribute` and `failover`, with as many parts as are written there.
     pub places: BTreeSet<Locality>,
-    /// The keys of labels whose values endpoints are compared with.
+    /// The keys in `failoverPriority` without a value: the proxy's own value is compared with that of endpoints.
     pub keys: BTreeSet<Text>,
 }
 
 impl Asked {
-    /// What these rules ask. `None`: nothing. More than they come to costs views, and nothing else.
+    /// What these rules need to know. `None`: no rule looks at places. A place too many costs only a further view.
     pub(super) fn by<'a>(rules: impl Iterator<Item = &'a DestinationRule>) -> Option<Asked> {
         let mut asked = None;
         for (balancer, outlier) in rules.flat_map(settings) {
@@ -38,7 +38,7 @@ impl Asked {
     }
 }
 
-/// What a rule says at all of its levels.
+/// The load balancer and outlier settings of a rule: of the whole service, its ports, and its subsets.
 fn settings(
     rule: &DestinationRule,
 ) -> impl Iterator<Item = (Option<&LoadBalancerSettings>, Option<&OutlierDetection>)> {

@@ -1,4 +1,4 @@
-//! VirtualServices that lead to others: the routes of both, joined.
+//! Delegates of VirtualServices: the routes of both, joined.
 
 use super::{
     finding::{Code, Finding},
@@ -58,7 +58,8 @@ pub(super) fn merged(
     root.with(VirtualService { http, ..root.spec.clone() })
 }
 
-/// A delegate's route, with what it does not say taken from the root's. `None`: they contradict each other.
+/// A delegate's route, with everything it leaves unset taken from the root's. `None`: their conditions contradict each
+/// other.
 fn join(root: &HttpRoute, leaf: &HttpRoute) -> Option<HttpRoute> {
     let or = |leaf: &str, root: &str| match (leaf, root) {
         ("", root) => root.to_owned(),
@@ -132,7 +133,7 @@ fn united<T: Clone>(root: &BTreeMap<String, T>, leaf: &BTreeMap<String, T>) -> B
     all
 }
 
-/// Whether a leaf's match can be none that the root's leaves over.
+/// Whether a delegate's condition contradicts the root's, by Istio's rules.
 fn conflict(root: &HttpMatchRequest, leaf: &HttpMatchRequest) -> bool {
     let texts = [
         (&root.uri, &leaf.uri),
@@ -161,7 +162,7 @@ fn conflict(root: &HttpMatchRequest, leaf: &HttpMatchRequest) -> bool {
         || gateways
 }
 
-/// The kinds of conditions on a text that say something.
+/// A condition on a text. `Empty`: it is unset or has an empty text.
 enum Condition<'a> {
     Exact(&'a str),
     Prefix(&'a str),

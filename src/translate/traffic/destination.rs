@@ -19,9 +19,9 @@ use std::{
 /// A rule, or several of one host that are joined.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Destination {
-    /// Whose it is: the first of these.
+    /// The DestinationRules that are joined here, at least one. The first one names its namespace.
     pub(super) from: Vec<Id>,
-    /// As they are written.
+    /// `exportTo` as written; `.` for a rule with a `workloadSelector`.
     export_to: BTreeSet<String>,
     pub(super) rule: DestinationRule,
 }
@@ -37,7 +37,6 @@ impl Destination {
         })
     }
 
-    /// The subset of that name.
     pub(super) fn subset(&self, name: &str) -> Option<&Subset> {
         self.rule.subsets.iter().find(|subset| subset.name == name)
     }
@@ -48,7 +47,7 @@ pub(super) fn selects(labels: &BTreeMap<String, String>, proxy: &Proxy) -> bool 
     labels.iter().all(|(key, value)| proxy.labels.get(key.as_str()).is_some_and(|own| **own == **value))
 }
 
-/// Rules by host, some for one.
+/// Rules by host; a host may have several, for different readers.
 type ByHost = HostMap<Vec<Arc<Destination>>>;
 
 /// All rules, by where they are looked for.
@@ -56,16 +55,16 @@ type ByHost = HostMap<Vec<Arc<Destination>>>;
 pub(super) struct Destinations {
     /// The root namespace; `None`: there are no rules.
     root: Option<Text>,
-    /// Those that a namespace has for itself, private or not.
+    /// By namespace: the rules there that hold for its own proxies.
     local: BTreeMap<Text, ByHost>,
-    /// Those that a namespace has for others.
+    /// By namespace: the rules there that also hold for proxies of other namespaces.
     exported: BTreeMap<Text, ByHost>,
-    /// Private ones of the root namespace.
+    /// The rules of the root namespace that hold for its own proxies only.
     root_local: ByHost,
 }
 
 impl Destinations {
-    /// `rules` are all that are accepted; `before`: where what is equal is taken from.
+    /// `rules` are all good ones. Rules that are equal to one of `before` become the same `Arc`.
     pub(super) fn new(
         mut rules: Vec<Arc<Object<DestinationRule>>>,
         root: &Text,
@@ -97,7 +96,7 @@ impl Destinations {
         all
     }
 
-    /// Equal rules become the same values.
+    /// Replaces rules by equal ones of `before`, so that pointers can be compared.
     fn share(&mut self, before: &Destinations) {
         fn share(map: &mut ByHost, before: Option<&ByHost>) {
             let Some(before) = before else { return };
@@ -146,7 +145,7 @@ impl Destinations {
         None
     }
 
-    /// Whether all rules are the same.
+    /// Whether all rules are the same `Arc`s.
     pub(super) fn same(&self, other: &Destinations) -> bool {
         fn same(map: &ByHost, other: &ByHost) -> bool {
             let all = |map: &ByHost| map.iter().map(|(host, list)| (host.to_owned(), list.clone())).collect::<Vec<_>>();
@@ -172,7 +171,7 @@ impl Destinations {
     }
 }
 
-/// A rule that selects the proxy, else the last that is for all.
+/// The first rule whose `workloadSelector` selects the proxy, else the last without one.
 fn chosen<'a>(rules: impl Iterator<Item = &'a Arc<Destination>>, proxy: &Proxy) -> Option<&'a Arc<Destination>> {
     let mut for_all = None;
     for rule in rules {
@@ -185,7 +184,7 @@ fn chosen<'a>(rules: impl Iterator<Item = &'a Arc<Destination>>, proxy: &Proxy) 
     for_all
 }
 
-/// Puts a rule to those of its host, as Istio joins them.
+/// Adds a rule to those of its host: joined with an earlier one where Istio would join them, else by itself.
 fn join(map: &mut ByHost, object: &Object<DestinationRule>, export_to: &BTreeSet<String>) {
     let known = map.entry(&object.spec.host);
     let mut is_alone = true;
@@ -281,7 +280,7 @@ mod tests {
         assert_eq!(found(&rules, "shop", "shop", "y.example"), Some(vec!["v3".into()]));
     }
 
-    /// What is equal stays the same value, which is how others know that nothing has changed.
+    /// Equal rules stay the same `Arc`: views compare pointers to see that nothing has changed.
     #[test]
     fn equal_rules_are_the_same_values() {
         let make =

@@ -19,7 +19,7 @@ use crate::{
 use ipnet::IpNet;
 use std::{net::IpAddr, sync::Arc};
 
-/// One service for each host.
+/// One service for each host of a ServiceEntry.
 ///
 /// # Errors
 /// What of it cannot be done here.
@@ -75,7 +75,7 @@ pub(super) fn services(object: &Object<ServiceEntry>) -> Result<Vec<DeclaredServ
     spec.hosts.iter().map(one).collect()
 }
 
-/// What of it has no effect, there nor here.
+/// The fields of the entry that have no effect, neither in Istio nor here.
 pub(super) fn ignored(object: &Object<ServiceEntry>) -> Vec<Finding> {
     let text = "as in Istio they count for ISTIO_MUTUAL alone; write `tls.subjectAltNames` in a DestinationRule";
     let finding = Finding {
@@ -93,7 +93,7 @@ fn net(text: &str) -> Option<IpNet> {
     text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse()).ok()
 }
 
-/// Whether the name in a handshake tells its hosts apart.
+/// Whether hosts on this port are told apart by the name in the TLS handshake.
 fn is_by_handshake(port: &PbPort) -> bool {
     matches!(Protocol::parse(&port.protocol), Some(Protocol::Https | Protocol::Tls))
 }
@@ -104,7 +104,8 @@ fn service_port(port: &PbPort, host: &Hostname) -> Option<ServicePort> {
     Some(ServicePort { name: port.name.as_str().into(), number, protocol, host: host.clone() })
 }
 
-/// An endpoint with its own port for each of the service's.
+/// The endpoint, with its own number for each port of the service. `None`: no address, or a name where none is
+/// resolved.
 fn published(entry: &WorkloadEntry, ports: &[PbPort], dns: bool) -> Option<PublishedEndpoint> {
     let address = Address::parse(&entry.address).filter(|address| dns || !matches!(address, Address::Host(_)))?;
     let own = |port: &PbPort| {

@@ -13,12 +13,12 @@ pub(super) fn file(path: &str) -> DataSource {
     DataSource { specifier: Some(Specifier::Filename(path.to_owned())) }
 }
 
-/// A chain and its key.
+/// A certificate as two files: the chain, with the server's or client's own certificate first, and its private key.
 pub(super) fn certificate(chain: &str, key: &str) -> TlsCertificate {
     TlsCertificate { certificate_chain: Some(file(chain)), private_key: Some(file(key)), ..TlsCertificate::default() }
 }
 
-/// Who may sign: those in a file.
+/// A context that trusts only the authorities in this file.
 pub(super) fn authority(path: &str) -> CertificateValidationContext {
     CertificateValidationContext { trusted_ca: Some(file(path)), ..CertificateValidationContext::default() }
 }

@@ -1,26 +1,26 @@
-//! What is to be said of a resource: why it is not used, or not as its author may think.
+//! Findings: why a resource is not used, or has not the effect that its author may expect.
 
 use crate::{
     model::Text,
     resource::{Kind, Name},
 };
 
-/// Something that is to be said of one of Istio's resources.
+/// A message about one of Istio's resources, shown by the admin API and `portolan istio check`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Finding {
     /// The kind of the resource that it is about.
     pub kind: Kind,
-    /// `namespace/name`.
+    /// Its name: `namespace/name`; for a limit the name of a cluster or a host.
     pub name: Name,
-    /// Where in it, such as `http[0].route[1]`; may be empty.
+    /// The field that it is about, such as `http[0].route[1]`. Empty: the whole resource.
     pub place: Text,
-    /// What sort of thing it is.
+    /// The sort of finding, for metrics and scripts.
     pub code: Code,
-    /// For people, with the remedy.
+    /// What is wrong, and what to do about it, in one sentence.
     pub text: Text,
 }
 
-/// The sorts of findings.
+/// The sorts of findings; [`Code::refuses`] tells which of them leave the resource unused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Code {
     /// Istio's validation would refuse the resource, so its last good form counts.
@@ -29,7 +29,7 @@ pub enum Code {
     FieldRefused,
     /// A field is not looked at; Istio does not look at it, either.
     Ignored,
-    /// Another resource has the host.
+    /// Another resource, which goes first, has the same host or path.
     HostTaken,
     /// A destination is no service that is known: requests get 503.
     DestinationUnknown,
@@ -37,7 +37,7 @@ pub enum Code {
     PortUnknown,
     /// A destination's subset is in no DestinationRule: requests get 503.
     SubsetUnknown,
-    /// A rule is for a host that is no service.
+    /// A DestinationRule is for a host that is no service, or no VirtualService leads from a server of a gateway.
     RuleUnused,
     /// A VirtualService names a gateway that is not there.
     GatewayUnknown,
@@ -47,13 +47,13 @@ pub enum Code {
     DelegateConflict,
     /// A server of a gateway cannot stand beside an earlier one: it is left out.
     ServerSkipped,
-    /// Another chain has the name in TLS's handshake: it is left out.
+    /// An earlier rule has the same name of a TLS handshake (SNI): the later one is left out.
     SniTaken,
-    /// A route behind one that takes everything.
+    /// A route stands behind one that takes all requests: it is left out.
     RouteUnreachable,
-    /// gRPC programs take no such thing: it is left out for them.
+    /// gRPC programs cannot do what a route or limit asks for: it is left out for them.
     GrpcUnusable,
-    /// A limit of requests that does not hold here.
+    /// A limit of requests that does not hold for these proxies, or is for a host that no gateway has.
     LimitUnused,
     /// A security policy that only Istio's proxies obey: traffic is not protected by it.
     NotProtected,
@@ -104,7 +104,7 @@ impl Code {
         }
     }
 
-    /// Whether the resource, as it is now, is not used at all.
+    /// Whether the resource is refused: its last good form stays in use, if it has one.
     pub const fn refuses(self) -> bool {
         matches!(self, Code::Invalid | Code::FieldRefused)
     }

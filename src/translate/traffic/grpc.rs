@@ -20,8 +20,8 @@ const RETRY_ON: [&str; 5] = ["cancelled", "deadline-exceeded", "internal", "reso
 
 const FAULT: &str = "envoy.filters.http.fault";
 
-/// The route as gRPC programs take it, and what is lost; `None`: nothing is left. `own`: the cluster of the service itself,
-/// where there must be one.
+/// The route as gRPC programs take it, and texts of what is lost; `None`: nothing is left. `own` is the cluster of the
+/// service itself: calls that must fail need a cluster, too.
 pub(super) fn usable(mut route: Route, own: &str) -> (Option<Route>, Vec<&'static str>) {
     let mut lost = Vec::new();
     let Some(of) = &mut route.r#match else { return (None, lost) };
@@ -79,7 +79,7 @@ fn is_unknown(header: &HeaderMatcher) -> bool {
     header.name.starts_with(':') || header.name.ends_with("-bin")
 }
 
-/// Fails all calls, which all libraries can do, with the status of gRPC that stands for one of HTTP.
+/// Makes the route fail all calls, by a fault, with the gRPC status that stands for this status of HTTP.
 fn aborted(route: &mut Route, status: u32, own: &str) -> Option<Action> {
     // As in gRPC's own table for answers that are no gRPC.
     let code = match status {
@@ -129,7 +129,7 @@ fn routed(mut action: RouteAction, lost: &mut Vec<&'static str>) -> RouteAction 
     }
 }
 
-/// `None`: nothing is tried again.
+/// The retry policy with the reasons that gRPC has. `None`: no such reason, so no retries.
 fn retried(policy: RetryPolicy) -> Option<RetryPolicy> {
     let words: Vec<&str> = policy.retry_on.split(',').filter(|word| RETRY_ON.contains(word)).collect();
     let attempts = policy.num_retries.as_ref().map_or(2, |retries| retries.value);

@@ -23,7 +23,7 @@ pub(super) fn matches(host: &str, other: &str) -> bool {
     subset_of(host, other) || subset_of(other, host)
 }
 
-/// What both lists stand for: of two that match the narrower, each once, in the order of the first list.
+/// The hosts that both lists stand for: of two that match the narrower one, each once, in the order of the first list.
 pub(super) fn intersection(hosts: &[String], others: &[String]) -> Vec<String> {
     let mut common: Vec<String> = Vec::new();
     for host in hosts {
@@ -41,7 +41,8 @@ pub(super) fn intersection(hosts: &[String], others: &[String]) -> Vec<String> {
     common
 }
 
-/// A host without a dot is one of the namespace, as Istio has it.
+/// The host in lower case and in full: as in Istio a name without a dot is completed with the namespace of its
+/// resource.
 pub(super) fn qualified(host: &str, id: &Id, domain: Option<&str>) -> String {
     let host = host.to_ascii_lowercase();
     if host.is_empty() || host == "*" || host.contains('.') || host.parse::<IpAddr>().is_ok() {

@@ -1,4 +1,4 @@
-//! A whole DestinationRule.
+//! The check of a DestinationRule.
 
 use super::{
     Check,
@@ -31,7 +31,7 @@ const TOPOLOGY: [&str; 3] =
 /// Envoy takes no larger ring by default.
 const LARGEST_RING: u64 = 8 << 20;
 
-/// What is wrong with it, or without effect.
+/// The reasons to refuse the DestinationRule, and what in it has no effect. Empty: it is good.
 pub(in crate::translate::traffic) fn destination_rule(object: &Object<DestinationRule>) -> Vec<Finding> {
     let (spec, mut check) = (&object.spec, Check::new(Kind::DestinationRule, &object.id));
     check.at("host", |c| c.outcome(wildcard_domain(&spec.host)));
@@ -284,7 +284,7 @@ impl Check<'_> {
     }
 }
 
-/// Whether places are written as `region/zone/sub-zone`, each once; `*` stands for all others at its level.
+/// Checks that places are written as `region/zone/sub-zone`, each once; `*` stands for all others at its level.
 fn places<'a>(names: impl Iterator<Item = &'a String>) -> Result<(), String> {
     let mut known: Vec<Vec<&str>> = Vec::new();
     for name in names {
@@ -309,7 +309,7 @@ fn places<'a>(names: impl Iterator<Item = &'a String>) -> Result<(), String> {
     Ok(())
 }
 
-/// As Envoy decides it.
+/// Whether the number is prime, with Envoy's own test.
 fn is_prime(number: u64) -> bool {
     match number {
         0 => false,

@@ -1,4 +1,4 @@
-//! A whole Gateway.
+//! The check of a Gateway.
 
 use super::{
     Check,
@@ -14,7 +14,7 @@ use crate::{
 };
 use std::{collections::BTreeSet, net::IpAddr};
 
-/// The ciphers that Istio hands on.
+/// The cipher suites that Istio hands on to Envoy; it ignores others.
 pub(in crate::translate::traffic) const CIPHERS: [&str; 14] = [
     "ECDHE-ECDSA-AES128-GCM-SHA256",
     "ECDHE-RSA-AES128-GCM-SHA256",
@@ -32,7 +32,7 @@ pub(in crate::translate::traffic) const CIPHERS: [&str; 14] = [
     "AES256-SHA",
 ];
 
-/// What is wrong with it, or without effect.
+/// The reasons to refuse the Gateway, and what in it has no effect. Empty: it is good.
 pub(in crate::translate::traffic) fn gateway(object: &Object<Gateway>) -> Vec<Finding> {
     let (spec, mut check) = (&object.spec, Check::new(Kind::Gateway, &object.id));
     check.require(is_label(&object.id.name), || "a gateway's name is a label of DNS, without dots".into());
@@ -168,7 +168,7 @@ impl Check<'_> {
     }
 }
 
-/// Whether the bytes go on as they come.
+/// Whether the gateway passes TLS on and does not end it.
 fn is_passthrough(tls: &ServerTlsSettings) -> bool {
     matches!(TlSmode::try_from(tls.mode), Ok(TlSmode::Passthrough | TlSmode::AutoPassthrough))
 }

@@ -36,7 +36,7 @@ pub(in crate::translate::traffic) const GRPC_CODES: [&str; 17] = [
     "UNAUTHENTICATED",
 ];
 
-/// Words of `retryOn`.
+/// The words that `retryOn` may have, besides status codes.
 const RETRY_ON: [&str; 16] = [
     "5xx",
     "gateway-error",
@@ -60,10 +60,10 @@ const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "C
 
 const PSEUDO_HEADERS: [&str; 5] = [":method", ":scheme", ":authority", ":path", ":status"];
 
-/// Of a body of the proxy's own, in bytes.
+/// The largest body of a `directResponse`, in bytes.
 const LARGEST_BODY: usize = 1 << 20;
 
-/// Codes of redirects that Envoy has.
+/// The values of `redirectCode` that Envoy can send; 0 is unset, which means 301.
 const REDIRECTS: [u32; 6] = [0, 301, 302, 303, 307, 308];
 
 /// Whether HTTP has a status of that number, as Go knows them.
@@ -75,7 +75,7 @@ pub(in crate::translate::traffic) fn is_status(code: u32) -> bool {
 }
 
 impl Check<'_> {
-    /// One route. `is_delegate`: it is one of a VirtualService without hosts.
+    /// Checks one route. `is_delegate`: its VirtualService has no hosts.
     pub(super) fn http_route(&mut self, route: &HttpRoute, is_delegate: bool) {
         self.actions(route, is_delegate);
         self.each("match", &route.r#match, |c, m| c.http_match(m));
@@ -336,7 +336,7 @@ impl Check<'_> {
         }
     }
 
-    /// The host is set in one place only.
+    /// Checks that the host is rewritten in at most one place.
     fn one_authority(&mut self, route: &HttpRoute) {
         let request = route.headers.as_ref().and_then(|headers| headers.request.as_ref());
         let set = request.iter().flat_map(|request| request.set.keys().chain(request.add.keys()));

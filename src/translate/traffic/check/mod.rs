@@ -1,8 +1,8 @@
-//! Whether a resource is one that Istio takes and that all of can be done here. Either, and it is used whole; or its former
-//! form counts, with the reasons.
+//! Checks of Istio's resources: Istio must take a resource, and all of it must be possible here. Then it is used whole;
+//! else its last good form stays in use, and findings say why.
 //!
-//! The rules are those of Istio's own validation (1.32), so that a resource which is refused there is refused here. What
-//! Istio takes and this product has no use for is refused with another code.
+//! The rules are those of Istio's own validation (1.32), so that a resource which is refused there is refused here.
+//! What Istio takes and Portolan cannot do is refused with another code.
 
 mod destination_rule;
 mod gateway;
@@ -26,7 +26,7 @@ use super::{
 use crate::resource::Kind;
 use std::fmt::Display;
 
-/// What was found so far, and where the check is.
+/// The findings so far, and the field that is checked now.
 #[derive(Debug)]
 pub(super) struct Check<'a> {
     kind: Kind,
@@ -44,7 +44,7 @@ impl<'a> Check<'a> {
         self.findings
     }
 
-    /// Checks something behind a key.
+    /// Checks the value of a key: findings inside get the key in their place.
     fn at<T>(&mut self, key: impl Display, check: impl FnOnce(&mut Self) -> T) -> T {
         let before = self.place.len();
         let dot = if before == 0 { "" } else { "." };
@@ -54,7 +54,7 @@ impl<'a> Check<'a> {
         value
     }
 
-    /// Checks each item of a list.
+    /// Checks each item of a list: findings get `key[index]` in their place.
     fn each<T>(&mut self, key: &str, items: &[T], mut check: impl FnMut(&mut Self, &T)) {
         for (index, item) in items.iter().enumerate() {
             self.at(format_args!("{key}[{index}]"), |c| check(c, item));
@@ -71,17 +71,17 @@ impl<'a> Check<'a> {
         });
     }
 
-    /// Istio refuses it.
+    /// Adds a finding: Istio would refuse the resource.
     fn invalid(&mut self, text: impl Into<String>) {
         self.add(Code::Invalid, text);
     }
 
-    /// Istio takes it; it cannot be done here.
+    /// Adds a finding: Istio takes the resource, but it cannot be done here.
     fn refused(&mut self, text: impl Into<String>) {
         self.add(Code::FieldRefused, text);
     }
 
-    /// It has no effect, there nor here.
+    /// Adds a finding: a field has no effect, neither in Istio nor here. The resource is used.
     fn ignored(&mut self, text: impl Into<String>) {
         self.add(Code::Ignored, text);
     }

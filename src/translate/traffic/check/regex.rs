@@ -1,4 +1,4 @@
-//! Whether a regular expression is one to RE2, which both Istio's validation (Go's `regexp`) and Envoy read.
+//! Checks regular expressions as RE2 does, which both Istio's validation (Go's `regexp`) and Envoy use.
 //!
 //! Rust's own `regex` reads another language (`[a&&b]`, `\<`, a brace that stands for itself), so this is a reading of RE2's
 //! grammar. It also estimates the size of the program that Envoy makes of it: too large a one makes Envoy refuse the whole
@@ -6,7 +6,7 @@
 
 use std::{iter::Peekable, str::CharIndices};
 
-/// What Istio takes.
+/// The longest regular expression that Istio takes, in bytes.
 const LONGEST: usize = 1024;
 
 /// How often something may be repeated; also what nested repetitions come to.
@@ -18,7 +18,7 @@ const MOST_STEPS: u64 = 32_768;
 /// How deep groups may be nested; Go's limit is 1,000 for all that nests.
 const DEEPEST: u32 = 250;
 
-/// General categories of Unicode, and the scripts that people write rules for.
+/// The general categories of Unicode. Of the scripts, RE2 knows more than [`SCRIPTS`].
 const CATEGORIES: &str = "CLMNPSZ";
 const SUBCATEGORIES: [&str; 30] = [
     "Cc", "Cf", "Co", "Cs", "Ll", "Lm", "Lo", "Lt", "Lu", "Mc", "Me", "Mn", "Nd", "Nl", "No", "Pc", "Pd", "Pe", "Pf",
@@ -54,7 +54,7 @@ const POSIX: [&str; 14] = [
     "xdigit",
 ];
 
-/// Why RE2 would not take it.
+/// Checks a pattern. The error says why RE2, or Envoy, would not take it.
 pub(super) fn check(pattern: &str) -> Result<(), String> {
     if pattern.is_empty() {
         return Err("a regular expression must not be empty".into());
@@ -80,10 +80,10 @@ pub(super) fn check(pattern: &str) -> Result<(), String> {
     }
 }
 
-/// Something of an expression.
+/// The size of a part of an expression.
 #[derive(Debug, Clone, Copy, Default)]
 struct Piece {
-    /// About as many as RE2 makes of it.
+    /// An estimate of the instructions that RE2 compiles it to.
     steps: u64,
     /// The greatest product of the counts of repetitions within each other.
     repeated: u32,
@@ -240,7 +240,7 @@ impl<'a> Reader<'a> {
         Ok(Some(inside.and(Piece::steps(captures))))
     }
 
-    /// Flags of a group; whether they stand alone, for what follows.
+    /// Reads the flags of a group. True: the group is only flags, such as `(?i)`.
     fn flags(&mut self) -> Read<bool> {
         let (mut negated, mut any) = (false, false);
         loop {
@@ -258,7 +258,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Behind a backslash: what it stands for, and the character if it is one.
+    /// Reads what stands behind a backslash, and the character if it stands for one. No piece: nothing that can be
+    /// repeated.
     fn escape(&mut self, in_class: bool) -> Read<(Option<Piece>, Option<char>)> {
         let class = |steps| Ok((Some(Piece::steps(steps)), None));
         let single = |c: char| Ok((Some(Piece::steps(c.len_utf8() as u64)), Some(c)));
@@ -305,7 +306,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Behind `\p`.
+    /// Reads the class of Unicode behind `\p`.
     fn property(&mut self) -> Read<()> {
         let name = if self.take('{') {
             let Some((name, _)) = self.rest().split_once('}') else { return Err("a `\\p{` does not end") };
@@ -324,7 +325,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Behind `[`.
+    /// Reads a class from behind its `[` to its `]`.
     fn class(&mut self) -> Read<Piece> {
         let negated = self.take('^');
         let mut steps = if negated { 12 } else { 1 };
@@ -366,7 +367,7 @@ impl<'a> Reader<'a> {
         Ok(Piece::steps(steps))
     }
 
-    /// A character in a class, or `None` for a class in it.
+    /// Reads a character of a class. `None` and true: it is a class itself, such as `\d`.
     fn member(&mut self) -> Read<(Option<char>, bool)> {
         match self.next() {
             None => Err("a class is not closed"),

@@ -1,4 +1,4 @@
-//! A whole Sidecar.
+//! The check of a Sidecar.
 
 use super::{
     Check,
@@ -10,7 +10,7 @@ use crate::{
     translate::traffic::{finding::Finding, object::Object, protocol::Protocol},
 };
 
-/// What is wrong with it, or without effect.
+/// The reasons to refuse the Sidecar. Empty: it is good.
 pub(in crate::translate::traffic) fn sidecar(object: &Object<Sidecar>) -> Vec<Finding> {
     let (spec, mut check) = (&object.spec, Check::new(Kind::Sidecar, &object.id));
     if !spec.ingress.is_empty() || spec.inbound_connection_pool.is_some() {

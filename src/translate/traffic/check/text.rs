@@ -1,4 +1,4 @@
-//! Texts with rules: hosts, labels, headers, ports, times.
+//! Checks of single values: hosts, labels, headers, ports, times.
 
 use super::Check;
 use crate::{
@@ -7,13 +7,13 @@ use crate::{
 };
 use std::{collections::BTreeMap, net::IpAddr};
 
-/// The longest name that Istio takes.
+/// The longest domain name that Istio takes, in characters.
 const LONGEST_DOMAIN: usize = 255;
 
-/// A claim of a token, in the place of a header.
+/// The prefix of a name that stands for a claim of a token, where a header is expected.
 const CLAIM: &str = "@request.auth.claims";
 
-/// A label of DNS, in any case.
+/// Whether it is a label of DNS, in small or capital letters.
 pub(super) fn is_label(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
     (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
@@ -41,12 +41,12 @@ fn length(domain: &str) -> Result<(), String> {
     }
 }
 
-/// A domain name without a wildcard.
+/// Checks a domain name without a wildcard.
 pub(super) fn domain(text: &str) -> Result<(), String> {
     length(text).and_then(|()| labels(text))
 }
 
-/// A domain name, of which the first part may be, or begin with, `*`.
+/// Checks a domain name, of which the first part may be, or begin with, `*`.
 pub(super) fn wildcard_domain(text: &str) -> Result<(), String> {
     length(text)?;
     let (first, rest) = text.split_once('.').map_or((text, None), |(first, rest)| (first, Some(rest)));
@@ -57,7 +57,7 @@ pub(super) fn wildcard_domain(text: &str) -> Result<(), String> {
     rest.map_or(Ok(()), labels)
 }
 
-/// A header's name, as HTTP has it.
+/// Whether it is a header's name: a token of HTTP (RFC 9110).
 pub(super) fn is_header(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
@@ -70,12 +70,12 @@ pub(super) fn is_claim(name: &str) -> bool {
     })
 }
 
-/// Whether it is the header that names the host.
+/// Whether it is `:authority` or `host`, in small or capital letters.
 pub(in crate::translate::traffic) fn is_authority(name: &str) -> bool {
     name.eq_ignore_ascii_case(":authority") || name.eq_ignore_ascii_case("host")
 }
 
-/// Whether Envoy takes the header's value: its commands between percent signs must be complete.
+/// Checks a header's value: Envoy's commands in it, between percent signs, must be complete.
 pub(super) fn header_value(value: &str) -> Result<(), String> {
     if value.chars().any(|c| c.is_ascii_control() && c != '\t') {
         return Err(format!("{value:?} is no header's value: it has control characters"));
@@ -131,7 +131,7 @@ fn commands(value: &str) -> Vec<&str> {
     names
 }
 
-/// Whether Envoy has the command.
+/// Whether Envoy has a command of that name, as far as they are known here.
 fn is_command(name: &str) -> bool {
     const STARTS: [&str; 8] =
         ["UPSTREAM_", "DOWNSTREAM_", "RESPONSE_", "REQUEST_", "BYTES_", "CONNECTION_", "GRPC_STATUS", "START_TIME"];
@@ -165,22 +165,22 @@ fn is_command(name: &str) -> bool {
     NAMES.contains(&name) || STARTS.iter().any(|start| name.starts_with(start))
 }
 
-/// Where in a header's value the reading is.
+/// The state of reading a header's value such as `%DYNAMIC_METADATA(["a", "b"])%`.
 #[derive(Clone, Copy, PartialEq)]
 enum Value {
     Literal,
-    /// In the name of a command.
+    /// In the name of a command, behind its `%`.
     Name,
-    /// Behind its bracket.
+    /// Behind the `(` of a command.
     Arguments,
-    /// Before the text of an argument.
+    /// Before the `"` of an argument in a list.
     Quote,
     Text,
-    /// Behind that text.
+    /// Behind the closing `"` of an argument.
     Comma,
-    /// Before the bracket that ends the arguments.
+    /// Before the `)` of a command whose list of arguments has ended.
     Close,
-    /// Before the percent sign that ends the command.
+    /// Before the `%` that ends a command.
     End,
 }
 
@@ -189,7 +189,7 @@ impl Check<'_> {
         self.require((1..=65_535).contains(&number), || format!("a port is 1 to 65535, not {number}"));
     }
 
-    /// A time of at least a millisecond, in whole milliseconds.
+    /// Checks that a time is at least a millisecond, and in whole milliseconds. `None` is fine.
     pub(super) fn duration(&mut self, key: &str, duration: Option<&Duration>) {
         let Some(duration) = duration else { return };
         let nanos = i128::from(duration.seconds) * 1_000_000_000 + i128::from(duration.nanos);
@@ -197,7 +197,7 @@ impl Check<'_> {
         self.at(key, |c| c.require(nanos % 1_000_000 == 0, || "a time must be in whole milliseconds".into()));
     }
 
-    /// Labels as Kubernetes has them.
+    /// Checks that keys and values are labels as in Kubernetes.
     pub(super) fn labels(&mut self, key: &str, labels: &BTreeMap<String, String>) {
         self.at(key, |c| {
             for (key, value) in labels {
@@ -214,7 +214,7 @@ impl Check<'_> {
         });
     }
 
-    /// Names of gateways, one of which may be `mesh`.
+    /// Checks names of gateways: `name`, `namespace/name` or `mesh`.
     pub(super) fn gateways(&mut self, gateways: &[String]) {
         self.each("gateways", gateways, |c, name| match name.split_once('/') {
             None => c.outcome(domain(name)),
@@ -226,7 +226,7 @@ impl Check<'_> {
         });
     }
 
-    /// Who sees a resource.
+    /// Checks `exportTo` of a resource in this namespace. `own_only`: no other namespace may stand there.
     pub(super) fn export_to(&mut self, namespace: &str, export_to: &[String], own_only: bool) {
         let resolved: Vec<&str> = export_to.iter().map(|to| if to == "." { namespace } else { to }).collect();
         self.at("exportTo", |c| {
@@ -241,7 +241,7 @@ impl Check<'_> {
         });
     }
 
-    /// A header that is set or added in requests; the one that names the host is allowed.
+    /// Checks the name of a header that is set or added in requests; the one that names the host is allowed.
     pub(super) fn request_header(&mut self, name: &str) {
         self.require(!name.is_empty(), || "a header's name must not be empty".into());
         let internal = name.starts_with(':') && !is_authority(name);
@@ -252,7 +252,7 @@ impl Check<'_> {
         }
     }
 
-    /// A header of an answer, or one that is removed.
+    /// Checks the name of a header of an answer, or of one that is removed.
     pub(super) fn plain_header(&mut self, name: &str) {
         self.require(!name.is_empty(), || "a header's name must not be empty".into());
         let internal = name.starts_with(':') || is_authority(name);
@@ -262,7 +262,7 @@ impl Check<'_> {
         }
     }
 
-    /// A header's value.
+    /// Checks a header's value: complete commands, and only such as Envoy has.
     pub(super) fn header_value(&mut self, value: &str) {
         match header_value(value) {
             Err(text) => self.invalid(text),

@@ -1,4 +1,4 @@
-//! A whole VirtualService.
+//! The check of a VirtualService.
 
 use super::{Check, text::is_label};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// What is wrong with it, or without effect.
+/// The reasons to refuse the VirtualService, and what in it has no effect. Empty: it is good.
 pub(in crate::translate::traffic) fn virtual_service(object: &Object<VirtualService>) -> Vec<Finding> {
     let (spec, mut check) = (&object.spec, Check::new(Kind::VirtualService, &object.id));
     let is_delegate = spec.hosts.is_empty();

@@ -22,10 +22,10 @@ use crate::{
     },
 };
 
-/// Up to so much longer than its interval a check may wait, in percent, so that not all proxies check at once.
+/// The most time, in percent of the interval, by which a check is delayed, so that not all proxies check at once.
 const JITTER: u32 = 10;
 
-/// Puts the check to the cluster of a port.
+/// Puts the check into the cluster of a port.
 ///
 /// # Errors
 /// If the port cannot be checked so; then the cluster is as it was.
@@ -85,7 +85,7 @@ fn panic(threshold: Option<Fraction>) -> f64 {
     percent.min(100).into()
 }
 
-/// Whether requests of HTTP can be answered there.
+/// Whether a check by HTTP can be answered at a port of this protocol.
 fn is_http(protocol: Protocol) -> bool {
     match protocol {
         Protocol::Http | Protocol::Http2 | Protocol::Grpc | Protocol::Tri | Protocol::Https => true,

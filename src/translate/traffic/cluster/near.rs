@@ -16,20 +16,21 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The label of a network, of which here is one.
+/// The label of a network. Where it is the first label, endpoints of another network stand behind all of the proxy's
+/// own.
 const NETWORK: &str = "topology.istio.io/network";
 
 /// How endpoints are told apart by where they are.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Plan<'a> {
-    /// Places have shares.
+    /// Each place gets a share of the requests (`distribute`).
     Shares(&'a [Distribute]),
-    /// What is near, or has the proxy's labels, goes first.
+    /// Endpoints near the proxy, or with its labels, go first (`failover` and `failoverPriority`).
     Order { failover: &'a [Failover], labels: &'a [String] },
 }
 
 impl<'a> Plan<'a> {
-    /// What the settings of a cluster say. `None`: all endpoints are alike.
+    /// The plan that the settings of a cluster ask for. `None`: places do not matter.
     pub(super) fn of(policy: &Policy<'a>) -> Option<Self> {
         let setting = policy.load_balancer.and_then(|balancer| balancer.locality_lb_setting.as_ref());
         let is_off = setting.and_then(|setting| setting.enabled.as_ref()).is_some_and(|enabled| !enabled.value);
@@ -50,7 +51,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The service as the proxy sees it; `None`: as it is.
+    /// The service with the priorities that the proxy sees. `None`: they are those that the service has.
     pub(super) fn ordered(&self, service: &PublishedService, proxy: &Proxy) -> Option<PublishedService> {
         let Plan::Order { failover, labels } = self else { return None };
         let of = |endpoint: &PublishedEndpoint| {
@@ -114,7 +115,7 @@ fn distance(from: &Locality, to: &Locality, failover: &[Failover]) -> usize {
     if same == 0 && rule.is_some_and(|rule| *rule.to != *to.region()) { 4 } else { 3 - same }
 }
 
-/// How many labels are left when the first one differs from the proxy's; 0: none does.
+/// How many labels are left, from the first that differs from the proxy's on; 0: none differs.
 fn unlike(endpoint: &PublishedEndpoint, proxy: &Proxy, labels: &[String]) -> usize {
     let mut other_network = 0;
     for (place, label) in labels.iter().enumerate() {

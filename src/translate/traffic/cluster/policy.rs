@@ -7,7 +7,7 @@ use crate::pb::istio::networking::v1alpha3::{
     traffic_policy::{PortTrafficPolicy, ProxyProtocol, RetryBudget},
 };
 
-/// The settings that hold. What is `None` is not said.
+/// The settings that hold for a cluster. `None`: the rule does not say it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Policy<'a> {
     pub(super) load_balancer: Option<&'a LoadBalancerSettings>,
@@ -19,13 +19,14 @@ pub(super) struct Policy<'a> {
 }
 
 impl<'a> Policy<'a> {
-    /// Of a whole service: the port's settings, which replace those of the whole and inherit nothing, else those of the whole.
+    /// The settings of a port of the whole service. Settings of the port replace all of the service's; nothing is
+    /// inherited.
     pub(super) fn of(rule: &'a DestinationRule, port: u32) -> Self {
         rule.traffic_policy.as_ref().map(|policy| level(policy, port).0).unwrap_or_default()
     }
 
-    /// Of a subset: block by block its own go before those of the whole; where it has settings for the port, all four blocks
-    /// are the port's.
+    /// The settings of a port of a subset. Its own go block by block before those of the whole; where it has settings
+    /// for the port, all four blocks are the port's.
     pub(super) fn of_subset(rule: &'a DestinationRule, subset: &'a Subset, port: u32) -> Self {
         let Some(own) = &subset.traffic_policy else { return Policy::of(rule, port) };
         let (own, is_port) = level(own, port);
@@ -50,7 +51,7 @@ impl Policy<'_> {
     }
 }
 
-/// The settings of a port, if it has any of its own.
+/// The port's own settings and true, or the policy's general ones and false.
 fn level(policy: &TrafficPolicy, port: u32) -> (Policy<'_>, bool) {
     let is_of = |of: &&PortTrafficPolicy| of.port.as_ref().is_some_and(|of| of.number == port);
     match policy.port_level_settings.iter().find(is_of) {

@@ -1,4 +1,5 @@
-//! What a proxy sees of endpoints: those of a port from where it is, or none, where connections know themselves where they go.
+//! The endpoints of a port as a proxy sees them from its place, or none for clusters whose connections keep their
+//! original destination.
 
 use super::near::Plan;
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     translate::envoy::{self, assignment},
 };
 
-/// Makes a cluster one of which each connection goes to where it was meant to go.
+/// Makes a cluster without endpoints: each connection goes to its original destination.
 pub(super) fn pass_through(cluster: &mut Cluster) {
     cluster.set_type(DiscoveryType::OriginalDst);
     cluster.set_lb_policy(LbPolicy::ClusterProvided);

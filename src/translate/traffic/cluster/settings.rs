@@ -47,13 +47,13 @@ use crate::{
     },
 };
 
-/// Istio's own; Envoy has the same.
+/// The smallest ring where a rule says none: Istio's default, and also Envoy's.
 const SMALLEST_RING: u64 = 1024;
 
-/// Istio's own key of a setting that has no name at run time; Envoy wants one.
+/// A runtime key, which Envoy requires, for a setting that is never changed at run time. Istio writes the same.
 const NO_KEY: &str = "(";
 
-/// Puts settings to the cluster of a port.
+/// Puts the settings of a rule, and Istio's defaults, into the cluster of a port.
 pub(super) fn apply(cluster: &mut Cluster, port: &ServicePort, policy: &Policy<'_>, mesh: &Mesh, is_grpc: bool) {
     if let Some(balancer) = policy.load_balancer {
         balance(cluster, balancer, is_grpc);
@@ -103,7 +103,7 @@ fn requests(pool: Option<&ConnectionPoolSettings>) -> Option<UInt32Value> {
     positive(pool?.http.as_ref()?.http2_max_requests)
 }
 
-/// 0 is nothing said.
+/// `None` for 0, which means unset, and for what is negative.
 fn positive(value: i32) -> Option<UInt32Value> {
     u32::try_from(value).ok().filter(|value| *value > 0).and_then(number)
 }
@@ -138,7 +138,7 @@ fn balance(cluster: &mut Cluster, settings: &LoadBalancerSettings, is_grpc: bool
     cluster.lb_config = config;
 }
 
-/// Of a list gRPC programs take the first that they know.
+/// A list of two policies: gRPC programs take the first that they know.
 fn least_request_or_not() -> LoadBalancingPolicy {
     let policy = |name: &str, typed_config| load_balancing_policy::Policy {
         typed_extension_config: Some(TypedExtensionConfig { name: name.to_owned(), typed_config: Some(typed_config) }),
@@ -254,7 +254,7 @@ pub(super) fn speaks_http2(port: &ServicePort, policy: &Policy<'_>, mesh: &Mesh)
     !as_client && (port.protocol.is_http2() || upgrades(port, http, mesh))
 }
 
-/// How HTTP is spoken.
+/// The HTTP options of the cluster: version of HTTP, idle timeout, limits of a connection.
 fn options(port: &ServicePort, policy: &Policy<'_>, mesh: &Mesh) -> HttpProtocolOptions {
     let http = policy.pool.and_then(|pool| pool.http.as_ref());
     let tcp = policy.pool.and_then(|pool| pool.tcp.as_ref());
@@ -291,7 +291,7 @@ fn options(port: &ServicePort, policy: &Policy<'_>, mesh: &Mesh) -> HttpProtocol
     options
 }
 
-/// Whether HTTP/2 is spoken to a service that has not said it.
+/// Whether the rule or the mesh asks for HTTP/2 where the port's own protocol does not.
 fn upgrades(port: &ServicePort, http: Option<&HttpSettings>, mesh: &Mesh) -> bool {
     let said = http.map(|http| H2UpgradePolicy::try_from(http.h2_upgrade_policy).unwrap_or_default());
     match said {

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// What subsets of a port are made of.
+/// What all subsets of one port and host are made of.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Making<'a> {
     pub(super) service: &'a PublishedService,
@@ -28,11 +28,11 @@ pub(super) struct Making<'a> {
     pub(super) options: &'a envoy::Options,
     pub(super) mesh: &'a Mesh,
     pub(super) proxy: &'a Proxy,
-    /// Connections go to where they were meant to go.
+    /// Whether connections keep their original destination, so that there are no endpoints.
     pub(super) passes: bool,
-    /// `None` for gRPC programs.
+    /// The check that the configuration asks for. `None` for gRPC programs, which make none.
     pub(super) check: Option<&'a HealthCheck>,
-    /// The rule that has them.
+    /// Names the DestinationRule of the subsets, as Istio writes it.
     pub(super) metadata: Option<&'a Metadata>,
 }
 
@@ -66,7 +66,7 @@ impl Making<'_> {
     }
 }
 
-/// Whether an endpoint has the subset's labels, as far as Istio takes labels.
+/// Whether an endpoint has all labels of the subset; labels that Istio does not take do not count.
 fn has(labels: &Labels, locality: &Locality, subset: &Subset) -> bool {
     subset.labels.iter().all(|(key, value)| label_of(labels, locality, key) == Some(value.as_str()))
 }

@@ -26,7 +26,8 @@ use crate::{
     },
 };
 
-/// What is around the bytes; `None`: nothing. Puts to the options what TLS takes from requests.
+/// The transport socket of a cluster. `None`: plain text. Where the rule names no SNI, it sets in `options` that the
+/// request's host is used.
 pub(super) fn socket(policy: &Policy<'_>, mesh: &Mesh, options: &mut HttpProtocolOptions) -> Option<TransportSocket> {
     let tls = policy.tls.and_then(|tls| context(tls, mesh, options));
     let tls = tls.and_then(|context| transport_socket("envoy.transport_sockets.tls", &context));

@@ -28,13 +28,13 @@ use crate::{
 use prost::Message;
 use std::collections::BTreeMap;
 
-/// Where gateways listen whose servers say no address.
+/// The address of a server without `bind`.
 const ANY_ADDRESS: &str = "0.0.0.0";
 
-/// How long a handshake may take.
+/// How long a TLS handshake may take, in seconds.
 const HANDSHAKE: i64 = 15;
 
-/// The listeners of all ports that have something to be served, and the secrets that they name.
+/// The listeners of all ports that have a filter chain, and the secrets that they name.
 pub(super) fn listeners(
     merged: &Merged<'_>,
     bound: &Bound<'_>,
@@ -103,14 +103,14 @@ struct Making<'a, 'b> {
     lookup: &'a Lookup<'a>,
     reach: &'b mut Reach,
     findings: &'b mut Vec<Finding>,
-    /// Names of handshakes that chains of a port have, with their address.
+    /// By port: the names of handshakes (SNI) that chains already have, with the `bind` of their server.
     names: BTreeMap<u32, BTreeMap<String, String>>,
-    /// Where certificates of chains are, by name.
+    /// The secrets that the chains name, each once.
     secrets: BTreeMap<Name, (Kind, Resource)>,
 }
 
 impl Making<'_, '_> {
-    /// All servers of a port without TLS.
+    /// The one chain for all servers of a port that speak plain HTTP.
     fn http(&self, routes: &str, listener: &str, entry: &Entry<'_>) -> FilterChain {
         let stat_prefix = format!("outbound_{listener}");
         chain(None, Vec::new(), self.manager(routes, &stat_prefix, entry.protocol), None)
@@ -120,7 +120,7 @@ impl Making<'_, '_> {
         manager::http(routes, stat_prefix, From::Outside, protocol, self.lookup.mesh)
     }
 
-    /// The chains of a server with TLS, or of bytes.
+    /// The chains of a server that speaks TLS, or TCP.
     fn others(&mut self, entry: &Entry<'_>) -> Vec<FilterChain> {
         let tls = entry.tls().filter(|_| !entry.is_passthrough());
         let secrets = tls.into_iter().flat_map(tls::secrets);
@@ -141,7 +141,8 @@ impl Making<'_, '_> {
         made.map(|(filter, of)| chain(tls.and_then(tls::socket), names, filter, of)).into_iter().collect()
     }
 
-    /// Where the bytes of a server go: by the first VirtualService that has something for it.
+    /// The filter that sends a server's connections on, by the first VirtualService with a fitting `tcp` route. `None`:
+    /// there is none; a finding says so.
     fn tcp(&mut self, entry: &Entry<'_>) -> Option<(Filter, Option<Metadata>)> {
         let gateway = entry.gateway.to_string();
         let services = self.bound.get(&gateway).into_iter().flatten().filter(|service| is_for(entry, service));
@@ -162,7 +163,7 @@ impl Making<'_, '_> {
         None
     }
 
-    /// A chain for each match of a name in the handshake.
+    /// A chain for each `sniHosts` match of the VirtualServices; TLS is passed on.
     fn passthrough(&mut self, entry: &Entry<'_>) -> Vec<FilterChain> {
         let (gateway, mut chains) = (entry.gateway.to_string(), Vec::new());
         let bound = self.bound;

@@ -16,20 +16,20 @@ use std::{
     sync::Arc,
 };
 
-/// VirtualServices by the gateway to which they are bound, in the order in which they are looked at.
+/// By gateway (`namespace/name`): its VirtualServices, in the order in which they are looked at.
 pub(super) type Bound<'a> = BTreeMap<String, Vec<&'a Arc<Object<VirtualService>>>>;
 
 /// A server of a gateway.
 #[derive(Debug)]
 pub(super) struct Entry<'a> {
     pub(super) gateway: &'a Id,
-    /// Its number in the gateway.
+    /// Its index in `servers` of the gateway.
     pub(super) index: usize,
     pub(super) server: &'a Server,
     pub(super) protocol: Protocol,
-    /// As written, with the gateway's namespace for `.`, and none for `*`.
+    /// `hosts` of the server, with the gateway's namespace in the place of `.`, and without the namespace `*`.
     pub(super) hosts: Vec<String>,
-    /// The configuration of its routes; empty where there are none.
+    /// The name of its route configuration; empty for servers without HTTP.
     pub(super) routes: String,
     pub(super) port: u32,
 }
@@ -39,7 +39,7 @@ impl Entry<'_> {
         self.server.tls.as_ref()
     }
 
-    /// Whether its TLS goes on as it comes.
+    /// Whether it passes TLS on and does not end it.
     pub(super) fn is_passthrough(&self) -> bool {
         self.tls().is_some_and(|tls| {
             matches!(TlSmode::try_from(tls.mode), Ok(TlSmode::Passthrough | TlSmode::AutoPassthrough))
@@ -51,12 +51,12 @@ impl Entry<'_> {
         self.tls().is_some() && !self.protocol.is_http()
     }
 
-    /// Whether requests are read in it.
+    /// Whether the gateway reads HTTP requests on it: plain HTTP, or HTTPS that it ends itself.
     pub(super) fn is_http(&self) -> bool {
         self.protocol.is_http() || self.protocol == Protocol::Https && !self.is_passthrough()
     }
 
-    /// The names of its handshakes.
+    /// The names of TLS handshakes (SNI) that it serves: its hosts without their namespaces, sorted, each once.
     pub(super) fn names(&self) -> Vec<String> {
         let names: BTreeSet<String> = self
             .hosts
@@ -66,7 +66,7 @@ impl Entry<'_> {
         names.into_iter().collect()
     }
 
-    /// Whether those that are not encrypted are sent to https.
+    /// Whether requests in plain HTTP are redirected to https.
     pub(super) fn redirects(&self) -> bool {
         self.tls().is_some_and(|tls| tls.https_redirect)
     }
@@ -82,37 +82,37 @@ impl Entry<'_> {
     }
 }
 
-/// Where servers stand together: number, protocol as written, and address.
+/// What servers that share a listener have in common: port number, protocol as written, and `bind`.
 type PortKey = (u32, String, String);
 
 /// The servers of one port and address that are of one protocol.
 #[derive(Debug, Default)]
 pub(super) struct Servers {
-    /// Places in `Merged::entries`.
+    /// Indexes in [`Merged::entries`].
     pub(super) entries: Vec<usize>,
     pub(super) routes: String,
 }
 
-/// The servers of all gateways of a proxy.
+/// The servers of all gateways of a proxy, without those that were left out.
 #[derive(Debug, Default)]
 pub(super) struct Merged<'a> {
     pub(super) entries: Vec<Entry<'a>>,
-    /// In the order in which they came.
+    /// The keys of `servers`, in the order in which they came.
     pub(super) ports: Vec<PortKey>,
     pub(super) servers: BTreeMap<PortKey, Servers>,
-    /// Servers by the configuration of their routes.
+    /// By the name of a route configuration: the servers that use it, as indexes in `entries`.
     pub(super) by_routes: BTreeMap<String, Vec<usize>>,
     seen: BTreeSet<u32>,
-    /// The port's server without TLS that others stand beside.
+    /// By port: the last server without TLS that began a new key; later ones are compared with it.
     plain: BTreeMap<u32, PortKey>,
-    /// Addresses at a port that speak TLS.
+    /// By port: the addresses (`bind`) on which a server speaks TLS.
     bound: BTreeMap<u32, BTreeSet<String>>,
-    /// Hosts of servers with TLS at a port, with their address.
+    /// By port: the hosts of servers with TLS, with their `bind`.
     hosts: BTreeMap<u32, BTreeMap<String, String>>,
 }
 
 impl<'a> Merged<'a> {
-    /// The gateways are in Istio's order.
+    /// Merges gateways, which are in Istio's order. What is left out is told in `findings`.
     pub(super) fn new(gateways: &[&'a Arc<Object<Gateway>>], findings: &mut Vec<Finding>) -> Self {
         let mut merged = Merged::default();
         for gateway in gateways {
@@ -160,7 +160,8 @@ impl<'a> Merged<'a> {
         Ok(())
     }
 
-    /// Hosts with TLS are told apart by the names in handshakes, so each is there once.
+    /// Notes the hosts of a server with TLS. Each may be there once, because only the names in handshakes tell them
+    /// apart.
     fn take_hosts(&mut self, entry: &Entry<'_>) -> Result<(), Finding> {
         if entry.tls().is_none() {
             return Ok(());
@@ -177,7 +178,7 @@ impl<'a> Merged<'a> {
         Ok(())
     }
 
-    /// To a port whose first server speaks TLS.
+    /// Adds a server to a port whose first server speaks TLS.
     fn add_to_tls(&mut self, key: PortKey, entry: Entry<'a>) -> Result<(), Finding> {
         if !entry.is_tls() {
             self.add_new(key, entry);

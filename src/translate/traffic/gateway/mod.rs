@@ -18,7 +18,7 @@ use crate::{
 use merge::{Bound, Merged};
 use std::{collections::BTreeSet, sync::Arc};
 
-/// What a router is served.
+/// The listeners, secrets and route configurations of a proxy that is a gateway.
 pub(super) fn translate(
     lookup: &Lookup<'_>,
     memo: &mut Memo,

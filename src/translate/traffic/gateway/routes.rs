@@ -1,4 +1,4 @@
-//! Configurations of a gateway's routes.
+//! Route configurations of gateways.
 
 use super::merge::{Bound, Merged};
 use crate::{
@@ -16,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-/// One for each port without TLS, and one for each server with it.
+/// The route configurations: one for each port of plain HTTP, and one for each server of HTTPS.
 pub(super) fn configurations(
     merged: &Merged<'_>,
     bound: &Bound<'_>,
@@ -85,7 +85,7 @@ fn virtual_hosts(
     collapsed(by_host)
 }
 
-/// A server's host without its namespace, if it is for resources of that namespace.
+/// A server's host without its namespace. `None`: it is for VirtualServices of another namespace.
 fn name_for(host: &str, namespace: &str) -> Option<String> {
     match host.split_once('/') {
         Some((of, name)) => (of == namespace || of == "*").then(|| name.to_owned()),
@@ -114,7 +114,7 @@ fn collapsed(by_host: BTreeMap<String, Hosts>) -> Vec<Hosts> {
     all
 }
 
-/// In the order in which Istio sorts hosts: the narrower before the wider.
+/// Sorts hosts as Istio does: those without a wildcard first, then the longer before the shorter.
 fn sorted(by_host: BTreeMap<String, Hosts>) -> Vec<(String, Hosts)> {
     let mut all: Vec<_> = by_host.into_iter().collect();
     all.sort_by(|(a, _), (b, _)| {

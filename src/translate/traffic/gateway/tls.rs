@@ -1,5 +1,5 @@
-//! TLS that gateways end. Certificates are files on the gateway's machine, of which secrets (SDS) tell it: Envoy reads only such files
-//! anew, as soon as something is moved in their folder.
+//! TLS that gateways end. Certificates are files on the gateway's machine, and secrets (SDS) name them: only such files
+//! Envoy reads again, as soon as a file is moved in their folder.
 
 use crate::{
     pb::{
@@ -28,7 +28,7 @@ use crate::{
 use prost::Message;
 use std::path::Path;
 
-/// What is around the bytes of a server that ends TLS.
+/// The transport socket of a server that ends TLS.
 pub(super) fn socket(tls: &ServerTlsSettings) -> Option<TransportSocket> {
     let common = CommonTlsContext {
         alpn_protocols: vec!["h2".to_owned(), "http/1.1".to_owned()],
@@ -73,14 +73,14 @@ fn asks_for_certificates(tls: &ServerTlsSettings) -> bool {
     matches!(mode(tls), TlSmode::Mutual | TlSmode::OptionalMutual)
 }
 
-/// The chains with their keys.
+/// The paths of certificate chains, each with that of its private key.
 fn certificates(tls: &ServerTlsSettings) -> impl Iterator<Item = (&str, &str)> {
     let only = tls.tls_certificates.is_empty().then_some((&*tls.server_certificate, &*tls.private_key));
     let pairs = tls.tls_certificates.iter().map(|pair| (&*pair.server_certificate, &*pair.private_key));
     only.into_iter().chain(pairs)
 }
 
-/// The names are those that Istio's agent has for files.
+/// The name of the secret of a certificate, as Istio's agent names files.
 fn own(chain: &str, key: &str) -> String {
     format!("file-cert:{chain}~{key}")
 }
@@ -93,7 +93,7 @@ fn by_sds(name: String) -> SdsSecretConfig {
     SdsSecretConfig { name, sds_config: ads() }
 }
 
-/// Read together when something is moved in the folder of the chain.
+/// A certificate whose two files Envoy reads again when a file is moved in the folder of the chain.
 fn watched(chain: &str, key: &str) -> TlsCertificate {
     TlsCertificate { watched_directory: folder(chain), ..certificate(chain, key) }
 }
@@ -103,7 +103,7 @@ fn folder(path: &str) -> Option<WatchedDirectory> {
     folder.map(|folder| WatchedDirectory { path: folder.to_owned() })
 }
 
-/// What a client's certificate must be besides signed by an authority.
+/// What a client's certificate must fulfil besides being signed by an authority.
 fn validation(tls: &ServerTlsSettings) -> CertificateValidationContext {
     CertificateValidationContext {
         verify_certificate_spki: tls.verify_certificate_spki.clone(),

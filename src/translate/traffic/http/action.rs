@@ -1,4 +1,4 @@
-//! What becomes of requests.
+//! Actions of routes: where requests go, or how they are answered.
 
 use super::{
     destination::{Lookup, Target},
@@ -30,16 +30,17 @@ use crate::{
     translate::traffic::message::{NO_TIME, boolean, fraction, number, percent, whole_percent},
 };
 
-/// Where a route is made, besides what it knows of services.
+/// The port of the listener for which a route is made.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Port {
-    /// The port that clients ask for.
+    /// The port that clients ask for; 0 on a sidecar's HTTP proxy, where it can be any.
     pub(super) number: u32,
-    /// Whether they speak TLS to it.
+    /// Whether clients speak TLS to the port.
     pub(super) is_tls: bool,
 }
 
-/// Sets what becomes of requests, and their headers. `targets` gets where they go, with the place in the route.
+/// Sets the action of a route and its changes of headers. `targets` gets the destinations, with their place in the
+/// route.
 pub(super) fn apply(
     out: &mut Route,
     route: &HttpRoute,
@@ -66,7 +67,7 @@ fn append(out: &mut Route, changes: Changes) {
     out.response_headers_to_remove.extend(changes.response_remove);
 }
 
-/// Limits of time. Without any there is none: Envoy's own would be 15 s.
+/// Sets the timeouts of a route. `None` means no limit, as in Istio: Envoy's own would be 15 s.
 pub(super) fn timeouts(action: &mut RouteAction, timeout: Option<Duration>, grpc: bool) {
     let timeout = timeout.unwrap_or(NO_TIME);
     action.timeout = Some(timeout);
@@ -139,7 +140,7 @@ fn routed(
     action
 }
 
-/// Rewrites the path; returns what the host becomes.
+/// Sets the rewrite of the path. Returns the new host, if the rule has one.
 fn rewrite(action: &mut RouteAction, rewrite: Option<&HttpRewrite>) -> Option<String> {
     let rewrite = rewrite?;
     if let Some(regex) = &rewrite.uri_regex_rewrite {
@@ -187,7 +188,7 @@ fn mirrors(
     policies
 }
 
-/// `None`: nothing is mirrored.
+/// The share of requests to mirror. `None`: 0 percent, so no mirror.
 fn exact(share: &Percent) -> Option<RuntimeFractionalPercent> {
     (share.value > 0.0).then(|| fraction(percent(share.value))).flatten()
 }

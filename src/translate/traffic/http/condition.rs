@@ -1,4 +1,4 @@
-//! Which requests a route is for.
+//! Conditions of routes: which requests a route is for.
 
 use crate::{
     pb::{
@@ -52,7 +52,7 @@ fn path(uri: &StringMatch) -> Option<PathSpecifier> {
     })
 }
 
-/// Whether the text needs only to be there.
+/// Whether the header or parameter needs only to be present, with any value.
 fn only_present(value: &StringMatch) -> bool {
     match &value.match_type {
         None => true,
@@ -82,7 +82,7 @@ fn parameter(name: &str, value: &StringMatch) -> QueryParameterMatcher {
     QueryParameterMatcher { name: name.to_owned(), query_parameter_match_specifier: Some(specifier) }
 }
 
-/// A condition of a text. `None`: it says nothing.
+/// The condition on a text. `None`: none is set, so any text will do.
 pub(super) fn string_matcher(value: &StringMatch) -> Option<StringMatcher> {
     let pattern = match value.match_type.as_ref()? {
         MatchType::Exact(text) => MatchPattern::Exact(text.clone()),

@@ -16,15 +16,15 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// What a proxy knows of services.
+/// What routes are made from: the proxy, Istio's resources, and the services.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::translate::traffic) struct Lookup<'a> {
     pub(in crate::translate::traffic) proxy: &'a Proxy,
     pub(in crate::translate::traffic) rules: &'a Rules,
     pub(in crate::translate::traffic) shapes: &'a Shapes,
     pub(in crate::translate::traffic) mesh: &'a Mesh,
-    /// Sidecars look for the services of one port at a time: for them a service has no other port. Then a destination without
-    /// a port that is on another one is not found.
+    /// If set, services have only this port: sidecars have one route configuration for each port. A destination that
+    /// names no port, and whose service lacks this one, is not found.
     pub(in crate::translate::traffic) only: Option<u16>,
 }
 
@@ -32,14 +32,14 @@ pub(in crate::translate::traffic) struct Lookup<'a> {
 #[derive(Debug)]
 pub(in crate::translate::traffic) struct Target {
     pub(in crate::translate::traffic) cluster: Name,
-    /// Why nothing is there.
+    /// Why the cluster does not exist; `None`: it does.
     pub(in crate::translate::traffic) fault: Option<(Code, String)>,
-    /// Where it has a limit.
+    /// The limit of requests of the service. `None`: no limit, or the destination is unknown.
     pub(in crate::translate::traffic) counted: Option<Counted>,
 }
 
 impl<'a> Lookup<'a> {
-    /// A service that the proxy may see, in lower case.
+    /// The service of a host in lower case. `None`: there is none that the proxy may see.
     pub(in crate::translate::traffic) fn service(&self, host: &str) -> Option<&'a Arc<Shape>> {
         let shape = self.shapes.get(host)?;
         shape.is_visible(&self.proxy.namespace, &self.mesh.service_export_to).then_some(shape)
@@ -87,12 +87,12 @@ impl<'a> Lookup<'a> {
         Target { cluster, fault, counted }
     }
 
-    /// What is hashed for a destination.
+    /// The consistent hash that a DestinationRule has for a destination of a route.
     pub(super) fn hash(&self, destination: &PbDestination) -> Option<&'a ConsistentHashLb> {
         hash::of_destination(&self.rule(&destination.host)?.rule, destination)
     }
 
-    /// What is hashed for a service that no VirtualService is for.
+    /// The consistent hash that a DestinationRule has for a service without a VirtualService.
     pub(super) fn service_hash(&self, host: &str, port: u32) -> Option<&'a ConsistentHashLb> {
         hash::of_service(&self.rule(host)?.rule, port)
     }

@@ -1,4 +1,4 @@
-//! What filters do on a route: faults, and what browsers may ask.
+//! Per-route settings of HTTP filters: faults and CORS.
 
 use super::condition::string_matcher;
 use crate::{
@@ -27,13 +27,13 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// The filter that makes faults.
+/// The name of the filter that delays or aborts requests.
 pub(super) const FAULT: &str = "envoy.filters.http.fault";
 
-/// The filter that answers browsers.
+/// The name of the filter that answers preflight requests of browsers.
 pub(super) const CORS: &str = "envoy.filters.http.cors";
 
-/// What the filters do on a route, by their names.
+/// `Route.typed_per_filter_config`: the settings by the name of the filter.
 pub(super) fn of_route(route: &HttpRoute) -> BTreeMap<String, Any> {
     let mut filters = BTreeMap::new();
     if let Some(fault) = route.fault.as_ref().and_then(fault) {

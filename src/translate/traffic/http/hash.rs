@@ -1,4 +1,4 @@
-//! What of a request decides its endpoint, where a DestinationRule says so.
+//! Consistent hashing: what of a request decides its endpoint, where a DestinationRule says so.
 
 use crate::pb::{
     envoy::config::route::v3::route_action::{
@@ -12,7 +12,8 @@ use crate::pb::{
     },
 };
 
-/// The hash that a rule has for a destination of a route: the subset's port, the subset, the port, the whole.
+/// The hash that a rule has for a destination of a route: that of the subset's port, else of the subset, of the port,
+/// or of the whole.
 pub(super) fn of_destination<'a>(
     rule: &'a DestinationRule,
     destination: &PbDestination,
@@ -50,7 +51,7 @@ fn of_settings(settings: Option<&LoadBalancerSettings>) -> Option<&ConsistentHas
     }
 }
 
-/// What of a request is hashed. `None`: nothing is.
+/// The hash policy of a route. `None`: the rule does not say what is hashed.
 pub(super) fn policy(hash: &ConsistentHashLb) -> Option<HashPolicy> {
     let specifier = match hash.hash_key.as_ref()? {
         HashKey::HttpHeaderName(name) => PolicySpecifier::Header(Header { header_name: name.clone() }),

@@ -1,4 +1,4 @@
-//! What is done with headers.
+//! Changes of headers.
 
 use crate::{
     pb::{
@@ -9,14 +9,14 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// What is done with the headers of requests and answers.
+/// The changes that a route or a destination makes to headers of requests and answers.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) request_add: Vec<HeaderValueOption>,
     pub(super) request_remove: Vec<String>,
     pub(super) response_add: Vec<HeaderValueOption>,
     pub(super) response_remove: Vec<String>,
-    /// What the host becomes.
+    /// The new host of requests, from `set` or `add` of `:authority` or `host`. `None`: it stays.
     pub(super) authority: Option<String>,
 }
 

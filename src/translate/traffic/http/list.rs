@@ -30,46 +30,46 @@ use std::collections::BTreeSet;
 /// The name of the route of a service without a VirtualService.
 const DEFAULT_ROUTE: &str = "default";
 
-/// `VirtualHost.routes`.
+/// The field number of `VirtualHost.routes`.
 const ROUTES: u32 = 3;
 
-/// Where routes are made for.
+/// The gateway or sidecar, and the port, for which routes are made.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::translate::traffic) struct Place<'a> {
     pub(in crate::translate::traffic) lookup: Lookup<'a>,
-    /// `namespace/name`, or `mesh`.
+    /// The gateway's `namespace/name`, or `mesh` for sidecars and gRPC programs.
     pub(in crate::translate::traffic) gateway: &'a str,
-    /// The port that clients ask for.
+    /// The port that clients ask for; 0 on a sidecar's HTTP proxy, where it can be any.
     pub(in crate::translate::traffic) port: u32,
-    /// Whether they speak TLS to it.
+    /// Whether clients speak TLS to the port.
     pub(in crate::translate::traffic) is_tls: bool,
-    /// The cluster of the service for which they are, where that is one.
+    /// For gRPC programs the cluster of the service that is called; else empty.
     pub(in crate::translate::traffic) own: &'a str,
 }
 
-/// Some routes, as they stand in a virtual host.
+/// The routes of one VirtualService or service, as they stand in a virtual host.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(in crate::translate::traffic) struct RouteList {
     /// Encoded entries of the virtual host.
     pub(in crate::translate::traffic) routes: Vec<u8>,
     /// The same for the route that takes everything; it stands behind those of all VirtualServices.
     pub(in crate::translate::traffic) last: Vec<u8>,
-    /// Where requests may go.
+    /// The clusters to which the routes lead, also those that do not exist.
     pub(in crate::translate::traffic) clusters: BTreeSet<Name>,
-    /// Where they are counted, with what comes in there.
+    /// The buckets in which requests are counted, with their limits.
     pub(in crate::translate::traffic) buckets: Buckets,
-    /// The services, with ports, whose requests are.
+    /// The services, with ports, whose requests are counted.
     pub(in crate::translate::traffic) counted: BTreeSet<(Text, u32)>,
     pub(in crate::translate::traffic) findings: Vec<Finding>,
 }
 
 impl RouteList {
-    /// Whether there are none.
+    /// Whether there is no route at all.
     pub(in crate::translate::traffic) fn is_empty(&self) -> bool {
         self.routes.is_empty() && self.last.is_empty()
     }
 
-    /// Has the requests of a route counted, where its destinations have limits.
+    /// Makes Envoy count the requests of a route whose destinations have limits. gRPC programs cannot count.
     fn count(&mut self, route: &mut Route, targets: &[(String, Target)], place: &Place<'_>) {
         let Some(Action::Route(action)) = &mut route.action else { return };
         if place.lookup.proxy.kind.is_grpc() {
@@ -146,7 +146,7 @@ pub(in crate::translate::traffic) fn routes(service: &Object<VirtualService>, pl
     list
 }
 
-/// The route of a port of a service without a VirtualService.
+/// The one route to a service without a VirtualService. Empty: the service does not have the port.
 pub(in crate::translate::traffic) fn default_route(shape: &Shape, port: u32, place: &Place<'_>) -> RouteList {
     let lookup = &place.lookup;
     let Some(cluster) = shape.port(port).map(|port| port.cluster.clone()) else { return RouteList::default() };
@@ -172,7 +172,8 @@ pub(in crate::translate::traffic) fn default_route(shape: &Shape, port: u32, pla
     list
 }
 
-/// Whether the conditions hold that no request decides.
+/// Whether the conditions hold that do not depend on a request: port, gateway, and the labels and namespace of the
+/// proxy.
 fn is_for(of: &HttpMatchRequest, place: &Place<'_>) -> bool {
     if of.port != 0 && of.port != place.port {
         return false;

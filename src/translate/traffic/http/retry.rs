@@ -20,13 +20,13 @@ use crate::{
     },
 };
 
-/// What is safe to repeat: nothing of the request has reached a server that works on it.
+/// The reasons for a retry where a rule names none. They are safe: no server has begun to work on the request.
 const DEFAULT: &str = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
 
 const STATUS_CODES: &str = "retriable-status-codes";
 
-/// Two retries where nothing is said; `None` where it is said that there are none. `hashed`: the endpoint follows from the
-/// request, so another one is not looked for.
+/// The retry policy of a route: two retries if `retries` is `None`; no policy if it says `attempts: 0`. `hashed`: the
+/// request decides the endpoint, so retries do not look for another one.
 pub(super) fn policy(retries: Option<&HttpRetry>, hashed: bool) -> Option<RetryPolicy> {
     let mut policy = RetryPolicy {
         retry_on: DEFAULT.to_owned(),
@@ -62,7 +62,7 @@ fn other_hosts() -> RetryHostPredicate {
     }
 }
 
-/// Reasons in words, and statuses.
+/// Splits `retryOn` into Envoy's words and status codes.
 fn retry_on(text: &str) -> (String, Vec<u32>) {
     let (mut words, mut codes) = (Vec::new(), Vec::new());
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
