@@ -13,7 +13,7 @@ pub struct Origin {
     pub export_to: Vec<Text>,
     /// Virtual addresses from `addresses` of a manifest's ServiceEntry; empty for services of registries.
     pub addresses: Vec<IpNet>,
-    /// Nobody looks for its endpoints: connections go to where they were meant to go (`resolution: NONE`).
+    /// Whether connections keep their original destination, so that endpoints do not matter (`resolution: NONE`).
     pub is_passed_through: bool,
     /// Settings of the configuration that Istio has no field for.
     pub beyond: Beyond,

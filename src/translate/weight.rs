@@ -2,15 +2,15 @@
 
 use crate::model::Weight;
 
-/// In millionths: one hundredth of the default, so that the default is 100.
+/// One hundredth of the default weight, in millionths: in this unit the default is 100.
 const HUNDREDTH: u64 = 10_000;
 
 /// How the weights of one assignment become numbers: all by the same factor.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scale {
-    /// Millionths that make 1.
+    /// How many millionths of a weight become 1.
     unit: u64,
-    /// The sum in units, and what it is squeezed into if that is less.
+    /// The sum of the weights in units. If it is more than `room`, all are scaled down to that sum.
     total: u64,
     room: u64,
 }
@@ -26,7 +26,7 @@ impl Scale {
         Scale { unit, total, room }
     }
 
-    /// One weight of those that the scale is of.
+    /// The number, at least 1, for one of the weights that the scale was made of.
     pub(super) fn apply(self, weight: Weight) -> u32 {
         let units = weight.millionths() / self.unit;
         let units = match self.total > self.room {

@@ -1,4 +1,4 @@
-//! What holds for every service. What each feature looks like stands in `tests/golden/translate/`.
+//! Properties that hold for every service. Examples of each feature are in `tests/golden/translate/`.
 
 use super::*;
 use crate::{

@@ -1,4 +1,4 @@
-//! What holds for every entry.
+//! Properties that hold for every ServiceEntry.
 
 use super::*;
 use crate::{

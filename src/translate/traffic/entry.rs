@@ -22,7 +22,7 @@ use std::{net::IpAddr, sync::Arc};
 /// One service for each host of a ServiceEntry.
 ///
 /// # Errors
-/// What of it cannot be done here.
+/// The first part of the entry that cannot be done here.
 pub(super) fn services(object: &Object<ServiceEntry>) -> Result<Vec<DeclaredService>, Finding> {
     let spec = &object.spec;
     let refused = |place: &str, text: String| Finding {

@@ -5,7 +5,7 @@ use crate::{
     resource::{Kind, Name},
 };
 
-/// A message about one of Istio's resources, shown by the admin API and `portolan istio check`.
+/// A message about one of Istio's resources, shown by the admin API.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Finding {
     /// The kind of the resource that it is about.

@@ -34,33 +34,33 @@ use crate::{
 };
 use std::{collections::BTreeMap, time::Duration};
 
-/// The filter that counts.
+/// The name of the filter that counts requests.
 pub(super) const FILTER: &str = "envoy.filters.http.local_ratelimit";
 
-/// The words that Envoy gives to the cluster that was chosen.
+/// The key of the descriptor that Envoy makes of the cluster that was chosen.
 const CLUSTER: &str = "destination_cluster";
 
-/// What says that a proxy has answered, and not the service.
+/// A header of answers with 429: the proxy has answered, not the service.
 const HEADER: &str = "x-local-rate-limit";
 
-/// Envoy wants times to be multiples of that of the bucket for all others.
+/// The fill interval of the default bucket. Envoy wants those of all other buckets to be multiples of it.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Where a request is counted.
+/// What requests are counted together for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Bucket {
-    /// Of a host of a gateway.
+    /// All requests for a host of a gateway.
     Host(String),
-    /// Of a service, whatever leads to it.
+    /// All requests to a service, by whatever route.
     Service(Text),
-    /// Of a cluster, on routes that divide requests between several services.
+    /// All requests to a cluster, on routes that divide requests between several services.
     Cluster(Name),
 }
 
-/// Buckets, with what comes into them.
+/// The buckets of a route configuration, with their limits.
 pub(super) type Buckets = BTreeMap<Bucket, Limit>;
 
-/// A destination whose requests are counted.
+/// A port of a service that has a limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Counted {
     pub(super) service: Text,
@@ -78,7 +78,7 @@ impl Bucket {
         Entry { key: key.to_owned(), value }
     }
 
-    /// What says that a request is counted in it.
+    /// The entry of `rate_limits` of a route or virtual host, by which its requests are counted in this bucket.
     pub(super) fn counts(&self) -> RateLimit {
         let action = match self {
             Bucket::Cluster(_) => ActionSpecifier::DestinationCluster(DestinationCluster {}),
@@ -91,7 +91,8 @@ impl Bucket {
     }
 }
 
-/// Has a route's requests counted, for the service to which all of them go, else for each cluster. `counted` knows clusters.
+/// Makes Envoy count a route's requests: for the service if all go to one, else for each cluster. `counted` gives the
+/// limit of a cluster, by its name.
 pub(super) fn count<'a>(action: &mut RouteAction, counted: impl Fn(&str) -> Option<&'a Counted>) -> Buckets {
     let names: Vec<&str> = match &action.cluster_specifier {
         Some(ClusterSpecifier::Cluster(name)) => vec![name],
@@ -112,7 +113,7 @@ pub(super) fn count<'a>(action: &mut RouteAction, counted: impl Fn(&str) -> Opti
     buckets
 }
 
-/// The settings that hold the buckets; `None`: there are none.
+/// The filter's settings in a route configuration, with all buckets. `None`: there are no buckets.
 pub(super) fn settings(buckets: &Buckets) -> Option<Any> {
     if buckets.is_empty() {
         return None;
@@ -140,7 +141,7 @@ pub(super) fn settings(buckets: &Buckets) -> Option<Any> {
     }))
 }
 
-/// The filter's own settings, by which everything passes.
+/// The filter's settings in a listener: without buckets, so that all requests pass.
 pub(super) fn filter() -> LocalRateLimit {
     LocalRateLimit { stat_prefix: "rate_limit".to_owned(), ..LocalRateLimit::default() }
 }

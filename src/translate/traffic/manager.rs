@@ -1,4 +1,4 @@
-//! Connections with HTTP in them: the connection manager, its filters and its log.
+//! Envoy's HTTP connection manager, its filters and its access log; and filters of listeners.
 
 use super::{
     limit,
@@ -35,18 +35,18 @@ use crate::pb::{
 };
 use prost::{Message, Name};
 
-/// Who speaks to a manager.
+/// Who sends the requests that a connection manager reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum From {
     /// Anybody, at a gateway.
     Outside,
     /// The program beside a sidecar.
     Program,
-    /// The same, as to an HTTP proxy.
+    /// The program beside a sidecar, which it uses as an HTTP proxy: requests have absolute URLs.
     ProgramByProxy,
 }
 
-/// The filter that reads HTTP and routes it by the configuration of that name.
+/// The connection manager. `routes` is the name of its route configuration.
 pub(super) fn http(routes: &str, stat_prefix: &str, from: From, protocol: Protocol, mesh: &Mesh) -> Filter {
     let is_gateway = from == From::Outside;
     let details =
@@ -75,7 +75,7 @@ pub(super) fn http(routes: &str, stat_prefix: &str, from: From, protocol: Protoc
     Filter { name, typed_config: Some(any(&manager)) }
 }
 
-/// The manager of a gRPC program, which has no connections.
+/// The connection manager of a gRPC program's `api_listener`, which only needs filters and the name of its routes.
 pub(super) fn api(routes: &str) -> Any {
     any(&HttpConnectionManager {
         route_specifier: Some(RouteSpecifier::Rds(Rds { config_source: ads(), route_config_name: routes.to_owned() })),
@@ -111,7 +111,7 @@ fn normalize(manager: &mut HttpConnectionManager, how: PathNormalization) {
     }
 }
 
-/// Where lines of a log go.
+/// The access log of the mesh; empty: none is written.
 pub(super) fn access_log(mesh: &Mesh) -> Vec<AccessLog> {
     let Some(log) = &mesh.access_log else { return Vec::new() };
     let format = match &log.format {
@@ -139,7 +139,7 @@ fn listener_filter<M: Message + Name>(name: &str, message: &M) -> ListenerFilter
     ListenerFilter { name: format!("envoy.filters.listener.{name}"), typed_config: Some(any(message)) }
 }
 
-/// Finds TLS, and the name in its handshake.
+/// The listener filter that detects TLS, and the name in its handshake (SNI).
 pub(super) fn tls_inspector() -> ListenerFilter {
     listener_filter("tls_inspector", &TlsInspector { initial_read_buffer_size: number(512) })
 }
@@ -149,7 +149,7 @@ pub(super) fn http_inspector() -> ListenerFilter {
     listener_filter("http_inspector", &HttpInspector {})
 }
 
-/// Finds whom a load balancer speaks for.
+/// The listener filter that reads the client's address from the PROXY protocol of a load balancer.
 pub(super) fn proxy_protocol() -> ListenerFilter {
     listener_filter("proxy_protocol", &ProxyProtocol::default())
 }

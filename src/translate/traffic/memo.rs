@@ -1,8 +1,8 @@
-//! Route lists that were made before. Only for speed: with and without it the same bytes come out.
+//! A cache of route lists. Only for speed: with and without it the same bytes come out.
 //!
-//! A list is kept with what it was made from: the rule, and for each destination its service and DestinationRule. All of these
-//! are values that stay the same while nothing of them changes, so comparing pointers is enough. What a run does not ask for
-//! is forgotten behind it.
+//! A list is kept with what it was made from: the VirtualService, and for each destination its service and
+//! DestinationRule. All of these are `Arc`s that stay the same while nothing in them changes, so comparing pointers is
+//! enough. A list that a run does not ask for is forgotten at its end.
 
 use super::{
     destination::Destination,
@@ -16,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-/// What a list is of.
+/// The VirtualService or service of a list, and the [`Place`] it was made for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     /// A VirtualService's `namespace/name`, or a service's host.
@@ -29,32 +29,32 @@ struct Key {
     own: String,
 }
 
-/// What is known of a destination: its service, and the rule of its host.
+/// A destination's service and the DestinationRule of its host, as far as the proxy sees them.
 type Target = (Option<Arc<Shape>>, Option<Arc<Destination>>);
 
-/// What a list was made from.
+/// A list, what it was made from, and the run that last asked for it.
 #[derive(Debug)]
 struct Made {
     rule: Option<Arc<Object<VirtualService>>>,
-    /// By destination, in the order of [`hosts`].
+    /// The destinations, in the order of [`hosts`].
     known: Vec<Target>,
     list: Arc<RouteList>,
     run: u64,
 }
 
-/// Route lists that were made before for a class of proxies.
+/// A cache of the route lists of one class of proxies; see [`traffic`](super::traffic).
 #[derive(Debug, Default)]
 pub struct Memo {
-    /// Who they were made for; others get nothing of them.
+    /// The class of proxies that the lists were made for; for another one the cache is emptied.
     proxy: Option<Proxy>,
     made: HashMap<Key, Made>,
-    /// Destinations of each VirtualService.
+    /// By VirtualService (`namespace/name`): its destinations, as [`hosts`] finds them.
     hosts: HashMap<String, (Arc<Object<VirtualService>>, Vec<String>)>,
     run: u64,
 }
 
 impl Memo {
-    /// Begins a run, for a proxy.
+    /// Begins a run, in which all routes of this class are asked for.
     pub(super) fn begin(&mut self, proxy: &Proxy) {
         if self.proxy.as_ref() != Some(proxy) {
             *self = Memo { proxy: Some(proxy.clone()), ..Memo::default() };
@@ -62,7 +62,7 @@ impl Memo {
         self.run += 1;
     }
 
-    /// Ends it: what was not asked for is forgotten.
+    /// Ends a run: lists that it did not ask for are forgotten.
     pub(super) fn end(&mut self) {
         let run = self.run;
         self.made.retain(|_, made| made.run == run);
@@ -71,12 +71,12 @@ impl Memo {
         keep.iter().for_each(|name| _ = self.hosts.remove(name));
     }
 
-    /// Forgets everything: the mesh has changed.
+    /// Forgets all lists. To be called when the mesh has changed, which is not compared.
     pub fn clear(&mut self) {
         *self = Memo::default();
     }
 
-    /// The routes of a VirtualService.
+    /// The routes of a VirtualService, made only if one of its inputs has changed.
     pub(super) fn routes(&mut self, service: &Arc<Object<VirtualService>>, place: &Place<'_>) -> Arc<RouteList> {
         let name = service.id.to_string();
         let known = match self.hosts.get(&name) {
@@ -91,7 +91,7 @@ impl Memo {
         self.get(name, Some(service), known, place, || routes(service, place))
     }
 
-    /// The route of a service without a VirtualService.
+    /// The route of a service without a VirtualService, made only if one of its inputs has changed.
     pub(super) fn default_route(&mut self, shape: &Arc<Shape>, place: &Place<'_>) -> Arc<RouteList> {
         let known = vec![(Some(shape.clone()), place.lookup.rule(&shape.host).cloned())];
         self.get(shape.host.to_string(), None, known, place, || default_route(shape, place.port, place))
@@ -146,7 +146,7 @@ fn known(hosts: &[String], place: &Place<'_>) -> Vec<Target> {
     hosts.iter().map(|host| (lookup.service(host).cloned(), lookup.rule(host).cloned())).collect()
 }
 
-/// All destinations of HTTP routes, each once.
+/// The hosts of all destinations and mirrors of HTTP routes, sorted, each once.
 fn hosts(service: &VirtualService) -> Vec<String> {
     let mut hosts = BTreeSet::new();
     for route in &service.http {

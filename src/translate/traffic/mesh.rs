@@ -1,4 +1,5 @@
-//! What holds for all proxies: the part of Istio's mesh configuration that has a meaning here. The configuration makes it.
+//! Settings for all proxies: the part of Istio's mesh configuration that has a meaning here. The configuration makes
+//! them.
 
 use crate::{
     model::{Port, Text},
@@ -7,29 +8,30 @@ use crate::{
 };
 use std::{collections::BTreeMap, time::Duration};
 
-/// What holds for all proxies. The default is Istio's.
+/// Settings for all proxies. The defaults are Istio's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mesh {
     /// The namespace whose DestinationRules and Sidecar are for those who have none. `istio-system` by default.
     pub root_namespace: Text,
     /// What stands behind `.svc.` when a host without a dot is completed. None by default, as for what comes by MCP.
     pub domain_suffix: Option<Text>,
-    /// For routes that say nothing of retries. `None`: two, for what is safe to repeat.
+    /// The retries of routes that say nothing of them. `None`: two, for reasons that are safe.
     pub default_retries: Option<HttpRetry>,
-    /// What sidecars do with requests to hosts that nobody knows.
+    /// What sidecars do with requests to unknown hosts, unless a `Sidecar` says it. [`OutboundPolicy::AllowAny`] by
+    /// default.
     pub outbound_policy: OutboundPolicy,
-    /// How gateways and sidecars write paths before they are compared.
+    /// How gateways and sidecars normalize paths before they compare them. [`PathNormalization::Base`] by default.
     pub path_normalization: PathNormalization,
     /// How many proxies before a gateway may say who the client is. 0 by default.
     pub trusted_proxies: u32,
     /// Whether connections to gateways begin with the PROXY protocol of a load balancer.
     pub proxy_protocol: bool,
-    /// Where a line for each request goes. Nowhere by default.
+    /// The log of requests. `None`, the default: no log.
     pub access_log: Option<AccessLog>,
     /// How long a new connection to an endpoint may take. 10 s by default.
     pub connect_timeout: Duration,
-    /// Whom proxies trust where TLS to a service names no authority: a file on their machines.
-    /// `/etc/ssl/certs/ca-certificates.crt` by default, as Envoy's own images have it.
+    /// The file, on the proxies' machines, of the authorities that they trust where TLS to a service names none.
+    /// `/etc/ssl/certs/ca-certificates.crt` by default, as in Envoy's own images.
     pub system_authorities: Text,
     /// Who sees a VirtualService without `exportTo`. `*` by default.
     pub virtual_service_export_to: Vec<Text>,
@@ -41,9 +43,9 @@ pub struct Mesh {
     pub h2_upgrade: bool,
     /// The port at which sidecars take requests as an HTTP proxy, if their node does not say one.
     pub proxy_http_port: Option<Port>,
-    /// How many requests there may be for hosts of gateways; in lower case, with wildcards as VirtualServices have them.
+    /// Limits of requests, by host of a gateway: in lower case, with wildcards as VirtualServices have them.
     pub limits: BTreeMap<Text, Limit>,
-    /// What gateways call themselves in answers. Envoy's own name by default.
+    /// The header `server` of gateways' answers. `None`: Envoy's default, `envoy`.
     pub server_name: Option<Text>,
 }
 
@@ -72,10 +74,10 @@ impl Default for Mesh {
     }
 }
 
-/// What sidecars do with requests to hosts that nobody knows.
+/// What sidecars do with requests to hosts that are no known service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OutboundPolicy {
-    /// They go where the program meant them to go.
+    /// They go to the address that the program asked for.
     #[default]
     AllowAny,
     /// They are answered with 502, or reset.
@@ -95,7 +97,7 @@ impl OutboundPolicy {
     }
 }
 
-/// How paths are written before they are compared.
+/// How paths are normalized before they are compared with routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PathNormalization {
     /// Paths are matched as they come.
@@ -129,22 +131,22 @@ impl PathNormalization {
     }
 }
 
-/// A line for each request.
+/// Where and how Envoy logs requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessLog {
     /// A file on the proxy's machine; `/dev/stdout` for its standard output.
     pub path: Text,
-    /// What the line holds.
+    /// The form of a line.
     pub format: LogFormat,
 }
 
-/// What a line of the log holds.
+/// The form of a line of the access log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum LogFormat {
     /// Envoy's own format.
     #[default]
     Envoy,
-    /// A text with Envoy's commands, such as `%PROTOCOL%`. A line break at its end is not added.
+    /// A text with Envoy's commands, such as `%PROTOCOL%`. If it does not end with a line break, one is added.
     Text(Text),
     /// An object of JSON: keys, and texts with Envoy's commands.
     Json(BTreeMap<String, String>),

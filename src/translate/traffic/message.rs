@@ -27,7 +27,7 @@ pub(super) const fn boolean(value: bool) -> Option<BoolValue> {
     Some(BoolValue { value })
 }
 
-/// No time, which is no limit.
+/// Zero, which to Envoy's timeouts means no limit.
 pub(super) const NO_TIME: Duration = Duration { seconds: 0, nanos: 0 };
 
 pub(super) const fn seconds(seconds: i64) -> Option<Duration> {
@@ -38,12 +38,12 @@ pub(super) fn time(time: std::time::Duration) -> Duration {
     Duration { seconds: time.as_secs().cast_signed(), nanos: time.subsec_nanos().cast_signed() }
 }
 
-/// A share in percent, as exact as Envoy takes it.
+/// A share from a percentage (0 to 100), exact to a millionth.
 pub(super) fn percent(value: f64) -> FractionalPercent {
     FractionalPercent { numerator: (value * 10_000.0) as u32, denominator: DenominatorType::Million.into() }
 }
 
-/// A share in whole percent.
+/// A share from a whole percentage (0 to 100).
 pub(super) fn whole_percent(numerator: u32) -> FractionalPercent {
     FractionalPercent { numerator, denominator: DenominatorType::Hundred.into() }
 }
@@ -56,7 +56,7 @@ pub(super) fn transport_socket<M: Message + Name>(name: &str, message: &M) -> Op
     Some(TransportSocket { name: name.to_owned(), typed_config: Some(any(message)) })
 }
 
-/// On the stream on which this is sent, and for as long as it takes.
+/// A source of resources: the stream on which this message came. Envoy waits for them without a limit.
 pub(super) fn ads() -> Option<ConfigSource> {
     Some(ConfigSource {
         ads: Some(AggregatedConfigSource {}),
@@ -66,13 +66,14 @@ pub(super) fn ads() -> Option<ConfigSource> {
     })
 }
 
-/// What Istio calls the resource's kind where it says what something comes from.
+/// The word for VirtualServices in the metadata that [`source`] makes.
 pub(super) const VIRTUAL_SERVICE: &str = "virtual-service";
 
-/// The same.
+/// The word for DestinationRules in the metadata that [`source`] makes.
 pub(super) const DESTINATION_RULE: &str = "destination-rule";
 
-/// Which resource something comes from, as Istio writes it. `gateway`: for which `namespace/name`.
+/// The metadata that names the Istio resource from which something was made, as Istio writes it. `gateway` is the
+/// `namespace/name` of the gateway that it is for.
 pub(super) fn source(kind: &str, id: &Id, gateway: Option<&str>) -> Metadata {
     let text = |text: String| Value { string_value: Some(text), ..Value::default() };
     let path = format!("/apis/networking.istio.io/v1/namespaces/{}/{kind}/{}", id.namespace, id.name);

@@ -56,19 +56,19 @@ use http::Lookup;
 use std::collections::BTreeSet;
 use virtual_host::Reach;
 
-/// What a class of proxies is served besides clusters and assignments of services.
+/// The resources of a class of proxies, without clusters and assignments of services.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Traffic {
-    /// Listeners, configurations of routes, and clusters that are no services.
+    /// Listeners, route configurations, secrets, and clusters that are no services.
     pub resources: Vec<(Kind, Resource)>,
-    /// The clusters of services that they may have; `None`: all.
+    /// The names of the clusters of services that these proxies are served. `None`: all.
     pub clusters: Option<BTreeSet<Name>>,
-    /// What is to be said of rules, for these proxies; sorted, each once.
+    /// What was found of rules for these proxies; sorted, each once.
     pub findings: Vec<Finding>,
 }
 
-/// The listeners and routes of a class of proxies. `memo` has what was made before for the same class and the same mesh: it
-/// makes the next time faster and nothing else.
+/// The listeners and routes of a class of proxies. `memo` is the cache of the same class and the same mesh: it makes
+/// the next call faster and changes nothing else.
 pub fn traffic(proxy: &Proxy, rules: &Rules, shapes: &Shapes, mesh: &Mesh, memo: &mut Memo) -> Traffic {
     let lookup = Lookup { proxy, rules, shapes, mesh, only: None };
     let (mut reach, mut findings) = (Reach::default(), Vec::new());

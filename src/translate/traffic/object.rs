@@ -1,4 +1,4 @@
-//! Istio's resources out of the envelopes in which manifests keep them.
+//! Istio's resources, decoded from the envelopes in which manifests keep them.
 
 use crate::{
     model::Text,
@@ -8,17 +8,17 @@ use crate::{
 use prost::Message;
 use std::{cmp::Ordering, fmt};
 
-/// Which resource it is. Ordered as Istio orders what is equally old: by name, then by namespace.
+/// Namespace and name of a resource. Ordered as Istio orders resources of the same age: by name, then by namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Id {
     /// `metadata.namespace`; empty only in names that have no `/`.
     pub namespace: Text,
-    /// Its name.
+    /// `metadata.name`.
     pub name: Text,
 }
 
 impl Id {
-    /// The resource of that namespace and name.
+    /// Takes both as they are; nothing is checked.
     pub fn new(namespace: &str, name: &str) -> Self {
         Id { namespace: namespace.into(), name: name.into() }
     }
@@ -29,7 +29,6 @@ impl Id {
         Id::new(namespace, name)
     }
 
-    /// `namespace/name`.
     pub(super) fn full(&self) -> Name {
         self.to_string().into()
     }
@@ -53,17 +52,17 @@ impl PartialOrd for Id {
     }
 }
 
-/// One of Istio's resources.
+/// One of Istio's resources; `T` is the message of its kind.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Object<T> {
     pub(super) id: Id,
-    /// In seconds since 1970; the older goes first.
+    /// `creationTimestamp`, in seconds since 1970. Of two resources the older goes first.
     pub(super) created: i64,
     pub(super) spec: T,
 }
 
 impl<T> Object<T> {
-    /// What decides which of two goes first.
+    /// The sort key by which Istio decides which of two resources goes first.
     pub(super) fn order(&self) -> (i64, &Id) {
         (self.created, &self.id)
     }

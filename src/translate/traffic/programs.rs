@@ -1,5 +1,5 @@
-//! gRPC programs that take listeners and routes themselves: one listener and one configuration of routes for each port of a
-//! host, so that a change reaches those that call it and nobody else.
+//! Listeners and routes for gRPC programs: one listener and one route configuration for each port of a host, so that a
+//! change reaches only the programs that call this host.
 
 use super::{
     finding::Finding,
@@ -20,7 +20,8 @@ use crate::{
 use prost::Message;
 use std::sync::Arc;
 
-/// What a gRPC program may ask for: `host:port`, and `host` for the host's first port.
+/// The listeners that a gRPC program may ask for, and their routes. A listener is named `host:port`, and also `host`
+/// for the first port of HTTP.
 pub(super) fn translate(
     lookup: &Lookup<'_>,
     memo: &mut Memo,

@@ -2,11 +2,11 @@
 
 use crate::model;
 
-/// A protocol of a port.
+/// The protocol of a port in Istio's resources; [`model::Protocol`] is that of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Protocol {
     Http,
-    /// Of a sidecar's port that takes requests for any host.
+    /// HTTP on a port of a `Sidecar` that takes requests for any host, as a proxy.
     HttpProxy,
     Http2,
     Grpc,
@@ -40,12 +40,12 @@ impl Protocol {
         })
     }
 
-    /// Whether a proxy reads requests in it.
+    /// Whether proxies read requests of this protocol; not of HTTPS, which they may end or pass on.
     pub(super) const fn is_http(self) -> bool {
         matches!(self, Protocol::Http | Protocol::HttpProxy | Protocol::Http2 | Protocol::Grpc | Protocol::GrpcWeb)
     }
 
-    /// The nearest one that services have. `None`: proxies have nothing to do with it.
+    /// The protocol of services that is handled the same. `None`: UDP, which proxies do not handle.
     pub(super) const fn of_service(self) -> Option<model::Protocol> {
         Some(match self {
             Protocol::Http | Protocol::HttpProxy => model::Protocol::Http,

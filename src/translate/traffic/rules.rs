@@ -1,7 +1,7 @@
 //! All of Istio's resources that are obeyed here, read and joined once for all proxies.
 //!
-//! A resource that is refused keeps its last good form, and its findings say why. What is the same as before stays the same
-//! value, by which others know that nothing has changed for them.
+//! A resource that is refused keeps its last good form, and its findings say why. What is equal to before stays the
+//! same `Arc`, so that others can compare pointers to see that nothing has changed.
 
 use super::{
     asked::Asked,
@@ -34,10 +34,10 @@ pub struct Rules(pub(super) Arc<Inner>);
 
 #[derive(Debug, Default)]
 pub(super) struct Inner {
-    /// What hosts without a dot are completed with.
+    /// `Mesh::domain_suffix` when the resources were read; with another one all are read again.
     domain: Option<Text>,
     read: BTreeMap<(Kind, Name), Read>,
-    /// Those with hosts, with the routes of their delegates, in Istio's order.
+    /// The VirtualServices that have hosts, with the routes of their delegates, in Istio's order.
     pub(super) virtual_services: Vec<Arc<Object<VirtualService>>>,
     /// In Istio's order.
     pub(super) gateways: Vec<Arc<Object<Gateway>>>,
@@ -48,11 +48,11 @@ pub(super) struct Inner {
     findings: Vec<Finding>,
 }
 
-/// What became of one resource.
+/// One resource of manifests, and what was read from it.
 #[derive(Debug, Clone)]
 struct Read {
     resource: Arc<Resource>,
-    /// Its last form that is not refused.
+    /// The last form that was not refused. `None`: there was none yet.
     good: Option<Good>,
     findings: Vec<Finding>,
 }
@@ -64,13 +64,13 @@ enum Good {
     Gateway(Arc<Object<Gateway>>),
     Sidecar(Arc<Object<Sidecar>>),
     ServiceEntry(Arc<[DeclaredService]>),
-    /// There is nothing to be done.
+    /// A kind that has no effect on what is served.
     Other,
 }
 
 impl Rules {
-    /// Reads the resources of manifests; of each kind and name the last one counts. `before`: what they were, from which
-    /// comes the last good form of what is refused now.
+    /// Reads the resources of manifests; of each kind and name the last one counts. `before` is the former result: it
+    /// has the last good form of what is refused now.
     pub fn read<'a>(
         resources: impl IntoIterator<Item = (Kind, &'a Arc<Resource>)>,
         before: &Rules,
@@ -96,22 +96,23 @@ impl Rules {
         Rules(Arc::new(inner))
     }
 
-    /// What is to be said of resources, whoever sees them.
+    /// The findings that do not depend on who is served; those of a class of proxies are in `Traffic::findings`.
     pub fn findings(&self) -> &[Finding] {
         &self.0.findings
     }
 
-    /// Whether there is nothing that any proxy would obey.
+    /// Whether no resource has an effect on any proxy.
     pub fn is_empty(&self) -> bool {
         self.0.read.values().all(|read| matches!(read.good, None | Some(Good::Other)))
     }
 
-    /// Whether the DestinationRules are the same as those of others.
+    /// Whether the DestinationRules are the same values as in `other`; then no cluster and no assignment differs.
     pub fn same_destinations(&self, other: &Rules) -> bool {
         self.0.destinations.same(&other.0.destinations)
     }
 
-    /// Whether a DestinationRule holds for a host of a service: then a proxy is served something else of it than others.
+    /// Whether a DestinationRule holds for a host of the service: then this proxy may be served other clusters than
+    /// others.
     pub fn concerns(&self, service: &PublishedService, origin: &Origin, proxy: &Proxy) -> bool {
         let has = |host: &str| self.0.destinations.find(proxy, &origin.namespace, host).is_some();
         service.ports.iter().any(|port| {
@@ -128,12 +129,12 @@ impl Rules {
         })
     }
 
-    /// What rules ask of where a proxy is, and of its labels besides selectors. `None`: nothing.
+    /// What DestinationRules need to know of a proxy's place and labels, besides selectors. `None`: nothing.
     pub fn asked(&self) -> Option<&Asked> {
         self.0.asked.as_ref()
     }
 
-    /// The labels that some selector names: only these tell proxies apart.
+    /// The labels, as key and value, that some selector names: only these tell proxies apart.
     pub fn labels(&self) -> BTreeSet<(Text, Text)> {
         let mut all = BTreeSet::new();
         let mut add = |labels: &BTreeMap<String, String>| {
@@ -180,7 +181,7 @@ impl Rules {
         all
     }
 
-    /// The hosts of gateways, and those of VirtualServices that are bound to one.
+    /// The hosts of gateways' servers, without namespaces, and those of VirtualServices that are bound to a gateway.
     pub(super) fn hosts_of_gateways(&self) -> impl Iterator<Item = &str> {
         let bound = self.0.virtual_services.iter().filter(|service| service.spec.gateways.iter().any(|of| of != MESH));
         let servers = self.0.gateways.iter().flat_map(|gateway| &gateway.spec.servers).flat_map(|server| &server.hosts);
@@ -188,7 +189,7 @@ impl Rules {
         bound.flat_map(|service| &service.spec.hosts).map(String::as_str).chain(servers)
     }
 
-    /// The rules that are for no host that is there.
+    /// A finding for each DestinationRule whose host is no known service.
     pub fn unused(&self, shapes: &Shapes) -> Vec<Finding> {
         let rules = self.0.good().filter_map(Good::destination_rule);
         let unused = rules.filter(|rule| {
@@ -209,7 +210,7 @@ impl Rules {
     }
 }
 
-/// A remark on a host that was written without a dot.
+/// The end of a finding's text if the host was written without a dot; else empty.
 pub(super) fn short(host: &str, id: &Id) -> String {
     match host.strip_suffix(&*id.namespace).and_then(|rest| rest.strip_suffix('.')) {
         Some(name) if !name.contains('.') => {
@@ -226,7 +227,7 @@ impl Inner {
         self.read.values().filter_map(|read| read.good.as_ref())
     }
 
-    /// Joins what was read.
+    /// Sorts and joins the good resources: delegates into their roots, DestinationRules of one host.
     fn collect(&mut self, before: &Inner, mesh: &Mesh) {
         let (mut services, mut delegates, mut rules) = (Vec::new(), BTreeMap::new(), Vec::new());
         for read in self.read.values() {
@@ -279,7 +280,7 @@ impl Inner {
     }
 }
 
-/// Whether those of a namespace see it.
+/// Whether proxies of a namespace see the VirtualService. `default` holds where it has no `exportTo`.
 pub(super) fn is_visible(service: &Object<VirtualService>, namespace: &str, default: &[Text]) -> bool {
     let admits = |to: &str| to == "*" || to == namespace || to == "." && *service.id.namespace == *namespace;
     match service.spec.export_to.is_empty() {
@@ -303,7 +304,7 @@ impl Read {
     }
 }
 
-/// What a resource says, and what is to be said of it.
+/// Reads a resource and checks it. `None`: it is refused, or has no effect on what is served.
 fn read(kind: Kind, resource: &Resource, mesh: &Mesh) -> (Option<Good>, Vec<Finding>) {
     let domain = mesh.domain_suffix.as_deref();
     match kind {
@@ -354,7 +355,7 @@ fn checked<T: prost::Message + Default>(
     ((!is_refused).then(|| good(&mut object)), findings)
 }
 
-/// Writes hosts and gateways in full.
+/// Completes the names of hosts and gateways in a VirtualService; without `gateways` it gets `mesh`.
 fn resolve(object: &mut Object<VirtualService>, domain: Option<&str>) {
     let Object { id, spec, .. } = object;
     let destination = |destination: &mut Option<PbDestination>| {

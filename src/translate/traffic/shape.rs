@@ -1,5 +1,5 @@
 //! What rules need to know of services: hosts, ports, protocols, addresses, who sees them. Never instances, so that an
-//! instance that comes or goes touches no route, no listener and no cluster.
+//! instance that comes or goes changes no route, no listener and no cluster.
 
 use super::limit::Counted;
 use crate::{
@@ -11,7 +11,7 @@ use imbl::OrdMap;
 use ipnet::IpNet;
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Who says that there is a service. Where several have a host, the first in this order has it.
+/// The source of a service. If several declare the same host, the first in the order of this enum has it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Owner {
     /// A service of registries, by its host.
@@ -23,54 +23,54 @@ pub enum Owner {
 /// A service that a ServiceEntry of manifests declares.
 pub type DeclaredService = (Owner, Arc<PublishedService>, Origin);
 
-/// A host as rules see it.
+/// A host of a service as rules see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
-    /// In lower case.
+    /// The host in lower case, which may have a wildcard.
     pub host: Text,
-    /// The namespace of its entry.
+    /// The namespace of its ServiceEntry.
     pub namespace: Text,
-    /// Who sees it; empty: what the mesh has as default.
+    /// Who sees the host: `exportTo` of its entry. Empty: the default of the mesh.
     pub export_to: Vec<Text>,
-    /// At least one, by number.
+    /// At least one, sorted by number, each number once.
     pub ports: Vec<ShapePort>,
-    /// By which connections to it are known: virtual ones, or what its entry says.
+    /// The addresses by which sidecars recognize connections to it: virtual ones, or those of its entry.
     pub addresses: Vec<IpNet>,
     /// The service's own host, of which this one may be an alias or a further port.
     pub service: Text,
-    /// How many requests there may be for the service.
+    /// The limit of requests for the service. `None`: no limit.
     pub limit: Option<Limit>,
 }
 
-/// A port of a host.
+/// A port of a host, with the cluster that serves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShapePort {
-    /// What clients ask for.
+    /// The port that clients ask for, 1 to 65535; instances may listen on another.
     pub number: u16,
-    /// What a proxy must speak to it.
+    /// The protocol that proxies speak to the port.
     pub protocol: Protocol,
-    /// The name of its cluster.
+    /// The name of the cluster without a subset, such as `outbound|80||orders.example`.
     pub cluster: Name,
 }
 
 impl Shape {
-    /// The port of that number.
+    /// Looks for a port; `None` if the host does not have it.
     pub fn port(&self, number: u32) -> Option<&ShapePort> {
         self.ports.iter().find(|port| u32::from(port.number) == number)
     }
 
-    /// What its requests to a port are counted as.
+    /// The limit that requests to this port count for. `None`: the service has no limit.
     pub(super) fn counted(&self, port: u32) -> Option<Counted> {
         self.limit.map(|limit| Counted { service: self.service.clone(), port, limit })
     }
 
-    /// Whether everybody sees it.
+    /// Whether proxies of all namespaces see the host.
     pub(super) fn is_public(&self, default: &[Text]) -> bool {
         let export_to = if self.export_to.is_empty() { default } else { &self.export_to };
         export_to.iter().any(|to| **to == *"*")
     }
 
-    /// Whether those of a namespace see it.
+    /// Whether proxies of a namespace see the host. `default` holds where it has no `exportTo`.
     pub(super) fn is_visible(&self, namespace: &str, default: &[Text]) -> bool {
         let export_to = if self.export_to.is_empty() { default } else { &self.export_to };
         export_to.iter().any(|to| match &**to {
@@ -81,13 +81,13 @@ impl Shape {
     }
 }
 
-/// Who says that a host is there, and what it is to him; by the former.
+/// All that declare a host, each with its shape, sorted by owner: the first one counts.
 type Claims = Arc<[(Owner, Arc<Shape>)]>;
 
-/// A service with its origin, and a function that knows the addresses of a host.
+/// A service with its origin, and a function that gives the addresses of each of its hosts.
 pub type Seen<'a> = (&'a PublishedService, &'a Origin, &'a dyn Fn(&str) -> Vec<IpNet>);
 
-/// All hosts. Immutable snapshots of it are cheap.
+/// The shapes of all hosts. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Shapes {
     by_host: OrdMap<Text, Claims>,
@@ -95,7 +95,7 @@ pub struct Shapes {
 }
 
 impl Shapes {
-    /// Sets or takes away a service. Whether anything that rules can see has changed.
+    /// Sets a service, or with `None` removes it. Returns whether anything has changed that rules can see.
     pub fn replace(&mut self, owner: &Owner, service: Option<Seen<'_>>, options: &envoy::Options) -> bool {
         let shapes = service.map(|(service, origin, addresses)| shapes(service, origin, addresses, options));
         let shapes = shapes.unwrap_or_default();
@@ -133,23 +133,23 @@ impl Shapes {
         }
     }
 
-    /// The host of that name, in lower case.
+    /// The shape of a host, which must be in lower case.
     pub fn get(&self, host: &str) -> Option<&Arc<Shape>> {
         self.by_host.get(host).and_then(|claims| claims.first()).map(|(_, shape)| shape)
     }
 
-    /// All hosts, by name.
+    /// The shapes of all hosts, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Shape>> {
         self.by_host.values().filter_map(|claims| claims.first()).map(|(_, shape)| shape)
     }
 
-    /// Whether there are none.
+    /// Whether there is no host.
     pub fn is_empty(&self) -> bool {
         self.by_host.is_empty()
     }
 }
 
-/// The hosts of a service, by name: each port's, and the same of each alias.
+/// The shapes of a service, by host: its own, those of further ports, and the same for each alias.
 fn shapes(
     service: &PublishedService,
     origin: &Origin,
@@ -195,7 +195,7 @@ mod tests {
         PublishedService { aliases, ..PublishedService::new(host, vec![port], vec![]) }
     }
 
-    /// Whatever the order in which services come, the same hosts are there.
+    /// Services may come in any order: the shapes are the same.
     #[test]
     fn a_host_is_its_first_owners_whoever_comes_first() {
         let options = envoy::Options::default();

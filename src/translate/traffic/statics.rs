@@ -24,16 +24,16 @@ use crate::{
 };
 use prost::Message;
 
-/// Where a connection was meant to go.
+/// The cluster whose connections go to their original destination, as Istio names it.
 pub(super) const PASSTHROUGH: &str = "PassthroughCluster";
 
-/// The cluster without endpoints where what is not known goes, as Istio names it.
+/// The cluster without endpoints, where connections to unknown addresses end, as Istio names it.
 pub(super) const BLACK_HOLE: &str = "BlackHoleCluster";
 
-/// How long a connection to an address that nobody knows may be idle: Istio's 5 min, not Envoy's hour.
+/// How long a connection to an unknown address may be idle, in seconds: as in Istio, where Envoy has an hour.
 const PASSTHROUGH_IDLE: i64 = 300;
 
-/// `PassthroughCluster` and `BlackHoleCluster`.
+/// The clusters [`PASSTHROUGH`] and [`BLACK_HOLE`].
 pub(super) fn clusters(mesh: &Mesh) -> [(Kind, Resource); 2] {
     let cluster = |name: &str, kind: DiscoveryType, policy: LbPolicy| Cluster {
         name: name.to_owned(),
@@ -53,7 +53,7 @@ pub(super) fn clusters(mesh: &Mesh) -> [(Kind, Resource); 2] {
     })
 }
 
-/// What nobody knows is spoken to as the program speaks.
+/// The HTTP options of [`PASSTHROUGH`]: the version of HTTP that the program speaks.
 fn as_it_comes() -> HttpProtocolOptions {
     let downstream = UseDownstreamHttpConfig {
         http_protocol_options: Some(Http1ProtocolOptions::default()),

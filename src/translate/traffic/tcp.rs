@@ -1,4 +1,4 @@
-//! Connections to clusters, whose bytes nobody looks into.
+//! The filter that sends connections to clusters and does not read their bytes.
 
 use super::{
     http::{Lookup, Target},
@@ -24,7 +24,8 @@ use crate::{
     resource::Name,
 };
 
-/// The filter that sends connections to one of several destinations, and where that may be.
+/// The filter that sends connections to the destinations of a route, and these destinations. `None`: the route has
+/// none.
 pub(super) fn routed(
     routes: &[RouteDestination],
     lookup: &Lookup<'_>,
@@ -82,7 +83,7 @@ fn filter(
     Filter { name: "envoy.filters.network.tcp_proxy".to_owned(), typed_config: Some(any(&proxy)) }
 }
 
-/// Whether the client's address decides the endpoint.
+/// Whether the rule hashes the client's address to choose the endpoint.
 fn is_by_source(rule: &DestinationRule, subset: &str) -> bool {
     fn settings(policy: Option<&TrafficPolicy>) -> Option<&LoadBalancerSettings> {
         policy?.load_balancer.as_ref()

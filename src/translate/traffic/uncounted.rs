@@ -1,4 +1,4 @@
-//! Limits of requests that do not hold: what is not counted where somebody may think that it is.
+//! Limits of requests that have no effect, as findings: for these proxies or hosts no requests are counted.
 
 use super::{
     finding::{Code, Finding},
@@ -9,7 +9,7 @@ use super::{
 use crate::{model::Text, resource::Kind};
 use std::collections::BTreeSet;
 
-/// Limits that do not hold for these proxies, and why.
+/// A finding for each limit that has no effect for these proxies.
 pub(super) fn findings(lookup: &Lookup<'_>, reach: &Reach) -> Vec<Finding> {
     let (proxy, mut findings) = (lookup.proxy, Vec::new());
     let shapes = lookup.shapes.iter().filter(|shape| shape.limit.is_some() && lookup.service(&shape.host).is_some());
@@ -37,7 +37,7 @@ pub(super) fn findings(lookup: &Lookup<'_>, reach: &Reach) -> Vec<Finding> {
     findings
 }
 
-/// Limits of hosts that no gateway has.
+/// A finding for each limit of a host that no gateway has.
 fn unknown_hosts(lookup: &Lookup<'_>) -> Vec<Finding> {
     let limits = &lookup.mesh.limits;
     if limits.is_empty() {

@@ -1,6 +1,7 @@
 //! Virtual hosts and the configurations of routes that hold them, put together from encoded routes.
 //!
-//! A configuration has one entry for each host of thousands: it is a row of bytes, of which only the heads are new.
+//! A configuration may have thousands of hosts. Only the head of each is encoded anew; the bytes of its routes are
+//! copied.
 
 use super::{
     http::RouteList,
@@ -16,13 +17,13 @@ use crate::{
 use prost::Message;
 use std::{collections::BTreeSet, sync::Arc};
 
-/// `RouteConfiguration.virtual_hosts`.
+/// The field number of `RouteConfiguration.virtual_hosts`.
 const VIRTUAL_HOSTS: u32 = 2;
 
-/// What Istio allows for bodies of the proxy's own; Envoy's own limit is 4 KiB.
+/// The largest body of a `directResponse`, in bytes, as in Istio; Envoy's default is 4 KiB.
 const LARGEST_BODY: u32 = 1 << 20;
 
-/// Where routes may lead.
+/// The clusters that routes and listeners lead to.
 #[derive(Debug, Default)]
 pub(super) struct Reach {
     pub(super) clusters: BTreeSet<Name>,
@@ -30,16 +31,16 @@ pub(super) struct Reach {
     pub(super) counted: BTreeSet<(Text, u32)>,
 }
 
-/// The routes of some hosts.
+/// A virtual host: the routes of one or more domains.
 #[derive(Debug, Clone)]
 pub(super) struct Hosts {
     pub(super) name: String,
     pub(super) domains: Vec<String>,
-    /// Of several VirtualServices, in order. Those that take everything go behind the others.
+    /// The lists of all VirtualServices of the hosts, in order. Routes that take all requests are written last.
     pub(super) routes: Vec<Arc<RouteList>>,
-    /// Whether requests without TLS are sent to https.
+    /// Whether requests without TLS are redirected to https.
     pub(super) needs_tls: bool,
-    /// How many requests there may be for them, of whatever route.
+    /// The limit of requests for these hosts, by whatever route. `None`: no limit.
     pub(super) limit: Option<Limit>,
 }
 
@@ -64,7 +65,7 @@ impl Hosts {
         Some((Bucket::Host(self.domains.first()?.clone()), self.limit?))
     }
 
-    /// Whether they have the same routes, so that they can be one.
+    /// Whether both have the same routes and no limit, so that they can become one virtual host.
     pub(super) fn is_like(&self, other: &Hosts) -> bool {
         let same = |(a, b): (&Arc<RouteList>, &Arc<RouteList>)| Arc::ptr_eq(a, b);
         self.needs_tls == other.needs_tls
@@ -75,7 +76,8 @@ impl Hosts {
     }
 }
 
-/// A configuration of routes. Hosts are by name, but for `last`.
+/// A route configuration. Virtual hosts are sorted by name; `last` stands at the end. `ignore_ports`: domains have no
+/// ports.
 pub(super) fn configuration(
     name: &str,
     mut hosts: Vec<Hosts>,
@@ -104,7 +106,7 @@ pub(super) fn configuration(
     (Kind::Route, Resource::new(Kind::Route, name.into(), &bytes, None))
 }
 
-/// Where the routes of some hosts may lead.
+/// Adds to `reach` what the routes of these hosts lead to.
 pub(super) fn reached<'a>(hosts: impl IntoIterator<Item = &'a Hosts>, reach: &mut Reach) {
     for list in hosts.into_iter().flat_map(|hosts| &hosts.routes) {
         reach.clusters.extend(list.clusters.iter().cloned());
@@ -112,7 +114,7 @@ pub(super) fn reached<'a>(hosts: impl IntoIterator<Item = &'a Hosts>, reach: &mu
     }
 }
 
-/// `host:port`; IPv6 in brackets.
+/// `host:port`, with an IPv6 address in brackets.
 pub(super) fn with_port(host: &str, port: u32) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

@@ -34,8 +34,8 @@ pub(super) fn bound<'a>(lookup: &Lookup<'a>, gateway: &str) -> Vec<&'a Arc<Objec
     bound.into_iter().map(|(_, service)| service).collect()
 }
 
-/// For which hosts of services which VirtualService is the nearest: the first that names the host, else the one with the
-/// longest wildcard.
+/// The VirtualService that is used for a service's host: the first that names the host, else the one with the longest
+/// wildcard.
 pub(super) struct Nearest<'a>(HostMap<Option<&'a Arc<Object<VirtualService>>>>);
 
 impl<'a> Nearest<'a> {
@@ -49,12 +49,11 @@ impl<'a> Nearest<'a> {
         Nearest(map)
     }
 
-    /// The VirtualService for a service's host.
     pub(super) fn of(&self, host: &str) -> Option<&'a Arc<Object<VirtualService>>> {
         self.0.best(host).and_then(|(_, service)| *service)
     }
 
-    /// Whether it is the nearest by one of its wildcards.
+    /// Whether this VirtualService is used for the host, and by one of its wildcards.
     pub(super) fn is_by_wildcard(&self, host: &str, service: &Object<VirtualService>) -> bool {
         self.0
             .best(host)

@@ -17,7 +17,7 @@ fn envelope(resource: &Resource) -> (Metadata, Any) {
     (envelope.metadata.unwrap(), envelope.body.unwrap())
 }
 
-/// What Istio gets of it, as people write it.
+/// The spec of a resource, as JSON.
 fn shown(resource: &Resource) -> Value {
     let (_, body) = envelope(resource);
     serde_json::from_str(&schema::json(&body.type_url, &body.value).unwrap()).unwrap()
@@ -493,7 +493,7 @@ proptest! {
     }
 }
 
-/// `1500ms` is `1.500s`.
+/// Writes all times as protobuf's JSON does: `1500ms` becomes `1.500s`.
 fn in_seconds(value: &mut Value) {
     match value {
         Value::String(text) => {

@@ -1,5 +1,6 @@
-//! The clusters of a sidecar that does not see all services, because its `Sidecar` says so or because not all are exported to its
-//! namespace: those of what it imports, and of where imported VirtualServices lead, as Istio counts them.
+//! The clusters of a sidecar that does not see all services, because its `Sidecar` says so or because not all are
+//! exported to its namespace: those of the hosts it imports, and of the destinations of imported VirtualServices, as in
+//! Istio.
 
 use super::{
     routes::Services,
@@ -18,7 +19,7 @@ use std::{
     sync::Arc,
 };
 
-/// Ports of destinations; 0 is all.
+/// Ports of a destination; 0 stands for all.
 type Ports = BTreeSet<u32>;
 
 /// The names of all clusters that the sidecar may have; `None`: all that there are.
@@ -40,7 +41,7 @@ struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    /// What one listener of a `Sidecar` imports. With a port only that of services.
+    /// Adds the clusters that one egress listener of a `Sidecar` imports. With a port: only those of this port.
     fn import(&mut self, part: &Part<'_>, port: Option<u32>, services: &Services<'_>) {
         let is_of = |of: &ShapePort| port.is_none_or(|port| u32::from(of.number) == port);
         let shapes = self.lookup.shapes.iter().filter(|shape| self.lookup.service(&shape.host).is_some());

@@ -1,4 +1,4 @@
-//! What a sidecar listens on, for its program.
+//! Listeners of sidecars, for the connections of their programs.
 
 use super::{
     routes::HTTP_PROXY,
@@ -38,12 +38,12 @@ use std::{
     sync::Arc,
 };
 
-/// Where a sidecar listens for its own program only.
+/// The address of listeners that only programs on the same machine reach.
 const LOOPBACK: &str = "127.0.0.1";
 
 const ANY_ADDRESS: &str = "0.0.0.0";
 
-/// Where machines redirect connections to.
+/// The port to which a machine redirects connections, as set up by Istio's tools.
 const REDIRECTED: u32 = 15_001;
 
 /// A listener, and the configurations of routes that it asks for.
@@ -53,24 +53,24 @@ pub(super) struct Made {
     pub(super) routes: Vec<String>,
 }
 
-/// Address and port of a listener.
+/// The address and port of a listener.
 type At = (String, u16);
 
-/// What a listener has so far.
+/// A listener in the making.
 #[derive(Debug, Default)]
 struct Open {
     chains: Vec<FilterChain>,
-    /// The configuration of routes that its requests go by.
+    /// The name of its route configuration. `None`: it has no HTTP.
     routes: Option<String>,
-    /// Whether requests were taken care of, so that they are no more.
+    /// Whether the chain for HTTP was added: one serves all hosts.
     has_http: bool,
     is_bound: bool,
-    /// A `Sidecar` says whom the port is for: nobody else has it.
+    /// Whether a `Sidecar` names the port: then services that it does not import there get no chain.
     is_closed: bool,
 }
 
 impl Open {
-    /// Adds chains that are for other connections than those that are there. Whether all are.
+    /// Adds the chains whose match no chain has yet. Returns whether all were added.
     fn add(&mut self, chains: Vec<FilterChain>) -> bool {
         let before = self.chains.len() + chains.len();
         for chain in chains {
@@ -82,7 +82,7 @@ impl Open {
     }
 }
 
-/// All listeners of a sidecar.
+/// All listeners of a sidecar, with the names of their route configurations.
 pub(super) fn listeners(
     lookup: &Lookup<'_>,
     scope: &Scope<'_>,
@@ -116,7 +116,7 @@ pub(super) fn listeners(
 
 struct Making<'a, 'b> {
     lookup: &'a Lookup<'a>,
-    /// Those that are seen.
+    /// The VirtualServices that the part in hand imports.
     services: Vec<&'a Arc<Object<VirtualService>>>,
     reach: &'b mut Reach,
     findings: &'b mut Vec<Finding>,
@@ -124,7 +124,7 @@ struct Making<'a, 'b> {
 }
 
 impl<'a> Making<'a, '_> {
-    /// The services of a part in the order in which they take ports: those that are for some namespaces only go first.
+    /// The services of a part in the order in which they get ports: those that only some namespaces see go first.
     fn seen(&self, part: &Part<'_>) -> Vec<&'a Arc<Shape>> {
         let lookup = self.lookup;
         let all = lookup.shapes.iter().filter(|shape| part.has(shape) && lookup.service(&shape.host).is_some());
@@ -133,7 +133,7 @@ impl<'a> Making<'a, '_> {
         seen
     }
 
-    /// The listener of a port that a `Sidecar` names, for those of its services that have the port.
+    /// Makes the listener of a port that a `Sidecar` names, for those of its services that have the port.
     fn opened(&mut self, opened: &Opened<'_>) {
         let is_bound = opened.is_bound || self.lookup.proxy.bound;
         let bind = opened.bind.or(is_bound.then_some(LOOPBACK));
@@ -150,7 +150,7 @@ impl<'a> Making<'a, '_> {
         }
     }
 
-    /// The listeners of all ports that services have.
+    /// Makes the listeners of all ports that services have.
     fn all(&mut self, part: &Part<'_>) {
         let is_bound = self.lookup.proxy.bound;
         // A machine that redirects nothing knows no virtual addresses.
@@ -168,7 +168,7 @@ impl<'a> Making<'a, '_> {
         }
     }
 
-    /// Requests, for whatever host: routes tell services apart.
+    /// Adds the chain for HTTP to a listener. It serves all hosts: routes tell services apart.
     fn http(&mut self, at: At, protocol: Protocol, is_bound: bool) {
         let open = self.open.entry(at.clone()).or_default();
         if open.is_closed || std::mem::replace(&mut open.has_http, true) {
@@ -189,8 +189,8 @@ impl<'a> Making<'a, '_> {
         }
     }
 
-    /// Connections to a service, told apart by its address, the name in their handshake, or nothing: then the first service
-    /// has the port.
+    /// Adds the chains of a service without HTTP. Connections are told apart by the service's address or the name in
+    /// their TLS handshake; without both the first service has the port.
     fn bytes(&mut self, shape: &Arc<Shape>, port: &ShapePort, bind: Option<&str>, is_bound: bool, is_tls: bool) {
         for (address, blocks, by_name) in places(&shape.addresses, bind) {
             let at = (address, port.number);
@@ -207,7 +207,6 @@ impl<'a> Making<'a, '_> {
         }
     }
 
-    /// VirtualServices that are for the host.
     fn of_host(&self, host: &str) -> Vec<&'a Arc<Object<VirtualService>>> {
         let is_for = |service: &&Arc<Object<VirtualService>>| service.spec.hosts.iter().any(|own| matches(own, host));
         self.services.iter().copied().filter(is_for).collect()
@@ -307,8 +306,9 @@ impl<'a> Making<'a, '_> {
     }
 }
 
-/// Where connections to a service's addresses come to, for which blocks of addresses there, and whether a name in their handshake
-/// has to tell the service: an address has a listener of its own; a block of them is a part of the one for all.
+/// The listeners for a service's addresses: each with its address, the blocks of addresses that its chain must match,
+/// and whether the chain must match the name in the handshake. A single address has a listener of its own; a block is a
+/// part of the listener for all addresses.
 fn places(addresses: &[IpNet], bind: Option<&str>) -> Vec<(String, Vec<String>, bool)> {
     let address = bind.unwrap_or(ANY_ADDRESS);
     if addresses.is_empty() {
@@ -350,13 +350,13 @@ fn listener(at: &At, open: Open, policy: OutboundPolicy, lookup: &Lookup<'_>) ->
     made(listener, open.routes.into_iter().collect())
 }
 
-/// What is not known: where it was meant to go, or nowhere.
+/// The chain for connections to unknown addresses: to their original destination, or nowhere.
 fn unknown(policy: OutboundPolicy, lookup: &Lookup<'_>) -> FilterChain {
     let cluster = if policy == OutboundPolicy::AllowAny { PASSTHROUGH } else { BLACK_HOLE };
     FilterChain { filters: vec![tcp::plain(cluster, lookup)], name: cluster.to_owned(), ..FilterChain::default() }
 }
 
-/// Where redirected connections come to: each goes to the listener of the address that it was meant for.
+/// The listener to which the machine redirects connections: it hands each to the listener of its original address.
 fn redirected(policy: OutboundPolicy, lookup: &Lookup<'_>) -> Made {
     let mut listener = base("virtualOutbound", ANY_ADDRESS, REDIRECTED, true);
     listener.use_original_dst = boolean(true);
@@ -391,7 +391,8 @@ fn base(name: &str, address: &str, port: u32, is_bound: bool) -> Listener {
     }
 }
 
-/// One that may wait for what a client says first, and for as long as that takes: some protocols begin with the server.
+/// A listener whose filters wait for the client's first bytes, without a limit: in some protocols the server speaks
+/// first.
 fn inspecting(name: &str, address: &str, port: u32, is_bound: bool) -> Listener {
     Listener {
         listener_filters_timeout: Some(NO_TIME),
@@ -405,7 +406,7 @@ fn made(listener: Listener, routes: Vec<String>) -> Made {
     Made { resource: (Kind::Listener, resource), routes }
 }
 
-/// `of`: the VirtualService that says so, if one does.
+/// `of` is the VirtualService that the chain was made from, if there is one.
 fn chain(subnets: &[String], names: &[String], filter: Filter, of: Option<&Id>) -> FilterChain {
     // Sorted, so that what is for the same connections is the same.
     let mut server_names = if names.iter().any(|name| name == "*") { Vec::new() } else { names.to_vec() };

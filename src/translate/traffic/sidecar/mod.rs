@@ -1,8 +1,8 @@
-//! Sidecars, outbound: what the program beside one reaches.
+//! Outbound listeners, routes and clusters of sidecars.
 //!
-//! It reaches services in three ways: through the sidecar as an HTTP proxy; on ports that the sidecar has taken; or
-//! unknowingly, where the machine redirects its connections. For all of them there is one configuration of routes for each
-//! port of services.
+//! The program beside a sidecar reaches services in three ways: by the sidecar as an HTTP proxy; on ports where the
+//! sidecar listens; or without knowing it, where the machine redirects its connections. For all of them there is one
+//! route configuration for each port of services.
 
 mod clusters;
 mod listener;
@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 
 pub(super) use routes::hosts_of;
 
-/// What a sidecar is served.
+/// The listeners and route configurations of a sidecar.
 pub(super) fn translate(
     lookup: &Lookup<'_>,
     memo: &mut Memo,
@@ -34,7 +34,7 @@ pub(super) fn translate(
     listeners.chain(configurations).collect()
 }
 
-/// The clusters that a sidecar may have; `None`: all.
+/// The names of the clusters of services that a sidecar is served. `None`: all.
 pub(super) fn clusters(lookup: &Lookup<'_>) -> Option<BTreeSet<Name>> {
     clusters::clusters(lookup, &Scope::new(lookup), &visible::bound(lookup, super::host::MESH))
 }

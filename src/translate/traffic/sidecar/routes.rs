@@ -1,4 +1,4 @@
-//! Configurations of a sidecar's routes: one for each port of services, and one for requests to the sidecar as a proxy.
+//! Route configurations of sidecars: one for each port of services, and one for the sidecar as an HTTP proxy.
 
 use super::scope::{Part, Scope};
 use crate::{
@@ -32,13 +32,13 @@ use std::{
     sync::Arc,
 };
 
-/// The configuration of requests to the sidecar as a proxy.
+/// The name of the route configuration for the sidecar as an HTTP proxy.
 pub(super) const HTTP_PROXY: &str = "http_proxy";
 
-/// A VirtualService with those of its hosts for which it is looked at.
+/// The VirtualServices that the proxy sees, in the order in which they are looked at.
 pub(super) type Services<'a> = [&'a Arc<Object<VirtualService>>];
 
-/// The configuration of that name: a port's number, or that of the proxy.
+/// The route configuration of a name: the number of a port, or [`HTTP_PROXY`].
 pub(super) fn configuration_of(
     name: &str,
     lookup: &Lookup<'_>,
@@ -59,7 +59,7 @@ pub(super) fn configuration_of(
     configuration(name, hosts, Some(last), port.is_some())
 }
 
-/// Those of one port; without a port those of all.
+/// The virtual hosts of one port; with `None` those of all ports, for a sidecar as an HTTP proxy.
 fn virtual_hosts(
     port: Option<u16>,
     lookup: &Lookup<'_>,
@@ -112,7 +112,8 @@ fn virtual_hosts(
     making.hosts
 }
 
-/// The virtual host of one service's port, for a gRPC program: its routes by VirtualServices, else its own.
+/// The virtual host of one service's port, for a gRPC program, with the routes of a VirtualService or the default
+/// route.
 pub(in crate::translate::traffic) fn hosts_of(
     shape: &Arc<Shape>,
     port: u16,
@@ -133,10 +134,10 @@ pub(in crate::translate::traffic) fn hosts_of(
     Hosts { name, domains, routes: vec![list], needs_tls: false, limit: None }
 }
 
-/// For which hosts a VirtualService is looked at.
+/// The hosts of a VirtualService for which it is used.
 struct Matched<'a> {
     services: Vec<&'a Arc<Shape>>,
-    /// Hosts that are no services here.
+    /// Hosts that are no services which the sidecar sees on the port.
     others: Vec<String>,
 }
 
@@ -162,7 +163,7 @@ fn matched<'a>(
     found
 }
 
-/// Virtual hosts in the making: each name and each domain is the first's.
+/// Virtual hosts in the making. The first one to use a name or a domain has it: Envoy refuses doubles.
 struct Making<'a> {
     port: Option<u16>,
     lookup: Lookup<'a>,
@@ -172,7 +173,7 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    /// The ports for which hosts are made; 80 first, which needs not be said.
+    /// The ports for which virtual hosts are made. 80 is first, because clients need not write it.
     fn ports(&self, services: &[&Arc<Shape>]) -> Vec<u16> {
         if let Some(port) = self.port {
             let is_http = |shape: &&Arc<Shape>| shape.port(port.into()).is_some_and(|port| is_http(port.protocol));
@@ -236,7 +237,7 @@ impl Making<'_> {
     }
 }
 
-/// The shorter names under which Kubernetes has a service of its domain.
+/// The shorter names of a Kubernetes service, such as `orders.shop.svc` of `orders.shop.svc.cluster.local`.
 fn short_names(host: &str, lookup: &Lookup<'_>) -> Vec<String> {
     let Some(domain) = &lookup.mesh.domain_suffix else { return Vec::new() };
     let Some(inside) = host.strip_suffix(&format!(".svc.{domain}")) else { return Vec::new() };
@@ -249,7 +250,7 @@ fn short_names(host: &str, lookup: &Lookup<'_>) -> Vec<String> {
     names
 }
 
-/// What becomes of requests to hosts that nobody knows.
+/// The virtual host for requests to unknown hosts.
 fn otherwise(policy: OutboundPolicy) -> Hosts {
     let (name, action) = match policy {
         OutboundPolicy::AllowAny => {

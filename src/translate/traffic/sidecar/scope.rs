@@ -1,4 +1,4 @@
-//! What a sidecar sees: all that is exported to its namespace, or what its `Sidecar` says.
+//! The hosts that a sidecar sees: all that are exported to its namespace, or those that its `Sidecar` names.
 
 use crate::{
     pb::istio::networking::v1alpha3::{
@@ -16,26 +16,26 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// What a sidecar sees.
+/// The hosts that a sidecar sees, as its `Sidecar` says. `None`: no `Sidecar` holds for it.
 #[derive(Debug)]
 pub(super) struct Scope<'a> {
     sidecar: Option<&'a Arc<Object<Sidecar>>>,
 }
 
-/// Some of the hosts that a sidecar sees; `None`: all.
+/// The hosts that one egress listener imports; without `hosts` all.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part<'a> {
     namespace: &'a str,
     hosts: Option<&'a [String]>,
 }
 
-/// A port that a `Sidecar` has its program's requests come to.
+/// An egress listener of a `Sidecar` that names a port.
 #[derive(Debug)]
 pub(super) struct Opened<'a> {
     pub(super) port: u16,
     pub(super) protocol: Protocol,
     pub(super) bind: Option<&'a str>,
-    /// The sidecar takes the port itself.
+    /// Whether the sidecar binds the port (`captureMode: NONE`); else connections to it are redirected.
     pub(super) is_bound: bool,
     pub(super) part: Part<'a>,
 }
@@ -63,7 +63,7 @@ impl<'a> Scope<'a> {
         Part { namespace: self.sidecar.map_or("", |sidecar| &sidecar.id.namespace), hosts: Some(&egress.hosts) }
     }
 
-    /// What is seen on a port that nothing is said of.
+    /// The hosts that are seen on ports which the `Sidecar` does not name.
     pub(super) fn general(&self) -> Part<'a> {
         let egress = self.egress();
         match egress.iter().find(|egress| egress.port.is_none()) {
@@ -73,17 +73,18 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// What is seen on that port.
+    /// The hosts that are seen on a port.
     pub(super) fn of_port(&self, port: u16) -> Part<'a> {
         self.opened().find(|opened| opened.port == port).map_or_else(|| self.general(), |opened| opened.part)
     }
 
-    /// Whether it is said what the sidecar sees.
+    /// Whether a `Sidecar` names the hosts that are seen.
     pub(super) fn is_narrow(&self) -> bool {
         !self.egress().is_empty()
     }
 
-    /// What each of its listeners imports; of services only that port, unless they may be for any. Everything if nothing is said.
+    /// The part of each egress listener, with its port: `None` if the listener takes requests for any port. Without a
+    /// `Sidecar` one part with everything.
     pub(super) fn imports(&self) -> impl Iterator<Item = (Part<'a>, Option<u32>)> + use<'_, 'a> {
         let everything = (!self.is_narrow()).then(|| (self.general(), None));
         let said = self.egress().iter().map(|egress| {
@@ -94,12 +95,12 @@ impl<'a> Scope<'a> {
         everything.into_iter().chain(said)
     }
 
-    /// Whether the requests that come to the port may be for any port.
+    /// Whether a `Sidecar` makes the port an HTTP proxy, where requests may be for any port.
     pub(super) fn is_proxy(&self, port: u16) -> bool {
         self.opened().any(|opened| opened.port == port && opened.protocol == Protocol::HttpProxy)
     }
 
-    /// The ports that are said.
+    /// The egress listeners that name a port.
     pub(super) fn opened(&self) -> impl Iterator<Item = Opened<'a>> + use<'_, 'a> {
         self.egress().iter().filter_map(|egress| {
             let port = egress.port.as_ref()?;
@@ -113,7 +114,7 @@ impl<'a> Scope<'a> {
         })
     }
 
-    /// What becomes of requests to unknown hosts.
+    /// What is done with requests to unknown hosts; `default` is that of the mesh.
     pub(super) fn policy(&self, default: OutboundPolicy) -> OutboundPolicy {
         let own = self.sidecar.and_then(|sidecar| sidecar.spec.outbound_traffic_policy.as_ref());
         match own.map(|policy| policy.mode) {
@@ -125,17 +126,17 @@ impl<'a> Scope<'a> {
 }
 
 impl Part<'_> {
-    /// Whether the host is seen.
+    /// Whether the part has all names that the host stands for.
     pub(super) fn has(&self, shape: &Shape) -> bool {
         self.has_host(&shape.host, &shape.namespace, subset_of)
     }
 
-    /// Whether a VirtualService is: by one of its hosts, of which a wildcard may stand for more than is seen.
+    /// Whether the part imports a VirtualService: by one of its hosts, whose wildcard may stand for more than is seen.
     pub(super) fn imports(&self, service: &Object<VirtualService>) -> bool {
         service.spec.hosts.iter().any(|host| self.has_host(host, &service.id.namespace, matches))
     }
 
-    /// Whether a host of that namespace is seen, by how it compares with what is.
+    /// Whether one of the part's hosts admits a host of this namespace. `is` compares the two.
     fn has_host(&self, host: &str, namespace: &str, is: fn(&str, &str) -> bool) -> bool {
         let Some(hosts) = self.hosts else { return true };
         let admits = |admitted: &String| match admitted.split_once('/') {

@@ -25,7 +25,7 @@ use std::{net::IpAddr, sync::Arc};
 /// The namespace of rules and proxies that say none.
 const NAMESPACE: &str = "shop";
 
-/// Rules as people write them.
+/// The resources of a manifest, in the namespace [`NAMESPACE`] unless they name one.
 fn read(yaml: &str) -> Vec<(Kind, Arc<Resource>)> {
     let resources =
         manifest::read("in.yaml", yaml, &NAMESPACE.into(), 0).unwrap_or_else(|wrong| panic!("{yaml}\n{wrong}"));
@@ -92,7 +92,7 @@ fn json(kind: Kind, resource: &Resource) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// The resource of that name.
+/// The body of a resource as JSON; the resource must be there.
 fn found(resources: &[(Kind, Resource)], kind: Kind, name: &str) -> Value {
     let found = resources.iter().find(|(of, resource)| *of == kind && **resource.name() == *name);
     let names =

@@ -3,7 +3,7 @@
 use super::*;
 use Code::{FieldRefused, Ignored, Invalid};
 
-/// What is said of a resource of that kind and spec; only the codes, each once.
+/// The codes of the findings for a resource of this kind and spec, each once.
 fn judged(kind: &str, spec: &str) -> Vec<Code> {
     let yaml = format!("apiVersion: networking.istio.io/v1\nkind: {kind}\nmetadata: {{name: it}}\nspec: {spec}\n");
     let rules = rules(&yaml);
