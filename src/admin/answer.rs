@@ -21,13 +21,13 @@ use tokio::{
     task::spawn_blocking,
 };
 
-/// Bytes of a piece; more if one item is larger.
+/// The size of a piece, in bytes; a piece with one large item may be longer.
 const PIECE: usize = 32 << 10;
 
-/// Pieces that are made at once. Others wait, so that xDS keeps the processors.
+/// How many pieces are made at once. Others wait, so that xDS keeps the processors.
 const MAKERS: usize = 2;
 
-/// Answers without a limit on their items, and longer than a piece, at once.
+/// How many answers without a limit on their items, and longer than a piece, are sent at once. Others get 503.
 const WHOLE: usize = 4;
 
 static MAKING: Semaphore = Semaphore::const_new(MAKERS);
@@ -66,14 +66,15 @@ pub(super) fn page(
     send(Format::Json, joined(start, b",", items, b"]}"), None)
 }
 
-/// An array of any length, whose items `make` gives; few are answered at once.
+/// A JSON array of any length, whose items `make` gives. As with [`whole`] it may be refused with 503.
 pub(super) async fn array<I: Iterator<Item = Vec<u8>> + Send + 'static>(
     make: impl FnOnce() -> I + Send + 'static,
 ) -> Response {
     whole(Format::Json, || joined(b"[".to_vec(), b",", make(), b"]")).await
 }
 
-/// An answer of any length, whose parts `make` gives; few that are longer than a piece are answered at once.
+/// An answer of any length, whose parts `make` gives. If it is longer than a piece, and [`WHOLE`] such answers are
+/// under way, the answer is 503.
 pub(super) async fn whole(format: Format, make: impl FnOnce() -> Parts + Send + 'static) -> Response {
     let (first, rest) = match blocking(move || piece(make())).await {
         Ok(made) => made,
@@ -91,7 +92,7 @@ pub(super) async fn whole(format: Format, make: impl FnOnce() -> Parts + Send + 
     send(format, parts, Some(permit))
 }
 
-/// Makes a response on a blocking thread: `make` may look at every name.
+/// Makes a response on a blocking thread, for a `make` that takes long, such as a search of all names.
 pub(super) async fn apart(make: impl FnOnce() -> Response + Send + 'static) -> Response {
     let made = blocking(make).await;
     made.unwrap_or_else(|error| refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))
@@ -108,7 +109,7 @@ async fn blocking<T: Send + 'static>(make: impl FnOnce() -> T + Send + 'static) 
     made.await.map_err(io::Error::other)
 }
 
-/// The items, with texts before, between and behind them.
+/// The items, with `start` before, `between` between and `end` behind them.
 pub(super) fn joined(
     start: Vec<u8>,
     between: &'static [u8],
@@ -119,7 +120,7 @@ pub(super) fn joined(
     Box::new(once(start).chain(items).chain(once(end.to_vec())))
 }
 
-/// An answer of one value, which is not long.
+/// An answer of one value as JSON; it is made at once, so it must be small.
 pub(super) fn one(value: &impl Serialize) -> Response {
     ([(header::CONTENT_TYPE, Format::Json.content_type())], json(value)).into_response()
 }
@@ -130,7 +131,8 @@ pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
     safe(text.expect("what admin shows has texts as keys, and writing to memory does not fail"))
 }
 
-/// A text of JSON or YAML without what a terminal executes: answers are often read in one.
+/// A text of JSON or YAML with control characters escaped: answers are often read in a terminal, which would execute
+/// them.
 pub(super) fn safe(text: String) -> Vec<u8> {
     match escape::lines(&text) {
         Cow::Borrowed(_) => text.into_bytes(),
@@ -143,11 +145,11 @@ pub(super) fn bad_query(rejection: QueryRejection) -> Response {
     refusal(StatusCode::BAD_REQUEST, &rejection.body_text())
 }
 
-/// A refusal, with its reason.
+/// The error of a handler: a status, and the reason, which becomes the field `error`.
 pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
 
 impl Refusal {
-    /// What was asked means nothing.
+    /// 400: the request makes no sense.
     pub(super) fn bad(text: &str) -> Self {
         Refusal(StatusCode::BAD_REQUEST, text.into())
     }
@@ -163,7 +165,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// An answer that is an error.
+/// An answer with this status, and an object with the field `error`.
 pub(super) fn refusal(status: StatusCode, text: &str) -> Response {
     (status, one(&json!({ "error": text }))).into_response()
 }

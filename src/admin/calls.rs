@@ -48,7 +48,7 @@ struct SlimeQuery {
     app: Option<String>,
 }
 
-/// `provided`: what applications provide is shown, too, and those that need nothing.
+/// `provided`: the services that applications provide are shown, too, and applications that need none.
 async fn of_slime(
     provided: bool,
     State(sources): State<Arc<dyn Sources>>,

@@ -1,4 +1,4 @@
-//! The form of an xDS stream in admin.
+//! xDS streams as the admin API shows them.
 
 use super::time;
 use serde::Serialize;
@@ -7,13 +7,13 @@ use std::time::SystemTime;
 /// An open stream of a client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Client {
-    /// Its number: 1 for the first stream of the process.
+    /// The number of the stream: 1 for the first one of the process.
     pub stream: u64,
     /// Address and port of the client.
     pub peer: String,
     /// The name of the listener that it came in by; `default` is what `xds.listen` makes.
     pub listener: String,
-    /// The name that it has proved by a certificate or a token; none where it need not.
+    /// The name that it has proved by a certificate or a token. `None`: the listener asks for no proof.
     pub identity: Option<String>,
     /// State of the world (`sotw`) or incremental (`delta`): the gRPC method that it called.
     pub variant: &'static str,
@@ -24,9 +24,9 @@ pub struct Client {
     pub node: Node,
     /// The key of the view that it sees; empty before its first request.
     pub view: String,
-    /// Why it is that one.
+    /// Which rule has chosen the view, and by what of the node.
     pub why: String,
-    /// Its subscriptions, one for each type.
+    /// The state of the stream for each type that it has subscribed to.
     pub types: Vec<Subscription>,
 }
 
@@ -46,7 +46,7 @@ pub struct Node {
 /// The state of a stream for one type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Subscription {
-    /// The type URL of all that this subscription is about.
+    /// The type URL of the resources, such as `type.googleapis.com/envoy.config.cluster.v3.Cluster`.
     pub type_url: String,
     /// Whether it subscribes to all resources.
     pub wildcard: bool,
@@ -58,20 +58,20 @@ pub struct Subscription {
     pub acknowledged: Option<Acknowledged>,
     /// The last response that it refused. Remains when a later version is acknowledged.
     pub refused: Option<Refused>,
-    /// What it is not sent, because it refuses it, by name.
+    /// Resources that it is not sent because clients refuse them, by name.
     pub withheld: Vec<Withheld>,
-    /// Resources sent, with repetitions.
+    /// How many resources were sent; one that is sent again counts again.
     pub resources_sent: u64,
-    /// Bytes of all responses.
+    /// The bytes of all responses of this type.
     pub bytes_sent: u64,
 }
 
 /// A resource that a client is not sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Withheld {
-    /// Its name.
+    /// The name of the resource.
     pub name: String,
-    /// The version that is refused; another one is sent.
+    /// The hash of the content that is refused, in hexadecimal; another content is sent.
     pub version: String,
     /// `named` by the client, `searched`, or `shared`: others like it refuse it, or it did before.
     pub found: &'static str,

@@ -45,7 +45,7 @@ const HEADERS: [(HeaderName, &str); 6] = [
 /// may change while it answers; all clones are the same list.
 #[derive(Debug, Clone, Default)]
 pub struct Hosts {
-    /// In lower case.
+    /// The hosts in lower case, without ports.
     list: Arc<ArcSwap<Vec<String>>>,
 }
 
@@ -57,13 +57,13 @@ impl Hosts {
         all
     }
 
-    /// These, and no longer the former ones.
+    /// Replaces the list.
     pub fn set(&self, hosts: &[String]) {
         self.list.store(Arc::new(hosts.iter().map(|host| host.to_ascii_lowercase()).collect()));
     }
 }
 
-/// The hosts that requests may name.
+/// The checks that each request must pass: its host, its token, and for changes its origin.
 #[derive(Debug, Clone)]
 pub(super) struct Guard {
     /// The address that admin listens on, if it is a single one.
@@ -117,7 +117,7 @@ impl Guard {
     }
 }
 
-/// The host that a request names. HTTP/1.0 needs none, and no browser uses it.
+/// The host that a request names. `None`: a request of HTTP/1.0 without one; no browser sends such.
 fn host_of(request: &Request) -> Result<Option<Authority>, &'static str> {
     let mut named = request.headers().get_all(HOST).iter();
     let header = match (named.next(), named.next()) {
@@ -135,7 +135,8 @@ fn host_of(request: &Request) -> Result<Option<Authority>, &'static str> {
     }
 }
 
-/// The refusal, if a change must not be made.
+/// The refusal of a request that changes something, if it comes from a page of another site or has not JSON's content
+/// type.
 fn change(headers: &HeaderMap, host: Option<&Authority>) -> Option<Response> {
     let is = |name: &str, right: &dyn Fn(&[u8]) -> bool| headers.get_all(name).iter().all(|v| right(v.as_bytes()));
     let own = |origin: &[u8]| {
@@ -168,6 +169,6 @@ pub(super) async fn guard(guard: Guard, request: Request, next: Next) -> Respons
     response
 }
 
-/// The local address of a connection.
+/// The address to which the client has connected, put into the request by the server.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Local(pub(super) SocketAddr);

@@ -1,5 +1,5 @@
-//! `/api/v1/history`, `/api/v1/diff`, and what people lay over what is published: pins, rollbacks and edits, each with who and
-//! until when.
+//! `/api/v1/history`, `/api/v1/diff`, and overrides of what is published: pins, rollbacks and edits, each with its
+//! author and its end.
 
 use super::{
     Sources,
@@ -25,11 +25,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Where nothing is noted, as in tests of other parts.
+/// The reason of a 404 where no history is kept, as in some tests.
 const NONE: &str = "this process keeps no history";
-/// So long something is laid over where nobody says how long.
+/// How long an override lasts if the request has no `for`.
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
-/// Characters of a name or a reason.
+/// The most characters of `by` and `why`.
 const WORDS: usize = 200;
 
 pub(super) type Asked<T> = Result<Query<T>, QueryRejection>;
@@ -50,7 +50,7 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(sources: Arc<dyn Sources>
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ListQuery {
-    /// RFC 3339, or how long ago.
+    /// A time as in RFC 3339, or how long ago, such as `10m`.
     since: Option<String>,
     host: Option<String>,
     limit: Option<usize>,
@@ -60,11 +60,11 @@ struct ListQuery {
 #[serde(deny_unknown_fields)]
 struct DiffQuery {
     from: u64,
-    /// `None`: what is published now.
+    /// The number of a catalog; `None`: the current one.
     to: Option<u64>,
 }
 
-/// What somebody lays over, and for how long.
+/// The parameters of a new override.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Laying {
@@ -87,7 +87,7 @@ struct Lifting {
     why: Option<String>,
 }
 
-/// Something that lies over what is published.
+/// An override that is in force, as it is shown.
 #[derive(Debug, Serialize)]
 struct OverrideView {
     id: u64,
@@ -239,7 +239,7 @@ impl Laying {
         }
     }
 
-    /// A pin is nothing but that.
+    /// Refuses the parameters of an edit, which a pin and a rollback do not have.
     fn alone(&self) -> Result<(), Refusal> {
         self.without("deed", self.deed.is_some())?;
         self.without("weight", self.weight.is_some())
@@ -268,7 +268,7 @@ pub(super) fn hostname(text: &str) -> Result<Hostname, Refusal> {
     Hostname::new(text).map_err(|error| Refusal::bad(&format!("{text:?}: {error}")))
 }
 
-/// Who asks: by his token, where there are tokens, and by his own word.
+/// The name of the author for the history: that of the token, and `by` of the request, as far as they are there.
 pub(super) fn who(caller: &Caller, by: Option<String>) -> Result<Text, Refusal> {
     let by = words("by", by)?;
     Ok(match &caller.0 {
@@ -278,7 +278,7 @@ pub(super) fn who(caller: &Caller, by: Option<String>) -> Result<Text, Refusal> 
     })
 }
 
-/// A text for the audit log.
+/// A text for the history; refused if it has more than [`WORDS`] characters.
 pub(super) fn words(name: &str, text: Option<String>) -> Result<Text, Refusal> {
     let text = text.unwrap_or_default();
     match text.chars().count() {
@@ -299,7 +299,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, Refusal> {
     }
 }
 
-/// A time, or how long ago.
+/// Reads a time as in RFC 3339, or how long ago, such as `10m`.
 fn moment(text: &str, now: SystemTime) -> Result<SystemTime, Refusal> {
     let ago = humantime::parse_duration(text).ok().and_then(|ago| now.checked_sub(ago));
     ago.or_else(|| humantime::parse_rfc3339_weak(text).ok()).ok_or_else(|| {

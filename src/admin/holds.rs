@@ -1,4 +1,4 @@
-//! `/api/v1/release` and `/api/v1/prolong`: what is held back of a service or of a registry ends at once, or lasts longer.
+//! `/api/v1/release` and `/api/v1/prolong`: a hold on a service or a registry ends at once, or lasts longer.
 
 use super::{
     Sources,

@@ -100,13 +100,13 @@ async fn xds_cache(State(sources): State<Arc<dyn Sources>>, query: Queried<Cache
     .await)
 }
 
-/// How entries are put together.
+/// The value of `layout`: how a list of entries is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Layout {
-    /// In an object, by their type.
+    /// `gvk`: an object with the list of entries under their type.
     ByType,
     List,
-    /// One text after the other.
+    /// `plain`: one document after the other, with `---` between them.
     Plain,
 }
 
@@ -188,7 +188,7 @@ async fn entries(sources: &dyn Sources) -> Result<Arc<ViewGeneration>, Response>
     loaded.map(|loaded| loaded.generation).ok_or_else(|| refusal(StatusCode::SERVICE_UNAVAILABLE, "stopping"))
 }
 
-/// An object of many fields.
+/// An answer that is one JSON object, whose fields `make` gives.
 async fn object<I: Iterator<Item = (String, Value)> + Send + 'static>(
     make: impl FnOnce() -> I + Send + 'static,
 ) -> Response {

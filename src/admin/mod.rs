@@ -1,4 +1,4 @@
-//! Admin HTTP: what is known, what is published, what clients have, and why something is missing.
+//! The admin API over HTTP: what is known, what is published, what clients have, and why something is missing.
 //!
 //! `app` binds a [`Server`] and gives it [`Sources`], the read handles of the other parts. Everything here reads
 //! immutable snapshots; what changes something (a release, a pin, an override, a reload, services
@@ -47,12 +47,13 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use std::{collections::BTreeSet, sync::Arc};
 
-/// Where admin reads. `app` implements it over the handles of the other parts.
+/// What the admin API reads and changes. `app` implements it over the handles of the other parts.
 pub trait Sources: Send + Sync + 'static {
-    /// Everything known and published now.
+    /// The newest catalog: all registries, their services, and what of them is published.
     fn catalog(&self) -> Arc<Catalog>;
 
-    /// What a view has now; one that has everything is made for that. `None`: there is no such view.
+    /// The newest generation of a view. A view with everything is made if it is not kept. `None`: there is no such
+    /// view.
     fn view<'a>(&'a self, key: &'a ViewKey) -> BoxFuture<'a, Option<Loaded>>;
 
     /// The views that are kept now, by key.
@@ -61,23 +62,24 @@ pub trait Sources: Send + Sync + 'static {
     /// Whether new clients of that dialect are answered.
     fn is_ready(&self, dialect: Dialect) -> bool;
 
-    /// How many lists of entries were sent to Istiods.
+    /// How many lists of ServiceEntries were sent to Istiods since the start of the process.
     fn lists_sent(&self) -> u64;
 
     /// The open streams, in order of their opening.
     fn clients(&self) -> Vec<Client>;
 
-    /// Who calls whom.
+    /// Which application needs which services, as consumers of Dubbo register it.
     fn calls(&self) -> Arc<Model> {
         Arc::default()
     }
 
-    /// What clients refuse, where there are any.
+    /// The resources that clients refuse and are not sent. `None`: this process serves no clients.
     fn quarantine(&self) -> Option<&Quarantine> {
         None
     }
 
-    /// How each manifest fares, by registry and name, where services' resources have these names.
+    /// The state of each manifest, by registry and name. `_of_services` are the resources of services: a manifest with
+    /// one of these names conflicts.
     fn manifests(&self, _of_services: &BTreeSet<(Kind, Name)>) -> Vec<Manifest> {
         Vec::new()
     }
@@ -87,12 +89,12 @@ pub trait Sources: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// What the gateways of the configuration are in Istio's own resources.
+    /// The resources of Istio that are made of `gateways` in the configuration.
     fn gateways(&self) -> Vec<(Kind, Arc<Resource>)> {
         Vec::new()
     }
 
-    /// What was published when, where that is noted.
+    /// The history of what was published, and its overrides. `None`: none is kept.
     fn history(&self) -> Option<&crate::history::Handle> {
         None
     }
@@ -100,7 +102,7 @@ pub trait Sources: Send + Sync + 'static {
     /// Follows a registry's held-back drop at once. `false` if there is none.
     fn release(&self, registry: &str) -> bool;
 
-    /// What is written by API, where anything is.
+    /// The registries of kind `api`, to which services can be written. `None`: there is none.
     fn written(&self) -> Option<&Written> {
         None
     }
@@ -129,7 +131,7 @@ pub struct Manifest {
     pub name: String,
     /// `good`, `conflicting`, `held` or `wrong`.
     pub state: &'static str,
-    /// What of it is served: `<kind>/<namespace>/<name>`.
+    /// The resources of the manifest that are served, as `<kind>/<namespace>/<name>`.
     pub resources: Vec<String>,
     /// What is wrong, and what to do about it; a problem in each line.
     pub error: Option<String>,
@@ -138,11 +140,11 @@ pub struct Manifest {
 /// Something of a published service that is not sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Rejected {
-    /// To whom: `envoy` or `istio`.
+    /// The dialect of the view that lacks it: `envoy`, `grpc` or `istio`.
     pub view: &'static str,
     /// The host under which the service is published.
     pub host: String,
-    /// What: an endpoint's address, a label, or a resource's name.
+    /// What is not sent: an endpoint's address, a label, or a resource's name.
     pub subject: String,
     /// The stable code of the reason, for scripts and metrics: docs/admin.md lists them.
     pub code: &'static str,

@@ -1,4 +1,4 @@
-//! The page at `/`: links to all pages. It also answers requests to the service of the example catalogue.
+//! The page at `/`: links to all other pages. The example in the documentation also uses it as the answer of a service.
 
 use crate::telemetry::VERSION;
 

@@ -20,7 +20,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::SystemTime};
 
-/// Where no clients are served, as in tests of other parts.
+/// The reason of a 404 where no clients are served, as in some tests.
 const NONE: &str = "this process serves no clients";
 
 pub(super) fn router<S: Clone + Send + Sync + 'static>(sources: Arc<dyn Sources>) -> Router<S> {
@@ -37,29 +37,29 @@ struct Entry {
     name: String,
     /// The hash of the content that is refused; another content is sent.
     version: String,
-    /// The key of the view.
+    /// The key of the view whose clients refuse it.
     view: String,
-    /// Whether all clients of that view are spared it, but those that have it.
+    /// Whether it is withheld from all clients of that view, except those that already have it.
     for_all: bool,
     #[serde(serialize_with = "time::required")]
     since: SystemTime,
-    /// Open streams that it is withheld from.
+    /// How many open streams it is withheld from.
     streams: usize,
     /// The clients that have refused it.
     nodes: Vec<String>,
     /// `named` by the client, `searched`, or `shared`.
     found: &'static str,
-    /// The last client's words.
+    /// The error message of the client that refused it last.
     message: String,
 }
 
-/// What is released.
+/// The parameters of a release.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Releasing {
     kind: Option<String>,
     name: Option<String>,
-    /// Everything; needed where neither a kind nor a name is given.
+    /// Whether everything is released; must be set if neither a kind nor a name is given.
     #[serde(default)]
     all: bool,
     by: Option<String>,

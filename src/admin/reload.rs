@@ -18,40 +18,41 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::SystemTime};
 
-/// Where nothing is followed, as in tests of other parts.
+/// The reason of a 404 where no configuration is followed, as in some tests.
 const NONE: &str = "this process follows no configuration";
 
 const BUSY: &str = "many reloads wait already, or the process is about to end; try again";
 
 /// The configuration of this process. `app` implements it.
 pub trait Configuration: Send + Sync + 'static {
-    /// What is in force, and how the last reading went.
+    /// The configuration in force, and the result of the last reading.
     fn status(&self) -> ConfigStatus;
 
     /// Reads all sources again, and does what follows from them. One at a time, in the order of the calls. `None`: too
     /// many wait already, or the process is about to end.
     fn reload(&self, how: Reload) -> BoxFuture<'static, Option<Attempt>>;
 
-    /// How far other output settings have come.
+    /// The state of the rollout of changed output settings.
     fn rollout(&self) -> RolloutStatus;
 
-    /// Does that with a rollout, in turn with reloads; or says why there is none of which it can be done. `None` as with a reload.
+    /// Continues or aborts a rollout, in turn with reloads. The error says why that is not possible now. `None` as with
+    /// a reload.
     fn steer(&self, steer: Steer) -> BoxFuture<'static, Option<Result<RolloutStatus, String>>>;
 }
 
 /// How the configuration is to be read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reload {
-    /// What would be held back because it takes too much away is done at once.
+    /// Changes that would be held back, because they take too much away, are made at once.
     pub force: bool,
-    /// Nothing is changed; the answer says what would be.
+    /// Nothing is changed; the answer says what would change.
     pub dry_run: bool,
 }
 
 /// The configuration in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ConfigStatus {
-    /// Of the texts that it was read from: equal in all processes that were given the same.
+    /// The hash of all texts that it was read from: equal in all processes with the same configuration.
     pub hash: String,
     /// Since when it is in force.
     #[serde(serialize_with = "time::required")]
@@ -72,26 +73,26 @@ pub struct Attempt {
     pub cause: &'static str,
     /// `reloaded`, `unchanged`, `planned` (a dry run) or `refused`.
     pub result: &'static str,
-    /// Of the texts that were read; none if they could not be read.
+    /// The hash of the texts that were read. `None`: they could not be read.
     pub hash: Option<String>,
-    /// What was changed, or would be.
+    /// What was changed, or in a dry run would be.
     pub changes: Vec<Change>,
-    /// What takes effect later, or when it is released, because it takes much away; of a dry run, what would.
+    /// What is held back because it takes much away: it takes effect later, or when it is released.
     pub held: Vec<HeldChange>,
-    /// Why it was refused.
+    /// The mistakes for which it was refused; empty otherwise.
     pub problems: Vec<Problem>,
 }
 
-/// What is held back of a configuration that is in force.
+/// A part of a configuration in force that is held back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HeldChange {
     /// The registry that loses endpoints.
     pub registry: String,
-    /// How many it would lose.
+    /// How many endpoints it would lose.
     pub endpoints: usize,
-    /// Out of so many.
+    /// How many endpoints it has now.
     pub of: usize,
-    /// When it takes effect all the same.
+    /// When it takes effect even if nobody releases it.
     #[serde(serialize_with = "time::required")]
     pub until: SystemTime,
 }
@@ -103,22 +104,22 @@ pub struct Change {
     pub key: String,
     /// `update`, `replace`, `start`, `stop` or `restart`.
     pub action: &'static str,
-    /// What of it differs; may be empty.
+    /// What of the part differs; may be empty.
     pub detail: String,
 }
 
 /// A mistake in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// The file, variable or argument.
+    /// The name of the file, variable or argument.
     pub source: String,
-    /// Where in the file.
+    /// The line, from 1 on. `None`: it is in no file.
     pub line: Option<u32>,
-    /// Where on the line, in characters.
+    /// The place on the line, in characters, from 1 on. `None`: it is in no file.
     pub column: Option<u32>,
-    /// The way to the key; may be empty.
+    /// The path of the key, such as `registries[0].name`; may be empty.
     pub key: String,
-    /// What is wrong, and the remedy.
+    /// What is wrong, and what to do about it.
     pub text: String,
 }
 

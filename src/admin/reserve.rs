@@ -4,7 +4,7 @@ use std::{fs::File, io, sync::Mutex};
 
 use crate::util::lock::lock;
 
-/// How many are reserved.
+/// How many file descriptors are reserved.
 const KEPT: usize = 16;
 
 /// How many are closed for one connection: for its socket, and for the files that its answer is read from.
@@ -20,7 +20,7 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
-    /// Opens what is missing, as far as the system allows.
+    /// Opens files until [`KEPT`] are open, as far as the system allows.
     pub(super) fn fill(&self) {
         let mut files = lock(&self.files);
         while files.len() < KEPT {

@@ -1,4 +1,4 @@
-//! `/api/v1/rollout`: how far other output settings have come, and what people do with that: go on, or back.
+//! `/api/v1/rollout`: the rollout of changed output settings, and two commands for it: continue and abort.
 
 use super::{
     Sources,
@@ -17,52 +17,52 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::SystemTime};
 
-/// Where nothing is followed, as in tests of other parts.
+/// The reason of a 404 where no configuration is followed, as in some tests.
 const NONE: &str = "this process follows no configuration";
 
 const BUSY: &str = "many reloads wait already, or the process is about to end; try again";
 
-/// What people do with a rollout.
+/// A command for a rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Steer {
-    /// The next step, now; of one that was taken back the first.
+    /// Makes the next step now. An aborted rollout begins again with its first step.
     Continue,
-    /// Nobody has the next settings any more.
+    /// Takes the new settings back from all nodes.
     Abort,
 }
 
-/// How far other output settings have come.
+/// The state of a rollout of changed output settings.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RolloutStatus {
     /// `none`, `running`, `halted` or `aborted`.
     pub state: &'static str,
-    /// The share of nodes that have the settings of the configuration.
+    /// The share of nodes that get the settings of the configuration, 0 to 1.
     pub share: f64,
-    /// The shares that they come to in turn.
+    /// The shares of all steps, in their order; empty without a rollout.
     pub steps: Vec<f64>,
-    /// Since when.
+    /// When the rollout began. `None`: there is no rollout.
     #[serde(serialize_with = "time::optional")]
     pub since: Option<SystemTime>,
-    /// When more nodes have them, if nobody refuses.
+    /// When the next step follows if no node refuses. `None`: none follows by itself.
     #[serde(serialize_with = "time::optional")]
     pub next_at: Option<SystemTime>,
-    /// The nodes that refuse something of them.
+    /// The nodes that refuse a resource made with the new settings.
     pub refusals: Vec<Refusing>,
 }
 
 /// A node that refuses something of what is rolled out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refusing {
-    /// By its own word.
+    /// `node.id`, as the client sends it.
     pub node: String,
-    /// Of what it refuses something.
+    /// The kind of the resource that it refuses.
     pub kind: &'static str,
-    /// The client's words.
+    /// The client's error message.
     pub message: String,
 }
 
 impl Default for RolloutStatus {
-    /// Everybody has them.
+    /// The state without a rollout: all nodes have the settings of the configuration.
     fn default() -> Self {
         let (steps, refusals) = (Vec::new(), Vec::new());
         RolloutStatus { state: "none", share: 1.0, steps, since: None, next_at: None, refusals }
@@ -70,7 +70,7 @@ impl Default for RolloutStatus {
 }
 
 impl RolloutStatus {
-    /// What somebody should look at, in one line.
+    /// A line for `/ready` if somebody must act: the rollout is halted or aborted.
     pub(super) fn note(&self) -> Option<String> {
         let share = self.share * 100.0;
         match self.state {

@@ -1,4 +1,4 @@
-//! Which path answers what.
+//! All paths of the admin API.
 
 use super::{
     Sources,
@@ -31,7 +31,7 @@ use prometheus_client::registry::Registry;
 use serde::Deserialize;
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::SystemTime};
 
-/// Requests that have a body need none, but those that write services, which have a limit of their own.
+/// The largest body of a request. Only those that write services use their body; they have a limit of their own.
 const MAX_BODY_BYTES: usize = 16 << 10;
 
 #[derive(Clone)]
@@ -40,7 +40,7 @@ struct Shared {
     metrics: Arc<Registry>,
 }
 
-/// Where admin is, for those who ask.
+/// What the checks of requests need to know.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) listen: SocketAddr,
@@ -82,7 +82,7 @@ pub(super) fn router(sources: Arc<dyn Sources>, metrics: Arc<Registry>, settings
         .with_state(Shared { sources, metrics })
 }
 
-/// For whom readiness is asked.
+/// The parameter `for`: the dialect of the clients, `envoy` by default.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ReadyQuery {
@@ -180,7 +180,7 @@ async fn views_kept(State(shared): State<Shared>) -> Response {
     answer::one(&views::list(shared.sources.views(), &shared.sources.clients()))
 }
 
-/// The view of that key, made if it is not there.
+/// The view of a key, as it is written in queries. A view with everything is made if it is not kept.
 async fn view(sources: &dyn Sources, key: &str) -> Result<(ViewKey, Loaded), Response> {
     let key: ViewKey = key.parse().map_err(|error| refusal(StatusCode::BAD_REQUEST, &format!("{key:?}: {error}")))?;
     match sources.view(&key).await {
@@ -214,7 +214,7 @@ async fn resources(
     .await)
 }
 
-/// Of the view that has everything, and of all views of proxies that are kept now.
+/// The findings of the view with everything, and of all views of proxies that are kept now.
 async fn findings(State(shared): State<Shared>) -> Response {
     let sources = &*shared.sources;
     let mut all = views::whole(sources, &[Dialect::Envoy]).await;

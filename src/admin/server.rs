@@ -1,4 +1,4 @@
-//! The listener: apart from that of xDS, and bounded in everything that a connection can use.
+//! The HTTP server of the admin API: apart from that of xDS, and with limits on everything that a connection can use.
 
 use super::{
     Sources,
@@ -35,25 +35,25 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service;
 
-/// For the head of a request, and for the next request on a connection.
+/// How long the head of a request may take, and how long a connection may wait for its next request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Of one connection: one that reads a byte now and then keeps old snapshots in memory.
+/// How long a connection may last: one that reads its answer slowly keeps old snapshots in memory.
 const MAX_CONNECTION_AGE: Duration = Duration::from_secs(300);
 
-/// Bytes of a request's head, and of an answer that wait for the peer.
+/// The most bytes of a request's head, and of an answer that waits for the peer.
 const BUFFER: usize = 64 << 10;
 
-/// Bytes of an answer that wait in the system for the peer: by default they are megabytes for each connection.
+/// The most bytes of an answer that wait in the system for the peer: its default is megabytes for each connection.
 const SEND_BUFFER: usize = 64 << 10;
 
-/// For answers under way when Portolan stops.
+/// How long answers under way may take when Portolan stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// After a failed accept, which mostly means that there are no descriptors left.
+/// The pause after a failed accept, which mostly means that there are no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Why there is no admin HTTP.
+/// Why the admin API cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The address cannot be bound.
@@ -69,29 +69,29 @@ pub enum ServerError {
     },
 }
 
-/// What keeps others away. All of it may change while admin answers; all clones are the same.
+/// The access control of the admin API. All of it may change while it serves; all clones are the same.
 #[derive(Debug, Clone, Default)]
 pub struct Protection {
-    /// The names under which it may be asked for.
+    /// The hosts that requests may name.
     pub hosts: Hosts,
-    /// Who may ask, and who may change something.
+    /// The tokens for reading and for changes.
     pub tokens: Tokens,
     pub(super) tls: Arc<ArcSwapOption<Tls>>,
 }
 
 impl Protection {
-    /// How connections are encrypted; `None`: they are not.
+    /// The TLS settings of new connections. `None`: plain text.
     pub fn tls(&self) -> Option<Arc<Tls>> {
         self.tls.load_full()
     }
 
-    /// Connections that begin from now on are encrypted so.
+    /// Sets the TLS settings of connections that begin from now on.
     pub fn set_tls(&self, tls: Option<Arc<Tls>>) {
         self.tls.store(tls);
     }
 }
 
-/// Admin HTTP on its port.
+/// The admin API on its port.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -117,10 +117,10 @@ impl Server {
         Self::on(listener, protection, sources, metrics)
     }
 
-    /// The same on a socket that listens already.
+    /// The same on a socket that listens already, such as one from systemd.
     ///
     /// # Errors
-    /// If it is none.
+    /// If the socket has no address.
     pub fn on(
         listener: TcpListener,
         protection: Protection,
@@ -141,10 +141,10 @@ impl Server {
         self.address
     }
 
-    /// The socket that it listens on, for another process.
+    /// A copy of the socket that it listens on, for the next process.
     ///
     /// # Errors
-    /// If there is no descriptor left for it.
+    /// If the process has no file descriptor left.
     pub fn socket(&self) -> io::Result<OwnedFd> {
         self.listener.as_fd().try_clone_to_owned()
     }
@@ -184,7 +184,7 @@ impl Server {
         }
     }
 
-    /// One connection, from its acceptance to its end.
+    /// Serves one connection from its acceptance to its end, in a slot.
     fn connection(&self, stream: TcpStream, shutdown: CancellationToken) -> impl Future<Output = ()> + use<> {
         let (slots, reserve, router) = (self.slots.clone(), self.reserve.clone(), self.router.clone());
         let tls = self.protection.tls();
@@ -205,7 +205,7 @@ impl Server {
     }
 }
 
-/// Serves it, by TLS if that is wanted.
+/// Serves a connection, after a TLS handshake if `tls` is set.
 async fn open(
     socket: Socket,
     tls: Option<Arc<Tls>>,

@@ -1,4 +1,4 @@
-//! Who may ask, and who may change something: by tokens, where the configuration has some.
+//! The tokens of the admin API: who may read, and who may change something.
 
 use super::answer::refusal;
 use crate::{identity::Digest, model::Text, util::secret::Secret};
@@ -9,7 +9,7 @@ use axum::{
 };
 use std::sync::Arc;
 
-/// The tokens of admin. They may change while it answers; all clones are the same.
+/// The digests of the tokens of `admin.tokens`. They may change while the API serves; all clones are the same.
 #[derive(Debug, Clone, Default)]
 pub struct Tokens {
     held: Arc<ArcSwap<Held>>,
@@ -18,35 +18,35 @@ pub struct Tokens {
 #[derive(Debug, Default)]
 struct Held {
     read: Vec<Digest>,
-    /// With what each is called.
+    /// The tokens for changes, each with its name.
     change: Vec<(Text, Digest)>,
 }
 
-/// By whose token a request is allowed to change something; nobody's where none is needed.
+/// The name of the token that allows a request to change something. `None`: it has no such token.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Caller(pub(super) Option<Text>);
 
 impl Caller {
-    /// For the audit log.
+    /// The name for the history; `somebody` without a token.
     pub(super) fn name(&self) -> Text {
         self.0.clone().unwrap_or_else(|| "somebody".into())
     }
 }
 
 impl Tokens {
-    /// Those that open everything that is only read, and those that open all. Where there are none at all, nobody needs one;
-    /// where there are some, who changes something needs one of the latter.
+    /// Sets the tokens that allow to read, and those, with their names, that allow everything. Without any no request
+    /// needs a token; where there are some for changes, a change needs one of these.
     pub fn set(&self, read: &[Secret], change: &[(Text, Secret)]) {
         let digest = |token: &Secret| Digest::of(token.expose().as_bytes());
         let change = change.iter().map(|(name, token)| (name.clone(), digest(token))).collect();
         self.held.store(Arc::new(Held { read: read.iter().map(digest).collect(), change }));
     }
 
-    /// Whose token for changes these headers have.
+    /// The token for changes that these headers have.
     pub(super) fn caller(&self, headers: &HeaderMap) -> Caller {
         let token = bearer(headers).map(|token| Digest::of(token.as_bytes()));
         let held = self.held.load();
-        // All of them, so that the time shows nothing.
+        // All are compared, so that the time does not tell which one fits.
         let own =
             held.change.iter().fold(
                 None,
@@ -57,14 +57,14 @@ impl Tokens {
         Caller(own.cloned())
     }
 
-    /// The refusal, if whoever sends these headers may not do that.
+    /// The refusal, if these headers do not allow to read, or with `changes` to change something.
     pub(super) fn refusal(&self, headers: &HeaderMap, changes: bool) -> Option<Response> {
         let held = self.held.load();
         if held.read.is_empty() && (!changes || held.change.is_empty()) {
             return None;
         }
         let token = bearer(headers).map(|token| Digest::of(token.as_bytes()));
-        // All of them, so that the time shows nothing.
+        // All are compared, so that the time does not tell which one fits.
         let reads = token.is_some_and(|token| held.read.iter().fold(false, |found, known| found | known.is(&token)));
         let all = self.caller(headers).0.is_some();
         match (all, reads, changes) {
@@ -85,7 +85,7 @@ impl Tokens {
     }
 }
 
-/// The token in a request's headers.
+/// The token of `authorization: Bearer TOKEN`. `None`: there is none, or the header is there twice.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (value, None) = (values.next()?, values.next()) else { return None };

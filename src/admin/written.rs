@@ -1,5 +1,5 @@
-//! Services that are written: `PUT`, `PATCH` and `DELETE /api/v1/services/{registry}/...`, and whole lists by `PUT
-//! /api/v1/registries/{name}/services`. What may be changed at all, [`super::guard`] decides before.
+//! Writing of services: `PUT`, `PATCH` and `DELETE /api/v1/services/{registry}/...`, and whole lists by `PUT
+//! /api/v1/registries/{name}/services`. Before, [`super::guard`] decides if a request may change something.
 
 use super::{
     Sources,
@@ -21,22 +21,22 @@ use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
 use tokio::task::spawn_blocking;
 
-/// Of the body of a change: 10,000 services with ten instances each.
+/// The largest body of a change: enough for 10,000 services with ten instances each.
 const MAX_BODY_BYTES: usize = 16 << 20;
 
-/// How long what is written may live without a sign of life.
+/// The range of `ttl`: how long a written service may live before it must be written again.
 const TTL: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30 * 24 * 3600);
 
 type Shared = Arc<dyn Sources>;
 
-/// `?ttl=30s`.
+/// The parameter `ttl`, such as `30s`. `None`: the service does not expire.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct How {
     ttl: Option<String>,
 }
 
-/// A service that was written.
+/// A written service, as it is shown.
 #[derive(Debug, Serialize)]
 struct Shown {
     id: String,
@@ -46,14 +46,14 @@ struct Shown {
     endpoints: usize,
 }
 
-/// A list that was written.
+/// The answer to a written list.
 #[derive(Debug, Serialize)]
 struct Replaced {
     registry: String,
     services: usize,
 }
 
-/// What there is to be changed at the path of one service.
+/// The methods that change one service, for its path.
 pub(super) fn of_service<S: Clone + Send + Sync + 'static>(sources: Shared) -> MethodRouter<S> {
     let methods = put(put_service).merge(patch(patch_service)).delete(delete_service);
     methods.layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).with_state(sources)
@@ -176,7 +176,7 @@ fn read(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Refusal> {
     })
 }
 
-/// Reading a text may take a while, and here nobody else is to wait for it.
+/// Makes a change on a blocking thread: to read a long body takes a while, and other requests must not wait for it.
 async fn apart<T: Send + 'static>(change: impl FnOnce() -> Result<T, Refused> + Send + 'static) -> Result<T, Refusal> {
     match spawn_blocking(change).await {
         Ok(outcome) => outcome.map_err(|refused| Refusal(status(&refused), refused.to_string())),

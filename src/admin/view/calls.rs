@@ -1,4 +1,4 @@
-//! Who calls whom, in our own form and in Slime's.
+//! Which application calls which services, in Portolan's own form and in Slime's.
 
 use crate::{
     admin::time,
@@ -14,7 +14,7 @@ use std::{
     time::SystemTime,
 };
 
-/// What is said of all.
+/// The fields that are not about a single application.
 #[derive(Debug, Serialize)]
 pub(in crate::admin) struct Head {
     registries: Vec<Registry>,
@@ -24,12 +24,12 @@ pub(in crate::admin) struct Head {
 #[derive(Debug, Serialize)]
 struct Registry {
     name: String,
-    /// All of its consumers were read once.
+    /// Whether all of its consumers were read at least once.
     listed: bool,
     error: Option<String>,
 }
 
-/// A consumer, or an application, of which something is wrong.
+/// A problem with a consumer or an application.
 #[derive(Debug, Serialize)]
 struct Note {
     registry: String,
@@ -37,11 +37,11 @@ struct Note {
     detail: String,
 }
 
-/// What an application needs.
+/// The services that an application needs.
 #[derive(Debug, Serialize)]
 pub(in crate::admin) struct Calling {
     application: String,
-    /// It counts as one that needs everything.
+    /// Whether it is treated as needing every service.
     everything: bool,
     needs: Vec<Needed>,
 }
@@ -50,14 +50,14 @@ pub(in crate::admin) struct Calling {
 struct Needed {
     /// As the consumer says it: `INTERFACE:GROUP:VERSION`.
     service: String,
-    /// What has it now.
+    /// The hosts of the services that provide it now.
     hosts: Vec<String>,
-    /// Since when no consumer says it any more.
+    /// Since when no consumer asks for it any more. `None`: one does.
     #[serde(serialize_with = "time::optional")]
     gone_since: Option<SystemTime>,
 }
 
-/// Services by the names by which they are needed: their own names, and their hosts.
+/// By each name under which consumers may ask for a service: its own name and its hosts.
 pub(in crate::admin) struct Providers(BTreeMap<Text, BTreeSet<(Text, Hostname)>>);
 
 impl Providers {
@@ -93,7 +93,7 @@ pub(in crate::admin) fn head(model: &Model) -> Head {
     Head { registries: model.registries.iter().map(registry).collect(), notes: model.notes.iter().map(note).collect() }
 }
 
-/// The applications that are asked for.
+/// The applications of that name; with `None` all.
 pub(in crate::admin) fn wanted(model: &Model, application: Option<&str>) -> Vec<(Text, Arc<Application>)> {
     let is_wanted = |name: &Text| application.is_none_or(|wanted| *wanted == **name);
     let all = model.applications.iter().filter(|(name, _)| is_wanted(name));
@@ -113,7 +113,7 @@ pub(in crate::admin) fn calling(name: &Text, application: &Application, provider
     }
 }
 
-/// What each application provides, by Slime's names of services.
+/// The services that each application provides, by Slime's names of services.
 pub(in crate::admin) fn provided(catalog: &Catalog) -> BTreeMap<Text, BTreeSet<Text>> {
     let mut provided: BTreeMap<Text, BTreeSet<Text>> = BTreeMap::new();
     for record in catalog.records.values() {
@@ -127,8 +127,8 @@ pub(in crate::admin) fn provided(catalog: &Catalog) -> BTreeMap<Text, BTreeSet<T
     provided
 }
 
-/// One application as Slime shows it: services are the keys of maps. What a need with `*` or a list comes down to stands
-/// there; a need that nobody provides as it is written.
+/// One application as Slime shows it: services are the keys of maps. A need with `*` or a list is replaced by the
+/// services that fit; a need that nobody provides is shown as it is written.
 pub(in crate::admin) fn of_slime(
     name: &str,
     provides: Option<&BTreeSet<Text>>,

@@ -1,10 +1,10 @@
-//! Clients, page by page, in the order in which they came.
+//! Clients, page by page, in the order in which their streams were opened.
 
 use super::page::{Limit, Page};
 use crate::admin::Client;
 use serde::{Deserialize, Serialize};
 
-/// Which clients are asked for.
+/// The parameters of `/api/v1/clients`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::admin) struct Query {
@@ -14,20 +14,20 @@ pub(in crate::admin) struct Query {
     offset: usize,
     #[serde(default)]
     limit: Limit,
-    /// The last stream of the page before.
+    /// The number of the last stream of the previous page.
     r#continue: Option<u64>,
 }
 
 /// The fields of a page besides its clients.
 #[derive(Debug, Serialize)]
 pub(in crate::admin) struct Head {
-    /// How many there are, those not in this page included.
+    /// How many clients match, with those of other pages.
     total: usize,
     offset: usize,
     r#continue: Option<String>,
 }
 
-/// The clients that match.
+/// The page that the query asks for.
 pub(in crate::admin) fn page(mut clients: Vec<Client>, query: &Query) -> (Head, Vec<Client>) {
     clients.sort_by_key(|client| client.stream);
     let matching = clients.into_iter().filter(|client| query.q.as_deref().is_none_or(|q| client.node.id.contains(q)));

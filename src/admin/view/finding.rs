@@ -1,5 +1,4 @@
-//! What of Istio's rules has no effect, or another one than its author may think; and the rules of gateways that the
-//! configuration has.
+//! Findings on Istio's resources, and the resources made of `gateways` in the configuration, as they are shown.
 
 use super::service_entry;
 use crate::{
@@ -21,9 +20,9 @@ pub(in crate::admin) struct Found {
     kind: &'static str,
     /// `NAMESPACE/NAME` of the resource.
     name: String,
-    /// Where in the resource.
+    /// The field that it is about, such as `http[0].route[1]`; may be empty.
     place: String,
-    /// What is to be said, and what to do about it.
+    /// What is wrong, and what to do about it.
     text: String,
 }
 

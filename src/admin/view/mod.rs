@@ -1,4 +1,4 @@
-//! The forms in which admin answers.
+//! The JSON forms of answers, and how they are made from snapshots.
 
 pub(super) mod calls;
 pub(super) mod client;

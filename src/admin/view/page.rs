@@ -1,4 +1,4 @@
-//! Long lists come in pages: so many items from an item on.
+//! Pages of long lists.
 
 use serde::Deserialize;
 
@@ -34,9 +34,9 @@ impl TryFrom<usize> for Limit {
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::admin) struct Page<T> {
     pub(in crate::admin) items: Vec<T>,
-    /// How many there are, those before and behind this page included.
+    /// How many items the list has, with those of other pages.
     pub(in crate::admin) total: usize,
-    /// Whether there are some behind it.
+    /// Whether items follow behind this page.
     pub(in crate::admin) more: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Whether clients may be sent here, for each kind of client, and for what they wait.
+//! The answer of `/ready`: whether clients of each dialect are served, and what they wait for.
 
 use crate::{
     catalog::{Catalog, Override, RegistryStatus, State},
@@ -13,48 +13,48 @@ pub(in crate::admin) struct Ready {
     pub(in crate::admin) ready: bool,
     reason: String,
     sync: &'static str,
-    /// By kind of client.
+    /// Readiness by dialect of clients: `envoy`, `grpc`, `istio`.
     clients: BTreeMap<&'static str, OfClient>,
     registries: Vec<Brief>,
-    /// What of it is frozen: it is served, and not followed.
+    /// The pins, which freeze what is served: each with its end and its author.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pinned: Vec<String>,
-    /// Why not all clients have the output settings of the configuration, where that needs somebody.
+    /// Why not all clients have the output settings of the configuration, if somebody must act.
     #[serde(skip_serializing_if = "Option::is_none")]
     rollout: Option<String>,
 }
 
-/// Whether new clients of a kind are answered.
+/// Whether new clients of a dialect are answered.
 #[derive(Debug, Serialize)]
 struct OfClient {
     ready: bool,
-    /// For what they wait.
+    /// The registries that they wait for, with their errors.
     pending: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
 struct Brief {
     name: String,
-    /// Answers wait for it.
+    /// Whether clients wait for its first list.
     required: bool,
     state: &'static str,
     error: Option<String>,
 }
 
-/// What readiness is made of.
+/// The inputs of readiness.
 #[derive(Debug, Clone)]
 pub(in crate::admin) struct Facts<'a> {
     pub(in crate::admin) catalog: &'a Catalog,
-    /// Whether clients of each dialect can be answered, as views have it.
+    /// By dialect, in the order of [`Dialect::ALL`]: whether its new clients can be answered.
     pub(in crate::admin) served: [bool; Dialect::ALL.len()],
     /// Registries whose manifests were not read completely yet.
     pub(in crate::admin) manifests: &'a [String],
-    /// What of a rollout somebody should look at.
+    /// A line on a halted or aborted rollout; `None` otherwise.
     pub(in crate::admin) rollout: Option<String>,
     pub(in crate::admin) stopping: bool,
 }
 
-/// Whether clients of that dialect may be sent here, and why not. What was listed is not served before it is followed.
+/// The answer for clients of a dialect. Being listed is not enough: the views must have made their first generation.
 pub(in crate::admin) fn ready(facts: &Facts<'_>, asked: Dialect) -> Ready {
     let Facts { catalog, served, stopping, .. } = *facts;
     let ready = !stopping && served[asked as usize];
@@ -93,13 +93,14 @@ fn pinned(catalog: &Catalog) -> Vec<String> {
     pins.map(text).collect()
 }
 
-/// For what clients of a dialect wait: Envoys for required registries within the grace, Istiods until there is nothing left.
+/// What clients of a dialect wait for: Envoys for required registries, but not longer than the grace; Istiods for all
+/// required registries and manifests.
 fn pending(facts: &Facts<'_>, dialect: Dialect) -> Vec<String> {
     let waits = match dialect {
         Dialect::Envoy | Dialect::Grpc => facts.catalog.sync == Readiness::Waiting,
         Dialect::Istio => facts.catalog.known != Readiness::Complete,
     };
-    // Also one that failed after a part of its lists.
+    // Also a registry that failed after a part of its lists.
     let unheard = |r: &&Brief| waits && r.required && r.state != State::Synced.name();
     let registries: Vec<Brief> = facts.catalog.registries.iter().map(|registry| Brief::of(registry)).collect();
     let named = registries.iter().filter(unheard).map(|r| match &r.error {
@@ -122,7 +123,7 @@ impl Brief {
     }
 }
 
-/// The newest error of a registry of which no scope is known yet; of others it may be long over.
+/// The newest error of a registry that is not connected; of others it may be long over.
 fn unheard_error(status: &RegistryStatus) -> Option<&Text> {
     let unheard = matches!(status.state, State::Connecting | State::Stale);
     status.last_error.as_ref().filter(|_| unheard).map(|(_, text)| text)

@@ -1,4 +1,4 @@
-//! Registries.
+//! The answer of `/api/v1/registries`.
 
 use crate::admin::time;
 use crate::{

@@ -15,28 +15,28 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Which resources are asked for.
+/// The parameters of `/api/v1/resources/{kind}`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::admin) struct Query {
-    /// A part of the name.
+    /// A part of the resource's name.
     q: Option<String>,
     name: Option<String>,
-    /// The key of the view; without it the one that has everything.
+    /// The key of the view. `None`: the one that has everything.
     pub(in crate::admin) view: Option<String>,
     #[serde(default)]
     offset: usize,
     #[serde(default)]
     limit: Limit,
-    /// The last name of the page before.
+    /// The last name of the previous page.
     r#continue: Option<String>,
 }
 
-/// Which digests are asked for.
+/// The parameters of `/api/v1/digests`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::admin) struct DigestQuery {
-    /// The key of the view; without it those that have everything.
+    /// The key of the view. `None`: those of Envoy and Istio that have everything.
     pub(in crate::admin) view: Option<String>,
 }
 
@@ -92,7 +92,7 @@ pub(in crate::admin) fn item(kind: Kind, resource: &Resource) -> Vec<u8> {
     with(&Item { name: resource.name(), version: version_text(resource.version()) }, "resource", &body)
 }
 
-/// By kind, of what these views have.
+/// The digests of all kinds that these views have, by kind.
 pub(in crate::admin) fn digests(views: &[(ViewKey, Loaded)]) -> BTreeMap<&'static str, Digest> {
     let digest = |(kind, view): (Kind, &ViewGeneration)| {
         let generation = view.get(kind);
@@ -105,7 +105,7 @@ pub(in crate::admin) fn digests(views: &[(ViewKey, Loaded)]) -> BTreeMap<&'stati
     views.iter().flat_map(kinds).collect()
 }
 
-/// An object of Istio's with its metadata, as JSON.
+/// Metadata and spec of one of Istio's resources, as JSON.
 fn envelope(body: &[u8]) -> Result<Vec<u8>, String> {
     let envelope = Envelope::decode(body).map_err(|error| error.to_string())?;
     let spec = match &envelope.body {

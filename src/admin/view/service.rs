@@ -1,4 +1,4 @@
-//! Services: those published, and those that are not, with the reasons.
+//! The answers of `/api/v1/services`: published and unpublished services, with the reasons.
 
 use super::page::{Limit, Page};
 use crate::{
@@ -9,25 +9,25 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Which services are asked for; what is not given restricts nothing.
+/// The parameters of `/api/v1/services`; one that is not given restricts nothing.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::admin) struct Query {
-    /// Exactly this host or alias.
+    /// A host or alias of the service, in full.
     host: Option<String>,
-    /// Those that this registry feeds.
+    /// The name of a registry that feeds the service.
     registry: Option<String>,
-    /// A part of a host, an alias, or a name in a registry.
+    /// A part of a host, of an alias, or of the name in a registry.
     q: Option<String>,
-    /// Those with a note of this reason.
+    /// The code of a note's reason.
     reason: Option<String>,
-    /// Those published, or those not.
+    /// Only published services, or only unpublished ones.
     published: Option<bool>,
     #[serde(default)]
     offset: usize,
     #[serde(default)]
     limit: Limit,
-    /// The last service of the page before.
+    /// The last service of the previous page.
     r#continue: Option<Token>,
 }
 
@@ -36,7 +36,7 @@ pub(in crate::admin) struct Query {
 pub(in crate::admin) struct Head {
     number: u64,
     sync: &'static str,
-    /// How many there are, those not in this page included.
+    /// How many services match, with those of other pages.
     total: usize,
     offset: usize,
     r#continue: Option<String>,
@@ -103,12 +103,12 @@ struct Instance<'a> {
 struct RecordView<'a> {
     id: String,
     hosts: Vec<&'a str>,
-    /// How many instances the registry has, those not served included.
+    /// How many instances the registry has, with those that are not served.
     registered: usize,
     notes: Vec<NoteView<'a>>,
 }
 
-/// One of both kinds, before it is shown.
+/// A service that matches: a published one, or a registry's record without a host.
 #[derive(Debug)]
 pub(in crate::admin) enum Found {
     Published(Arc<PublishedService>),
@@ -164,7 +164,7 @@ pub(in crate::admin) fn page(catalog: &Catalog, query: &Query) -> (Head, Vec<Fou
     (head, page.items)
 }
 
-/// Everything about one: by host or alias, or by id if it is not published.
+/// All details of a service: by its host or an alias, or by its id or name if it is not published.
 pub(in crate::admin) fn detail<'a>(catalog: &'a Catalog, rejected: Vec<Rejected>, name: &str) -> Option<Detail<'a>> {
     let by_host = Hostname::new(name).ok().and_then(|host| catalog.services.get(&host));
     let by_alias = || catalog.services.values().find(|s| s.aliases.iter().any(|a| a.as_str() == name));
@@ -176,7 +176,7 @@ pub(in crate::admin) fn detail<'a>(catalog: &'a Catalog, rejected: Vec<Rejected>
 }
 
 impl Query {
-    /// A reason may be a note of the published service, or of a record that feeds it.
+    /// Whether the service matches. A reason may be in a note of the service, or of a record that feeds it.
     fn matches(&self, catalog: &Catalog, found: &Found) -> bool {
         let (hosts, sources, notes) = found.parts();
         let records = || sources.iter().filter_map(|id| catalog.records.get(id)).flat_map(|record| &record.notes);

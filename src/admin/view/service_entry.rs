@@ -1,4 +1,4 @@
-//! Istio's objects in the form in which people write them, as `kubectl` shows them.
+//! Istio's resources in the form that `kubectl` shows.
 
 use crate::pb::{
     istio::mcp::v1alpha1::{Metadata, Resource as Envelope},
@@ -10,13 +10,13 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-/// The spec of an object; nothing for one that has none, or that cannot be decoded.
+/// The spec as JSON; `null` if there is none, or it cannot be decoded.
 pub(super) fn spec(envelope: &Envelope) -> Value {
     let text = envelope.body.as_ref().and_then(|body| schema::json(&body.type_url, &body.value).ok());
     text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
 }
 
-/// The metadata, without the fields that are empty.
+/// The metadata as in Kubernetes, without empty fields.
 pub(super) fn metadata(m: &Metadata) -> Value {
     let (namespace, name) = m.name.split_once('/').unwrap_or(("", &m.name));
     let created = m.create_time.as_ref().map(|t| UNIX_EPOCH + Duration::from_secs(t.seconds.max(0).unsigned_abs()));

@@ -1,4 +1,4 @@
-//! What is served to Istiods, in the shapes of Slime's meshregistry.
+//! The answers of `/meshregistry/...`: what is served to Istiods, in the forms of Slime's meshregistry.
 
 use super::service_entry;
 use crate::{
@@ -15,17 +15,17 @@ use std::{
     sync::Arc,
 };
 
-/// The name under which Slime keeps entries, whatever an Istiod asks for.
+/// The type under which Slime keeps entries, whatever API version an Istiod asks for.
 pub(in crate::admin) const TYPE: &str = "networking.istio.io/v1alpha3/ServiceEntry";
 
-/// Which entries are asked for.
+/// The filters of `/meshregistry/xdsCache`; an empty text restricts nothing.
 #[derive(Debug, Default)]
 pub(in crate::admin) struct Wanted {
     pub(in crate::admin) namespace: Option<String>,
     pub(in crate::admin) name: Option<String>,
     /// A type, in any API version, or its kind alone.
     pub(in crate::admin) of_type: Option<String>,
-    /// A version that is known already.
+    /// A version that the caller already has: entries of it are left out.
     pub(in crate::admin) other_than: Option<String>,
 }
 
@@ -61,7 +61,7 @@ pub(in crate::admin) fn cached(view: Arc<ViewGeneration>, wanted: Wanted, form: 
     })
 }
 
-/// With the fields of Istio's own configuration objects.
+/// An entry with the field names of Istio's internal configuration objects.
 fn as_cached(envelope: &Envelope) -> Value {
     let (metadata, spec) = parts(envelope);
     let mut item = Map::new();
@@ -82,7 +82,7 @@ fn parts(envelope: &Envelope) -> (Map<String, Value>, Value) {
     (metadata.as_object().cloned().unwrap_or_default(), service_entry::spec(envelope))
 }
 
-/// Why new Istiods are not answered, in Slime's words; `served`: they are.
+/// Why new Istiods are not answered, in Slime's words. `None`: they are.
 pub(in crate::admin) fn unready(
     catalog: &Catalog,
     served: bool,
@@ -124,7 +124,7 @@ pub(in crate::admin) fn metrics(catalog: &Catalog, pushes: u64) -> String {
     text + &format!("# TYPE meshregistry_mcp_push_count unknown\nmeshregistry_mcp_push_count {pushes}\n")
 }
 
-/// A stream by its number: who it is, and what it was sent and took of each type.
+/// A stream: its number, and its peer with the versions that it was sent and has acknowledged.
 pub(in crate::admin) fn client(client: &Client) -> (String, Value) {
     let status: Map<String, Value> = client
         .types
@@ -141,7 +141,7 @@ pub(in crate::admin) fn client(client: &Client) -> (String, Value) {
     (id, value)
 }
 
-/// The registries of a kind. Where they are is configuration, which no page shows.
+/// The registries of a kind, with their state. Their addresses are configuration, which no page shows.
 pub(in crate::admin) fn registries(catalog: &Catalog, kind: &str) -> Vec<Value> {
     let of_kind = catalog.registries.iter().filter(|registry| registry.kind == kind);
     of_kind.map(|registry| json!({ "registry_id": &*registry.name, "state": registry.state.name() })).collect()
@@ -213,7 +213,7 @@ pub(in crate::admin) fn counts(catalog: &Catalog, interface: Option<&str>) -> Ma
     counts.chain([("count-iface".to_owned(), interfaces.len().into())]).collect()
 }
 
-/// The interface that the registry calls it by: without group and version, which Slime's key has behind colons.
+/// The Dubbo interface of a service: its name in the registry without group and version, which stand behind colons.
 fn interface_of(service: &PublishedService) -> String {
     let name = service.sources.first().map_or("", |source| &*source.name);
     name.split(':').next().unwrap_or_default().to_owned()
@@ -228,7 +228,7 @@ fn feeds(catalog: &Catalog, service: &PublishedService, kind: &str) -> bool {
 struct Fed {
     service: Arc<PublishedService>,
     host: String,
-    /// Its name, without its namespace.
+    /// The name of the entry, without its namespace.
     name: String,
     entry: Arc<Resource>,
 }

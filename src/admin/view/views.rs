@@ -1,4 +1,4 @@
-//! Views, by key.
+//! The answer of `/api/v1/views`, and the views that other answers read.
 
 use crate::{
     admin::{Client, Rejected, Sources, time},
@@ -12,20 +12,20 @@ use std::collections::BTreeMap;
 #[derive(Debug, Serialize)]
 pub(in crate::admin) struct View {
     key: String,
-    /// Streams that see it.
+    /// How many streams see the view.
     clients: usize,
-    /// How many different parts of it they have.
+    /// How many different subsets of its resources are kept for clients.
     parts: usize,
-    /// Since nobody reads it; it is dropped some minutes later.
+    /// How long nobody has read it. It is dropped after some minutes. `None`: it is read.
     idle_seconds: Option<f64>,
-    /// 0: it is being made.
+    /// The number of its generation. 0: the first one is being made.
     generation: u64,
     readiness: &'static str,
-    /// How many there are, by kind.
+    /// The number of resources, by kind.
     resources: BTreeMap<&'static str, usize>,
 }
 
-/// All that are kept now, by key.
+/// The views that are kept now, in the order of their keys.
 pub(in crate::admin) fn list(views: Vec<ViewStatus>, clients: &[Client]) -> Vec<View> {
     let view = |status: ViewStatus| {
         let key = status.key.to_string();
@@ -55,8 +55,8 @@ pub(in crate::admin) async fn whole(sources: &dyn Sources, dialects: &[Dialect])
     found
 }
 
-/// The views that have everything, for every dialect. gRPC's is shown where a program sees it, and not made for that:
-/// most meshes have none.
+/// The views that have everything, for every dialect. That of gRPC only if it is kept: most meshes have no gRPC
+/// programs.
 pub(in crate::admin) async fn all(sources: &dyn Sources) -> Vec<(ViewKey, Loaded)> {
     let kept = sources.views();
     let is_shown =
@@ -65,7 +65,7 @@ pub(in crate::admin) async fn all(sources: &dyn Sources) -> Vec<(ViewKey, Loaded
     whole(sources, &shown).await
 }
 
-/// What is published and still not sent.
+/// What is published but left out of these views, because clients would refuse it.
 pub(in crate::admin) async fn rejected(sources: &dyn Sources) -> Vec<Rejected> {
     let views = all(sources).await;
     let of = |(key, loaded): &(ViewKey, Loaded)| -> Vec<Rejected> {

@@ -1,4 +1,4 @@
-//! Whether something fits a request, as Envoy sees it.
+//! Envoy's matching of requests: filter chains, domains, routes, headers.
 
 use super::request::Request;
 use crate::pb::envoy::{
@@ -18,7 +18,7 @@ use regex_automata::{
     util::syntax,
 };
 
-/// What a pattern may cost a question of somebody.
+/// The most memory, in bytes, for a regular expression, so that a request to the admin API cannot use more.
 const DFA_BYTES: usize = 4 << 20;
 
 /// The chain of a listener that takes the request: by the name in TLS's handshake, which is taken to be the host, the closest
@@ -41,7 +41,7 @@ pub(super) fn domain<'r>(routes: &'r RouteConfiguration, host: &str) -> Option<&
     all.rev().max_by_key(|(closeness, _)| *closeness).map(|(_, vhost)| vhost)
 }
 
-/// How close a pattern comes to a name; `None`: it does not fit.
+/// How exactly a pattern fits a name; larger is closer. `None`: it does not fit.
 fn closeness(pattern: &str, name: &str) -> Option<usize> {
     const SAME: usize = 1 << 30;
     const SUFFIX: usize = 1 << 20;
@@ -54,7 +54,7 @@ fn closeness(pattern: &str, name: &str) -> Option<usize> {
     }
 }
 
-/// Whether a route takes the request.
+/// Whether a route takes the request: path, headers and query must fit.
 pub(super) fn is_matched(of: Option<&RouteMatch>, request: &Request) -> bool {
     let Some(of) = of else { return false };
     let exact = of.case_sensitive.as_ref().is_none_or(|exact| exact.value);
@@ -104,7 +104,8 @@ fn text_fits(matcher: &StringMatcher, value: &str) -> bool {
     }
 }
 
-/// Whether a pattern fits the whole of a text. Of bytes, as RE2's words and digits are; one that grows large fits nothing.
+/// Whether a regular expression fits the whole text. Classes are of ASCII, as in RE2. One that needs more than
+/// [`DFA_BYTES`] fits nothing.
 fn is_whole(pattern: &str, text: &str) -> bool {
     let config = dense::Config::new().dfa_size_limit(Some(DFA_BYTES)).determinize_size_limit(Some(DFA_BYTES));
     let mut builder = dense::Builder::new();
@@ -114,7 +115,7 @@ fn is_whole(pattern: &str, text: &str) -> bool {
     pattern.try_search_fwd(&input).is_ok_and(|found| found.is_some())
 }
 
-/// A time as people read it.
+/// A time with units, such as `1m 30s`.
 pub(super) fn time_text(seconds: i64, nanos: i32) -> String {
     let (seconds, nanos) = (u64::try_from(seconds).unwrap_or_default(), u32::try_from(nanos).unwrap_or_default());
     humantime::format_duration(std::time::Duration::new(seconds, nanos)).to_string()

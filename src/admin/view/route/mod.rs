@@ -1,5 +1,5 @@
-//! Where a request goes: which listener, virtual host, route and clusters of a view take it, and which resource each route is
-//! of. Pure; as Envoy decides it, of what is served.
+//! The answer of `/api/v1/route`: which listener, virtual host, route and clusters of a view take a request, and which
+//! resource each route comes from. Pure; it decides as Envoy does, from what is served.
 
 mod matching;
 mod request;
@@ -32,7 +32,7 @@ use prost::{Message, Name};
 use request::Request;
 use serde::Serialize;
 
-/// What becomes of it in one listener.
+/// What one listener does with the request.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub(in crate::admin) struct Decision {
     listener: String,
@@ -45,7 +45,7 @@ pub(in crate::admin) struct Decision {
     virtual_host: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     route: String,
-    /// The resource that the route is of.
+    /// The Istio resource that the route comes from, such as `virtual-service shop/orders`.
     #[serde(skip_serializing_if = "String::is_empty")]
     source: String,
     /// The Gateway by which the request came in, where that is known.
@@ -53,29 +53,29 @@ pub(in crate::admin) struct Decision {
     gateway: String,
     /// `route`, `redirect`, `response`, `tcp` or `none`.
     action: &'static str,
-    /// What happens, for people.
+    /// What happens, in words.
     what: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     clusters: Vec<Share>,
 }
 
-/// A cluster, and its share.
+/// A cluster, and its share of the requests.
 #[derive(Debug, PartialEq, Serialize)]
 pub(in crate::admin) struct Share {
     cluster: String,
     weight: u32,
-    /// Of all requests that come here, 0 to 100.
+    /// The share of the requests that take this route, 0 to 100.
     percent: f64,
-    /// Whether the view has it; without it requests get 503.
+    /// Whether the view has the cluster; without it requests get 503.
     known: bool,
-    /// How many endpoints it has; `None`: they are not found by EDS.
+    /// How many endpoints it has. `None`: it is unknown, or has no EDS.
     endpoints: Option<usize>,
-    /// The DestinationRule whose settings it has.
+    /// The DestinationRule whose settings the cluster has.
     #[serde(skip_serializing_if = "String::is_empty")]
     rule: String,
 }
 
-/// What each listener of a view that can take the request makes of it.
+/// The decision of each listener of a view to which the request may come.
 pub(in crate::admin) fn decide(view: &ViewGeneration, query: &Query) -> Vec<Decision> {
     let request = Request::of(query);
     let listeners = view.get(Kind::Listener).iter().filter_map(|r| Listener::decode(r.body()).ok());
@@ -83,7 +83,8 @@ pub(in crate::admin) fn decide(view: &ViewGeneration, query: &Query) -> Vec<Deci
     on_port.iter().map(|listener| in_listener(view, listener, &request)).collect()
 }
 
-/// Without a port, to every listener. gRPC programs have listeners of a name and no address.
+/// Whether a request may come to the listener: its port is the same, or the request has none. A gRPC program's listener
+/// has no address, so its name is compared.
 fn comes_to(request: &Request, listener: &Listener) -> bool {
     match (address(listener), request.port) {
         (None, _) => [&request.host, &request.authority].contains(&&listener.name),
@@ -218,8 +219,8 @@ fn of_istio(metadata: Option<&Metadata>, key: &str) -> String {
     value.unwrap_or_default()
 }
 
-/// The resource that something comes from, of Istio's name for it in metadata:
-/// `/apis/networking.istio.io/v1/namespaces/NAMESPACE/virtual-service/NAME`.
+/// The resource in Istio's metadata, `/apis/networking.istio.io/v1/namespaces/NAMESPACE/virtual-service/NAME`, as
+/// `virtual-service NAMESPACE/NAME`.
 fn source(metadata: Option<&Metadata>) -> String {
     let path = of_istio(metadata, "config");
     let mut words = path.rsplit('/');
@@ -229,7 +230,7 @@ fn source(metadata: Option<&Metadata>) -> String {
     }
 }
 
-/// What is done to a request on its way.
+/// What a route does to a request: rewrites, timeout, retries, mirrors.
 fn told(action: &RouteAction) -> String {
     let mut parts = Vec::new();
     if !action.prefix_rewrite.is_empty() {

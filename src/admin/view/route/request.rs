@@ -1,9 +1,9 @@
-//! A request that somebody asks about, as people write it and as matchers see it.
+//! The request that `/api/v1/route` is asked about.
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// A request that somebody asks about.
+/// The parameters of `/api/v1/route`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::admin) struct Query {
@@ -18,7 +18,7 @@ pub(in crate::admin) struct Query {
     pub(super) headers: String,
     /// The port that the request comes to, if that is not the one of `host`.
     pub(super) port: Option<u32>,
-    /// The key of the view; without it the one that has everything.
+    /// The key of the view. `None`: the one that has everything.
     pub(in crate::admin) view: Option<String>,
 }
 
@@ -30,10 +30,10 @@ fn get() -> String {
     "GET".into()
 }
 
-/// A request, as matchers see it.
+/// A request as Envoy's matchers see it.
 #[derive(Debug)]
 pub(super) struct Request {
-    /// Without port, in small letters.
+    /// The host in small letters, without its port.
     pub(super) host: String,
     pub(super) authority: String,
     pub(super) port: Option<u32>,
