@@ -66,21 +66,21 @@ pub struct App {
     keeper: state::Keeper,
     recorder: history::Recorder,
     readers: Readers,
-    /// The readings that begin.
+    /// The readings to start at the beginning, one for each registry.
     first: catalog::Configured,
     reloader: Reloader,
     xds: xds::Server,
     admin: admin::Server,
-    /// Where xDS is served.
+    /// The runtime on whose threads xDS is served.
     clients: Handle,
     csds: Option<csds::Server>,
     notify: Notify,
-    /// Who serves until this one can.
+    /// The process that serves until this one can. `None`: there is none.
     predecessor: Option<Predecessor>,
-    /// Who may take over from this one.
+    /// Hands the sockets to a process that takes over from this one. `None`: takeover is not configured.
     successors: Option<Successors>,
     stopping: Arc<AtomicBool>,
-    /// Ends all but serving.
+    /// Ends all parts but the serving of xDS.
     rest: CancellationToken,
 }
 
@@ -89,21 +89,22 @@ pub struct App {
 pub struct Start {
     /// Where the configuration comes from.
     pub sources: Sources,
-    /// What it is now.
+    /// The configuration as it was read from them.
     pub loaded: Loaded,
     /// The files that it depends on.
     pub files: Files,
     /// Whether it is read again when these change. Otherwise on SIGHUP and on request only.
     pub follow: bool,
-    /// Changes the log, where this process has one.
+    /// Changes level and format of the log. `None`: this process has set up no log.
     pub log: Option<LogControl>,
-    /// Whose threads serve xDS: however much clients ask of them, everything else goes on. `None`: the caller's own.
+    /// The runtime whose threads serve xDS, so that many clients do not slow down everything else. `None`: the caller's
+    /// own.
     pub clients: Option<Handle>,
-    /// Sockets that listen already.
+    /// Listening sockets that were passed to the process, as by systemd.
     pub sockets: Vec<Inherited>,
-    /// Who is told how the process fares.
+    /// Tells systemd that the process is ready, alive or ending.
     pub notify: Notify,
-    /// Where one process takes over from another.
+    /// The path of the Unix socket of `--takeover`. `None`: this process takes over from no other.
     pub takeover: Option<PathBuf>,
 }
 
@@ -271,17 +272,17 @@ impl App {
         self.xds.local_addr()
     }
 
-    /// The address of client status, in the same way, where it is served.
+    /// The address of the client status service (CSDS), in the same way. `None`: it is not served.
     pub fn csds_addr(&self) -> Option<SocketAddr> {
         self.csds.as_ref().map(csds::Server::local_addr)
     }
 
-    /// Where all listeners listen, by their names.
+    /// The names of all listeners of xDS, with their addresses.
     pub fn listeners(&self) -> Vec<(Arc<str>, xds::Address)> {
         self.xds.addresses()
     }
 
-    /// The address of admin, in the same way.
+    /// The address of the admin API, in the same way.
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin.local_addr()
     }

@@ -1,4 +1,4 @@
-//! Who sees which view: the rules of scopes, and what tells proxies apart, between the protocol and the views.
+//! Gives each xDS client its view: by the rules of scopes, its class of proxies, and the rollout.
 
 use super::{presence::Presence, rollout::Refusals};
 use crate::{
@@ -17,27 +17,27 @@ use std::{
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-/// From one look of all clients at the call model to the next.
+/// The shortest time between two changes of the call model that clients follow.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// Gives each client the view that the rules in force give it.
+/// Gives each client the view that the rules in force allow.
 #[derive(Debug)]
 pub(super) struct Access {
     views: Set,
     calls: calls::Handle,
-    /// Locked while somebody subscribes, so that nobody is given a view by rules that others have replaced.
+    /// Read-locked during a subscription, so that no client gets a view by rules that were replaced meanwhile.
     in_force: RwLock<InForce>,
-    /// Which nodes refuse what is rolled out.
+    /// The nodes that refuse resources made with the settings that are rolled out.
     pub(super) refusals: Refusals,
-    /// Who is connected, where somebody asks for that.
+    /// The callers that are connected, for views with an own cluster.
     pub(super) presence: Presence,
 }
 
-/// Who gets what.
+/// The rules by which clients get views.
 #[derive(Debug)]
 struct InForce {
     scopes: Scopes,
-    /// Who sees views by the next settings.
+    /// The share of nodes that see views with the next output settings of a rollout.
     share: Share,
 }
 
@@ -48,7 +48,7 @@ impl Access {
         Access { views, calls, in_force, refusals: Refusals::default(), presence: Presence::default() }
     }
 
-    /// From now on these nodes see views by the next settings, also on streams that are open.
+    /// Sets the share of nodes that see views with the next settings, also on open streams.
     pub(super) fn share(&self, share: Share) {
         let before = std::mem::replace(&mut self.write().share, share);
         if before != share {
@@ -56,12 +56,12 @@ impl Access {
         }
     }
 
-    /// Whether any node does.
+    /// Whether any node may see views with the next settings.
     pub(super) fn is_shared(&self) -> bool {
         self.read().share != Share::NONE
     }
 
-    /// At most these nodes do.
+    /// Lowers the share of nodes that see views with the next settings, if it is larger.
     pub(super) fn share_at_most(&self, share: Share) {
         let now = self.read().share;
         self.share(now.min(share));
@@ -75,7 +75,7 @@ impl Access {
         self.in_force.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on these rules hold, also for streams that are open.
+    /// Sets the rules of scopes, also for open streams.
     pub(super) fn configure(&self, rules: Rules) {
         let mut in_force = self.write();
         if *in_force.scopes.rules() == rules {
@@ -90,7 +90,8 @@ impl Access {
         self.views.access_changed();
     }
 
-    /// Has clients whose scopes go by the call model look again when it changes: at once, and then each second at most.
+    /// When the call model changes, clients whose scopes use it get their views anew: at once, and then each second at
+    /// most.
     pub(super) async fn follow_calls(self: Arc<Self>, stop: CancellationToken) {
         let mut models = self.calls.subscribe();
         let mut known = self.calls.load();
@@ -115,8 +116,8 @@ impl Access {
         self.read().scopes.all().any(|scope| scope.calls.is_some())
     }
 
-    /// Counts a client among the callers of its cluster, for as long as what this returns lives. One without an id is each
-    /// time another.
+    /// Counts a client among the callers of its cluster until the result is dropped. A client without `node.id` is
+    /// known by its address, so each connection counts.
     fn enter(&self, cluster: Text, client: &xds::Subscriber<'_>) -> Arc<dyn Any + Send + Sync> {
         let id = match client.node.id.as_str() {
             "" => client.peer.to_string().into(),
@@ -172,13 +173,13 @@ impl xds::Views for Access {
     }
 }
 
-/// Whether that is the key of a view by the next settings.
+/// Whether this is the key of a view with the next settings of a rollout.
 pub(super) fn is_next(view: &str) -> bool {
     view.parse::<ViewKey>().is_ok_and(|key| key.class.next)
 }
 
 impl Access {
-    /// What a client gets by what its application needs; `None`: its scope does not go by that.
+    /// The services that a client's application needs, from the call model. `None`: its scope does not use that.
     fn called(&self, scope: Option<&Scope>, node: &xds::Node) -> Result<Option<Called>, xds::Refused> {
         let Some(callers) = scope.and_then(|scope| scope.calls.as_ref()) else { return Ok(None) };
         let model = self.calls.load();
@@ -191,7 +192,7 @@ impl Access {
     }
 }
 
-/// What a client gets of what its scope has.
+/// The part of its scope that a client gets: by declared services, its locality and its own cluster.
 fn part(scope: Option<&Scope>, rules: &Rules, client: &xds::Subscriber<'_>) -> Result<Part, xds::Refused> {
     let node = client.node;
     let wanted = match scope.and_then(|scope| scope.declared.as_ref()) {
@@ -207,19 +208,19 @@ fn part(scope: Option<&Scope>, rules: &Rules, client: &xds::Subscriber<'_>) -> R
     })
 }
 
-/// Where a client says that it runs.
+/// The locality that a client sends in its node.
 fn locality(node: &xds::Node) -> Locality {
     let [region, zone, sub_zone] = node.locality.each_ref().map(|part| Text::from(part.as_str()));
     Locality::new(region, zone, sub_zone)
 }
 
-/// Of that, what people see beside the rule.
+/// The end of the text that says why a client has its view.
 fn declares(wanted: &Wanted) -> String {
     let all = if wanted.has_all() { " and all others" } else { "" };
     format!("; declares {} services{all}", wanted.len())
 }
 
-/// The same selection as long as the scope is the same value.
+/// The selection of a scope; equal as long as the scope is the same `Arc`.
 fn selection(scope: &Arc<Scope>) -> Selection {
     Selection::by(scope.clone())
 }

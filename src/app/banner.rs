@@ -17,7 +17,7 @@ pub(super) fn print(text: String) {
     drop(thread::Builder::new().name("banner".into()).spawn(write));
 }
 
-/// The text; with the example, also the command that starts an Envoy on it.
+/// The text. `example`: a registry is the built-in example, so the command that starts an Envoy on it is added.
 pub(super) fn text(xds: &[(Arc<str>, Address)], admin: SocketAddr, registries: &[String], example: bool) -> String {
     let mut out = String::new();
     let mut line = |text: std::fmt::Arguments<'_>| writeln!(out, "{text}").expect("writing to a text does not fail");

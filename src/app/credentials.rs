@@ -1,5 +1,5 @@
-//! Keeps what listeners ask of their clients to the files that it is read from: certificates, authorities, lists of revoked
-//! certificates, keys of tokens. So is the certificate of admin.
+//! Reads the files of listeners again when they change: certificates, authorities, lists of revoked certificates, keys
+//! of tokens. Also the certificate of the admin API.
 //!
 //! They are followed apart from the configuration: a mistake in that must not keep a certificate from being renewed. What cannot
 //! be used leaves what is there in force, for that listener alone.
@@ -21,21 +21,21 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
-/// What admin is called among listeners.
+/// The name of the admin API in metrics and the log, where listeners have theirs.
 const ADMIN: &str = "admin";
 
-/// What admin speaks over TLS.
+/// The protocol (ALPN) of the admin API over TLS.
 const HTTP: &[u8] = b"http/1.1";
 
-/// Listeners, admin's TLS, and who follows their files.
+/// The listeners, the TLS settings of the admin API, and the follower of their files.
 type Loaded = (Vec<Listen>, Option<Arc<Tls>>, Credentials);
 
-/// Follows the files of listeners.
+/// Follows the files of listeners and of the admin API.
 #[derive(Debug)]
 pub(super) struct Credentials {
     follow: Follow,
     metrics: Metrics,
-    /// What was logged last of a listener, as long as it lasts.
+    /// By listener: the error that was logged last, until its files can be used again.
     reported: BTreeMap<Arc<str>, String>,
 }
 
@@ -66,7 +66,7 @@ impl Metrics {
 }
 
 impl Credentials {
-    /// The listeners and admin's TLS with their files read, and who follows these from now on.
+    /// Reads the files of all listeners and of the admin API, and follows them from now on.
     ///
     /// # Errors
     /// If a file cannot be used.
@@ -87,7 +87,7 @@ impl Credentials {
         self.follow.changed().await;
     }
 
-    /// Reads the files of a configuration, and makes what they say the policy of its listeners.
+    /// Reads the files of a configuration again, and gives each listener the policy that they say.
     pub(super) async fn renew(&mut self, config: &Config, xds: &Control, admin: &Protection) {
         let listeners = config.xds.listeners.clone();
         let before: Vec<_> = listeners.iter().map(|listener| xds.policy(&listener.name)).collect();
@@ -162,7 +162,7 @@ impl Credentials {
     }
 }
 
-/// The files of all listeners as they are now.
+/// The hashes of the files of all listeners and of the admin API, as they are now.
 fn files(config: &Config) -> Files {
     let paths = config.xds.listeners.iter().flat_map(|listener| listener.credentials.files());
     let paths = paths.chain(config.admin.tls.iter().flat_map(|tls| tls.files()));

@@ -13,12 +13,12 @@ use tokio::task::spawn_blocking;
 pub(super) struct Follow {
     watch: Watch,
     files: Files,
-    /// A hint was received, and nobody has looked to the end since.
+    /// Whether the watch has reported a change since the files were last compared.
     hinted: bool,
 }
 
 impl Follow {
-    /// From this state on.
+    /// Follows files from this state on.
     pub(super) fn new(files: Files) -> Self {
         let watch = Watch::new(folders(&files));
         Follow { watch, files, hinted: false }
@@ -53,7 +53,7 @@ async fn look(files: Files) -> Files {
     spawn_blocking(move || crate::config::look(&files)).await.unwrap_or_default()
 }
 
-/// The folders of files; of a folder, itself.
+/// The folders to watch: those of files, and folders themselves.
 fn folders(files: &Files) -> BTreeSet<&Path> {
     files.keys().map(|path| folder_of(path)).collect()
 }

@@ -15,7 +15,7 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// None yet. All of them end with `stop`.
+    /// Holds no task yet. All tasks end when `stop` is cancelled.
     pub(super) fn new(stop: CancellationToken) -> Self {
         Parts { tasks: JoinSet::new(), stop }
     }
@@ -40,8 +40,8 @@ impl Parts {
         stop
     }
 
-    /// The name of the next one that ends although it was not stopped, or why it broke. Waits for ever if none does. Safe
-    /// to cancel.
+    /// Waits for the next part that ends without being stopped, or panics, and says which. Waits for ever if none does.
+    /// Safe to cancel.
     pub(super) async fn broken(&mut self) -> String {
         loop {
             match self.tasks.join_next().await {

@@ -21,18 +21,18 @@ pub struct Plan {
     pub changes: Vec<Change>,
 }
 
-/// One part, and what becomes of it.
+/// A part of Portolan that changes, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The key of the part, such as `registries[nacos]`, `envoy` or `log.level`.
     pub key: String,
-    /// What becomes of it.
+    /// How the part changes.
     pub action: Action,
     /// What differs, where the key does not say it; may be empty.
     pub detail: String,
 }
 
-/// What becomes of a part.
+/// How a part changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// It goes on with other settings.
@@ -48,7 +48,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// The word for people and formats.
+    /// The word in the log and in the answers of the admin API.
     pub const fn name(self) -> &'static str {
         match self {
             Action::Update => "update",
@@ -89,21 +89,21 @@ impl Plan {
         self.changes.push(Change { key: key.into(), action, detail: detail.into() });
     }
 
-    /// A setting whose values may be shown.
+    /// Adds a setting that differs, with both values: they must be no secrets.
     fn setting<T: PartialEq + Display>(&mut self, key: &str, action: Action, old: &T, new: &T) {
         if old != new {
             self.push(key, action, format!("{old} -> {new}"));
         }
     }
 
-    /// A section of what a rollout brings to nodes in steps.
+    /// Adds a section of output settings that differs. `by` says if a rollout brings it to nodes in steps.
     fn output(&mut self, key: &str, by: &str, differs: bool) {
         if differs {
             self.push(key, Action::Update, by);
         }
     }
 
-    /// A section that changes as a whole.
+    /// Adds a section that differs, without its values.
     fn section(&mut self, key: &str, action: Action, differs: bool) {
         if differs {
             self.push(key, action, "");
@@ -166,7 +166,7 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
     plan
 }
 
-/// Addresses are taken once; what a listener asks of its clients may change.
+/// The changes of listeners. Their addresses cannot change while Portolan runs; their credentials can.
 fn listeners(old: &Xds, new: &Xds, plan: &mut Plan) {
     let find = |xds: &'_ Xds, listener: &Listener| xds.listeners.iter().position(|l| l.name == listener.name);
     for gone in old.listeners.iter().filter(|listener| find(new, listener).is_none()) {
@@ -227,7 +227,7 @@ fn registries(old: &Config, new: &Config, plan: &mut Plan) {
     }
 }
 
-/// How the entries of a registry look.
+/// The rules of a registry's entries, its own or the general ones.
 fn rules_of<'c>(config: &'c Config, registry: &str) -> &'c Rules {
     config.istio.registries.get(registry).unwrap_or(&config.istio.rules)
 }

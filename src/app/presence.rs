@@ -1,5 +1,5 @@
-//! Who is connected from where, by the cluster that callers say they belong to: what zone-aware Envoys count where their own
-//! cluster is no service of a registry.
+//! How many callers of each cluster (`node.cluster`) are connected from each place. Zone-aware Envoys need that if
+//! their own cluster is no service of a registry.
 //!
 //! Each replica knows its own streams only. An Envoy with several streams counts once, by its node's id.
 
@@ -16,7 +16,8 @@ use std::{
 use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-/// Streams come and go together; each change alters the shares of all callers of the cluster.
+/// How long changes are collected: streams often come and go together, and each change alters the shares of all
+/// callers.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// The callers that are connected. Cheap to clone.
@@ -25,7 +26,7 @@ pub(super) struct Presence(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// How many streams each caller has.
+    /// The number of open streams of each caller.
     callers: Mutex<HashMap<Caller, usize>>,
     changed: Notify,
 }
@@ -33,7 +34,7 @@ struct Inner {
 /// A caller: its cluster, its place, and its id.
 type Caller = (Text, Locality, Text);
 
-/// A caller's stream is open while this lives.
+/// Stands for an open stream of a caller; when it is dropped, the stream no longer counts.
 #[derive(Debug)]
 pub(super) struct Present {
     caller: Caller,
@@ -41,7 +42,7 @@ pub(super) struct Present {
 }
 
 impl Presence {
-    /// A stream of a caller opens.
+    /// Notes that a stream of a caller has opened.
     pub(super) fn enter(&self, cluster: Text, locality: Locality, id: Text) -> Present {
         let caller = (cluster, locality, id);
         let count = {

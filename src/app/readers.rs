@@ -18,21 +18,21 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub(super) struct Readers {
     parts: Parts,
-    /// What ends the reading of each registry.
+    /// By registry: the token that ends its reading.
     running: BTreeMap<Text, CancellationToken>,
-    /// What ends the reading of Istio's resources in files, and which files these are.
+    /// The token that ends the reading of Istio's resources in files, and the paths of these files.
     files: Option<(CancellationToken, Vec<PathBuf>)>,
     connections: Connections,
     metrics: registry::Metrics,
     state_metrics: state::Metrics,
-    /// What is written by API.
+    /// The registries of kind `api`, to which services can be written.
     written: Written,
-    /// Where admin listens, which the built-in example serves.
+    /// The address of the admin API, which is an instance in the built-in example.
     admin: SocketAddr,
 }
 
-/// A number for each connection that was configured, which is another one whenever a registry is read from elsewhere or in
-/// another way.
+/// A number for the connection of each registry. It changes whenever the registry is read from elsewhere or in another
+/// way.
 #[derive(Debug, Clone, Default)]
 struct Connections {
     known: BTreeMap<Text, (Kind, u64)>,
@@ -64,7 +64,7 @@ impl Connections {
 }
 
 impl Readers {
-    /// None yet. All of them end with `stop`.
+    /// Holds no reading yet. All readings end when `stop` is cancelled.
     pub(super) fn new(
         metrics: registry::Metrics,
         state_metrics: state::Metrics,
@@ -76,8 +76,8 @@ impl Readers {
         Readers { parts: Parts::new(stop), running, files, connections, metrics, state_metrics, written, admin }
     }
 
-    /// What the catalog is to have by this configuration. What is known from before a restart of a registry that is not
-    /// read yet is read from disk.
+    /// The registries that the catalog must have by this configuration. For one that is not read yet, what was known
+    /// before a restart is read from disk.
     pub(super) fn desired(&mut self, config: &Config) -> Desired {
         let mut desired = self.connections.desired(config);
         let store = Store::new(config.state.clone(), self.state_metrics.clone());
@@ -89,7 +89,8 @@ impl Readers {
         desired
     }
 
-    /// What is written by API is where nobody else has it: in memory, or from before a restart on disk.
+    /// Opens the stores of registries of kind `api`. A new one gets the services that were kept on disk before a
+    /// restart.
     fn open_written(&self, config: &Config, desired: &Desired) {
         let is_written = |name: &str| {
             let named = |registry: &&RegistryConfig| *registry.name == *name;
@@ -106,12 +107,12 @@ impl Readers {
         }
     }
 
-    /// The same for a configuration that is only tried out.
+    /// The same for a dry run, which reads nothing from disk and changes nothing.
     pub(super) fn tried_out(&self, config: &Config) -> Desired {
         self.connections.clone().desired(config)
     }
 
-    /// Starts and stops what the catalog says; new readings first.
+    /// Starts the readings that the catalog asks for, then stops those that have ended.
     pub(super) fn follow(
         &mut self,
         config: &Config,
@@ -160,7 +161,7 @@ impl Readers {
         before.iter().for_each(|(stop, _)| stop.cancel());
     }
 
-    /// As [`Parts::broken`].
+    /// The reading that has broken, as in [`Parts::broken`].
     pub(super) async fn broken(&mut self) -> String {
         self.parts.broken().await
     }

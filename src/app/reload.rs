@@ -40,9 +40,9 @@ use tracing::{debug, error, info, warn};
 /// Keeps a running Portolan to its configuration.
 pub(super) struct Reloader {
     pub(super) sources: Sources,
-    /// What is in force.
+    /// The configuration in force.
     pub(super) loaded: Loaded,
-    /// `None`: files are read again on request only.
+    /// `None`: files are read again on SIGHUP and on request only.
     pub(super) follow: Option<Follow>,
     pub(super) credentials: Credentials,
     pub(super) parts: Changeable,
@@ -50,7 +50,7 @@ pub(super) struct Reloader {
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) status: Status,
     pub(super) rollout: Rollout,
-    /// The problems that were logged last, as long as they last.
+    /// The problems that were logged last, until a configuration is accepted.
     pub(super) reported: Option<String>,
 }
 
@@ -65,12 +65,13 @@ pub(super) struct Changeable {
     pub(super) xds: xds::Control,
     pub(super) quarantine: Arc<xds::Quarantine>,
     pub(super) protection: admin::Protection,
-    /// Where this process has one.
+    /// `None`: this process has set up no log.
     pub(super) log: Option<LogControl>,
 }
 
 impl Changeable {
-    /// Makes a configuration the one in force, as far as its output settings are rolled out, and gives what is held back of it.
+    /// Applies a configuration to all parts, its output settings as far as they are rolled out. Returns what is held
+    /// back of it.
     async fn apply(&self, config: &Config, rollout: &Rollout, readers: &mut Readers, force: bool) -> Vec<Held> {
         self.xds.set(config.xds.options());
         self.protection.hosts.set(&config.admin.hosts);
@@ -120,13 +121,13 @@ impl Changeable {
         }
     }
 
-    /// What would be held back of a configuration.
+    /// What would be held back of a configuration, for a dry run.
     async fn try_out(&self, config: &Config, readers: &Readers, force: bool) -> Vec<Held> {
         self.catalog.try_out(readers.tried_out(config), force).await.unwrap_or_default()
     }
 }
 
-/// The registries that keep manifests, and the files.
+/// The sources of manifests: registries that keep them, files, and the call model.
 pub(super) fn manifest_sources(config: &Config) -> Vec<manifests::Source> {
     let source = |registry: &config::RegistryConfig| {
         let adapter = registry.kind.adapter();
@@ -149,7 +150,7 @@ pub(super) fn called(config: &Config) -> BTreeSet<Text> {
     read.map(|registry| registry.name.clone()).collect()
 }
 
-/// The same with what is known of each from before a restart.
+/// The same, each with its manifests from before a restart.
 pub(super) fn recalled(config: &Config, metrics: &state::Metrics) -> Vec<manifests::Source> {
     let store = Store::new(config.state.clone(), metrics.clone());
     let mut sources = manifest_sources(config);
@@ -159,22 +160,22 @@ pub(super) fn recalled(config: &Config, metrics: &state::Metrics) -> Vec<manifes
     sources
 }
 
-/// What people had laid over what is published before a restart.
+/// The overrides that were in force before a restart, from disk.
 pub(super) fn laid(config: &Config, metrics: &state::Metrics) -> Laid {
     kept(config, metrics).unwrap_or_default()
 }
 
-/// Who called whom before a restart.
+/// The call model from before a restart, from disk. `None`: there is none, or no consumers are read.
 pub(super) fn called_before(config: &Config, metrics: &state::Metrics) -> Option<calls::Model> {
     if called(config).is_empty() { None } else { kept(config, metrics) }
 }
 
-/// What was kept that is no single registry's.
+/// Reads state from disk that does not belong to a single registry.
 fn kept<M: Content>(config: &Config, metrics: &state::Metrics) -> Option<M> {
     Store::new(config.state.clone(), metrics.clone()).read(&EVERYTHING.into(), EVERYTHING, SystemTime::now())
 }
 
-/// Pins the manifests that were pinned with everything.
+/// Pins manifests again if everything was pinned before a restart.
 pub(super) fn pin(manifests: &manifests::Handle, laid: &Laid) {
     let everything = laid.overrides.iter().filter(|over| over.of == Target::Everything);
     let until = everything.map(|over| over.until).max();
@@ -184,7 +185,7 @@ pub(super) fn pin(manifests: &manifests::Handle, laid: &Laid) {
     }
 }
 
-/// How what is published becomes resources.
+/// The output settings: how published services become resources.
 pub(super) fn outputs(config: &Config) -> Outputs {
     let traffic = views::Traffic {
         mesh: config.traffic.mesh.clone(),
@@ -195,14 +196,14 @@ pub(super) fn outputs(config: &Config) -> Outputs {
     Outputs { envoy: config.envoy.clone(), istio: config.istio.clone(), traffic }
 }
 
-/// Who sees what. Who has other output settings than the configuration's may need what these do not.
+/// The rules of scopes. During a rollout the settled output settings may still need the own cluster of callers.
 fn scopes(config: &Config, rollout: &Rollout) -> scope::Rules {
     let has_own_cluster = |outputs: &Outputs| outputs.envoy.zones.own_cluster.is_some();
     let settled = rollout.next().is_some() && has_own_cluster(rollout.settled());
     scope::Rules { own_cluster: config.scopes.own_cluster || settled, ..config.scopes.clone() }
 }
 
-/// Logs what is no mistake but should be known.
+/// Logs the warnings of a configuration.
 pub(crate) fn log_warnings(warnings: &Problems) {
     for warning in warnings.iter() {
         warn!(file = %warning.file, line = warning.place.line, key = %warning.path, "{}", warning.text);
@@ -261,13 +262,13 @@ impl Reloader {
         }
     }
 
-    /// Gives all what the rollout has for them by now.
+    /// Applies the state of the rollout to all parts.
     async fn roll(&mut self, readers: &mut Readers) {
         self.parts.apply(&self.loaded.config, &self.rollout, readers, false).await;
         self.tell();
     }
 
-    /// A client refuses something of the next settings.
+    /// Called when a node refuses resources made with the next settings: the rollout may halt.
     fn refused(&mut self) {
         self.rollout.refused(self.parts.access.refusals.count());
         self.tell();
@@ -317,7 +318,7 @@ impl Reloader {
         self.accept(cause, loaded, &plan, held)
     }
 
-    /// Makes a configuration the one in force.
+    /// Logs and notes a configuration that was applied.
     fn accept(&mut self, cause: Cause, loaded: Loaded, plan: &Plan, held: Vec<Held>) -> Attempt {
         let (hash, changes, cause_name) = (config::hash_text(loaded.hash), plan.to_string(), cause.name());
         if self.reported.take().is_some() || !plan.changes.is_empty() {
@@ -335,7 +336,7 @@ impl Reloader {
         self.status.tried(cause, tried, Some(hash), plan, held, Problems::default())
     }
 
-    /// Keeps what is in force, and says why.
+    /// Logs and notes why a configuration was refused; the former one stays in force.
     fn refuse(&mut self, cause: Cause, how: Reload, hash: Option<u64>, plan: &Plan, problems: Problems) -> Attempt {
         let text = problems.to_string().replace('\n', "; ");
         // A file that stays wrong is looked at again and again.
@@ -362,7 +363,7 @@ fn restarts(loaded: &Loaded, plan: &Plan) -> Problems {
     Problems::new(plan.restarts().map(problem).collect())
 }
 
-/// Waits for ever where no files are followed.
+/// Waits for a change of the files; for ever if none are followed.
 async fn changed(follow: Option<&mut Follow>) {
     match follow {
         Some(follow) => follow.changed().await,

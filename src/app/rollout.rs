@@ -1,7 +1,8 @@
-//! A rollout: other output settings come to a share of nodes first, and to more of them as time passes and nobody refuses.
+//! A rollout: changed output settings come to a share of nodes first, and to more of them as time passes and no node
+//! refuses.
 //!
-//! A value, which the reloader drives: it says what holds for whom, and when it goes on. What nodes see it by is `access`'s and
-//! the views'. Settled is what everybody has who has no part in it; a rollout that is taken back leaves that.
+//! This is a state machine that the reloader drives; `access` and the views carry it out. The settled settings are
+//! those of all nodes outside the share; an aborted rollout leaves only these.
 
 use crate::{
     admin::{Refusing, RolloutStatus, Steer},
@@ -23,25 +24,25 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 use tracing::{info, warn};
 
-/// Nodes whose refusals are remembered.
+/// The most nodes whose refusals are kept.
 const NODES: usize = 1_000;
 
-/// Characters of a client's words.
+/// The most characters of a client's error message.
 const WORDS: usize = 500;
 
-/// What holds for whom.
+/// The output settings in force, and those that are rolled out.
 #[derive(Debug)]
 pub(super) struct Rollout {
     settled: Outputs,
     rolling: Option<Rolling>,
 }
 
-/// Other settings that not everybody has yet.
+/// Settings that not all nodes have yet.
 #[derive(Debug)]
 struct Rolling {
     next: Outputs,
     how: scope::Rollout,
-    /// Which of its steps it has reached.
+    /// The index of the step that it has reached.
     step: usize,
     state: State,
     since: SystemTime,
@@ -49,15 +50,15 @@ struct Rolling {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// It goes on by itself.
+    /// The next step follows at `until`.
     Running { until: Instant },
-    /// Somebody refuses; it stays where it is.
+    /// Too many nodes refuse; the share stays as it is.
     Halted,
-    /// It was taken back by hand: nobody has the next settings.
+    /// It was taken back by hand: no node has the next settings.
     Aborted,
 }
 
-/// There is nothing to be steered.
+/// Why a command for a rollout cannot be carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Steerless {
     #[error("nothing is being rolled out")]
@@ -67,24 +68,24 @@ pub(super) enum Steerless {
 }
 
 impl Rollout {
-    /// Everybody has these settings.
+    /// All nodes have these settings.
     pub(super) fn new(settled: Outputs) -> Self {
         Rollout { settled, rolling: None }
     }
 
-    /// What everybody has who has no part in a rollout.
+    /// The settings of all nodes outside the share of a rollout.
     pub(super) fn settled(&self) -> &Outputs {
         &self.settled
     }
 
-    /// What some have instead, and who.
+    /// The next settings and the share of nodes that have them. `None`: no rollout, or an aborted one.
     pub(super) fn next(&self) -> Option<(&Outputs, Share)> {
         let rolling = self.rolling.as_ref().filter(|rolling| rolling.state != State::Aborted)?;
         Some((&rolling.next, rolling.share()))
     }
 
-    /// The configuration wants these settings now, by steps or, without a way, at once. Whether that is another rollout than
-    /// before, or none.
+    /// Takes the settings of a new configuration: by steps, or if `how` is `None` at once. Returns whether a rollout
+    /// has begun, ended or been replaced.
     pub(super) fn follow(&mut self, wanted: Outputs, how: Option<&scope::Rollout>, now: Instant) -> bool {
         if wanted == self.settled {
             return self.rolling.take().is_some();
@@ -101,7 +102,7 @@ impl Rollout {
         true
     }
 
-    /// When it goes on by itself.
+    /// When the next step follows. `None`: it needs a command, or there is no rollout.
     pub(super) fn due(&self) -> Option<Instant> {
         match self.rolling.as_ref()?.state {
             State::Running { until } => Some(until),
@@ -109,7 +110,7 @@ impl Rollout {
         }
     }
 
-    /// Its time has come; does nothing before that. Whether something has changed.
+    /// Makes the next step if it is due. Returns whether it was.
     pub(super) fn advance(&mut self, now: Instant) -> bool {
         let is_due = self.due().is_some_and(|due| due <= now);
         if is_due {
@@ -131,7 +132,7 @@ impl Rollout {
         self.rolling = Some(rolling);
     }
 
-    /// So many nodes refuse what they have by the next settings. Whether that halts it.
+    /// Takes the number of nodes that refuse. Returns whether that has halted the rollout.
     pub(super) fn refused(&mut self, nodes: usize) -> bool {
         let Some(rolling) = &mut self.rolling else { return false };
         let halts = matches!(rolling.state, State::Running { .. }) && nodes >= rolling.how.refusals;
@@ -142,10 +143,10 @@ impl Rollout {
         halts
     }
 
-    /// Does what somebody wants.
+    /// Carries out a command.
     ///
     /// # Errors
-    /// If there is nothing of which that can be wanted.
+    /// If there is no rollout, or it is aborted already.
     pub(super) fn steer(&mut self, steer: Steer, now: Instant) -> Result<(), Steerless> {
         let rolling = self.rolling.as_mut().ok_or(Steerless::Nothing)?;
         match steer {
@@ -156,7 +157,7 @@ impl Rollout {
         Ok(())
     }
 
-    /// For people.
+    /// The state that the admin API shows.
     pub(super) fn status(&self, refusals: &Refusals, now: Instant) -> RolloutStatus {
         let Some(rolling) = &self.rolling else { return RolloutStatus::default() };
         let left = self.due().map(|due| due.saturating_duration_since(now));
@@ -188,19 +189,19 @@ impl State {
     }
 }
 
-/// Which nodes refuse something that they have by the next settings. Cheap to clone.
+/// The nodes that refuse a resource made with the next settings. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Refusals(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// By node, the last refusal of each.
+    /// By `node.id`: its last refusal.
     nodes: Mutex<BTreeMap<Box<str>, Refusing>>,
     changed: Notify,
 }
 
 impl Refusals {
-    /// A node refuses something.
+    /// Notes a refusal; of more than [`NODES`] nodes the further ones are not kept.
     pub(super) fn add(&self, node: &str, kind: Kind, message: &str) {
         let mut nodes = lock(&self.0.nodes);
         if nodes.len() < NODES || nodes.contains_key(node) {
@@ -210,17 +211,17 @@ impl Refusals {
         }
     }
 
-    /// Waits until there is another one.
+    /// Waits until a refusal is added.
     pub(super) async fn changed(&self) {
         self.0.changed.notified().await;
     }
 
-    /// How many nodes refuse something.
+    /// How many nodes have refused since the last [`Refusals::clear`].
     pub(super) fn count(&self) -> usize {
         lock(&self.0.nodes).len()
     }
 
-    /// Nobody refuses what is tried from now on.
+    /// Forgets all refusals, for settings that are tried anew.
     pub(super) fn clear(&self) {
         lock(&self.0.nodes).clear();
     }
@@ -230,7 +231,7 @@ impl Refusals {
     }
 }
 
-/// What can be measured of rollouts.
+/// The metrics of rollouts.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Metrics {
     share: Gauge<f64, AtomicU64>,

@@ -1,4 +1,4 @@
-//! Which of the sockets that were passed to the process is whose: by the name of the listener, or by its address.
+//! Gives sockets that were passed to the process to their listeners: by the listener's name, or by its address.
 
 use crate::{util::systemd::Inherited, xds};
 use socket2::SockRef;
@@ -6,21 +6,21 @@ use std::{io, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
-/// What admin is called among sockets.
+/// The name of the admin API's socket.
 pub(super) const ADMIN: &str = "admin";
 
-/// What client status is called among them.
+/// The name of the socket of the client status service (CSDS).
 pub(super) const CSDS: &str = "csds";
 
-/// Sockets of what is no listener of xDS.
+/// The sockets of the other servers; `None`: it was not passed.
 #[derive(Debug, Default)]
 pub(super) struct Others {
     pub(super) admin: Option<Arc<OwnedFd>>,
     pub(super) csds: Option<Arc<OwnedFd>>,
 }
 
-/// Gives each listener its socket, if it was passed, and admin and client status their own. What is left over is told: nobody
-/// would answer there.
+/// Gives each listener its socket, if it was passed, and returns those of the admin API and of client status. A socket
+/// that is left over is logged, because nothing answers there.
 pub(super) fn hand_out(
     passed: Vec<Inherited>,
     listeners: &mut [xds::Listen],
@@ -56,7 +56,7 @@ pub(super) fn hand_out(
     others
 }
 
-/// The same as a listener of this process.
+/// A listener on a copy of the socket.
 pub(super) fn listener(socket: &OwnedFd) -> io::Result<TcpListener> {
     let listener = std::net::TcpListener::from(socket.try_clone()?);
     listener.set_nonblocking(true)?;

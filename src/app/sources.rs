@@ -1,4 +1,4 @@
-//! What admin reads: the handles of the other parts, in admin's own words.
+//! What the admin API reads: the handles of the other parts, whose values are turned into its own types.
 
 use super::status;
 use crate::{

@@ -1,4 +1,4 @@
-//! How the last reload went, and what is in force: for admin and for metrics.
+//! The configuration in force and the result of the last reload, for the admin API and for metrics.
 
 use super::{plan::Plan, rollout};
 use crate::{
@@ -21,15 +21,15 @@ use prometheus_client::{
 use std::{sync::Arc, time::SystemTime};
 use tokio::sync::{mpsc, oneshot};
 
-/// Requests that may wait. One more is refused: those that wait read what it would.
+/// How many requests may wait. One more is refused, because a waiting one reads the same configuration.
 const WAITING: usize = 8;
 
-/// What somebody asks for, and where the answer goes.
+/// A request to the reloader, with the channel for its answer.
 #[derive(Debug)]
 pub(super) enum Request {
     /// To read the configuration again.
     Reload(Reload, oneshot::Sender<Attempt>),
-    /// To go on or back with a rollout.
+    /// To continue or abort a rollout.
     Steer(Steer, oneshot::Sender<Result<RolloutStatus, String>>),
 }
 
@@ -53,7 +53,7 @@ impl Cause {
     }
 }
 
-/// What came of it.
+/// The result of a reading of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tried {
     Reloaded,
@@ -61,7 +61,7 @@ pub(super) enum Tried {
     /// A dry run that would succeed.
     Planned,
     Refused,
-    /// A dry run that would not.
+    /// A dry run that would be refused.
     WouldRefuse,
 }
 
@@ -98,7 +98,7 @@ pub(super) struct Handle {
     requests: mpsc::Sender<Request>,
 }
 
-/// What can be measured of the configuration.
+/// The metrics of the configuration.
 #[derive(Debug, Clone, Default)]
 struct Metrics {
     successful: Gauge,
@@ -128,7 +128,7 @@ impl Metrics {
     }
 }
 
-/// The status after the start, a handle, and where requests arrive.
+/// The status after the start, a handle for the admin API, and the receiver of its requests.
 pub(super) fn started(
     hash: u64,
     sources: Vec<String>,
@@ -159,7 +159,7 @@ pub(super) fn started(
 }
 
 impl Status {
-    /// Notes how far a rollout is.
+    /// Notes the state of a rollout.
     pub(super) fn rolls(&self, now: RolloutStatus) {
         self.rollouts.stands(&now);
         self.rollout.store(Arc::new(now));
@@ -229,7 +229,7 @@ fn problem(problem: &Problem) -> admin::Problem {
 }
 
 impl Handle {
-    /// `None`: too many wait, or nobody answers any more.
+    /// Sends a request and waits for the answer. `None`: too many wait, or the process is about to end.
     fn ask<T: Send + 'static>(
         &self,
         request: Request,

@@ -1,5 +1,5 @@
-//! Tells systemd how this process fares: ready when Envoys can be answered, that it ends, and, where it asks for that, that it
-//! still moves.
+//! Tells systemd the state of this process: ready when Envoys can be answered, ending, and, if it asks for that, still
+//! alive.
 
 use crate::{resource::Dialect, util::systemd::Notify, views};
 use std::{sync::Arc, time::Duration};
@@ -7,10 +7,10 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-/// What a start or an end may take beyond what the configuration says.
+/// How much longer a start or an end may take than the configuration says.
 const MORE: Duration = Duration::from_secs(15);
 
-/// Says that it is ready once it is, and that it lives, until `stop`. `grace` is how long readiness may take.
+/// Reports readiness once, and life signs for the watchdog, until `stop`. `grace` is how long readiness may take.
 pub(super) async fn run(notify: Arc<Notify>, views: views::Set, grace: Duration, stop: CancellationToken) {
     if !notify.is_heard() {
         return stop.cancelled().await;
@@ -43,7 +43,7 @@ pub(super) async fn run(notify: Arc<Notify>, views: views::Set, grace: Duration,
     }
 }
 
-/// Says that the process ends, and how long that may take.
+/// Reports that the process ends, and how long that may take.
 pub(super) fn stopping(notify: &Notify, drain: Duration) {
     say(notify, &format!("STOPPING=1\nSTATUS=Draining.\nEXTEND_TIMEOUT_USEC={}", (drain + MORE).as_micros()));
 }

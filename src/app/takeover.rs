@@ -1,11 +1,11 @@
-//! One process takes over from another: both are there for a moment, and the port is never closed.
+//! One process takes over from another: both run for a moment, and the port is never closed.
 //!
-//! Who serves waits at a Unix socket, `--takeover`. A process that starts with the same asks there before it takes its ports, and
-//! is given the sockets that listen. It reads its registries; as soon as it can answer, it says so and accepts connections.
-//! Whoever had them until then accepts no more, lets its streams end over `xds.drain`, and ends. Connections that wait in the
-//! queue are of the socket, and the socket is of both: none is refused or reset.
+//! The process that serves waits at a Unix socket, `--takeover`. A new process with the same path asks there before it
+//! takes its ports, and gets the listening sockets. It reads its registries; as soon as it can answer, it says so and
+//! accepts connections. The old process then accepts no more, lets its streams end over `xds.drain`, and ends.
+//! Connections that wait in the queue belong to the socket, which both have: none is refused or reset.
 //!
-//! A process that ends before it could answer has taken nothing over.
+//! If the new process ends before it can answer, nothing changes.
 
 use super::sockets::{ADMIN, CSDS};
 use crate::{
@@ -33,20 +33,20 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// What is said by who can answer from now on.
+/// The message of the new process when it can answer.
 const READY: &[u8] = b"ready\n";
 
-/// How long the other may take to give its sockets.
+/// How long the old process may take to give its sockets.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Who serves, as long as we do not.
+/// The process that serves until this one can.
 #[derive(Debug)]
 pub(super) struct Predecessor {
     stream: UnixStream,
 }
 
 impl Predecessor {
-    /// Asks who serves for its sockets; `None`: nobody does. Must be called within a runtime.
+    /// Asks the process that serves for its sockets. `None`: there is none. Must be called within a runtime.
     pub(super) fn ask(path: &Path) -> anyhow::Result<Option<(Predecessor, Vec<Inherited>)>> {
         let stream = match StdStream::connect(path) {
             Ok(stream) => stream,
@@ -70,7 +70,7 @@ impl Predecessor {
         Ok(Some((Predecessor { stream: UnixStream::from_std(stream)? }, sockets)))
     }
 
-    /// Waits until Envoys can be answered, or the other has ended by itself; then this process is the one that serves.
+    /// Waits until Envoys can be answered, or the old process has ended by itself; then this process serves.
     pub(super) async fn relieve(mut self, views: &views::Set) {
         let mut readiness = views.readiness(Dialect::Envoy);
         let mut word = [0; 1];
@@ -92,12 +92,12 @@ impl Predecessor {
 #[derive(Debug)]
 pub(super) struct Successors {
     path: PathBuf,
-    /// With what each of them is called.
+    /// The sockets to hand over, each with its name.
     sockets: Vec<(String, OwnedFd)>,
 }
 
 impl Successors {
-    /// Gives away all that is listened on.
+    /// Takes copies of all listening sockets.
     pub(super) fn new(
         path: PathBuf,
         xds: &xds::Server,
@@ -112,7 +112,7 @@ impl Successors {
         Ok(Successors { path, sockets })
     }
 
-    /// Waits until one can answer, or `stop`. Whether one can.
+    /// Waits for a process that takes over, or for `stop`. Returns whether one has.
     pub(super) async fn wait(self, stop: CancellationToken) -> bool {
         let listener = match listen(&self.path) {
             Ok(listener) => listener,
@@ -140,7 +140,7 @@ impl Successors {
         }
     }
 
-    /// Gives the sockets away, and waits for the word. Whether it comes.
+    /// Hands the sockets to a process, and waits for [`READY`]. False: it has ended without it.
     async fn hand_out(&self, stream: UnixStream) -> io::Result<bool> {
         let names: String = self.sockets.iter().map(|(name, _)| format!("{name}\n")).collect();
         let sockets: Vec<BorrowedFd<'_>> = self.sockets.iter().map(|(_, socket)| socket.as_fd()).collect();
@@ -154,7 +154,7 @@ impl Successors {
     }
 }
 
-/// In the place of whoever listened there, for the owner alone from the first moment on.
+/// Listens at the path, in the place of any former socket. Only the owner may connect, from the first moment on.
 fn listen(path: &Path) -> io::Result<UnixListener> {
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_os_string();
     name.push(format!(".{}", std::process::id()));
