@@ -1,6 +1,6 @@
-//! Bounds that several sections have.
+//! Limits that several sections use.
 
 use std::time::Duration;
 
-/// Beyond it, a time is a mistake rather than a wish.
+/// The largest value of most times: a longer one is taken for a mistake.
 pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);

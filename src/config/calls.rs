@@ -1,5 +1,5 @@
-//! `calls:`: what is made of consumers that register themselves. The fields of [`Options`] and [`Sidecars`] say what each key
-//! means.
+//! `calls:`: how consumers that register themselves are used. The fields of [`Options`] and [`Sidecars`] say what each
+//! key means.
 
 use super::bounds::DAY;
 use crate::{
@@ -9,10 +9,10 @@ use crate::{
 };
 use std::time::Duration;
 
-/// What each `Sidecar` has besides: its own namespace, and Istio's.
+/// The hosts that each `Sidecar` always has by default: its own namespace, and Istio's.
 const HOSTS: [&str; 2] = ["./*", "istio-system/*"];
 
-/// What is missing where the call model stays empty.
+/// Why the call model stays empty, and what to do about it.
 pub(super) const NO_CONSUMERS: &str = "no registry reads consumers; give one `dubbo: { consumers: true }`";
 
 /// Keys: `keep` (24 h, 0 to 90 days) and `sidecars`.

@@ -1,4 +1,4 @@
-//! `istio:`: how services become entries, for all registries; and of one registry, where its own differ.
+//! `istio:`: how services become ServiceEntries, for all registries; and for one registry, where its own differ.
 
 use crate::{
     model::{Hostname, Template, Text},
@@ -11,7 +11,7 @@ use crate::{
 use ipnet::{IpNet, Ipv4Net};
 use std::{collections::BTreeMap, net::Ipv4Addr, time::UNIX_EPOCH};
 
-/// What Istio allocates virtual addresses from by itself.
+/// The network from which Istio itself allocates virtual addresses.
 const ISTIOS_OWN: (Ipv4Addr, u8) = (Ipv4Addr::new(240, 240, 0, 0), 16);
 
 /// Keys: those of [`read_rules`], `create_time` (2020-01-01T00:00:00Z), `vip` (241.0.0.0/8), `addresses` (`tcp` or `all`)
@@ -87,7 +87,7 @@ fn hosts(value: &Value<'_>) -> Option<BTreeMap<Text, HostTexts>> {
     Some(all)
 }
 
-/// Istio refuses an entry that names `*` or `~` and others, or one twice.
+/// Namespaces, `.`, `*` or `~`. Istio refuses an entry with `*` or `~` beside others, or with one twice.
 fn export_to(value: &Value<'_>) -> Option<Vec<Text>> {
     let mut all: Vec<Text> = Vec::new();
     let items = if value.is_list() { value.list()? } else { vec![value.clone()] };

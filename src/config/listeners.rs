@@ -1,4 +1,5 @@
-//! `xds.listeners`: where clients come in, and how they say who they are. `xds.listen` is the short form for one without TLS.
+//! `xds.listeners`: the addresses that clients connect to, and how they authenticate. `xds.listen` is the short form
+//! for one without TLS.
 
 use super::{
     names::{each_named, read_name},
@@ -30,23 +31,23 @@ use std::{
 /// The name of the listener that `xds.listen` makes.
 const DEFAULT: &str = "default";
 
-/// Where clients come in.
+/// A listener of xDS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
     /// Its name (`name`), for scopes, metrics and the log.
     pub name: Text,
-    /// Its address (`listen`, and `socket_mode` for a Unix socket).
+    /// A TCP address, or the path of a Unix socket with its permissions (`listen`, and `socket_mode`).
     pub address: Address,
-    /// Who may come (`for`); `None`: all.
+    /// The kind of clients that it is for (`for`). `None`: all.
     pub clients: Option<Family>,
-    /// From where (`networks`); empty: from anywhere.
+    /// The networks from which clients may connect (`networks`). Empty: from anywhere.
     pub networks: Vec<IpNet>,
-    /// What it asks of its clients (`tls`, `tokens`, `jwt`, `node_id`).
+    /// How connections are encrypted, and how clients authenticate (`tls`, `tokens`, `jwt`, `node_id`).
     pub credentials: Settings,
 }
 
 impl Listener {
-    /// One of TCP, without TLS and for everybody.
+    /// The listener that `xds.listen` makes: TCP, without TLS, for all clients.
     pub(super) fn plain(address: SocketAddr) -> Self {
         let credentials = Settings::default();
         Listener {
@@ -58,15 +59,15 @@ impl Listener {
         }
     }
 
-    /// The way to a key of its in the configuration.
+    /// The full path of one of its keys in the configuration, such as `xds.listeners[edge].tls`.
     pub fn key(&self, key: &str) -> String {
         if &*self.name == DEFAULT { format!("xds.{key}") } else { format!("xds.listeners[{}].{key}", self.name) }
     }
 
-    /// The same for the server, with its files read.
+    /// The listener as the server takes it, with its files read.
     ///
     /// # Errors
-    /// If one of them cannot be used.
+    /// If one of the files cannot be used.
     pub fn load(&self) -> Result<Listen, LoadError> {
         let Listener { name, address, clients, networks, credentials } = self.clone();
         let policy = Arc::new(credentials.load(None, SystemTime::now())?);
@@ -74,7 +75,7 @@ impl Listener {
     }
 }
 
-/// The listeners of `xds:`; `None` if nothing is said, or it is mistaken.
+/// The listeners of `xds:`. `None`: neither key is there, or there are mistakes.
 pub(super) fn read(section: &mut Section<'_>) -> Option<Vec<Listener>> {
     let plain = section.get("listen", |v| {
         let address = v.socket_address()?;
@@ -95,7 +96,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Vec<Listener>> {
     listed.or(plain)
 }
 
-/// Two listeners on one port or socket.
+/// Reports listeners that share a port or a socket.
 fn report_shared(list: &Value<'_>, all: &[Listener]) {
     let mut taken = BTreeSet::new();
     for listener in all {
@@ -149,7 +150,7 @@ fn read_one(section: &mut Section<'_>) -> Option<Listener> {
     Some(Listener { name: name?, address, clients, networks, credentials })
 }
 
-/// As `chmod` has it.
+/// Permissions in octal digits, as for `chmod`.
 fn read_mode(text: &str) -> Result<u32, String> {
     let digits = text.trim_start_matches("0o");
     let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777 && digits.len() >= 3);
@@ -169,7 +170,7 @@ fn warn_of_clear_text(place: &Value<'_>, address: &Address, credentials: &Settin
     });
 }
 
-/// What a listener asks of its clients, with all files looked at.
+/// Reads the credentials of a listener; all files are tried, so that mistakes in them are reported.
 fn credentials(section: &mut Section<'_>) -> Option<Settings> {
     let tls = optional(section, "tls", read_tls);
     let tokens = section.get("tokens", read_tokens).unwrap_or_default();
@@ -192,8 +193,8 @@ fn credentials(section: &mut Section<'_>) -> Option<Settings> {
     Some(settings)
 }
 
-/// A part that may be missing; `Err` if it is mistaken. That there is nothing behind its key is a mistake, too: it would leave the
-/// listener open.
+/// A section that may be missing; `Err` if it has mistakes. A key with nothing behind it is a mistake, too: it would
+/// leave the listener open.
 fn optional<'a, T>(
     section: &mut Section<'a>,
     key: &'static str,
@@ -209,7 +210,7 @@ fn optional<'a, T>(
     }
 }
 
-/// A path whose file is there, and is followed.
+/// The path of a file that must exist. It is noted, so that its changes are followed.
 fn file(value: &Value<'_>) -> Option<PathBuf> {
     value.file_text(MOST)?;
     value.path()
@@ -258,7 +259,7 @@ fn read_tls(section: &mut Section<'_>) -> Option<TlsFiles> {
     })
 }
 
-/// A certificate and its key, for a server that asks clients for nothing.
+/// A certificate and its key, for a server that asks clients for no certificate.
 pub(super) fn read_own_tls(value: &Value<'_>) -> Option<TlsFiles> {
     let files = value.section(|section| {
         let certificate = section.need("certificate", file);
@@ -276,7 +277,7 @@ pub(super) fn read_own_tls(value: &Value<'_>) -> Option<TlsFiles> {
     value.check(loaded.map_err(|error| chain(&error))).map(|_| files)
 }
 
-/// Names with their tokens.
+/// The tokens of a listener, each with the name that it stands for.
 fn read_tokens(value: &Value<'_>) -> Option<Vec<(Text, Secret)>> {
     let mut tokens: Vec<(Text, Secret)> = Vec::new();
     for (name, value) in value.entries()? {
@@ -293,7 +294,7 @@ fn read_tokens(value: &Value<'_>) -> Option<Vec<(Text, Secret)>> {
     Some(tokens)
 }
 
-/// A secret that cannot be guessed, as far as its length shows.
+/// A token: a secret that is long enough, of characters that a header can have.
 pub(super) fn token(value: &Value<'_>) -> Option<Secret> {
     let token = value.secret()?;
     if token.expose().len() < SHORTEST {

@@ -1,17 +1,17 @@
-//! `log:`: what is logged, and how.
+//! `log:`: level and format of the log.
 
 use crate::{
     telemetry::{self, LogFormat},
     util::yaml::Section,
 };
 
-/// What is logged, and how. The variables `PORTOLAN_LOG` and `RUST_LOG` go before `level`.
+/// Level and format of the log. The variables `PORTOLAN_LOG` and `RUST_LOG` go before `level`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
     /// `error`, `warn`, `info` (the default), `debug` or `trace`, or a filter such as `info,portolan::xds=debug`
     /// (`level`).
     pub level: String,
-    /// How a line looks (`format`). Text by default.
+    /// Lines of text or of JSON (`format`). Text by default.
     pub format: LogFormat,
 }
 

@@ -48,79 +48,80 @@ use std::{
 };
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The version of the format that is read.
+/// The value of `version` that this program reads.
 const VERSION: u32 = 1;
 
-/// Everything that can be set.
+/// A whole valid configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where and how clients are served (`xds:`).
+    /// How xDS clients are served (`xds:`).
     pub xds: Xds,
-    /// Where people ask (`admin:`).
+    /// The admin API (`admin:`).
     pub admin: Admin,
-    /// What is read (`registries:`), in order: the former owns a contested host. The example if there is no such key.
+    /// The registries that are read (`registries:`). Of several with the same host, the first one here owns it. Without
+    /// the key, the built-in example.
     pub registries: Vec<RegistryConfig>,
-    /// Who sees what (`scopes:`, and `visible_to:` of registries).
+    /// Which clients see which services (`scopes:`, and `visible_to:` of registries).
     pub scopes: scope::Rules,
     /// How services become clusters and assignments (`envoy:`).
     pub envoy: Options,
-    /// How proxies speak to services (`envoy.services:`).
+    /// Traffic policies, limits and health checks for services (`envoy.services:`).
     pub policies: Vec<ServicePolicy>,
-    /// How services become entries (`istio:`, and that of registries).
+    /// How services become ServiceEntries (`istio:`, and that of registries).
     pub istio: IstioOptions,
-    /// Istio's resources in files, and what holds for all proxies (`traffic:`).
+    /// Istio's resources in files, and mesh settings for all proxies (`traffic:`).
     pub traffic: Traffic,
-    /// Gateways for services as they are (`gateways:`).
+    /// Gateways that lead to services by host or path (`gateways:`).
     pub gateways: Vec<Gateway>,
-    /// When changes go out (`catalog:`).
+    /// When changes are published: grace and debounce (`catalog:`).
     pub catalog: catalog::Options,
-    /// What is made of consumers (`calls:`).
+    /// How the call model of consumers is kept and used (`calls:`).
     pub calls: CallOptions,
-    /// What outlives the process (`state:`).
+    /// What is kept on disk over restarts (`state:`).
     pub state: state::Options,
-    /// What is logged (`log:`).
+    /// Level and format of the log (`log:`).
     pub log: Log,
-    /// Where client status is asked for (`csds.listen`). Nowhere by default.
+    /// The address of the client status service (`csds.listen`). `None`, the default: it is not served.
     pub csds: Option<SocketAddr>,
 }
 
-/// A valid configuration, and what should be known about it.
+/// A valid configuration, with its warnings and its sources.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// What is wanted, with a default for each key that no source has.
+    /// The configuration, with the default of each key that no source has.
     pub config: Config,
-    /// What is no mistake but may be none of the intention, by position.
+    /// What is valid but may not be intended, by position.
     pub warnings: Problems,
-    /// Of the texts that it was read from: equal where these are. What references stand for is no part of it.
+    /// The hash of the texts that it was read from. Files and variables that these refer to are no part of it.
     pub hash: u64,
-    /// The texts as one tree, which knows where each value stands.
+    /// The texts as one tree, in which each value knows its file and line.
     pub document: Document,
 }
 
-/// Why there is no configuration.
+/// Why a configuration cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file cannot be read.
+    /// The file or folder cannot be read.
     #[error("cannot read the configuration {}: {source}; check the path and the permissions", .path.display())]
     Read {
-        /// The path as it was given, or as the folder has it.
+        /// The path of the file or folder, as it was given.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// A folder has nothing to read.
+    /// The folder has no file of a configuration.
     #[error("the folder {} holds no *.yaml, *.yml or *.json; put the configuration into it", .path.display())]
     NoFiles {
-        /// The path as it was given, or as the folder has it.
+        /// The path of the file or folder, as it was given.
         path: PathBuf,
     },
-    /// A folder has too much to read.
+    /// The folder has more than 1,000 files, so it is taken for a mistake.
     #[error("the folder {} holds {files} files; this is no folder of configurations", .path.display())]
     ManyFiles {
-        /// The path as it was given, or as the folder has it.
+        /// The path of the file or folder, as it was given.
         path: PathBuf,
-        /// How many it holds.
+        /// How many files it has.
         files: usize,
     },
     /// It was read, and has mistakes: all of them, by position.
@@ -128,7 +129,7 @@ pub enum Error {
     Invalid(Problems),
 }
 
-/// Reads a file or a folder of files, with nothing over it.
+/// Reads a file or a folder of files, without variables and `--set`.
 ///
 /// # Errors
 /// If it cannot be read, or has mistakes.
@@ -136,12 +137,12 @@ pub fn load(path: &Path) -> Result<Loaded, Error> {
     Sources::new(Some(path.into())).read().result
 }
 
-/// A hash as people see it.
+/// A hash as it is shown: 16 hexadecimal digits.
 pub fn hash_text(hash: u64) -> String {
     format!("{hash:016x}")
 }
 
-/// Reads a text; `file` is its name for people.
+/// Reads a text; `file` is its name in problems.
 ///
 /// # Errors
 /// All mistakes that it has.
@@ -150,7 +151,7 @@ pub fn parse(file: &str, text: &[u8], resolver: &Resolver) -> Result<Loaded, Pro
     finish(document, resolver, xxh3_64(text), Vec::new())
 }
 
-/// Reads a tree. `problems` are those that it came with.
+/// Reads a tree. `problems` are those that were found before.
 fn finish(document: Document, resolver: &Resolver, hash: u64, problems: Vec<Problem>) -> Result<Loaded, Problems> {
     let mut reading = document.read(Some(resolver), |root| root.section(Config::read));
     reading.problems.extend(problems);
@@ -159,7 +160,7 @@ fn finish(document: Document, resolver: &Resolver, hash: u64, problems: Vec<Prob
 }
 
 impl Default for Config {
-    /// What holds where there is no configuration: the example catalogue.
+    /// The configuration without any file: the built-in example.
     fn default() -> Self {
         Config {
             xds: Xds::default(),
@@ -233,7 +234,7 @@ impl Config {
     }
 }
 
-/// `listen`: of this machine alone, since it shows every client and there is no authentication.
+/// Key: `listen`, which must be a loopback address, because it shows every client and there is no authentication.
 fn read_csds(section: &mut Section<'_>) -> Option<SocketAddr> {
     section.need("listen", |v| {
         let address = v.socket_address()?;
@@ -273,7 +274,7 @@ fn read_state(section: &mut Section<'_>) -> Option<state::Options> {
     })
 }
 
-/// Port 0 takes any that is free, so two of them never meet.
+/// Reports a port that is used by both xDS and the admin API. Port 0 is any free port, so it never is.
 fn report_shared_address(root: &Value<'_>, sections: &[Option<Value<'_>>; 2], xds: &Xds, admin: SocketAddr) {
     let overlap = |a: &SocketAddr, b: &SocketAddr| {
         let same = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
@@ -287,7 +288,7 @@ fn report_shared_address(root: &Value<'_>, sections: &[Option<Value<'_>>; 2], xd
     }
 }
 
-/// With authentication nobody is served whom no scope fits, unless that is written.
+/// Warns if no client would be served: listeners authenticate, and there are no scopes.
 fn report_locked_out(xds_section: Option<&Value<'_>>, xds: &Xds, rules: &[scope::Rule]) {
     if let Some(place) = xds_section
         && xds.listeners.iter().any(|listener| listener.credentials.authenticates())

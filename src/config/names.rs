@@ -1,4 +1,4 @@
-//! Things that have names: lists of them, and values that refer to one.
+//! Lists whose items have names, and values that refer to such a name.
 
 use crate::{
     model::Text,
@@ -6,7 +6,7 @@ use crate::{
 };
 use std::collections::{BTreeSet, HashMap};
 
-/// Reads the items of a list, which are known by their names.
+/// Reads the items of a list. Their names must be different.
 pub(super) fn each_named<T>(
     what: &str,
     list: &Value<'_>,
@@ -30,7 +30,7 @@ pub(super) fn each_named<T>(
     Some(all)
 }
 
-/// Metrics, logs and reasons tell them apart by their names.
+/// Reports a name that an earlier item has: metrics and logs tell items apart by their names.
 fn report_twice(what: &str, name: &Value<'_>, first: &Value<'_>) {
     if !std::ptr::eq(name.node(), first.node()) {
         let (text, other) = (first.text().unwrap_or_default(), name.whereabouts(first));
@@ -39,7 +39,7 @@ fn report_twice(what: &str, name: &Value<'_>, first: &Value<'_>) {
     }
 }
 
-/// 1 to 63 of letters, digits, `.`, `_` and `-`.
+/// A name of 1 to 63 letters, digits, `.`, `_` and `-`.
 pub(super) fn read_name(value: &Value<'_>) -> Option<Text> {
     value.parse(|name| {
         let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
@@ -50,7 +50,7 @@ pub(super) fn read_name(value: &Value<'_>) -> Option<Text> {
     })
 }
 
-/// A name that must be one of those that there are.
+/// A name that must be one of the known ones.
 pub(super) fn one_of(what: &str, value: &Value<'_>, known: &BTreeSet<Text>) -> Option<Text> {
     let name = value.string()?;
     match known.get(name.as_str()) {

@@ -1,7 +1,7 @@
-//! `publish.preset`: names, ports and labels as other systems have them, for people who move over from these.
+//! `publish.preset`: names, ports and labels as other systems have them, to make it easy to replace these.
 //!
-//! A preset sets what is the default of the other keys, which go before it. `docs/istio.md` says what each one gives and
-//! where it differs from its model.
+//! A preset sets defaults for other keys; a key that is written goes before it. `docs/istio.md` says what each preset
+//! gives and where it differs from its model.
 
 use crate::{
     catalog::{HostCase, Merge, Policy},
@@ -15,17 +15,17 @@ use std::collections::BTreeMap;
 /// The system whose names, ports and labels are taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Preset {
-    /// The bare name of the service.
+    /// The host is the name of the service in its registry.
     Plain,
-    /// What Slime's meshregistry makes of the same registry.
+    /// As Slime's meshregistry publishes the same registry.
     Slime,
-    /// The Istio module of Nacos.
+    /// As the Istio module of Nacos publishes services.
     Nacos,
-    /// What Higress makes of the same registry.
+    /// As Higress publishes the same registry.
     Higress,
 }
 
-/// Where Slime's hosts end.
+/// The suffix of Slime's hosts.
 const CLUSTER: &str = ".svc.cluster.local";
 
 impl Preset {
@@ -55,7 +55,8 @@ fn unfit(value: &Value<'_>, kinds: &str, kind: &Kind) -> Option<()> {
     value.problem(format!("this preset is for {kinds}, not for {}; leave it out", kind.name()))
 }
 
-/// Services of one name are one, whatever their group; instances name their namespace by `k8sNs`.
+/// Slime for Nacos and Eureka: services of one name are merged, whatever their group; the label `k8sNs` of instances is
+/// their namespace.
 fn slime(kind: &str, policy: &mut Policy, rules: &mut Rules) {
     policy.host = host(&format!("{{service}}.{{label:k8sNs|{kind}}}{CLUSTER}"));
     policy.merge = Merge::Host;
@@ -69,7 +70,7 @@ fn slime(kind: &str, policy: &mut Policy, rules: &mut Rules) {
     };
 }
 
-/// Slime's hosts are `interface:group:version`, which Istio refuses; its names of entries are the same, which Istio takes.
+/// Slime for Dubbo. Its hosts are `interface:group:version`, which Istio refuses; as names of entries Istio takes them.
 fn slime_dubbo(policy: &mut Policy, rules: &mut Rules) {
     policy.host = host("{label:dubbo.service|{service}}.dubbo");
     slime_instances(policy);
@@ -82,7 +83,8 @@ fn slime_dubbo(policy: &mut Policy, rules: &mut Rules) {
     };
 }
 
-/// Labels say nothing of ports to Slime. Where they say nothing of the place it has none: a cluster is no zone to it.
+/// How Slime reads instances: it takes no ports from labels, and the locality only from labels, never from a cluster of
+/// Nacos.
 fn slime_instances(policy: &mut Policy) {
     policy.ports_from_labels = false;
     policy.locality = Some(host(
@@ -96,7 +98,7 @@ fn of_slime(rules: &Rules) -> Rules {
     Rules { location: Location::External, ports: Ports::Instances, weights: false, ..rules.clone() }
 }
 
-/// Instances may name their host by `istio.hostname`.
+/// The Istio module of Nacos. The label `istio.hostname` of instances replaces the host.
 fn nacos(policy: &mut Policy, rules: &mut Rules) {
     policy.host = host("{label:istio.hostname|{service}.{group}.{namespace}.nacos}");
     policy.host_case = HostCase::Keep;

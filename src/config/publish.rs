@@ -12,7 +12,7 @@ use crate::{
 };
 use std::{collections::BTreeMap, time::Duration};
 
-/// Reads all keys over the defaults. A preset sets others, and those of entries, too.
+/// Reads all keys over the defaults. A preset changes the defaults, also those of `rules` for ServiceEntries.
 pub(super) fn read(section: &mut Section<'_>, kind: &Kind, policy: &mut Policy, rules: &mut Rules) -> Option<()> {
     section.get("preset", |v| Preset::read(v, kind, policy, rules));
     read_names(section, policy);
@@ -58,7 +58,7 @@ fn read_names(section: &mut Section<'_>, policy: &mut Policy) {
     policy.locality = section.get("locality", template).or(policy.locality.take());
 }
 
-/// `{host: alias}`, or a list of them.
+/// A mapping of hosts to one alias or a list of aliases.
 fn host_aliases(value: &Value<'_>) -> Option<BTreeMap<Hostname, Vec<Hostname>>> {
     let mut all: BTreeMap<Hostname, Vec<Hostname>> = BTreeMap::new();
     for (host, value) in value.entries()? {
@@ -104,7 +104,7 @@ fn read_merging(section: &mut Section<'_>, policy: &mut Policy) {
     });
 }
 
-/// `loopback` and `link_local`: `keep` or `drop`.
+/// Keys: `loopback` and `link_local`, each `keep` or `drop`.
 fn read_addresses(section: &mut Section<'_>, addresses: &mut Addresses) -> Option<()> {
     let words = [("keep", true), ("drop", false)];
     set(&mut addresses.loopback, section.get("loopback", |v| v.word(&words)));
@@ -124,7 +124,7 @@ fn read_going_down(section: &mut Section<'_>, policy: &mut Policy) {
     set(&mut policy.stale, section.get("stale", |v| v.word(&stale)));
 }
 
-/// `max_drop`, `hold` and `empty`. Whether one of them is there.
+/// Keys: `max_drop`, `hold` and `empty`. Returns whether one of them is there.
 fn read_holding(section: &mut Section<'_>, holding: &mut Holding) -> bool {
     let any = ["max_drop", "hold", "empty"].into_iter().any(|key| section.has(key));
     set(&mut holding.hold, section.get("hold", |v| v.duration(Duration::ZERO..=DAY)));
@@ -138,7 +138,7 @@ fn read_holding(section: &mut Section<'_>, holding: &mut Holding) -> bool {
     any
 }
 
-/// `match`, and what of [`read_holding`] is another one for those services.
+/// Keys: `match`, and those of [`read_holding`] that differ for the matching services.
 fn hold_rule(section: &mut Section<'_>, mut holding: Holding) -> Option<HoldRule> {
     let services = section.need("match", |v| {
         let matchers = select::read_all(v)?;
@@ -181,7 +181,7 @@ fn protocol(value: &Value<'_>) -> Option<Protocol> {
     })
 }
 
-/// The service's ports; no name and no number twice.
+/// The ports of each service; no name and no number may be there twice.
 fn ports(value: &Value<'_>, default: Protocol) -> Option<Vec<DeclaredPort>> {
     let mut ports: Vec<DeclaredPort> = Vec::new();
     for item in value.list()? {
@@ -203,7 +203,7 @@ fn declared_port(section: &mut Section<'_>, default: Protocol) -> Option<Declare
     Some(DeclaredPort { name, number: section.need("port", port)?, protocol })
 }
 
-/// `{set, value}`, `{rename, to}`, `{map, values}`, `{drop}` or `{keep}`.
+/// One step: `{set, value}`, `{rename, to}`, `{map, values}`, `{drop}` or `{keep}`.
 fn relabel(section: &mut Section<'_>) -> Option<Relabel> {
     let steps = ["set", "rename", "map", "drop", "keep"];
     let given: Vec<&str> = steps.into_iter().filter(|key| section.has(key)).collect();

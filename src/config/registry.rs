@@ -1,4 +1,4 @@
-//! `registries:`: what is read, and how its services are published.
+//! `registries:`: the registries that are read, and how their services are published.
 
 use super::{
     istio,
@@ -19,22 +19,22 @@ use std::collections::BTreeSet;
 pub struct RegistryConfig {
     /// Its name (`name`), in metrics, labels and reasons: 1 to 63 of letters, digits, `.`, `_` and `-`.
     pub name: Text,
-    /// What it is, and how it is reached (by one of the keys in [`KINDS`]).
+    /// The kind of registry, with its own settings (one of the keys in [`KINDS`]).
     pub kind: Kind,
-    /// The scopes that see it (`visible_to`); `None`: all.
+    /// The names of the scopes that see its services (`visible_to`). `None`: all.
     pub visible_to: Option<Vec<Text>>,
     /// How its services are published (`publish:`, `include:`, `exclude:` and `required:`).
     pub policy: Policy,
 }
 
 impl RegistryConfig {
-    /// The built-in example catalogue.
+    /// The registry `example`: a built-in catalogue, which is read if no registry is configured.
     pub fn example() -> Self {
         let kind = Kind::File(file::Config::example());
         RegistryConfig { name: "example".into(), policy: default_policy(&kind, "example"), visible_to: None, kind }
     }
 
-    /// The registry, and how the entries of its services look.
+    /// Reads a registry, and the rules for the ServiceEntries of its services.
     fn read(section: &mut Section<'_>, rules: &Rules, scopes: &BTreeSet<Text>) -> Option<(Self, Rules)> {
         let name = section.need("name", |v| match read_name(v)? {
             name if *name == *FILES => v.problem("is what Istio's resources in files are named; choose another name"),
@@ -62,7 +62,7 @@ impl RegistryConfig {
     }
 }
 
-/// Reads the list. That it is there and empty is a mistake: such a Portolan would serve nothing.
+/// Reads the list. An empty list is a mistake, because nothing would be served.
 pub(super) fn read_all(
     list: &Value<'_>,
     rules: &Rules,
@@ -74,7 +74,7 @@ pub(super) fn read_all(
     each_named("registry", list, |section| RegistryConfig::read(section, rules, scopes))
 }
 
-/// What holds where `publish:` says nothing.
+/// The policy of a registry without `publish:`, as its kind has it.
 fn default_policy(kind: &Kind, registry: &str) -> Policy {
     let conventions = kind.adapter().conventions();
     let host = Template::parse(conventions.host).expect("the default templates are valid");
@@ -83,7 +83,7 @@ fn default_policy(kind: &Kind, registry: &str) -> Policy {
     Policy { absent_lists: conventions.absent_lists, protocol: conventions.protocol, addresses, ..plain }
 }
 
-/// Exactly one of the kinds' keys.
+/// Reads the kind: exactly one of the keys in [`KINDS`] must be there.
 fn read_kind(section: &mut Section<'_>) -> Option<Kind> {
     let mut given = Vec::new();
     for (key, read) in KINDS {

@@ -1,4 +1,4 @@
-//! `scopes:`: who sees what. The fields of [`Rule`] and [`Condition`] say what each key means.
+//! `scopes:`: which clients see which services. The fields of [`Rule`] and [`Condition`] say what each key means.
 
 use super::{
     names::{each_named, one_of, read_name},
@@ -14,8 +14,8 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-/// The names of the scopes, and of the clients that none fits, for those who refer to them. Mistakes are told where scopes are
-/// read.
+/// The names of the scopes, with that of clients which fit none, for values that refer to them. Mistakes are reported
+/// where scopes are read.
 pub(super) fn names(list: Option<&Value<'_>>) -> BTreeSet<Text> {
     let name = |item: &Value<'_>| item.attempt(name_of).ok();
     let names = |list: &Value<'_>| Some(list.list()?.iter().filter_map(name).collect());
@@ -27,7 +27,7 @@ fn name_of(item: &Value<'_>) -> Option<Text> {
     item.entries()?.into_iter().find(|(key, _)| *key == "name")?.1.text().map(Text::from)
 }
 
-/// Reads the list. `registries` and `listeners` are those that there are.
+/// Reads the list. `registries` and `listeners` are the names that a scope may refer to.
 pub(super) fn read_all(list: &Value<'_>, registries: &BTreeSet<Text>, listeners: &BTreeSet<Text>) -> Option<Vec<Rule>> {
     each_named("scope", list, |section| read(section, registries, listeners))
 }
@@ -88,7 +88,7 @@ fn declared(value: &Value<'_>) -> Option<Option<Declared>> {
     })
 }
 
-/// `application` (`cluster`, or `metadata.KEYS`), `unknown` (`all`; `none`, `refuse`) and `services` (none).
+/// Keys: `application` (`cluster`, or `metadata.KEYS`), `unknown` (`all`; `none`, `refuse`) and `services` (none).
 fn calls(section: &mut Section<'_>) -> Option<Calls> {
     let words = Unmatched::ALL.map(|word| (word.name(), word));
     let application = section.need("application", |v| v.parse(way));

@@ -1,4 +1,4 @@
-//! `include:` and `exclude:`: which services and instances are taken.
+//! `include:`, `exclude:` and `match:`: patterns that select services and instances.
 
 use crate::{
     catalog::Matcher,

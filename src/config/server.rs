@@ -1,4 +1,4 @@
-//! `xds:` and `admin:`: where Portolan listens, and what it bears.
+//! `xds:` and `admin:`: where Portolan listens, and the limits of clients.
 
 use super::{
     bounds::DAY,
@@ -22,11 +22,11 @@ use std::{
     time::Duration,
 };
 
-/// Where and how clients are served.
+/// The settings of the xDS server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Xds {
-    /// Where clients come in (`listeners`, or `listen` for one without TLS). `127.0.0.1:16010` by default; port 0 takes any
-    /// that is free.
+    /// The addresses that clients connect to (`listeners`, or `listen` for one without TLS). `127.0.0.1:16010` by
+    /// default; port 0 takes any that is free.
     pub listeners: Vec<Listener>,
     /// Over how long streams end when Portolan stops (`drain`). 1 s by default, 0 to 10 min.
     pub drain: Duration,
@@ -36,19 +36,19 @@ pub struct Xds {
     /// What clients get that no scope fits (`unmatched`). By default everything, unless a listener asks who they are: then
     /// they are refused.
     pub unmatched: Unmatched,
-    /// What clients may ask at most (`limits`).
+    /// The limits of clients (`limits`).
     pub limits: Limits,
-    /// How other output settings come to nodes (`rollout`). To all at once by default.
+    /// How changed output settings come to nodes in steps (`rollout`). `None`, the default: to all at once.
     pub rollout: Option<Rollout>,
 }
 
-/// Of a rollout.
+/// The most steps of a rollout.
 const STEPS: usize = 20;
 
-/// What clients may be given of the memory.
+/// The range of the limits of memory, in bytes.
 const BYTES_HELD: RangeInclusive<usize> = 1 << 20..=64 << 30;
 
-/// What clients may ask at most.
+/// The limits of clients, each of which refuses what is more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at once (`connections`). 20,000 by default, 1 to 1 million.
@@ -74,9 +74,9 @@ pub struct Limits {
     pub first_answers: usize,
     /// Bytes of unfinished requests and subscriptions, of all clients (`memory`). 256 MiB by default, 1 MiB to 64 GiB.
     pub memory: usize,
-    /// The same of one address (`memory_per_peer`). 128 MiB by default.
+    /// Bytes of unfinished requests and subscriptions of one address (`memory_per_peer`). 128 MiB by default.
     pub memory_per_peer: usize,
-    /// The same of one stream (`memory_per_stream`). 64 MiB by default.
+    /// Bytes of unfinished requests and subscriptions of one stream (`memory_per_stream`). 64 MiB by default.
     pub memory_per_stream: usize,
 }
 
@@ -113,12 +113,12 @@ impl Default for Limits {
 }
 
 impl Xds {
-    /// The names of its listeners.
+    /// The names that scopes may refer to by `listener`.
     pub(super) fn listener_names(&self) -> BTreeSet<Text> {
         self.listeners.iter().map(|listener| listener.name.clone()).collect()
     }
 
-    /// Its addresses of TCP, each with its key.
+    /// The TCP addresses of all listeners, each with the path of its key, such as `xds.listen`.
     pub fn tcp(&self) -> impl Iterator<Item = (String, SocketAddr)> {
         self.listeners.iter().filter_map(|listener| match listener.address {
             Address::Tcp(address) => Some((listener.key("listen"), address)),
@@ -126,7 +126,7 @@ impl Xds {
         })
     }
 
-    /// Where clients of that kind find it: at its first listener of TCP that is for them.
+    /// The address of the first TCP listener that is for clients of a family. `None`: there is none.
     pub fn address_for(&self, family: Family) -> Option<SocketAddr> {
         self.listeners.iter().filter(|l| l.clients.is_none_or(|clients| clients == family)).find_map(|l| {
             match l.address {
@@ -136,7 +136,7 @@ impl Xds {
         })
     }
 
-    /// The same as options of the server.
+    /// The settings that the server takes as [`Options`]; listeners, scopes and rollout are not part of them.
     pub fn options(&self) -> Options {
         let limits = &self.limits;
         Options {
@@ -227,21 +227,21 @@ impl Limits {
     }
 }
 
-/// `admin:`, the HTTP interface for people and scripts.
+/// The settings of the admin API (`admin:`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
     /// Address and port (`listen`). `127.0.0.1:8081` by default; port 0 takes any that is free. An address that other
-    /// machines reach must be allowed by `allow_remote: true`, because there is no authentication.
+    /// machines reach needs `allow_remote: true`, and `tokens` or `tls`.
     pub listen: SocketAddr,
-    /// Names and addresses under which admin is asked for, beside those of loopback and `listen` (`hosts`). None by
-    /// default. Requests that name another host are refused, because a page of another site may have sent them.
+    /// Names and addresses that requests may name as their host, beside those of loopback and `listen` (`hosts`). None
+    /// by default. Other requests are refused, because a page of another site may have sent them.
     pub hosts: Vec<String>,
-    /// Tokens that open what is only read (`tokens.read`). None by default: nobody needs one.
+    /// Tokens that allow to read (`tokens.read`). None by default: reading needs no token.
     pub read: Vec<Secret>,
-    /// Tokens that open everything (`tokens.change`), with their names for the audit log. Where there are tokens, a change needs
-    /// one of these.
+    /// Tokens that allow everything (`tokens.change`), with their names for the history. Where there are some, a change
+    /// needs one of these.
     pub change: Vec<(Text, Secret)>,
-    /// Connections are encrypted (`tls`). Not by default.
+    /// The certificate and key for TLS (`tls`). `None`, the default: plain HTTP.
     pub tls: Option<TlsFiles>,
 }
 
@@ -305,7 +305,7 @@ fn read_tokens(section: &mut Section<'_>) -> Option<(Vec<Secret>, Named)> {
     Some((read, change))
 }
 
-/// A mapping of names to tokens; or tokens without names, which are called by their place.
+/// A mapping of names to tokens; or tokens without names, which are named by their place: `admin.tokens.change[0]`.
 fn changing(value: &Value<'_>) -> Option<Named> {
     if !value.is_map() {
         let tokens = value.one_or_each(listeners::token)?;

@@ -15,16 +15,16 @@ use std::{
 };
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-/// More files in a folder are a mistake.
+/// The most files of a folder; more are taken for a mistake.
 const MAX_FILES: usize = 1000;
 
-/// How the files of a folder become one.
+/// How the files of a folder become one document: each states `version`, and `registries` are joined.
 const MERGE: Merge = Merge { stated: &["version"], appended: &["registries"] };
 
-/// What a configuration is called that has no file.
+/// The name of a configuration without a file, in problems and in the admin API.
 const NO_FILE: &str = "the built-in example";
 
-/// Where a configuration comes from.
+/// All sources of a configuration: a path, environment variables and settings.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     path: Option<PathBuf>,
@@ -35,9 +35,9 @@ pub struct Sources {
 /// One reading of all sources.
 #[derive(Debug)]
 pub struct Reading {
-    /// The configuration, or all that is wrong with it.
+    /// The configuration, or all problems with it.
     pub result: Result<Loaded, Error>,
-    /// What it depends on.
+    /// The files that it depends on, also those of secrets and certificates.
     pub files: Files,
 }
 
@@ -45,19 +45,19 @@ pub struct Reading {
 /// the list of its files. These hashes cover secrets, and are not shown.
 pub type Files = BTreeMap<PathBuf, Option<u64>>;
 
-/// A text that was read.
+/// A file that was read.
 struct Text {
     name: String,
     bytes: Vec<u8>,
 }
 
 impl Sources {
-    /// A file or a folder; without either, the built-in example.
+    /// The configuration of a file or a folder. `None`: the built-in example.
     pub fn new(path: Option<PathBuf>) -> Self {
         Sources { path, ..Sources::default() }
     }
 
-    /// With the variables that set keys, out of all of these.
+    /// Adds those of the given environment variables that set keys.
     #[must_use]
     pub fn with_variables(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
         self.variables = variables.into_iter().filter(|(name, value)| variables::is_meant(name, value)).collect();
@@ -65,19 +65,19 @@ impl Sources {
         self
     }
 
-    /// With `KEY=VALUE`s over all else; of two for one key the later counts.
+    /// Adds the values of `--set KEY=VALUE`, which go before all else; of two for one key the later counts.
     #[must_use]
     pub fn with_settings(mut self, settings: Vec<String>) -> Self {
         self.settings = settings;
         self
     }
 
-    /// The file or folder.
+    /// The file or folder. `None`: the built-in example.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
 
-    /// Each source, for people. Holds no value.
+    /// The name of each source, to be shown: the path, the variables, the keys of settings. Holds no value.
     pub fn names(&self) -> Vec<String> {
         let path = self.path.as_ref().map_or(NO_FILE.into(), |path| path.display().to_string());
         let variables = self.variables.iter().map(|(name, _)| name.clone());
@@ -85,7 +85,7 @@ impl Sources {
         [path].into_iter().chain(variables).chain(settings).collect()
     }
 
-    /// Reads everything as it is now.
+    /// Reads all sources as they are now, and checks them.
     pub fn read(&self) -> Reading {
         let folder = self.path().filter(|path| path.is_dir());
         let base = folder.or(self.path().and_then(Path::parent)).unwrap_or(Path::new(""));
@@ -113,7 +113,7 @@ impl Sources {
         super::finish(document, resolver, self.hash(&texts), problems).map_err(Error::Invalid)
     }
 
-    /// Of all texts as they are written: what references stand for is no part of it.
+    /// The hash of all texts as they are written; files and variables that they refer to are no part of it.
     fn hash(&self, texts: &[Text]) -> u64 {
         let mut hash = Xxh3::new();
         let mut part = |bytes: &[u8]| {
@@ -133,12 +133,12 @@ impl Sources {
     }
 }
 
-/// What an empty file would be: everything at its default.
+/// A document in which everything has its default.
 fn built_in() -> Document {
     Document::parse(NO_FILE, b"version: 1", &Limits::default()).expect("the built-in text is valid")
 }
 
-/// The same files as they are now. Unequal if a configuration may no longer be what these files say.
+/// The hashes of the same files as they are now. If they differ from before, the configuration must be read again.
 pub fn look(files: &Files) -> Files {
     let now = |path: &PathBuf| match path.is_dir() {
         true => documents(path).ok().map(|paths| hash_of_list(&paths)),
@@ -183,14 +183,14 @@ fn read_file(path: &Path, files: &mut Files) -> io::Result<Text> {
     read.map(|bytes| Text { name: path.to_string_lossy().into_owned(), bytes })
 }
 
-/// One byte more than is allowed, so that a longer file is refused as such.
+/// Reads at most one byte more than is allowed, so that the parser refuses a file that is too long.
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open_regular(path)?.take(Limits::default().bytes as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// One document out of all files that can be read.
+/// Merges all files that can be parsed into one document.
 fn merged(texts: &[Text], problems: &mut Vec<Problem>) -> Document {
     let mut all: Option<Document> = None;
     for Text { name, bytes } in texts {

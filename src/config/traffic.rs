@@ -21,19 +21,19 @@ use crate::{
 };
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
-/// Istio's resources in files, and what holds for all proxies.
+/// The settings of `traffic:`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Traffic {
     /// Files and folders with Istio's resources as YAML (`path`).
     pub paths: Vec<PathBuf>,
-    /// The namespace of resources and proxies that name none (`namespace`). `portolan` by default.
+    /// The namespace of resources and proxies that name none (`namespace`). `None`: the default, `portolan`.
     pub namespace: Option<Text>,
-    /// What Istio has as mesh configuration.
+    /// Istio's mesh configuration, as far as it has a meaning here (all other keys).
     pub mesh: Mesh,
 }
 
 impl Traffic {
-    /// The namespace of resources and proxies that name none.
+    /// The namespace of resources and proxies that name none: `namespace`, or its default.
     pub fn namespace(&self) -> Text {
         self.namespace.clone().unwrap_or_else(|| views::Traffic::default().namespace)
     }
@@ -84,7 +84,7 @@ fn read_mesh(section: &mut Section<'_>) -> Mesh {
     }
 }
 
-/// A list, of which each names `hosts`, and has the keys of a limit. A host is in one of them.
+/// A list of limits, each with the key `hosts` besides its own. A host may be in one of them only.
 fn limits(list: &Value<'_>) -> Option<BTreeMap<Text, Limit>> {
     let mut all = BTreeMap::new();
     let each = list.each(|v| {
@@ -145,7 +145,7 @@ fn retries(section: &mut Section<'_>) -> Option<HttpRetry> {
     })
 }
 
-/// A text, or a mapping for lines of JSON.
+/// The format of the access log: a text, or a mapping for lines of JSON.
 fn log_format(value: &Value<'_>) -> Option<LogFormat> {
     match value.is_map() {
         true => value.texts().map(LogFormat::Json),
@@ -153,7 +153,7 @@ fn log_format(value: &Value<'_>) -> Option<LogFormat> {
     }
 }
 
-/// Reads the list `gateways:`.
+/// Reads the list `gateways:`. Two gateways for the same proxies must not have the same address.
 pub(super) fn read_gateways(list: &Value<'_>) -> Option<Vec<Gateway>> {
     let gateways = each_named("gateway", list, gateway)?;
     for (place, gateway) in gateways.iter().enumerate() {
@@ -206,7 +206,7 @@ fn listen(value: &Value<'_>) -> Option<SocketAddr> {
     }
 }
 
-/// A template, or `false` for none.
+/// A template of a path, or `false` for no paths.
 #[expect(clippy::option_option, reason = "a mistake, no paths, and a template")]
 fn paths(value: &Value<'_>) -> Option<Option<Template>> {
     if value.text().is_some_and(|text| text == "false") {

@@ -10,14 +10,14 @@ use crate::util::{
 
 const PREFIX: &str = "PORTOLAN_";
 
-/// The keys at the top of a configuration. A variable that begins like one of them is meant for it.
+/// Keys at the top of a configuration. A variable with a similar first word is taken for one that sets a key.
 const TOP: [&str; 8] = ["version", "xds", "admin", "registries", "envoy", "istio", "catalog", "log"];
 
-/// Variables that the program reads in other ways.
+/// Variables that the program reads in other ways; they set no key.
 const OTHERS: [&str; 6] = ["CONFIG", "ADMIN", "ADMIN_TOKEN", "ADMIN_TOKEN_FILE", "ADMIN_CA", "LOG"];
 
-/// Whether a variable is meant to set a key. One with nothing in it is as good as none, and not every variable that begins
-/// with the product's name is: Kubernetes sets some for each service that is named like it.
+/// Whether a variable is meant to set a key. An empty one is not, nor are those that Kubernetes sets for a service with
+/// the name of this product.
 pub(super) fn is_meant(name: &str, value: &str) -> bool {
     let Some(name) = name.strip_prefix(PREFIX) else { return false };
     if value.is_empty() || OTHERS.contains(&name) || is_kubernetes(name) {
@@ -27,7 +27,7 @@ pub(super) fn is_meant(name: &str, value: &str) -> bool {
     name.contains("__") || suggest(&first, TOP).is_some()
 }
 
-/// `X_SERVICE_HOST`, `X_SERVICE_PORT[_NAME]`, `X_PORT` and `X_PORT_80_TCP[_...]`.
+/// Whether Kubernetes sets it: `X_SERVICE_HOST`, `X_SERVICE_PORT[_NAME]`, `X_PORT` or `X_PORT_80_TCP[_...]`.
 fn is_kubernetes(name: &str) -> bool {
     let words: Vec<&str> = name.split('_').collect();
     let number = |word: &str| word.bytes().all(|b| b.is_ascii_digit());
@@ -38,12 +38,12 @@ fn is_kubernetes(name: &str) -> bool {
         || words.windows(3).any(|three| three[0] == "PORT" && number(three[1]) && protocol(three[2]))
 }
 
-/// What a `KEY=VALUE` is called in problems.
+/// The name of a `KEY=VALUE` in problems: `--set KEY`.
 pub(super) fn name_of_setting(setting: &str) -> String {
     format!("--set {}", setting.split_once('=').map_or(setting, |(key, _)| key))
 }
 
-/// Sets all of them in a document, settings last.
+/// Sets the values in a document: first variables, then settings, which go before them.
 pub(super) fn apply(
     document: &mut Document,
     variables: &[(String, String)],
@@ -76,7 +76,7 @@ fn problem(origin: &str, text: String) -> Problem {
     Problem { file: origin.into(), place: Place::default(), path: String::new(), text }
 }
 
-/// `PORTOLAN_XDS__LISTEN` is `xds.listen`.
+/// The path of a variable's key: `PORTOLAN_XDS__LISTEN` is `xds.listen`.
 fn way_of_variable(name: &str) -> Result<Vec<Step>, String> {
     let lower = name.strip_prefix(PREFIX).unwrap_or(name).to_ascii_lowercase();
     let steps: Vec<&str> = lower.split("__").collect();
@@ -94,7 +94,7 @@ fn way_of_variable(name: &str) -> Result<Vec<Step>, String> {
     Ok(steps.into_iter().map(|step| Step::Key(step.into())).collect())
 }
 
-/// `registries[nacos].publish.port`.
+/// The path of a key as it is written for `--set`: `registries[nacos].publish.port`.
 fn way_of_key(key: &str) -> Result<Vec<Step>, String> {
     let refused = || format!("{key:?} is no key: write it as xds.listen, or as registries[NAME].publish.port");
     let (mut way, mut rest) = (Vec::new(), key);
