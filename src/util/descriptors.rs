@@ -1,4 +1,4 @@
-//! File descriptors: each connection is one.
+//! The limit of open file descriptors, and how many connections it allows: each connection is one descriptor.
 
 /// Raises the soft limit of open files to the hard one, where the system has them and lets us.
 pub fn raise_limit() {
@@ -12,7 +12,7 @@ pub fn raise_limit() {
     }
 }
 
-/// How many files the process may have open now; `None` where the system has no limit or does not say.
+/// The soft limit of open files. `None`: the system has no limit, or does not say.
 pub fn limit() -> Option<usize> {
     #[cfg(target_os = "linux")]
     {
@@ -23,13 +23,14 @@ pub fn limit() -> Option<usize> {
     None
 }
 
-/// Connections of admin that a process of so many descriptors may have.
+/// How many admin connections are allowed with this limit of descriptors: 16 to 128.
 pub fn for_admin(limit: Option<usize>) -> usize {
     const MOST: usize = 128;
     limit.map_or(MOST, |limit| (limit / 8).clamp(16, MOST))
 }
 
-/// Connections of xDS that it may have, so that admin keeps its own, and registries, files and the log have some.
+/// How many xDS connections are allowed with this limit, so that some descriptors are left for admin, registries and
+/// files.
 pub fn for_xds(limit: Option<usize>) -> usize {
     const OTHERS: usize = 128;
     limit.map_or(usize::MAX, |limit| limit.saturating_sub(OTHERS + for_admin(Some(limit))).max(1))

@@ -1,4 +1,4 @@
-//! Several channels, read in turn; channels come and go.
+//! A receiver for several channels, which are read in turn.
 
 use std::{
     future::poll_fn,
@@ -6,7 +6,7 @@ use std::{
 };
 use tokio::sync::mpsc::Receiver;
 
-/// Channels of which one that floods, hangs or dies delays no other. One whose senders are all gone is left out.
+/// A set of channels. One that has many messages or none delays no other; one whose senders are all gone is left out.
 #[derive(Debug)]
 pub struct FanIn<K, T> {
     channels: Vec<(K, Receiver<T>)>,
@@ -31,7 +31,7 @@ impl<K: Clone + PartialEq, T> FanIn<K, T> {
         self.channels.retain(|(key, _)| keep(key));
     }
 
-    /// The next message, of the channel that has waited longest for its turn. Nothing is lost if it is dropped.
+    /// The next message, and the key of its channel. Channels take turns. Safe to cancel: no message is lost.
     pub async fn next(&mut self) -> (K, T) {
         poll_fn(|context| self.poll_next(context)).await
     }

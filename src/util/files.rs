@@ -1,4 +1,4 @@
-//! Files and folders that people write: which of them are ours, and how they are opened without waiting for anybody.
+//! Files and folders that users write: which of them are read, and how they are opened without blocking.
 
 use rustix::fs::OFlags;
 use std::{
@@ -8,11 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The names of files in a folder that are read.
+/// The endings of files in a folder that are read.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// The `*.yaml`, `*.yml` and `*.json` of a folder by name. Hidden ones are not ours: editors' and ConfigMaps' own. What cannot
-/// be looked at, such as a link to nowhere, is a file.
+/// The `*.yaml`, `*.yml` and `*.json` of a folder, sorted by name. Hidden files are left out: they belong to editors or
+/// ConfigMaps. What cannot be inspected, such as a broken link, counts as a file.
 ///
 /// # Errors
 /// If the folder cannot be listed.
@@ -32,7 +32,7 @@ pub fn documents(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }
 
-/// The folder's own list says so of all but links: with thousands of files that saves half of the system calls.
+/// Whether an entry is a folder. Only a link needs a further system call: the folder's list says it of all others.
 fn is_folder(entry: &DirEntry) -> bool {
     match entry.file_type() {
         Ok(kind) if !kind.is_symlink() => kind.is_dir(),
@@ -40,16 +40,16 @@ fn is_folder(entry: &DirEntry) -> bool {
     }
 }
 
-/// The folder in which a change of what stands at a path shows: itself, or the one that holds the file.
+/// The folder to watch for changes of a path: the path itself if it is a folder, else the folder of the file.
 pub fn folder_of(path: &Path) -> &Path {
     let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
     if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
 }
 
-/// Opens a file to read it. A pipe does not keep us waiting for somebody who writes.
+/// Opens a file to read it. Opening a pipe does not wait for a writer.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system.
 pub fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)
 }
@@ -57,7 +57,7 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// Opens a regular file to read it: of a pipe or a device the end might never come.
 ///
 /// # Errors
-/// If it is none, and what the system says.
+/// If it is no regular file, and the error of the system.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let file = open(path)?;
     match file.metadata()?.is_file() {

@@ -1,5 +1,5 @@
-//! A host with a port, as people write them in configuration, on the command line and in lists of servers: `host`,
-//! `host:port`, `10.0.0.1:80`, `[::1]:80`.
+//! A host with a port, as written in configuration, on the command line and in lists of servers: `host`, `host:port`,
+//! `10.0.0.1:80`, `[::1]:80`.
 //!
 //! An IPv6 address stands in brackets, also without a port: of `2001:db8::1:2181` nobody can say whether it has one.
 
@@ -8,15 +8,15 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-/// The longest name in DNS.
+/// The longest name in DNS, in characters.
 const MAX_NAME: usize = 253;
-/// The longest part of one.
+/// The longest part of a name between dots, in characters.
 const MAX_LABEL: usize = 63;
 
-/// Whom to reach, or where to listen.
+/// The host to connect to, or to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
-    /// An address.
+    /// An address of IPv4 or IPv6.
     Ip(IpAddr),
     /// A name to be resolved, as it was written.
     Name(String),
@@ -25,13 +25,13 @@ pub enum Host {
 /// A host, and a port if one was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPort {
-    /// The host.
+    /// An address, or a name as it was written.
     pub host: Host,
-    /// Never 0, unless that was allowed.
+    /// The port, if one was written. 0 only from [`HostPort::parse_any_port`].
     pub port: Option<u16>,
 }
 
-/// Why a text is no host with a port. The texts go on behind a colon.
+/// Why a text is no host with a port. The message is made to stand behind a colon.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostPortError {
     /// There is nothing before the port.
@@ -52,7 +52,7 @@ impl HostPort {
     /// Reads a host and perhaps a port from 1 to 65535.
     ///
     /// # Errors
-    /// If it is none; why.
+    /// If the text is no host with a port; the error says why.
     pub fn parse(text: &str) -> Result<Self, HostPortError> {
         let read = Self::parse_any_port(text)?;
         if read.port == Some(0) { Err(HostPortError::Port("0".into())) } else { Ok(read) }
@@ -61,14 +61,14 @@ impl HostPort {
     /// The same, with port 0 as well, which means any that is free.
     ///
     /// # Errors
-    /// If it is none; why.
+    /// If the text is no host with a port; the error says why.
     pub fn parse_any_port(text: &str) -> Result<Self, HostPortError> {
         let (host, port) = split(text)?;
         let port = port.map(read_port).transpose()?;
         Ok(HostPort { host: Host::parse(host)?, port })
     }
 
-    /// The same with this port where none was written.
+    /// Sets the port if none was written.
     #[must_use]
     pub fn or_port(self, port: u16) -> Self {
         HostPort { port: self.port.or(Some(port)), ..self }
@@ -95,7 +95,7 @@ impl fmt::Display for HostPort {
 }
 
 impl Host {
-    /// An IPv6 address has its brackets.
+    /// Reads a host; an IPv6 address must have brackets.
     fn parse(text: &str) -> Result<Self, HostPortError> {
         let refused = || HostPortError::Host(text.into());
         if let Some(inside) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
@@ -122,7 +122,7 @@ impl Host {
     }
 }
 
-/// The host, with its brackets, and what stands behind the colon.
+/// Splits a text into the host, with its brackets, and the port behind the colon.
 fn split(text: &str) -> Result<(&str, Option<&str>), HostPortError> {
     if text.starts_with('[') {
         let end = text.find(']').ok_or_else(|| HostPortError::Host(text.into()))? + 1;
@@ -141,7 +141,7 @@ fn split(text: &str) -> Result<(&str, Option<&str>), HostPortError> {
     }
 }
 
-/// More than one colon and no brackets.
+/// The error for a text with more than one colon and no brackets; it shows how to write it.
 fn bare(text: &str) -> HostPortError {
     let is_address = |text: &str| text.parse::<Ipv6Addr>().is_ok();
     let parts = text.rsplit_once(':').filter(|(host, port)| is_address(host) && read_port(port).is_ok());

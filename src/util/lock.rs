@@ -1,8 +1,8 @@
-//! Locks that outlive a panic.
+//! Mutexes that stay usable after a panic.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks. A panic of another holder does not matter: what our locks protect is valid between any two statements.
+/// Locks a mutex, also after a panic of another holder: what mutexes protect here is valid between any two statements.
 pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

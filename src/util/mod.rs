@@ -1,4 +1,4 @@
-//! Small things without an idea of their own that several parts need.
+//! Small helpers that several parts need and that know nothing of registries or xDS.
 
 pub mod backoff;
 pub mod descriptors;

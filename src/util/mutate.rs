@@ -1,12 +1,12 @@
-//! Inputs that nobody has thought of, for tests: a good one, changed at random. As many as the variable `FUZZ` says (300), from the
-//! seed in `FUZZ_SEED`; what makes a reader panic is printed with both, and can be had again by them.
+//! Random inputs for tests: good ones, changed at random. The variable `FUZZ` says how many (300), `FUZZ_SEED` gives
+//! the seed; if a reader panics, both are printed, and reproduce the input.
 
 use std::{
     env,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
 };
 
-/// What readers stumble over: ends of numbers, signs of formats, bytes that are no text.
+/// Pieces that often break readers: limits of numbers, signs of formats, bytes that are no text.
 const ODD: [&[u8]; 22] = [
     b"",
     b"0",
@@ -32,7 +32,7 @@ const ODD: [&[u8]; 22] = [
     b"\x00",
 ];
 
-/// An input is at most so long.
+/// The longest input, in bytes.
 const MOST: usize = 64 << 10;
 
 /// Numbers that look random, the same for the same seed (splitmix64).
@@ -43,7 +43,7 @@ impl Numbers {
         Numbers(seed)
     }
 
-    /// Below that; 0 for 0.
+    /// A number from 0 to below `most`; 0 if `most` is 0.
     pub(crate) fn below(&mut self, most: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
@@ -54,7 +54,7 @@ impl Numbers {
     }
 }
 
-/// Reads many changed forms of these good ones.
+/// Calls `read` with many changed forms of the good inputs.
 pub(crate) fn mutated(good: &[&[u8]], read: impl Fn(&[u8])) {
     let number = |name: &str| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let (count, seed) = (number("FUZZ").unwrap_or(300), number("FUZZ_SEED").unwrap_or(1));

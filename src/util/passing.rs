@@ -1,4 +1,4 @@
-//! Open files that one process gives another, over a Unix socket between them.
+//! Passes open files to another process, over a Unix socket.
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
@@ -13,16 +13,16 @@ use std::{
     },
 };
 
-/// More files than are ever given at once.
+/// The most files that can be passed at once.
 pub const MOST: usize = 64;
 
-/// More bytes than a text has that goes with them.
+/// The most bytes of the text that goes with them.
 const TEXT: usize = 16 << 10;
 
-/// Gives files away, with a text. Both are small: they go in one piece, or not at all.
+/// Sends files with a text, in one message.
 ///
 /// # Errors
-/// If they cannot be sent.
+/// If they cannot be sent, or there are more than [`MOST`] files.
 pub fn give(stream: &UnixStream, text: &str, files: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut with = SendAncillaryBuffer::new(&mut space);
@@ -33,10 +33,10 @@ pub fn give(stream: &UnixStream, text: &str, files: &[BorrowedFd<'_>]) -> io::Re
     if sent < text.len() { Err(io::ErrorKind::WriteZero.into()) } else { Ok(()) }
 }
 
-/// Takes what [`give`] has sent. The files do not go on to programs that this process starts.
+/// Receives what [`give`] has sent. Programs that this process starts do not inherit the files.
 ///
 /// # Errors
-/// If nothing comes, or it is no text.
+/// If the other side has closed, or the text is no UTF-8.
 pub fn take(stream: &UnixStream) -> io::Result<(String, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut with = RecvAncillaryBuffer::new(&mut space);

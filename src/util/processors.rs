@@ -1,11 +1,11 @@
-//! How many processors there are for us.
+//! The number of processors that this process may use.
 
 use std::{sync::LazyLock, thread::available_parallelism};
 
-/// Asked once: the answer is read from several files of the system.
+/// Computed once, because the system reads several files for it.
 static PROCESSORS: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(1, usize::from));
 
-/// At least one; one where the system does not say. What a control group or a mask leaves, as it was at the first call.
+/// The number of processors that control group and CPU mask allow, as it was at the first call. 1 if it is unknown.
 pub fn processors() -> usize {
     *PROCESSORS
 }

@@ -1,4 +1,4 @@
-//! Blanks known secrets in text that somebody else wrote.
+//! Blanks known secrets in text from other parties.
 //!
 //! A peer may echo a password or a token in an error page, and error pages are quoted in logs and on admin pages. Whoever
 //! quotes a body does it with [`Redactor::quote`], and whoever quotes an address with [`address`]. A secret is found as
@@ -15,33 +15,33 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
-/// What stands in the place of a secret.
+/// The text in the place of a secret.
 const BLANK: &str = "***";
-/// A shorter form is blanked only where it stands by itself: blanks inside of other words would show it.
+/// A form with fewer bytes is blanked only where it is a whole word: a blank inside of another word would reveal it.
 const MIN_INSIDE: usize = 4;
-/// Secrets that are learned while running (tokens), of which the newest are kept.
+/// How many secrets that are learned while running (tokens) are kept; the oldest is dropped.
 const MAX_LEARNED: usize = 8;
-/// A longer body is quoted from its beginning only, in bytes.
+/// The most bytes of a body that are looked at; a longer one is quoted from its beginning only.
 const MAX_BODY: usize = 64 << 10;
-/// What URLs never encode.
+/// The characters that URLs encode: all but letters, digits, `-`, `.`, `_` and `~`.
 const URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Knows secrets in every form in which a peer may write them.
+/// The known secrets, in every form in which a peer may write them.
 #[derive(Debug, Default)]
 pub struct Redactor {
     /// The forms of secrets of the configuration.
     fixed: Vec<Secret>,
-    /// The forms of each secret that came later.
+    /// The forms of each secret that was learned, the oldest first.
     learned: Mutex<VecDeque<Vec<Secret>>>,
 }
 
 impl Redactor {
-    /// Knows these secrets from the beginning.
+    /// A redactor that knows the secrets of the configuration.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
         Redactor { fixed: secrets.into_iter().flat_map(forms).collect(), learned: Mutex::default() }
     }
 
-    /// Knows this one as well, such as a token; of many the newest.
+    /// Adds a secret, such as a new token; only the newest 8 are kept.
     pub fn learn(&self, secret: &Secret) {
         let mut learned = self.learned();
         if learned.len() == MAX_LEARNED {

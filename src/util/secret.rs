@@ -1,4 +1,4 @@
-//! Text that no log, dump or error may show. Made by the configuration, used by registries' clients.
+//! Secrets: text that no log, dump or error may show. The configuration makes them, and clients of registries use them.
 
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
@@ -8,7 +8,7 @@ use std::fmt;
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// Takes a text in.
+    /// Makes a secret of a text.
     pub fn new(text: impl Into<String>) -> Self {
         Secret(SecretString::from(text.into()))
     }

@@ -1,4 +1,5 @@
-//! Work on many items by several threads at once. The caller waits; one that is short of threads does all by itself.
+//! Work on many items by several threads at once. The caller waits; if no thread can be started, it does all the work
+//! itself.
 
 use super::processors::processors;
 use std::{
@@ -6,11 +7,11 @@ use std::{
     thread::{self, Builder},
 };
 
-/// More threads than that gain little: what they make is taken by one.
+/// The most threads. More gain little, because one thread takes the results.
 const MOST: usize = 8;
 
-/// What `work` makes of the items, part by part, in their order. A part has `least` of them or more, so that few are done by the
-/// caller alone.
+/// The results of `work` for parts of the items, in their order. A part has at least `least` items, so that few items
+/// are done by the caller alone.
 pub fn in_parts<T: Sync, R: Send>(items: &[T], least: usize, work: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
     parts_of(items, least, processors(), work)
 }

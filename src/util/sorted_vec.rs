@@ -1,9 +1,9 @@
-//! Sets and maps of very few members, kept by the ten thousand: sorted vectors without room to spare. A B-tree's smallest
-//! node has room for eleven.
+//! Sets and maps of very few members, of which there are tens of thousands: sorted vectors without spare room. The
+//! smallest node of a B-tree has room for eleven.
 
 use std::borrow::Borrow;
 
-/// A sorted set of few.
+/// A set as a sorted vector; inserting is slow for many members.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SortedSet<T>(Vec<T>);
 
@@ -18,22 +18,22 @@ impl<T: Ord> SortedSet<T> {
         self.0.iter()
     }
 
-    /// How many there are.
+    /// The number of members.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// True without any member.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether it is there.
+    /// Looks for a member by binary search.
     pub fn contains(&self, member: &T) -> bool {
         self.0.binary_search(member).is_ok()
     }
 
-    /// Adds it; `false` if it was there.
+    /// Adds a member; `false` if it was there.
     pub fn insert(&mut self, member: T) -> bool {
         let Err(at) = self.0.binary_search(&member) else { return false };
         self.0.reserve_exact(1);
@@ -41,7 +41,7 @@ impl<T: Ord> SortedSet<T> {
         true
     }
 
-    /// Takes it out; `false` if it was not there.
+    /// Removes a member; `false` if it was not there.
     pub fn remove(&mut self, member: &T) -> bool {
         self.0.binary_search(member).map(|at| self.0.remove(at)).is_ok()
     }
@@ -81,12 +81,12 @@ impl<'a, T> IntoIterator for &'a SortedSet<T> {
     }
 }
 
-/// A sorted map of few.
+/// A map as a vector sorted by key; inserting is slow for many entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SortedMap<K, V>(Vec<(K, V)>);
 
 impl<K: Ord, V> SortedMap<K, V> {
-    /// All, in order of the keys.
+    /// All entries, in the order of the keys.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.0.iter().map(|(key, value)| (key, value))
     }
@@ -96,12 +96,12 @@ impl<K: Ord, V> SortedMap<K, V> {
         self.0.iter().map(|(key, _)| key)
     }
 
-    /// Whether there are none.
+    /// True without any member.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The value of a key.
+    /// The value of a key; `None` if it is not there.
     pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
@@ -109,12 +109,12 @@ impl<K: Ord, V> SortedMap<K, V> {
         self.place(key).ok().map(|at| &self.0[at].1)
     }
 
-    /// All values, to be changed.
+    /// All values, mutable, in the order of the keys.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
         self.0.iter_mut().map(|(_, value)| value)
     }
 
-    /// The value of a key, to be changed.
+    /// The value of a key, mutable; `None` if it is not there.
     pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,

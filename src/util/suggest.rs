@@ -1,6 +1,6 @@
-//! Suggests the word that was meant.
+//! Suggestions for misspelt words, such as keys.
 
-/// No word of ours is longer.
+/// Longer words get no suggestion: no known word has so many bytes.
 const LONGEST: usize = 64;
 
 /// The known word that was most likely meant: of those that differ in a third of the letters at most, the nearest.

@@ -1,5 +1,5 @@
-//! What systemd passes to a service, and what it is told: sockets that it listens on for us, so that the port is never closed,
-//! and how the service fares (`Type=notify`). By its documented protocols, without its library.
+//! systemd: the listening sockets that it passes to a service, so that the port is never closed, and the messages that
+//! it gets (`Type=notify`). By its documented protocols, without its library.
 
 use std::{
     env,
@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-/// A socket that listens already.
+/// A listening socket that was passed to this process.
 #[derive(Debug, Clone)]
 pub struct Inherited {
     /// The name that `FileDescriptorName=` gives it; `unknown` without one.
@@ -21,24 +21,24 @@ pub struct Inherited {
     pub socket: Arc<OwnedFd>,
 }
 
-/// The first descriptor that is passed, by the protocol.
+/// The number of the first descriptor that is passed, `SD_LISTEN_FDS_START`.
 #[cfg(target_os = "linux")]
 const FIRST: i32 = 3;
 
-/// More sockets than anybody has.
+/// The most sockets that are taken.
 const MOST: usize = 256;
 
 /// The sockets that were passed to this process, by `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES`.
 ///
 /// # Errors
-/// If some were passed and cannot be had.
+/// If some were passed and cannot be taken.
 pub fn inherited() -> io::Result<Vec<Inherited>> {
     let var = |name: &str| env::var(name).unwrap_or_default();
     let names = passed(&var("LISTEN_PID"), &var("LISTEN_FDS"), &var("LISTEN_FDNAMES"), std::process::id());
     sockets(names)
 }
 
-/// The names of the sockets that were passed to that process.
+/// The names of the sockets, from the values of the three variables; none if `pid` is not our `own`.
 fn passed(pid: &str, number: &str, names: &str, own: u32) -> Vec<String> {
     let number = match (pid.parse::<u32>(), number.parse::<usize>()) {
         (Ok(pid), Ok(number)) if pid == own => number.min(MOST),
@@ -49,7 +49,7 @@ fn passed(pid: &str, number: &str, names: &str, own: u32) -> Vec<String> {
     (0..number).map(|place| name(place).to_owned()).collect()
 }
 
-/// A descriptor is a number, and to take one by its number is unsafe where it may be somebody else's; a copy of it is not.
+/// Takes copies of the descriptors, by `pidfd_getfd`: to own a descriptor by its number would need unsafe code.
 #[cfg(target_os = "linux")]
 fn sockets(names: Vec<String>) -> io::Result<Vec<Inherited>> {
     use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
@@ -72,19 +72,19 @@ fn sockets(names: Vec<String>) -> io::Result<Vec<Inherited>> {
     }
 }
 
-/// Tells systemd how this service fares.
+/// Sends the state of this service to systemd.
 #[derive(Debug)]
 pub struct Notify {
     socket: Option<(UnixDatagram, SocketAddr)>,
-    /// How often it wants to hear of us.
+    /// The longest time between two life signs (`WATCHDOG_USEC`). `None`: it wants none.
     pub watchdog: Option<std::time::Duration>,
 }
 
 impl Notify {
-    /// By `NOTIFY_SOCKET` and `WATCHDOG_USEC`; to nobody where these are not set.
+    /// Reads `NOTIFY_SOCKET` and `WATCHDOG_USEC`; without the former nothing is sent.
     ///
     /// # Errors
-    /// If there is an address that cannot be one.
+    /// If `NOTIFY_SOCKET` is no valid address.
     pub fn from_environment() -> io::Result<Notify> {
         let micros = env::var("WATCHDOG_USEC").ok().and_then(|text| text.parse().ok());
         let for_us = env::var("WATCHDOG_PID")
@@ -105,17 +105,17 @@ impl Notify {
         Ok(Notify { socket: Some((socket, address_of(&address)?)), watchdog })
     }
 
-    /// Nobody wants to hear.
+    /// Sends nothing.
     pub fn nobody() -> Notify {
         Notify { socket: None, watchdog: None }
     }
 
-    /// Whether anybody is told.
+    /// Whether messages are sent at all.
     pub fn is_heard(&self) -> bool {
         self.socket.is_some()
     }
 
-    /// Says this: lines such as `READY=1`.
+    /// Sends lines such as `READY=1`, without waiting.
     ///
     /// # Errors
     /// If it cannot be sent.
@@ -127,7 +127,7 @@ impl Notify {
     }
 }
 
-/// A path, or `@name` for a socket without a file.
+/// The address of a socket: a path, or `@name` for an abstract one.
 fn address_of(text: &OsStr) -> io::Result<SocketAddr> {
     #[cfg(target_os = "linux")]
     {

@@ -1,4 +1,4 @@
-//! Waiting for a time that may never come, and times as metrics have them.
+//! Waiting for an optional time, and times in the units of metrics.
 
 use std::{
     future::pending,
@@ -6,7 +6,7 @@ use std::{
 };
 use tokio::time::{Instant, sleep_until};
 
-/// Waits until then; `None`: for ever.
+/// Waits until the time; with `None` for ever.
 pub async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,

@@ -1,7 +1,6 @@
-//! TLS: by ring; as a client, with the authorities that this machine trusts.
+//! TLS with ring as provider of cryptography; clients trust the authorities that this machine trusts.
 //!
-//! Everything here names its provider of cryptography. Nothing depends on a default of the process, which libraries that are
-//! built in by a feature may change.
+//! Everything here names its provider. Nothing depends on a default of the process, which a library may change.
 
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
@@ -11,8 +10,8 @@ use rustls::{
 };
 use std::sync::{Arc, LazyLock};
 
-/// Reading them takes some ten milliseconds, and they are the same for all clients. A machine that has none (an image with
-/// nothing but this program) speaks no TLS, but everything else.
+/// The authorities that this machine trusts, read once: that takes some ten milliseconds. On a machine without any,
+/// such as an image with only this program, TLS to servers fails, but everything else works.
 static SYSTEM: LazyLock<RootCertStore> = LazyLock::new(|| {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
@@ -45,7 +44,7 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// The authorities that this machine trusts.
+/// A copy of the authorities that this machine trusts; empty if it has none.
 pub fn system_roots() -> RootCertStore {
     SYSTEM.clone()
 }
@@ -59,8 +58,8 @@ pub fn trust(roots: &mut RootCertStore, pem: &str) -> Result<(), TlsError> {
     certificates(pem)?.into_iter().try_for_each(|certificate| Ok(roots.add(certificate)?))
 }
 
-/// A client that trusts these authorities and shows servers that ask for it a certificate: its chain and its private key,
-/// both in PEM.
+/// The configuration of a client that trusts these authorities. `identity` is the chain and the private key, both in
+/// PEM, for servers that ask for a certificate.
 ///
 /// # Errors
 ///
@@ -77,8 +76,8 @@ pub fn client(roots: RootCertStore, identity: Option<(&str, &str)>) -> Result<Cl
     }
 }
 
-/// A server that shows this chain, with its private key, both in PEM, and speaks that protocol (ALPN). With `clients` it asks
-/// for certificates.
+/// The configuration of a server with this chain and private key, both in PEM, and this protocol (ALPN). With `clients`
+/// it asks for certificates.
 ///
 /// No session is resumed: a client that resumes one is not checked again, so other authorities or lists of revoked
 /// certificates would not hold for it. Connections here live long, and a handshake costs less than a millisecond.
@@ -105,8 +104,8 @@ pub fn server(
     Ok(config)
 }
 
-/// For requests over HTTP that are not a registry's: the machine's authorities, and no proxy of the environment, which is
-/// meant for the world outside.
+/// A client for HTTP requests that do not go to a registry: it trusts the machine's authorities, and uses no proxy of
+/// the environment, because its servers are near.
 pub fn http_client() -> reqwest::ClientBuilder {
     let config = client(system_roots(), None).expect("ring has the default versions of TLS");
     reqwest::Client::builder().tls_backend_preconfigured(config).no_proxy()

@@ -1,4 +1,4 @@
-//! The bytes of a connection, whatever they come through: TCP, a Unix socket, TLS over one of these.
+//! Connections by TCP, by a Unix socket, or by TLS over one of these, behind one trait.
 
 use rustix::event::{PollFd, PollFlags, poll};
 use std::os::fd::AsFd;
@@ -8,13 +8,13 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-/// What a connection's bytes are read from and written to.
+/// A connection whose bytes can be read and written.
 pub trait Bytes: AsyncRead + AsyncWrite + Unpin + Send {
-    /// Whether the other side has closed it, or is gone: a reader learns that only behind all that came before.
+    /// Whether the peer has closed the connection. Reading would show that only after all bytes that came before.
     fn is_left(&self) -> bool;
 }
 
-/// Any of them: the HTTP server above is compiled once for all.
+/// Any connection, so that the HTTP server is compiled once for all.
 pub type Transport = Box<dyn Bytes>;
 
 impl Bytes for TcpStream {

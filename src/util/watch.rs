@@ -1,5 +1,6 @@
-//! Reports that something in some folders may have changed. A hint only: its receiver looks for itself, and looks from time
-//! to time without a hint. Where files are many, hints may say which to look at.
+//! Reports that something in some folders may have changed. This is only a hint: the receiver compares the files
+//! itself, and does so from time to time also without a hint. Where there are many files, hints may name those to look
+//! at.
 //!
 //! *Folders* are watched, also for a single file: editors and ConfigMaps replace files by renaming, and a watch on a
 //! file stays with the old one.
@@ -23,16 +24,16 @@ use tokio::{
 };
 use tracing::debug;
 
-/// From one look to the next without a hint: on some file systems no watch works.
+/// How often files are compared without a hint: on some file systems no watch works.
 const POLL: Duration = Duration::from_secs(5);
 
-/// Files count when they have stayed the same for so long: whoever writes them piece by piece is done.
+/// How long files must stay the same before they are used, so that a file which is being written is complete.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// Whoever writes without end is waited for this many times [`QUIET`].
+/// How many times [`QUIET`] files that keep changing are waited for.
 const MOST_LOOKS: u32 = 20;
 
-/// Of more files than that nobody is told the names.
+/// The most names in a hint; if more files have changed, it names none.
 const MOST_NAMES: usize = 64;
 
 /// A watch on folders, with its hints.
@@ -42,41 +43,40 @@ pub struct Watch {
     hints: Hints,
 }
 
-/// The folders of a watch, each set up again when there is another one under its name. To set them up may block, as
-/// everything that a file system is asked.
+/// The folders of a watch; one that was replaced under its name is watched anew. Setting them up may block.
 #[derive(Debug)]
 pub struct Folders {
     by_path: BTreeMap<PathBuf, Folder>,
     hint: Hint,
 }
 
-/// The hints of a watch.
+/// Receives the hints of a watch.
 #[derive(Debug)]
 pub struct Hints {
     hints: mpsc::Receiver<()>,
-    /// Keeps the channel open, wherever the folders are.
+    /// Keeps the channel open, even if [`Folders`] is dropped.
     hint: Hint,
 }
 
-/// Where hints come from.
+/// The sending side of hints.
 #[derive(Debug, Clone)]
 struct Hint {
     hint: mpsc::Sender<()>,
     names: Arc<Mutex<Names>>,
 }
 
-/// What may have changed since somebody asked.
+/// The names that may have changed since the last [`Hints::take`].
 #[derive(Debug, Default)]
 struct Names {
     names: BTreeSet<OsString>,
-    /// Something of which the name is not known.
+    /// Whether a file without a known name may have changed, too.
     others: bool,
 }
 
-/// What is watched under a folder's name.
+/// The watch on one folder. `None`: the folder is not there, or cannot be watched.
 #[derive(Debug, Default)]
 struct Folder {
-    /// Device and inode.
+    /// Device and inode of the folder that is watched.
     watched: Option<(u64, u64)>,
     watcher: Option<RecommendedWatcher>,
 }
@@ -104,13 +104,14 @@ impl Watch {
         self.hints.changed().await;
     }
 
-    /// The same, at the latest after the time in which one looks without a hint.
+    /// The same, but returns after 5 s at the latest: on some file systems no watch works.
     pub async fn changed_or_time(&mut self) {
         // The time being over is a reason to look, too.
         let _ = timeout(POLL, self.changed()).await;
     }
 
-    /// What a look gives once it stays so, or is what there was before. `look` is told what the last one gave.
+    /// Looks again until two results are the same, or one is `before`; files that never stop changing are waited for 2
+    /// s. `look` gets the result of the last look.
     pub async fn settled<T, F>(&mut self, before: &T, look: impl Fn(T) -> F) -> T
     where
         T: Clone + PartialEq,
@@ -135,7 +136,8 @@ impl Watch {
 }
 
 impl Folders {
-    /// None yet, and the hints of those to come: for a reader that sets folders up where it may block, and waits elsewhere.
+    /// A watch without folders, and its hints: for a reader that sets up folders on a blocking thread, and waits for
+    /// hints elsewhere.
     pub fn new() -> (Self, Hints) {
         let (hint, hints) = mpsc::channel(1);
         let hint = Hint { hint, names: Arc::default() };
@@ -166,7 +168,7 @@ impl Hints {
         self.hints.recv().await;
     }
 
-    /// Forgets the hints of what is about to be looked at anyway.
+    /// Forgets all hints so far, before a look at all files.
     pub fn forget(&mut self) {
         drop(self.take());
     }
@@ -227,8 +229,8 @@ impl Folder {
     }
 }
 
-/// Reading a file is an event, too, and would follow upon each look. So are the hidden files that editors and careful
-/// writers make beside ours; names with two dots are a ConfigMap's, whose links change what ours are.
+/// Whether an event is a change. Reading is an event, too, which each look would cause. Hidden files of editors do not
+/// count; names with two dots belong to ConfigMaps, whose links change what files are.
 fn is_change(event: &Event) -> bool {
     if !event.paths.is_empty() && event.paths.iter().all(|path| is_hidden(path)) {
         return false;

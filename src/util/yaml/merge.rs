@@ -1,5 +1,5 @@
-//! One tree out of several: files of one form, and single values set from outside of them. Every value keeps the name and
-//! the line of where it was written.
+//! Merges the trees of several files, and sets single values in them. Every value keeps the name and the line of where
+//! it was written.
 
 use super::{
     Document, Place, Problem,
@@ -7,8 +7,8 @@ use super::{
 };
 use std::sync::Arc;
 
-/// How the keys at the top of two files meet. Mappings are merged key by key at every level; a key that both have and
-/// that is no mapping is there twice, which reading reports with both places.
+/// Rules for the top keys of two files. Mappings are merged key by key at every level; a key that both have and that is
+/// no mapping is kept twice, which reading reports with both places.
 #[derive(Debug, Clone, Copy)]
 pub struct Merge {
     /// Keys that every file states for itself; they must be equal.
@@ -17,27 +17,27 @@ pub struct Merge {
     pub appended: &'static [&'static str],
 }
 
-/// A step of the way to a value.
+/// A step of the path to a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// The value of a key.
     Key(String),
-    /// The element of a list whose `name` is this.
+    /// The item of a list whose key `name` has this value.
     Named(String),
 }
 
 impl Document {
-    /// Adds what another file says.
+    /// Merges another file into this document.
     pub fn merge(&mut self, other: Document, rules: &Merge) {
         let Document { file, root } = other;
         merge_root(&mut self.root, root.of_file(&file), &file, rules);
     }
 
-    /// Sets the value at the end of a way, and makes what is not there yet on the way to it; `origin` is where it comes
-    /// from, for people.
+    /// Sets the value at the end of a path, and makes mappings on the path that are missing. `origin` is its source, as
+    /// problems show it.
     ///
     /// # Errors
-    /// If something on the way is neither a mapping nor a list with an element of that name.
+    /// If something on the path is neither a mapping nor a list with an item of that name.
     pub fn set(&mut self, way: &[Step], value: Document, origin: &str) -> Result<(), Problem> {
         let origin: Arc<str> = origin.into();
         let mut node = &mut self.root;
@@ -52,7 +52,7 @@ impl Document {
         Ok(())
     }
 
-    /// Where the value of a key stands, or what comes nearest to it: a mapping that could hold it. With its file's name.
+    /// The file and place of the value of a key, or if it is missing of the nearest mapping that could hold it.
     pub fn locate(&self, way: &[&str]) -> (Arc<str>, Place) {
         let (mut node, mut file, mut place) = (&self.root, &self.file, self.root.place);
         for key in way {
@@ -63,17 +63,17 @@ impl Document {
         (file.clone(), place)
     }
 
-    /// A document of a single text; `file` is its name for people.
+    /// A document that is a single text; `file` is its name in problems.
     pub fn text(file: &str, text: &str) -> Self {
         Document { file: file.into(), root: Node { place: Place::default(), content: Content::Quoted(text.into()) } }
     }
 
-    /// A problem of the whole document.
+    /// A problem with the whole document.
     pub fn problem(&self, text: &str) -> Problem {
         Problem { file: self.file.clone(), place: self.root.place, path: String::new(), text: text.into() }
     }
 
-    /// Whether a key stands at its top.
+    /// Whether the root is a mapping with this key.
     pub fn has(&self, key: &str) -> bool {
         matches!(self.root.content(), Content::Map(entries) if entries.iter().any(|(name, _)| &*name.text == key))
     }
@@ -99,7 +99,7 @@ fn merge_root(into: &mut Node, from: Node, file: &Arc<str>, rules: &Merge) {
     }
 }
 
-/// Merges mappings; anything else is handed back, to stand beside what is there.
+/// Merges mappings; anything else is returned, to be kept beside the former value.
 fn merge(into: &mut Node, from: Node, file: &Arc<str>) -> Option<Node> {
     let Some(entries) = mergeable(into, &from) else { return Some(from) };
     for (key, node) in owned(from) {
@@ -113,7 +113,7 @@ fn merge(into: &mut Node, from: Node, file: &Arc<str>) -> Option<Node> {
     None
 }
 
-/// The entries of `into`, where both are mappings or nothing.
+/// The entries of `into`, if both are mappings or null.
 fn mergeable<'n>(into: &'n mut Node, from: &Node) -> Option<&'n mut Vec<(Key, Node)>> {
     if !matches!(from.content(), Content::Map(_) | Content::Null) {
         return None;
@@ -135,7 +135,7 @@ fn owned(node: Node) -> Vec<(Key, Node)> {
     }
 }
 
-/// Makes one list of two; anything else is handed back.
+/// Appends a list to a list; anything else is returned.
 fn append(into: &mut Node, from: Node, file: &Arc<str>) -> Option<Node> {
     match (into.content_mut(), from.content()) {
         (Content::List(items), Content::List(more)) => {
@@ -154,7 +154,7 @@ fn is_equal(one: &Node, other: &Node) -> bool {
     text(one).is_some() && text(one) == text(other)
 }
 
-/// The node behind a step.
+/// The node behind a step. A key that is missing is added with null.
 fn enter<'n>(node: &'n mut Node, step: &Step, origin: &Arc<str>) -> Result<&'n mut Node, String> {
     let kind = node.kind();
     let content = node.content_mut();
@@ -188,7 +188,7 @@ fn enter<'n>(node: &'n mut Node, step: &Step, origin: &Arc<str>) -> Result<&'n m
     }
 }
 
-/// The `name` of an element of a list.
+/// The value of the key `name` of an item.
 fn name_of(item: &Node) -> Option<String> {
     let Content::Map(entries) = item.content() else { return None };
     let (_, node) = entries.iter().find(|(key, _)| &*key.text == "name")?;
@@ -198,7 +198,7 @@ fn name_of(item: &Node) -> Option<String> {
     }
 }
 
-/// Lines of a variable's value say nothing to anybody.
+/// Removes line and column from all values, because they would be those inside a variable's value.
 fn clear_places(node: &mut Node) {
     node.place = Place::default();
     match node.content_mut() {
@@ -211,7 +211,7 @@ fn clear_places(node: &mut Node) {
     }
 }
 
-/// A way as paths are written.
+/// A path as problems show it: `registries[nacos].publish`.
 fn text_of(way: &[Step]) -> String {
     let mut text = String::new();
     for step in way {

@@ -45,14 +45,14 @@ pub struct Document {
     root: Node,
 }
 
-/// What reading a document gave.
+/// The result of reading a document.
 #[derive(Debug)]
 pub struct Reading<T> {
-    /// What was read; what was mistaken is missing from it.
+    /// The value, without the parts that have mistakes. `None`: too much is missing.
     pub value: Option<T>,
     /// All mistakes, by position.
     pub problems: Problems,
-    /// What is no mistake but should be known, by position.
+    /// What is valid but may not be intended, by position.
     pub warnings: Problems,
 }
 
@@ -70,17 +70,17 @@ impl<T> Reading<T> {
 }
 
 impl Document {
-    /// Parses a text; `file` is its name for people. The problem is one of syntax or size.
+    /// Parses a text; `file` is its name in problems.
     ///
     /// # Errors
-    /// The first place that is no YAML, or the limit that the text passes.
+    /// The first place that is no YAML, or the limit that the text exceeds.
     pub fn parse(file: &str, text: &[u8], limits: &Limits) -> Result<Self, Problem> {
         let file: Arc<str> = file.into();
         let roots = parse::parse(&file, text, limits, 1)?;
         Ok(Document { file, root: roots.into_iter().next().unwrap_or_else(Node::nothing) })
     }
 
-    /// The same, of a text of several documents with `---` between them; those with nothing in them are left out.
+    /// The same for a text with several documents, at most `most`, with `---` between them; empty ones are left out.
     ///
     /// # Errors
     /// As [`Document::parse`].
@@ -91,7 +91,7 @@ impl Document {
         Ok(documents.filter(|document| !matches!(document.root.shape(), Shape::Null)).collect())
     }
 
-    /// Its tree, for those who walk it themselves.
+    /// The root of the tree, for readers that do not use [`Document::read`].
     pub fn root(&self) -> &Node {
         &self.root
     }

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-/// Where something stands; both count from 1. The default, with line 0, is that of what stands in no file, such as a
-/// variable's value.
+/// A position in a text; both numbers count from 1. The default, with line 0, is for values that are in no file, such
+/// as a variable's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Place {
-    /// The line in its text, from 1; 0 where there is no text.
+    /// The line, from 1; 0 if there is no text.
     pub line: u32,
-    /// The column, in characters.
+    /// The column, from 1, in characters.
     pub column: u32,
 }
 
-/// A value as it is written.
+/// A value and its place; its type is decided by the reader.
 #[derive(Debug, Clone)]
 pub struct Node {
     pub(super) place: Place,
@@ -22,14 +22,13 @@ pub struct Node {
 #[derive(Debug, Clone)]
 pub(super) enum Content {
     Null,
-    /// Types are given by who reads, not by how it is written: `"80"` is a good port, and `80` a good name.
+    /// A single value without quotes. The reader decides the type: `"80"` is a good port, and `80` a good name.
     Scalar(Box<str>),
-    /// One in quotes, or in a block: for those who have to guess a type, it is text.
+    /// A single value in quotes or in a block: text, for a reader that must guess the type.
     Quoted(Box<str>),
     List(Vec<Node>),
     Map(Vec<(Key, Node)>),
-    /// What stands elsewhere: behind an alias, which is the thing itself and not a copy of it; or in another file, whose
-    /// name it has.
+    /// Content that is shared: behind an alias; or from another file, whose name it has.
     Shared(Option<Arc<str>>, Arc<Content>),
 }
 
@@ -40,7 +39,7 @@ pub struct Key {
     pub(super) text: Box<str>,
 }
 
-/// A value as those see it who walk the tree themselves.
+/// The content of a node, for readers that walk the tree themselves.
 #[derive(Debug, Clone, Copy)]
 pub enum Shape<'a> {
     /// `null`, `~`, or nothing behind the key.
@@ -91,7 +90,7 @@ impl Node {
         }
     }
 
-    /// The same, to be changed. What others share stays as it is for them.
+    /// The same, mutable. Shared content is copied first.
     pub(super) fn content_mut(&mut self) -> &mut Content {
         match &mut self.content {
             Content::Shared(_, content) => Arc::make_mut(content),
@@ -99,7 +98,7 @@ impl Node {
         }
     }
 
-    /// The name of the file that it stands in, where that is another one than its parent's.
+    /// The name of its file. `None`: the same as its parent's.
     pub(super) fn file(&self) -> Option<&Arc<str>> {
         match &self.content {
             Content::Shared(file, _) => file.as_ref(),
@@ -107,7 +106,7 @@ impl Node {
         }
     }
 
-    /// The same value as a part of another file's tree.
+    /// The same value, marked as coming from this file unless it names another one.
     pub(super) fn of_file(self, file: &Arc<str>) -> Node {
         let Node { place, content } = self;
         let content = match content {
@@ -117,12 +116,12 @@ impl Node {
         Node { place, content }
     }
 
-    /// What an empty text is.
+    /// The root of an empty text: null.
     pub(super) fn nothing() -> Node {
         Node { place: Place { line: 1, column: 1 }, content: Content::Null }
     }
 
-    /// The word for what it is.
+    /// Its kind in words, for problems: `a list`, `a mapping`, `a single value` or `nothing`.
     pub fn kind(&self) -> &'static str {
         match self.content() {
             Content::Null => "nothing",

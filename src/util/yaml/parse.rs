@@ -1,4 +1,4 @@
-//! From text to tree, within limits: a hostile file costs at most what an honest one of the largest size would.
+//! From text to tree, within limits: a hostile file costs no more than a good one of the largest size.
 
 use super::{
     Place, Problem,
@@ -7,7 +7,7 @@ use super::{
 use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, Tag};
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
-/// What a text may have at most.
+/// The limits of a text; one that exceeds any of them is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of the text. 64 MiB by default.
@@ -19,7 +19,7 @@ pub struct Limits {
     pub depth: usize,
 }
 
-/// What an alias repeats is bounded by this, too: a long text behind many of them.
+/// A text counts as one more node for each so many bytes: that bounds a long text behind many aliases.
 const BYTES_PER_NODE: usize = 64;
 
 impl Default for Limits {
@@ -28,7 +28,7 @@ impl Default for Limits {
     }
 }
 
-/// The trees of all documents, of which there may be so many.
+/// The trees of all documents, of which there may be `most`.
 pub(super) fn parse(file: &Arc<str>, text: &[u8], limits: &Limits, most: usize) -> Result<Vec<Node>, Problem> {
     let fail = |place, text| Problem { file: file.clone(), place, path: String::new(), text };
     let start = Place { line: 1, column: 1 };
@@ -62,7 +62,7 @@ struct Tree<'a> {
     limits: &'a Limits,
     open: Vec<Open>,
     roots: Vec<Node>,
-    /// What anchors stand for, and how many nodes that is.
+    /// By anchor: its content, and how many nodes it counts for.
     anchors: HashMap<usize, (Content, usize)>,
     nodes: usize,
     documents: usize,
@@ -72,7 +72,7 @@ struct Tree<'a> {
 struct Open {
     place: Place,
     anchor: usize,
-    /// How many nodes there were before it.
+    /// The number of nodes before this collection.
     before: usize,
     content: Children,
 }
@@ -188,7 +188,7 @@ impl Tree<'_> {
     }
 }
 
-/// Tags could change what a value means, and nothing here knows any.
+/// Refuses tags: they could change the meaning of a value, and none is known here.
 fn check_tag(tag: Option<Cow<'_, Tag>>) -> Result<(), String> {
     match tag {
         Some(tag) if !tag.is_yaml_core_schema() => Err(format!("the tag {tag}; remove it, tags have no meaning here")),

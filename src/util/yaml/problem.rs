@@ -1,4 +1,4 @@
-//! Mistakes, with where they stand.
+//! Mistakes in texts, with their places.
 
 use super::Place;
 use std::{fmt, sync::Arc};
@@ -6,13 +6,13 @@ use std::{fmt, sync::Arc};
 /// A mistake in a file: what, where, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// The file's name for people; a variable's or an argument's where the value stands in no file.
+    /// The name of the file; of the variable or argument if the value is in no file.
     pub file: Arc<str>,
-    /// Line and column there; line 0 where the problem has no place.
+    /// Line and column; line 0 if the problem has no place.
     pub place: Place,
-    /// The way to the key, such as `registries[0].nacos.servers[1]`; empty for the whole file.
+    /// The path of the key, such as `registries[0].nacos.servers[1]`; empty for the whole file.
     pub path: String,
-    /// What is wrong, and the remedy. Never holds a secret.
+    /// What is wrong, and what to do about it. Never holds a secret.
     pub text: String,
 }
 
@@ -37,26 +37,26 @@ impl std::error::Error for Problem {}
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// All of one reading, sorted by source and position.
+    /// Sorts problems by file and position, and removes doubles.
     pub fn new(mut problems: Vec<Problem>) -> Self {
         problems.sort();
         problems.dedup();
         Problems(problems)
     }
 
-    /// Whether there is none.
+    /// True if nothing was wrong.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Adds those of another reading, and sorts all again.
+    /// Adds problems of another reading, and sorts all again.
     pub fn extend(&mut self, others: impl IntoIterator<Item = Problem>) {
         let mut all = std::mem::take(&mut self.0);
         all.extend(others);
         *self = Problems::new(all);
     }
 
-    /// Each once, by source and position.
+    /// All problems, sorted by file and position.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.0.iter()
     }

@@ -12,24 +12,24 @@ use std::{
 };
 use xxhash_rust::xxh3::xxh3_64;
 
-/// What a file that holds a secret may have at most.
+/// The largest file for `${file:PATH}`, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
-/// Why a reference is refused. Never holds what it stands for.
+/// Why a reference is refused. Never holds the value behind it.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// A reference begins and no brace ends it.
+    /// A reference without its closing brace.
     #[error("`${{` without its `}}`; write `$${{` where the characters themselves are meant")]
     Open,
-    /// Neither of the two kinds.
+    /// A reference that begins with neither `env:` nor `file:`.
     #[error(
         "`${{{0}}}` is unknown; write ${{env:NAME}}, ${{file:PATH}}, or `$${{` where the characters themselves are meant"
     )]
     Unknown(String),
-    /// The variable is not set.
+    /// The variable, by its name, is not set.
     #[error("the environment variable {0} is not set; set it before the start")]
     Unset(String),
-    /// The variable or file has nothing in it.
+    /// The variable or file is empty.
     #[error("${{{0}}} is empty; put a value into it")]
     Empty(String),
     /// The file cannot be read.
@@ -37,7 +37,7 @@ pub enum ResolveError {
     Read {
         /// The path behind `file:`, as it is written.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
@@ -45,7 +45,7 @@ pub enum ResolveError {
 
 type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
-/// Finds what references stand for.
+/// Finds the values of references. Cheap to clone; clones share the list of files that were read.
 #[derive(Clone)]
 pub struct Resolver {
     variables: Variables,
@@ -65,7 +65,7 @@ impl Resolver {
         Resolver::with_variables(base, |name| env::var(name).ok())
     }
 
-    /// Takes variables from anywhere.
+    /// Takes variables from a function, for tests.
     pub fn with_variables(
         base: impl Into<PathBuf>,
         variables: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
@@ -73,12 +73,12 @@ impl Resolver {
         Resolver { variables: Arc::new(variables), base: base.into(), files: Arc::default() }
     }
 
-    /// Where relative paths start.
+    /// The folder from which relative paths start.
     pub fn base(&self) -> &Path {
         &self.base
     }
 
-    /// The files that were read for values so far, each with a hash of what was in it; `None`: it could not be read. The
+    /// The files that were read for values so far, each with a hash of its content; `None`: it could not be read. The
     /// hash may be that of a secret, and is not shown.
     pub fn files(&self) -> BTreeMap<PathBuf, Option<u64>> {
         lock(&self.files).clone()
@@ -103,10 +103,10 @@ impl Resolver {
         text
     }
 
-    /// The text with its references replaced; what they stand for is not looked at again.
+    /// The text with its references replaced; references inside the values are not replaced.
     ///
     /// # Errors
-    /// If a reference is not closed, or what it names is not there.
+    /// If a reference is not closed, or its variable or file is missing or empty.
     pub fn fill<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, ResolveError> {
         if !text.contains("${") {
             return Ok(Cow::Borrowed(text));

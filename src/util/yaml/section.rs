@@ -1,4 +1,4 @@
-//! A mapping being read key by key.
+//! Reads a mapping key by key.
 
 use super::{
     Value,
@@ -8,7 +8,7 @@ use super::{
 use crate::util::suggest::suggest;
 use std::{collections::HashMap, rc::Rc};
 
-/// A mapping whose keys are words of ours. Remembers what was asked for, so that all other keys can be reported.
+/// A mapping with fixed keys. It remembers the keys that were asked for, so that all others can be reported.
 #[derive(Debug)]
 pub struct Section<'a> {
     value: Value<'a>,
@@ -33,7 +33,7 @@ impl<'a> Section<'a> {
         Some(Section { value, entries, path, known: Vec::new() })
     }
 
-    /// The mapping itself, to report what concerns all of it.
+    /// The mapping itself, to report problems with the whole of it.
     pub fn value(&self) -> &Value<'a> {
         &self.value
     }
@@ -48,7 +48,7 @@ impl<'a> Section<'a> {
         if value.is_null() { None } else { Some(value) }
     }
 
-    /// The value of a key, read; `None` if it is missing or mistaken.
+    /// Reads the value of a key; `None` if it is missing or has a mistake.
     pub fn get<T>(&mut self, key: &'static str, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Option<T> {
         read(&self.take(key)?)
     }
@@ -61,7 +61,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The mapping of a key, read; `None` if it is missing or mistaken.
+    /// Reads the mapping of a key; `None` if it is missing or has a mistake.
     pub fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'a>) -> Option<T>) -> Option<T> {
         self.get(key, |value| value.section(read))
     }
@@ -71,12 +71,12 @@ impl<'a> Section<'a> {
         self.entries.iter().any(|(name, _)| &*name.text == key)
     }
 
-    /// Whether nothing at all is written.
+    /// Whether the mapping has no keys.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Reports the keys that nobody asked for.
+    /// Reports the keys that were not asked for, with a suggestion.
     pub(super) fn end(self) {
         for entry @ (key, _) in self.entries {
             if self.known.contains(&&*key.text) {

@@ -1,4 +1,4 @@
-//! One value being read, with typed getters.
+//! Typed getters for one value.
 
 use super::{
     Place, Problem, Problems, Reader, Resolver, Section,
@@ -10,17 +10,17 @@ use std::{
     time::Duration,
 };
 
-/// A value and the way to it. Getters give `None` after reporting what is wrong.
+/// A value and its path. Getters report a mistake and return `None`.
 #[derive(Debug, Clone)]
 pub struct Value<'a> {
     pub(super) reader: &'a Reader<'a>,
     pub(super) node: &'a Node,
     pub(super) path: Path<'a>,
-    /// The file that it stands in.
+    /// The name of its file.
     pub(super) file: &'a Arc<str>,
 }
 
-/// The way to a value; written out only when there is something to report.
+/// The path of a value; written out only when there is something to report.
 #[derive(Debug, Clone)]
 pub(super) enum Path<'a> {
     Root,
@@ -49,7 +49,7 @@ impl<'a> Value<'a> {
         Value { reader: self.reader, node, path, file: node.file().unwrap_or(self.file) }
     }
 
-    /// It as it is written.
+    /// The node itself, for readers that walk the tree.
     pub fn node(&self) -> &'a Node {
         self.node
     }
@@ -59,23 +59,23 @@ impl<'a> Value<'a> {
         self.node.place
     }
 
-    /// Where another value stands, for a problem that is reported here: `on line 3`, or `in a.yaml on line 3`.
+    /// The place of another value, for a problem that is reported here: `on line 3`, or `in a.yaml on line 3`.
     pub fn whereabouts(&self, other: &Value<'_>) -> String {
         whereabouts(self.file, other.file, other.node.place)
     }
 
-    /// Reports a mistake here. `None`, so that getters can end with it.
+    /// Reports a mistake at this value. Always returns `None`, so that getters can end with it.
     pub fn problem<T>(&self, text: impl Into<String>) -> Option<T> {
         self.report(self.node.place, text.into());
         None
     }
 
-    /// Says something here that is no mistake.
+    /// Adds a warning at this value.
     pub fn warn(&self, text: impl Into<String>) {
         self.reader.warnings.borrow_mut().push(self.at(self.node.place, text.into()));
     }
 
-    /// What an outside check says: its value, or its error as a problem here.
+    /// Takes the result of another check: its value, or its error as a problem here.
     pub fn check<T, E: fmt::Display>(&self, result: Result<T, E>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
@@ -83,10 +83,10 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Reads something whose mistakes do not concern the rest: they are handed out instead of being reported.
+    /// Reads something whose mistakes must not concern the rest: they are returned and not reported.
     ///
     /// # Errors
-    /// The problems that it had.
+    /// The problems that reading found.
     pub fn attempt<T>(&self, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Result<T, Problems> {
         let before = self.reader.problems.borrow().len();
         let value = read(self);
@@ -97,17 +97,17 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Whether it is `null` or nothing.
+    /// Whether it is `null`, `~`, or nothing behind the key.
     pub fn is_null(&self) -> bool {
         matches!(self.node.content(), Content::Null)
     }
 
-    /// Whether it is a list.
+    /// Whether [`Value::list`] would give its items.
     pub fn is_list(&self) -> bool {
         matches!(self.node.content(), Content::List(_))
     }
 
-    /// Whether it is a mapping.
+    /// Whether [`Value::entries`] and [`Value::section`] would read it.
     pub fn is_map(&self) -> bool {
         matches!(self.node.content(), Content::Map(_))
     }
@@ -128,13 +128,13 @@ impl<'a> Value<'a> {
         self.parse(|text| if text.is_empty() { Err("must not be empty") } else { Ok(text.to_owned()) })
     }
 
-    /// Text that is never shown.
+    /// A text that is never shown; it must not be empty.
     pub fn secret(&self) -> Option<Secret> {
         let text = self.text()?;
         if text.is_empty() { self.problem("must not be empty") } else { Some(Secret::new(text)) }
     }
 
-    /// Text read by a function of its own.
+    /// A text that `parse` reads; its error becomes a problem.
     pub fn parse<T, E: fmt::Display>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         let text = self.text()?;
         self.check(parse(&text))
@@ -233,17 +233,17 @@ impl<'a> Value<'a> {
         Some(self.reader.resolver.map_or(path.clone(), |resolver| resolver.base().join(path)))
     }
 
-    /// The text of the file that it names, which is followed as those of references are.
+    /// The text of the file that it names, at most `most` bytes. Changes of the file are followed.
     pub fn file_text(&self, most: u64) -> Option<String> {
         self.text_at(&self.path()?, most)
     }
 
-    /// A variable of the environment that some other program's users set; `None` if it is not set, or empty.
+    /// The value of an environment variable that other programs use, too; `None` if it is not set, or empty.
     pub fn variable(&self, name: &str) -> Option<String> {
         Some(self.reader.resolver?.fill(&format!("${{env:{name}}}")).ok()?.into_owned())
     }
 
-    /// The text of a file that is named elsewhere; it is followed, too, and what is wrong with it is reported here.
+    /// The text of a file that is named elsewhere; its changes are followed, and problems with it are reported here.
     pub fn text_at(&self, path: &std::path::Path, most: u64) -> Option<String> {
         let read = match self.reader.resolver {
             Some(resolver) => resolver.read_file(path, most),
@@ -253,7 +253,7 @@ impl<'a> Value<'a> {
         self.check(read.map_err(refused))
     }
 
-    /// One of some words.
+    /// One of the given words; returns what it stands for.
     pub fn word<T: Clone>(&self, words: &[(&str, T)]) -> Option<T> {
         self.parse(|text| {
             let found = words.iter().find(|(word, _)| *word == text);
@@ -264,7 +264,7 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// The values of a list.
+    /// The items of a list; anything else is a problem.
     pub fn list(&self) -> Option<Vec<Value<'a>>> {
         let Content::List(items) = self.node.content() else {
             return self.problem(format!("must be a list, but is {}", self.node.kind()));
@@ -274,7 +274,7 @@ impl<'a> Value<'a> {
         Some(items.iter().enumerate().map(item).collect())
     }
 
-    /// Each value of a list, read; those with mistakes are left out.
+    /// Reads each item of a list; items with mistakes are left out.
     pub fn each<T>(&self, read: impl Fn(&Value<'a>) -> Option<T>) -> Option<Vec<T>> {
         Some(self.list()?.iter().filter_map(read).collect())
     }
@@ -284,7 +284,7 @@ impl<'a> Value<'a> {
         if self.is_list() { self.each(read) } else { Some(read(self).into_iter().collect()) }
     }
 
-    /// The entries of a mapping whose keys are names rather than words of ours, in their order; no key twice.
+    /// The entries of a mapping with free keys, in their order; a key that is there twice is a problem.
     pub fn entries(&self) -> Option<Vec<(&'a str, Value<'a>)>> {
         let Content::Map(entries) = self.node.content() else {
             return self.problem(format!("must be a mapping of keys to values, but is {}", self.node.kind()));
@@ -301,7 +301,7 @@ impl<'a> Value<'a> {
         Some(entries.filter_map(|(key, v)| Some((key.to_owned(), v.text()?.into_owned()))).collect())
     }
 
-    /// A mapping whose keys are words of ours. Keys that `read` did not ask for are reported.
+    /// Reads a mapping with fixed keys. Keys that `read` did not ask for are reported.
     pub fn section<T>(&self, read: impl FnOnce(&mut Section<'a>) -> Option<T>) -> Option<T> {
         let mut section = Section::open(self.clone())?;
         let value = read(&mut section);
@@ -313,7 +313,7 @@ impl<'a> Value<'a> {
         self.reader.problems.borrow_mut().push(self.at(place, text));
     }
 
-    /// Reports a mistake in an entry of this mapping: its key.
+    /// Reports a mistake at the key of an entry of this mapping.
     pub(super) fn report_key(&self, (key, node): &(Key, Node), text: String) {
         let file = node.file().unwrap_or(self.file);
         let problem = Problem { file: file.clone(), ..self.at(key.place, text) };
@@ -324,7 +324,7 @@ impl<'a> Value<'a> {
         Problem { file: self.file.clone(), place, path: self.path.to_string(), text }
     }
 
-    /// Errors quote what they refuse. What a reference stands for may be a secret, so the reference is quoted instead.
+    /// The error with a reference in the place of its value: errors quote values, and this one may be a secret.
     fn hide(&self, error: String) -> String {
         let (Content::Scalar(raw) | Content::Quoted(raw), Some(resolver)) = (self.node.content(), self.reader.resolver)
         else {
@@ -340,7 +340,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Where something stands, for a problem in `here`.
+/// A place in words, for a problem in the file `here`.
 pub(super) fn whereabouts(here: &Arc<str>, file: &Arc<str>, place: Place) -> String {
     match (here == file, place.line) {
         (_, 0) => format!("in {file}"),
