@@ -1,4 +1,4 @@
-//! One request to the admin HTTP of a running Portolan, and its answer.
+//! Requests to the admin API of a running Portolan.
 
 use crate::util::{
     redact,
@@ -15,10 +15,10 @@ use std::{
     time::Duration,
 };
 
-/// For one answer. Reloads wait for each other.
+/// How long an answer may take; a reload may have to wait for others.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What admin answers to a reload that it refuses, with the reasons.
+/// The status of a refused reload, whose answer has the reasons.
 const REFUSED: StatusCode = StatusCode::UNPROCESSABLE_ENTITY;
 
 #[derive(Debug, Args)]
@@ -42,29 +42,29 @@ pub(super) struct Address {
     admin_ca: Option<PathBuf>,
 }
 
-/// The token, where it stands in no file.
+/// The variable with the token, if no file is named.
 const TOKEN: &str = "PORTOLAN_ADMIN_TOKEN";
 
-/// Why there is no answer.
+/// Why a request has failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     /// The argument is no URL of HTTP.
     #[error("{0:?} is no address of an admin; write it as http://127.0.0.1:8081")]
     Address(String),
-    /// There is no answer, or only a part of one.
+    /// The connection failed before the answer was complete.
     #[error("no Portolan answers on {url}; start one, or name the admin address of another with --admin")]
     Ask {
         url: String,
         #[source]
         source: reqwest::Error,
     },
-    /// There is no answer in time.
+    /// The answer has not come within [`TIMEOUT`].
     #[error("{url} does not answer within {seconds} s; it may be overloaded, or no Portolan: check the address")]
     Late { url: String, seconds: u64 },
-    /// The answer is a refusal.
+    /// The answer is an error of the admin API, with its text.
     #[error("{url} answers {status}: {text}")]
     Refused { url: String, status: u16, text: String },
-    /// The answer is none of Portolan's.
+    /// The answer is not JSON, or not of the expected form.
     #[error("{url} does not answer as Portolan does; check the address")]
     Format {
         url: String,
@@ -78,22 +78,22 @@ pub(super) enum Error {
         #[source]
         source: io::Error,
     },
-    /// There is no authority in a file.
+    /// The file of `--admin-ca` has no certificate.
     #[error("{} holds no certificate of an authority in PEM", .path.display())]
     Authority {
         path: PathBuf,
         #[source]
         source: TlsError,
     },
-    /// No header can carry the token.
+    /// The token has characters that a header cannot have.
     #[error("the token of the admin has characters that no header can carry")]
     Token,
-    /// The system gives no resources to ask with.
+    /// The runtime cannot be started.
     #[error("cannot start")]
     Start(#[source] io::Error),
 }
 
-/// The admin of a running Portolan.
+/// A client of the admin API of a running Portolan.
 #[derive(Debug)]
 pub(super) struct Admin {
     client: reqwest::Client,
@@ -101,7 +101,7 @@ pub(super) struct Admin {
 }
 
 impl Address {
-    /// The client for this address.
+    /// Makes the client, with its token and authorities.
     ///
     /// # Errors
     /// If it is no address of HTTP, or a file cannot be used.
@@ -125,7 +125,7 @@ impl Address {
         Ok(Admin { client: client.build().map_err(|source| failed(&base, source))?, base })
     }
 
-    /// The token to send, if there is one.
+    /// The token from the file or the variable. `None`: there is none, or it is empty.
     fn token(&self) -> Result<Option<String>, Error> {
         let text = match &self.admin_token_file {
             Some(path) => Some(read(path)?),
@@ -136,14 +136,14 @@ impl Address {
 }
 
 impl Admin {
-    /// Where a page is.
+    /// The URL of a path of the admin API, such as `api/v1/services`.
     pub(super) fn page(&self, path: &str) -> Url {
         let mut url = self.base.clone();
         url.set_path(&format!("{}/{path}", self.base.path().trim_end_matches('/')));
         url
     }
 
-    /// Whom we ask, for people: without what may be secret in it.
+    /// The address as it may be shown: without user, query and fragment.
     pub(super) fn name(&self) -> String {
         shown(&self.base)
     }
@@ -152,14 +152,14 @@ impl Admin {
         send(self.client.get(url.clone()), url).await
     }
 
-    /// Asks for a change. That a reload is refused is an answer, too.
+    /// Sends a POST request. The reasons of a refused reload are an answer and no error.
     pub(super) async fn post(&self, url: &Url) -> Result<Value, Error> {
         send(self.client.post(url.clone()).header(header::CONTENT_TYPE, "application/json"), url).await
     }
 }
 
 impl Admin {
-    /// Asks for a change of what is at the address, with this body.
+    /// Sends a request with another method and this body.
     pub(super) async fn change(
         &self,
         method: Method,
@@ -179,16 +179,16 @@ fn read(path: &Path) -> Result<String, Error> {
     fs::read_to_string(path).map_err(|source| Error::Read { path: path.into(), source })
 }
 
-/// Asks on this thread.
+/// Runs requests on this thread.
 ///
 /// # Errors
-/// What asking says, or that the system gives no resources.
+/// The error of the requests, or that the runtime cannot be started.
 pub(super) fn block_on<T, E: From<Error>>(asking: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(Error::Start)?.block_on(asking)
 }
 
-/// The error for an answer that is JSON, and not what Portolan says.
+/// The error for an answer that is JSON but not of the expected form.
 pub(super) fn other(url: &Url, source: serde_json::Error) -> Error {
     Error::Format { url: shown(url), source }
 }
@@ -217,7 +217,7 @@ fn failed(url: &Url, source: reqwest::Error) -> Error {
     }
 }
 
-/// The address without what may be secret in it.
+/// The address as it may be shown: without user, query and fragment.
 fn shown(url: &Url) -> String {
     redact::address(url.as_str())
 }

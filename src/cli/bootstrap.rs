@@ -1,4 +1,4 @@
-//! `bootstrap envoy`: a complete configuration for an Envoy that has its clusters and endpoints from here.
+//! `bootstrap envoy` and `bootstrap grpc`: complete bootstraps for clients that get their configuration from Portolan.
 
 mod node;
 mod secure;
@@ -26,16 +26,16 @@ pub(super) struct Arguments {
     /// Where Portolan serves, several with commas between them; without it, where the configuration says
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     xds: Vec<Target>,
-    /// What this Envoy calls itself
+    /// The id of its node, by which this Envoy is known
     #[arg(long, default_value = "envoy-1", value_name = "ID")]
     node_id: String,
     /// The group of Envoys that it belongs to
     #[arg(long, alias = "cluster", default_value = "envoys", value_name = "NAME")]
     node_cluster: String,
-    /// What it says of itself, as often as there is something to say; dots in the key lead into mappings
+    /// Metadata of its node, may be there several times; dots in the key lead into mappings
     #[arg(long, value_name = "KEY=VALUE")]
     metadata: Vec<Metadata>,
-    /// Where it runs
+    /// The place where it runs
     #[arg(long, value_name = "REGION[/ZONE[/SUB-ZONE]]")]
     locality: Option<Locality>,
     #[command(flatten)]
@@ -61,10 +61,10 @@ pub(super) struct Arguments {
     /// Istio's namespace that it runs in
     #[arg(long, value_name = "NAME")]
     namespace: Option<String>,
-    /// Changes are sent by themselves (the default)
+    /// Incremental xDS: only what has changed is sent (the default)
     #[arg(long, conflicts_with = "sotw")]
     delta: bool,
-    /// All is sent with every change of a cluster
+    /// State of the world: all is sent with every change of a cluster
     #[arg(long)]
     sotw: bool,
 }
@@ -75,13 +75,13 @@ pub(super) struct Grpc {
     /// Where Portolan serves; without it, where the configuration says
     #[arg(long, value_name = "HOST:PORT")]
     xds: Option<Target>,
-    /// What this program calls itself
+    /// The id of its node, by which this program is known
     #[arg(long, default_value = "grpc-1", value_name = "ID")]
     node_id: String,
     /// The group of programs that it belongs to
     #[arg(long, default_value = "grpc", value_name = "NAME")]
     node_cluster: String,
-    /// Where it runs
+    /// The place where it runs
     #[arg(long, value_name = "REGION[/ZONE[/SUBZONE]]", default_value = "")]
     locality: String,
     /// Istio's namespace that it runs in
@@ -89,18 +89,18 @@ pub(super) struct Grpc {
     namespace: Option<String>,
 }
 
-/// A label of a proxy.
+/// A label of a proxy: its key and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Label(String, String);
 
-/// A host and port that Envoy connects to.
+/// The host and port where a client reaches Portolan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Target {
     host: String,
     port: Port,
 }
 
-/// A host and port that a cluster is named after.
+/// The host and port of the service that gives the cluster its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Service {
     host: Hostname,
@@ -164,7 +164,7 @@ fn parse_port(text: &str) -> Option<Port> {
     Port::new(text.parse().ok()?).ok()
 }
 
-/// The bootstrap, with the cluster named as the configuration says.
+/// The bootstrap for an Envoy, in YAML. The route's cluster is named by the rule of the configuration.
 pub(super) fn envoy(arguments: &Arguments, config: &Config) -> Result<String, Error> {
     let Arguments { node_id, node_cluster, metadata, locality, secure, admin_bind, listen, service, sotw, .. } =
         arguments;
@@ -203,7 +203,7 @@ pub(super) fn envoy(arguments: &Arguments, config: &Config) -> Result<String, Er
         .replace("@CLUSTER@", &quoted(&cluster)))
 }
 
-/// A bootstrap in JSON, as `GRPC_XDS_BOOTSTRAP` names it.
+/// The bootstrap for a gRPC program, in JSON, for the file of the variable `GRPC_XDS_BOOTSTRAP`.
 pub(super) fn grpc(arguments: &Grpc, config: &Config) -> Result<String, Error> {
     let Grpc { xds, node_id, node_cluster, locality, namespace } = arguments;
     let xds = match xds {
@@ -231,7 +231,7 @@ pub(super) fn grpc(arguments: &Grpc, config: &Config) -> Result<String, Error> {
 }
 
 impl Arguments {
-    /// What Portolan needs to know of a gateway or sidecar.
+    /// The node metadata of a gateway or sidecar, with Istio's keys; empty for other Envoys.
     fn proxy(&self) -> Vec<Metadata> {
         let labels: BTreeMap<&str, &str> =
             self.gateway.iter().flatten().map(|Label(key, value)| (&**key, &**value)).collect();
@@ -247,7 +247,7 @@ impl Arguments {
     }
 }
 
-/// Where Portolan listens, if that is also where it is reached.
+/// The address on which Portolan listens, if clients can connect to it: not `0.0.0.0`, and not port 0.
 fn configured(listen: SocketAddr) -> Result<Target, Error> {
     let port = Port::new(listen.port().into()).ok().filter(|_| !listen.ip().is_unspecified());
     port.map(|port| Target { host: listen.ip().to_string(), port }).ok_or(Error::Unreachable(listen))
@@ -265,7 +265,7 @@ fn socket(address: SocketAddr) -> String {
     format!("{{ address: {}, port_value: {} }}", plain_or_quoted(&address.ip().to_string()), address.port())
 }
 
-/// As people write addresses.
+/// An IPv4 address without quotes; anything else in quotes.
 fn plain_or_quoted(host: &str) -> String {
     if host.parse::<Ipv4Addr>().is_ok() { host.to_owned() } else { quoted(host) }
 }

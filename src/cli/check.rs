@@ -19,14 +19,14 @@ pub(super) struct Arguments {
     admin: Address,
 }
 
-/// What the configuration means, here and for a running Portolan.
+/// The summary of the configuration, and with `--reload` what a running Portolan would change.
 pub(super) fn run(arguments: &Arguments, sources: &Sources) -> anyhow::Result<String> {
     let loaded = sources.read().result?;
     let summary = summary(sources.path(), &loaded);
     Ok(if arguments.reload { summary + &reload::plan(&arguments.admin, &loaded)? } else { summary })
 }
 
-/// An address, and how it is protected.
+/// The address of a listener, with its protection in brackets.
 fn listener(listener: &Listener) -> String {
     let credentials = &listener.credentials;
     let certificates =
@@ -41,7 +41,7 @@ fn listener(listener: &Listener) -> String {
     if words.is_empty() { address.to_string() } else { format!("{address} ({})", words.join(", ")) }
 }
 
-/// Which services of its registries the clients of a scope have.
+/// The column SERVICES of a scope: which services of its registries its clients see.
 fn services(rule: &Rule) -> &'static str {
     match (rule.declared.is_some(), rule.calls.is_some(), rule.select == Select::default()) {
         (true, _, true) => "those declared",
@@ -53,7 +53,7 @@ fn services(rule: &Rule) -> &'static str {
     }
 }
 
-/// The warnings and the essence of a good configuration. No secret is part of it.
+/// The warnings and a summary of a valid configuration. It holds no secret.
 fn summary(path: Option<&Path>, Loaded { config, warnings, .. }: &Loaded) -> String {
     let mut text = String::new();
     for warning in warnings.iter() {

@@ -1,4 +1,4 @@
-//! `history`, `diff`, `pin`, `unpin`, `rollback` and `override`: looking back, and going back.
+//! `history`, `diff`, `pin`, `unpin`, `rollback` and `override`: what was published, and overrides of it.
 
 use super::{
     ask::{self, Address, Admin},
@@ -31,7 +31,7 @@ pub(super) struct History {
 pub(super) struct Diff {
     /// The number of an entry of the history
     from: u64,
-    /// Another one; without it, what is published now
+    /// The number of another entry; without it, what is published now
     to: Option<u64>,
     #[command(flatten)]
     admin: Address,
@@ -98,9 +98,9 @@ pub(super) enum Override {
     Weight(Weight),
     /// Serves on what a service has now, or one of its instances, even if the registry loses it
     Keep(Edit),
-    /// Lifts one of them
+    /// Lifts an override
     Lift {
-        /// Its number
+        /// The number of the override; `override list` shows it
         id: u64,
         #[command(flatten)]
         request: Request,
@@ -128,7 +128,7 @@ pub(super) struct Weight {
     edit: Edit,
 }
 
-/// What happened.
+/// The entries of the history as a table.
 ///
 /// # Errors
 /// If there is no answer.
@@ -160,7 +160,7 @@ pub(super) fn history(arguments: &History) -> Result<String, ask::Error> {
     Ok(table.to_string() + &details)
 }
 
-/// What differs.
+/// The difference between two entries of the history, line by line.
 ///
 /// # Errors
 /// If there is no answer.
@@ -173,7 +173,7 @@ pub(super) fn diff(Diff { from, to, admin }: &Diff) -> Result<String, ask::Error
     })
 }
 
-/// Freezes what is published.
+/// Pins everything, or one service: it is served as it is now.
 ///
 /// # Errors
 /// If there is no answer, or a refusal.
@@ -191,7 +191,7 @@ pub(super) fn unpin(Unpin { host, request }: &Unpin) -> Result<String, ask::Erro
     Ok(format!("Lifted:\n{}", overrides(items(&answer))))
 }
 
-/// Goes back.
+/// Goes back to what was published before, and pins it.
 ///
 /// # Errors
 /// If there is no answer, or what was published then is not known.
@@ -234,7 +234,7 @@ impl Edit {
 }
 
 impl Request {
-    /// Asks for a change, and says who asks.
+    /// Sends a POST request with these parameters and `by` and `why`.
     pub(super) fn post(&self, path: &str, given: &[(&str, Option<&str>)]) -> Result<Value, ask::Error> {
         let own = [("by", self.by.as_deref()), ("why", self.why.as_deref())];
         ask::block_on(async {
@@ -251,7 +251,7 @@ pub(super) fn get(address: &Address, path: &str, given: &[(&str, Option<&str>)])
     })
 }
 
-/// A page with those parameters that are given.
+/// The URL of a path with those parameters that have a value.
 fn with<'a>(admin: &Admin, path: &str, given: impl Iterator<Item = &'a (&'a str, Option<&'a str>)>) -> Url {
     let mut url = admin.page(path);
     for (name, value) in given {
@@ -295,7 +295,7 @@ fn brief(difference: &Value) -> String {
     text
 }
 
-/// A difference with all that it names.
+/// A difference in full: each host with its endpoints, and each manifest.
 fn lines(difference: &Value) -> String {
     let mut text = String::new();
     for of in items(&difference["hosts"]) {

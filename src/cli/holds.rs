@@ -1,4 +1,4 @@
-//! `release` and `prolong`: what is held back ends at once, or lasts longer.
+//! `release` and `prolong`: a hold on a service or a registry ends at once, or lasts longer.
 
 use super::{ask, history::Request};
 use clap::Args;
@@ -7,9 +7,9 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Of {
-    /// Of the service of this host
+    /// The host of a service
     host: Option<String>,
-    /// Of everything that this registry has
+    /// A registry, with all its services
     #[arg(long, value_name = "NAME")]
     registry: Option<String>,
 }
@@ -33,7 +33,7 @@ pub(super) struct Prolong {
     request: Request,
 }
 
-/// Follows what is held back, now.
+/// Ends a hold: what the registry says now is followed at once.
 ///
 /// # Errors
 /// If there is no answer, or nothing is held back.
@@ -42,7 +42,7 @@ pub(super) fn release(Release { of, request }: &Release) -> Result<String, ask::
     Ok(format!("Released {}.\n", answer["released"].as_str().unwrap_or_default()))
 }
 
-/// Holds back what is held back for longer.
+/// Makes a hold last longer.
 ///
 /// # Errors
 /// If there is no answer, or nothing is held back.

@@ -33,7 +33,7 @@ use std::{
     time::Duration,
 };
 
-/// How long the end of the process waits until an error is written.
+/// How long the process waits at its end until an error is written.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Reads service registries live and serves what it finds to Envoy over xDS.
@@ -127,7 +127,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Does what is asked, and gives what is to be printed.
+/// Runs the command, and returns the text to print; `get` prints by itself.
 fn run(Arguments { config, set, no_follow, takeover, command }: Arguments) -> anyhow::Result<String> {
     // A variable that is set to nothing is not set.
     let config = config.filter(|path| !path.as_os_str().is_empty());
@@ -172,8 +172,8 @@ fn print(text: &str) -> io::Result<()> {
     io::stdout().write_all(escape::lines(text).as_bytes())
 }
 
-/// Writes an error to standard error, for which the end of the process does not wait long: it may be closed, full, or a pipe
-/// that is not read.
+/// Writes an error to standard error, and waits for that at most [`PATIENCE`]: it may be closed, full, or a pipe that
+/// is not read.
 fn report(error: String) {
     let (done, written) = mpsc::sync_channel(1);
     let write = move || {

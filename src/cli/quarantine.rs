@@ -17,17 +17,17 @@ pub(super) struct Release {
     /// Only of this kind: clusters, endpoints, listeners, routes or secrets
     #[arg(long)]
     kind: Option<String>,
-    /// Everything
+    /// Everything that is withheld
     #[arg(long, conflicts_with_all = ["name", "kind"])]
     all: bool,
     #[command(flatten)]
     request: Request,
 }
 
-/// Releases something.
+/// Releases resources from quarantine, and says how many.
 ///
 /// # Errors
-/// If there is no answer, or nothing of it is withheld.
+/// If the request fails, or no such resource is withheld.
 pub(super) fn run(
     Quarantine::Release(Release { name, kind, all, request }): &Quarantine,
 ) -> Result<String, ask::Error> {

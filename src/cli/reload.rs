@@ -1,7 +1,7 @@
-//! `check --reload`: what a running Portolan would do with its configuration as it is now.
+//! `check --reload`: what a running Portolan would change if it read its configuration now.
 //!
-//! The running one reads its own sources and says what would change; nothing of the configuration is sent to it. Whether it
-//! reads the same texts as this command is told by their hashes.
+//! The running process reads its own sources and answers what would change; no part of the configuration is sent to it.
+//! The hashes tell whether it reads the same texts as this command.
 
 use super::ask::{self, Address, Admin};
 use crate::config::{Loaded, hash_text};
@@ -10,18 +10,18 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::fmt::Write;
 
-/// Why a reload would not do what this configuration says, or nobody can tell.
+/// Why a reload would not apply this configuration, or why that is not known.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error(transparent)]
     Ask(#[from] ask::Error),
-    /// It reads other texts than this command.
+    /// The running process reads other texts than this command.
     #[error(
         "the Portolan on {url} reads another configuration: {theirs} there, {ours} here. It was started with {sources}; \
          give the same --config, --set and variables to this command"
     )]
     Other { url: String, theirs: String, ours: String, sources: String },
-    /// It would keep its former configuration.
+    /// The running process would refuse the configuration.
     #[error("the Portolan on {url} would refuse the configuration, and keep its former one:\n{problems}")]
     Problems { url: String, problems: String },
 }
@@ -64,7 +64,7 @@ struct Status {
     sources: Vec<String>,
 }
 
-/// Asks the Portolan whose admin address this is, and says what it would do.
+/// Asks the running process at the admin address for a dry run, and returns the text to print.
 pub(super) fn plan(address: &Address, loaded: &Loaded) -> Result<String, Error> {
     let admin = address.client()?;
     let (Attempt { hash, changes, held, problems }, status) = ask::block_on(ask(&admin))?;

@@ -1,4 +1,4 @@
-//! `rollout`: how far other output settings have come, and going on or back with them.
+//! `rollout`: the state of a rollout of changed output settings, and the commands to continue or abort it.
 
 use super::{
     ask::{self, Address},
@@ -28,10 +28,10 @@ pub(super) enum Rollout {
     },
 }
 
-/// Does that.
+/// Runs the command, and shows the state of the rollout.
 ///
 /// # Errors
-/// If there is no answer, or nothing of which it can be done.
+/// If the request fails, or the rollout cannot be continued or aborted.
 pub(super) fn run(command: &Rollout) -> Result<String, ask::Error> {
     let answer = match command {
         Rollout::Status { admin } => get(admin, "api/v1/rollout", &[])?,

@@ -1,5 +1,5 @@
-//! `routes`: where a request goes, and which resource says so. `gateways`: the gateways of the configuration as Istio's own
-//! resources.
+//! `routes`: where a request goes, and which resource decides it. `gateways`: the gateways of the configuration as
+//! Istio's own resources.
 
 use super::{
     ask::{self, Address, Admin},
@@ -43,7 +43,7 @@ pub(super) struct Gateways {
     admin: Address,
 }
 
-/// Why there is no answer.
+/// Why `routes` or `gateways` has no answer to show.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error(transparent)]
@@ -56,7 +56,7 @@ pub(super) enum Error {
     Yaml(#[source] serde_saphyr::ser::Error),
 }
 
-/// What becomes of a request, in each listener that can take it.
+/// The decision of each listener to which the request may come, as tables.
 ///
 /// # Errors
 /// If there is no answer.
@@ -89,7 +89,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<String, Error> {
     })
 }
 
-/// The view of a client.
+/// The key of the view of the client with this `node.id`.
 async fn view_of(admin: &Admin, node: &str) -> Result<String, Error> {
     let mut url = admin.page("api/v1/clients");
     url.query_pairs_mut().append_pair("q", node);
@@ -141,7 +141,7 @@ fn shown(answer: &Value) -> String {
     text.trim_end().to_owned() + "\n"
 }
 
-/// The gateways of the configuration, as documents of YAML that an Istiod takes, too.
+/// The gateways of the configuration as YAML documents, which an Istiod takes, too.
 ///
 /// # Errors
 /// If there is no answer.

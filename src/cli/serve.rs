@@ -1,4 +1,4 @@
-//! `serve`: the product itself.
+//! `serve`: runs the server until a signal ends it.
 
 use crate::{
     app::{self, Start},
@@ -14,12 +14,13 @@ use anyhow::Context;
 use std::{path::PathBuf, time::Duration};
 use tokio::runtime::Builder;
 
-/// How long the end waits for threads that block.
+/// How long the process waits at its end for blocked threads.
 const END: Duration = Duration::from_millis(500);
-/// What is told where the system has no threads left.
+/// The error if the system has no threads left.
 const NO_THREADS: &str = "cannot start the threads";
 
-/// Logs, then runs until a signal ends it. With `follow`, the configuration is read again when its files change.
+/// Starts the log and serves. With `follow`, the configuration is read again when its files change; `takeover` is the
+/// socket of `--takeover`.
 pub(super) fn run(sources: Sources, follow: bool, takeover: Option<PathBuf>) -> anyhow::Result<()> {
     let start = Start::read(sources)?;
     let log = &start.loaded.config.log;
@@ -46,8 +47,8 @@ fn threads(name: &str) -> Builder {
     threads
 }
 
-/// Threads that go on with what another had to do while that reads something large. Each keeps memory: without a bound a fleet
-/// that connects at once leaves many of them.
+/// The most blocking threads of the clients' runtime, which take over the work of a thread that reads something large.
+/// Each uses memory, so many clients that connect at once must not start more.
 fn spare() -> usize {
     processors().max(2)
 }

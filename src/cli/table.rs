@@ -1,13 +1,13 @@
-//! Columns of text, as wide as what stands in them.
+//! Tables of text, with columns as wide as their cells.
 
 use crate::util::escape;
 use serde_json::Value;
 use std::fmt;
 
-/// Rows that are shown together, or part by part.
+/// A table, which is shown at once or part by part.
 pub(super) struct Table<const N: usize> {
     rows: Vec<[String; N]>,
-    /// Characters of each column: of what was shown before, at least.
+    /// The least width of each column, in characters: that of the rows shown before.
     widths: [usize; N],
 }
 
@@ -16,12 +16,12 @@ impl<const N: usize> Table<N> {
         Table { rows: vec![head.map(str::to_owned)], widths: [0; N] }
     }
 
-    /// Empty cells are shown as a dash, so that columns can be counted; what would break the line is escaped.
+    /// Adds a row. Empty cells are shown as `-`, so that columns can be counted; control characters are escaped.
     pub(super) fn row(&mut self, cells: [String; N]) {
         self.rows.push(cells.map(|cell| if cell.is_empty() { "-".into() } else { escape::line(&cell).into_owned() }));
     }
 
-    /// The text of the rows since the last time; the first time with the head. Columns get no narrower.
+    /// The text of the rows since the last call; the first time with the head. Columns never get narrower.
     pub(super) fn take(&mut self) -> String {
         self.widths = self.widths();
         let text = self.to_string();
@@ -46,7 +46,7 @@ impl<const N: usize> fmt::Display for Table<N> {
     }
 }
 
-/// A value as a cell: texts without quotes, nothing as nothing, lists with spaces.
+/// A JSON value as a cell: texts without quotes, null as empty, items of lists with spaces between them.
 pub(in crate::cli) fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -56,7 +56,7 @@ pub(in crate::cli) fn text(value: &Value) -> String {
     }
 }
 
-/// The items of a list; of anything else none.
+/// The items of a list; empty for anything else.
 pub(in crate::cli) fn items(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }

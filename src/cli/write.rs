@@ -1,4 +1,4 @@
-//! `put` and `delete`: services that are written to a running Portolan.
+//! `put` and `delete`: write and delete services of a registry of kind `api`.
 
 use super::ask::{self, Address};
 use clap::{Args, Subcommand};
@@ -28,7 +28,7 @@ pub(super) struct PutService {
     /// What it is, in the catalogue's form: a file in YAML or JSON, or - for standard input
     #[arg(long, short, value_name = "FILE")]
     file: PathBuf,
-    /// It is gone after this time without a further `put` or heartbeat, such as 30s
+    /// The service is gone after this time without a further `put` or heartbeat, such as 30s
     #[arg(long, value_name = "TIME")]
     ttl: Option<String>,
     #[command(flatten)]
@@ -49,7 +49,7 @@ pub(super) struct DeleteService {
 
 #[derive(Debug, Args)]
 struct Seen {
-    /// Only if it is of this version
+    /// Only if the service is of this version
     #[arg(long, value_name = "VERSION")]
     if_version: Option<String>,
 }
@@ -59,7 +59,7 @@ struct Seen {
 pub(super) enum Error {
     #[error(transparent)]
     Ask(#[from] ask::Error),
-    /// What is to be written cannot be read.
+    /// The file of the service cannot be read.
     #[error("cannot read {}; check the path and the permissions", .path.display())]
     Read {
         path: PathBuf,
@@ -68,7 +68,7 @@ pub(super) enum Error {
     },
 }
 
-/// Writes a service, and says its version.
+/// Writes a service, and shows its new version.
 pub(super) fn put(Put::Service(arguments): &Put) -> Result<String, Error> {
     let PutService { service, file, ttl, seen, address } = arguments;
     let body = read(file).map_err(|source| Error::Read { path: file.clone(), source })?;
@@ -82,7 +82,7 @@ pub(super) fn put(Put::Service(arguments): &Put) -> Result<String, Error> {
     Ok(format!("{} is of version {}.\n", text("id"), text("version")))
 }
 
-/// Takes a service away.
+/// Deletes a service.
 pub(super) fn delete(Delete::Service(arguments): &Delete) -> Result<String, Error> {
     let DeleteService { service, seen, address } = arguments;
     let admin = address.client()?;

@@ -1,4 +1,4 @@
-//! What an Envoy says of itself: its metadata and its place.
+//! The parts of an Envoy's node that are optional: metadata and locality.
 
 use serde_json::{Map, Value};
 use std::str::FromStr;
@@ -50,7 +50,7 @@ impl Metadata {
     }
 }
 
-/// The lines of a node behind its cluster; none if there is nothing to say.
+/// The lines of the node behind its cluster; empty without metadata and locality.
 pub(super) fn lines(metadata: &[Metadata], locality: Option<&Locality>) -> String {
     let mut lines = String::new();
     if let Some(Locality(place)) = locality {
@@ -67,7 +67,7 @@ pub(super) fn lines(metadata: &[Metadata], locality: Option<&Locality>) -> Strin
     lines
 }
 
-/// The last of two for one key counts.
+/// Sets a value, and makes the mappings on its path. Of two values for one key the last counts.
 fn set(into: &mut Map<String, Value>, way: &[String], value: &Value) {
     let Some((first, rest)) = way.split_first() else { return };
     if rest.is_empty() {

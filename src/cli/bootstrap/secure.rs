@@ -58,7 +58,8 @@ pub(super) struct Parts {
 }
 
 impl Secure {
-    /// `host`: where Envoy reaches Portolan.
+    /// The parts of the bootstrap. `host` is where Envoy reaches Portolan: the name in the certificate, unless
+    /// `--tls-name` says one.
     pub(super) fn parts(&self, host: &str) -> Result<Parts, SecureError> {
         let mut parts = Parts::default();
         let name = self.tls_name.as_deref().unwrap_or(host);
@@ -97,7 +98,7 @@ impl Secure {
         Ok(parts)
     }
 
-    /// Notes a document, and gives what names it.
+    /// Notes a document to be written, and returns the SDS source that names it.
     fn document(&self, parts: &mut Parts, name: &str, text: String) -> Result<String, SecureError> {
         let folder = self.sds.as_ref().ok_or(SecureError::NoFolder)?;
         let file = folder.join(format!("{name}.yaml"));
@@ -111,7 +112,7 @@ impl Secure {
 }
 
 impl Parts {
-    /// Writes the documents.
+    /// Writes the documents into the folder of `--sds`.
     pub(super) fn write(&self) -> Result<(), SecureError> {
         for (path, text) in &self.documents {
             let folder = path.parent().unwrap_or(Path::new("."));
@@ -126,7 +127,7 @@ fn path(path: &Path) -> String {
     quoted(&path.to_string_lossy())
 }
 
-/// Envoy looks at the files again when something is moved in their folder, as Kubernetes and careful writers do.
+/// The folder that Envoy watches: it reads the files again when a file is moved there, as Kubernetes does it.
 fn watched(file: &Path) -> String {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     format!("watched_directory: {{ path: {} }}", path(folder))

@@ -1,6 +1,6 @@
-//! Texts in YAML.
+//! Texts as YAML.
 
-/// A JSON string is a YAML string, whatever is in it.
+/// A text in double quotes. A JSON string is always a YAML string, too.
 pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

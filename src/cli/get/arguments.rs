@@ -1,4 +1,4 @@
-//! What is asked for, and where that is.
+//! The arguments of `get`, and the URLs of its answers.
 
 use crate::cli::ask::{Address, Admin};
 use clap::{Args, ValueEnum};
@@ -10,8 +10,8 @@ pub(in crate::cli) struct Arguments {
     pub(super) what: What,
     /// Only this one: a host, alias or id for services, a part of the name for all others
     pub(super) name: Option<String>,
-    /// The view whose endpoints, clusters, listeners, routes, entries or digests are shown (`get views` lists them); without it the one that has
-    /// everything
+    /// The view whose endpoints, clusters, listeners, routes, entries or digests are shown (`get views` lists them);
+    /// without it the one that has everything
     #[arg(long, value_name = "KEY")]
     pub(super) view: Option<String>,
     #[command(flatten)]
@@ -64,14 +64,14 @@ pub(super) enum Output {
 }
 
 impl What {
-    /// Whether a view has it.
+    /// Whether it is a list of `/api/v1/resources`, which has the parameters `view` and `q`.
     fn is_resource(self) -> bool {
         matches!(self, What::Endpoints | What::Clusters | What::Listeners | What::Routes | What::Serviceentries)
     }
 }
 
 impl Arguments {
-    /// Where the first page of the answer is.
+    /// The URL of the first page of the answer.
     pub(super) fn url(&self, admin: &Admin) -> Url {
         let Arguments { what, name, view, .. } = self;
         let path = match what {
@@ -104,7 +104,7 @@ impl Arguments {
     }
 }
 
-/// The same with another value of a parameter.
+/// The URL with a parameter set to this value, in the place of any former one.
 pub(super) fn with_parameter(mut url: Url, name: &str, value: &str) -> Url {
     let others: Vec<(String, String)> =
         url.query_pairs().filter(|(n, _)| n != name).map(|(n, v)| (n.into_owned(), v.into_owned())).collect();

@@ -1,13 +1,13 @@
-//! Each kind of answer as columns.
+//! The tables of `get`: the columns of each kind of answer.
 
 use super::arguments::What;
 use crate::cli::table::{Table, items, text};
 use serde_json::Value;
 
-/// Makes the text of a page; its columns are at least as wide as those of the pages before.
+/// Makes the table of a page. Its columns are at least as wide as those of former pages.
 pub(super) type Columns = Box<dyn FnMut(&Value) -> String>;
 
-/// The columns of a kind of answer.
+/// The table for a kind of answer.
 pub(super) fn of(what: What) -> Columns {
     match what {
         What::Services => table(["HOST", "PORTS", "SERVING", "FROM", "NOTES"], services),
@@ -54,7 +54,7 @@ fn table<const N: usize>(head: [&str; N], fill: fn(&mut Table<N>, &Value)) -> Co
     })
 }
 
-/// What is at its default is not in the answer.
+/// The text, or the default if it is empty: protobuf's JSON has no fields at their default.
 fn or(text: String, default: &str) -> String {
     if text.is_empty() { default.to_owned() } else { text }
 }
@@ -93,7 +93,7 @@ fn registries(table: &mut Table<8>, answer: &Value) {
     }
 }
 
-/// What is wrong stands below, in the same columns.
+/// The needs of applications; below them the notes on what is wrong, in the same columns.
 fn calls(table: &mut Table<4>, answer: &Value) {
     for application in items(&answer["applications"]) {
         let name = text(&application["application"]);
@@ -109,7 +109,7 @@ fn calls(table: &mut Table<4>, answer: &Value) {
     }
 }
 
-/// Of several problems the first; the others are in the other forms of the answer.
+/// Of several problems only the first is shown; `-o yaml` shows all.
 fn manifests(table: &mut Table<6>, answer: &Value) {
     for manifest in items(answer) {
         let error = text(&manifest["error"]);
@@ -176,7 +176,7 @@ fn clusters(table: &mut Table<4>, answer: &Value) {
     }
 }
 
-/// The routes are those by name of all chains.
+/// The column ROUTES has the names of the route configurations of all chains.
 fn listeners(table: &mut Table<5>, answer: &Value) {
     for item in items(&answer["resources"]) {
         let listener = &item["resource"];

@@ -6,7 +6,7 @@ use std::io;
 /// Why there is no answer to show.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum Error {
-    /// There is no answer.
+    /// The request has failed.
     #[error(transparent)]
     Ask(#[from] ask::Error),
     /// The answer cannot be written as YAML.

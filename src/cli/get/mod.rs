@@ -1,4 +1,4 @@
-//! `get`: asks a running Portolan's admin HTTP, and shows the answer.
+//! `get`: asks the admin API of a running Portolan, and shows the answer.
 //!
 //! Long lists come in pages. Each page is printed before the next is requested, so a list of any length needs the memory of
 //! one page, in both processes.
@@ -20,7 +20,7 @@ use std::io;
 /// Asks page by page, and passes the text of each to `print`.
 ///
 /// # Errors
-/// If there is no answer, or it cannot be printed.
+/// If a request fails, or the answer cannot be printed.
 pub(super) fn run(arguments: &Arguments, mut print: impl FnMut(&str) -> io::Result<()>) -> Result<(), Error> {
     ask::block_on(async {
         let (admin, mut printer) = (arguments.admin.client()?, Printer::new(arguments));

@@ -1,4 +1,4 @@
-//! A list of several pages as one text.
+//! Prints a list of several pages as one document.
 
 use super::{
     arguments::{Arguments, Output, What},
@@ -7,10 +7,10 @@ use super::{
 };
 use serde_json::{Map, Value};
 
-/// The fields in which pages have their items.
+/// The fields that hold the items of a page.
 const LISTS: [&str; 3] = ["services", "resources", "clients"];
 
-/// Makes the text of one page after the other.
+/// Turns one page after the other into text.
 pub(super) struct Printer {
     form: Form,
     /// Whether no page has been shown yet.
@@ -34,7 +34,7 @@ impl Printer {
         Printer { form, first: true }
     }
 
-    /// The text of a page; `last` ends the list.
+    /// The text of a page. `last`: no page follows, so the document is closed.
     pub(super) fn page(&mut self, page: Value, last: bool) -> Result<String, Error> {
         let first = std::mem::replace(&mut self.first, false);
         match &mut self.form {
@@ -48,7 +48,7 @@ impl Printer {
     }
 }
 
-/// The fields of a page without its items, the name of these, and they.
+/// The fields of a page without its items, the name of the field of the items, and the items.
 fn split(page: Value) -> (Map<String, Value>, &'static str, Vec<Value>) {
     let Value::Object(mut head) = page else { return (Map::new(), LISTS[0], Vec::new()) };
     let name = LISTS.into_iter().find(|name| head.contains_key(*name)).unwrap_or(LISTS[0]);
@@ -76,7 +76,7 @@ fn json_part(page: Value, first: bool, last: bool) -> String {
     text
 }
 
-/// Lists one after the other are one list.
+/// A part of a YAML document: lists that follow each other are one list.
 fn yaml_part(page: Value, first: bool) -> Result<String, Error> {
     let (head, name, items) = split(page);
     let head = if first { format!("{}{name}:\n", yaml(&Value::Object(head))?) } else { String::new() };

@@ -1,4 +1,4 @@
-//! `istio check`: connects as an Istiod does, and says what it would have of it.
+//! `istio check`: connects as an Istiod does, and shows what an Istiod would receive and refuse.
 
 use super::super::table::Table;
 use crate::{
@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     wait: u64,
 }
 
-/// Why an Istiod would not be well served, or nobody can say.
+/// Why an Istiod would not be served well, or the check has failed.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum Error {
     #[error(transparent)]
@@ -50,10 +50,10 @@ pub(in crate::cli) enum Error {
     Bad { text: String, count: usize },
 }
 
-/// Versions by kind and name.
+/// The resources that an Istiod holds: versions by kind and `namespace/name`.
 type Held = BTreeMap<(Kind, String), String>;
 
-/// Connects, asks, and gives what is to be printed.
+/// Connects, asks for all types, and returns the text to print.
 pub(super) fn run(arguments: &Arguments, configured: SocketAddr) -> Result<String, Error> {
     let held = arguments.configz.as_ref().map(read).transpose()?;
     let address = arguments.xds.clone().unwrap_or_else(|| configured.to_string());
@@ -112,7 +112,7 @@ fn table() -> Table<4> {
     Table::new(["ENTRY", "VERSION", "ISTIOD", "WHY"])
 }
 
-/// Entries are called by their name alone: they are what most lists have.
+/// The name of a resource in the table: with its kind, except for ServiceEntries, which are most.
 fn called(kind: Kind, name: &str) -> String {
     match kind.group_and_word() {
         Some((_, word)) if kind != Kind::ServiceEntry => format!("{word} {name}"),
@@ -120,14 +120,14 @@ fn called(kind: Kind, name: &str) -> String {
     }
 }
 
-/// Without a list nothing changes.
+/// Adds rows for a type that was not answered: the Istiod keeps what it holds.
 fn waiting(table: &mut Table<4>, kind: Kind, held: BTreeMap<String, String>) {
     for (name, version) in held {
         table.row([called(kind, &name), version, "keeps it".into(), "no list was sent".into()]);
     }
 }
 
-/// What an Istiod makes of each item. Returns how many it does not take.
+/// Adds a row for each resource of a list: what an Istiod does with it. Returns how many it does not take.
 fn judged(table: &mut Table<4>, kind: Kind, list: &Answer, held: BTreeMap<String, String>) -> usize {
     let (mut gone, mut bad) = (held, 0);
     for (type_url, bytes) in &list.resources {

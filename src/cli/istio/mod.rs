@@ -1,4 +1,4 @@
-//! `istio`: what to add to Istiod's mesh configuration; `istio check`: what an Istiod would have of a running server.
+//! `istio`: what to add to Istiod's mesh configuration; `istio check`: what an Istiod would get from a running server.
 
 mod check;
 
@@ -54,7 +54,7 @@ pub(super) enum Error {
     Check(#[from] check::Error),
 }
 
-/// Does what is asked, and gives what is to be printed.
+/// Runs the command, and returns the text to print.
 pub(super) fn run(arguments: &Arguments, config: &Config) -> Result<String, Error> {
     // Without a listener of TCP for Istiods, an address that says nothing.
     let configured = config.xds.address_for(Family::Istio).unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
@@ -64,7 +64,7 @@ pub(super) fn run(arguments: &Arguments, config: &Config) -> Result<String, Erro
     }
 }
 
-/// Not an error: the Portolans may serve different services.
+/// A warning at the head of the output. It is no error, because the servers may serve different services.
 const SEVERAL: &str = "\
 # WARNING: several sources are no high availability. Of two copies of an entry the first source's counts, also when that
 # source is lost: then no change from the others arrives, and Istiod does not start while one of them is missing. For
