@@ -84,7 +84,7 @@ pub struct App {
     rest: CancellationToken,
 }
 
-/// What a Portolan starts with.
+/// The inputs of a process that serves.
 #[derive(Debug)]
 pub struct Start {
     /// Where the configuration comes from.

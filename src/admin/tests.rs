@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 struct Fake {
     catalog: Arc<Catalog>,
-    /// By dialect.
+    /// The view of each dialect, in the order of [`Dialect::ALL`].
     views: [Loaded; Dialect::ALL.len()],
     ready: [bool; Dialect::ALL.len()],
     released: Mutex<Vec<String>>,
@@ -197,7 +197,7 @@ fn catalog(sync: Readiness, registries: Vec<Arc<RegistryStatus>>, services: Vec<
     }
 }
 
-/// What Envoys, and what Istiods have. An address stands twice in what is meant for Envoys.
+/// The views of a catalog, by dialect. In that of Envoys an address is rejected, because it is there twice.
 fn views(catalog: &Catalog) -> [Loaded; Dialect::ALL.len()] {
     let services = || catalog.services.values();
     let clusters = services().flat_map(|s| envoy::translate(s, &envoy::Options::default()).0);
@@ -214,14 +214,14 @@ fn views(catalog: &Catalog) -> [Loaded; Dialect::ALL.len()] {
     [envoy.clone(), envoy, loaded(vec![Kind::ServiceEntry], entries.collect(), Vec::new())]
 }
 
-/// Admin on a port of its own, over a catalog that never changes.
+/// The admin API on a port of its own, over a catalog that never changes.
 pub(crate) struct Running {
     pub(crate) url: String,
     fake: Arc<Fake>,
     stop: CancellationToken,
 }
 
-/// Nothing but the hosts: what tokens do is told apart.
+/// The hosts only; tokens have tests of their own.
 fn protection() -> Protection {
     Protection { hosts: Hosts::new(&["portolan.test".into()]), ..Protection::default() }
 }

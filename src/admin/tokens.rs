@@ -97,7 +97,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 mod tests {
     use super::*;
 
-    /// What becomes of a request to read, and of one to change something.
+    /// The statuses of a request to read, and of one to change something, with this header; 200: not refused.
     fn asked(read: &[&str], change: &[&str], header: Option<&str>) -> [u16; 2] {
         let secrets = |of: &[&str]| of.iter().map(|token| Secret::new(*token)).collect::<Vec<_>>();
         let tokens = Tokens::default();

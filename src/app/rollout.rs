@@ -272,7 +272,7 @@ mod tests {
         scope::Rollout { steps: [0.1, 0.5, 1.0].map(Share::new).into(), wait: MINUTE, refusals }
     }
 
-    /// Timeouts of what is settled, and of what is rolled out to which share.
+    /// The timeout in the settled settings, and that in the next settings with their share.
     fn stands(rollout: &Rollout) -> (u64, Option<(u64, f64)>) {
         let seconds = |outputs: &Outputs| outputs.envoy.connect_timeout.as_secs();
         (seconds(rollout.settled()), rollout.next().map(|(next, share)| (seconds(next), share.part())))

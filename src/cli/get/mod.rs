@@ -55,7 +55,7 @@ mod tests {
         arguments: Arguments,
     }
 
-    /// What is printed, or the error with its causes.
+    /// The text that `get` prints, or its error with all causes.
     async fn get(admin: &str, words: &str) -> Result<String, String> {
         let words = format!("get {words} --admin {admin}");
         tokio::task::spawn_blocking(move || {

@@ -33,7 +33,7 @@ const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/istio");
 #[serde(deny_unknown_fields)]
 struct Input {
     kind: String,
-    /// What the registry's instances speak where nothing says otherwise.
+    /// The default protocol of the registry's instances.
     protocol: Option<String>,
     #[serde(default, rename = "publish")]
     _publish: Json,
@@ -71,7 +71,7 @@ struct InputPort {
 struct InputEndpoint {
     address: String,
     port: Option<i64>,
-    /// By the name of the service's port.
+    /// The instance's ports, by the name of the service's port.
     #[serde(default)]
     ports: BTreeMap<String, i64>,
     protocol: Option<String>,
@@ -157,7 +157,7 @@ fn settings(text: &str, kind: &str, protocol: Protocol) -> (Policy, Options) {
     (policy, options)
 }
 
-/// The entries of a case, and what is not sent.
+/// The ServiceEntries of a case, and what was rejected.
 fn entries(text: &str) -> (Vec<Json>, Vec<String>) {
     let input: Input = serde_saphyr::from_str(text).unwrap();
     let protocol = input.protocol.as_ref().map_or(Protocol::Http, |p| Protocol::parse(p).unwrap());
@@ -217,7 +217,7 @@ fn endpoint(e: &WorkloadEntry) -> Json {
     }))
 }
 
-/// Without what is at its default.
+/// An object without the fields that have their default.
 fn set(object: Json) -> Json {
     let Json::Object(fields) = object else { panic!("no object: {object}") };
     let default =
@@ -245,7 +245,7 @@ fn services_become_the_entries_that_were_written_down() {
     }
 }
 
-/// For people; what is not sent stands in comments.
+/// The text of an `out.yaml`; what was rejected stands in comments.
 fn yaml(entries: &[Json], rejected: &[String]) -> String {
     let rejected = rejected.iter().map(|line| format!("# not sent: {line}\n"));
     let mut text: String = rejected.collect();

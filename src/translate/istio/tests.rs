@@ -34,7 +34,7 @@ fn service(endpoints: Vec<PublishedEndpoint>) -> PublishedService {
     }
 }
 
-/// All entries, by name.
+/// The metadata and spec of all entries of a service, by name.
 fn entries(service: &PublishedService) -> BTreeMap<String, (Metadata, ServiceEntry)> {
     let (resources, _) = translate(service, &Options::default(), &|_| Vec::new());
     resources.iter().map(|(_, resource)| decoded(resource)).collect()

@@ -40,7 +40,7 @@ pub(super) const FILTER: &str = "envoy.filters.http.local_ratelimit";
 /// The key of the descriptor that Envoy makes of the cluster that was chosen.
 const CLUSTER: &str = "destination_cluster";
 
-/// A header of answers with 429: the proxy has answered, not the service.
+/// A header of the answers to requests above a limit: the proxy has answered, not the service.
 const HEADER: &str = "x-local-rate-limit";
 
 /// The fill interval of the default bucket. Envoy wants those of all other buckets to be multiples of it.

@@ -106,7 +106,7 @@ impl Rules {
         self.0.read.values().all(|read| matches!(read.good, None | Some(Good::Other)))
     }
 
-    /// Whether the DestinationRules are the same values as in `other`; then no cluster and no assignment differs.
+    /// Whether all DestinationRules are the same `Arc`s as in `other`.
     pub fn same_destinations(&self, other: &Rules) -> bool {
         self.0.destinations.same(&other.0.destinations)
     }

@@ -5,13 +5,13 @@ fn parse(text: &str) -> Document {
     Document::parse("f.yaml", text.as_bytes(), &Limits::default()).unwrap()
 }
 
-/// What is wrong with a text, as people see it.
+/// The problems with a text, as they are printed.
 fn problems<T>(text: &str, read: impl FnOnce(&mut Section<'_>) -> Option<T>) -> Vec<String> {
     let reading = parse(text).read(Some(&resolver()), |root| root.section(read));
     reading.problems.iter().map(ToString::to_string).collect()
 }
 
-/// What a text gives that has no problem.
+/// The value of a text, which must have no problem.
 fn value<T>(text: &str, read: impl FnOnce(&mut Section<'_>) -> Option<T>) -> T {
     parse(text).read(Some(&resolver()), |root| root.section(read)).finish().map_err(|p| p.to_string()).unwrap()
 }

@@ -83,8 +83,8 @@ impl<'a> Scope<'a> {
         !self.egress().is_empty()
     }
 
-    /// The part of each egress listener, with its port: `None` if the listener takes requests for any port. Without a
-    /// `Sidecar` one part with everything.
+    /// The part of each egress listener, with its port: `None` if it names no port, or takes requests for any. Without
+    /// a `Sidecar` one part with everything.
     pub(super) fn imports(&self) -> impl Iterator<Item = (Part<'a>, Option<u32>)> + use<'_, 'a> {
         let everything = (!self.is_narrow()).then(|| (self.general(), None));
         let said = self.egress().iter().map(|egress| {
