@@ -5,7 +5,7 @@
 use crate::model::Address;
 use std::net::IpAddr;
 
-/// Which addresses of no wider meaning are published. By default none.
+/// Which addresses with a meaning on one machine or one network only are published. By default none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Addresses {
     /// Keep `127.0.0.0/8`, `::1` and `localhost`.
@@ -27,7 +27,7 @@ impl Addresses {
         }
     }
 
-    /// The same of an address that a host name resolves to.
+    /// As [`Addresses::refuses`], for an address that a host name resolves to.
     pub(super) fn refuses_ip(self, ip: IpAddr) -> Option<&'static str> {
         match ip.to_canonical() {
             ip if ip.is_unspecified() => Some("it means every address of the client's own machine"),

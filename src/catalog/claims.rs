@@ -44,11 +44,11 @@ impl Claimant {
     }
 }
 
-/// Who names which host.
+/// All claims: of hosts by services, and of aliases by hosts.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Claims {
     hosts: HashMap<Hostname, SortedSet<Claimant>>,
-    /// The hosts that claim it; those whose own claims are firm first.
+    /// By alias: the hosts that claim it; those whose own claims are firm first.
     aliases: HashMap<Hostname, SortedSet<(Firmness, Hostname)>>,
     by_host: HashMap<Hostname, (Firmness, Vec<Hostname>)>,
 }
@@ -86,7 +86,7 @@ impl Claims {
         self.claimants(host).next().map(Firmness::of)
     }
 
-    /// The hosts that claim an alias.
+    /// The hosts that claim an alias; those whose own claims are firm first.
     pub(super) fn alias_claimants(&self, alias: &Hostname) -> impl Iterator<Item = &Hostname> {
         self.aliases.get(alias).into_iter().flatten().map(|(_, host)| host)
     }
@@ -98,7 +98,7 @@ impl Claims {
         claimants.next().is_none_or(|(next, _)| next > firmness).then_some(host)
     }
 
-    /// The aliases that a host claims.
+    /// The aliases that a host claims, as last set; it need not have got them.
     pub(super) fn aliases(&self, host: &Hostname) -> &[Hostname] {
         self.by_host.get(host).map_or(&[], |(_, aliases)| aliases)
     }
@@ -109,7 +109,7 @@ impl Claims {
         self.affect(host, before, affected);
     }
 
-    /// Takes a claim away.
+    /// Takes a claim away. The hosts that this concerns are added to `affected`.
     pub(super) fn remove(&mut self, host: &Hostname, claimant: &Claimant, affected: &mut BTreeSet<Hostname>) {
         let before = self.firmness(host);
         let Some(claimants) = self.hosts.get_mut(host) else { return };
@@ -142,7 +142,7 @@ impl Claims {
         moved.iter().for_each(|(host, before)| self.affect(host, *before, affected));
     }
 
-    /// Sets the aliases that a host claims.
+    /// Replaces the aliases that a host claims. Hosts that lose or win one are added to `affected`.
     pub(super) fn set_aliases(&mut self, host: &Hostname, aliases: Vec<Hostname>, affected: &mut BTreeSet<Hostname>) {
         let firmness = self.firmness(host).unwrap_or(Firmness::Loose);
         let (former, before) = self.by_host.remove(host).unwrap_or((firmness, Vec::new()));

@@ -88,7 +88,8 @@ impl Core {
         sources.into_iter().map(|source| source.name().clone()).collect()
     }
 
-    /// Adds registries, begins readings, marks those that left. Whatever has to be weighed is in the answer.
+    /// Adds registries, begins readings, marks those that left. Policies and ranks, which may be held back, are
+    /// returned.
     fn take_in(&mut self, desired: Vec<Registry>, outcome: &mut Outcome, now: Now) -> Plan {
         let mut plan = Plan { policies: BTreeMap::new(), ranks: BTreeMap::new() };
         // Until their order is decided, new ones rank behind those that are there.
@@ -158,7 +159,7 @@ impl Core {
         self.restate(registry, now);
     }
 
-    /// What a registry has, if that may be held.
+    /// The loss of all that a registry has published; `None` if it has nothing, or its policy holds no drops.
     fn whole(&self, registry: &Text) -> Option<Loss> {
         let source = self.intake.sources.get(registry).filter(|source| source.rules.policy.holds_drops())?;
         let endpoints = self.publishing.endpoints_of(source.name());
@@ -216,7 +217,7 @@ impl Core {
         self.report(Event::Forgotten { registry: registry.clone() });
     }
 
-    /// Keeps a registry that left. One that was kept already keeps its time.
+    /// Holds back the removal of a registry. If it is held back already, its end stays.
     fn hold_removal(&mut self, registry: &Text, loss: Loss, now: Now) -> Option<Held> {
         let source = self.intake.sources.get_mut(registry)?;
         let until = now.instant + source.rules.policy.holding.hold;
@@ -231,7 +232,7 @@ impl Core {
         Some(Held::of(registry, HeldChange::Removal, loss, now.wall_at(until)))
     }
 
-    /// Keeps a plan for later. One that was kept already keeps its time.
+    /// Holds back a plan. If the same plan is held back already, its end stays.
     fn hold_plan(&mut self, plan: Plan, losses: BTreeMap<Text, Loss>, outcome: &mut Outcome, now: Now) {
         let hold = |registry: &Text| {
             let own = self.intake.sources.get(registry).map(|source| &source.rules.policy);
@@ -257,7 +258,7 @@ impl Core {
         self.report(Event::Hold { registry: registry.clone(), event: HoldEvent::Withheld { missing, of } });
     }
 
-    /// Follows what is held back of a configuration because of a registry. Whether anything was.
+    /// Puts in force what is held back because of this registry: its removal, or the plan. `false` if nothing was.
     pub(super) fn release_configuration(&mut self, registry: &Text, now: Now) -> bool {
         let leaving = self.intake.sources.get(registry).is_some_and(|source| source.leaving.is_some());
         if leaving {
@@ -270,7 +271,7 @@ impl Core {
         leaving || waits
     }
 
-    /// Holds back what is held back of a configuration because of a registry at least until then.
+    /// Prolongs what is held back of a configuration because of this registry to at least `until`.
     pub(super) fn prolong_configuration(&mut self, registry: &Text, until: Instant) {
         let leaving = self.intake.sources.get_mut(registry).and_then(|source| source.leaving.as_mut());
         leaving.into_iter().for_each(|leaving| leaving.until = leaving.until.max(until));
@@ -278,7 +279,7 @@ impl Core {
         waits.into_iter().for_each(|pending| pending.until = pending.until.max(until));
     }
 
-    /// Follows what was held back of configurations and whose time is over.
+    /// Puts removals and plans in force whose hold is over.
     pub(super) fn end_pending(&mut self, now: Now) {
         let left = |source: &&Source| source.leaving.as_ref().is_some_and(|leaving| leaving.until <= now.instant);
         let mut due: BTreeSet<Text> = self.intake.sources.values().filter(left).map(|s| s.name().clone()).collect();
@@ -290,7 +291,7 @@ impl Core {
         }
     }
 
-    /// Forgets registries that left and of which others have taken all hosts, such as one under another name.
+    /// Forgets registries that left and have no published endpoints any more: a renamed registry has taken their hosts.
     pub(super) fn forget_replaced(&mut self, now: Now) {
         let left = self.intake.sources.values().filter(|source| source.leaving.is_some());
         let left: Vec<Text> = left.map(|source| source.name().clone()).collect();

@@ -13,7 +13,7 @@ pub struct Contest {
     pub host: Hostname,
     /// The service that is not published under it.
     pub loser: ServiceId,
-    /// The service that has it.
+    /// The service that it is published for: the first of its sources.
     pub owner: ServiceId,
 }
 
@@ -36,7 +36,7 @@ impl ContestLog {
         self.quiet_until.filter(|_| self.number > 0)
     }
 
-    /// What is to be logged now: how many there were, and one of them.
+    /// What is to be logged now: how many contests there were, and the first of them. `None` while it is quiet.
     pub(super) fn take(&mut self, now: Instant) -> Option<(usize, Contest)> {
         if self.number == 0 || self.quiet_until.is_some_and(|until| now < until) {
             return None;

@@ -41,18 +41,18 @@ pub struct Core {
     started: Instant,
     grace: Duration,
     sync: Readiness,
-    /// As [`Catalog::known`].
+    /// Becomes [`Catalog::known`] with the next snapshot.
     known: Readiness,
     grace_is_over: bool,
-    /// That of the configuration which is followed.
+    /// The [`Desired::revision`] of the configuration that is followed.
     revision: u64,
-    /// Statuses are not as in the last snapshot.
+    /// A registry's status has changed since the last snapshot.
     pub(super) restated: bool,
     events: Vec<Event>,
     pub(super) last_epoch: u64,
     /// How often something has changed of what is kept over a restart.
     pub(super) touches: u64,
-    /// What is held back of the configuration.
+    /// Policies and ranks of the configuration that are held back.
     pub(super) pending: Option<Pending>,
     last: Arc<Catalog>,
 }
@@ -98,7 +98,7 @@ impl Core {
         outcome
     }
 
-    /// The running reading of a registry.
+    /// The reading of a registry whose updates are taken; `None` if the configuration has no such registry.
     pub fn reading(&self, registry: &str) -> Option<Reading> {
         let source = self.intake.sources.get(registry).filter(|source| !source.removed)?;
         Some(Reading { registry: source.name().clone(), epoch: source.epoch })
@@ -154,7 +154,7 @@ impl Core {
         [self.intake.due(), grace, pending, self.overrides.due()].into_iter().flatten().min()
     }
 
-    /// Follows what is held back of a registry. `false` if nothing is.
+    /// Ends all holds of a registry: what was held back takes effect. `false` if nothing was held back.
     pub fn release(&mut self, registry: &str, now: Now) -> bool {
         let Some(source) = self.intake.sources.get_mut(registry) else { return false };
         let (name, dropped) = (source.name().clone(), source.guard.status().is_some());
@@ -170,16 +170,16 @@ impl Core {
         released
     }
 
-    /// Goes on with what people had laid over what is published before a restart. The configuration that comes next decides
-    /// who waits: without any, nothing would be missing.
+    /// Restores overrides from before a restart. Readiness is judged with the next configuration only: without
+    /// registries, none would be missing.
     pub fn recall_overrides(&mut self, all: &[Override], now: Now) {
         self.overrides.recall(all, now);
     }
 
-    /// Lays something over what is published.
+    /// Makes an override, which is in the next snapshot.
     ///
     /// # Errors
-    /// If there is nothing that it could be for.
+    /// If its target is not published, or is none for such a wish, or if there are too many overrides.
     pub fn lay(&mut self, order: Order, now: Now) -> Result<Override, Refused> {
         let over = self.overrides.lay(order, &self.last.services, now)?;
         self.events.push(Event::Laid(Box::new(over.clone())));
@@ -188,7 +188,7 @@ impl Core {
         Ok(over)
     }
 
-    /// Lifts what lies over what is published, where it is meant. What was lifted is in the answer.
+    /// Removes the overrides for which `is_meant` is true, and returns them. `by`: who asked for it.
     pub fn lift(&mut self, is_meant: impl Fn(&Override) -> bool, by: &Text) -> Vec<Override> {
         let lifted = self.overrides.lift(is_meant);
         self.touches += u64::from(!lifted.is_empty());
@@ -197,7 +197,7 @@ impl Core {
         lifted
     }
 
-    /// Follows what is held back of the service of a host. `false` if nothing is.
+    /// Ends the holds of the services that feed a host. `false` if nothing of them was held back.
     pub fn release_service(&mut self, host: &Hostname, now: Now) -> bool {
         let ids: Vec<ServiceId> = self.publishing.services.get(host).map(|s| s.sources.clone()).unwrap_or_default();
         let mut released = BTreeSet::new();
@@ -217,7 +217,8 @@ impl Core {
         any
     }
 
-    /// Ends no hold of a registry before so long. Until when it is held back now; `None` if nothing is.
+    /// Prolongs all holds of a registry to at least `time` from now. Returns when they end; `None` if nothing is held
+    /// back.
     pub fn prolong(&mut self, registry: &str, time: Duration, now: Now) -> Option<SystemTime> {
         let source = self.intake.sources.get_mut(registry)?;
         let (name, until) = (source.name().clone(), now.instant + time);
@@ -230,8 +231,8 @@ impl Core {
         self.intake.sources.get(&name)?.status.hold().map(|hold| hold.until)
     }
 
-    /// Holds back what is held back of the service of a host at least so long, whatever becomes of others. Until when that is;
-    /// `None` if nothing is.
+    /// As [`Core::prolong`], for what is held back of the services that feed a host, whatever becomes of other
+    /// services.
     pub fn prolong_service(&mut self, host: &Hostname, time: Duration, now: Now) -> Option<SystemTime> {
         let ids: Vec<ServiceId> = self.publishing.services.get(host)?.sources.clone();
         let (mut last, until) = (None, now.instant + time);
@@ -325,7 +326,8 @@ impl Core {
         }
     }
 
-    /// Brings what was reported to what is published.
+    /// Counts what has changed in a registry, begins or ends holds, and publishes the rest. `by_list`: lists, or their
+    /// absence, have led to the changes.
     pub(super) fn follow(&mut self, registry: &Text, effect: Effect, by_list: bool, now: Now) {
         let Some(source) = self.intake.sources.get_mut(registry) else { return };
         if effect.after_outage {
@@ -388,8 +390,8 @@ impl Core {
         }
     }
 
-    /// Once answered, nobody waits again: a registry that is new to the configuration only makes absence prove nothing. Nor
-    /// does anybody wait for a registry that is known from before a restart.
+    /// Once clients were answered, none waits again: a registry that is new then only makes the catalog partial. Nor
+    /// does any client wait for a registry that is known from before a restart.
     fn judge_sync(&mut self, now: Now) {
         let (over, opened) = (now.instant >= self.started + self.grace, self.sync != Readiness::Waiting);
         let missing = || self.intake.sources.values().filter(|source| source.is_missing());

@@ -20,7 +20,7 @@ pub struct Desired {
     pub revision: u64,
 }
 
-/// A registry that a configuration has.
+/// A registry of the configuration: how it is published, and what tells whether it has to be read anew.
 #[derive(Debug, Clone)]
 pub struct Registry {
     /// How its services are published. The name in it is the registry's identity.
@@ -34,7 +34,7 @@ pub struct Registry {
 }
 
 impl From<Policy> for Registry {
-    /// One whose connection never changes.
+    /// A registry whose connection never changes, and of which nothing is remembered.
     fn from(policy: Policy) -> Self {
         Registry { policy, connection: 0, identity: Text::default(), memory: None }
     }
@@ -43,13 +43,13 @@ impl From<Policy> for Registry {
 /// One reading of a registry, from its start to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Reading {
-    /// The name of the registry.
+    /// The registry that is read, by its name in the configuration.
     pub registry: Text,
     /// Rises with each reading that begins, of whichever registry.
     pub epoch: u64,
 }
 
-/// What a configuration has changed. All empty: nothing.
+/// What a configuration has changed; nothing if all lists are empty and `reordered` is `false`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Outcome {
@@ -61,20 +61,20 @@ pub struct Outcome {
     pub republished: Vec<Text>,
     /// Registries that were there before stand in another order now.
     pub reordered: bool,
-    /// What is held back.
+    /// Changes that are not in force yet; empty if the configuration was forced.
     pub held: Vec<Held>,
 }
 
 /// A change that is not in force yet, because it would take many endpoints away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    /// The name of the registry.
+    /// The registry that would lose endpoints, by its name.
     pub registry: Text,
-    /// What is held back.
+    /// Which part of the configuration waits.
     pub change: HeldChange,
     /// The endpoints that it would take away.
     pub endpoints: usize,
-    /// How many endpoints it has.
+    /// How many endpoints the registry has published before the change.
     pub of: usize,
     /// When it will be in force all the same.
     pub until: SystemTime,
@@ -92,9 +92,9 @@ pub enum HeldChange {
 /// Policies and an order of registries that are to be in force.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Plan {
-    /// Of registries that are published by another one now.
+    /// The new policies, of registries that are published by another one now.
     pub(super) policies: BTreeMap<Text, Policy>,
-    /// Of all registries, those that are to be forgotten last.
+    /// The ranks of all registries; those that left the configuration stand last.
     pub(super) ranks: BTreeMap<Text, Rank>,
 }
 
@@ -115,7 +115,7 @@ pub struct Options {
     pub grace: Duration,
     /// The shortest window in which further changes go together.
     pub debounce_min: Duration,
-    /// The longest, however long publishing takes.
+    /// The longest such window, however long publishing takes.
     pub debounce_max: Duration,
 }
 

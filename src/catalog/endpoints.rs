@@ -129,7 +129,7 @@ impl Publishing<'_> {
         }
     }
 
-    /// One port for each name that the service has.
+    /// The instance's ports that the service has, too, by name; of two with one name the first.
     fn ports(&self, instance: &Instance, notes: &mut Notes) -> Few<(Text, Port)> {
         let mut ports: Vec<(Text, Port)> = Vec::with_capacity(instance.ports.len());
         for port in &*instance.ports {
@@ -171,7 +171,7 @@ impl Publishing<'_> {
             labels: instance.labels.clone().into_owned(),
             secure: endpoint.secure,
             priority: self.rules.policy.priority,
-            // Until it is put together with others.
+            // `merge` sets it: it knows all sources of the service.
             source: 0,
         }
     }
@@ -209,7 +209,7 @@ pub(super) fn by_place(a: &PublishedEndpoint, b: &PublishedEndpoint) -> Ordering
     a.address.cmp(&b.address).then_with(|| numbers(a).cmp(&numbers(b))).then_with(|| a.ports.cmp(&b.ports))
 }
 
-/// How notes name a published endpoint.
+/// How notes name a published endpoint: by its address and first port.
 pub(super) fn published_place(endpoint: &PublishedEndpoint) -> String {
     endpoint.address.place(endpoint.ports.first().map(|(_, number)| *number))
 }

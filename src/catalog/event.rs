@@ -1,30 +1,30 @@
-//! What happens in the core that people should know of. The writer logs and counts it.
+//! What happens in the core that the log should tell. The writer logs and counts it.
 
 use super::{contests::Contest, overrides::Override, removal_guard::HoldEvent};
 use crate::model::{Scope, Text};
 
-/// Something that people should hear of.
+/// Something that happened in the core, to be logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A scope, or the whole registry, could not be read.
     Failed {
-        /// The name of the registry.
+        /// The registry that could not be read.
         registry: Text,
         /// Which scope; `None`: the registry as a whole.
         scope: Option<Scope>,
-        /// The whole chain of causes, for people.
+        /// The whole chain of causes, as it is logged.
         error: Text,
-        /// It could be read before.
+        /// The reading before this one did not fail; later failures in a row are logged at a lower level.
         first: bool,
     },
     /// The registry was listed completely for the first time.
     Synced {
-        /// The name of the registry.
+        /// The registry; each of its scopes was listed.
         registry: Text,
     },
     /// A large drop is held back, or no longer.
     Hold {
-        /// The name of the registry.
+        /// The registry that has lost the endpoints, or would lose them.
         registry: Text,
         /// What begins or ends it.
         event: HoldEvent,
@@ -35,21 +35,21 @@ pub enum Event {
         registry: Text,
         /// How many, since the last such event of that registry.
         number: usize,
-        /// One of them, for the log.
+        /// The first of them, for the log.
         example: Contest,
     },
-    /// Somebody has laid something over what is published.
+    /// An override was made.
     Laid(Box<Override>),
-    /// It lies there no longer.
+    /// An override has ended.
     Lifted {
-        /// The override that was laid or lifted, or whose time is over.
+        /// The override, as it was while it lasted.
         over: Box<Override>,
         /// Who lifted it; `None`: its time was over.
         by: Option<Text>,
     },
     /// A registry that is no longer in the configuration was forgotten.
     Forgotten {
-        /// The name of the registry.
+        /// Its former name in the configuration; its metrics are removed.
         registry: Text,
     },
 }

@@ -14,23 +14,23 @@ use super::{
 use crate::model::{Endpoint, ServiceId, Text};
 use std::{sync::Arc, time::Instant};
 
-/// Counts a registry's endpoints, and holds.
+/// All guards of one registry.
 #[derive(Debug, Clone)]
 pub(super) struct Guards {
-    /// In the order of the configuration; the last has what none of the others has.
+    /// One for each part, in the order of the configuration; the last one has the services of no part.
     guards: Vec<RemovalGuard>,
     parts: Arc<[Part]>,
 }
 
-/// Some of a registry's services.
+/// The services that one [`HoldRule`] tells apart.
 #[derive(Debug)]
 struct Part {
-    /// The same in each process.
+    /// The rule's matchers in words; unlike a hash, the same after a restart.
     key: Text,
     selector: Selector,
 }
 
-/// What of a part is held and counted, for one memory of it.
+/// What one guard takes over: from each memory, its holds and those of its lost services that are this guard's now.
 type Shares<'a> = Vec<(HoldMemory, Vec<&'a LostMemory>)>;
 
 impl Guards {
@@ -56,8 +56,8 @@ impl Guards {
         (rest, self.parts.iter().map(|part| part.key.clone()).zip(memories).collect())
     }
 
-    /// Goes on with what was kept, once the services that there were have been observed. Where others were told apart then,
-    /// each takes what is held of the services that it has now.
+    /// Goes on with what was kept; the services that were known then must have been observed before. If the parts were
+    /// others then, each guard takes what is held of the services that it has now.
     pub(super) fn recall(&mut self, rest: &HoldMemory, parts: &[(Text, HoldMemory)], now: Now) {
         let memories = || parts.iter().map(|(_, memory)| memory).chain([rest]);
         if self.parts.iter().map(|part| &part.key).eq(parts.iter().map(|(key, _)| key)) {
@@ -85,8 +85,8 @@ impl Guards {
         self.of(&change.id).observe(change, now);
     }
 
-    /// Begins or ends holds. `nothing_listed`: the registry has just reported, by a list, that it has no services any more.
-    /// In the answer stand the services that this concerns, and what happened.
+    /// Begins or ends holds. `nothing_listed`: the registry has just reported, by a list, that it has no services any
+    /// more. Returns the services that this concerns, and what happened.
     pub(super) fn judge(&mut self, nothing_listed: bool, now: Now) -> (Vec<ServiceId>, Vec<HoldEvent>) {
         let missing: usize = self.guards.iter_mut().map(|guard| guard.missing(now)).sum();
         let few_count = nothing_listed || missing >= SMALL;
@@ -99,22 +99,22 @@ impl Guards {
         (concerned, events)
     }
 
-    /// Follows everything that is held back, now. The services that this concerns.
+    /// Ends all holds at once. Returns the services that this concerns.
     pub(super) fn release(&mut self) -> Vec<ServiceId> {
         self.guards.iter_mut().flat_map(RemovalGuard::release).collect()
     }
 
-    /// Follows what is held back of one service, now. Whether anything was.
+    /// Ends the holds of one service at once. `false` if nothing of it was held back.
     pub(super) fn release_one(&mut self, id: &ServiceId) -> bool {
         self.of(id).release_one(id)
     }
 
-    /// Ends no hold before that.
+    /// Makes every hold last at least to `until`.
     pub(super) fn prolong(&mut self, until: Instant) {
         self.guards.iter_mut().for_each(|guard| guard.prolong(until));
     }
 
-    /// Serves on what is held back of one service at least until that. Until when it is; `None` if nothing is held back.
+    /// Makes the hold of one service last at least to `until`. Returns when it ends; `None` if nothing is held back.
     pub(super) fn prolong_one(&mut self, id: &ServiceId, until: Instant) -> Option<Instant> {
         self.of(id).prolong_one(id, until)
     }
@@ -129,7 +129,7 @@ impl Guards {
         self.guards.iter().filter_map(RemovalGuard::due).min()
     }
 
-    /// The endpoints that the registry has now.
+    /// How many endpoints the registry has now, whether they take traffic or not.
     pub(super) fn registered(&self) -> usize {
         self.guards.iter().map(RemovalGuard::registered).sum()
     }
@@ -145,7 +145,7 @@ impl Guards {
         &mut self.guards[place]
     }
 
-    /// Whose a service is.
+    /// The index of the guard that counts a service.
     fn place(&self, id: &ServiceId) -> usize {
         let has = |part: &Part| part.selector.refuses_service(id).is_none();
         self.parts.iter().position(has).unwrap_or(self.parts.len())
@@ -163,7 +163,7 @@ fn holdings(policy: &Policy) -> impl Iterator<Item = Holding> {
     policy.holds.iter().map(|rule| rule.holding).chain([policy.holding])
 }
 
-/// What a rule matches, in words.
+/// A rule's matchers in words, such as `name="a*",group="g"`; several with `|` between them.
 fn key(rule: &HoldRule) -> Text {
     let word = |name: &str, pattern: &Option<Text>| pattern.as_ref().map(|pattern| format!("{name}={pattern:?}"));
     let words = |matcher: &Matcher| {

@@ -16,33 +16,33 @@ const BEHIND: usize = 64;
 pub enum Cause {
     /// A registry has reported something.
     Registry(Text),
-    /// Another configuration.
+    /// A configuration was followed: the first one, or after a reload.
     Configuration,
     /// A host name resolves to something else.
     Resolution,
     /// Something was due: a hold, lingering, an override.
     Time,
-    /// Somebody has asked for it.
+    /// An operator asked for it: an override was laid or lifted, a hold prolonged or released.
     Request,
 }
 
 /// A catalog whose services, or overrides, are not those of the last.
 #[derive(Debug)]
 pub struct Published {
-    /// What was published behind the changes, whole.
+    /// The whole catalog, after the changes.
     pub catalog: Arc<Catalog>,
     /// When it was swapped in.
     pub at: SystemTime,
-    /// What has led to it.
+    /// What has led to the changes since the last catalog that was sent.
     pub causes: BTreeSet<Cause>,
 }
 
-/// Collects causes.
+/// Collects causes until a catalog is sent to the reader with them.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     out: Option<mpsc::Sender<Published>>,
     causes: BTreeSet<Cause>,
-    /// A catalog was left out.
+    /// A changed catalog was left out because the reader was behind: the next one is sent in any case.
     owes: bool,
 }
 
@@ -59,7 +59,7 @@ impl Journal {
         }
     }
 
-    /// A catalog was swapped in.
+    /// Called after each swap: sends the new catalog if its services or overrides are others.
     pub(super) fn published(&mut self, before: &Arc<Catalog>, catalog: &Arc<Catalog>) {
         let Some(out) = &self.out else { return };
         // Whether it differs is told by the address first, which costs nothing.

@@ -53,7 +53,7 @@ pub(super) struct Ledger {
     pub(super) error: Option<Text>,
 }
 
-/// What was reported of one scope.
+/// One scope: its last list, its services, and since when it fails.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ScopeState {
     pub(super) listed_at: Option<SystemTime>,
@@ -61,13 +61,13 @@ pub(super) struct ScopeState {
     failing_since: Option<Instant>,
     /// Since when nothing new is known of it, while it fails.
     stale_since: Option<Instant>,
-    /// That is too long ago.
+    /// `stale_since` is longer ago than `stale_after`.
     too_old: bool,
-    /// This reading has listed it.
+    /// The present reading has listed it; what former ones listed does not count.
     listed_now: bool,
     /// Only the former reading has named it, so far.
     former: bool,
-    /// The scope is no longer named; when its services are absent once more.
+    /// The scope is no longer named: when its services count as absent the next time.
     unnamed: Option<Instant>,
     /// The last list; empty when something was reported since that is not in it.
     listed: Vec<Arc<Service>>,
@@ -123,12 +123,12 @@ pub(super) struct View<'a> {
     pub(super) read: bool,
     /// Absent from the last list, and not gone yet.
     pub(super) absent: bool,
-    /// Gone, and lingering.
+    /// Gone from the registry; published without endpoints until `linger` is over.
     pub(super) gone: bool,
     /// It could not be read for so long that it is too old.
     pub(super) too_old: bool,
     claim: &'a Claim,
-    /// Those of all scopes.
+    /// The claims of all scopes to the service.
     claims: &'a [Claim],
     scope: Option<&'a ScopeState>,
 }
@@ -156,7 +156,7 @@ impl Ledger {
         }
     }
 
-    /// The same where what could not be read for longer than that is too old.
+    /// Sets after how long a scope that cannot be read is too old; `None`: never.
     pub(super) fn aging(self, stale_after: Option<Duration>) -> Self {
         Ledger { stale_after, ..self }
     }
@@ -168,7 +168,7 @@ impl Ledger {
         self.scopes.values_mut().for_each(|scope| scope.too_old = false);
     }
 
-    /// The registry is read anew. In the answer stand the services that are stale until that reading has listed them.
+    /// The registry is read anew. Returns the services that are stale until that reading has listed them.
     pub(super) fn begin_reading(&mut self) -> Vec<ServiceId> {
         (self.named, self.error) = (false, None);
         self.rereading = !self.services.is_empty();
@@ -204,7 +204,7 @@ impl Ledger {
         (scopes.into_iter().map(scope).collect(), services)
     }
 
-    /// Takes what was kept over a restart for what an earlier reading has reported, after an outage. In the answer stand its
+    /// Takes what was kept over a restart for what an earlier reading has reported, after an outage. Returns its
     /// services.
     pub(super) fn recall(
         &mut self,
@@ -250,7 +250,7 @@ impl Ledger {
         self.services.contains_key(id)
     }
 
-    /// A service as it stands in the lists, if it does.
+    /// The service as it was last listed; `None` if the last list lacks it, or it never could be read.
     pub(super) fn present(&self, id: &ServiceId) -> Option<Arc<Service>> {
         present(self.services.get(id)?)
     }
@@ -303,7 +303,7 @@ impl Ledger {
         self.services.keys().cloned().collect()
     }
 
-    /// What is to be published of a service.
+    /// The service by its best claim: listed before absent, and absent before gone. `None` if it is not known.
     pub(super) fn view(&self, id: &ServiceId) -> Option<View<'_>> {
         let claims = self.services.get(id)?;
         let claim = claims.iter().min_by_key(|c| (c.gone.is_some(), c.absent > 0, !c.read))?;
@@ -313,7 +313,7 @@ impl Ledger {
         Some(View { service: &claim.service, read: claim.read, absent, gone, too_old, claim, claims, scope })
     }
 
-    /// Forgets what of a service has lingered long enough. The next moment to look is in the answer.
+    /// Forgets claims of a service that have lingered long enough. Returns the next moment to look again.
     pub(super) fn expire(&mut self, id: &ServiceId, now: Instant) -> Option<Instant> {
         let claims = self.services.get_mut(id)?;
         let linger = self.linger;
@@ -537,7 +537,7 @@ impl Ledger {
 }
 
 impl View<'_> {
-    /// What there is to be said of it.
+    /// The registry's own notes, and why the service is absent, gone, stale, too old, or in two scopes.
     pub(super) fn notes(&self) -> Vec<Note> {
         let View { claim, claims, scope, .. } = self;
         let mut notes: Vec<Note> = claim.service.notes.clone();
@@ -564,7 +564,7 @@ impl View<'_> {
 }
 
 impl ScopeState {
-    /// Whether this reading has it.
+    /// Whether the present reading has named it.
     fn is_named(&self) -> bool {
         self.unnamed.is_none() && !self.former
     }
@@ -576,7 +576,7 @@ impl Claim {
         Claim { scope, service, read: false, unreadable: None, absent: 0, gone: None }
     }
 
-    /// Whether that changes anything.
+    /// Takes a report in. `false` if it changes nothing of the claim.
     fn apply(&mut self, report: Report, absent_lists: u32, now: Instant) -> bool {
         match report {
             Report::Read(service) => {

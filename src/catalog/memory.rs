@@ -13,11 +13,11 @@ pub struct Memory {
     pub scopes: Vec<ScopeMemory>,
     /// Each service of each scope; those that have gone and linger, too.
     pub services: Vec<ServiceMemory>,
-    /// What its services' hosts were.
+    /// The hosts that its services claimed, with their learned ports.
     pub hosts: Vec<HostMemory>,
     /// What is held back of it.
     pub holds: HoldMemory,
-    /// The same of the services that the configuration told apart, by what matched them.
+    /// The same of each part that the configuration told apart, by the words for what matched it.
     pub parts: Vec<(Text, HoldMemory)>,
     /// What the host names of its instances resolved to.
     pub names: Vec<(Text, Vec<IpAddr>)>,
@@ -32,7 +32,7 @@ pub struct ScopeMemory {
     pub listed_at: Option<SystemTime>,
 }
 
-/// A service, as one scope has it.
+/// A service as one scope lists it; two scopes may list the same.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceMemory {
     /// The scope's place in [`Memory::scopes`].
@@ -49,26 +49,26 @@ pub struct ServiceMemory {
     pub gone: Option<SystemTime>,
 }
 
-/// What a host of a service was.
+/// What is kept of a host that a service claims, so that its ports and its name stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostMemory {
     /// The service that named the host.
     pub service: ServiceId,
-    /// The host as it was published.
+    /// The host that it claims; it is published for one claimant only, see `owned`.
     pub host: Hostname,
     /// The ports that were learned from instances.
     pub learned: Vec<PortMemory>,
     /// Since when no instance names it, while others of the service name other hosts.
     pub emptied: Option<SystemTime>,
-    /// More than the case of its letters had to be changed.
+    /// The registry's name for the host differs from it in more than case.
     pub rewritten: bool,
-    /// Which name it was, of those that become this host.
+    /// A hash of the registry's name for the host; `None` if it differs in nothing but case, and `_` for `-`.
     pub spelled: Option<u64>,
-    /// With its case, if that is kept.
+    /// The host in the case of the registry's name, if the policy keeps it.
     pub cased: Option<Text>,
-    /// Names and numbers of its instances' ports.
+    /// Names and numbers of the ports of the instances that it had last.
     pub ports: Vec<(Text, Port)>,
-    /// Of those that name the host, it was this service's.
+    /// Of all services that claim the host, this one owned it.
     pub owned: bool,
 }
 
@@ -100,10 +100,10 @@ pub struct HoldMemory {
     pub lost: Vec<LostMemory>,
 }
 
-/// What a service has lost.
+/// Endpoints that a service has lost and that are, or may be, served on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LostMemory {
-    /// Which service.
+    /// The service that lost them.
     pub service: ServiceId,
     /// As they last took traffic.
     pub endpoints: Vec<Endpoint>,
@@ -122,9 +122,9 @@ pub struct LostMemory {
 /// What the catalog remembers of the registries that have changed.
 #[derive(Debug, Clone, Default)]
 pub struct Remembered {
-    /// What was asked up to; the next question is about what came later.
+    /// To be given as `after` the next time: later changes only are returned then.
     pub number: u64,
-    /// All registries that the catalog has.
+    /// All registries of the configuration, changed or not; what is kept of any other can be deleted.
     pub registries: Vec<Text>,
     /// Those of them of which something is new: name, identity, and what is known.
     pub memories: Vec<(Text, Text, Memory)>,

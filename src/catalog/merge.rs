@@ -1,4 +1,5 @@
-//! What several services give to one host → one published service. Pure; the order of the parts is that of ownership.
+//! Makes one published service of what several services give to one host. Pure; the order of the parts is that of
+//! ownership.
 
 use super::{
     Hostnames,
@@ -13,13 +14,13 @@ use crate::model::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One service's part.
+/// What one service gives to the host, with what decides on it.
 #[derive(Debug)]
 pub(super) struct Part<'a> {
     pub(super) rules: &'a Rules,
     pub(super) service: &'a Service,
     pub(super) contribution: Contribution,
-    /// Its claim of the host is.
+    /// Its claim of the host is firm: a registry of the configuration lists the service.
     pub(super) firm: bool,
 }
 
@@ -80,7 +81,7 @@ fn union_ports(parts: &[Part], notes: &mut Notes) -> Vec<(DeclaredPort, bool)> {
     ports
 }
 
-/// Gives each port its host; what finds that host taken is left out.
+/// Gives each port its host; a port whose host is taken is left out.
 fn service_ports(
     host: &Hostname,
     ports: Vec<(DeclaredPort, bool)>,
@@ -108,7 +109,7 @@ fn port_host(name: &str, host: &Hostname) -> Option<Hostname> {
     Hostname::new(&format!("{label}.{host}")).ok()
 }
 
-/// The host that a further port's host would belong to.
+/// The service's host, if this is the host of a further port: `a.b` of `grpc.a.b`.
 pub(super) fn base(host: &Hostname) -> Option<Hostname> {
     host.as_str().split_once('.').and_then(|(_, base)| Hostname::new(base).ok())
 }
@@ -130,7 +131,7 @@ fn label_registries(parts: &mut [Part]) {
     }
 }
 
-/// Endpoints of ports that were left out have no way in.
+/// Leaves out endpoints none of whose ports is published.
 fn leave_out_portless(published: &mut PublishedService, notes: &mut Notes) {
     let ports = &published.ports;
     let known = |name: &str| ports.iter().any(|port| &*port.name == name);
@@ -147,7 +148,7 @@ fn leave_out_portless(published: &mut PublishedService, notes: &mut Notes) {
     });
 }
 
-/// Priorities without gaps, from 0.
+/// Renumbers priorities from 0 without gaps, as Envoy wants them.
 pub(super) fn close_ranks(endpoints: &mut [PublishedEndpoint]) {
     if endpoints.iter().all(|endpoint| endpoint.priority == 0) {
         return;

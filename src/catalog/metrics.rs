@@ -79,7 +79,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Registers all of them.
+    /// Registers the metrics under their names, `catalog_...`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("catalog_services", "Services that a registry lists", self.services.clone());
         registry.register("catalog_endpoints", "Endpoints that a registry has", self.endpoints.clone());
@@ -99,12 +99,12 @@ impl Metrics {
         registry.register("catalog_published_services", "Services published", self.published.clone());
     }
 
-    /// An update was received.
+    /// Counts an update that was received, before it is applied.
     pub(super) fn received(&self, registry: &Text) {
         self.updates.get_or_create(&RegistryLabel::of(registry)).inc();
     }
 
-    /// Something happened that people should hear of.
+    /// Logs an event; failures and holds are counted, too.
     pub(super) fn happened(&self, event: &Event) {
         match event {
             Event::Failed { registry, scope, error, first } => {
@@ -145,7 +145,7 @@ impl Metrics {
         }
     }
 
-    /// A catalog was swapped in.
+    /// Sets the gauges to a catalog that was swapped in. `notes`: how many it has of each reason.
     pub(super) fn swapped(&self, catalog: &Catalog, notes: impl Iterator<Item = (Reason, usize)>) {
         self.number.set(count(catalog.number));
         self.published.set(catalog.services.len() as i64);
@@ -162,7 +162,7 @@ impl Metrics {
         }
     }
 
-    /// A catalog with changes took so long.
+    /// Records how long a catalog with changes took to make, in seconds.
     pub(super) fn published(&self, cost: Duration) {
         self.publish.observe(cost.as_secs_f64());
     }
@@ -188,7 +188,7 @@ impl Metrics {
         }
     }
 
-    /// No figure speaks of a registry that is gone.
+    /// Removes the metrics of a registry that is gone.
     fn forget(&self, registry: &Text) {
         let label = RegistryLabel::of(registry);
         for family in [&self.services, &self.endpoints, &self.held_endpoints] {

@@ -63,17 +63,17 @@ use std::{sync::Arc, time::SystemTime};
 pub struct Catalog {
     /// Rises with every change of `services`, `sync` or `revision`.
     pub number: u64,
-    /// That of the configuration which is followed: see [`Desired::revision`].
+    /// The [`Desired::revision`] of the configuration that is followed.
     pub revision: u64,
-    /// What is published, by host.
+    /// What is published, by host, with the effect of `overrides`.
     pub services: Services,
-    /// What people have laid over it, for a time.
+    /// The overrides that operators have made, each for a limited time.
     pub overrides: Arc<[Override]>,
     /// What became of each service of each registry.
     pub records: OrdMap<ServiceId, Arc<Record>>,
-    /// In the order of the configuration.
+    /// The status of each registry, in the order of the configuration; those that left it last.
     pub registries: Arc<[Arc<RegistryStatus>]>,
-    /// How complete all this is.
+    /// How completely the registries have been listed.
     pub sync: Readiness,
     /// The same for those who take nothing but whole lists: once grace is over, what is known of a registry from before a
     /// restart counts as listed.
@@ -91,7 +91,7 @@ pub struct Record {
     pub notes: Vec<Note>,
 }
 
-/// The state of a registry's connection, for people.
+/// The state of a registry's connection, shown by the admin API and in metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// Nothing was heard yet.
@@ -111,7 +111,7 @@ impl State {
     /// Each once, in the order of their declaration.
     pub const ALL: [State; 5] = [State::Connecting, State::Syncing, State::Synced, State::Stale, State::Removed];
 
-    /// The word for people and formats.
+    /// The word in the admin API and in metrics, such as `synced`.
     pub const fn name(self) -> &'static str {
         match self {
             State::Connecting => "connecting",
@@ -123,10 +123,10 @@ impl State {
     }
 }
 
-/// How a registry fares.
+/// The status of a registry, shown by the admin API.
 #[derive(Debug, Clone)]
 pub struct RegistryStatus {
-    /// Its name in the configuration.
+    /// As in the configuration; metrics have it as the label `registry`.
     pub name: Text,
     /// Its kind: `nacos`, `file`, ...
     pub kind: &'static str,
@@ -134,7 +134,7 @@ pub struct RegistryStatus {
     pub required: bool,
     /// How much of it was read, and how the last reading went.
     pub state: State,
-    /// When it last told something good.
+    /// When its last update came that was no failure; `None` before the first.
     pub heard_at: Option<SystemTime>,
     /// By scope: when it was last listed, and the error if the last reading failed.
     pub scopes: Vec<ScopeStatus>,
@@ -144,20 +144,20 @@ pub struct RegistryStatus {
     pub services: usize,
     /// Endpoints of these services, whether they take traffic or not.
     pub endpoints: usize,
-    /// What the last reading cost.
+    /// The cost that it reported last; `None` before its first reading ends.
     pub last_cost: Option<Cost>,
-    /// What all reading cost.
+    /// The sum of all costs since the registry was added.
     pub total_cost: Cost,
     /// A drop that is held back, if one is.
     pub hold: Option<HoldStatus>,
 }
 
-/// How a part of a registry fares.
+/// The status of one part of a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScopeStatus {
     /// The part, by the registry's own name for it.
     pub scope: Scope,
-    /// When it was last listed.
+    /// When it was last listed; `None` if it never was.
     pub listed_at: Option<SystemTime>,
     /// Why the last reading failed, if it did.
     pub error: Option<Text>,
@@ -175,7 +175,7 @@ pub enum HoldCause {
 }
 
 impl HoldCause {
-    /// The word for people and formats.
+    /// The word in the admin API, such as `drop`.
     pub const fn name(self) -> &'static str {
         match self {
             HoldCause::Drop => "drop",
@@ -192,7 +192,7 @@ pub struct HoldStatus {
     pub cause: HoldCause,
     /// When the hold began.
     pub since: SystemTime,
-    /// When it will be followed all the same.
+    /// When the hold ends and the endpoints are removed all the same.
     pub until: SystemTime,
     /// Endpoints that the registry no longer has and that are served on.
     pub endpoints: usize,
