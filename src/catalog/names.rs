@@ -7,26 +7,26 @@ use std::{
     net::IpAddr,
 };
 
-/// Answers that may be kept beside as many as are in use.
+/// So many answers, and as many as twice the names in use, are kept before unused ones are dropped.
 const SPARE_ANSWERS: usize = 64;
 
-/// Names that are needed, and answers.
+/// The names that are needed, with the services that need each, and the answers.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {
     wanted: BTreeMap<Text, BTreeSet<ServiceId>>,
     pub(super) answers: Answers,
-    /// Wanted, and neither an answer nor the word that there is none has come.
+    /// Wanted names of which nothing is known yet: there is no answer, and it is not known that there is none.
     unknown: BTreeSet<Text>,
     changed: bool,
 }
 
 impl Names {
-    /// What the names resolve to.
+    /// The last good answers; a name that has none yet is missing.
     pub(super) fn answers(&self) -> &Answers {
         &self.answers
     }
 
-    /// All names that are needed.
+    /// All names that are to be resolved.
     pub(super) fn wanted(&self) -> BTreeSet<Text> {
         self.wanted.keys().cloned().collect()
     }
@@ -41,7 +41,7 @@ impl Names {
         !self.unknown.is_empty()
     }
 
-    /// Takes in an answer. In the answer stand the services that need the name, if it is news to them.
+    /// Takes in an answer. Returns the services that need the name, if it is news to them.
     pub(super) fn resolved(&mut self, name: &Text, mut addresses: Vec<IpAddr>) -> BTreeSet<ServiceId> {
         addresses.sort();
         addresses.dedup();

@@ -3,10 +3,10 @@
 
 use crate::model::{Endpoint, Note, Reason, Text};
 
-/// More are counted, not kept: people read the first ones, machines the metrics.
+/// The most notes that are kept; further ones are only counted.
 const NOTES_MAX: usize = 100;
 
-/// Notes in the making.
+/// The notes of one service or host, while it is evaluated.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     kept: Vec<Note>,

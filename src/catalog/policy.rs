@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, time::Duration};
 pub struct Policy {
     /// The name of the registry, by which it is known for as long as the process lives.
     pub registry: Text,
-    /// Its kind, for people.
+    /// Its kind for display, such as `nacos`.
     pub kind: &'static str,
     /// Answers wait for its first list, at most for the grace; `false`: it counts as empty at once.
     pub required: bool,
@@ -18,16 +18,16 @@ pub struct Policy {
     pub select: Select,
     /// The host's name; evaluated per service and instance.
     pub host: Template,
-    /// Whether Istio and clusters' names have the host with the upper case of its name.
+    /// Whether Istio and the names of clusters have the host in the case of its registry's name.
     pub host_case: HostCase,
     /// Further hosts for the same service.
     pub aliases: Vec<Template>,
-    /// Further names of single hosts.
+    /// Further names of single hosts, by host.
     pub host_aliases: BTreeMap<Hostname, Vec<Hostname>>,
     /// The service's ports where the registry does not declare them; the first is the service's own. May be empty:
     /// then the default protocol's port is.
     pub ports: Vec<DeclaredPort>,
-    /// What instances speak that do not say.
+    /// The protocol of instances that name none.
     pub protocol: Protocol,
     /// Whether instances' labels say what is spoken at their ports, and which further ones they have.
     pub ports_from_labels: bool,
@@ -38,7 +38,7 @@ pub struct Policy {
     pub locality: Option<Template>,
     /// What becomes of instances with host names.
     pub hostnames: Hostnames,
-    /// Whether a client has instances near it first. Of a host that several registries feed its owner's counts.
+    /// Whether clients prefer instances near them. Where several registries feed a host, its owner's setting counts.
     pub nearness: Nearness,
     /// Which addresses are published that mean another machine to each client.
     pub addresses: Addresses,
@@ -55,17 +55,17 @@ pub struct Policy {
     pub absent_lists: u32,
     /// How long a gone service stays published without endpoints. 10 min by default.
     pub linger: Duration,
-    /// What is held back of what vanishes. A change of this policy is judged by it, too.
+    /// When, and how long, vanished endpoints are held back. A change of this policy is judged by it, too.
     pub holding: Holding,
-    /// The same for services that are counted apart: the first that has a service decides.
+    /// The same for services that are counted apart: the first rule that matches a service decides.
     pub holds: Vec<HoldRule>,
     /// What could not be read for longer than this is too old. `None`, the default: it never is.
     pub stale_after: Option<Duration>,
-    /// What becomes of what is too old.
+    /// What happens to services that are too old by `stale_after`.
     pub stale: Stale,
 }
 
-/// What is held back of what vanishes.
+/// When, and how long, vanished endpoints are held back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holding {
     /// A larger share of the endpoints that take traffic (and at least 20) vanishing within 60 s is held back. 30 % by default.
@@ -79,19 +79,20 @@ pub struct Holding {
 /// Services whose drops are counted, and held back, apart from those of the others.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HoldRule {
-    /// What one of these matches, by name, namespace and group: an instance that has vanished says nothing.
+    /// Services that one of these matches, by name, namespace and group only: an instance that has vanished has no
+    /// labels.
     pub services: Vec<Matcher>,
-    /// What is held back of them.
+    /// When, and how long, their endpoints are held back.
     pub holding: Holding,
 }
 
-/// The case of hosts as others are told them. Whatever it is, hosts that differ in case only are one.
+/// The case of hosts in names of clusters and for Istio. In any case, hosts that differ in case only are one host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HostCase {
     /// In lower case, as DNS and Envoy compare them.
     #[default]
     Lower,
-    /// As in the names.
+    /// As in the registry's own names.
     Keep,
 }
 
@@ -110,9 +111,9 @@ pub struct Select {
 pub struct Matcher {
     /// Pattern with `*` and `?` for the service's name.
     pub name: Option<Text>,
-    /// Pattern for the namespace.
+    /// Pattern with `*` and `?` for its namespace; `None` matches any.
     pub namespace: Option<Text>,
-    /// Pattern for the group.
+    /// Pattern with `*` and `?` for its group; `None` matches any.
     pub group: Option<Text>,
     /// Label and pattern for its value; all must match.
     pub labels: Vec<(Text, Text)>,
@@ -138,12 +139,12 @@ pub enum Relabel {
 /// What becomes of instances that have a host name for an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Hostnames {
-    /// We resolve it, and keep the last good answer.
+    /// Portolan resolves it, and keeps the last good answer.
     #[default]
     Resolve,
     /// The client resolves it; every service of the registry is published so.
     Dns,
-    /// It is left out.
+    /// The instance is left out.
     Drop,
 }
 
@@ -181,7 +182,7 @@ pub enum Stale {
 /// What happens when a service's last endpoint vanishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Empty {
-    /// It has none then.
+    /// The service is published without endpoints.
     #[default]
     Follow,
     /// Its last ones are held back like a large drop.

@@ -43,8 +43,8 @@ impl<'a> Naming<'a> {
         Naming { declared, default, own }
     }
 
-    /// Its name: its own; else that of the service's own port if it says nothing at all; else that of the declared port
-    /// of its protocol; else its protocol's.
+    /// The port's own name; else that of the service's own port if it says nothing at all; else that of the declared
+    /// port of its protocol; else its protocol's.
     pub(super) fn name(&self, port: &EndpointPort) -> Text {
         match (&port.name, port.protocol) {
             (Some(name), _) => name.clone(),

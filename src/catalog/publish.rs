@@ -1,4 +1,4 @@
-//! One service of one registry → what it contributes to each host. Pure: the same input gives the same output.
+//! What one service of one registry contributes to each host. Pure: the same input gives the same output.
 //!
 //! What a service was before matters in two places only, and is passed in as [`PortHistory`]: a host whose last instance
 //! goes keeps the ports that were learned from its instances, and a host that came from an instance's label stays for a
@@ -40,7 +40,7 @@ pub(super) fn forget_ports(history: &mut PortHistory) {
     }
 }
 
-/// What is known of a service now.
+/// What is known of a service now, by its registry and its guard.
 #[derive(Debug)]
 pub(super) struct Input<'a> {
     pub(super) service: &'a Service,
@@ -50,16 +50,16 @@ pub(super) struct Input<'a> {
     pub(super) held: Vec<Endpoint>,
 }
 
-/// What a host was before.
+/// What a host keeps when its last instance goes: its ports, and how its name was spelled.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct HostHistory {
     learned: LearnedPorts,
     /// Since when no instance names it, while others of the service name other hosts.
     emptied: Option<Instant>,
     spelling: Spelling,
-    /// With its case, if that is kept.
+    /// The host in the case of the registry's name, if the policy keeps it.
     cased: Option<Text>,
-    /// Of the instances that it had last.
+    /// Names and numbers of the ports of the instances that it had last.
     ports: SortedSet<(Text, Port)>,
 }
 
@@ -116,12 +116,12 @@ pub(super) struct Contribution {
     pub(super) instance_ports: SortedSet<(Text, Port)>,
     pub(super) protected: bool,
     pub(super) claim: Claim,
-    /// The host with its case, if that is kept.
+    /// The host in the case of the registry's name, if the policy keeps it.
     pub(super) cased: Option<Text>,
     pub(super) notes: Vec<Note>,
 }
 
-/// What one service gives.
+/// What one service gives to all hosts.
 #[derive(Debug, Default)]
 pub(super) struct Contributions {
     pub(super) hosts: BTreeMap<Hostname, Contribution>,
@@ -166,7 +166,7 @@ struct Publisher<'a> {
     answers: &'a Answers,
     notes: Notes,
     out: Contributions,
-    /// What hosts were called.
+    /// The name that became each host; of several the smallest.
     spellings: HashMap<Hostname, Spelling>,
     cased: HashMap<Hostname, Text>,
 }
@@ -191,7 +191,7 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    /// Every instance.
+    /// Every instance, listed or held; a listed one in whose place a held one is served is marked.
     fn endpoints(&self) -> impl Iterator<Item = (&'a Endpoint, Presence)> + use<'a> {
         let (held, none) = (&self.input.held, &[][..]);
         let listed = if self.input.gone { none } else { &self.input.service.endpoints[..] };
@@ -203,7 +203,7 @@ impl<'a> Publisher<'a> {
         listed.chain(held.iter().map(|endpoint| (endpoint, Presence::Held)))
     }
 
-    /// Those of them that are served.
+    /// Those of [`Publisher::endpoints`] that are served.
     fn served(&self) -> impl Iterator<Item = &'a Endpoint> + use<'a> {
         self.endpoints().filter(|(_, presence)| *presence != Presence::Replaced).map(|(endpoint, _)| endpoint)
     }
@@ -272,7 +272,7 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    /// Whether something would vanish that tells the service from others.
+    /// Whether the host template would lose something that tells the service from others; then a note says so.
     fn is_lost(&mut self, labels: &crate::model::Labels) -> bool {
         let service = self.input.service;
         let lost = self.rules.policy.host.loses(&service.id, &service.labels, labels);

@@ -30,7 +30,7 @@ pub(super) struct Publishing {
     pub(super) incumbents: HashMap<Hostname, ServiceId>,
     /// The registries whose services have won or lost hosts since they were last taken.
     pub(super) turned: BTreeSet<Text>,
-    /// Notes in all records, by [`Reason::ALL`].
+    /// The number of notes in all records, for each of [`Reason::ALL`].
     notes: [usize; Reason::ALL.len()],
     /// Hosts that services have lost, or could not have, since they were last taken.
     pub(super) contests: Vec<Contest>,
@@ -43,7 +43,7 @@ pub(super) struct Publishing {
 /// What is known of a service beyond what its registry reports.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known {
-    /// The hosts it claims.
+    /// The hosts that it claims, as [`Claims`] has them.
     pub(super) claims: SortedMap<Hostname, Claim>,
     pub(super) history: PortHistory,
     pub(super) named: Option<Box<Named>>,
@@ -53,9 +53,9 @@ pub(super) struct Known {
 /// What is known of a service whose instances have host names for addresses.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Named {
-    /// The names to be resolved.
+    /// The names to be resolved: those of its instances, and of `resolved`.
     pub(super) names: BTreeSet<Text>,
-    /// As it was when its instances were last resolved, as far as they were needed.
+    /// The service as it was when names were last resolved; published as long as no new name is.
     pub(super) resolved: Option<Arc<Service>>,
 }
 
@@ -136,7 +136,7 @@ impl Publishing {
         }
     }
 
-    /// Puts registries in another order. The hosts to be put together anew are in the answer.
+    /// Puts registries in another order. Returns the hosts to be put together anew.
     pub(super) fn rerank(&mut self, rank: impl Fn(&Text) -> Option<Rank>) -> BTreeSet<Hostname> {
         let mut affected = BTreeSet::new();
         self.claims.rerank(rank, &mut affected);
@@ -169,7 +169,7 @@ impl Publishing {
         self.lent_port(host).map(|(service, _)| service)
     }
 
-    /// It, and the name of the port if it is one's.
+    /// As [`Publishing::lent`], with the name of the port if the host is that of a port.
     fn lent_port(&self, host: &Hostname) -> Option<(&Arc<PublishedService>, Option<&str>)> {
         if let Some(service) = base(host).and_then(|base| self.services.get(&base))
             && let Some(port) = service.ports.iter().skip(1).find(|port| port.host == *host)
@@ -180,14 +180,14 @@ impl Publishing {
         owner.filter(|service| service.aliases.contains(host)).map(|service| (service, None))
     }
 
-    /// The endpoints that a registry's services have now.
+    /// How many endpoints of a registry are published now.
     pub(super) fn endpoints_of(&self, registry: &Text) -> usize {
         self.services.values().filter_map(|service| by_registry(service, None).remove(registry)).sum()
     }
 }
 
-/// Whose a service's endpoints are, or those of one of its ports. Where several registries feed it, each endpoint bears its
-/// registry's name.
+/// How many of a service's endpoints, or of those with one port, each registry has. Where several registries feed it,
+/// each endpoint has its registry's name as a label.
 fn by_registry(service: &PublishedService, port: Option<&str>) -> BTreeMap<Text, usize> {
     let first = service.sources.first().map(|id| id.registry.clone()).unwrap_or_default();
     let endpoints =

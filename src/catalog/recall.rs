@@ -11,7 +11,7 @@ use crate::model::{Hostname, ServiceId, Text};
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 impl Core {
-    /// What is known of the registries of which something has changed after that number. What is no longer in the
+    /// What is known of registries that have changed since [`Core::touches`] was `after`. A registry that left the
     /// configuration is not kept.
     pub fn remember(&self, after: u64, now: Now) -> Remembered {
         let sources = || self.intake.sources.values().filter(|source| !source.removed);
@@ -66,7 +66,7 @@ impl Core {
         self.restate(registry, now);
     }
 
-    /// Notes that a memory of this registry would be another one now.
+    /// Notes that what is to be kept of this registry has changed.
     pub(super) fn touch(&mut self, registry: &Text) {
         self.touches += 1;
         if let Some(source) = self.intake.sources.get_mut(registry) {
@@ -76,7 +76,7 @@ impl Core {
 }
 
 impl super::names::Names {
-    /// Knows these answers until there are others.
+    /// Takes in answers from before a restart; they hold until the resolver gives others.
     fn recall(&mut self, names: &[(Text, Vec<IpAddr>)]) {
         for (name, addresses) in names.iter().filter(|(_, addresses)| !addresses.is_empty()) {
             self.answers.entry(name.clone()).or_insert_with(|| Arc::from(&addresses[..]));

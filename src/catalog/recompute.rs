@@ -30,7 +30,7 @@ use std::{
 
 /// Services are recomputed in runs of so many: what they contribute is in memory twice meanwhile.
 const RUN: usize = 4_000;
-/// So many are worth a thread.
+/// Each thread gets at least so many services; fewer are not worth a thread.
 const PART: usize = 500;
 
 /// What services contribute, computed in this run.
@@ -78,7 +78,7 @@ impl Recompute<'_> {
         }
     }
 
-    /// Forgets what of a service has lingered long enough.
+    /// Forgets what of a service has lingered long enough, or sets a timer for that.
     fn expire(&mut self, id: &ServiceId) {
         if let Some(source) = self.intake.sources.get_mut(&id.registry)
             && source.guard.held(id).is_empty()

@@ -51,7 +51,7 @@ pub(super) struct RemovalGuard {
     registered: usize,
     /// Those of them that take traffic.
     serving: usize,
-    /// How many took traffic until then, falling; only of the last minute.
+    /// How many took traffic until each moment, in falling order; only of the last minute.
     before: VecDeque<(Instant, usize)>,
     /// What is lost and not followed yet, by service: in a hold, or absent from one list only.
     lost: BTreeMap<ServiceId, Lost>,
@@ -66,7 +66,7 @@ struct Hold {
     since: Now,
     /// How many endpoints took traffic before.
     base: usize,
-    /// Not before, where somebody has prolonged it.
+    /// When it ends at the earliest, if an operator has prolonged it.
     until: Option<Instant>,
 }
 
@@ -77,7 +77,7 @@ struct Prolonged {
     until: Instant,
 }
 
-/// What one service has lost.
+/// What one service has lost, and what holds it.
 #[derive(Debug, Clone, Default)]
 struct Lost {
     /// As they last took traffic.
@@ -86,11 +86,11 @@ struct Lost {
     has_any: bool,
     /// It is absent from the last list, and not gone yet: it is served on without any hold.
     absent: bool,
-    /// It lost its last endpoints then, and those are held by themselves.
+    /// When it lost its last endpoints, if those are held by themselves, as with [`Empty::Hold`].
     emptied: Option<Now>,
-    /// So many of them, the first, it had lost before that: the hold over everything has them, and takes them with it.
+    /// So many of `endpoints`, the first ones, were lost before `emptied`: they go when the hold over everything ends.
     early: usize,
-    /// They are held by themselves because somebody wants that.
+    /// They are held by themselves because an operator has prolonged it.
     prolonged: Option<Prolonged>,
 }
 
@@ -115,7 +115,7 @@ pub enum HoldEvent {
     Recovered,
     /// The time is over: the drop is followed.
     Expired,
-    /// Somebody wants it to last longer.
+    /// It was prolonged by hand.
     Prolonged,
     /// It was released by hand, or by a reload with `force`.
     Released,
@@ -169,8 +169,8 @@ impl RemovalGuard {
         memory.lost.iter().for_each(|lost| self.recall_lost(lost, now));
     }
 
-    /// Goes on with what others have counted: this has some of their services now. How many endpoints there were is what there
-    /// are, with those that are held.
+    /// Goes on with what other guards have counted, some of whose services this one has now. The base of a hold is then
+    /// what serves now, with what is held.
     pub(super) fn take_over(&mut self, others: &[(HoldMemory, Vec<&LostMemory>)], now: Now) {
         let mut held = None;
         for (memory, lost) in others {
@@ -239,13 +239,13 @@ impl RemovalGuard {
         }
     }
 
-    /// How many endpoints are missing, if that is more than may be.
+    /// How many endpoints are missing; 0 if `max_drop` allows that many.
     pub(super) fn missing(&mut self, now: Now) -> usize {
         let (missing, of) = self.balance(now.instant);
         if self.holding.max_drop.covers(missing, of) || self.holding.hold.is_zero() { 0 } else { missing }
     }
 
-    /// Begins or ends holds. `few_count`: also where few endpoints are missing. In the answer stand the services that this
+    /// Begins or ends holds. `few_count`: also where few endpoints are missing. Returns the services that this
     /// concerns, and what happened.
     pub(super) fn judge(&mut self, few_count: bool, now: Now) -> (Vec<ServiceId>, Option<HoldEvent>) {
         let mut concerned = self.end_own(now.instant);
@@ -287,18 +287,18 @@ impl RemovalGuard {
         (of.saturating_sub(self.serving), of)
     }
 
-    /// Follows everything that is held back, now. The services that this concerns.
+    /// Ends all holds at once. Returns the services that this concerns.
     pub(super) fn release(&mut self) -> Vec<ServiceId> {
         self.lost.values_mut().for_each(|lost| (lost.emptied, lost.prolonged) = (None, None));
         self.follow()
     }
 
-    /// Follows what is held back of one service, now. Whether anything was.
+    /// Ends the holds of one service at once. `false` if nothing of it was held back.
     pub(super) fn release_one(&mut self, id: &ServiceId) -> bool {
         !self.held(id).is_empty() && self.lost.remove(id).is_some()
     }
 
-    /// Ends no hold before that.
+    /// Makes every hold last at least to `until`.
     pub(super) fn prolong(&mut self, until: Instant) {
         if let Some(hold) = &mut self.hold_now {
             hold.until = hold.until.max(Some(until));
@@ -310,8 +310,8 @@ impl RemovalGuard {
         }
     }
 
-    /// Serves on what is held back of one service at least until that, whatever becomes of the others. Until when it is; `None`
-    /// if nothing is held back.
+    /// Makes the hold of one service last at least to `until`, whatever becomes of the others. Returns when it ends;
+    /// `None` if nothing is held back.
     pub(super) fn prolong_one(&mut self, id: &ServiceId, until: Instant) -> Option<Instant> {
         if self.held(id).is_empty() {
             return None;
@@ -338,7 +338,7 @@ impl RemovalGuard {
         self.holds().map(|(_, end)| end).min()
     }
 
-    /// The endpoints that the registry has now.
+    /// How many endpoints the registry has now, whether they take traffic or not.
     pub(super) fn registered(&self) -> usize {
         self.registered
     }
@@ -407,12 +407,12 @@ impl RemovalGuard {
 }
 
 impl Lost {
-    /// Whether they are held by themselves.
+    /// Whether its endpoints are held by themselves, without the hold over everything.
     fn is_held(&self) -> bool {
         self.emptied.is_some() || self.prolonged.is_some()
     }
 
-    /// Since when and until when they are held by themselves.
+    /// Since when and until when its endpoints are held by themselves; `None` if they are not.
     fn own(&self, hold: Duration) -> Option<(Now, Instant)> {
         let emptied = self.emptied.map(|since| (since, since.instant + hold));
         let prolonged = self.prolonged.map(|own| (own.since, own.until));
@@ -432,7 +432,7 @@ fn key<'a>(endpoint: &&'a Endpoint) -> Key<'a> {
     place(endpoint)
 }
 
-/// Where an endpoint is.
+/// An endpoint's address and first port: endpoints with the same are the same one.
 pub(super) fn place(endpoint: &Endpoint) -> (&Address, Option<Port>) {
     (&endpoint.address, endpoint.ports.first().map(|port| port.number))
 }

@@ -60,12 +60,12 @@ pub(super) struct Source {
 pub(super) struct Leaving {
     pub(super) since: Now,
     pub(super) until: Instant,
-    /// The endpoints that go with it.
+    /// How many published endpoints will go with it.
     pub(super) endpoints: usize,
 }
 
 impl Intake {
-    /// The registry of a service.
+    /// The registry that has the service; `None` if it was forgotten.
     pub(super) fn of(&self, id: &ServiceId) -> Option<&Source> {
         self.sources.get(&id.registry)
     }
@@ -153,7 +153,7 @@ impl Source {
         self.guard.observe(&Change { id, before: None, gone: after.is_none(), after }, now);
     }
 
-    /// Goes on with what was kept over a restart. The services of which something is known.
+    /// Goes on with what was kept over a restart. Returns the services of which something is known.
     pub(super) fn recall(&mut self, memory: &Memory, now: Now) -> BTreeSet<ServiceId> {
         let ids = self.ledger.recall(&memory.scopes, &memory.services, now);
         ids.iter().for_each(|id| self.observe(id.clone(), now));
@@ -162,7 +162,7 @@ impl Source {
         ids
     }
 
-    /// Brings its status up to date. `waits`: a configuration waits because of it. Whether anything is new.
+    /// Brings its status up to date. `waits`: the plan that is held back because of it. `true` if anything is new.
     pub(super) fn restate(&mut self, waits: Option<Held>, now: Now) -> bool {
         let held = |cause, since: Now, until, endpoints| Held {
             cause,

@@ -8,12 +8,13 @@ use xxhash_rust::xxh3::xxh3_64;
 pub(super) struct Spelling {
     /// More than the case of its letters had to be changed.
     pub(super) rewritten: bool,
-    /// Of a name that differs in more than case and `_` for `-`: which one it is. Those that differ name different services.
+    /// A hash of the name, if it differs from the host in more than case and `_` for `-`. Other hashes are other
+    /// services.
     pub(super) name: Option<u64>,
 }
 
 impl Spelling {
-    /// A name that became this host.
+    /// How the name `text` became this host.
     pub(super) fn of(text: &str, host: &Hostname) -> Self {
         let rewritten = !host.as_str().eq_ignore_ascii_case(text);
         let folded = || text.to_lowercase().replace('_', "-");

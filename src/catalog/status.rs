@@ -1,4 +1,4 @@
-//! How a registry fares: what is kept for people beside the services themselves.
+//! The status of a registry: what is kept for display beside the services themselves.
 
 use super::{HoldCause, HoldStatus, Policy, RegistryStatus, ScopeStatus, State, ledger::Ledger};
 use crate::model::{Cost, Update};
@@ -10,7 +10,7 @@ use std::{
 /// By so much the wall clock's word for one instant may move before it is another one.
 const STEADY: Duration = Duration::from_millis(500);
 
-/// The status in the making. What was handed out stays as it was.
+/// Keeps a registry's status up to date. What was handed out stays as it was.
 #[derive(Debug, Clone)]
 pub(super) struct StatusTracker {
     status: Arc<RegistryStatus>,
@@ -21,14 +21,14 @@ pub(super) struct StatusTracker {
 #[derive(Debug)]
 pub(super) struct Facts<'a> {
     pub(super) ledger: &'a Ledger,
-    /// Endpoints that it has.
+    /// How many endpoints it has, whether they take traffic or not.
     pub(super) registered: usize,
     /// It is no longer in the configuration.
     pub(super) removed: bool,
     pub(super) hold: Option<Held>,
 }
 
-/// What is held back.
+/// A hold, as it becomes a [`HoldStatus`].
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) cause: HoldCause,
@@ -56,7 +56,6 @@ impl StatusTracker {
         StatusTracker { status: Arc::new(status), noted: false }
     }
 
-    /// The status as it is now.
     pub(super) fn status(&self) -> Arc<RegistryStatus> {
         self.status.clone()
     }
@@ -88,7 +87,7 @@ impl StatusTracker {
         }
     }
 
-    /// Takes over the facts. Whether anything is new since the last time.
+    /// Takes over the facts. `true` if anything is new since the last time.
     pub(super) fn restate(&mut self, facts: Facts) -> bool {
         let Facts { ledger, registered, removed, hold } = facts;
         let scopes = ledger.scopes.iter().map(|(scope, state)| ScopeStatus {

@@ -45,7 +45,7 @@ pub struct Writer {
     wanted: watch::Sender<Arc<BTreeSet<Text>>>,
     touched: watch::Sender<u64>,
     journal: Journal,
-    /// No change goes out before.
+    /// No change is published before this.
     window_until: Instant,
     /// What the changes that wait have cost so far.
     cost: Duration,
@@ -80,12 +80,12 @@ pub struct Feed {
     pub updates: mpsc::Sender<Update>,
 }
 
-/// Of what something is held back.
+/// Which holds are to be ended or prolonged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeldPart {
-    /// All of a registry.
+    /// Everything that is held back of the registry with this name.
     Registry(Text),
-    /// The service of a host.
+    /// The services that feed this host.
     Service(Hostname),
 }
 
@@ -111,7 +111,7 @@ enum Command {
     Resolved(Text, Vec<IpAddr>),
 }
 
-/// Which overrides are meant.
+/// Tells the overrides that are to be lifted.
 struct Meant(Box<dyn Fn(&Override) -> bool + Send>);
 
 impl std::fmt::Debug for Meant {
@@ -154,13 +154,13 @@ impl Writer {
         (writer, handle)
     }
 
-    /// Goes on with what people had laid over what is published before a restart.
+    /// Restores overrides from before a restart. To be called before the first configuration.
     pub fn recall_overrides(&mut self, all: &[Override]) {
         self.measured(|core, now| core.recall_overrides(all, now));
     }
 
-    /// From now on, each catalog whose services differ from those before, with what has led to it. Where nobody reads, causes
-    /// are collected until somebody does, and catalogs in between are left out.
+    /// From now on, each catalog whose services or overrides differ from those before, with what has led to it. Where
+    /// nobody reads, causes are collected until somebody does, and catalogs in between are left out.
     pub fn journal(&mut self) -> mpsc::Receiver<Published> {
         self.journal.open()
     }
@@ -238,7 +238,7 @@ impl Writer {
             }
             Command::Lay { order, done } => {
                 self.journal.note(Cause::Request);
-                // What is published now is what people see, and mean.
+                // The order means what is published now, so nothing may wait.
                 self.publish();
                 let laid = self.measured(|core, now| core.lay(order, now));
                 self.publish();
@@ -343,14 +343,14 @@ impl Handle {
         let _ = self.commands.send(Command::Resolved(name, addresses)).await;
     }
 
-    /// Lays something over what is published. `None`: the catalog has ended.
+    /// Makes an override, which is published when this returns. `None`: the catalog has ended.
     pub async fn lay(&self, order: Order) -> Option<Result<Override, Refused>> {
         let (done, laid) = oneshot::channel();
         self.commands.send(Command::Lay { order, done }).await.ok()?;
         laid.await.ok()
     }
 
-    /// Lifts what is meant, and says what it was. `None`: the catalog has ended.
+    /// Removes the overrides for which `is_meant` is true, and returns them. `None`: the catalog has ended.
     pub async fn lift(&self, is_meant: impl Fn(&Override) -> bool + Send + 'static, by: Text) -> Option<Vec<Override>> {
         let (done, lifted) = oneshot::channel();
         let is_meant = Meant(Box::new(is_meant));
@@ -358,22 +358,23 @@ impl Handle {
         lifted.await.ok()
     }
 
-    /// Follows at once what is held back of the service of a host. `false` if nothing is; `None`: the catalog has ended.
+    /// Ends the holds of the services that feed a host at once. `false` if there are none; `None`: the catalog has
+    /// ended.
     pub async fn release_service(&self, host: Hostname) -> Option<bool> {
         let (done, released) = oneshot::channel();
         self.commands.send(Command::ReleaseService { host, done }).await.ok()?;
         released.await.ok()
     }
 
-    /// Goes on holding back what is held back, at least for so long. Until when that is, or `None` if nothing is held back. `None`:
-    /// the catalog has ended.
+    /// Makes a hold last at least `time` from now. The inner value is when it ends, or `None` if nothing is held back;
+    /// an outer `None` means that the catalog has ended.
     pub async fn prolong(&self, of: HeldPart, time: Duration) -> Option<Option<SystemTime>> {
         let (done, prolonged) = oneshot::channel();
         self.commands.send(Command::Prolong { of, time, done }).await.ok()?;
         prolonged.await.ok()
     }
 
-    /// Follows at once what is held back of a registry. `false` if nothing is, or there is no such registry.
+    /// Ends all holds of a registry at once. `false` if it has none, or there is no such registry.
     pub fn release(&self, registry: &str) -> bool {
         let catalog = self.load();
         let held = catalog.registries.iter().find(|status| &*status.name == registry && status.hold.is_some());

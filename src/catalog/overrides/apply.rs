@@ -1,4 +1,4 @@
-//! What is published where overrides lie over it: a pure function.
+//! Applies overrides to what is published: a pure function.
 
 use super::laid::{Deed, Override, Services, Target, is_at};
 use crate::{
@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-/// What is published of what there is.
+/// What is published instead of `services`. `all`: the overrides, in the order in which they were laid.
 pub(super) fn over(services: &Services, all: &[&Override]) -> Services {
     let frozen = all.iter().rev().find_map(|known| match &known.deed {
         Deed::PinAll(services) => Some(services),
@@ -45,7 +45,7 @@ pub(super) fn over(services: &Services, all: &[&Override]) -> Services {
     shown
 }
 
-/// One service, with all that lies over it.
+/// One service with its overrides: the last pin, then what is kept, then edits. `None`: it is not published.
 fn one(below: Option<&Arc<PublishedService>>, overrides: &[&Override]) -> Option<Arc<PublishedService>> {
     let pin = overrides.iter().rev().find_map(|known| match &known.deed {
         Deed::Pin(service) => Some(service.as_ref()),
@@ -84,7 +84,7 @@ fn one(below: Option<&Arc<PublishedService>>, overrides: &[&Override]) -> Option
     Some(if edited == *service { service } else { Arc::new(edited) })
 }
 
-/// What there is, with those endpoints that there were and are no longer.
+/// The service, with those endpoints of `then` that it no longer has; without a service, these alone.
 fn kept(service: Option<&Arc<PublishedService>>, then: &Arc<PublishedService>, of: &Target) -> Arc<PublishedService> {
     let meant = |endpoint: &&PublishedEndpoint| match of {
         Target::Instance(_, place) => is_at(endpoint, place),
@@ -134,7 +134,8 @@ fn further_names(service: &PublishedService) -> BTreeSet<Hostname> {
     ports.chain(service.aliases.iter().cloned()).collect()
 }
 
-/// Sees to it that each of these names is of one service: its host's, or else the first one's that has it beside its host.
+/// Leaves each of these names to one service: to the one whose host it is, or else to the first that has it as a
+/// further name.
 fn settle(shown: &mut Services, names: &BTreeSet<Hostname>) {
     let (mut taken, mut yields): (BTreeSet<Hostname>, Vec<(Hostname, BTreeSet<Hostname>)>) = Default::default();
     for (host, service) in shown.iter() {

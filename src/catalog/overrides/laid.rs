@@ -4,41 +4,41 @@ use crate::model::{Hostname, PublishedEndpoint, PublishedService, Text, Weight};
 use imbl::OrdMap;
 use std::{fmt, sync::Arc, time::SystemTime};
 
-/// What is published, by host.
+/// All published services, by host.
 pub type Services = OrdMap<Hostname, Arc<PublishedService>>;
 
-/// What an override is for.
+/// What an override applies to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
     /// All services of all registries: what is published is frozen.
     Everything,
-    /// The service of a host.
+    /// The service that is published under this host.
     Service(Hostname),
-    /// One of its instances: an address, or an address with a port.
+    /// One instance of the host's service: its address, or its address with a port.
     Instance(Hostname, Text),
 }
 
 /// What an override does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deed {
-    /// It stays as it is: everything.
+    /// Everything stays published as it is here.
     PinAll(Services),
-    /// It stays as it is, or stays away: one service.
+    /// One service stays published as it is here; with `None` it is not published.
     Pin(Option<Arc<PublishedService>>),
-    /// It gets no new requests, and may end those that it has.
+    /// Its instances get no new requests, and may end those that they have.
     Drain,
-    /// It is not served.
+    /// Its instances are left out.
     Disable,
-    /// It has this weight, whatever the registry says.
+    /// Its instances have this weight, whatever the registry says; with 0 they are left out.
     Weight(Weight),
-    /// What it had then is served, even if its registry no longer has it.
+    /// Endpoints that the service had in this form are served on, even if its registry no longer has them.
     Keep(Arc<PublishedService>),
 }
 
-/// Something that lies over what is published.
+/// A change that an operator makes to what is published, for a limited time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Override {
-    /// Each has another one, as long as the process lives.
+    /// Unique as long as the process lives; later overrides have greater ones.
     pub id: u64,
     /// The instance, service, or all services that it is laid over.
     pub of: Target,
@@ -54,14 +54,14 @@ pub struct Override {
     pub why: Text,
 }
 
-/// Whether an endpoint is there: `10.0.0.1`, or `10.0.0.1:8080` with any of its ports.
+/// Whether an endpoint is at a place: `10.0.0.1`, or `10.0.0.1:8080` with any of its ports.
 pub(super) fn is_at(endpoint: &PublishedEndpoint, place: &str) -> bool {
     let address = &endpoint.address;
     place == address.to_string() || endpoint.ports.iter().any(|(_, port)| place == address.place(Some(*port)))
 }
 
 impl Deed {
-    /// The words for people, metrics and formats.
+    /// All words that [`Deed::name`] gives; metrics count overrides by them.
     pub const WORDS: [&'static str; 5] = ["pin", "drain", "disable", "weight", "keep"];
 
     /// The word for it in the API and in the state on disk.

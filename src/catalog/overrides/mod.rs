@@ -1,5 +1,5 @@
-//! What people have laid over what is published, by hand and for a time: a pin, which freezes everything or one service, and
-//! edits of a service or an instance.
+//! Overrides: what operators change in what is published, by hand and for a time. A pin freezes everything or one
+//! service; others are edits of a service or an instance.
 //!
 //! It is the last step before a catalog is made. What lies below goes on as if nothing lay over it: registries are followed,
 //! holds begin and end, and when the last override is over, what is published is what it would have been without any. So
@@ -21,16 +21,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Nothing lies over what is published for longer.
+/// No override lasts longer than this.
 pub const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// At most so many at once: each is looked at whenever something is published.
 const MOST: usize = 100;
 
-/// What somebody asks for.
+/// What an [`Order`] asks for; the catalog makes a [`Deed`] of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wish {
-    /// To freeze what is published; to what it was then, if that is given.
+    /// To freeze what is published now, or these former services if they are given.
     Pin(Option<Services>),
     /// See [`Deed::Drain`].
     Drain,
@@ -42,7 +42,7 @@ pub enum Wish {
     Keep,
 }
 
-/// A wish with all that must be known of it.
+/// A request for an override.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
     /// The instance, service, or all services that it is for.
@@ -53,47 +53,47 @@ pub struct Order {
     pub time: Duration,
     /// Who asks, as the audit log names them.
     pub by: Text,
-    /// Why, in his own words; may be empty.
+    /// The reason that was given; may be empty.
     pub why: Text,
 }
 
 /// Why an order is not followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// There is no such service.
+    /// Nothing is published under this host.
     #[error("no service {0} is published; /api/v1/services lists them")]
     NoService(Hostname),
-    /// It has no such instance.
+    /// The service of this host has no instance at this address.
     #[error("{0} has no instance {1}; name one by its address, or by its address and port")]
     NoInstance(Hostname, Text),
-    /// There is no such thing.
+    /// This wish is for a service or an instance, not for everything.
     #[error("{0} is of one service, or of one instance; name it")]
     TooWide(&'static str),
     /// An instance alone cannot be frozen.
     #[error("a pin is of everything or of one service; an instance is kept, drained, disabled or weighted")]
     TooNarrow,
-    /// There are too many.
+    /// As many overrides as there may be are in force.
     #[error("there are {MOST} overrides already; lift some")]
     TooMany,
 }
 
-/// All that lies over what is published.
+/// All overrides that are in force.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Overrides {
     /// In the order in which they were laid, with the moment when each goes.
     all: Vec<(Override, Instant)>,
     last_id: u64,
-    /// They are not as in the last snapshot.
+    /// Overrides were made or have ended since the last snapshot.
     pub(super) changed: bool,
 }
 
 impl Overrides {
-    /// Follows an order. `shown` is what is published.
+    /// Makes an override; it replaces one of the same kind for the same target. `shown`: what is published now.
     pub(super) fn lay(&mut self, order: Order, shown: &Services, now: Now) -> Result<Override, Refused> {
         // What is disabled already is not shown.
         let known = self.all.iter().any(|(known, _)| known.of == order.of);
         let deed = deed(&order.of, order.wish, shown, known)?;
-        // The same again is the same for longer, or shorter.
+        // The same deed once more replaces the former, with another end.
         let replaces = |known: &Override| known.of == order.of && known.deed.name() == deed.name();
         self.all.retain(|(known, _)| !replaces(known));
         if self.all.len() >= MOST {
@@ -108,7 +108,7 @@ impl Overrides {
         Ok(made)
     }
 
-    /// Goes on with those of before a restart whose time is not over.
+    /// Restores the overrides from before a restart whose time is not over.
     pub(super) fn recall(&mut self, all: &[Override], now: Now) {
         for over in all {
             let Ok(left) = over.until.duration_since(now.wall) else { continue };
@@ -127,7 +127,7 @@ impl Overrides {
         self.all.iter().any(|(over, _)| matches!(over.deed, Deed::PinAll(_)))
     }
 
-    /// Takes away those for which it holds.
+    /// Removes the overrides for which `is_meant` is true, and returns them.
     pub(super) fn lift(&mut self, is_meant: impl Fn(&Override) -> bool) -> Vec<Override> {
         let (lifted, stay) = std::mem::take(&mut self.all).into_iter().partition(|(known, _)| is_meant(known));
         self.all = stay;
@@ -135,7 +135,7 @@ impl Overrides {
         lifted.into_iter().map(|(known, _)| known).collect()
     }
 
-    /// Takes away those whose time is over.
+    /// Removes the overrides whose time is over, and returns them.
     pub(super) fn end(&mut self, now: Instant) -> Vec<Override> {
         let due: Vec<u64> = self.all.iter().filter(|(_, until)| *until <= now).map(|(known, _)| known.id).collect();
         self.lift(|known| due.contains(&known.id))
@@ -153,13 +153,13 @@ impl Overrides {
         self.all.iter().map(|(known, _)| known.clone()).collect()
     }
 
-    /// What is published of what there is.
+    /// These services with the effect of all overrides.
     pub(super) fn over(&self, services: &Services) -> Services {
         apply::over(services, &self.all.iter().map(|(known, _)| known).collect::<Vec<_>>())
     }
 }
 
-/// What is done for a wish. `known`: something of the same lies there already.
+/// The deed for a wish. `known`: the target has an override already, which may hide its instance.
 fn deed(of: &Target, wish: Wish, shown: &Services, known: bool) -> Result<Deed, Refused> {
     let published = |host: &Hostname| shown.get(host).ok_or_else(|| Refused::NoService(host.clone()));
     if let Target::Instance(host, place) = of {

@@ -85,7 +85,7 @@ fn service_of(registry: &str, name: &str, endpoints: &[&str]) -> Service {
     Service::new(id(registry, name), endpoints.iter().map(|text| endpoint(text)).collect())
 }
 
-/// The same service in a group.
+/// The same service, moved to another group.
 fn grouped(service: Service, group: &str) -> Service {
     let id = ServiceId::new(service.id.registry.clone(), "", group, service.id.name.clone());
     Service { id, ..service }

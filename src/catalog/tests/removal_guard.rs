@@ -9,7 +9,7 @@ fn singles(names: std::ops::Range<usize>) -> Vec<Arc<Service>> {
 }
 
 impl World {
-    /// All endpoints that are served.
+    /// How many endpoints all hosts have together.
     fn served(&mut self) -> usize {
         self.catalog().services.values().map(|service| service.endpoints.len()).sum()
     }
@@ -23,7 +23,7 @@ impl World {
     }
 }
 
-/// What is published under a host.
+/// Panics if nothing is published under this host.
 fn service_at(world: &mut World, host: &str) -> Arc<PublishedService> {
     world.catalog().services[&Hostname::new(host).unwrap()].clone()
 }
