@@ -21,16 +21,16 @@ const ANY: &str = "*";
 pub struct Need {
     /// The Java interface; `*`: all there are.
     pub interface: Text,
-    /// Empty: none; `*`: any, and none; or several with commas between them.
+    /// Empty: none; `*`: any or none; or several with commas between them.
     pub group: Text,
-    /// The same of its version.
+    /// Its version, in the same form as `group`.
     pub version: Text,
 }
 
 /// What the consumers at one place of a registry say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Needs {
-    /// What each application needs.
+    /// By name of the application: all that its consumers there need.
     pub needs: BTreeMap<Text, BTreeSet<Need>>,
     /// What could not be read.
     pub notes: Vec<Note>,
@@ -53,7 +53,7 @@ impl Need {
         &*self.interface == ANY
     }
 
-    /// How many names it has.
+    /// How many names [`Need::names`] gives.
     pub fn count(&self) -> usize {
         options(&self.group).count().saturating_mul(options(&self.version).count())
     }
@@ -71,7 +71,7 @@ impl Need {
     }
 }
 
-/// The items of a list; one that has `*` is that alone.
+/// The items of a list with commas; a list that has `*` is `*` alone.
 fn options(list: &str) -> impl Iterator<Item = &str> + Clone {
     let any = list.split(',').any(|item| item.trim() == ANY);
     let items = if any { ANY } else { list };

@@ -44,7 +44,7 @@ impl Address {
 }
 
 impl Address {
-    /// The address with a port, as people and URLs write it: IPv6 in brackets.
+    /// The address with a port, as in URLs: IPv6 in brackets.
     pub fn with_port(&self, port: Port) -> String {
         match self {
             Address::Ip(ip) => SocketAddr::new(*ip, port.get()).to_string(),
@@ -83,7 +83,7 @@ pub enum Health {
 }
 
 impl Health {
-    /// The word for people and formats.
+    /// The word in the admin API and in catalogue files, such as `healthy`.
     pub const fn name(self) -> &'static str {
         match self {
             Health::Healthy => "healthy",
@@ -111,7 +111,7 @@ impl Health {
 pub struct Locality(Option<Arc<[Text; 3]>>);
 
 impl Locality {
-    /// `cn-hangzhou`, `cn-hangzhou-h`, a rack or a room.
+    /// For example `cn-hangzhou`, `cn-hangzhou-h`, and a rack or a room; an empty part is unknown.
     pub fn new(region: impl Into<Text>, zone: impl Into<Text>, sub_zone: impl Into<Text>) -> Self {
         let parts = [region.into(), zone.into(), sub_zone.into()];
         Locality(parts.iter().any(|part| !part.is_empty()).then(|| Arc::new(parts)))
@@ -129,12 +129,12 @@ impl Locality {
         self.part(0)
     }
 
-    /// The part of the region.
+    /// The second part, `a` of `eu-west/a/rack-7`; empty if it is unknown.
     pub fn zone(&self) -> &str {
         self.part(1)
     }
 
-    /// The part of the zone.
+    /// The third part, `rack-7` of `eu-west/a/rack-7`; empty if it is unknown.
     pub fn sub_zone(&self) -> &str {
         self.part(2)
     }
@@ -143,7 +143,7 @@ impl Locality {
         self.0.as_ref().map_or("", |parts| &parts[at])
     }
 
-    /// Becomes the other value, if it is equal.
+    /// Shares the memory of the other value, if both are equal.
     pub(super) fn share(&mut self, other: &Locality) {
         if self == other {
             self.clone_from(other);
@@ -188,9 +188,9 @@ pub struct Endpoint {
     pub address: Address,
     /// Its ports; at least one, except for unix sockets.
     pub ports: Few<EndpointPort>,
-    /// Its share of traffic.
+    /// Its share of traffic, relative to the registry's default; 0: it takes none.
     pub weight: Weight,
-    /// As the registry says it.
+    /// As the registry says it, before any protection.
     pub health: Health,
     /// An instance switched off in the registry is never served.
     pub enabled: bool,

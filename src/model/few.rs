@@ -1,4 +1,4 @@
-//! A list of nearly always one.
+//! A list that nearly always has one item.
 
 use std::{
     fmt,
@@ -18,14 +18,14 @@ enum Inner<T> {
 }
 
 impl<T> Few<T> {
-    /// Adds one at the end.
+    /// Adds an item at the end. All items move to new memory.
     pub fn push(&mut self, item: T) {
         let mut items = std::mem::take(self).into_vec();
         items.push(item);
         *self = items.into();
     }
 
-    /// Takes out those for which it does not hold.
+    /// Keeps the items for which `holds` is true.
     pub fn retain(&mut self, holds: impl FnMut(&T) -> bool) {
         let mut items = std::mem::take(self).into_vec();
         items.retain(holds);

@@ -11,7 +11,7 @@ use std::{
 
 /// The label that says in which cluster of its registry an instance is.
 pub const CLUSTER: &str = "cluster";
-/// The same where the instance has a label of that name itself.
+/// The label used instead of [`CLUSTER`] where the instance has a label of that name itself.
 pub const OTHER_CLUSTER: &str = "nacos.cluster";
 
 /// Metadata of a service or an endpoint, whole and in order. It reads and changes as the map that it is.
@@ -29,7 +29,7 @@ impl Labels {
         Labels(None)
     }
 
-    /// Becomes the same map as another, if they are equal.
+    /// Shares the map of another, if both are equal. `false` if they are not.
     pub(super) fn share(&mut self, other: &Labels) -> bool {
         let equal = self == other;
         if equal {

@@ -13,7 +13,7 @@ pub struct ManifestId {
     pub registry: Text,
     /// The namespace in the registry, which is none of Istio's.
     pub namespace: Text,
-    /// The group in the registry.
+    /// The group in the registry; empty if it has none.
     pub group: Text,
     /// Its name there; Nacos' `dataId`.
     pub name: Text,

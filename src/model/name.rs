@@ -107,7 +107,7 @@ impl Hostname {
         &self.0
     }
 
-    /// The same without a copy of its bytes.
+    /// As [`Hostname::as_str`], as shared text: a clone copies no bytes.
     pub fn text(&self) -> &Text {
         &self.0
     }
@@ -141,7 +141,7 @@ impl fmt::Display for Hostname {
 mod tests {
     use super::*;
 
-    /// Samples of section 7.1 of RFC 3492, and what people call services.
+    /// Samples of section 7.1 of RFC 3492, and usual names of services.
     #[test]
     fn letters_beyond_ascii_are_written_as_the_rfc_has_it() {
         for (text, written) in [

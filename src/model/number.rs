@@ -57,7 +57,7 @@ const PARTS: f64 = 1_000_000.0;
 pub struct Weight(u64);
 
 impl Weight {
-    /// What an endpoint has that says nothing.
+    /// The weight of an endpoint for which the registry says none: 1.
     pub const DEFAULT: Weight = Weight(1_000_000);
     /// The weight of an instance that takes no traffic.
     pub const ZERO: Weight = Weight(0);
@@ -87,7 +87,7 @@ impl Weight {
         self.0
     }
 
-    /// Relative to the default, for people.
+    /// Relative to the default, for display and for products; sums are made in [`Weight::millionths`].
     pub fn get(self) -> f64 {
         self.0 as f64 / PARTS
     }
@@ -120,7 +120,7 @@ impl Fraction {
         Fraction(if parts > 1_000_000 { 1_000_000 } else { parts })
     }
 
-    /// The decimal, for people.
+    /// The decimal from 0 to 1, for display.
     pub fn get(self) -> f64 {
         f64::from(self.0) / PARTS
     }

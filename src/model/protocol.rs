@@ -1,9 +1,9 @@
-//! What a port speaks.
+//! The protocols that are told apart at ports.
 
 use super::Port;
 use std::fmt;
 
-/// What a port speaks.
+/// What is spoken at a port; proxies treat it by that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
     /// HTTP/1.1 without TLS.
@@ -14,7 +14,7 @@ pub enum Protocol {
     Grpc,
     /// HTTP/1.1 over TLS.
     Https,
-    /// TLS with anything in it.
+    /// TLS around a protocol that is not known.
     Tls,
     /// Bytes of a protocol that nobody looks into.
     Tcp,
@@ -51,7 +51,7 @@ impl Protocol {
         }
     }
 
-    /// Reads what [`Protocol::name`] writes, in any case, and the words that people use besides.
+    /// Reads what [`Protocol::name`] writes, in any case, and other usual words such as `triple` and `h2c`.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim().to_ascii_lowercase();
         Some(match text.as_str() {

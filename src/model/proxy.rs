@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 /// A class of proxies. Its text is `KIND,NAMESPACE[,KEY=VALUE]...[,.FLAG]...`, such as `router,shop,istio=ingressgateway`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Proxy {
-    /// What it is there for.
+    /// A gateway, a sidecar, or a gRPC program.
     pub kind: ProxyKind,
     /// Istio's namespace that it runs in.
     pub namespace: Text,
@@ -25,12 +25,12 @@ pub struct Proxy {
     pub locality: Locality,
 }
 
-/// What a proxy is there for.
+/// The kinds of proxies; gRPC programs count as such.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProxyKind {
     /// A gateway: its listeners are those of Istio's `Gateway`s.
     Router,
-    /// Beside a program, whose requests it sends to services.
+    /// A proxy beside a program, whose requests it sends to services.
     Sidecar,
     /// No proxy but a gRPC program that takes what proxies take.
     Grpc(GrpcLibrary),
@@ -39,11 +39,11 @@ pub enum ProxyKind {
 /// The library of a gRPC program: each takes another part of Envoy's resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GrpcLibrary {
-    /// C, and with it C++, Python, Ruby and others.
+    /// gRPC C-core, which C++, Python, Ruby and others use.
     Core,
-    /// grpc-go.
+    /// grpc-go: its `user_agent_name` is `gRPC Go`.
     Go,
-    /// grpc-java.
+    /// grpc-java: its `user_agent_name` is `gRPC Java`.
     Java,
     /// Another one, or none that is known: it is sent what all take.
     Other,
@@ -60,7 +60,7 @@ impl ProxyKind {
         ProxyKind::Grpc(GrpcLibrary::Other),
     ];
 
-    /// The word for people and formats.
+    /// The first word in the text of a [`Proxy`], such as `router`.
     pub const fn name(self) -> &'static str {
         match self {
             ProxyKind::Router => "router",
@@ -84,7 +84,7 @@ impl Proxy {
         !self.all_clusters && !self.kind.is_grpc()
     }
 
-    /// One of which only that is known.
+    /// A class of which nothing but kind and namespace is known.
     pub fn new(kind: ProxyKind, namespace: Text) -> Self {
         let (labels, locality) = (BTreeMap::new(), Locality::default());
         Proxy { kind, namespace, labels, all_clusters: false, http_proxy: None, bound: false, locality }

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 pub struct ServicePort {
     /// Its name; endpoints refer to it.
     pub name: Text,
-    /// What clients ask for.
+    /// The number that clients ask for; instances may listen on others.
     pub number: Port,
     /// What a proxy must speak to it.
     pub protocol: Protocol,
@@ -58,7 +58,7 @@ impl PublishedEndpoint {
         }
     }
 
-    /// Its port for the service port of that name.
+    /// Its own number for the service port of that name; `None` if it has no such port.
     pub fn port(&self, name: &str) -> Option<Port> {
         self.ports.iter().find(|(n, _)| &**n == name).map(|(_, port)| *port)
     }
@@ -80,7 +80,7 @@ impl Nearness {
     /// Each once, in the order of their declaration.
     pub const ALL: [Nearness; 3] = [Nearness::Off, Nearness::Priority, Nearness::ZoneAware];
 
-    /// The word for people and formats.
+    /// The word in the configuration and in the state on disk.
     pub const fn name(self) -> &'static str {
         match self {
             Nearness::Off => "off",
@@ -107,11 +107,11 @@ pub struct PublishedService {
     pub endpoints: Vec<PublishedEndpoint>,
     /// The ports that its instances listen on, whether they serve or not, as an endpoint's; without any those of the last.
     pub instance_ports: Vec<(Text, Port)>,
-    /// Metadata of the service.
+    /// Metadata of all sources; of equal keys the owner's.
     pub labels: Labels,
     /// Too few are healthy, so all count as healthy.
     pub protected: bool,
-    /// The threshold of that, if it has one.
+    /// The [`super::Service::protect_threshold`] of the first source that has one.
     pub protect_threshold: Option<Fraction>,
     /// Endpoints keep their host names, and the client resolves them. By configuration, never by what is up.
     pub dns: bool,
@@ -132,7 +132,7 @@ impl PublishedService {
         }
     }
 
-    /// The same with some of its endpoints.
+    /// A copy of the service with these endpoints instead.
     pub fn part(&self, endpoints: Vec<PublishedEndpoint>) -> Self {
         PublishedService {
             host: self.host.clone(),

@@ -16,7 +16,7 @@ impl Readiness {
     /// Every value, from less to more.
     pub const ALL: [Readiness; 3] = [Readiness::Waiting, Readiness::Partial, Readiness::Complete];
 
-    /// The word for people and formats.
+    /// The word in the admin API and in metrics, such as `partial`.
     pub const fn name(self) -> &'static str {
         match self {
             Readiness::Waiting => "waiting",

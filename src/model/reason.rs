@@ -3,8 +3,8 @@
 use super::Text;
 use std::fmt;
 
-/// What happened to a service, a host, an endpoint or a label on its way out. The codes are stable: people and scripts
-/// look for them.
+/// What happened to a service, a host, an endpoint or a label before it was published. The codes are stable: scripts
+/// and alerts look for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// An `include` list is configured and the service, or instance, is not on it.
@@ -23,7 +23,7 @@ pub enum Reason {
     AliasInvalid,
     /// The instance is switched off in the registry.
     Disabled,
-    /// The instance has weight 0.
+    /// The instance has weight 0, or the `share` of its registry is 0.
     WeightZero,
     /// The instance's address means nothing, or another machine, to a client.
     AddressInvalid,
@@ -114,11 +114,11 @@ impl fmt::Display for Reason {
 /// A reason with what it is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Note {
-    /// What has become of it.
+    /// Why the subject is not as the registry has it.
     pub reason: Reason,
     /// Of what: an address and port, a label's key, an alias; empty for the whole service.
     pub subject: Text,
-    /// More, for people; may be empty.
+    /// More, for display; may be empty.
     pub detail: Text,
 }
 

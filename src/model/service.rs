@@ -20,10 +20,10 @@ struct Hashed {
     parts: ServiceIdParts,
 }
 
-/// Of this process, as those of maps are: who chooses names cannot choose hashes.
+/// Random for each process, as in maps: who chooses names cannot choose hashes.
 static HASHES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// The parts of a [`ServiceId`].
+/// The parts of a [`ServiceId`], which can be read as its fields.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct ServiceIdParts {
     /// The registry's name in the configuration.
@@ -32,7 +32,7 @@ pub struct ServiceIdParts {
     pub namespace: Text,
     /// Group; empty where the registry has none.
     pub group: Text,
-    /// The name, as it is in the registry.
+    /// The name in the registry, which need not be a possible host name.
     pub name: Text,
 }
 
@@ -111,7 +111,7 @@ impl fmt::Display for ServiceId {
 pub struct DeclaredPort {
     /// Its name; endpoints refer to it.
     pub name: Text,
-    /// What clients ask for.
+    /// The number that clients ask for; instances may listen on others.
     pub number: Port,
     /// What its instances speak there.
     pub protocol: Protocol,
@@ -126,7 +126,7 @@ pub struct Service {
     pub host: Option<Hostname>,
     /// The ports, where the registry says them itself; the first is the service's own.
     pub ports: Vec<DeclaredPort>,
-    /// Metadata of the service.
+    /// Metadata of the service itself; instances have their own.
     pub labels: Labels,
     /// The share of healthy instances at or below which all enabled ones count as healthy; `None`: no protection.
     /// (Nacos `protectThreshold`; its 0 still protects when nothing at all is healthy.)
@@ -136,7 +136,7 @@ pub struct Service {
     /// Every registered instance: disabled, unhealthy and weightless ones, too. Sorted, so that the same instances in
     /// any order make equal services.
     pub endpoints: Vec<Endpoint>,
-    /// What was wrong in the registry's entry and was left out, for people.
+    /// What was wrong in the registry's entry and was left out, for display.
     pub notes: Vec<super::Note>,
 }
 
@@ -148,7 +148,7 @@ impl Service {
         Self::of_shared(id, endpoints)
     }
 
-    /// The same where equal labels and localities are kept once already.
+    /// As [`Service::new`], for instances that share equal labels and localities already.
     pub fn of_shared(id: ServiceId, mut endpoints: Vec<Endpoint>) -> Self {
         endpoints.sort();
         Service {

@@ -12,12 +12,12 @@ pub enum TemplateError {
     /// A `{` without its `}`, or the reverse.
     #[error("template {0:?} has a brace without its partner")]
     Brace(Text),
-    /// A placeholder that nobody knows.
+    /// A placeholder that does not exist.
     #[error(
         "template {0:?} has the unknown placeholder {{{1}}}; known are {{service}}, {{group}}, {{namespace}}, {{registry}} and {{label:KEY}} or {{label:KEY|default}}"
     )]
     Unknown(Text, Text),
-    /// A placeholder that nobody knows, where there is a host.
+    /// A placeholder that does not exist, in a template that may name the host.
     #[error(
         "template {0:?} has the unknown placeholder {{{1}}}; known are {{host}}, {{host%ENDING}}, {{last}}, {{last%ENDING}}, {{service}}, {{group}}, {{namespace}}, {{registry}} and {{label:KEY}} or {{label:KEY|default}}"
     )]

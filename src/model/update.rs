@@ -1,4 +1,4 @@
-//! What the reading of a registry reports: the joint between the registries, which send it, and the catalog and the
+//! What the reading of a registry reports: the interface between the registries, which send it, and the catalog and the
 //! manifests, which follow it. They know this and not one another.
 
 use super::{Manifest, Service, ServiceId, Text};
@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc, time::Duration};
 pub struct Scope(pub Text);
 
 impl Scope {
-    /// Of a registry that is read as one whole.
+    /// The only scope of a registry that is read as a whole.
     pub fn whole() -> Scope {
         Scope(Text::default())
     }
@@ -29,7 +29,7 @@ pub enum Update {
     Scopes(Vec<Scope>),
     /// Everything in one scope. Services equal to those before should be the same `Arc`s: comparing them is then free.
     Listed {
-        /// The scope that was listed.
+        /// May be one that [`Update::Scopes`] has not named yet.
         scope: Scope,
         /// All its services, each once.
         services: Vec<Arc<Service>>,
@@ -44,7 +44,7 @@ pub enum Update {
     Failed {
         /// Of which scope; the whole registry if no list of scopes could be had.
         scope: Option<Scope>,
-        /// The whole chain of causes, for people; never holds a secret.
+        /// The whole chain of causes, for display; never holds a secret.
         error: Text,
     },
     /// What the reading since the last such update has cost.
