@@ -49,7 +49,7 @@ pub enum BundleError {
     /// There is no list in the file.
     #[error("there is no list of revoked certificates (`X509 CRL`) in it")]
     NoCrl,
-    /// TLS does not take them.
+    /// The TLS library refuses authorities or lists.
     #[error("TLS refuses authorities or lists of revoked certificates")]
     Refused(#[from] VerifierBuilderError),
 }
@@ -71,7 +71,7 @@ pub enum Disbelief {
     Chain(#[from] Error),
 }
 
-/// Who vouches for clients.
+/// The authorities and revocation lists of a listener, which decide on certificates of clients.
 #[derive(Debug)]
 pub struct Authorities {
     all: Option<Arc<dyn ClientCertVerifier>>,
@@ -79,7 +79,7 @@ pub struct Authorities {
     required: bool,
     /// The subjects of all authorities, which help a client to choose among its certificates.
     hints: Vec<DistinguishedName>,
-    /// What it was made of.
+    /// The texts that it was made of; the same texts make the same authorities.
     pub(super) bundles: Bundles,
 }
 
@@ -102,10 +102,10 @@ impl Authorities {
         Ok(Authorities { all, domains, required: bundles.required, hints, bundles })
     }
 
-    /// The names of who shows this chain, if it is believed at that time.
+    /// The names in the leaf of a chain, if the chain is believed at `now`.
     ///
     /// # Errors
-    /// If it is not.
+    /// If the chain is not believed, or names nobody.
     pub fn names(&self, chain: &[CertificateDer<'_>], now: SystemTime) -> Result<Vec<Text>, Disbelief> {
         let Some((leaf, rest)) = chain.split_first() else {
             return Err(Error::InvalidCertificate(CertificateError::BadEncoding).into());
@@ -120,7 +120,7 @@ impl Authorities {
         Ok(names)
     }
 
-    /// Whom to ask about a certificate with these names.
+    /// The authorities that decide on a certificate with these names.
     fn authority_of(&self, names: &Names) -> Result<&dyn ClientCertVerifier, Disbelief> {
         let found = match names {
             Names::Spiffe { domain, .. } if !self.domains.is_empty() => {
@@ -132,9 +132,9 @@ impl Authorities {
     }
 }
 
-/// One that believes the authorities in a PEM text. The whole chain is looked for in the lists of revoked certificates; of an
-/// issuer without a list nothing is revoked. A list whose next one is due still holds: otherwise one that nobody renews
-/// would lock everybody out.
+/// A verifier that believes the authorities in a PEM text. The whole chain is looked for in the lists of revoked
+/// certificates; of an issuer without a list nothing is revoked. A list whose next one is due still holds: otherwise
+/// one that nobody renews would lock everybody out.
 fn verifier(
     pem: &str,
     crls: &[CertificateRevocationListDer<'static>],

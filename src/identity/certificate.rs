@@ -12,7 +12,7 @@ use webpki::EndEntityCert;
 /// Names that one certificate may have: more would be more to compare with at each stream.
 const MOST_NAMES: usize = 32;
 
-/// What names a client.
+/// The names in a client's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Names {
     /// The one URI among its alternative names, and its trust domain.
@@ -36,12 +36,12 @@ pub enum NameError {
     /// More names than are looked at.
     #[error("the certificate has more than {MOST_NAMES} DNS names")]
     Many,
-    /// There is none.
+    /// It has no SPIFFE id, no DNS name, and not exactly one common name.
     #[error("the certificate has neither a SPIFFE id, nor a DNS name, nor one common name")]
     None,
 }
 
-/// The names in a certificate.
+/// Reads the names in a leaf: its URI, else its DNS names, else its common name.
 pub(super) fn names(certificate: &CertificateDer<'_>) -> Result<Names, NameError> {
     let parsed = EndEntityCert::try_from(certificate).map_err(|_| NameError::Malformed)?;
     match *parsed.valid_uri_names().collect::<Vec<_>>() {
@@ -73,7 +73,7 @@ impl Names {
     }
 }
 
-/// Until when a certificate holds.
+/// Until when a certificate holds; `None` if that cannot be read.
 pub(super) fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
     der::validity(certificate).map(|(_, until)| until)
 }

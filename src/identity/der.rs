@@ -14,7 +14,7 @@ const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const VERSION: u8 = 0xa0;
 
-/// `2.5.4.3`, in DER.
+/// The object identifier of a common name, `2.5.4.3`, in DER.
 const COMMON_NAME: [u8; 3] = [0x55, 0x04, 0x03];
 
 /// From when and until when a certificate holds (RFC 5280, 4.1.2.5).

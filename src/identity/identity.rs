@@ -13,7 +13,7 @@ pub struct Identity {
     pub(super) proof: Proof,
 }
 
-/// Something that can be checked again.
+/// What proves an identity; it is kept so that it can be checked again.
 pub(super) enum Proof {
     /// A leaf, and what it came with.
     Certificate(Vec<CertificateDer<'static>>),
@@ -31,24 +31,24 @@ impl std::fmt::Debug for Proof {
 
 #[cfg(test)]
 impl Identity {
-    /// One by a certificate that nobody vouches for.
+    /// An identity by a certificate without a chain, which no authority believes.
     pub(crate) fn of_tests(name: &str, until: Option<SystemTime>) -> Self {
         Identity { names: vec![name.into()], until, proof: Proof::Certificate(Vec::new()) }
     }
 }
 
 impl Identity {
-    /// The first of its names, for people.
+    /// The first of its names, for display.
     pub fn name(&self) -> &Text {
         self.names.first().expect("an identity has a name")
     }
 
-    /// All of its names.
+    /// All of its names, at least one; several only by a certificate with several DNS names.
     pub fn names(&self) -> &[Text] {
         &self.names
     }
 
-    /// When it ends; `None`: never.
+    /// When its certificate or token ends; `None`: never, or that cannot be read.
     pub fn until(&self) -> Option<SystemTime> {
         self.until
     }

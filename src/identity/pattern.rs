@@ -15,7 +15,7 @@ impl NamePattern {
         NamePattern(text.into())
     }
 
-    /// Whether a name fits.
+    /// Whether a name fits, segment by segment. Upper and lower case differ.
     pub fn fits(&self, name: &str) -> bool {
         let (mut parts, mut given) = (self.0.split('/').peekable(), name.split('/'));
         loop {
@@ -35,8 +35,9 @@ impl fmt::Display for NamePattern {
     }
 }
 
-/// What `node.id` must be for a name: text with `*` for anything, and placeholders. `{name}` is the whole name, and `{1}`,
-/// `{2}`, … are its parts: the segments of a SPIFFE id's path, otherwise what stands between colons, or else between dots.
+/// What `node.id` must be for a name: text with `*` for anything, and placeholders. `{name}` is the whole name, and
+/// `{1}` to `{9}` are its parts: the segments of a SPIFFE id's path, otherwise what stands between colons, or else
+/// between dots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRule(Text);
 
@@ -51,7 +52,7 @@ pub enum NodeRuleError {
     Constant,
 }
 
-/// A piece of a rule.
+/// A piece of a [`NodeRule`]: plain text, a `*`, or what stands between braces.
 enum Piece<'a> {
     Text(&'a str),
     Any,
@@ -62,7 +63,7 @@ impl NodeRule {
     /// Reads a rule.
     ///
     /// # Errors
-    /// If it has a placeholder that there is not, or none.
+    /// If it has an unknown placeholder, or none.
     pub fn parse(text: &str) -> Result<Self, NodeRuleError> {
         let mut depends = false;
         for piece in pieces(text) {

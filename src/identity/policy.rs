@@ -23,48 +23,48 @@ pub struct Policy {
     pub(super) node_id: Option<NodeRule>,
 }
 
-/// TLS of a listener.
+/// A listener's certificate and authorities, as they were last loaded.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    /// For handshakes that begin now.
+    /// For new handshakes; open connections keep what they began with.
     pub config: Arc<ServerConfig>,
     pub(super) authorities: Option<Arc<Authorities>>,
     /// When our certificate ends, if that can be read in it.
     pub until: Option<SystemTime>,
-    /// Of our certificate and its key.
+    /// The digest of our certificate and its key, to notice others.
     pub(super) pair: Digest,
 }
 
 /// Why a client is not believed, or may not be who it says it is. For our log.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Refusal {
-    /// Its certificate.
+    /// Its certificate is not believed.
     #[error(transparent)]
     Certificate(#[from] Disbelief),
     /// Neither a certificate nor a token came.
     #[error("it has neither a certificate nor a token")]
     NoCredentials,
-    /// The header is none.
+    /// The header `authorization` is there twice, or is not `Bearer` and a token.
     #[error("the header `authorization` is there twice, or is not `Bearer` and a token")]
     Header,
-    /// No token is that.
+    /// The token is none of the listener's, and signed tokens are not taken.
     #[error("the token is none of the listener's")]
     Token,
-    /// A signed token.
+    /// Its signed token is not believed.
     #[error(transparent)]
     Jwt(#[from] JwtError),
     /// The certificate or token has ended while the client was connected.
     #[error("its certificate or token has expired")]
     Expired,
-    /// It is somebody else now.
+    /// Its certificate or token now stands for other names.
     #[error("its certificate or token now stands for another name")]
     Renamed,
-    /// Its node belongs to somebody else.
+    /// Its `node.id` does not fit any of its names.
     #[error("node.id {id:?} is not what `node_id: {rule}` gives for the name {name:?}")]
     Node {
-        /// What its node says, cut where it is long.
+        /// Its `node.id`, the first 128 characters.
         id: String,
-        /// Who it is; empty for nobody.
+        /// The first name that it has proved; empty if it has proved none.
         name: String,
         /// The value of `node_id:`, as it is written.
         rule: String,
@@ -85,14 +85,14 @@ impl Refusal {
 }
 
 impl Tls {
-    /// Whether it is made of the same as another.
+    /// Whether both have the same certificate and key, and one configuration: nothing was loaded anew.
     pub fn is(&self, other: &Tls) -> bool {
         self.pair.is(&other.pair) && Arc::ptr_eq(&self.config, &other.config)
     }
 }
 
 impl Policy {
-    /// Whether it is made of the same as another.
+    /// Whether both ask the same of clients, so that nobody has to be checked again.
     pub fn is(&self, other: &Policy) -> bool {
         let same_tls = match (&self.tls, &other.tls) {
             (Some(own), Some(other)) => own.is(other),
@@ -151,10 +151,10 @@ impl Policy {
         Ok(Identity { names: vec![claims.name], until: Some(claims.until), proof })
     }
 
-    /// Whether an identity still holds.
+    /// Checks an identity again, by this policy and at this time.
     ///
     /// # Errors
-    /// If it does not.
+    /// If it has ended, is no longer believed, or has other names now.
     pub fn recheck(&self, identity: &Identity, now: SystemTime) -> Result<(), Refusal> {
         if identity.until.is_some_and(|until| until <= now) {
             return Err(Refusal::Expired);
@@ -166,10 +166,10 @@ impl Policy {
         if names == identity.names { Ok(()) } else { Err(Refusal::Renamed) }
     }
 
-    /// Whether a client with this identity may have that node.
+    /// Whether a client with this identity may have that `node.id`.
     ///
     /// # Errors
-    /// If it may not.
+    /// If `node_id` is set, and the id fits none of its names.
     pub fn check_node(&self, identity: Option<&Identity>, id: &str) -> Result<(), Refusal> {
         let Some(rule) = &self.node_id else { return Ok(()) };
         if identity.is_some_and(|identity| identity.names.iter().any(|name| rule.fits(name, id))) {
@@ -180,7 +180,7 @@ impl Policy {
     }
 }
 
-/// The token in the headers of a request.
+/// The token in the header `authorization`; `None` if there is no such header.
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = match (values.next(), values.next()) {

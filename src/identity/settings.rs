@@ -39,18 +39,18 @@ pub struct Settings {
     pub tokens: Vec<(Text, Secret)>,
     /// Whose signed tokens are taken; `None`: nobody's.
     pub jwt: Option<JwtFiles>,
-    /// What the node of a client must be called.
+    /// What `node.id` of a client must be for its name; `None`: anything.
     pub node_id: Option<NodeRule>,
 }
 
-/// The files of TLS, all in PEM.
+/// The files that TLS of a listener is made of, all in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
     /// Our certificate, with those of its issuers behind it.
     pub certificate: PathBuf,
-    /// Its private key.
+    /// The private key of our certificate.
     pub key: PathBuf,
-    /// Authorities of clients.
+    /// Authorities of clients that no entry of `trust_domains` decides on; `None`: those are not believed.
     pub client_authorities: Option<PathBuf>,
     /// Authorities of clients whose SPIFFE id is of that trust domain. If there are any, they are the only ones for SPIFFE ids.
     pub trust_domains: BTreeMap<Text, PathBuf>,
@@ -72,7 +72,7 @@ pub struct JwtFiles {
 /// Why files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// One cannot be read.
+    /// A file cannot be read, or is longer than [`MOST`].
     #[error("cannot read {}; check the path and the permissions", .path.display())]
     Read {
         /// The file that cannot be used.
@@ -84,9 +84,9 @@ pub enum LoadError {
     /// Certificate and key are not such, or not of each other.
     #[error("{} and {} are no certificate and its key", .certificate.display(), .key.display())]
     Pair {
-        /// The file of the certificate.
+        /// The file that should have the certificate.
         certificate: PathBuf,
-        /// That of the key.
+        /// The file that should have the private key of it.
         key: PathBuf,
         /// What is wrong with what it holds.
         #[source]

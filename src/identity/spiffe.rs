@@ -1,6 +1,6 @@
 //! SPIFFE ids: `spiffe://trust-domain/path` (the SPIFFE-ID standard, section 2).
 
-/// The longest one that there may be.
+/// The longest SPIFFE id that there may be, in bytes.
 const MOST: usize = 2048;
 
 /// An id of a workload. The path is not empty, and begins with its first segment.
@@ -10,7 +10,7 @@ pub(super) struct SpiffeId<'a> {
     pub(super) path: &'a str,
 }
 
-/// What is wrong with one.
+/// Why a URI is no SPIFFE id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SpiffeError {
     /// It does not begin with `spiffe://`.
@@ -47,7 +47,7 @@ impl<'a> SpiffeId<'a> {
     }
 }
 
-/// Whether a text can be a trust domain.
+/// Whether a text can be a trust domain: 1 to 255 of `[a-z0-9._-]`.
 pub fn is_trust_domain(text: &str) -> bool {
     let right = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-' | '_');
     (1..=255).contains(&text.len()) && text.chars().all(right)

@@ -5,7 +5,7 @@ use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use std::{collections::HashMap, fmt};
 use subtle::ConstantTimeEq;
 
-/// The shortest one, in bytes. A shorter word can be guessed.
+/// The least length of a token, in bytes. A shorter word can be guessed.
 pub const SHORTEST: usize = 16;
 
 /// A digest of a token, which shows nothing of it.
@@ -13,7 +13,7 @@ pub const SHORTEST: usize = 16;
 pub struct Digest([u8; SHA256_OUTPUT_LEN]);
 
 impl Digest {
-    /// Of a token.
+    /// The SHA-256 of a token, or of other secret bytes.
     pub fn of(token: &[u8]) -> Self {
         let mut bytes = [0; SHA256_OUTPUT_LEN];
         bytes.copy_from_slice(digest(&SHA256, token).as_ref());
@@ -45,7 +45,7 @@ impl Tokens {
         self.0.is_empty()
     }
 
-    /// The name that a token stands for.
+    /// The name that the token with this digest stands for; `None` if it is none of these tokens.
     pub(super) fn name(&self, token: &Digest) -> Option<&Text> {
         self.0.get(token)
     }

@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm};
 use serde::Deserialize;
 
-/// Keys in a set. A token without `kid` is tried with each that fits.
+/// The most keys in a set. A token without `kid` is tried with each that fits.
 const MOST: usize = 100;
 
 /// How a token is signed. What is not here is not accepted, least of all `none` and the ones with a shared key.
@@ -23,7 +23,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// All of them.
+    /// Each once, in the order of their declaration.
     pub const ALL: [Algorithm; 9] = [
         Algorithm::RS256,
         Algorithm::RS384,
@@ -68,7 +68,7 @@ pub enum KeysError {
     /// A key that it should be possible to use cannot be.
     #[error("the key {0} cannot be read: {1} is missing or no base64url")]
     Key(String, &'static str),
-    /// Of no key can anything be verified.
+    /// None of its keys can verify a signature.
     #[error("it has no key for signatures of RSA, of P-256 or P-384, or of Ed25519")]
     None,
 }
@@ -99,7 +99,7 @@ struct Set {
     keys: Vec<Written>,
 }
 
-/// A key as it is written. Other members are not for us.
+/// A key as it is written. Other members are ignored.
 #[derive(Deserialize)]
 struct Written {
     kty: String,
@@ -123,7 +123,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Key>, KeysError> {
     let mut found = Vec::new();
     for (at, key) in keys.iter().enumerate() {
         if let Some(material) = material(key).map_err(|what| KeysError::Key(name(key, at), what))? {
-            // One that says it is for something that we do not know is for nothing here.
+            // A key for an algorithm that is not known here is of no use.
             let algorithm = key.alg.as_deref().map(Algorithm::named);
             if algorithm != Some(None) {
                 found.push(Key { id: key.kid.clone(), algorithm: algorithm.flatten(), material });
@@ -171,7 +171,8 @@ impl Key {
         fits && self.algorithm.is_none_or(|own| own == algorithm)
     }
 
-    /// Whether a message is signed so. `false` as well if the key is not for that algorithm.
+    /// Whether `signed` is a signature of the message by this key. `false` as well if the key is not for that
+    /// algorithm.
     pub(super) fn verifies(&self, algorithm: Algorithm, message: &[u8], signed: &[u8]) -> bool {
         if !self.is_for(algorithm) {
             return false;

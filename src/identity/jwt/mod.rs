@@ -38,7 +38,7 @@ pub struct Rules {
     pub name: Vec<Text>,
 }
 
-/// Rules, with keys.
+/// Decides on tokens, by rules and public keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Verifier {
     pub(super) rules: Rules,
@@ -65,7 +65,7 @@ pub enum JwtError {
     /// Its algorithm is not among those of the configuration.
     #[error("the token is signed by {0:?}, which is not among the `algorithms` of the listener")]
     Algorithm(String),
-    /// It asks for something that must be understood, and is not.
+    /// Its header has `crit`: it asks for extensions that must be understood, and none is.
     #[error("the token has `crit`, of which nothing is understood here")]
     Critical,
     /// No key has its `kid`, or no key is for its algorithm.
@@ -77,16 +77,16 @@ pub enum JwtError {
     /// A claim is missing, or of another type.
     #[error("the claim {0} is missing, or no {1}")]
     Claim(String, &'static str),
-    /// Somebody else has issued it.
+    /// Its `iss` is not the issuer of the rules.
     #[error("the token is of the issuer {0:?}, not of the listener's")]
     Issuer(String),
-    /// It is for somebody else.
+    /// None of the rules' audiences is in its `aud`.
     #[error("the token is for {0:?}, not for one of the listener's audiences")]
     Audience(Vec<String>),
     /// `exp` is over, with the leeway.
     #[error("the token has expired")]
     Expired,
-    /// It has not begun.
+    /// `nbf` is still to come, with the leeway.
     #[error("the token is not valid yet")]
     NotYet,
 }
@@ -99,12 +99,12 @@ struct Header {
 }
 
 impl Verifier {
-    /// With the keys of a set.
+    /// `keys` is the text of a JWKS.
     pub(super) fn new(rules: Rules, keys: &str) -> Result<Self, KeysError> {
         Ok(Verifier { keys: keys::read(keys)?, rules })
     }
 
-    /// What a token says, if it is believed at that time.
+    /// The claims of a token, if it is believed at `now`.
     pub(super) fn verify(&self, token: &str, now: SystemTime) -> Result<Claims, JwtError> {
         if token.len() > MOST {
             return Err(JwtError::Long);
@@ -186,7 +186,7 @@ fn time(value: &Value) -> Option<SystemTime> {
     Some(UNIX_EPOCH + Duration::from_secs_f64(seconds))
 }
 
-/// What is worth a place in our log of what a stranger has written.
+/// The first 64 characters, as a text from outside must not fill the log.
 fn cut(text: &str) -> String {
     text.chars().take(64).collect()
 }
