@@ -28,25 +28,26 @@ pub use system::System;
 
 /// An answer is good for at least so long, whatever its time to live: 0 is common, and would make a query per packet.
 const TTL_MIN: Duration = Duration::from_secs(5);
-/// And at most so long: a move must be seen in bounded time, and entries of the hosts file live for ever.
+/// An answer is good for at most so long: a move must be seen in bounded time, and entries of the hosts file live for
+/// ever.
 const TTL_MAX: Duration = Duration::from_secs(300);
-/// The first pause after a failure; doubled by each further one, up to one of the following.
+/// The first pause after a failure; doubled by each further one, up to one of the following two.
 const RETRY_MIN: Duration = Duration::from_secs(1);
-/// Between two failures of a name that had an answer: its instances take traffic, and may have moved.
+/// The longest pause after a failure of a name that had an answer: its instances take traffic, and may have moved.
 const RETRY_KNOWN_MAX: Duration = Duration::from_secs(10);
-/// Between two failures of a name that never had one.
+/// The longest pause after a failure of a name that never had an answer.
 const RETRY_UNKNOWN_MAX: Duration = Duration::from_secs(300);
-/// Queries under way at once.
+/// The most queries that are under way at once.
 const CONCURRENCY: usize = 32;
-/// For one name, both families and all retries together.
+/// The longest time for one name: for both families and all retries together.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What a name resolves to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// Of both families, at least one, in the order of the answer.
+    /// IPv4 and IPv6 addresses, in the order of the answer; if it is empty, the name counts as without addresses.
     pub addresses: Vec<IpAddr>,
-    /// For how long that is good.
+    /// The time to live of the answer; it is asked again then, within bounds.
     pub ttl: Duration,
 }
 
@@ -56,7 +57,7 @@ pub enum LookupError {
     /// The name servers' answer is that the name does not exist.
     #[error("{name:?} does not exist; check the name in the registry")]
     NoSuchName {
-        /// The name that was asked for.
+        /// The host name that an instance has for an address.
         name: Text,
         /// The answer of the name servers.
         #[source]
@@ -65,7 +66,7 @@ pub enum LookupError {
     /// No name server gave an answer that says anything of the name.
     #[error("cannot resolve {name:?}; check the name in the registry, and this machine's resolv.conf")]
     Query {
-        /// The name that was asked for.
+        /// The host name that an instance has for an address.
         name: Text,
         /// What the resolver says.
         #[source]
@@ -74,12 +75,12 @@ pub enum LookupError {
     /// No answer came in time.
     #[error("no answer for {name:?} within {TIMEOUT:?}; check this machine's name servers")]
     Timeout {
-        /// The name that was asked for.
+        /// The host name that an instance has for an address.
         name: Text,
     },
 }
 
-/// Asks for addresses. The system does; tests have their own.
+/// Asks name servers for addresses; tests have one that does not.
 pub trait Lookup: Send + Sync + 'static {
     /// All addresses of a name, of both families.
     fn lookup(&self, name: Text) -> impl Future<Output = Result<Answer, LookupError>> + Send;
@@ -127,7 +128,7 @@ struct Schedule {
     /// When to ask; `None` while a query is under way.
     next: Option<Instant>,
     failures: u32,
-    /// It was resolved before.
+    /// It had an answer before; failures are then tried again sooner.
     known: bool,
 }
 
@@ -166,8 +167,8 @@ impl<L: Lookup> Resolver<L> {
         }
     }
 
-    /// Notes how a query ended. What is to be reported, if anything: addresses, or, of a name that never had any, that it
-    /// certainly has none.
+    /// Notes how a query ended. Returns what is to be reported, if anything: addresses, or none for a name that never
+    /// had any and certainly has none.
     fn answered(&mut self, name: Text, result: Result<Answer, LookupError>) -> Option<(Text, Vec<IpAddr>)> {
         let jitter = self.spread.hash_one((&name, self.names.get(&name).map(|s| s.failures))) % 256;
         let schedule = self.names.get_mut(&name)?;

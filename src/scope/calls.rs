@@ -8,7 +8,7 @@ use crate::{
     xds::{MetadataValue, Node},
 };
 
-/// How a scope goes by the call model.
+/// How a scope limits clients to what their application needs, by the call model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Calls {
     /// Where a node names its application.
@@ -22,9 +22,9 @@ pub struct Calls {
 /// Where a node names its application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Way {
-    /// In `node.cluster`.
+    /// In `node.cluster`, which Envoy takes from `--service-cluster`.
     Cluster,
-    /// At that way of keys in `node.metadata`.
+    /// At this path of keys in `node.metadata`, where a text must be.
     Metadata(Vec<Text>),
 }
 
@@ -33,12 +33,12 @@ pub enum Way {
 #[error("{0}, and its scope refuses such clients")]
 pub struct NotKnown(String);
 
-/// What a client of the scope gets, and why, for people.
+/// What a client of the scope gets, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Called {
     /// `None`: all that its scope has.
     pub wanted: Option<Wanted>,
-    /// The reason.
+    /// The reason, as a part of what the log and the admin API say of a subscription.
     pub why: String,
 }
 

@@ -32,20 +32,21 @@ pub struct Condition {
     pub listener: Option<Text>,
     /// One of these fits one of the names that it has proved.
     pub names: Vec<NamePattern>,
-    /// What it is.
+    /// Which kind of client it is: Envoy, gRPC or Istiod.
     pub program: Option<Dialect>,
     /// Pattern with `*` and `?` for `node.id`.
     pub id: Option<Text>,
-    /// Pattern for `node.cluster`.
+    /// Pattern with `*` and `?` for `node.cluster`.
     pub cluster: Option<Text>,
-    /// Way of keys and pattern for the value there, a text, number, or yes or no, or one of a list of such.
+    /// Path of keys in `node.metadata` and pattern for the value there: a text, number, `true` or `false`, or one of a
+    /// list.
     pub metadata: Vec<(Vec<Text>, Text)>,
-    /// One of these holds its address.
+    /// One of these has its address; a client by a Unix socket is in none.
     pub networks: Vec<IpNet>,
 }
 
 impl Condition {
-    /// Whether a client is so.
+    /// Whether a client fits all that is given.
     pub fn fits(&self, client: &Client<'_>) -> bool {
         let Client { node, address, listener, identity, dialect } = client;
         let text =
@@ -66,7 +67,7 @@ impl Condition {
     }
 }
 
-/// Whether the metadata has a value at that way which fits.
+/// Whether the metadata has a value at that path that fits, or a list with one that does.
 fn has(node: &Node, way: &[Text], pattern: &WildMatch) -> bool {
     let fits = |value| match value {
         MetadataValue::Text(text) => pattern.matches(text),

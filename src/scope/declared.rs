@@ -1,7 +1,8 @@
 //! What a node declares: the services that it wants of those that its scope has.
 //!
-//! Two forms are read of `node.metadata`, and what both say counts: our own, and that of envoy-control, with its rules and its
-//! words for what is wrong. A mistake ends the stream: who asks for the wrong thing must not get more than he asked for.
+//! Two forms are read of `node.metadata`, and what both say counts: our own, and that of envoy-control, with its rules
+//! and its words for what is wrong. A mistake ends the stream: a client that asks for the wrong thing must not get more
+//! than it asked for.
 
 use super::Unmatched;
 use crate::{
@@ -11,14 +12,14 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Under this key of the metadata our own form stands.
+/// The key of the metadata under which our own form stands.
 const OWN: &str = "portolan";
 /// Stands for every service.
 const ALL: &str = "*";
 /// The label that has an instance's tags, unless another is configured.
 pub const TAGS: &str = "tags";
 
-/// How a scope goes by what its clients declare.
+/// How a scope limits clients to what their nodes declare.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Declared {
     /// What a client gets that declares nothing.
@@ -48,7 +49,7 @@ fn wrong<T>(text: impl Into<String>) -> Read<T> {
     Err(Wrong(text.into()))
 }
 
-/// Settings of a service, as envoy-control has them inherited.
+/// Settings of a service, which inherits what is not set, as in envoy-control.
 #[derive(Debug, Clone, Default)]
 struct Policy {
     by_tag: bool,
@@ -56,7 +57,7 @@ struct Policy {
     or_any: bool,
 }
 
-/// What was read so far.
+/// What a node declares, as far as it was read.
 #[derive(Debug, Default)]
 struct List {
     services: Vec<(Text, Pick)>,
@@ -208,7 +209,7 @@ struct Dependency<'a> {
 enum Target<'a> {
     Service(&'a str),
     Domain(&'a str),
-    /// It is what a proxy of egress lets through, and no service.
+    /// A pattern of domains that an egress proxy lets through; it names no service.
     Pattern,
 }
 
@@ -241,7 +242,7 @@ impl<'a> Dependency<'a> {
         Ok(Dependency { target, fields })
     }
 
-    /// By which the services of the scope are looked for: of a domain its host, as a registry may publish that.
+    /// The name by which services of the scope are looked for; of a domain its host, which a registry may publish.
     fn name(&self) -> Option<&'a str> {
         match self.target {
             Target::Service(ALL) | Target::Pattern => None,
@@ -254,7 +255,7 @@ impl<'a> Dependency<'a> {
     }
 }
 
-/// What comes behind the scheme of a URL of HTTP.
+/// What follows `http://` or `https://`; `None` if the text begins with neither.
 fn scheme(text: &str) -> Option<&str> {
     text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))
 }

@@ -34,12 +34,12 @@ pub const NONE: &str = "none";
 /// The label of services and instances that names the scopes which see them, separated by commas. Without it all do.
 pub const LABEL: &str = "portolan-scopes";
 
-/// All that is configured.
+/// What the configuration says of scopes.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Rules {
-    /// In their order.
+    /// In the order of the configuration: the first that fits a client decides.
     pub rules: Vec<Rule>,
-    /// What a client gets that none fits.
+    /// What a client gets that no rule fits.
     pub unmatched: Unmatched,
     /// By registry: the scopes that see it. A registry that is not here is seen by all.
     pub visible_to: BTreeMap<Text, Vec<Text>>,
@@ -49,20 +49,20 @@ pub struct Rules {
     pub own_cluster: bool,
 }
 
-/// A scope, and whose it is.
+/// A scope, and the clients that have it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     /// Unique, and neither [`ALL`] nor [`NONE`].
     pub name: Text,
-    /// One of them must fit; none are there: everybody does.
+    /// One of these must fit the client; an empty list fits every client.
     pub clients: Vec<Condition>,
     /// The registries that it has; `None`: all of them.
     pub registries: Option<Vec<Text>>,
-    /// Which of their services and instances.
+    /// Which services and instances of its registries it has.
     pub select: catalog::Select,
     /// Whether services have their aliases.
     pub aliases: bool,
-    /// Which kinds of resources.
+    /// Which kinds of resources it has.
     pub level: Level,
     /// Whether a client has instances near it first; `None`: as their registries say.
     pub nearness: Option<Nearness>,
@@ -85,7 +85,7 @@ pub enum Unmatched {
 }
 
 impl Unmatched {
-    /// All of them.
+    /// Each once, in the order of their declaration.
     pub const ALL: [Unmatched; 3] = [Unmatched::All, Unmatched::None, Unmatched::Refuse];
 
     /// The word in the configuration.
@@ -116,14 +116,14 @@ pub struct Unknown;
 #[derive(Debug, Clone, Default)]
 pub struct Scopes {
     rules: Rules,
-    /// In the order of the rules.
+    /// One for each rule, in their order.
     scopes: Vec<Arc<Scope>>,
-    /// Of those whom none fits, unless they see everything.
+    /// The scope of clients that no rule fits; `None` if they see everything, or are refused.
     rest: Option<Arc<Scope>>,
 }
 
 impl Scopes {
-    /// Compiles them. A scope that is as in `before` is the same value.
+    /// Compiles the rules. A scope that is as in `before` is the same value.
     pub fn new(rules: Rules, before: &Scopes) -> Scopes {
         let known = |scope: Scope| {
             let same = before.all().find(|known| ***known == scope);
@@ -152,10 +152,10 @@ impl Scopes {
         Scopes { rules, scopes, rest }
     }
 
-    /// What a client sees.
+    /// The scope of a client, by the first rule that fits it.
     ///
     /// # Errors
-    /// If it may not see anything.
+    /// If no rule fits it, and such clients are refused.
     pub fn grant(&self, client: &Client<'_>) -> Result<Grant, Unknown> {
         for (rule, scope) in self.rules.rules.iter().zip(&self.scopes) {
             if let Some(why) = rule.fits(client) {
@@ -169,12 +169,12 @@ impl Scopes {
         }
     }
 
-    /// What they were made of.
+    /// The rules that the scopes were made of.
     pub fn rules(&self) -> &Rules {
         &self.rules
     }
 
-    /// Every scope, in the order of the rules.
+    /// Every scope, in the order of the rules; that of clients that no rule fits stands last.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Scope>> {
         self.scopes.iter().chain(&self.rest)
     }

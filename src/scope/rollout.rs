@@ -20,7 +20,7 @@ pub struct Rollout {
     pub refusals: usize,
 }
 
-/// A share of all nodes.
+/// A share of all nodes, in hundredths of a percent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Share(u16);
 
@@ -30,13 +30,13 @@ impl Share {
     /// Every node.
     pub const ALL: Share = Share(PLACES);
 
-    /// That part of 1, to a hundredth of a percent.
+    /// `part` is from 0 to 1, and is rounded to a hundredth of a percent.
     pub fn new(part: f64) -> Share {
         // In range, and not negative: the cast cuts nothing but what is below a place.
         Share((part.clamp(0.0, 1.0) * f64::from(PLACES)).round() as u16)
     }
 
-    /// As a part of 1.
+    /// As a number from 0 to 1.
     pub fn part(self) -> f64 {
         f64::from(self.0) / f64::from(PLACES)
     }
@@ -47,7 +47,7 @@ impl Share {
     }
 }
 
-/// Below [`PLACES`].
+/// The place of a node by the hash of its id, below [`PLACES`].
 fn place(node: &str) -> u16 {
     if node.is_empty() {
         return PLACES - 1;

@@ -1,4 +1,4 @@
-//! What a scope has.
+//! What a scope has of the published services and of the kinds of resources.
 
 use super::{Calls, Declared, LABEL, Rule};
 use crate::{
@@ -17,15 +17,15 @@ use std::{
 pub enum Level {
     /// Assignments alone, for clients that have clusters of their own.
     Endpoints,
-    /// Clusters and assignments.
+    /// Clusters and assignments, for clients that have listeners of their own.
     Clusters,
-    /// These, and listeners with their routes.
+    /// Everything: clusters, assignments, and listeners with their routes and secrets.
     #[default]
     Listeners,
 }
 
 impl Level {
-    /// All of them.
+    /// Each once; each has all that the one before has.
     pub const ALL: [Level; 3] = [Level::Endpoints, Level::Clusters, Level::Listeners];
 
     /// The word in the configuration.
@@ -44,20 +44,20 @@ pub struct Scope {
     /// `name:` under `scopes:`, which stands in the keys of its views.
     pub name: Text,
     registries: Option<BTreeSet<Text>>,
-    /// Registries that may be seen by others only.
+    /// Registries that only other scopes may see, by `visible_to`.
     hidden: BTreeSet<Text>,
     select: catalog::Select,
     selector: Selector,
     aliases: bool,
     level: Level,
     nearness: Option<Nearness>,
-    /// How it goes by what clients declare. Clients of one selection may have different parts of it.
+    /// Decides by what a node declares which part of the scope it gets; `None`: each client gets all of it.
     pub declared: Option<Declared>,
-    /// How it goes by what their applications need.
+    /// Decides by what an application needs which part of the scope its clients get; `None`: that does not count.
     pub calls: Option<Calls>,
 }
 
-/// The patterns follow from the rest.
+/// Without `selector`, which follows from `select`.
 impl PartialEq for Scope {
     fn eq(&self, other: &Self) -> bool {
         let Scope { name, registries, hidden, select, selector: _, aliases, level, nearness, declared, calls } = self;
@@ -90,7 +90,7 @@ impl Scope {
             && !self.hidden.contains(registry)
     }
 
-    /// Whether a service's or an instance's own word lets this scope see it.
+    /// Whether the label [`LABEL`] of a service or an instance lets this scope see it.
     fn is_named_by(&self, labels: &Labels) -> bool {
         labels.get(LABEL).is_none_or(|scopes| scopes.split(',').any(|name| name.trim() == &*self.name))
     }
