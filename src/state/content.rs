@@ -1,4 +1,5 @@
-//! What a file keeps: for each sort of memory its ending, its name for people, and how it becomes bytes and back.
+//! What a file keeps: for each sort of memory its ending, its word in metrics and the log, and how it becomes bytes and
+//! back.
 
 use super::wire::{self, Unreadable, overrides::Laid};
 use crate::{calls, catalog, manifests, model::Text, pb::state as pb};
@@ -6,12 +7,12 @@ use prost::Message;
 
 /// A memory of a registry that has a file of its own.
 pub trait Content: Sized {
-    /// The ending of its file.
+    /// The ending of its file's name, without the dot, such as `state`.
     const ENDING: &'static str;
     /// What it is made of, in metrics and the log.
     const WORD: &'static str;
 
-    /// How many of these it has.
+    /// How many of what [`Content::WORD`] says it has, for the log.
     fn number(&self) -> usize;
 
     /// Equal memories give equal bytes.
@@ -20,7 +21,7 @@ pub trait Content: Sized {
     /// Reads what [`Content::encode`] gives.
     ///
     /// # Errors
-    /// If something in it means nothing.
+    /// If it is no message, or something in it is not possible.
     fn decode(registry: &Text, body: &[u8]) -> Result<Self, Unreadable>;
 }
 

@@ -26,7 +26,7 @@ pub enum FrameError {
     },
 }
 
-/// The whole file. `body` is what it keeps, encoded.
+/// The bytes of the whole file. `body` is what it keeps, encoded.
 pub(super) fn close(header: &Header, body: &[u8]) -> Vec<u8> {
     let header = header.encode_length_delimited_to_vec();
     let mut bytes = Vec::with_capacity(MAGIC.len() + header.len() + body.len() + CHECKSUM);

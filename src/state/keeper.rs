@@ -1,7 +1,7 @@
 //! The task that writes: when something has changed and it is quiet, at the latest after twelve times that, and at the end.
 //!
-//! Asking the catalog costs it some milliseconds (manifests say by themselves what they have); encoding and writing are done on a thread of their own. A file that is
-//! unchanged is written again only before it would be too old.
+//! Asking the catalog costs it some milliseconds (manifests say by themselves what they have); encoding and writing are
+//! done on a thread of their own. A file that is unchanged is written again, but only before it would be too old.
 
 use super::{Content, EVERYTHING, Laid, Metrics, Options, Store, store::Written};
 use crate::{
@@ -27,7 +27,7 @@ pub struct Keeper {
     calls: watch::Receiver<Arc<calls::Model>>,
     metrics: Metrics,
     options: watch::Receiver<Options>,
-    /// Up to which of the catalog's changes everything is written.
+    /// Everything up to this change of the catalog is written; see [`catalog::Core::touches`].
     number: u64,
     written: Files,
     /// The last turn failed.
@@ -40,7 +40,7 @@ struct Files {
     services: BTreeMap<Text, Written>,
     manifests: BTreeMap<Text, Written>,
     laid: BTreeMap<Text, Written>,
-    /// What lay over what is published when it was last written.
+    /// The overrides as they were last written.
     overrides: Option<Arc<[Override]>>,
     calls: BTreeMap<Text, Written>,
     /// The call model as it was last written.
@@ -52,12 +52,12 @@ struct Files {
 pub struct Control(watch::Sender<Options>);
 
 impl Control {
-    /// What holds, as it changes.
+    /// The options in force, as they change.
     pub fn options(&self) -> watch::Receiver<Options> {
         self.0.subscribe()
     }
 
-    /// From now on this holds.
+    /// Puts these options in force.
     pub fn set(&self, options: Options) {
         self.0.send_if_modified(|now| std::mem::replace(now, options.clone()) != options);
     }
@@ -142,7 +142,7 @@ impl Keeper {
         }
     }
 
-    /// Writes what is new; `all`: also what is not.
+    /// Writes what is new; `all`: also what has not changed.
     async fn turn(&mut self, all: bool) {
         let options = self.options.borrow().clone();
         let after = if all { 0 } else { self.number };
@@ -171,7 +171,7 @@ impl Keeper {
     }
 }
 
-/// Writes each of them; and why one could not be.
+/// Writes what is new, and removes the files of what is gone. Returns what was written, and an error if any failed.
 fn write(
     store: &Store,
     remembered: Remembered,
@@ -202,7 +202,8 @@ fn write(
     (written, failed)
 }
 
-/// Writes what lies over what is published, if that is new: a pin of everything is as large as everything. Why it could not be.
+/// Writes the overrides, if they are new: a pin of everything is as large as everything. Returns the error if that
+/// fails.
 fn overrides(store: &Store, laid: Laid, written: &mut Files, all: bool) -> Option<String> {
     let same = written.overrides.as_ref().is_some_and(|known| Arc::ptr_eq(known, &laid.overrides));
     let is_empty = laid.overrides.is_empty();
@@ -214,7 +215,7 @@ fn overrides(store: &Store, laid: Laid, written: &mut Files, all: bool) -> Optio
     failed
 }
 
-/// Writes who calls whom, if that is new. Why it could not be.
+/// Writes the call model, if it is new. Returns the error if that fails.
 fn called(store: &Store, model: Arc<calls::Model>, written: &mut Files, all: bool) -> Option<String> {
     let known = written.model.as_ref();
     let same = known.is_some_and(|known| Arc::ptr_eq(known, &model) || known.applications == model.applications);
@@ -227,7 +228,7 @@ fn called(store: &Store, model: Arc<calls::Model>, written: &mut Files, all: boo
     failed
 }
 
-/// Writes what is no single registry's; where it is empty, its file goes. Why that could not be.
+/// Writes a memory of no single registry; if it is empty, its file is removed. Returns the error if that fails.
 fn of_everything<M: Content>(
     store: &Store,
     memory: &M,
@@ -244,7 +245,7 @@ fn of_everything<M: Content>(
     forget::<M>(store, written, |_| true)
 }
 
-/// Writes one of them, if it is new; and why it could not be.
+/// Writes the memory of one registry, if it is new. Returns the error if that fails.
 fn one<M: Content>(
     store: &Store,
     (registry, identity): (&Text, &Text),
@@ -259,7 +260,7 @@ fn one<M: Content>(
     None
 }
 
-/// Removes what was written of registries that are gone; and why it could not be.
+/// Removes the files of registries that are gone. Returns an error if any stays.
 fn forget<M: Content>(
     store: &Store,
     written: &mut BTreeMap<Text, Written>,

@@ -40,7 +40,7 @@ struct AsideLabel {
 }
 
 impl Metrics {
-    /// Registers all of them.
+    /// Registers the metrics under their names, `state_...`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("state_bytes", "Size of the file that keeps what a registry has", self.bytes.clone());
         let help = "When the file that keeps what a registry has was last written";
@@ -80,7 +80,7 @@ impl Metrics {
         debug!(%registry, content, bytes, ?took, "Wrote the state of a registry.");
     }
 
-    /// All files of a turn were written, or not. `again`: the turn before failed in the same way.
+    /// All files of a turn were written, or `failed` says why not. `again`: the turn before failed, too.
     pub(super) fn turn(&self, failed: Option<&dyn Display>, again: bool) {
         self.successful.set(failed.is_none().into());
         match failed {

@@ -25,7 +25,7 @@ pub use wire::{Unreadable, overrides::Laid};
 
 use std::{path::PathBuf, time::Duration};
 
-/// What the files are named after that are of no registry.
+/// The name of files that are of no single registry, in place of the registry's.
 pub const EVERYTHING: &str = "all";
 
 /// Where and how long things are kept.

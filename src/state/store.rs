@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// A longer file was not written by us: 500,000 endpoints take some 20 MB.
 const MAX_BYTES: u64 = 1 << 30;
-/// What stands in the name of a file as it is.
+/// Characters of a registry's name that stay in the name of its file; others are percent-encoded.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 /// The longest name of a file before its ending; systems take 255 bytes.
 const MAX_NAME: usize = 200;
@@ -57,7 +57,7 @@ impl Unusable {
 #[derive(Debug)]
 pub(super) struct Lock(#[expect(dead_code, reason = "held, not read")] File);
 
-/// What of a file was written last.
+/// A hash of what was last written to a file, with the identity of its registry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Written {
     content: u64,
@@ -69,7 +69,7 @@ impl Store {
         Store { options, metrics }
     }
 
-    /// What is known of a registry, if a file has it that can be used. One that cannot is set aside.
+    /// What is known of a registry, if there is a file that can be used. A file that cannot be used is set aside.
     pub fn read<M: Content>(&self, registry: &Text, identity: &str, now: SystemTime) -> Option<M> {
         let path = self.path::<M>(registry)?;
         let bytes = match read(&path) {
@@ -167,7 +167,7 @@ impl Store {
         Ok(Some(written))
     }
 
-    /// Forgets a registry that is no longer configured.
+    /// Removes the file and the metrics of a registry that is no longer configured.
     ///
     /// # Errors
     /// If its file cannot be removed.
@@ -189,7 +189,7 @@ impl Store {
     }
 }
 
-/// The whole file.
+/// Reads a whole file, unless it is longer than [`MAX_BYTES`].
 fn read(path: &Path) -> io::Result<Result<Vec<u8>, Unusable>> {
     let file = File::open(path)?;
     let size = file.metadata()?.len();

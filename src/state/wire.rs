@@ -82,7 +82,7 @@ fn name(message: pb::Name) -> Result<(Text, Vec<IpAddr>), WireError> {
     Ok((message.name.into(), addresses))
 }
 
-/// What stands once and is named by its place, from 1 on.
+/// Labels and localities of a message: each stands once, and is named by its place, from 1 on; 0 is an empty one.
 #[derive(Default)]
 struct Tables {
     labels: Vec<pb::Labels>,
@@ -258,7 +258,7 @@ fn ip(bytes: &[u8]) -> Result<IpAddr, WireError> {
     <[u8; 16]>::try_from(bytes).map(IpAddr::from).map_err(|_| WireError("an address"))
 }
 
-/// What stands once, and is named by its place.
+/// Labels and localities that were read of a message, and are named by their place in it.
 struct Shared {
     labels: Vec<Labels>,
     localities: Vec<Locality>,
@@ -274,7 +274,7 @@ impl Shared {
     }
 }
 
-/// What the parts of a message refer to.
+/// What all parts of a message share while they are read.
 struct Known<'a> {
     registry: &'a Text,
     shared: &'a Shared,

@@ -24,7 +24,7 @@ pub(in crate::state) fn encode(model: &Model) -> pb::Calls {
     pb::Calls { applications: model.applications.iter().map(caller).collect() }
 }
 
-/// A model in which nothing but that is known.
+/// A call model with these applications, in which nothing else is known.
 pub(in crate::state) fn decode(message: pb::Calls) -> Model {
     let need = |pb::Need { interface, group, version, gone }: pb::Need| {
         let need = Need { interface: interface.into(), group: group.into(), version: version.into() };

@@ -1,4 +1,4 @@
-//! What people have laid over what is published as a message, and back.
+//! Overrides as a message, and back.
 
 use super::{Known, Shared, Tables, WireError, endpoint_message, hostname, id_message, note, number, protocol, time};
 use crate::{
@@ -14,10 +14,10 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// What outlives the process of overrides.
+/// What is kept of overrides over a restart.
 #[derive(Debug, Clone, Default)]
 pub struct Laid {
-    /// All of them.
+    /// All overrides that are in force.
     pub overrides: Arc<[Override]>,
     /// Istio's resources, where everything is pinned.
     pub manifests: Option<Arc<Snapshot>>,
@@ -25,7 +25,7 @@ pub struct Laid {
 
 const PIN_ALL: &str = "pin_all";
 
-/// As a message: equal ones give equal messages.
+/// The message of overrides: equal ones give equal messages.
 pub(in crate::state) fn encode(laid: &Laid) -> pb::Overrides {
     let mut tables = Tables::default();
     let overrides = laid.overrides.iter().map(|over| override_message(over, &mut tables)).collect();
@@ -136,10 +136,10 @@ fn manifest_messages(snapshot: &Snapshot) -> Vec<pb::PinnedManifest> {
     snapshot.manifests.iter().map(manifest).collect()
 }
 
-/// What people had laid over.
+/// The overrides of a message.
 ///
 /// # Errors
-/// If something in it means nothing.
+/// If something in it is not possible, such as an unknown deed.
 pub(in crate::state) fn decode(message: pb::Overrides) -> Result<Laid, WireError> {
     let nobody = Text::default();
     let shared = Shared::new(message.labels, message.localities);

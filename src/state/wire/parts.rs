@@ -11,7 +11,7 @@ use prost::{
 /// Where a `Registry` has its services and hosts.
 const SERVICES: u32 = 4;
 const HOSTS: u32 = 5;
-/// So many are worth a thread.
+/// Each thread gets at least so many messages; fewer are not worth a thread.
 const PART: usize = 1_000;
 
 /// The memory of a registry by that name.
@@ -33,7 +33,7 @@ pub(in crate::state) fn decode(registry: &Text, body: &[u8]) -> Result<Memory, U
     Ok(Memory { scopes, services, hosts, holds, parts, names })
 }
 
-/// What each of these messages is.
+/// Reads each of these messages, in their order.
 fn read<M: Message + Default, T: Send>(
     messages: &[&[u8]],
     (registry, shared): (&Text, &Shared),
@@ -56,7 +56,7 @@ fn read<M: Message + Default, T: Send>(
 struct Split<'a> {
     services: Vec<&'a [u8]>,
     hosts: Vec<&'a [u8]>,
-    /// All others.
+    /// All other fields, one after the other, still encoded.
     rest: Vec<u8>,
 }
 
