@@ -19,10 +19,11 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// So long a loss of everything must last, and so long services' entries wait for manifests' at most.
+/// How long a loss of everything must last before it is followed, and how long services' entries wait for manifests' at
+/// most.
 pub(super) const HOLD: Duration = Duration::from_secs(60);
 
-/// So many manifests are not deleted at once by hand.
+/// A loss of so many manifests at once is held: nobody deletes them all by hand.
 const MANY: usize = 2;
 
 /// All that registries sent.
@@ -142,7 +143,7 @@ impl Core {
         registry.own |= registry.is_heard();
     }
 
-    /// What is to be kept over a restart.
+    /// What is to be kept over a restart; nothing of a registry that was never listed whole.
     pub(super) fn remember(&self) -> Memories {
         let own = self.registries.iter().filter(|(_, registry)| registry.own);
         let memory = |(name, registry): (&Text, &Registry)| {
@@ -159,7 +160,7 @@ impl Core {
         held.chain(patience).min()
     }
 
-    /// Lets go what was held for long enough.
+    /// Deletes manifests that were held for long enough, and ends the wait of services' entries.
     pub(super) fn tick(&mut self, now: Instant) {
         if !self.waited && !self.is_complete() && self.patience <= now {
             self.waited = true;
@@ -221,7 +222,7 @@ impl Core {
         Snapshot { number: 0, readiness, pending, recalled, resources, manifests, below: None }
     }
 
-    /// The registries that are read.
+    /// All registries that are read, also those that have no manifests.
     pub(super) fn registries(&self) -> impl Iterator<Item = &Text> {
         self.registries.keys()
     }

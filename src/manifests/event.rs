@@ -2,28 +2,28 @@
 
 use crate::model::{ManifestId, Scope, Text};
 
-/// Something worth knowing. The core collects them; the store around it takes them out.
+/// Something to be logged or counted. The core collects events; the store takes them out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Event {
-    /// A text was read.
+    /// A text was read, and all of it is right.
     Read {
         manifest: ManifestId,
-        /// How many it holds.
+        /// How many resources the text holds.
         resources: usize,
         /// Its last text was wrong.
         wrong_before: bool,
     },
-    /// A text is wrong.
+    /// A text cannot be read, or is wrong; what its last good text gave stays.
     Wrong {
         manifest: ManifestId,
-        /// The first problem by position; the others stand in admin.
+        /// The first problem by position; the admin API shows all of them.
         first: String,
-        /// How many there are.
+        /// How many problems there are.
         problems: usize,
         /// How many resources of its last good text are served on.
         stays: usize,
     },
-    /// Something of a manifest is another's already.
+    /// A resource of a manifest has the name of another manifest's, and is left out.
     Conflict { manifest: ManifestId, error: Text },
     /// A registry, or one scope of it, cannot be read.
     Failed {
@@ -33,11 +33,11 @@ pub(super) enum Event {
         /// It failed the last time for the same reason.
         again: bool,
     },
-    /// It can be read again.
+    /// The registry, or the scope of it, can be read again.
     Recovered { registry: Text, scope: Option<Scope> },
     /// Everything of a scope is gone at once; it stays for a time.
     Held { registry: Text, scope: Scope, manifests: usize },
-    /// It stayed so, and is deleted.
+    /// All manifests of a held scope stayed away, and are deleted.
     Released { registry: Text, scope: Scope, manifests: usize },
     /// Services' entries wait no longer for the manifests of these registries.
     Overdue { registries: Vec<Text> },

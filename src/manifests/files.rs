@@ -23,13 +23,13 @@ use std::{
 use tokio::{sync::mpsc, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-/// A folder with more files is none of manifests.
+/// The most files that a folder of manifests may have.
 const MOST_FILES: usize = 10_000;
 
-/// What a manifest may have at most.
+/// The most bytes that the text of a manifest may have.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// What the file system says of a file; another one where it was written.
+/// Device, inode, size and time of change of a file: another stamp means that it was written.
 type Stamp = (u64, u64, u64, i64, i64);
 
 /// What was read of a file.

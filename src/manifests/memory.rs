@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// What is known of the manifests of one registry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// Each scope, by its name.
+    /// The manifests of each scope, in the order of the scopes' names.
     pub scopes: Vec<(Scope, Vec<ManifestMemory>)>,
 }
 
@@ -20,7 +20,7 @@ pub struct ManifestMemory {
     pub id: ManifestId,
     /// The last text that was right.
     pub good: Option<Text>,
-    /// As it was last sent.
+    /// The text as it was last sent, or why it could not be read.
     pub text: Result<Text, Text>,
 }
 

@@ -28,14 +28,14 @@ struct Of {
 }
 
 impl Metrics {
-    /// Adds them to what `/metrics` shows.
+    /// Registers the metrics under their names, `manifest...`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("manifests", "Manifests, by registry and state", self.manifests.clone());
         registry.register("manifest_failures", "Lists of manifests that could not be had", self.failures.clone());
         registry.register("manifest_holds", "Losses of all manifests of a scope that were held", self.holds.clone());
     }
 
-    /// So many manifests are in each state now.
+    /// Sets the gauges to how many manifests of each registry are in each state now.
     pub(super) fn stands<'a>(&self, registries: impl Iterator<Item = &'a Text>, manifests: &'a [Status]) {
         let states = registries.flat_map(|registry| State::ALL.into_iter().map(move |state| ((registry, state), 0)));
         let mut counts: BTreeMap<(&Text, State), i64> = states.collect();
@@ -87,7 +87,7 @@ impl Metrics {
     }
 }
 
-/// A scope, or nothing where the whole registry is meant.
+/// The scope's name, or `all` where the whole registry is meant.
 fn text(scope: Option<&Scope>) -> String {
     scope.map_or_else(|| "all".to_owned(), ToString::to_string)
 }

@@ -44,7 +44,7 @@ pub struct Source {
 /// All that manifests give at one moment. Immutable.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Counts up with each.
+    /// Rises by one with each snapshot that differs from the one before.
     pub number: u64,
     /// How far the registries have reported; partial: not all, for so long that services' entries wait no longer for
     /// those of manifests. `None`: no registry keeps manifests.
@@ -55,29 +55,29 @@ pub struct Snapshot {
     pub recalled: bool,
     /// What is to be served, each name once.
     pub resources: BTreeMap<(Kind, Name), Arc<Resource>>,
-    /// How each manifest fares, by id; of what is pinned, how it fared then.
+    /// The status of each manifest, by id; where something is pinned, the status that it had then.
     pub manifests: Vec<Status>,
     /// What would be served, where something else is pinned.
     pub below: Option<Arc<Snapshot>>,
 }
 
-/// How a manifest fares.
+/// The status of a manifest, shown by the admin API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// Where the text is kept.
     pub id: ManifestId,
-    /// What is served of it.
+    /// How much of it is served, and why not all.
     pub state: State,
-    /// What of it is served, by kind and name.
+    /// Kind and name of each of its resources that is served.
     pub resources: Vec<(Kind, Name)>,
-    /// What is wrong, and what to do about it.
+    /// What is wrong, and what to do about it; `None` if all of it is served.
     pub error: Option<Text>,
 }
 
 /// The states of a manifest; where several are true, the last one counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
-    /// It is served as it is.
+    /// All of it is served.
     Good,
     /// A part of it is not served: another has the name.
     Conflicting,
@@ -91,7 +91,7 @@ impl State {
     /// Each once, in the order of their declaration.
     pub const ALL: [State; 4] = [State::Good, State::Conflicting, State::Held, State::Wrong];
 
-    /// The word for people, metrics and formats.
+    /// The word in the admin API and in metrics, such as `good`.
     pub const fn name(self) -> &'static str {
         match self {
             State::Good => "good",
@@ -103,7 +103,8 @@ impl State {
 }
 
 impl Snapshot {
-    /// How far it has come for those who are told single things: nobody waits for what is known from before a restart.
+    /// The readiness for resources that clients can be told singly: they do not wait for what is known from before a
+    /// restart.
     pub fn sync(&self) -> Option<Readiness> {
         match self.readiness {
             Some(Readiness::Waiting) if self.recalled || self.below.is_some() => Some(Readiness::Partial),
@@ -111,8 +112,8 @@ impl Snapshot {
         }
     }
 
-    /// The same for those who take nothing but whole lists: what is known from before a restart counts as listed, once nobody
-    /// waits for a list any longer.
+    /// The readiness for resources that clients take as whole lists only: what is known from before a restart counts as
+    /// listed, once they wait for a list no longer.
     pub fn known(&self) -> Option<Readiness> {
         match self.readiness {
             Some(Readiness::Partial) if self.recalled || self.below.is_some() => Some(Readiness::Complete),

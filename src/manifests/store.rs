@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 /// Updates that a registry may be ahead. A full channel makes its reading wait, as the newest state is read again anyway.
 const CHANNEL: usize = 16;
 
-/// The only one who decides what stands.
+/// The task that decides which resources of manifests are served.
 pub struct ManifestStore {
     core: Core,
     metrics: Metrics,
@@ -28,7 +28,7 @@ pub struct ManifestStore {
     updates: FanIn<(Text, u64), ManifestUpdate>,
     out: watch::Sender<Arc<Snapshot>>,
     memories: watch::Sender<Arc<Memories>>,
-    /// What is served instead of what stands, and until when.
+    /// What is served instead of the registries' manifests, and until when.
     pinned: Option<(Arc<Snapshot>, Instant)>,
 }
 
@@ -60,7 +60,8 @@ struct Wanted {
 }
 
 impl ManifestStore {
-    /// For these registries. `create_time` is when Istio takes all resources to be created, in seconds since 1970.
+    /// A store for these registries. `create_time` is when Istio takes all resources to be created, in seconds since
+    /// 1970.
     pub fn new(sources: Vec<Source>, create_time: i64, metrics: Metrics) -> (ManifestStore, Handle) {
         let (out, shared) = (watch::Sender::new(Arc::default()), Arc::new(Shared::default()));
         let memories = watch::Sender::new(Arc::default());
@@ -73,13 +74,13 @@ impl ManifestStore {
         (store, handle)
     }
 
-    /// How others read it, and configure it.
+    /// Another handle, to read snapshots and to configure the store.
     pub fn handle(&self) -> Handle {
         let (snapshots, memories) = (self.out.subscribe(), self.memories.subscribe());
         Handle { snapshots, memories, shared: self.shared.clone() }
     }
 
-    /// Keeps them until `shutdown`.
+    /// Takes updates and publishes snapshots until `shutdown`.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let shared = self.shared.clone();
         loop {
@@ -101,7 +102,7 @@ impl ManifestStore {
         }
     }
 
-    /// Does what is due.
+    /// Ends holds, waits and the pin whose time is over.
     fn tick(&mut self, now: Instant) {
         self.core.tick(now);
         if self.pinned.as_ref().is_some_and(|(_, until)| *until <= now) {
@@ -109,7 +110,7 @@ impl ManifestStore {
         }
     }
 
-    /// Does what handles have asked for.
+    /// Takes over what handles have asked for: other registries, new readings, a pin.
     fn take_wanted(&mut self) {
         let shared = self.shared.clone();
         let mut wanted = shared.lock();
@@ -173,7 +174,7 @@ impl Handle {
         self.snapshots.borrow().clone()
     }
 
-    /// Each snapshot as it comes.
+    /// The newest snapshot, with a signal at each new one.
     pub fn subscribe(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.snapshots.clone()
     }
