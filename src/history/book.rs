@@ -19,13 +19,14 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// Entries of before a restart.
+    /// Takes in entries from before a restart; new numbers go on after theirs.
     pub(super) fn recall(&mut self, entries: Vec<Entry>) {
         self.last_number = entries.iter().map(|entry| entry.number).max().unwrap_or(0);
         self.kept.recall(entries);
     }
 
-    /// What is published now. Whether an entry is new, and not the last one with more in it.
+    /// Notes what is published now. `true` if that is a new entry; `false` if nothing differs, or the last entry has
+    /// got more in it.
     pub(super) fn published(&mut self, state: State, causes: Vec<String>, at: SystemTime) -> bool {
         let before = self.newest.replace(state.clone());
         if before.as_ref().is_some_and(|before| before.is_same(&state)) {
@@ -54,7 +55,7 @@ impl Book {
         entry
     }
 
-    /// Whether that is what became of the last configuration.
+    /// Whether the last entry of a configuration says the same.
     pub(super) fn ends_with(&self, what: &What) -> bool {
         let is_configuration = |entry: &&Entry| matches!(entry.what, What::Configuration { .. });
         self.kept.iter().rev().find(is_configuration).is_some_and(|entry| entry.what == *what)
@@ -66,17 +67,17 @@ impl Book {
         self.kept.take(usize::from(open && self.is_open()))
     }
 
-    /// Whether some were not taken yet.
+    /// Whether some entries were not taken yet, to be written.
     pub(super) fn is_open(&self) -> bool {
         self.kept.unwritten() > 0
     }
 
-    /// All that were not taken yet.
+    /// All entries that were not taken yet, to be written.
     pub(super) fn take_all(&mut self) -> Vec<Entry> {
         self.kept.take(0)
     }
 
-    /// The entries from then on, oldest first.
+    /// The entries from `since` on, oldest first; with a host those that concern it.
     pub(super) fn since(&self, since: Option<SystemTime>, host: Option<&str>) -> Vec<Entry> {
         let since = since.map_or(0, unix_millis);
         let concerns = |entry: &&Entry| match (&entry.what, host) {
@@ -88,7 +89,7 @@ impl Book {
         self.kept.iter().filter(|entry| entry.millis >= since).filter(concerns).cloned().collect()
     }
 
-    /// The entry of that number.
+    /// The entry with that number; `None` if there is none, or it is no longer kept.
     pub(super) fn entry(&self, number: u64) -> Option<&Entry> {
         self.kept.iter().find(|entry| entry.number == number)
     }

@@ -1,4 +1,4 @@
-//! What differs between two generations, for people: bounded, with the number of what is left out.
+//! What differs between two generations, for display: bounded, with the number of what is left out.
 
 use crate::{
     catalog::Services,
@@ -11,16 +11,16 @@ use std::collections::BTreeMap;
 
 /// So many hosts and manifests are named; of more only the number is told.
 const HOSTS: usize = 50;
-/// So many endpoints of one host.
+/// So many endpoints of one host are named.
 const ENDPOINTS: usize = 20;
 
-/// What becomes of something.
+/// How a service differs between two generations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
     /// The later one has it, the earlier one has not.
     Added,
-    /// The other way round.
+    /// The earlier one has it, the later one has not.
     Removed,
     /// Both have it, and it differs.
     Changed,
@@ -31,7 +31,7 @@ pub enum Change {
 pub struct HostChange {
     /// The service's host, as clients ask for it.
     pub host: String,
-    /// What becomes of it.
+    /// Whether the service was added, removed or changed.
     pub change: Change,
     /// Endpoints that only the later one has.
     pub added: Vec<String>,
@@ -61,7 +61,7 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// What differs in `after`.
+    /// Compares the services, and the resources of manifests, of two generations.
     pub(super) fn between(before: (&Services, &Snapshot), after: (&Services, &Snapshot)) -> Difference {
         let mut difference = Difference::default();
         for item in before.0.diff(after.0) {
@@ -87,7 +87,7 @@ impl Difference {
         self.hosts.iter().map(of).sum::<usize>() + self.manifests.len()
     }
 
-    /// Only how many there were stays.
+    /// Forgets which hosts and manifests differ; their numbers stay.
     pub(super) fn forget_names(&mut self) {
         (self.hosts, self.manifests) = Default::default();
     }
@@ -136,7 +136,7 @@ impl Difference {
     }
 }
 
-/// Endpoints by where they are.
+/// Endpoints by address and first port, as they are named.
 fn places(service: Option<&PublishedService>) -> BTreeMap<String, Vec<&PublishedEndpoint>> {
     let mut places: BTreeMap<String, Vec<&PublishedEndpoint>> = BTreeMap::new();
     for endpoint in service.map_or(&[][..], |service| &service.endpoints) {
@@ -159,7 +159,7 @@ fn also(old: &PublishedService, new: &PublishedService) -> Vec<String> {
     differs.into_iter().filter(|(_, differs)| *differs).map(|(word, _)| word.to_owned()).collect()
 }
 
-/// The first of them, and how many more there are.
+/// The first [`ENDPOINTS`] of these, and how many more there are.
 fn some(mut all: Vec<String>) -> Vec<String> {
     if all.len() > ENDPOINTS {
         let more = all.len() - ENDPOINTS;

@@ -14,11 +14,11 @@ pub(super) const TOGETHER: Duration = Duration::from_secs(1);
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Each has a higher one than those before, also over restarts where there is a folder.
+    /// Higher than that of all entries before, also over restarts where there is a folder.
     pub number: u64,
     /// When, as RFC 3339.
     pub at: String,
-    /// The same in milliseconds since 1970, for comparing.
+    /// When, in milliseconds since 1970, for comparing.
     #[serde(default)]
     pub millis: u64,
     /// What happened, with what belongs to it.
@@ -30,35 +30,35 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum What {
-    /// Something else is published.
+    /// What is published has changed.
     Published {
         /// What has led to it: `registry nacos`, `configuration`, ...
         causes: Vec<String>,
         /// What differs from what was published before.
         difference: Difference,
     },
-    /// A configuration was read.
+    /// A configuration was read, and followed or refused.
     Configuration {
         /// Why it was read: `start`, `file`, `signal`, `request`.
         cause: String,
         /// `reloaded` or `refused`.
         result: String,
-        /// The hash of its texts.
+        /// The hash of its texts; `None` if they could not be read.
         hash: Option<String>,
-        /// What it has changed. No value of it.
+        /// What it has changed, in words without any of its values.
         changes: Vec<String>,
     },
-    /// Somebody has asked for something: the audit log.
+    /// An operator has asked for something: the audit log.
     Request {
         /// `pin`, `unpin`, `rollback`, `drain`, ...
         action: String,
-        /// `all`, a host, or a host and an instance's address.
+        /// `everything`, a host, `HOST at ADDRESS`, `override 1`, ...
         of: String,
-        /// Who, by his own word.
+        /// Who asked: the name of the token, or what was given as `by`, or both as `NAME (BY)`.
         by: String,
         /// The reason that was given; empty if none was.
         why: String,
-        /// Until when it holds, if it does.
+        /// Until when it holds, as RFC 3339; `None` if it is done at once or was refused.
         until: Option<String>,
         /// What was done, such as `override 1`, or why nothing was.
         result: String,
@@ -80,7 +80,7 @@ impl State {
         (Arc::ptr_eq(&self.manifests, &after.manifests) || manifests()) && services()
     }
 
-    /// What differs in `after`.
+    /// What differs in `after` from this.
     pub(super) fn difference(&self, after: &State) -> Difference {
         Difference::between((&self.services, &self.manifests), (&after.services, &after.manifests))
     }
@@ -96,7 +96,7 @@ impl Entry {
         matches!(self.what, What::Published { .. })
     }
 
-    /// Whether it may still get more.
+    /// Whether changes may still be added to it: it is a generation, and not older than [`TOGETHER`].
     pub(super) fn is_open(&self, now: SystemTime) -> bool {
         self.is_generation() && unix_millis(now).saturating_sub(self.millis) < TOGETHER.as_millis() as u64
     }
@@ -109,7 +109,7 @@ impl Entry {
         }
     }
 
-    /// Of what it names, only the numbers stay.
+    /// Forgets which hosts, endpoints and manifests it names; their numbers stay.
     pub(super) fn forget_names(&mut self) {
         if let What::Published { difference, .. } = &mut self.what {
             difference.forget_names();

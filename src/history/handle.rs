@@ -1,4 +1,4 @@
-//! How others look back, and go back. Cheap to clone.
+//! The handle by which others read the history, make overrides, and go back.
 
 use super::{Difference, Entry, What, book::Book, entry::State};
 use crate::{
@@ -13,7 +13,7 @@ use std::{
 };
 use tokio::{sync::Notify, time::Instant};
 
-/// Looks back, and goes back.
+/// Reads the history, makes overrides, and notes requests. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Handle {
     catalog: catalog::Handle,
@@ -36,14 +36,14 @@ impl Shared {
     }
 }
 
-/// Something that somebody asks for.
+/// A request for an override.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// The instance, service, or all services that it is for.
     pub of: Target,
     /// How long it holds, from now on.
     pub time: Duration,
-    /// Who, by his own word.
+    /// Who asks: the name of the token, or what was given as `by`, or both as `NAME (BY)`.
     pub by: Text,
     /// The reason, for the audit log; may be empty.
     pub why: Text,
@@ -52,10 +52,10 @@ pub struct Wanted {
 /// Why something is not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The catalog refuses it.
+    /// The catalog refuses the override.
     #[error("{0}")]
     Catalog(#[from] catalog::Refused),
-    /// There is no such entry.
+    /// The history has no entry with this number.
     #[error("the history has no entry {0}; /api/v1/history lists them")]
     Unknown(u64),
     /// What was published then is no longer known.
@@ -63,13 +63,13 @@ pub enum Refused {
         "of entry {0} only what differed is known: it is too old, or of before a restart; /api/v1/history?whole lists the others"
     )]
     TooOld(u64),
-    /// There was nothing before.
+    /// Only one generation is known, so there is nothing to go back to.
     #[error("nothing was published before the newest generation since this process runs")]
     NothingBefore,
-    /// Nothing lies over what is published.
+    /// There is no such override.
     #[error("nothing is laid over {0}; /api/v1/overrides lists what is")]
     NothingLies(String),
-    /// Nothing is held back.
+    /// Nothing of this registry or host is held back.
     #[error("nothing of {0} is held back")]
     NothingHeld(HeldPart),
     /// The process is about to end.
@@ -103,7 +103,7 @@ impl Handle {
         Ok(Difference::between((&before.services, &before.manifests), (&after.services, &after.manifests)))
     }
 
-    /// What lies over what is published.
+    /// The overrides that are in force.
     pub fn overrides(&self) -> Arc<[Override]> {
         self.catalog.load().overrides.clone()
     }
@@ -137,10 +137,10 @@ impl Handle {
         self.pin(wanted, Some(before)).await
     }
 
-    /// Lays an edit over what is published.
+    /// Makes an override that edits a service or an instance: it is drained, weighted, kept or left out.
     ///
     /// # Errors
-    /// If there is nothing that it could be for.
+    /// If the catalog refuses it, or the process is about to end.
     pub async fn edit(&self, wanted: Wanted, wish: Wish) -> Result<Override, Refused> {
         self.lay(wish.name(), wanted, wish, None).await
     }
@@ -148,7 +148,7 @@ impl Handle {
     /// Lifts the pin of everything or of one service.
     ///
     /// # Errors
-    /// If there is none.
+    /// If there is no such pin.
     pub async fn unpin(&self, of: Target, by: Text, why: Text) -> Result<Vec<Override>, Refused> {
         let meant = of.clone();
         let lifted =
@@ -172,10 +172,10 @@ impl Handle {
         Ok(lifted)
     }
 
-    /// Follows at once what is held back of one service, or of a registry.
+    /// Ends the holds of a host's services, or of a registry, at once.
     ///
     /// # Errors
-    /// If nothing is.
+    /// If nothing of it is held back.
     pub async fn release(&self, of: &HeldPart, by: &str, why: &str) -> Result<(), Refused> {
         let released = match of {
             HeldPart::Registry(registry) => self.catalog.release(registry),
@@ -188,7 +188,7 @@ impl Handle {
         Ok(())
     }
 
-    /// Goes on holding back what is held back, at least for so long. Until when that is.
+    /// Makes a hold last at least `time` from now. Returns when it ends.
     ///
     /// # Errors
     /// If nothing is held back.
@@ -201,7 +201,7 @@ impl Handle {
         Ok(until)
     }
 
-    /// Notes what became of a configuration.
+    /// Notes what became of a configuration, unless the last one noted is the same.
     pub fn configured(&self, cause: &str, result: &str, hash: Option<String>, changes: Vec<String>) {
         let (cause, result) = (cause.into(), result.into());
         let what = What::Configuration { cause, result, hash, changes };
@@ -256,7 +256,7 @@ impl Handle {
     }
 }
 
-/// What was published from that entry on.
+/// What was published from that entry on, or why that is not known.
 fn state(book: &Book, number: u64) -> Result<State, Refused> {
     match (book.state(number), book.entry(number)) {
         (Some(state), _) => Ok(state.clone()),

@@ -47,7 +47,7 @@ struct Item {
 }
 
 impl Kept {
-    /// Those of before a restart.
+    /// Takes in entries from before a restart, of which nothing whole is known.
     pub(super) fn recall(&mut self, entries: Vec<Entry>) {
         self.names = entries.iter().map(Entry::names).sum();
         self.items = entries.into_iter().map(|entry| Item { entry, state: None, size: 0, bytes: 0 }).collect();
@@ -123,7 +123,7 @@ impl Kept {
         self.items.range(from..to).map(|item| item.entry.clone()).collect()
     }
 
-    /// How many were not taken yet.
+    /// How many of the last entries were not taken yet.
     pub(super) fn unwritten(&self) -> usize {
         self.unwritten
     }
@@ -146,7 +146,7 @@ impl Kept {
         }
     }
 
-    /// People go back to the one before the newest, and to what there was before a loss: those stay, whatever they take.
+    /// The oldest whole one, but never the two newest nor the one before a loss: operators go back to those.
     fn oldest_to_forget(&self) -> Option<usize> {
         let before_loss = self.before_loss();
         let mut old = self.places().take(self.whole.saturating_sub(2));

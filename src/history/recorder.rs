@@ -34,7 +34,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Notes what comes of that journal. What a folder has from before a restart is read.
+    /// Notes the catalogs that come from `published`. Entries of before a restart are read, if there is a folder.
     pub fn new(
         options: watch::Receiver<state::Options>,
         catalog: catalog::Handle,
