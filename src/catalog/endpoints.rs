@@ -28,7 +28,7 @@ pub(super) struct Instance<'a> {
 /// Whether an instance is served as its registry has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Presence {
-    /// The registry's last word has it.
+    /// The registry's last report has it, and it is served as it is there.
     Listed,
     /// Its registry has it without traffic; a held one is served in its place. It counts for hosts and ports all the same.
     Replaced,

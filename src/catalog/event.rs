@@ -26,7 +26,7 @@ pub enum Event {
     Hold {
         /// The registry that has lost the endpoints, or would lose them.
         registry: Text,
-        /// What begins or ends it.
+        /// Why the hold begins, ends, or ends later.
         event: HoldEvent,
     },
     /// Services with instances cannot have, or have lost, a host that others have.

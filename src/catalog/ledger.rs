@@ -75,7 +75,7 @@ pub(super) struct ScopeState {
     unlisted: BTreeSet<ServiceId>,
     /// While the registry is read anew: what the new list lacks, and what counts as absent in the end.
     lacking: BTreeSet<ServiceId>,
-    /// Claimed here and not gone.
+    /// All services that are claimed here and not gone.
     ids: HashSet<ServiceId>,
 }
 

@@ -28,7 +28,7 @@ pub struct Memory {
 pub struct ScopeMemory {
     /// The registry's own name for it.
     pub scope: Scope,
-    /// When it was last listed.
+    /// When it was last listed; `None` if it never was.
     pub listed_at: Option<SystemTime>,
 }
 
@@ -90,11 +90,11 @@ pub struct PortMemory {
 pub struct HoldMemory {
     /// Since when everything that it lost is held, and how many endpoints it had before.
     pub since: Option<(SystemTime, usize)>,
-    /// Until when at least, if somebody has prolonged it.
+    /// Until when at least it is held, if an operator has prolonged it.
     pub until: Option<SystemTime>,
     /// When it last came back from an outage, if drops of few still count for that.
     pub returned: Option<SystemTime>,
-    /// How many endpoints it had until when, of the last minute.
+    /// How many endpoints took traffic until each of these moments; only of the last minute.
     pub before: Vec<(SystemTime, usize)>,
     /// What was lost and not followed yet.
     pub lost: Vec<LostMemory>,
@@ -113,9 +113,9 @@ pub struct LostMemory {
     pub absent: bool,
     /// Since when its last endpoints are held by themselves, if they are.
     pub emptied: Option<SystemTime>,
-    /// So many of them, the first, were lost before that.
+    /// So many of `endpoints`, the first ones, were lost before `emptied`.
     pub early: usize,
-    /// Since when and until when they are held by themselves, if somebody wants that.
+    /// Since when and until when they are held by themselves, if an operator has prolonged that.
     pub prolonged: Option<(SystemTime, SystemTime)>,
 }
 

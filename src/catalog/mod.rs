@@ -94,7 +94,7 @@ pub struct Record {
 /// The state of a registry's connection, shown by the admin API and in metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Nothing was heard yet.
+    /// No scope was listed yet, though reading may have failed.
     Connecting,
     /// Some scopes were listed, others not yet.
     Syncing,

@@ -37,19 +37,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Drops are counted over so long a time.
+/// The time over which drops are counted.
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// Fewer missing endpoints are no large drop, except after an outage and when nothing is left.
 pub(super) const SMALL: usize = 20;
 
-/// Counts endpoints, and holds.
+/// Counts the endpoints of a registry, or of a part of one, and holds what is lost.
 #[derive(Debug, Clone)]
 pub(super) struct RemovalGuard {
     holding: Holding,
     /// Endpoints that the registry has now, whether they take traffic or not.
     registered: usize,
-    /// Those of them that take traffic.
+    /// How many of `registered` take traffic.
     serving: usize,
     /// How many took traffic until each moment, in falling order; only of the last minute.
     before: VecDeque<(Instant, usize)>,
@@ -60,7 +60,7 @@ pub(super) struct RemovalGuard {
     small_counts_until: Option<Instant>,
 }
 
-/// A hold over everything.
+/// A hold over all services that the guard counts.
 #[derive(Debug, Clone, Copy)]
 struct Hold {
     since: Now,

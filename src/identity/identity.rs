@@ -15,7 +15,7 @@ pub struct Identity {
 
 /// What proves an identity; it is kept so that it can be checked again.
 pub(super) enum Proof {
-    /// A leaf, and what it came with.
+    /// The chain of a client, its leaf first.
     Certificate(Vec<CertificateDer<'static>>),
     Bearer(Secret),
 }

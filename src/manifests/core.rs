@@ -31,7 +31,7 @@ const MANY: usize = 2;
 pub(super) struct Core {
     registries: BTreeMap<Text, Registry>,
     create_time: i64,
-    /// Until when services' entries wait.
+    /// Until when services' entries wait for those of manifests.
     patience: Instant,
     /// They wait no longer: the time is over, or all registries had been read before another one was added.
     waited: bool,
@@ -69,7 +69,7 @@ struct Listing {
 #[derive(Debug)]
 struct Kept {
     manifest: Arc<Manifest>,
-    /// The text that gave them.
+    /// The text that gave `resources`.
     good: Option<Text>,
     resources: Vec<(Kind, Arc<Resource>)>,
     problems: Option<Text>,

@@ -53,7 +53,7 @@ struct Wanted {
     sources: Option<(Vec<Source>, i64)>,
     /// By registry: the number of its newest reading. Updates of an older one are passed over.
     readings: BTreeMap<Text, u64>,
-    /// What somebody wants to be served instead, and until when; or nothing any more.
+    /// A pin that was asked for, with its end; an inner `None` ends the pin. `None`: nothing was asked for.
     pinned: Option<Option<(Arc<Snapshot>, Instant)>>,
     /// Readings that have begun.
     begun: Vec<(Text, u64, mpsc::Receiver<ManifestUpdate>)>,

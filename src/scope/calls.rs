@@ -36,7 +36,7 @@ pub struct NotKnown(String);
 /// What a client of the scope gets, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Called {
-    /// `None`: all that its scope has.
+    /// The services that it gets; `None`: all that its scope has.
     pub wanted: Option<Wanted>,
     /// The reason, as a part of what the log and the admin API say of a subscription.
     pub why: String,

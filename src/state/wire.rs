@@ -32,10 +32,10 @@ pub struct WireError(&'static str);
 /// Why bytes are no memory.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// They are no message.
+    /// The bytes are no message of protobuf.
     #[error("it is damaged: {0}")]
     Message(#[from] prost::DecodeError),
-    /// A message says what cannot be.
+    /// A message has a value that is not possible.
     #[error("{0}")]
     Wire(#[from] WireError),
 }

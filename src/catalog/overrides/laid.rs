@@ -40,7 +40,7 @@ pub enum Deed {
 pub struct Override {
     /// Unique as long as the process lives; later overrides have greater ones.
     pub id: u64,
-    /// The instance, service, or all services that it is laid over.
+    /// The instance, service, or all services that it applies to.
     pub of: Target,
     /// What it does to them.
     pub deed: Deed,

@@ -47,7 +47,7 @@ pub enum Wish {
 pub struct Order {
     /// The instance, service, or all services that it is for.
     pub of: Target,
-    /// What becomes of them.
+    /// What is to be done with them.
     pub wish: Wish,
     /// How long, from the moment that the catalog takes it over.
     pub time: Duration,

@@ -1,4 +1,4 @@
-//! What people lay over what is published.
+//! What is published with overrides.
 
 use super::*;
 use crate::catalog::{Order, Override, Refused, Target, Wish};

@@ -22,7 +22,7 @@ const MOST: usize = 16 << 10;
 /// The longest name of a client that a claim may give, in bytes.
 const LONGEST_NAME: usize = 2048;
 
-/// How far clocks may be apart.
+/// How far the clocks of issuers and ours may be apart.
 const LEEWAY: Duration = Duration::from_secs(30);
 
 /// Which tokens are believed.
