@@ -8,7 +8,7 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// The streams of one connection.
+/// Counts the open streams of one connection.
 #[derive(Debug)]
 pub(super) struct Activity(Mutex<State>);
 

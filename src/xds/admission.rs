@@ -26,22 +26,22 @@ const PATIENCE: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(super) struct Admission {
     line: Mutex<Line>,
-    /// Somebody waits.
+    /// Wakes [`Admission::pass_over`] when a stream begins to wait.
     waits: Notify,
     metrics: Metrics,
 }
 
-/// By tickets, which rise.
+/// The streams with a turn and those that wait, by ticket. Tickets rise: a lower one came earlier.
 #[derive(Debug, Default)]
 struct Line {
     most: usize,
     next: u64,
-    /// Whose, and since when.
+    /// The turns that count: the peer that has each, and since when.
     admitted: BTreeMap<u64, (Peer, Instant)>,
-    /// How many of them each address has.
+    /// How many turns each peer has.
     turns: HashMap<Peer, usize>,
     waiting: HashMap<Peer, BTreeMap<u64, oneshot::Sender<()>>>,
-    /// The first of each address that waits.
+    /// The lowest ticket of each peer that waits.
     first: BTreeMap<u64, Peer>,
     waiting_number: usize,
 }
@@ -60,12 +60,12 @@ impl Admission {
         Arc::new(Admission { line: Mutex::new(line), waits: Notify::new(), metrics })
     }
 
-    /// So many may be sent at a time from now on.
+    /// Sets how many streams may have a turn at a time (`xds.limits.first_answers`).
     pub(super) fn set_most(&self, most: usize) {
         self.change(|line| line.most = most);
     }
 
-    /// A turn, and who says when it comes; `None`: it has come.
+    /// Returns a turn, and what says when it comes; `None`: it has come at once.
     pub(super) fn enter(self: &Arc<Self>, peer: Peer) -> (Turn, Option<oneshot::Receiver<()>>) {
         let (ticket, comes) = self.change(|line| {
             let ticket = line.next;
@@ -214,7 +214,7 @@ mod tests {
         assert!(is_there(&mut comes));
     }
 
-    /// What the line does at once, told by a naive one that looks at everybody.
+    /// The line gives the same turns as a simple model that looks at everybody.
     #[tokio::test(start_paused = true)]
     async fn a_line_by_address_is_one_line() {
         for most in [1, 2, 3, 8] {

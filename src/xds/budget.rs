@@ -1,9 +1,10 @@
-//! What clients make the server hold, in bytes: unfinished requests and subscriptions, counted for each stream, for each
-//! peer and for the server.
+//! What clients make the server hold, in bytes: unfinished requests and subscriptions, counted for each stream, for
+//! each peer and for the server.
 //!
-//! What is over a peer's or the server's limit ends the stream that holds most, of that peer or of all: the one that asks for
-//! more is refused, another is asked to end itself. Where that one does not, since its client reads nothing, or where much is
-//! about to end already, its connection is closed. So a client that holds little keeps its stream, whatever others do. Lists that streams share are counted once for the server, and for each stream by its share.
+//! What is over a peer's or the server's limit ends the stream that holds most, of that peer or of all: the one that
+//! asks for more is refused, another is asked to end itself. Where that one does not, since its client reads nothing,
+//! or where much is about to end already, its connection is closed. So a client that holds little keeps its stream,
+//! whatever others do. Lists that streams share are counted once for the server, and for each stream by its share.
 
 use super::{metrics::Metrics, peer::Peer};
 use crate::util::lock::lock;
@@ -17,7 +18,8 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// Of the server's limit, what streams may hold in all that were asked to end and have not: one of so many parts.
+/// Streams that were asked to end and have not may hold one such part of the server's limit. Beyond it connections are
+/// closed at once.
 const LEAVING_PARTS: usize = 4;
 
 /// How much clients may make the server hold, in bytes.
@@ -41,7 +43,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// A share of something that costs so much.
+    /// One stream's share of a value of `cost` bytes: all who hold the value share its cost equally.
     pub(super) fn shared<T>(value: &Arc<T>, cost: usize) -> Held {
         Held { own: 0, shared: cost / Arc::strong_count(value) }
     }
@@ -90,10 +92,10 @@ pub enum OverBudget {
     Most,
 }
 
-/// The account of a server.
+/// The account of a server, in which each stream has an [`Allowance`].
 #[derive(Debug)]
 pub(super) struct Budget {
-    /// Bytes of what streams share.
+    /// Bytes of the lists that streams share, counted by the interner.
     shared: Arc<AtomicUsize>,
     metrics: Metrics,
     state: Mutex<State>,
@@ -126,9 +128,9 @@ struct Stream {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stay {
     Stays,
-    /// It was asked to end.
+    /// It was asked to end itself.
     Asked,
-    /// It was asked before the last look at those who do not end.
+    /// It was asked before the last call of [`Budget::close_late`], and has not ended.
     Late,
     /// Its connection is being closed.
     Closed,
@@ -142,10 +144,10 @@ pub(super) struct Allowance {
     peer: Peer,
     end: CancellationToken,
     close: CancellationToken,
-    /// Of the request that is on its way.
+    /// Bytes of the request that is still on its way.
     in_flight: usize,
     state: Held,
-    /// What of both the account has.
+    /// The sum of both that the account knows.
     noted: Held,
 }
 
@@ -157,7 +159,7 @@ impl Budget {
         Arc::new(Budget { shared, metrics, state })
     }
 
-    /// Other limits. What is held already is no reason to end a stream before it, or another, asks for more.
+    /// Replaces the limits. What is held already ends no stream before it, or another, asks for more.
     pub(super) fn set_limits(&self, limits: MemoryLimits) {
         lock(&self.state).limits = limits;
     }
@@ -203,13 +205,13 @@ impl Allowance {
         self.end.clone()
     }
 
-    /// A request of which so many bytes have come is unfinished.
+    /// Notes how many bytes of an unfinished request have come; 0 when it is whole.
     pub(super) fn set_in_flight(&mut self, bytes: usize) -> Result<(), OverBudget> {
         self.in_flight = bytes;
         self.note()
     }
 
-    /// The stream's state holds so much.
+    /// Notes how much the stream's state holds.
     pub(super) fn set_state(&mut self, held: Held) -> Result<(), OverBudget> {
         self.state = held;
         self.note()

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 /// A client's stream, as it is now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Client {
-    /// Counts up with each stream.
+    /// Number of the stream, counted from 1 since the server was started.
     pub stream: u64,
     /// Where it comes from.
     pub peer: Remote,
@@ -36,7 +36,7 @@ pub struct Client {
     pub listener: Arc<str>,
     /// Who it has proved to be; `None`: nobody, and it was not asked to.
     pub identity: Option<Arc<str>>,
-    /// Its variant of the protocol.
+    /// State of the world or incremental, which the stream's gRPC method decides.
     pub variant: Variant,
     /// When the stream was opened.
     pub connected: SystemTime,
@@ -44,7 +44,7 @@ pub struct Client {
     pub node: Node,
     /// The key of the view that it sees, and why it is that one; `None` until its first request, and where it may see none.
     pub view: Option<(Arc<str>, Arc<str>)>,
-    /// The types that it asked for.
+    /// What it has of each type that it asked for, in the order of [`Kind`].
     pub types: Vec<ClientType>,
 }
 
@@ -57,39 +57,39 @@ pub struct Snapshot {
     pub view: Option<Arc<ViewGeneration>>,
 }
 
-/// What a stream has of one type.
+/// What a stream wants of one type, and what it was sent, acknowledged and refused.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClientType {
     /// The type that is subscribed to.
     pub kind: Kind,
-    /// As it asked for it.
+    /// Type URL as the client's request spelled it.
     pub type_url: Arc<str>,
     /// Whether it wants everything.
     pub wildcard: bool,
-    /// The names that it wants.
+    /// Names that it subscribes to one by one; the wildcard `*` is none of them.
     pub names: OrdSet<Name>,
     /// The last answer; `None` before the first.
     pub sent: Option<Answer>,
-    /// The last version that it acknowledged.
+    /// Version of the last answer that it acknowledged, and when it did.
     pub acknowledged: Option<(u64, SystemTime)>,
-    /// The last time it refused one.
+    /// Its last refusal (NACK); `None` if it has refused no answer of the type.
     pub refused: Option<Refusal>,
     /// What it is not sent, because it refuses it, by name.
     pub withheld: BTreeMap<Name, Withheld>,
-    /// How many answers it was sent.
+    /// How many messages it was sent; a long answer is cut into several.
     pub answers: u64,
     /// How many resources, and names of removed ones, were in them.
     pub resources: u64,
-    /// How long they were.
+    /// Length of these messages together, in bytes, without gRPC's headers.
     pub bytes: u64,
 }
 
-/// An answer that was sent.
+/// The last answer of a type that a stream was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The version of the set.
+    /// Version of the set of all resources in it: a digest, which the client sees as 16 hexadecimal digits.
     pub version: u64,
-    /// Its nonce on the stream.
+    /// Number by which the client names the answer; it counts the messages of the stream, of all types.
     pub nonce: u64,
     /// When it was queued.
     pub at: SystemTime,
@@ -100,16 +100,16 @@ pub struct Answer {
 pub struct Refusal {
     /// The client's error message.
     pub message: String,
-    /// The version of the set, if it is known.
+    /// Version of the set in that answer; `None` if it was not the last answer.
     pub version: Option<u64>,
     /// When the refusal came.
     pub at: SystemTime,
 }
 
-/// A resource that a client is not sent.
+/// A resource that a client is not sent, because it or others refuse it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Withheld {
-    /// The version that is refused.
+    /// Hash of the content that is refused; other content of that name is sent.
     pub version: u64,
     /// How that is known.
     pub found: Found,
@@ -134,7 +134,7 @@ impl Clients {
         entries.into_iter().map(|(id, entry)| entry.client(id)).collect()
     }
 
-    /// The same, each with what it sees.
+    /// All open streams, oldest first, each with the newest generation of its view.
     pub fn snapshot(&self) -> Vec<Snapshot> {
         let entries: Vec<_> = lock(&self.entries).iter().map(|(id, entry)| (*id, entry.clone())).collect();
         let snapshot = |(id, entry): (u64, Arc<Entry>)| {
@@ -204,22 +204,21 @@ impl Registration {
         self.id
     }
 
-    /// Where the stream comes from.
     pub(super) fn origin(&self) -> &Origin {
         &self.entry.origin
     }
 
-    /// Who the client says it is.
+    /// Notes the node of the stream's first request.
     pub(super) fn set_node(&self, node: Node) {
         lock(&self.entry.record).node = node;
     }
 
-    /// The key of the view that the client sees, and why.
+    /// Notes the key of the view that the client sees, and why it sees that one.
     pub(super) fn set_view(&self, view: Arc<str>, why: Arc<str>) {
         lock(&self.entry.record).view = Some((view, why));
     }
 
-    /// The generations of the view that the client sees.
+    /// Notes where the generations of the client's view come from, for [`Clients::snapshot`].
     pub(super) fn set_generations(&self, generations: watch::Receiver<Arc<ViewGeneration>>) {
         lock(&self.entry.record).generations = Some(generations);
     }
@@ -258,7 +257,8 @@ impl Registration {
         });
     }
 
-    /// The view that the client sees, its node, and its last words on a kind.
+    /// The key of the client's view, the id of its node, and the message of its last refusal of that kind; each may be
+    /// empty.
     pub(super) fn said(&self, kind: Kind) -> (Arc<str>, Arc<str>, Arc<str>) {
         let record = lock(&self.entry.record);
         let words = record.types.iter().find(|of| of.kind == kind).and_then(|of| of.refused.as_ref());
@@ -276,17 +276,16 @@ impl Registration {
         self.entry.sending_since.store(since, Ordering::Relaxed);
     }
 
-    /// Nothing is left to send.
+    /// Notes that the stream has nothing to send.
     pub(super) fn idle(&self) {
         self.entry.sending_since.store(0, Ordering::Relaxed);
     }
 }
 
-/// Where a stream comes from.
+/// Where a stream comes from; known before its first request.
 #[derive(Debug, Clone)]
 pub(super) struct Origin {
     pub(super) peer: Remote,
-    /// The name of its listener.
     pub(super) listener: Arc<str>,
     pub(super) identity: Option<Arc<Identity>>,
 }
@@ -346,7 +345,7 @@ impl Record {
 }
 
 impl ClientType {
-    /// One that nothing was asked of.
+    /// The entry of a type of which nothing was asked for or sent yet.
     pub fn of(kind: Kind) -> Self {
         ClientType {
             kind,

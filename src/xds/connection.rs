@@ -47,10 +47,10 @@ const CONNECTION_WINDOW: u32 = 2 << 20;
 const SEND_BUFFER: usize = 128 << 10;
 /// How long a retired connection has to end by itself.
 pub(super) const GRACE: Duration = Duration::from_secs(1);
-/// The clock of the machine may be set while a certificate is waited for: it is looked at so often.
+/// How often the end of a certificate is compared with the machine's clock, which may be set meanwhile.
 const CLOCK: Duration = Duration::from_secs(60);
 
-/// A connection that was accepted.
+/// An accepted connection, and what [`serve`] needs for it.
 pub(super) struct Accepted<H> {
     pub(super) transport: Transport,
     pub(super) peer: Remote,
@@ -62,13 +62,13 @@ pub(super) struct Accepted<H> {
 
 /// What happens to a connection from our side.
 enum Signal {
-    /// One of its streams stalled.
+    /// One of its streams stalled, or holds too much memory and does not end.
     Close,
     /// It is to end, its streams first.
     Retire,
-    /// Its client is no longer who it was.
+    /// Its client's certificate is no longer accepted.
     Disbelieved(Refusal),
-    /// It had its grace.
+    /// Its grace ([`GRACE`]) is over.
     Cut,
     /// It may have been without a stream for too long.
     Idle,
@@ -149,7 +149,8 @@ pub(super) async fn serve<H: Health>(accepted: Accepted<H>) {
     }
 }
 
-/// The connection in clear, and who has shown a certificate. `None`: it is not to be served.
+/// Does the TLS handshake that the policy asks for, if any. Returns the connection in clear and the identity in its
+/// client's certificate; `None`: it is not to be served.
 async fn open<H>(
     transport: Transport,
     peer: Remote,

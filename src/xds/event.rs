@@ -5,25 +5,25 @@ use crate::resource::{Kind, Name, Resource};
 use imbl::OrdSet;
 use std::sync::Arc;
 
-/// Something worth knowing. Sessions collect them; the stream around takes them out.
+/// Something that happened in a session. Sessions collect events; the stream around takes them out and records them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A request of a type was read, and the subscription is now this.
     Subscribed {
         /// The type that it is about.
         kind: Kind,
-        /// As it was asked for.
+        /// Type URL as the client's request spelled it.
         type_url: Arc<str>,
         /// Whether everything is wanted.
         wildcard: bool,
-        /// The names that are wanted.
+        /// Names that are subscribed to one by one; the wildcard `*` is none of them.
         names: OrdSet<Name>,
     },
     /// A message was queued.
     Sent {
         /// The type that it is about.
         kind: Kind,
-        /// The version of the set.
+        /// Version of the set of all resources in the answer: a digest, which clients see as 16 hexadecimal digits.
         version: u64,
         /// The number by which the client will name it.
         nonce: u64,
@@ -36,47 +36,47 @@ pub enum Event {
     Acknowledged {
         /// The type that it is about.
         kind: Kind,
-        /// The version of the set.
+        /// Version of the set of all resources in the answer: a digest, which clients see as 16 hexadecimal digits.
         version: u64,
     },
     /// The client refuses an answer.
     Refused {
         /// The type that it is about.
         kind: Kind,
-        /// The version of the set, if it was the last answer.
+        /// Version of the set in that answer; `None` if it was not the last answer.
         version: Option<u64>,
         /// The client's error message.
         message: String,
     },
     /// Something is not sent any more, because it is refused.
     Withheld {
-        /// What.
+        /// The resource and the version of it that is refused.
         item: Item,
-        /// How it was found.
+        /// How it is known that the client refuses it.
         found: Found,
         /// What is sent in its place, if something must be.
         instead: Option<Arc<Resource>>,
     },
-    /// It is withheld no longer.
+    /// A resource is withheld no longer.
     Released {
-        /// What.
+        /// The resource and the version of it that is refused.
         item: Item,
-        /// Because the view has another version of it by now, or nothing of that name.
+        /// True: the view has another version of it by now, or nothing of that name. False: somebody has released it.
         outdated: bool,
     },
-    /// Its first answer waits until all sources were read.
+    /// An Istiod's first list of a type waits until all sources were read.
     Waits {
         /// The type that it is about.
         kind: Kind,
     },
     /// A type that nothing feeds was answered with nothing in it, as Istiod needs it.
     Empty {
-        /// As it was asked for.
+        /// Type URL as the client's request spelled it.
         type_url: Arc<str>,
     },
     /// A type that we do not serve was asked for.
     UnknownType {
-        /// As it was asked for, cut to what is worth keeping.
+        /// Type URL as the client's request spelled it, at most 256 bytes: a longer one ends the stream.
         type_url: String,
     },
 }

@@ -14,7 +14,7 @@ pub struct Malformed {
 /// A field's value by wire type, borrowed from the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field<'a> {
-    /// An integer or a yes or no.
+    /// An integer, a boolean or an enum's number.
     Varint(u64),
     /// A double, among others.
     Fixed64(u64),
@@ -37,7 +37,7 @@ impl<'a> Fields<'a> {
         Fields { data, at: 0 }
     }
 
-    /// Where the next field starts.
+    /// The byte of the message at which the next field starts.
     pub fn at(&self) -> usize {
         self.at
     }

@@ -29,17 +29,17 @@ const UNCOUNTED: usize = 128 << 10;
 pub struct Message(Vec<Bytes>);
 
 impl Message {
-    /// The parts, in order.
+    /// Its bytes in the pieces in which they came, without gRPC's header.
     pub fn parts(&self) -> &[Bytes] {
         &self.0
     }
 
-    /// How many bytes it has.
+    /// Its length in bytes, without gRPC's header.
     pub fn size(&self) -> usize {
         self.0.iter().map(Bytes::len).sum()
     }
 
-    /// The whole; copied if it came in several parts.
+    /// All of it in one piece; copied if it came in several parts.
     pub fn whole(&self) -> Cow<'_, [u8]> {
         match &self.0[..] {
             [] => Cow::Borrowed(&[]),
@@ -64,13 +64,13 @@ impl From<Vec<u8>> for Message {
 /// Why no message can be read.
 #[derive(Debug, thiserror::Error)]
 pub enum MessageError {
-    /// The message is compressed.
+    /// The flag in the message's header says that it is compressed.
     #[error("compressed messages are not accepted; switch compression off in the client")]
     Compressed,
     /// The message is longer than the limit.
     #[error("a request of {length} bytes; at most {limit} are accepted (xds.limits.request)")]
     Long {
-        /// How long it is.
+        /// Length in its header, in bytes.
         length: usize,
         /// The longest that is accepted, in bytes (`xds.limits.request`).
         limit: usize,
@@ -86,7 +86,6 @@ pub enum MessageError {
 /// What comes of waiting for a message.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// A whole message.
     Message(Message),
     /// The beginning of one: now something is [`Requests::due`].
     Begun,
@@ -94,7 +93,7 @@ pub(super) enum Next {
     End,
 }
 
-/// The messages of a request body.
+/// Reads the messages of a request body.
 #[derive(Debug)]
 pub(super) struct Requests<B> {
     body: B,
@@ -104,9 +103,9 @@ pub(super) struct Requests<B> {
     loose: BytesMut,
     /// Bytes of both together.
     held: usize,
-    /// How many of the parts are memory of their own.
+    /// How many of the parts were copied into memory of their own.
     own: usize,
-    /// What the allowance was told of.
+    /// Bytes that the allowance was told of.
     counted: usize,
     limit: usize,
     /// How long a message may take from its first byte to its last.
@@ -123,7 +122,7 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
         Requests { body, parts, loose, held: 0, own: 0, counted: 0, limit, time, deadline: None, settle: None }
     }
 
-    /// The rest of a message that has begun has all its time again: its stream sends, and does not read meanwhile.
+    /// Starts the time of a message that has begun anew: its stream sends, and does not read meanwhile.
     pub(super) fn postpone(&mut self) {
         if self.deadline.is_some() {
             self.deadline = Some(Instant::now() + self.time);

@@ -15,7 +15,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-/// For one handshake. Over a slow line, and on a machine to which a whole fleet comes back, it may take seconds.
+/// Time limit of one handshake. Over a slow line, and on a machine to which a whole fleet comes back, it may take
+/// seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Handshakes that are under way.
@@ -29,7 +30,7 @@ struct Waiting {
     all: BTreeMap<u64, CancellationToken>,
 }
 
-/// A handshake's place.
+/// A handshake that is under way. Its place is free again when this is dropped.
 #[derive(Debug)]
 struct Place<'a> {
     all: &'a Handshakes,
@@ -37,7 +38,7 @@ struct Place<'a> {
     given_up: CancellationToken,
 }
 
-/// Why there is no connection.
+/// Why a handshake gave no connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HandshakeError {
     #[error("the handshake took longer than {} s", PATIENCE.as_secs())]
@@ -49,7 +50,7 @@ pub(super) enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// A word for metrics.
+    /// Value of the label `reason` in metrics.
     pub(super) fn code(&self) -> &'static str {
         match self {
             HandshakeError::Slow => "handshake_time",

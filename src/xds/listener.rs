@@ -32,13 +32,13 @@ use tracing::warn;
 /// Connections that wait to be accepted: a fleet reconnects at once.
 const BACKLOG: i32 = 4096;
 
-/// The name of the listener that the short form makes.
+/// Name of the listener that `xds.listen` makes, the short form of `xds.listeners`.
 pub(super) const DEFAULT: &str = "default";
 
 /// Where to listen, and for whom.
 #[derive(Debug, Clone)]
 pub struct Listen {
-    /// Its name in the configuration.
+    /// Name in `xds.listeners`, or `default` for `xds.listen`. Logs and metrics show it.
     pub name: Arc<str>,
     /// The address as it is configured: port 0 is not replaced yet.
     pub address: Address,
@@ -46,7 +46,7 @@ pub struct Listen {
     pub clients: Option<Family>,
     /// The networks that clients may come from; empty: any.
     pub networks: Vec<IpNet>,
-    /// What it asks of its clients now.
+    /// The credentials that it asks of its clients at first; they may be changed while it runs.
     pub policy: Arc<Policy>,
     /// A socket that listens there already; `None`: one is made.
     pub socket: Option<Arc<OwnedFd>>,
@@ -57,7 +57,7 @@ pub struct Listen {
 pub enum Address {
     /// An address of TCP; port 0 takes any that is free.
     Tcp(SocketAddr),
-    /// A Unix socket.
+    /// A Unix socket, for processes of this machine.
     Unix {
         /// Its file. A socket that nobody listens on any more is replaced.
         path: PathBuf,
@@ -105,22 +105,22 @@ impl Listener {
         Listener { name, clients, networks, policy: watch::Sender::new(policy) }
     }
 
-    /// What it asks of clients now.
     pub(super) fn policy(&self) -> Arc<Policy> {
         self.policy.borrow().clone()
     }
 
-    /// The same, and each one after it.
+    /// The policy of now, and each one that replaces it.
     pub(super) fn policies(&self) -> watch::Receiver<Arc<Policy>> {
         self.policy.subscribe()
     }
 
-    /// From now on it asks this.
+    /// Replaces the policy, also for clients that are connected.
     pub(super) fn set_policy(&self, policy: Arc<Policy>) {
         self.policy.send_replace(policy);
     }
 
-    /// Whether connections from there are taken.
+    /// Whether the listener's networks have the peer's address. A peer on a Unix socket has none and is always
+    /// admitted.
     pub(super) fn admits(&self, remote: &Remote) -> bool {
         self.networks.is_empty() || remote.ip().is_none_or(|ip| self.networks.iter().any(|net| net.contains(&ip)))
     }
@@ -150,7 +150,7 @@ pub(super) enum Unfit {
 }
 
 impl Unfit {
-    /// A word for metrics.
+    /// Value of the label `reason` in metrics.
     pub(super) const fn code(&self) -> &'static str {
         match self {
             Unfit::Kind(_) => "kind",
@@ -170,7 +170,7 @@ pub(super) enum Bound {
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// `None`: it is somebody else's.
+    /// Number of the file that was made here; `None` if another process owns it, so that it is not removed.
     inode: Option<u64>,
 }
 
@@ -264,8 +264,8 @@ impl Bound {
     }
 }
 
-/// Made under another name, with its permissions, and moved to its place: at no moment may somebody else connect, nor does
-/// anybody find nothing there. Whoever may write to the folder is trusted.
+/// Makes the socket under another name, with its permissions, and moves it to its place: at no moment can somebody else
+/// connect, or a client find nothing there. Whoever may write to the folder is trusted.
 fn bind_unix(path: &Path, mode: u32) -> io::Result<Bound> {
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {

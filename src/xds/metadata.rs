@@ -5,18 +5,19 @@
 use super::fields::{Field, Fields, Malformed};
 use std::{fmt, sync::Arc};
 
-/// Bytes that are kept: an Istio proxy sends some 5 KiB, ten thousand names of services that it wants some 350.
+/// Longest metadata that is kept, in bytes; what is longer is dropped whole. An Istio proxy sends some 5 KiB, ten
+/// thousand names of services some 350 KiB.
 pub const LONGEST_METADATA: usize = 512 << 10;
 
-/// How deep values are looked into.
+/// Deepest nesting of structs and lists; what is deeper is malformed.
 const DEPTH: usize = 16;
 
 /// What a client says of itself besides id, cluster and locality.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
-    /// The message. Checked when it was read.
+    /// The encoded `google.protobuf.Struct`, checked when it was read; empty if it was too long.
     wire: Arc<[u8]>,
-    /// It was longer than what is kept, so nothing of it is known.
+    /// It was longer than [`LONGEST_METADATA`], so nothing of it is known.
     too_long: bool,
 }
 
@@ -25,23 +26,23 @@ pub struct Metadata {
 pub enum Value<'a> {
     /// `null_value`; also a value without a kind.
     Null,
-    /// JSON knows one kind of numbers.
+    /// `number_value`: always a double, as in JSON.
     Number(f64),
-    /// UTF-8.
+    /// `string_value`, checked to be UTF-8.
     Text(&'a str),
-    /// Yes or no.
+    /// `bool_value`.
     Bool(bool),
-    /// Values by key.
+    /// `struct_value`: values by key.
     Struct(Struct<'a>),
-    /// Values in order.
+    /// `list_value`: values in their order.
     List(List<'a>),
 }
 
-/// Values by key, not read yet.
+/// An encoded `google.protobuf.Struct`, which is read each time that it is asked.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Struct<'a>(&'a [u8]);
 
-/// Values in order, not read yet.
+/// An encoded `google.protobuf.ListValue`, which is read each time that it is asked.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct List<'a>(&'a [u8]);
 
@@ -68,12 +69,12 @@ impl Metadata {
         &self.wire
     }
 
-    /// Bytes that it holds.
+    /// Memory that it holds, in bytes. The stream's account is charged with it.
     pub fn size(&self) -> usize {
         self.wire.len()
     }
 
-    /// Of these texts.
+    /// Metadata with a text value at each of these keys, for tests.
     #[cfg(test)]
     pub fn of(texts: &[(&str, &str)]) -> Metadata {
         use prost_of_xds_api::Message;
@@ -83,7 +84,8 @@ impl Metadata {
         Metadata::read(&Struct { fields }.encode_to_vec()).expect("a message")
     }
 
-    /// The value at a way of keys.
+    /// The value at a path of keys from the top level down; `None` if a key is missing or what is on the way is no
+    /// struct.
     pub fn get<'k>(&self, way: impl IntoIterator<Item = &'k str>) -> Option<Value<'_>> {
         let mut value = Value::Struct(Struct(&self.wire));
         for key in way {
@@ -166,7 +168,7 @@ fn value(wire: &[u8]) -> Value<'_> {
     found
 }
 
-/// A text that was checked.
+/// The bytes as text. They were checked to be UTF-8 when the metadata was read.
 fn text(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).unwrap_or_default()
 }

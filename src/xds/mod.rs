@@ -1,9 +1,10 @@
 //! The xDS server: sessions as values, and a thin layer that moves bytes.
 //!
-//! `app` binds a [`Server`] over [`Views`] and runs it; `admin` reads [`Clients`]. From the outside in: `server` accepts
-//! connections and ends them; `service` finds the method of a stream; `stream` drives a session as the body of its answer;
-//! `session` is the protocol, `istio` Istiod's dialect of it, `protocol` one of the two; `read_ahead`, `grpc_messages`,
-//! `fields`, `request` and `names` read, `response` writes; `quarantine` has what clients refuse, over all streams; `stalled` ends connections that make no progress. Nothing here knows where resources come from.
+//! `app` binds a [`Server`] over [`Views`] and runs it; `admin` reads [`Clients`]. From the outside in: `server`
+//! accepts connections and ends them; `service` finds the method of a stream; `stream` drives a session as the body of
+//! its answer; `session` is the protocol, `istio` Istiod's dialect of it, `protocol` one of the two; `read_ahead`,
+//! `grpc_messages`, `fields`, `request` and `names` read, `response` writes; `quarantine` has what clients refuse, over
+//! all streams; `stalled` ends connections that make no progress. Nothing here knows where resources come from.
 
 mod activity;
 mod admission;

@@ -75,7 +75,7 @@ pub enum NamesError {
         /// How many are accepted.
         limit: usize,
     },
-    /// A name longer than any.
+    /// A name of more than 1,024 bytes.
     #[error("a resource name of {length} bytes; at most {LONGEST_NAME} are accepted")]
     Long {
         /// How long it is, in bytes.
@@ -122,7 +122,7 @@ impl Names {
 /// What a reconnecting client has: name and version of each resource.
 #[derive(Debug, Default)]
 pub struct Versions {
-    /// The version of each name.
+    /// Version of each resource, by name; 0 where it is not one of ours.
     pub map: OrdMap<Name, u64>,
     cost: Cost,
 }

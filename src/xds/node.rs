@@ -16,15 +16,15 @@ const KEPT: usize = 512;
 pub struct Node {
     /// `node.id`, by which people know it; not proved.
     pub id: String,
-    /// The group it belongs to.
+    /// `node.cluster`: the group that it says it belongs to.
     pub cluster: String,
-    /// Where it runs: region, zone and sub-zone.
+    /// Where it runs: region, zone and sub-zone, each empty where it does not say.
     pub locality: [String; 3],
     /// The program, such as `envoy` or `gRPC Go`.
     pub user_agent: String,
-    /// Its version, such as `1.40.0`.
+    /// Version of that program, such as `1.40.0`, from `user_agent_version` or `user_agent_build_version`.
     pub user_agent_version: String,
-    /// What else it says.
+    /// `node.metadata`: what else it says of itself.
     pub metadata: Metadata,
     /// Whether `id` or `cluster` was longer than what is kept.
     pub cut: bool,

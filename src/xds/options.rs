@@ -37,11 +37,11 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// How often a silent connection is asked whether it lives.
     pub keepalive_interval: Duration,
-    /// How long it has to answer.
+    /// How long it has to answer before it is closed.
     pub keepalive_timeout: Duration,
     /// At shutdown each connection ends at a random moment of this time.
     pub drain: Duration,
-    /// After about so long (± 10 %) a connection is ended, so that clients spread over new replicas.
+    /// After about so long (± 10 %) a connection is ended, so that clients spread over new replicas; `None`: never.
     pub max_connection_age: Option<Duration>,
 }
 

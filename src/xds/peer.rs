@@ -12,15 +12,15 @@ pub enum Remote {
     Ip(SocketAddr),
     /// It is a process of this machine, on a Unix socket.
     Unix {
-        /// The user that it runs as.
+        /// Number of the user that it runs as.
         uid: u32,
-        /// Its number, if the system says it.
+        /// Its process id; `None` if the system does not say it.
         pid: Option<i32>,
     },
 }
 
 impl Remote {
-    /// Its address, if it has one.
+    /// Its address, one of IPv4 in IPv6 as IPv4; `None` for a Unix socket.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
             Remote::Ip(address) => Some(address.ip().to_canonical()),

@@ -33,7 +33,7 @@ pub(super) enum Protocol {
 }
 
 impl Protocol {
-    /// By the stream's method and the node and type of its first request.
+    /// Chooses the dialect by the stream's method and by the node and type of its first request.
     pub(super) fn new(
         method: Method,
         node: &Node,
@@ -50,7 +50,8 @@ impl Protocol {
         }
     }
 
-    /// gRPC's libraries all begin their name so: `gRPC C-core …`, `gRPC Go`, `gRPC Java`, `gRPC Node Pure JS`.
+    /// What the client speaks. All libraries of gRPC begin `user_agent_name` so: `gRPC C-core ...`, `gRPC Go`, `gRPC
+    /// Java`, `gRPC Node Pure JS`.
     pub(super) fn dialect(&self, node: &Node) -> Dialect {
         match self {
             Protocol::Envoy(_) if node.user_agent.starts_with("gRPC") => Dialect::Grpc,
@@ -59,7 +60,7 @@ impl Protocol {
         }
     }
 
-    /// The bytes of a message without a list of names that was there before, if it has one.
+    /// The bytes of a message without its list of names, if that repeats an earlier one; else `None`.
     pub(super) fn repeating<'m>(&self, message: &'m Message) -> Option<Raw<'m>> {
         match self {
             Protocol::Envoy(session) => session.repeating(message),
@@ -67,7 +68,7 @@ impl Protocol {
         }
     }
 
-    /// What its state holds.
+    /// Memory that its state holds, for the stream's account.
     pub(super) fn held(&self) -> Held {
         match self {
             Protocol::Envoy(session) => session.held(),
@@ -111,7 +112,7 @@ impl Protocol {
         }
     }
 
-    /// The client is sent again what it has refused.
+    /// Sends again what the client has refused and the filter fits.
     pub(super) fn release(&mut self, filter: &Filter) {
         match self {
             Protocol::Envoy(session) => session.release(filter),

@@ -27,56 +27,56 @@ use std::{
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-/// Entries at most.
+/// Most entries of the table.
 const MOST: usize = 1_024;
-/// Clients of an entry that are remembered.
+/// Most clients that one entry remembers.
 const CLIENTS: usize = 64;
-/// So many nodes must refuse the same before others are spared it.
+/// So many different nodes must refuse the same version before others are spared it.
 const NODES: usize = 3;
-/// And, where they have proved who they are, so many different ones.
+/// If any of these nodes has proved an identity, so many different identities must be among them.
 const IDENTITIES: usize = 2;
-/// Releases that a slow stream may still hear of one by one.
+/// So many of the last releases are kept. A stream that missed more of them releases everything.
 const RELEASES: usize = 64;
 
 /// Who refuses something: what must be the same for a client to be taken for one that was here before.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Who {
-    /// The node, by its own word.
+    /// `node.id`, the client's own word.
     pub(super) node: Arc<str>,
-    /// Who it has proved to be.
+    /// Name of the identity that it has proved; `None` if it has proved none.
     pub(super) identity: Option<Arc<str>>,
-    /// Where it comes from, where it has proved nothing.
+    /// Where it comes from; `None` where it has an identity.
     pub(super) peer: Option<Peer>,
 }
 
-/// A refusal.
+/// What a stream tells of a resource that it withholds.
 #[derive(Debug, Clone)]
 pub(super) struct Told {
     pub(super) item: Item,
     pub(super) found: Found,
     pub(super) instead: Option<Arc<Resource>>,
-    /// The client's words.
+    /// The error message of the client's last refusal of that kind.
     pub(super) message: Arc<str>,
 }
 
-/// What stands in the list, for people.
+/// An entry of the table, as the admin API shows it.
 #[derive(Debug, Clone)]
 pub struct Quarantined {
-    /// What is withheld.
+    /// The resource and the version of it that is withheld.
     pub item: Item,
-    /// The view whose clients refuse it.
+    /// Key of the view whose clients refuse it.
     pub view: Arc<str>,
     /// Whether all who see that view are spared it.
     pub for_all: bool,
-    /// Since when.
+    /// When a stream of that view first withheld it.
     pub since: SystemTime,
     /// Open streams that it is withheld from.
     pub streams: usize,
     /// The nodes whose clients have refused it, open or not.
     pub nodes: Vec<Arc<str>>,
-    /// How it was found, by the last that did.
+    /// How it is known, by the last client that refused it.
     pub found: Found,
-    /// The last client's words.
+    /// The error message of the last client that refused it.
     pub message: Arc<str>,
 }
 
@@ -90,15 +90,15 @@ pub struct Quarantine {
     metrics: Metrics,
 }
 
-/// The view, and what of it.
+/// Key of the view, and the resource that is refused in it.
 type Key = (Arc<str>, Item);
 
 #[derive(Debug, Default)]
 struct Table {
     entries: BTreeMap<Key, Entry>,
-    /// The last ones, the newest behind.
+    /// The last [`RELEASES`] releases, the newest at the end.
     releases: VecDeque<Filter>,
-    /// How many there were.
+    /// How many releases there were since the start.
     released: u64,
 }
 
@@ -124,13 +124,13 @@ impl Quarantine {
         Quarantine { table: Mutex::default(), number: AtomicU64::new(0), releases: watch::Sender::new(0), metrics }
     }
 
-    /// What is withheld, by view and name.
+    /// All entries, sorted by view, kind and name.
     pub fn list(&self) -> Vec<Quarantined> {
         let table = lock(&self.table);
         table.entries.iter().map(|((view, item), entry)| entry.quarantined(view, item)).collect()
     }
 
-    /// Has it sent again. Returns how many entries were meant.
+    /// Has the resources that the filter fits sent again to all. Returns how many entries that were.
     pub fn release(&self, filter: &Filter) -> usize {
         let mut table = lock(&self.table);
         let before = table.entries.len();
@@ -149,24 +149,24 @@ impl Quarantine {
         count
     }
 
-    /// Forgets what clients of some views have refused, which are no more. A stream that withholds it goes on with that.
+    /// Drops the entries of views that exist no more. A stream that withholds something goes on with that.
     pub fn forget(&self, is_gone: impl Fn(&str) -> bool) {
         let mut table = lock(&self.table);
         table.entries.retain(|(view, _), _| !is_gone(view));
         self.count(&table);
     }
 
-    /// Counts up when what others refuse is more, or less.
+    /// Rises each time that a stream must look up again what others refuse.
     pub(super) fn number(&self) -> u64 {
         self.number.load(Ordering::Acquire)
     }
 
-    /// Signals releases, by their number.
+    /// Signals each release. The value is how many there were since the start.
     pub(super) fn releases(&self) -> watch::Receiver<u64> {
         self.releases.subscribe()
     }
 
-    /// Those behind that number, and the newest number. Who is too far behind is told to release everything.
+    /// The releases after that number, and the newest number. Who is too far behind is told to release everything.
     pub(super) fn released_since(&self, number: u64) -> (Vec<Filter>, u64) {
         let table = lock(&self.table);
         let missed = (table.released - number) as usize;
@@ -177,7 +177,7 @@ impl Quarantine {
         (filters, table.released)
     }
 
-    /// What a client of that view is not to be tried with.
+    /// What a client of that view is not sent: what all are spared, and what the same client has refused before.
     pub(super) fn unwanted(&self, view: &Arc<str>, who: &Who) -> Arc<[Unwanted]> {
         let table = lock(&self.table);
         let of_view = table.entries.iter().filter(|((of, item), _)| of == view && !passes(item.kind));
@@ -189,7 +189,7 @@ impl Quarantine {
         unwanted.collect()
     }
 
-    /// A stream withholds something.
+    /// Notes that a stream withholds a resource. Once enough clients refuse it, all who see the view are spared it.
     pub(super) fn withheld(&self, stream: u64, who: Who, view: Arc<str>, told: Told) {
         let mut table = lock(&self.table);
         let key = (view, told.item.clone());
@@ -293,7 +293,7 @@ impl Table {
 }
 
 impl Entry {
-    /// Whether several clients refuse it that are not all of one word.
+    /// Whether enough different clients refuse it: [`NODES`], and [`IDENTITIES`] where they have proved any.
     fn is_common(&self) -> bool {
         let refusing = || self.by.values().filter(|by| by.refuses && by.open);
         let nodes: BTreeSet<&str> = refusing().map(|by| &*by.who.node).filter(|node| !node.is_empty()).collect();

@@ -28,14 +28,14 @@ use tokio::{
 };
 use tokio_util::io::poll_read_buf;
 
-/// Bytes read in one call.
+/// Size of the buffer that one system call fills, in bytes.
 const SCRATCH: usize = 128 << 10;
 /// Work of one turn, in bytes: half a millisecond or less. An acknowledgement must fit several times: one that is cut goes on
 /// with another processor, whose caches know nothing of it.
 const TURN: usize = 1 << 20;
-/// So often a connection that is not read is looked at.
+/// How often a connection that is not read is looked at, in case its client has left.
 const LOOK: Duration = Duration::from_secs(1);
-/// What a frame costs beside its bytes, in bytes.
+/// Work of a frame beside that of its bytes, counted in bytes; see [`TURN`].
 const FRAME: usize = 2 << 10;
 
 thread_local! {
@@ -49,15 +49,15 @@ thread_local! {
 pub(super) struct ReadAhead<S> {
     inner: S,
     kept: BytesMut,
-    /// Whether that is a part of the scratch, all of which it holds.
+    /// True if `kept` is a part of the scratch, whose whole memory it then holds.
     scratch: bool,
     meter: FrameMeter,
     unread: Arc<Unread>,
     /// All connections, among which the room for what is unread is shared.
     all: (Arc<Waiting>, Arc<Slots>),
-    /// Until the next look, once it was not read.
+    /// Sleeps until the next look at the client, while the connection is not read.
     look: Option<Pin<Box<Sleep>>>,
-    /// Work done in this turn.
+    /// Work done in this turn, in bytes; at most about [`TURN`].
     turn: usize,
 }
 
@@ -106,7 +106,7 @@ impl<S: Bytes> AsyncRead for ReadAhead<S> {
 }
 
 impl<S: Bytes> ReadAhead<S> {
-    /// An error once the client has left.
+    /// Looks at the client each [`LOOK`]; an error once it has left.
     fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.look.get_or_insert_with(|| Box::pin(sleep(LOOK))).as_mut().poll(context));
@@ -185,7 +185,7 @@ mod tests {
         net::UnixStream,
     };
 
-    /// A preface and frames of no stream's data.
+    /// HTTP/2's preface and PING frames, which carry no data of a stream.
     fn frames(count: usize, size: usize) -> Vec<u8> {
         let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         for n in 0..count {

@@ -24,7 +24,7 @@ pub(super) struct Recorder {
     /// The error of each kind that was logged last, until the client accepts something.
     logged: BTreeMap<Kind, Box<str>>,
     quarantine: Arc<Quarantine>,
-    /// It has told of something that is withheld.
+    /// True once a withheld resource was reported: the quarantine is then told when the stream ends.
     has_told: bool,
 }
 
@@ -33,7 +33,7 @@ impl Recorder {
         Recorder { registration, metrics, logged: BTreeMap::new(), quarantine, has_told: false }
     }
 
-    /// What this client is not to be tried with, by what it and others have refused.
+    /// The resources that this client is not sent, because it or others have refused them.
     pub(super) fn unwanted(&self) -> Arc<[Unwanted]> {
         let (view, node, _) = self.registration.said(Kind::Cluster);
         self.quarantine.unwanted(&view, &self.who(node))

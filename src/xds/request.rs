@@ -18,10 +18,10 @@ pub enum RequestError {
     /// The bytes are no message of protobuf.
     #[error("a request that is no discovery request")]
     Malformed(#[from] Malformed),
-    /// Text that is not UTF-8.
+    /// A text that is not UTF-8, in the field of that name.
     #[error("{0} of a request is not UTF-8")]
     NotText(&'static str),
-    /// A type URL that is longer than any.
+    /// A type URL of more than 256 bytes.
     #[error("a request whose type_url has {length} bytes; at most {LONGEST_TYPE} are accepted")]
     LongType {
         /// How long it is, in bytes.
@@ -53,7 +53,7 @@ pub struct Request<'a> {
     pub node: Option<&'a [u8]>,
     /// What is asked for; empty where the method implies it.
     pub type_url: &'a str,
-    /// The answer that it answers; empty in the first.
+    /// `response_nonce`: names the answer that this request answers; empty in the first request.
     pub nonce: &'a str,
     /// State of the world: the last version accepted.
     pub version: &'a str,
@@ -63,7 +63,7 @@ pub struct Request<'a> {
     pub unsubscribe: Vec<&'a str>,
     /// Incremental: name and version of what a reconnecting client has.
     pub has: Vec<(&'a [u8], &'a [u8])>,
-    /// The answer is refused: a `google.rpc.Status`.
+    /// `error_detail`, an encoded `google.rpc.Status`: the answer is refused.
     pub error: Option<&'a [u8]>,
 }
 
@@ -80,7 +80,7 @@ impl<'a> Raw<'a> {
         Raw::repeating(variant, message, last).unwrap_or_else(|| Raw::whole(message))
     }
 
-    /// The same, only if one of `last` stands there: cheap, however long the message is.
+    /// As [`Raw::of`], but `None` if none of `last` stands in the message: cheap, however long it is.
     pub(super) fn repeating<'l>(
         variant: Variant,
         message: &'a Message,
@@ -183,7 +183,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Counts a list while it is read.
+/// Adds to a list that may have `limit` items.
 fn push<T>(list: &mut Vec<T>, item: T, limit: usize) -> Result<(), NamesError> {
     if list.len() >= limit {
         return Err(NamesError::TooMany { limit });
@@ -198,7 +198,7 @@ pub fn error_message(status: &[u8]) -> String {
     error_text(status, KEPT)
 }
 
-/// The same, up to so many bytes.
+/// As [`error_message`], cut to `most` bytes.
 pub fn error_text(status: &[u8], most: usize) -> String {
     let mut fields = Fields::new(status);
     let mut message = &b""[..];
@@ -236,7 +236,8 @@ fn cut<'a>(message: &'a Message, at: usize, list: &Arc<Names>) -> Option<Raw<'a>
     rest.is_empty().then(|| Raw { bytes: Cow::Owned(bytes), again: Some(list.clone()) })
 }
 
-/// The names in a request: one run of fields where they stand, unless the client is peculiar and scatters them.
+/// The names in a request. Clients write them as one run of fields, which is used where it stands; scattered runs are
+/// put together.
 struct Runs<'a> {
     raw: &'a [u8],
     run: Option<(usize, usize)>,

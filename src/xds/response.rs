@@ -19,7 +19,7 @@ const FRAME: usize = 64 << 10;
 /// The resources of an answer.
 #[derive(Debug)]
 pub(super) enum Contents {
-    /// All that the generation has.
+    /// All resources of the generation; where it has blocks, their bytes are sent as they are.
     Whole,
     /// These resources, and no others of the generation.
     Some(Vec<Arc<Resource>>),

@@ -47,7 +47,7 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{debug, info, warn};
 
-/// Bytes of a request to the health service: it has the name of a service.
+/// Longest request to the health service, in bytes. It holds only the name of a service.
 const LONGEST_PROBE: usize = 4 << 10;
 
 /// Why the server cannot start.
@@ -59,7 +59,7 @@ pub enum ServerError {
         key(.listener)
     )]
     InUse {
-        /// The name of the listener.
+        /// Name of the listener in the configuration.
         listener: Arc<str>,
         /// Where it would listen.
         address: Address,
@@ -70,7 +70,7 @@ pub enum ServerError {
     /// The address cannot be had.
     #[error("cannot listen on {address}; set an address of this machine in {}", key(.listener))]
     Bind {
-        /// The name of the listener.
+        /// Name of the listener in the configuration.
         listener: Arc<str>,
         /// Where it would listen.
         address: Address,
@@ -80,7 +80,7 @@ pub enum ServerError {
     },
 }
 
-/// The key of a listener's address.
+/// The configuration key of a listener's address, for error messages.
 fn key(listener: &str) -> String {
     if listener == DEFAULT { "xds.listen".into() } else { format!("xds.listeners[{listener}].listen") }
 }
@@ -105,13 +105,13 @@ pub struct Control {
     listeners: Arc<[Arc<Listener>]>,
     /// File descriptors that the process may have, if that is known.
     descriptors: Option<usize>,
-    /// Another process listens where this one does.
+    /// True once another process listens on the same sockets: the files of Unix sockets then stay when this one ends.
     let_go: Arc<AtomicBool>,
 }
 
 impl Control {
-    /// Other options. A connection, and a stream, keeps those of its beginning, but for its end: the
-    /// drain, and an age, which counts from now.
+    /// Replaces the options. Open connections and streams keep those of their beginning, except for the drain and for
+    /// the age, which counts from now.
     pub fn set(&self, options: Options) {
         if *self.options.borrow().as_ref() == fitting(options.clone(), self.descriptors) {
             return;
@@ -134,7 +134,7 @@ impl Control {
         }
     }
 
-    /// Another process listens where this one does, and goes on when it ends.
+    /// Tells the server that another process listens on the same sockets and goes on when this one ends.
     pub fn let_go(&self) {
         self.let_go.store(true, Ordering::Relaxed);
     }
@@ -195,7 +195,7 @@ impl Server {
         Ok(Server { listeners, control, rules, views, clients, quarantine, metrics })
     }
 
-    /// Changes its options, also while it runs.
+    /// A handle that changes options and policies, also while the server runs.
     pub fn control(&self) -> Control {
         self.control.clone()
     }
@@ -213,7 +213,7 @@ impl Server {
         self.listeners.iter().map(|(bound, listener)| (listener.name.clone(), bound.address())).collect()
     }
 
-    /// The address of its first listener of TCP.
+    /// The address of its first listener of TCP; `None` if all are Unix sockets.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.addresses().into_iter().find_map(|(_, address)| match address {
             Address::Tcp(address) => Some(address),
@@ -226,7 +226,7 @@ impl Server {
         self.clients.clone()
     }
 
-    /// What clients refuse.
+    /// The table of resources that clients refuse; it outlives their streams.
     pub fn quarantine(&self) -> Arc<Quarantine> {
         self.quarantine.clone()
     }
@@ -282,14 +282,14 @@ impl Server {
     }
 }
 
-/// With as many connections as are accepted. Each is a file descriptor: where the process may not have enough of them there
-/// are fewer, so that registries are read and admin answers, however many clients come.
+/// Lowers `max_connections` where the process may not open enough files. Each connection is a file descriptor, and
+/// enough must be left that registries are read and admin answers, however many clients come.
 fn fitting(options: Options, descriptors: Option<usize>) -> Options {
     let most = descriptors::for_xds(descriptors);
     Options { max_connections: options.max_connections.min(most), ..options }
 }
 
-/// The same, with a warning where it is fewer than wanted.
+/// As [`fitting`], with a warning in the log where the number is lowered.
 fn fitted(options: Options, descriptors: Option<usize>) -> Options {
     let wanted = options.max_connections;
     let options = fitting(options, descriptors);
@@ -304,7 +304,7 @@ fn fitted(options: Options, descriptors: Option<usize>) -> Options {
     options
 }
 
-/// Accepts until `shutdown`, and gives what is still connected then.
+/// Accepts until `shutdown`, then returns the connections that are still open.
 async fn accept<H: Health>(
     mut bound: Bound,
     listener: Arc<Listener>,
@@ -358,7 +358,7 @@ async fn accept<H: Health>(
     }
 }
 
-/// There is no place for a connection: it is closed.
+/// Counts and logs a connection that is closed because there is no place for it.
 fn refuse<H>(peer: Remote, full: Full, shared: &Shared<H>) {
     shared.metrics.connections_refused.inc();
     let (limit, key) = match full {
@@ -368,7 +368,7 @@ fn refuse<H>(peer: Remote, full: Full, shared: &Shared<H>) {
     warn!(%peer, limit, key, "Too many connections; further ones are closed.");
 }
 
-/// Healthy means that the first answer can be given.
+/// Keeps the health service up to date: it says SERVING once first answers can be given.
 async fn report_health(reporter: HealthReporter, views: Arc<dyn Views>) {
     let mut readiness = views.readiness();
     loop {

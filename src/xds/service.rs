@@ -42,21 +42,21 @@ const PROBES_PER_PEER: usize = 100;
 /// What all connections of a server share.
 #[derive(Clone)]
 pub(super) struct Shared<H> {
-    /// As they are now. Each connection, and each stream, goes by those of its beginning.
+    /// The options in force. Each connection, and each stream, goes by those of its beginning.
     pub(super) options: watch::Receiver<Arc<Options>>,
     /// What streams have in common whatever the options are.
     pub(super) rules: Rules,
     pub(super) views: Arc<dyn Views>,
-    /// The place of the one large request that is read.
+    /// One permit for each large request that is read, half as many as there are processors.
     pub(super) large: Arc<Semaphore>,
-    /// Whose first answers are sent.
+    /// Decides when a stream's first answers are sent.
     pub(super) admission: Arc<Admission>,
     pub(super) clients: Arc<Clients>,
     pub(super) quarantine: Arc<Quarantine>,
     pub(super) metrics: Metrics,
     pub(super) budget: Arc<Budget>,
     pub(super) connections: Arc<Slots>,
-    /// What no stream has read yet.
+    /// Bytes that clients have sent and no stream has read yet.
     pub(super) waiting: Arc<Waiting>,
     pub(super) streams: Arc<Slots>,
     /// Those of the health service: a probe must find a place when clients have taken all of theirs.
@@ -70,7 +70,7 @@ impl<H> Shared<H> {
         self.options.borrow().clone()
     }
 
-    /// What a stream goes by that opens with these options.
+    /// What a stream needs that opens with these options.
     fn stream(&self, options: &Options, listener: Arc<Listener>) -> stream::Shared {
         stream::Shared {
             listener,
@@ -84,7 +84,7 @@ impl<H> Shared<H> {
     }
 }
 
-/// The service of one connection.
+/// Serves the requests of one connection: opens its streams and answers health probes.
 #[derive(Clone)]
 pub(super) struct Connection<H> {
     pub(super) shared: Arc<Shared<H>>,
@@ -100,10 +100,10 @@ pub(super) struct Connection<H> {
     pub(super) unread: Arc<Unread>,
 }
 
-/// The body of a request.
+/// A request's body, of which is counted what is not read yet.
 pub(super) type RequestBody = Counted<Incoming>;
 
-/// A health service of tonic's.
+/// The health service of tonic, whose type has no name.
 pub(super) trait Health:
     tower_service::Service<Request<RequestBody>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
     + Clone
@@ -143,7 +143,7 @@ impl<H: Health> hyper::service::Service<Request<Incoming>> for Connection<H> {
 }
 
 impl<H: Health> Connection<H> {
-    /// A place of those slots, or what to answer.
+    /// Takes a place of those slots; the error is what the client is answered.
     fn place(&self, slots: &Arc<Slots>, of: Places) -> Result<Slot, Status> {
         slots.take(Peer::from(self.peer), of).map_err(|full| {
             self.shared.metrics.streams_refused.inc();
@@ -234,7 +234,7 @@ fn refuse_headers(headers: &HeaderMap) -> Option<Response<Body>> {
     }
 }
 
-/// The method of a path.
+/// The xDS method that a path names, as `/envoy.service.<package>.<service>/<method>`; `None`: it is not served.
 fn method(path: &str) -> Option<Method> {
     let (service, method) = path.strip_prefix("/envoy.service.")?.split_once('/')?;
     let (implied, name) = match service {

@@ -23,7 +23,7 @@ use std::{
 pub(super) struct Signals<'a, T> {
     futures: FuturesUnordered<BoxFuture<'a, T>>,
     bell: Arc<Bell>,
-    /// Whom the bell wakes.
+    /// The waker of the last call of [`Signals::next`].
     waker: Option<Waker>,
 }
 
@@ -40,7 +40,7 @@ impl Bell {
         self.rung.load(Ordering::Acquire)
     }
 
-    /// Makes it silent again, to wake this one; returns whether it was rung.
+    /// Resets it and stores whom the next ring wakes. Returns true if it was rung.
     fn silence(&self, waker: &Waker) -> bool {
         let mut held = lock(&self.waker);
         *held = Some(waker.clone());
@@ -61,18 +61,18 @@ impl ArcWake for Bell {
 }
 
 impl<'a, T> Signals<'a, T> {
-    /// None: [`Signals::next`] waits for ever.
+    /// Without any future yet: [`Signals::next`] waits for ever.
     pub(super) fn new() -> Self {
         Signals { futures: FuturesUnordered::new(), bell: Arc::default(), waker: None }
     }
 
-    /// Waits for this one, too.
+    /// Adds a future whose result [`Signals::next`] may return.
     pub(super) fn push(&mut self, future: impl Future<Output = T> + Send + 'a) {
         self.futures.push(Box::pin(future));
         self.bell.rung.store(true, Ordering::Release);
     }
 
-    /// What comes next. May be cancelled: nothing is lost.
+    /// Returns the result of the future that is ready first. May be cancelled: nothing is lost.
     pub(super) async fn next(&mut self) -> T {
         poll_fn(|context| self.poll_next(context)).await
     }

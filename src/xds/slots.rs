@@ -10,15 +10,15 @@ use std::{
     },
 };
 
-/// Places of one sort.
+/// Counts the places of one sort, such as connections, that are taken.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     taken: Mutex<HashMap<Peer, usize>>,
-    /// How many are taken, to be read without the lock.
+    /// How many are taken by all peers, to be read without the lock.
     all: AtomicUsize,
 }
 
-/// How many places there are. It may be another number for each place that is taken.
+/// How many places there are. The options may change, so each call of [`Slots::take`] brings the numbers of now.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Places {
     pub(super) all: usize,
@@ -30,12 +30,12 @@ pub(super) struct Places {
 pub(super) enum Full {
     /// All places are taken.
     Server {
-        /// How many there are.
+        /// The number of places for all peers.
         limit: usize,
     },
-    /// The peer has all that one may have.
+    /// The peer has as many places as one peer may have.
     Peer {
-        /// How many that is.
+        /// The number of places for one peer.
         limit: usize,
     },
 }
@@ -48,7 +48,7 @@ pub(super) struct Slot {
 }
 
 impl Slots {
-    /// How many are taken.
+    /// How many places all peers have now.
     pub(super) fn taken(&self) -> usize {
         self.all.load(Ordering::Relaxed)
     }

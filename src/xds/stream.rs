@@ -50,15 +50,15 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 use tracing::{debug, warn};
 
-/// Requests with more bytes to be read are read one at a time, apart from the threads that serve, so that others have the
-/// other processors. A list of names that was there before is not among these bytes.
+/// Requests with more bytes to be read are read apart from the threads that serve, half as many at a time as there are
+/// processors, so that others have the rest. A list of names that was there before is not among these bytes.
 const LARGE: usize = 256 << 10;
 /// Work of one turn, after which other tasks have theirs: a request is 1, and so is each KiB of it that is read.
 const TURN: usize = 64;
-/// So many bytes that are only compared with what was there before are as much work.
+/// Bytes of a repeated list of names that count as 1: they are only compared.
 const REPEATED: usize = 32 << 10;
 
-/// What who is not believed is told: the reason is for our log alone.
+/// The status message for a client that is not authenticated; the reason is only in our log.
 pub(super) const NOT_AUTHENTICATED: &str = "this client is not authenticated";
 
 /// Why a stream cannot go on.
@@ -146,20 +146,19 @@ pub(super) struct Stream<B> {
     requests: Requests<B>,
     method: Method,
     shared: Shared,
-    /// Begins with the first request.
+    /// `None` until the first request.
     exchange: Option<Exchange>,
-    /// Dropped behind what it accounts for, so that the sum is right.
+    /// Stands behind what it accounts for and so is dropped after it: the sum stays right.
     allowance: Allowance,
     /// When the first request must be there.
     first_by: Instant,
     /// When the token ends by which its client is known.
     until: Option<Instant>,
-    /// What comes from our side.
+    /// What comes from our side, such as a shutdown or another policy.
     signals: Signals<'static, Signal>,
     timer: Timer,
-    /// Work done in this turn.
+    /// Work done in this turn; at [`TURN`] others have theirs.
     turn: usize,
-    /// Its first answers have their turn.
     first: First,
     recorder: Recorder,
     ended: Option<Ended>,
@@ -177,11 +176,11 @@ enum First {
     Done,
 }
 
-/// What comes from our side.
+/// What happens to a stream from our side.
 enum Signal {
-    /// It is to end.
+    /// The stream must end, for that reason.
     End(StreamError),
-    /// It may see another view.
+    /// The client may see another view now.
     Access(watch::Receiver<u64>),
     /// The listener asks something else of its clients.
     Policy(watch::Receiver<Arc<Policy>>),
@@ -195,7 +194,7 @@ struct Exchange {
     node: Node,
     generations: Generations,
     now: Arc<ViewGeneration>,
-    /// It is not noted yet which view it sees.
+    /// The view is new, and the table of clients does not have its generations yet.
     moved: bool,
     /// Signals that it may have to see another view.
     access: watch::Receiver<u64>,
@@ -203,9 +202,9 @@ struct Exchange {
     next: Option<Generations>,
     /// What its node and its view make us hold.
     held: Held,
-    /// What whoever made the view wants dropped with it.
+    /// What [`Views::subscribe`] wants dropped when the stream ends or sees another view.
     kept: Option<Arc<dyn Any + Send + Sync>>,
-    /// Up to which number of the quarantine it was looked up what others refuse.
+    /// The quarantine's number when it was last looked up what others refuse; `None`: it was not yet.
     looked: Option<u64>,
     /// The last release that was followed; `None`: nothing is withheld, and none is waited for.
     released: Option<u64>,
@@ -216,7 +215,7 @@ type Generations = watch::Receiver<Arc<ViewGeneration>>;
 /// What all streams of a server share.
 #[derive(Clone)]
 pub(super) struct Shared {
-    /// Where they came in.
+    /// The listener that the streams came in by.
     pub(super) listener: Arc<Listener>,
     pub(super) rules: Arc<Rules>,
     pub(super) views: Arc<dyn Views>,
@@ -224,9 +223,9 @@ pub(super) struct Shared {
     pub(super) quarantine: Arc<Quarantine>,
     /// How long a request may take.
     pub(super) request_time: Duration,
-    /// The place of the one large request that is read.
+    /// One permit for each large request that is read; see [`LARGE`].
     pub(super) large: Arc<Semaphore>,
-    /// Whose first answers are sent.
+    /// Decides when a stream's first answers are sent.
     pub(super) admission: Arc<Admission>,
 }
 
@@ -352,7 +351,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
         self.subscribe_again()
     }
 
-    /// When something must happen though nothing comes.
+    /// When a deadline is over or an answer that was held back goes out, though nothing comes.
     fn due(&self) -> Option<Instant> {
         let protocol = match &self.exchange {
             Some(exchange) => exchange.protocol.due(),
@@ -424,7 +423,8 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
         Ok(self.allowance.set_state(exchange.protocol.held() + exchange.held)?)
     }
 
-    /// Finds what it sees by now. Another view begins where the former ends: what both have is not sent again.
+    /// Subscribes again, as the client may see another view by now. That begins where the former ends: what both have
+    /// is not sent again.
     fn subscribe_again(&mut self) -> Result<(), StreamError> {
         let Some(exchange) = &mut self.exchange else { return Ok(()) };
         let dialect = exchange.protocol.dialect(&exchange.node);
@@ -503,7 +503,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
 }
 
 impl Exchange {
-    /// What others refuse is looked up at the beginning, and when there is more of it or less.
+    /// Looks up what others refuse, at the beginning and each time that it has changed.
     fn look(&mut self, quarantine: &Quarantine, recorder: &Recorder) {
         let number = Some(quarantine.number());
         if self.looked != number {
@@ -521,7 +521,7 @@ impl<B> Drop for Stream<B> {
     }
 }
 
-/// Takes note of who begins, and finds what it sees.
+/// Reads who the client is, by its first request, and subscribes it to its view.
 fn begin(method: Method, first: &Request<'_>, shared: &Shared, recorder: &Recorder) -> Result<Exchange, StreamError> {
     let node = first.node.map(Node::read).transpose().map_err(StreamError::Node)?.unwrap_or_default();
     let protocol = Protocol::new(method, &node, first.type_url, shared.rules.clone())?;
@@ -546,7 +546,7 @@ fn begin(method: Method, first: &Request<'_>, shared: &Shared, recorder: &Record
     Ok(Exchange { protocol, node, generations, now, moved: true, access, next: None, held, kept, looked, released })
 }
 
-/// What it sees by now, if it still is who it was and may come in here.
+/// Subscribes the client to the view that it may see now, if its token is still accepted and the listener is for it.
 fn subscribe(node: &Node, dialect: Dialect, shared: &Shared, recorder: &Recorder) -> Result<Subscription, StreamError> {
     let Origin { peer, listener, identity } = recorder.registration.origin();
     let identity = identity.as_deref();
@@ -560,7 +560,7 @@ fn subscribe(node: &Node, dialect: Dialect, shared: &Shared, recorder: &Recorder
     Ok(subscription)
 }
 
-/// What a node makes us hold: its texts are short.
+/// Memory of a node, for the stream's account: only the metadata counts, the texts are short.
 fn of_node(node: &Node) -> Held {
     Held { own: node.metadata.size(), shared: 0 }
 }

@@ -1,9 +1,9 @@
-//! When something is due on a stream though nothing comes.
+//! The timer of a stream: it says when something is due although neither a request nor a generation comes.
 
 use std::{pin::Pin, time::Duration};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Further away than any deadline.
+/// How long the timer sleeps while nothing is due; longer than any deadline is away.
 const NEVER: Duration = Duration::from_secs(24 * 3600);
 
 /// What is due is another thing with each answer and each request, and nearly never comes. So the runtime's timer is only ever
@@ -15,7 +15,7 @@ pub(super) struct Timer {
 }
 
 impl Timer {
-    /// From now on that is due; `None`: nothing.
+    /// Sets when something is due; `None`: nothing is.
     pub(super) fn set(&mut self, due: Option<Instant>) {
         self.due = due;
         match (&mut self.sleep, due) {

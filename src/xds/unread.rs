@@ -19,16 +19,16 @@ use std::{
 
 /// What a waiting frame costs beside its bytes, about.
 const FRAME_COST: usize = 256;
-/// What all connections may have waiting.
+/// Bytes that all connections together may have waiting.
 const ALL: usize = 64 << 20;
-/// What each may have waiting however many there are: an acknowledgement comes in frames of 16 KiB.
+/// Bytes that each may have waiting however many there are: an acknowledgement comes in frames of 16 KiB.
 const LEAST: usize = 16 << 10;
 /// So much must have been taken before a connection is read again, or a quarter of its share.
 const STEP: usize = 64 << 10;
-/// What none has more of: the window.
+/// Most bytes that one connection has waiting: HTTP/2's window for it.
 const MOST: usize = 2 << 20;
 
-/// What waits on all connections.
+/// Bytes that wait on all connections together.
 #[derive(Debug, Default)]
 pub(super) struct Waiting(AtomicUsize);
 
@@ -43,14 +43,14 @@ impl Waiting {
     }
 }
 
-/// What waits on one connection.
+/// Counts the bytes that wait on one connection.
 #[derive(Debug)]
 pub(super) struct Unread {
     bytes: AtomicUsize,
     all: Arc<Waiting>,
-    /// Down to so much the reader sleeps.
+    /// The reader is woken once no more bytes than this wait.
     enough: AtomicUsize,
-    /// Streams that may still take something.
+    /// Request bodies of the connection that are still there and may take something.
     bodies: AtomicUsize,
     /// The reader of the socket, while it does not read.
     reader: AtomicWaker,
@@ -63,7 +63,7 @@ impl Drop for Unread {
 }
 
 impl Unread {
-    /// Nothing waits. `all` counts it, too.
+    /// A connection on which nothing waits yet. `all` is the sum over all connections.
     pub(super) fn new(all: Arc<Waiting>) -> Self {
         let (bytes, enough, bodies, reader) = Default::default();
         Unread { bytes, all, enough, bodies, reader }
@@ -105,7 +105,7 @@ impl Unread {
     }
 }
 
-/// A request's body that says what is taken of it.
+/// A request's body that tells [`Unread`] how much of it was read.
 #[derive(Debug)]
 pub(super) struct Counted<B> {
     body: B,
@@ -153,7 +153,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
     }
 }
 
-/// The client's preface, before its first frame.
+/// Length of HTTP/2's preface, which the client sends before its first frame.
 const PREFACE: usize = 24;
 const HEADER: usize = 9;
 const DATA: u8 = 0;
@@ -162,10 +162,10 @@ const PADDED: u8 = 8;
 /// Finds the data frames in what is read from a socket.
 #[derive(Debug)]
 pub(super) struct FrameMeter {
-    /// Bytes until the next header.
+    /// Bytes to skip until the next frame's header.
     skip: usize,
     header: [u8; HEADER],
-    /// Bytes of the header that were read.
+    /// How many bytes of the header were read.
     filled: usize,
     /// The next byte is the padding's length.
     padded: bool,

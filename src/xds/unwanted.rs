@@ -26,7 +26,7 @@ pub enum Found {
 }
 
 impl Found {
-    /// The word for people and formats.
+    /// The word in logs and in the admin API's answers.
     pub const fn name(self) -> &'static str {
         match self {
             Found::Named => "named",
@@ -45,7 +45,7 @@ pub struct Unwanted {
     pub instead: Option<Arc<Resource>>,
 }
 
-/// What somebody wants sent again though it was refused. `None`: whatever it is.
+/// Which refused resources are to be sent again. A field that is `None` fits everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// All of this kind, unless a name is given.
@@ -55,7 +55,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether that is meant.
+    /// Whether a resource of that kind and name is to be sent again.
     pub fn fits(&self, kind: Kind, name: &str) -> bool {
         self.kind.is_none_or(|of| of == kind) && self.name.as_deref().is_none_or(|of| of == name)
     }

@@ -1,4 +1,4 @@
-//! The joint with whoever makes resources: who subscribes, and what it gets to see.
+//! The interface to whoever makes resources: who subscribes, and what it gets to see.
 
 use super::{Held, Node, Remote};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 use std::{any::Any, sync::Arc};
 use tokio::sync::watch;
 
-/// Where generations come from.
+/// Gives each client its view; `app` implements it by the rules of scopes.
 pub trait Views: Send + Sync + 'static {
     /// What that client sees, now and from now on. Called for each stream at its first request, and when [`Views::changed`]
     /// says so.
@@ -17,7 +17,8 @@ pub trait Views: Send + Sync + 'static {
     /// If the client may not see anything, or nothing more can be kept. The stream then ends.
     fn subscribe(&self, client: &Subscriber<'_>) -> Result<Subscription, Refused>;
 
-    /// A client refuses something of what it has of the view of that key.
+    /// Is told of each refusal: the key of the client's view, the id of its node, the type and the client's error
+    /// message.
     fn refused(&self, _view: &str, _node: &str, _kind: Kind, _message: &str) {}
 
     /// Signals that clients may see something else: each stream then subscribes again.
@@ -45,9 +46,9 @@ pub struct Subscriber<'a> {
 /// A stream's share of a view. The view is kept at least for as long as somebody has one.
 #[derive(Debug)]
 pub struct Subscription {
-    /// The key of the view, for people.
+    /// Key of the view, shown by the admin API and in the log.
     pub view: Arc<str>,
-    /// Why it is that one, for people.
+    /// Why the client sees this view, shown by the admin API and in the log.
     pub why: Arc<str>,
     /// The newest generation, and each one after it.
     pub generations: watch::Receiver<Arc<ViewGeneration>>,

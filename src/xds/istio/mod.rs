@@ -33,7 +33,7 @@ use pace::Pace;
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::time::Instant;
 
-/// Istiod asks for 16 types. Each costs us a little, and the client chooses them.
+/// Most types on one stream. Istiod asks for 16; each costs us a little, and the client chooses them.
 const MOST_TYPES: usize = 64;
 
 /// Whether a stream is an Istiod's, by its first request: its node has `GENERATOR: api`, or it asks for a type in Istio's way, which is
@@ -60,7 +60,7 @@ enum Subscription {
     /// Nothing makes it: it was answered, and is again only when something does, after a change of the configuration.
     /// `None`: it is no type of ours.
     Empty(Option<Kind>),
-    /// It has what there is.
+    /// Something makes it: lists of it are sent.
     List(List),
 }
 
@@ -118,7 +118,7 @@ impl Session {
         self.types.values().filter_map(Subscription::list).any(|list| list.pace.is_in_flight())
     }
 
-    /// The next frame for the transport.
+    /// The next piece of the queued messages, with gRPC's headers in it; `None`: nothing is left to send.
     pub fn next_frame(&mut self) -> Option<Bytes> {
         self.out.pop()
     }
@@ -245,7 +245,7 @@ impl List {
         List { kind, pace: Pace::default(), seen: None, sent: None, nonce: 0 }
     }
 
-    /// A further request: it answers the last list, or it is of no account.
+    /// Takes a further request, which acknowledges or refuses the last list. One with another nonce changes nothing.
     fn on_answered(&mut self, request: &Request<'_>, now: Instant) -> Option<Event> {
         let version = self.sent.filter(|_| request.nonce.parse() == Ok(self.nonce))?;
         self.pace.acknowledged(now);

@@ -35,7 +35,7 @@ impl Pace {
         self.waiting_since = None;
     }
 
-    /// The list was sent.
+    /// Notes that a list goes out: it is in flight from now on.
     pub(super) fn sent(&mut self, now: Instant) {
         (self.sent, self.in_flight, self.waiting_since) = (Some(now), true, None);
     }

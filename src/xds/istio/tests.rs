@@ -38,7 +38,7 @@ fn read(session: &mut Session) -> Vec<DiscoveryResponse> {
     messages_of(&stream).map(|message| prost_of_xds_api::Message::decode(message).unwrap()).collect()
 }
 
-/// Of services' entries; nothing makes the other kinds.
+/// Readiness of service entries; nothing makes the other kinds.
 fn ready(readiness: Readiness) -> KindReadiness {
     KindReadiness::of([Kind::ServiceEntry], readiness)
 }
