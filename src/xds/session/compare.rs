@@ -20,7 +20,7 @@ struct Difference {
     whole: bool,
     changed: Vec<Arc<Resource>>,
     removed: BTreeSet<Name>,
-    /// Asked for, and missing.
+    /// Names that the client has asked for and the view does not have.
     missing: Vec<Name>,
     /// The client waits for an answer, even if there is nothing in it.
     expected: bool,

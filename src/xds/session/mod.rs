@@ -51,7 +51,7 @@ use warming::Warming;
 /// What all sessions of a server have in common.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// Who we are, for the client's statistics.
+    /// `control_plane.identifier` of answers, such as `portolan/1.0.0`; clients show it in their statistics.
     pub identifier: &'static str,
     /// How long an answer without acknowledgement holds back the next one of its type.
     pub ack_patience: Duration,
@@ -72,26 +72,26 @@ pub enum SessionError {
     /// The names cannot be read, or are too many.
     #[error(transparent)]
     Names(#[from] NamesError),
-    /// An aggregated stream needs to know what is asked for.
+    /// A request without type URL on an aggregated stream.
     #[error("a request without type_url on an aggregated stream; set type_url")]
     NoType,
     /// A stream of one type was asked for another.
     #[error("type_url {asked:?} on a stream of {served}; use the aggregated stream for several types")]
     OtherType {
-        /// What was asked for.
+        /// Type URL of the request.
         asked: String,
-        /// What the method serves.
+        /// Type URL that the stream's method serves.
         served: &'static str,
     },
-    /// Istiod never asks so.
+    /// A type of Istio's was asked for on an incremental stream, which Istiod never does.
     #[error("Istio's types are served in state of the world only; use StreamAggregatedResources")]
     IstioByDelta,
-    /// An Istiod asks for more than any does.
+    /// More types, or a longer type URL, than any Istiod asks for.
     #[error("more than {limit} types on a stream, or one with more than {longest} bytes in its type_url")]
     Types {
         /// How many types a stream may have.
         limit: usize,
-        /// How long the name of one may be.
+        /// Longest type URL that is accepted, in bytes.
         longest: usize,
     },
 }
@@ -113,11 +113,11 @@ pub struct Session {
     newcomers: Newcomers,
     /// What the client is not to be tried with.
     unwanted: Arc<[Unwanted]>,
-    /// Something is withheld.
+    /// True if something of any type is withheld.
     withholds: bool,
 }
 
-/// What stops referring comes before what is referred to.
+/// In this order removals are sent: what refers to others before what it refers to.
 const REMOVAL_ORDER: [Kind; ENVOY_KINDS] = [Kind::Listener, Kind::Route, Kind::Secret, Kind::Cluster, Kind::Endpoint];
 
 impl Session {
@@ -149,12 +149,12 @@ impl Session {
         self.on_read(&request, view, now)
     }
 
-    /// The bytes of a message without a list of names that was there before, if it has one.
+    /// The bytes of a message without its list of names, if that repeats an earlier one; else `None`.
     pub(super) fn repeating<'m>(&self, message: &'m Message) -> Option<Raw<'m>> {
         Raw::repeating(self.variant, message, self.asked().filter_map(|(_, subscription)| subscription.list()))
     }
 
-    /// What it holds, about.
+    /// Memory that its subscriptions hold, about.
     pub(super) fn held(&self) -> Held {
         self.asked().map(|(_, subscription)| subscription.held()).fold(Held::default(), |sum, held| sum + held)
     }
@@ -202,7 +202,7 @@ impl Session {
         self.subscriptions.iter().any(|subscription| subscription.in_flight.is_some())
     }
 
-    /// The next frame for the transport.
+    /// The next piece of the queued messages, with gRPC's headers in it; `None`: nothing is left to send.
     pub fn next_frame(&mut self) -> Option<Bytes> {
         self.out.pop()
     }

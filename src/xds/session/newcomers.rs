@@ -8,14 +8,14 @@ use tokio::time::Instant;
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Newcomers {
-    /// Each with the name of its assignment.
+    /// Names of the clusters, each with the name of its assignment.
     clusters: BTreeMap<Name, Name>,
-    /// Nobody waits for them any longer then.
+    /// Until when others wait for them; `None`: there are none.
     until: Option<Instant>,
 }
 
 impl Newcomers {
-    /// Notes clusters with their assignments. Those from before have as long as these.
+    /// Notes clusters with the names of their assignments. Those noted before are then waited for as long as these.
     pub(super) fn note(&mut self, new: impl Iterator<Item = (Name, Name)>, until: Instant) {
         let before = self.clusters.len();
         self.clusters.extend(new);
@@ -33,7 +33,6 @@ impl Newcomers {
         }
     }
 
-    /// Until when they are waited for; `None`: there are none.
     pub(super) fn until(&self) -> Option<Instant> {
         self.until
     }

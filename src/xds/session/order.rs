@@ -14,7 +14,7 @@ use crate::resource::{Kind, Name, Resource, Variant, ViewGeneration};
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// What names clusters.
+/// The kinds whose resources name clusters.
 const REFERRERS: [Kind; 2] = [Kind::Listener, Kind::Route];
 
 impl Session {

@@ -57,7 +57,7 @@ impl Session {
         }
     }
 
-    /// The client has taken an answer.
+    /// The client has acknowledged an answer.
     pub(super) fn on_taken(&mut self, kind: Kind, nonce: u64) {
         let subscription = &mut self.subscriptions[kind as usize];
         let Some(answer) = subscription.answers.accept(nonce, self.variant) else { return };
@@ -120,7 +120,7 @@ impl Session {
         }
     }
 
-    /// What is not sent, and what is again.
+    /// Follows a finding of the search: who is guilty stays withheld, and what is to be sent is let go.
     fn follow(&mut self, kind: Kind, finding: Finding) {
         let subscription = &mut self.subscriptions[kind as usize];
         for (name, version) in finding.guilty {
@@ -311,7 +311,7 @@ impl Subscription {
         }
     }
 
-    /// The same for what the answer lacked, and so was to be removed.
+    /// The same for what the answer did not have in it, and so was to be removed.
     fn make_removed_unsure(&mut self, answer: &Answer) {
         let Some(accepted) = &self.accepted else { return };
         let names = accepted.generation.versions().keys();

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 /// What must be sent of one type.
 #[derive(Debug, Default)]
 pub(super) struct Step {
-    /// Goes out with the additions.
+    /// An answer with what was added or changed; it goes out before all removals.
     pub(super) contents: Option<Contents>,
     /// A whole answer that only lacks what was removed: goes out with the removals.
     pub(super) late: Option<Contents>,

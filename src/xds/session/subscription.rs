@@ -36,21 +36,21 @@ pub(super) enum State {
 /// What a reconnecting client has, by its own word.
 #[derive(Debug)]
 pub(super) struct Resumed {
-    /// The digest of that; `None` if it is not one of ours.
+    /// Digest of the set of resources that it has; `None` if that is none of ours.
     pub(super) digest: Option<u64>,
-    /// Incremental: that itself, until it is answered. Shared with all who have the same.
+    /// Incremental: the resources that it has, until it is answered. Shared with all who have the same.
     pub(super) has: Option<Arc<Versions>>,
-    /// What it has left, and may have dropped, before its first answer.
+    /// Names that it has stopped wanting before its first answer, and may have dropped.
     left: BTreeSet<Name>,
 }
 
 impl Resumed {
-    /// Who says that it has this.
+    /// A client that says that it has a set of this digest.
     pub(super) fn of(digest: Option<u64>) -> Self {
         Resumed { digest, has: None, left: BTreeSet::new() }
     }
 
-    /// Who says what that is.
+    /// A client that also says which resources these are.
     pub(super) fn with(digest: Option<u64>, has: Arc<Versions>) -> Self {
         Resumed { has: Some(has), ..Resumed::of(digest) }
     }
@@ -68,7 +68,7 @@ impl Resumed {
         *self = Resumed::of(None);
     }
 
-    /// What it has, to be compared.
+    /// Takes out what the client has and did not leave since, to be compared with the view.
     pub(super) fn take(&mut self) -> OrdMap<Name, u64> {
         let mut has = self.has.take().map(|has| has.map.clone()).unwrap_or_default();
         for name in std::mem::take(&mut self.left) {
@@ -82,7 +82,7 @@ impl Resumed {
 #[derive(Debug, Default)]
 pub(super) struct Subscription {
     pub(super) state: State,
-    /// As it was asked for; answers repeat it.
+    /// Type URL as the request spelled it; answers repeat it.
     pub(super) type_url: Arc<str>,
     /// Everything is wanted, whatever its name.
     pub(super) everything: bool,
@@ -101,7 +101,7 @@ pub(super) struct Subscription {
     pub(super) answers: Answers,
     /// What the client accepted last, where what an answer lacks is removed: a refused body has its former one there.
     pub(super) accepted: Option<Bodies>,
-    /// What it has refused.
+    /// What came of its refusals; `None` until the first.
     pub(super) refusal: Option<Box<Refusal>>,
     /// What was left while an answer was on its way: the client may be back for everything before it has read that.
     left: OrdMap<Name, u64>,
@@ -155,7 +155,7 @@ impl Subscription {
         }
     }
 
-    /// What it wants of what there is.
+    /// The resources of the generation that the client wants.
     pub(super) fn wanted(&self, generation: &Generation) -> Vec<Arc<Resource>> {
         match self.everything {
             true => generation.iter().cloned().collect(),
@@ -163,7 +163,7 @@ impl Subscription {
         }
     }
 
-    /// What it names and there is not.
+    /// The names that the client subscribes to and the generation does not have.
     pub(super) fn missing(&self, generation: &Generation) -> Vec<Name> {
         match self.names_digest == generation.names_digest() && self.names.len() == generation.len() {
             true => Vec::new(),
@@ -256,7 +256,7 @@ impl Subscription {
         }
     }
 
-    /// What it holds, about.
+    /// Memory that it holds, about.
     pub(super) fn held(&self) -> Held {
         let list = self.list.as_ref().map_or(Held::default(), |list| Held::shared(list, list.cost()));
         let has = self.resumed.as_ref().and_then(|resumed| resumed.has.as_ref());

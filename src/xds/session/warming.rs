@@ -24,7 +24,7 @@ pub(super) struct Warming {
 }
 
 impl Warming {
-    /// This stream follows no assignments, or clusters as well.
+    /// Forgets everything: the stream follows no assignments, or it follows clusters itself.
     pub(super) fn forget(&mut self) {
         if self.seen.is_some() {
             *self = Warming::default();

@@ -35,13 +35,13 @@ impl Bodies {
 /// What one step of a type has sent.
 #[derive(Debug, Default)]
 pub(in super::super) struct Answer {
-    /// The first and the last of its messages.
+    /// Nonces of the first and the last of its messages.
     pub(in super::super) nonces: (u64, u64),
     /// The versions that the client had before, of all names, wanted or not.
     pub(in super::super) before: OrdMap<Name, u64>,
-    /// Those that it has after it.
+    /// The versions that the client has once it has taken the answer.
     pub(in super::super) after: OrdMap<Name, u64>,
-    /// What was sent though it is the same.
+    /// Names that were sent although their version did not change.
     pub(in super::super) asked: BTreeSet<Name>,
     /// Everything that is wanted was sent.
     pub(in super::super) whole: bool,
@@ -52,7 +52,6 @@ pub(in super::super) struct Answer {
 }
 
 impl Answer {
-    /// The first of its messages.
     pub(in super::super) fn first_nonce(&self) -> u64 {
         self.nonces.0
     }
@@ -62,7 +61,7 @@ impl Answer {
         self.only.as_ref().is_none_or(|only| only.contains(name))
     }
 
-    /// Whether that name was in it.
+    /// Whether a resource of that name was sent in it.
     pub(in super::super) fn has(&self, name: &str) -> bool {
         let after = self.after.get(name);
         self.is_for(name)
@@ -82,7 +81,7 @@ impl Answer {
         self.after.get(name).map(|version| (name.clone(), *version))
     }
 
-    /// What was in it of that. An answer that holds everything whatever has changed has [`Answer::all`] in it.
+    /// What was sent in it, with versions. Where each answer holds everything, changed or not, that is [`Answer::all`].
     pub(in super::super) fn items(&self) -> Vec<(Name, u64)> {
         if self.whole {
             return self.all();
@@ -104,7 +103,7 @@ impl Answer {
 /// See the module.
 #[derive(Debug, Default)]
 pub(in super::super) struct Answers {
-    /// Goes out next.
+    /// The answer whose first message goes out next.
     prepared: Option<Answer>,
     open: VecDeque<Answer>,
 }
@@ -121,7 +120,7 @@ impl Answers {
         all.filter_map(|answer| answer.bodies.as_mut()).for_each(|bodies| bodies.narrow(names));
     }
 
-    /// A message of the answer that was prepared last.
+    /// Notes the nonce of a message that goes out, of the answer that was prepared last.
     pub(in super::super) fn sent(&mut self, nonce: u64) {
         match self.prepared.take() {
             Some(answer) => {
@@ -168,7 +167,7 @@ impl Answers {
         self.open.is_empty()
     }
 
-    /// Entries of sets that it holds.
+    /// Entries of its sets, for the stream's account.
     pub(in super::super) fn entries(&self) -> usize {
         self.open.iter().map(|answer| answer.asked.len()).sum()
     }

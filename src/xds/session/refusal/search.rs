@@ -6,7 +6,7 @@
 
 use crate::resource::Name;
 
-/// A name at a version.
+/// A resource that may be what the client refuses: its name and version.
 pub(in super::super) type Suspect = (Name, u64);
 
 /// See the module.

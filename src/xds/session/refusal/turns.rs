@@ -3,9 +3,9 @@
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// At once. A search among 5,000 takes 14.
+/// Turns that may be taken at once. A search among 5,000 resources takes 14.
 const BURST: u32 = 48;
-/// After that, one in each of these.
+/// After that, one turn comes back in each of these.
 const EACH: Duration = Duration::from_secs(5);
 
 /// What is left, and since when it grows. `None`: all.

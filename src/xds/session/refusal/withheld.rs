@@ -16,7 +16,7 @@ const MOST: usize = 1_000;
 /// Something that is withheld.
 #[derive(Debug)]
 pub(in super::super) struct Entry {
-    /// The version that is refused.
+    /// Hash of the content that is refused; other content of that name is sent.
     pub(in super::super) version: u64,
     /// What the client has of that name; put back when this is over. `None`: nothing, or `instead` says it.
     pub(in super::super) has: Option<u64>,

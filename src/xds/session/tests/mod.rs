@@ -11,7 +11,7 @@ use prost_of_xds_api::Message;
 use reference::{Received, answers, resource, rules};
 use xds_api::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 
-/// All of Envoy's kinds alike.
+/// The same readiness for each of Envoy's kinds.
 fn ready(readiness: Readiness) -> KindReadiness {
     KindReadiness::of(Kind::ENVOY, readiness)
 }

@@ -103,7 +103,7 @@ struct Envoy {
     clusters: BTreeMap<String, bool>,
     /// The clusters that the routes which it has name.
     named: BTreeMap<String, String>,
-    /// The assignments that it has asked for.
+    /// The names of assignments that it subscribes to.
     asked: BTreeSet<String>,
     nonces: BTreeMap<Kind, String>,
     unread: Vec<Received>,

@@ -134,9 +134,9 @@ struct World {
 /// What a client refuses, and how.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Manners {
-    /// Kinds, names and values.
+    /// Place in [`KINDS_USED`], number of the name, and value of each content that it refuses.
     pub(super) refuses: BTreeSet<(usize, u8, u8)>,
-    /// It says which.
+    /// Its error message names what it refuses.
     pub(super) names: bool,
     /// It takes the rest of an answer that holds one.
     pub(super) takes_rest: bool,
@@ -220,7 +220,7 @@ impl World {
         self.session.on_request(&raw.into(), &self.view, self.now).unwrap();
     }
 
-    /// Wants other names.
+    /// Subscribes to these names instead of those before.
     fn subscribe(&mut self, kind: Kind, names: BTreeSet<String>, star: bool) {
         let variant = self.variant;
         let held = self.held.get_mut(&kind).unwrap();
