@@ -14,13 +14,13 @@ use std::{
     sync::Arc,
 };
 
-/// Gives addresses to those who need them.
+/// Gives virtual addresses to the hosts that need one.
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
-    /// Who has one.
+    /// Which entries have virtual addresses.
     who: istio::Addresses,
     networks: Vec<IpNet>,
-    /// One for each network.
+    /// One for each of `networks`, in the same order.
     pools: Vec<Pool>,
     /// By published service: those of its hosts that want an address.
     claimants: HashMap<Hostname, Vec<Arc<Claimant>>>,
@@ -38,13 +38,14 @@ impl Addresses {
         self.who == options.addresses && self.networks == options.vip
     }
 
-    /// What a host of a service has, one of each network.
+    /// The addresses of a service's host, at most one of each network; empty if it has none.
     pub(super) fn of(&self, service: &Hostname, host: &Hostname) -> Vec<IpAddr> {
         let claimant = self.claimants.get(service).and_then(|all| all.iter().find(|c| c.host == *host));
         claimant.map(|c| self.pools.iter().filter_map(|pool| pool.address(c)).collect()).unwrap_or_default()
     }
 
-    /// Takes notice that these services have come, changed or gone; returns what others have now for that.
+    /// Takes notice that these services have come, changed or gone. Returns the hosts of others that have other
+    /// addresses for that.
     pub(super) fn advance<'a>(
         &mut self,
         services: &OrdMap<Hostname, Arc<PublishedService>>,
@@ -68,7 +69,7 @@ impl Addresses {
     }
 }
 
-/// A service belongs to its first source.
+/// The hosts of a service that want an address. Its first source counts as their owner.
 fn claimants(service: &PublishedService, who: istio::Addresses) -> Vec<Arc<Claimant>> {
     let Some(owner) = service.sources.first() else { return Vec::new() };
     let claimant = |host| Arc::new(Claimant { owner: owner.clone(), host, service: service.host.clone() });
@@ -83,7 +84,7 @@ pub(super) type OfService = Arc<[(Text, Box<[IpAddr]>)]>;
 pub(super) struct Book(OrdMap<Hostname, OfService>);
 
 impl Book {
-    /// Takes what these services have now.
+    /// Notes the addresses that the hosts of these services have now.
     pub(super) fn note<'a>(
         &mut self,
         addresses: &Addresses,
@@ -100,7 +101,7 @@ impl Book {
         }
     }
 
-    /// What a host of a service has.
+    /// The addresses of a service's host, in lower case; empty if it has none.
     pub(super) fn of(&self, service: &Hostname, host: &str) -> Vec<IpAddr> {
         let hosts = self.0.get(service).into_iter().flat_map(|of| of.iter());
         hosts.filter(|(of, _)| **of == *host).flat_map(|(_, addresses)| addresses.iter().copied()).collect()

@@ -13,12 +13,12 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    /// Who has the name.
+    /// The host that has the name: the smallest of those that claim it; `None` if none does.
     pub(super) fn owner(&self, name: &Name) -> Option<&Hostname> {
         self.claimants.get(name)?.first()
     }
 
-    /// Adds a claim; returns those whom it concerns.
+    /// Adds a claim. Returns the hosts for which it may change who has the name.
     pub(super) fn add(&mut self, name: &Name, host: &Hostname) -> Vec<Hostname> {
         let claimants = self.claimants.entry(name.clone()).or_default();
         claimants.insert(host.clone());
@@ -26,7 +26,7 @@ impl Claims {
         if claimants.first() == Some(host) { claimants.iter().cloned().collect() } else { vec![host.clone()] }
     }
 
-    /// Takes a claim back; returns those whom it concerns.
+    /// Takes a claim back. Returns the hosts for which that may change who has the name.
     pub(super) fn remove(&mut self, name: &Name, host: &Hostname) -> Vec<Hostname> {
         let Some(claimants) = self.claimants.get_mut(name) else { return Vec::new() };
         let owned = claimants.first() == Some(host);

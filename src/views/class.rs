@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 pub struct Classes {
     /// The namespace of proxies that name none.
     pub namespace: Text,
-    /// Whether there is any rule.
+    /// Whether there is any of Istio's rules.
     pub ruled: bool,
     /// Labels that some selector names, with their values.
     pub labels: BTreeSet<(Text, Text)>,
@@ -23,11 +23,11 @@ pub struct Classes {
     pub places: BTreeSet<Locality>,
     /// The keys of labels with which rules compare endpoints' own.
     pub keys: BTreeSet<Text>,
-    /// What endpoints have under these.
+    /// The labels of endpoints under these keys, with their values.
     pub values: BTreeSet<(Text, Text)>,
 }
 
-/// Stands for what no endpoint has.
+/// Stands in a class for a place or value that no endpoint has.
 const NONE: &str = "*";
 
 impl Classes {

@@ -13,7 +13,7 @@ pub(super) struct Directory {
     names: HashMap<Hostname, Box<[Text]>>,
     hosts: HashMap<Text, SortedSet<Hostname>>,
     wanted: HashMap<Text, SortedSet<u64>>,
-    /// Who wants every service.
+    /// The numbers of those that want every service.
     everywhere: BTreeSet<u64>,
 }
 
@@ -46,7 +46,7 @@ impl Directory {
         former
     }
 
-    /// From now on that one wants these services; `None`: all.
+    /// Notes that the one of that number wants these services; `None`: all.
     pub(super) fn want(&mut self, number: u64, wanted: Option<&Wanted>) {
         for name in wanted.iter().flat_map(|wanted| wanted.names()) {
             self.wanted.entry(name.clone()).or_default().insert(number);
@@ -68,7 +68,7 @@ impl Directory {
         self.everywhere.remove(&number);
     }
 
-    /// Who wants a service with one of these names.
+    /// The numbers of those that want a service with one of these names.
     pub(super) fn who_want<'n>(&self, names: impl Iterator<Item = &'n Text>) -> BTreeSet<u64> {
         let named = names.filter_map(|name| self.wanted.get(name)).flatten();
         named.chain(&self.everywhere).copied().collect()
@@ -79,7 +79,7 @@ impl Directory {
         self.hosts.get(name)?.first()
     }
 
-    /// The services that are wanted.
+    /// The hosts of the services that are wanted; `None`: of all that the view has.
     pub(super) fn hosts_of(&self, wanted: Option<&Wanted>) -> BTreeSet<Hostname> {
         match wanted.filter(|wanted| !wanted.has_all()) {
             Some(wanted) => wanted.names().filter_map(|name| self.hosts.get(name)).flatten().cloned().collect(),
@@ -122,12 +122,12 @@ impl Places {
         }
     }
 
-    /// Each once.
+    /// The localities of these endpoints, each once.
     pub(super) fn known(&self) -> impl Iterator<Item = &Locality> {
         self.count.keys()
     }
 
-    /// Whether there are others than at the last call.
+    /// Whether other localities are known than at the last call.
     pub(super) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }

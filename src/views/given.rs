@@ -26,7 +26,7 @@ use imbl::OrdMap;
 use ipnet::IpNet;
 use std::sync::Arc;
 
-/// What an expansion of a gateway gives for a service.
+/// Resources of Istio's kinds that gateways and policies of the configuration give.
 pub(super) type Expansion = Arc<[(Kind, Arc<Resource>)]>;
 
 /// Rules and services at one moment. Immutable.
@@ -34,11 +34,11 @@ pub(super) type Expansion = Arc<[(Kind, Arc<Resource>)]>;
 pub struct Given {
     /// What rules are translated by.
     pub(super) settings: Arc<Outputs>,
-    /// Of all manifests and gateways.
+    /// The rules of all manifests, and those that gateways and policies of the configuration give.
     pub(super) rules: Arc<Rules>,
     /// Those that are published, and those that manifests declare.
     pub(super) services: OrdMap<Hostname, Arc<PublishedService>>,
-    /// Of the services that manifests declare.
+    /// For each service that manifests declare: who does, and what rules need to know of where it comes from.
     declared: OrdMap<Hostname, (Owner, Origin)>,
     /// The virtual addresses that entries of the catalog's services have.
     addresses: addresses::Book,
@@ -47,7 +47,7 @@ pub struct Given {
     pub(super) expansions: OrdMap<Hostname, Expansion>,
     /// What is asked for services that Istio has no field for, where anything is.
     beyond: OrdMap<Hostname, Beyond>,
-    /// What could not be expanded.
+    /// What is found in the configuration's gateways, such as a path that two services would have.
     pub(super) findings: Arc<[Finding]>,
 }
 
@@ -66,7 +66,7 @@ impl Given {
         })
     }
 
-    /// Who says that there is the service of a host.
+    /// Who says that there is a service with that host: a manifest, or else a registry.
     pub(super) fn owner(&self, host: &Hostname) -> Owner {
         let own = self.declared.get(host).map(|(owner, _)| owner.clone());
         own.unwrap_or_else(|| Owner::Registry(host.clone()))
@@ -101,7 +101,7 @@ impl Given {
     }
 }
 
-/// Keeps what is given up with its sources.
+/// Keeps [`Given`] up with the catalog, the manifests and the configuration.
 #[derive(Debug, Default)]
 pub(super) struct Book {
     /// The numbers of configuration, catalog and manifests that were seen last; `None`: nothing was.
@@ -112,7 +112,7 @@ pub(super) struct Book {
     addresses: Addresses,
     near: Near,
     given: Arc<Given>,
-    /// Those of the policies, in their order.
+    /// The selectors of the configured policies, in their order.
     selectors: Vec<Selector>,
 }
 
@@ -122,7 +122,8 @@ impl Book {
         Book { services: self.services.clone(), given: self.given.clone(), ..Book::default() }
     }
 
-    /// Goes on to these sources, if they are not older than what was seen. Returns what tells proxies apart, too.
+    /// Goes on to these sources, if they are not older than what was seen. Returns the outcome, and what tells proxies
+    /// apart.
     pub(super) fn advance(
         &mut self,
         catalog: &Catalog,
@@ -148,7 +149,7 @@ impl Book {
         self.given.clone()
     }
 
-    /// What was given last.
+    /// The outcome of the last step.
     pub(super) fn given(&self) -> Arc<Given> {
         self.given.clone()
     }

@@ -29,7 +29,7 @@ struct Handle {
     generations: watch::Sender<Arc<ViewGeneration>>,
 }
 
-/// What came and went since the task looked last.
+/// The parts that came and went since the task looked last.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) added: Vec<(u64, Part)>,
@@ -37,7 +37,7 @@ pub(super) struct Changes {
 }
 
 impl Handles {
-    /// The generations of a part, and whether it is new.
+    /// Subscribes to a part. Returns its generations, and whether the part is new.
     pub(super) fn subscribe(
         &mut self,
         part: &Part,
@@ -76,14 +76,14 @@ impl Handles {
         std::mem::take(&mut self.changes)
     }
 
-    /// The next generation of a part.
+    /// Gives the readers of a part its next generation.
     pub(super) fn publish(&self, number: u64, generation: Arc<ViewGeneration>) {
         if let Some(handle) = self.by_number.get(&number) {
             handle.generations.send_replace(generation);
         }
     }
 
-    /// How many read a part now.
+    /// How many readers all parts have now.
     pub(super) fn readers(&self) -> usize {
         self.by_number.values().map(|handle| handle.generations.receiver_count()).sum()
     }

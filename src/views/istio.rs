@@ -10,7 +10,7 @@ use imbl::OrdMap;
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 use tracing::warn;
 
-/// Makes entries.
+/// Makes the `ServiceEntry`s of services for Istiods.
 #[derive(Debug)]
 pub struct Istio {
     options: istio::Options,
@@ -40,7 +40,8 @@ impl Translator for Istio {
     }
 }
 
-/// Connections to the former address end up elsewhere until the client asks for the name again.
+/// Counts and logs a moved address: connections to the former one end up elsewhere until the client asks for the name
+/// again.
 fn report(metrics: &Metrics, Moved { claimant, from, to }: Moved) -> Hostname {
     metrics.vip_moved();
     let text = |address: Option<IpAddr>| address.map_or("none".to_owned(), |a| a.to_string());
@@ -63,7 +64,7 @@ mod tests {
 
     const HOSTS: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
 
-    /// Whose owner has another order than its host.
+    /// A service whose owner sorts otherwise than its host.
     fn service(host: &str, owner: u8, protocol: Protocol) -> PublishedService {
         let (name, host) = (format!("{owner}-{host}"), Hostname::new(host).unwrap());
         let (port, number) = (protocol.name().into(), Port::new(20880).unwrap());

@@ -11,24 +11,24 @@ use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc};
 /// `envoy/edge@router,shop,istio=ingressgateway`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ViewKey {
-    /// The form of its resources.
+    /// Which clients it is for, and so the form of its resources.
     pub dialect: Dialect,
-    /// The name of what it selects; `None`: everything.
+    /// Name of the scope whose selection it has; `None`: everything.
     pub scope: Option<Arc<str>>,
-    /// Whose view it is, among those of one dialect and scope.
+    /// The class of clients that it is for, among those of one dialect and scope.
     pub class: Class,
 }
 
 /// What clients of one scope are told apart by, where what they are served depends on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Class {
-    /// What Istio's rules tell proxies apart by; `None`: a client that says nothing of it.
+    /// What Istio's rules tell proxies apart by; `None`: clients that say nothing of themselves.
     pub proxy: Option<Arc<Proxy>>,
-    /// By the settings that are being rolled out, beside those that hold for all others.
+    /// True: made by the settings that are being rolled out. False: by those that hold for all others.
     pub next: bool,
 }
 
-/// Stands before the key of a view by the settings that are being rolled out.
+/// Prefix of a key whose [`Class::next`] is set.
 const NEXT: &str = "next:";
 
 impl ViewKey {
@@ -58,7 +58,7 @@ impl fmt::Display for ViewKey {
     }
 }
 
-/// A text that is no key.
+/// The error for a text that is no [`ViewKey`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a view is written as `envoy`, `grpc` or `istio`, with a scope as `envoy/SCOPE`, and a class of proxies as \
@@ -119,7 +119,7 @@ impl Selection {
         Selection(Some(select))
     }
 
-    /// Whether both are one selection. Two that select the same may differ.
+    /// Whether both are the same value. Two selections that pick the same services may be different values.
     pub(super) fn is(&self, other: &Selection) -> bool {
         match (&self.0, &other.0) {
             (Some(this), Some(other)) => Arc::ptr_eq(this, other),
@@ -127,7 +127,7 @@ impl Selection {
         }
     }
 
-    /// Whether nothing is selected away.
+    /// Whether it selects everything.
     pub(super) fn is_all(&self) -> bool {
         self.0.is_none()
     }

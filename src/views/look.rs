@@ -1,4 +1,4 @@
-//! What the parts of a view are made of.
+//! What a step gives to the parts of a view, to make their resources of.
 
 use super::{Selection, producer::Sources, producers::Producers, translations::Translations};
 use crate::{
@@ -17,7 +17,7 @@ pub(super) struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// The service, or the part of it, that the view has.
+    /// The service, or what the view has of it; `None`: the view has nothing of it.
     pub(super) fn service(&self, host: &Hostname) -> Option<Arc<PublishedService>> {
         self.sources.catalog.services.get(host).and_then(|service| self.selection.of(service))
     }

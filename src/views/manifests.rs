@@ -10,12 +10,12 @@ use crate::{
 };
 use std::{collections::BTreeSet, sync::Arc};
 
-/// What stands in the last snapshot, of the registries that the view has.
+/// The producer of manifests' resources: those in the last snapshot, of the registries that the view has.
 #[derive(Debug)]
 pub(super) struct Manifests {
     selection: Selection,
     snapshot: Arc<Snapshot>,
-    /// What the view lacks of it.
+    /// Resources of the snapshot that the view does not have.
     hidden: BTreeSet<(Kind, Name)>,
     reselected: bool,
 }

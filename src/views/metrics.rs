@@ -13,7 +13,7 @@ use prometheus_client::{
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-/// From 10 µs, one changed service, to some seconds, a first list of hundreds of thousands.
+/// Bounds of the histogram, in seconds: from one changed service to a first list of hundreds of thousands.
 const BUCKETS: [f64; 10] = [0.000_01, 0.000_03, 0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.1, 1.0, 10.0];
 
 /// Counters and gauges of the views.
@@ -108,17 +108,17 @@ impl Metrics {
         self.kept.get_or_create(&OfDialect { dialect: dialect.name() }).set(count(views));
     }
 
-    /// There are so many parts.
+    /// Sets how many parts the views of a dialect have.
     pub(super) fn divided(&self, dialect: Dialect, parts: usize) {
         self.parts.get_or_create(&OfDialect { dialect: dialect.name() }).set(count(parts));
     }
 
-    /// So many parts have another generation.
+    /// Counts the generations of parts that a step has made.
     pub(super) fn made_parts(&self, dialect: Dialect, parts: usize) {
         self.part_generations.get_or_create(&OfDialect { dialect: dialect.name() }).inc_by(parts as u64);
     }
 
-    /// So many services were translated.
+    /// Counts the services that a step has translated.
     pub(super) fn translated(&self, dialect: Dialect, services: u64) {
         self.translations.get_or_create(&OfDialect { dialect: dialect.name() }).inc_by(services);
     }
@@ -141,7 +141,7 @@ impl Metrics {
         }
     }
 
-    /// A view was dropped: nothing of it is made any more.
+    /// Removes what is measured of a view that was dropped.
     pub(super) fn dropped(&self, key: &ViewKey) {
         if key.is_whole() {
             for kind in Kind::of_family(key.dialect.family()) {
@@ -156,7 +156,7 @@ impl Metrics {
         self.vips_moved.inc();
     }
 
-    /// So much of the view that has everything is rejected now.
+    /// Sets, for each reason, how much of the view that has everything is rejected now.
     pub(super) fn rejected(&self, dialect: Dialect, rejected: &[Rejected]) {
         let mut counts: BTreeMap<&'static str, i64> = Why::CODES.into_iter().map(|code| (code, 0)).collect();
         for rejected in rejected {

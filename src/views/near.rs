@@ -14,10 +14,10 @@ use std::{
 
 type Services = OrdMap<Hostname, Arc<PublishedService>>;
 
-/// How many endpoints are in each place, and have each value.
+/// How many endpoints are in each place, and how many have each value of the labels that rules ask for.
 #[derive(Debug, Default)]
 pub(super) struct Near {
-    /// `None`: nothing is counted.
+    /// What rules ask for; `None`: nothing, so nothing is counted.
     pub(super) asked: Option<Asked>,
     places: BTreeMap<Locality, usize>,
     pub(super) values: BTreeMap<(Text, Text), usize>,

@@ -30,9 +30,9 @@ pub type Pick = Option<Arc<Preference>>;
 /// Services by name. Whatever order they came in, equal lists are equal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Wanted {
-    /// Sorted, each once.
+    /// Sorted by name, each name once.
     services: Box<[(Text, Pick)]>,
-    /// Of all services that are not named; `None`: they are not wanted.
+    /// Which instances of all services that are not named; `None`: these services are not wanted.
     rest: Option<Pick>,
 }
 
@@ -41,7 +41,7 @@ pub struct Wanted {
 pub struct Preference {
     /// The label of instances that has their tags, with commas between them.
     pub label: Text,
-    /// The first of these that any instance has decides.
+    /// The tags in the order of preference: the first that any instance has decides.
     pub tags: Box<[Text]>,
     /// Whether all instances are taken where none has any of the tags; else none is.
     pub or_any: bool,
@@ -79,7 +79,7 @@ impl Wanted {
         self.rest == Some(None) && self.services.iter().all(|(_, pick)| pick.is_none())
     }
 
-    /// The names.
+    /// The names of the services that are wanted by name, sorted.
     pub fn names(&self) -> impl Iterator<Item = &Text> {
         self.services.iter().map(|(name, _)| name)
     }
@@ -94,7 +94,8 @@ impl Wanted {
         named.or_else(|| self.rest.clone())
     }
 
-    /// Bytes that it makes us hold, about: its names, and what the part has of each service.
+    /// Memory in bytes, about, that it costs: its names, and what the part has of each service. A stream's account is
+    /// charged with it.
     pub fn cost(&self) -> usize {
         const SERVICE: usize = 400;
         self.services.iter().map(|(name, _)| SERVICE + name.len()).sum::<usize>() + 4 * SERVICE
@@ -110,7 +111,7 @@ pub(super) enum Chosen {
 }
 
 impl Chosen {
-    /// Of a service with instances of these labels.
+    /// Works it out for a service whose instances have these labels.
     pub(super) fn of<'l>(pick: &Pick, instances: impl Iterator<Item = &'l Labels> + Clone) -> Chosen {
         let Some(preference) = pick else { return Chosen::All };
         let label = &preference.label;

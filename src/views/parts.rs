@@ -24,13 +24,13 @@ use std::{
 /// The kinds of which a part may have less than its view, or other content. All others it shares.
 const OWN: [Kind; 2] = [Kind::Cluster, Kind::Endpoint];
 
-/// What may differ in each state.
+/// The names of resources that may differ, by the number of the state.
 type Due = BTreeMap<u64, BTreeSet<(Kind, Name)>>;
 
 /// The parts of a view. See the module.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
-    /// By the numbers of their handles.
+    /// The parts by their numbers in [`Handles`](super::handles::Handles).
     parts: BTreeMap<u64, Member>,
     states: BTreeMap<u64, State>,
     by_key: HashMap<Key, u64>,
@@ -44,7 +44,7 @@ pub(super) struct Parts {
     /// Resources of the kinds in `OWN` that belong to no service, and so to every part.
     common: BTreeSet<(Kind, Name)>,
     variants: Variants,
-    /// As they were at the last step.
+    /// The connected callers at the last step.
     callers: Arc<Callers>,
 }
 
@@ -55,7 +55,7 @@ struct Member {
     state: Option<u64>,
 }
 
-/// What a part comes down to.
+/// What decides the resources of a part. Parts with equal keys share one state.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     wanted: Option<Arc<Wanted>>,
@@ -145,7 +145,7 @@ impl Parts {
         made
     }
 
-    /// The first step with parts.
+    /// Takes all that the view has, at the first step with parts.
     fn begin(&mut self, look: &Look<'_>) {
         for service in look.sources.catalog.services.values() {
             self.directory.replace(&service.host, look.names(&service.host));
@@ -313,7 +313,7 @@ impl Parts {
         Some(state.generation.clone())
     }
 
-    /// What a state has under a name.
+    /// The resource that a state has of that kind and name; `None`: it has none.
     fn resource(&mut self, key: &Key, kind: Kind, name: &Name, look: &mut Look<'_>) -> Option<Arc<Resource>> {
         let served = look.whole.get(kind).get(name)?.clone();
         let Some(host) = look.producers.owner(kind, name) else { return Some(served) };
@@ -335,7 +335,7 @@ impl Key {
         }
     }
 
-    /// Of which kinds it may not have what the view has.
+    /// The kinds of which it may have other resources than the view.
     fn own(&self) -> &'static [Kind] {
         match (&self.wanted, &self.at) {
             (Some(_), _) => &OWN,
@@ -344,7 +344,7 @@ impl Key {
         }
     }
 
-    /// Whether it is all that the view has.
+    /// Whether it has all that the view has; at most the endpoints of its clients' own cluster are more.
     fn is_derived(&self) -> bool {
         self.own().is_empty()
     }

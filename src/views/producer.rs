@@ -33,7 +33,7 @@ pub struct Sources {
     pub catalog: Arc<Catalog>,
     /// What the last good texts of manifests give.
     pub manifests: Arc<Snapshot>,
-    /// Who is connected from where.
+    /// How many callers are connected from where, for the endpoints of clients' own clusters.
     pub callers: Arc<Callers>,
     /// Rules of these, and the services that proxies see.
     pub given: Arc<Given>,
@@ -67,12 +67,12 @@ pub(super) struct Step<'a> {
     pub(super) translations: &'a mut Translations,
     /// What may differ now of what a producer has.
     pub(super) touched: BTreeSet<(Kind, Name)>,
-    /// The services behind that, where the view has parts that ask for it.
+    /// The services that these belong to; `None`: the view has no parts, and nobody needs to know.
     pub(super) affected: Option<Affected>,
 }
 
 impl Step<'_> {
-    /// Of that service these resources may differ.
+    /// Notes that these resources of a service may differ.
     pub(super) fn affects<'n>(&mut self, host: &Hostname, resources: impl IntoIterator<Item = (Kind, &'n Name)>) {
         if let Some(affected) = &mut self.affected {
             let resources = resources.into_iter().map(|(kind, name)| (kind, name.clone()));
@@ -93,10 +93,10 @@ pub(super) trait Producer: fmt::Debug + Send {
     /// Goes on to the next sources, and notes in `step.touched` what may differ for that.
     fn update(&mut self, step: &mut Step<'_>);
 
-    /// What it has of that kind and name.
+    /// The resource that it has of that kind and name; `None`: it has none.
     fn get(&self, kind: Kind, name: &Name) -> Option<&Arc<Resource>>;
 
-    /// From the next update on it has what that selects. The update is told all hosts as changed.
+    /// Replaces the selection from the next update on, which gets all hosts as changed.
     fn select(&mut self, selection: &Selection);
 
     /// Adds how far its sources have reported, for each kind that it makes.

@@ -8,7 +8,7 @@ use crate::{
 };
 use std::{collections::BTreeSet, sync::Arc};
 
-/// In the order in which names are theirs.
+/// The producers of a view, in their order: of several that have a name the first one's is served.
 #[derive(Debug)]
 pub(super) struct Producers(pub(super) Vec<Part>);
 

@@ -28,15 +28,15 @@ use std::{
 #[derive(Debug)]
 pub(super) struct Proxies {
     dialect: Dialect,
-    /// `None`: those that say nothing of themselves.
+    /// The class of proxies; `None`: those that say nothing of themselves.
     class: Option<Arc<Proxy>>,
     selection: Selection,
     services: Services,
     /// How the hosts that the view has look to routes.
     shapes: Shapes,
-    /// Who says that they are there.
+    /// Who says that these hosts are there: a manifest or a registry.
     owners: BTreeMap<Hostname, Owner>,
-    /// Those rules that the view has, and what they were read of.
+    /// The rules that the view has, without those that its selection hides.
     rules: Arc<Rules>,
     given: Arc<Given>,
     memo: Memo,
@@ -46,7 +46,7 @@ pub(super) struct Proxies {
     reach: Option<BTreeSet<Name>>,
     findings: Vec<Finding>,
     findings_differ: bool,
-    /// It selects otherwise than at the last update, or has not seen any.
+    /// The selection has changed since the last update, or there was no update yet.
     reselected: bool,
 }
 
@@ -115,7 +115,7 @@ impl Proxies {
         differs
     }
 
-    /// Makes listeners and routes, and notes what differs.
+    /// Makes listeners and routes anew, and notes in `touched` which resources differ.
     fn make(&mut self, proxy: &Proxy, settings: &Outputs, touched: &mut BTreeSet<(Kind, Name)>) {
         let mesh = &settings.traffic.mesh;
         let made = traffic::traffic(proxy, &self.rules, &self.shapes, mesh, &mut self.memo);
@@ -137,7 +137,7 @@ impl Proxies {
         self.findings_differ = true;
     }
 
-    /// Whether the view may have it, as far as clusters are concerned.
+    /// Whether the proxies' routes can reach a cluster, or the cluster of an assignment. True for all other kinds.
     fn is_reached(&self, kind: Kind, name: &Name) -> bool {
         match (&self.reach, kind) {
             (None, _) => true,

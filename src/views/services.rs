@@ -28,7 +28,7 @@ use std::{
 pub(super) struct Services {
     dialect: Dialect,
     selection: Selection,
-    /// Whose clusters they are, where rules make a difference.
+    /// The class of proxies, and the rules for it; `None`: rules make no difference.
     class: Option<ByClass>,
     /// What each service gives that the view has.
     translated: BTreeMap<Hostname, Arc<Translated>>,
@@ -37,11 +37,11 @@ pub(super) struct Services {
     contested: BTreeMap<Hostname, Vec<Rejected>>,
     /// What cannot be sent differs from what was read last: of many services, most updates change nothing of that.
     rejected_differs: bool,
-    /// It selects otherwise than at the last update.
+    /// The selection has changed since the last update.
     reselected: bool,
 }
 
-/// The resources of a service, and what of it cannot be sent.
+/// The resources of one service, and what of the service cannot be sent.
 type Made = (Vec<(Kind, Resource)>, Vec<Rejected>);
 
 /// How a service is translated for a view.
@@ -101,7 +101,7 @@ impl Services {
         hosts.iter().any(|host| seen(host) != self.translated.contains_key(host))
     }
 
-    /// From the next update on these rules hold.
+    /// Replaces the class and its rules, from the next update on.
     pub(super) fn set_class(&mut self, class: ByClass) {
         self.class = Some(class);
     }
@@ -145,7 +145,7 @@ impl Services {
         }
     }
 
-    /// What rules make of a service.
+    /// Translates a service as the rules for that class have it.
     fn by_rules(&self, service: &PublishedService, class: &ByClass) -> Made {
         let (settings, origin) = (&class.given.settings, class.given.origin(service));
         let (mesh, envoy) = (&settings.traffic.mesh, &settings.envoy);
@@ -155,7 +155,7 @@ impl Services {
         }
     }
 
-    /// Takes what a service gives now; returns the hosts whose names are others for that.
+    /// Takes what a service gives now. Returns the hosts that may have or lose names for that.
     fn replace(&mut self, host: &Hostname, step: &mut Step<'_>) -> BTreeSet<Hostname> {
         let selected = step.services().get(host).and_then(|service| self.selected(service));
         let new = selected.map(|service| self.give(&service, step.translations));
@@ -185,7 +185,7 @@ impl Services {
         concerned
     }
 
-    /// Who has a name that the resource needs, if that is not the host.
+    /// The other host that has a name which the resource needs; `None`: no other host has one.
     fn taken_by(&self, host: &Hostname, resource: &Resource) -> Option<&Hostname> {
         let mut needed = std::iter::once(resource.name()).chain(resource.refers_to());
         needed.find_map(|name| self.claims.owner(name).filter(|owner| *owner != host))

@@ -49,9 +49,9 @@ impl Default for Options {
 /// All views. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Set {
-    /// By the settings that hold for all.
+    /// The views made by the settings that hold for all.
     settled: Lane,
-    /// By those that some have already, while others are rolled out.
+    /// The views made by settings that are being rolled out and that some clients have already.
     next: Lane,
     callers: watch::Sender<Arc<Callers>>,
     access: watch::Sender<u64>,
@@ -61,21 +61,21 @@ pub struct Set {
 #[derive(Debug, Clone)]
 struct Lane {
     dialects: [Arc<Shared>; Dialect::ALL.len()],
-    /// `None`: there are no views.
+    /// The settings in force; `None`: there are no views by them.
     translation: watch::Sender<Option<Translation>>,
     book: Arc<Mutex<Book>>,
     classes: Arc<ArcSwap<Classes>>,
 }
 
-/// The tasks of a lane, one for each dialect.
+/// One task for each dialect, in the order of [`Dialect::ALL`].
 type Tasks = [Task; Dialect::ALL.len()];
 
-/// What a view has at one moment.
+/// What a view serves, and what it does not serve, at one moment.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// All that it serves, immutable.
     pub generation: Arc<ViewGeneration>,
-    /// What it does not serve.
+    /// What of the view's sources is not served, with the reasons.
     pub report: Arc<Report>,
 }
 
@@ -176,7 +176,7 @@ impl Set {
         readiness(dialect, &self.settled.of(dialect).sources())
     }
 
-    /// How resources are made for all who have no part in a rollout.
+    /// The settings by which resources are made for all who have no part in a rollout.
     pub fn outputs(&self) -> Outputs {
         self.settled.translation.borrow().as_ref().map(|now| now.outputs.clone()).unwrap_or_default()
     }
@@ -212,12 +212,12 @@ impl Set {
         }
     }
 
-    /// There are no views of next settings any more. Who sees one should see another by now.
+    /// Ends the views of the next settings. Whoever saw one should have been given another before.
     pub fn end_next(&self) {
         self.next.translation.send_if_modified(|now| now.take().is_some());
     }
 
-    /// From now on so many callers are connected.
+    /// Replaces the numbers of connected callers.
     pub fn set_callers(&self, now: Callers) {
         self.callers.send_if_modified(|callers| {
             let differs = **callers != now;
@@ -245,7 +245,7 @@ impl Set {
         self.access.subscribe()
     }
 
-    /// Clients may see another view from now on.
+    /// Tells all streams that their clients may see another view from now on.
     pub fn access_changed(&self) {
         self.access.send_modify(|number| *number += 1);
     }
@@ -272,7 +272,7 @@ impl Set {
     }
 }
 
-/// Waits until it is that far.
+/// Waits until the number in the channel is at least `number`.
 async fn reaches(stands: &watch::Sender<u64>, number: u64) {
     // Fails when the process ends.
     let _ = stands.subscribe().wait_for(|now| *now >= number).await;
@@ -283,12 +283,12 @@ impl Lane {
         &self.dialects[dialect as usize]
     }
 
-    /// Whether there may be views.
+    /// Whether it has settings, so that there may be views.
     fn is_used(&self) -> bool {
         self.translation.borrow().is_some()
     }
 
-    /// Whether resources are made in that way.
+    /// Whether these are its settings.
     fn is_by(&self, outputs: &Outputs) -> bool {
         self.translation.borrow().as_ref().is_some_and(|now| now.outputs == *outputs)
     }

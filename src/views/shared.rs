@@ -27,7 +27,7 @@ pub(super) struct Shared {
     pub(super) catalog: catalog::Handle,
     pub(super) manifests: manifests::Handle,
     pub(super) callers: watch::Receiver<Arc<Callers>>,
-    /// Rules of these, read once for all dialects.
+    /// Reads the rules of catalog and manifests, once for all dialects.
     pub(super) book: Arc<Mutex<Book>>,
     /// What tells proxies apart.
     pub(super) classes: Arc<ArcSwap<Classes>>,
@@ -46,7 +46,7 @@ pub(super) struct Shared {
     pub(super) entries: Mutex<Entries>,
 }
 
-/// The views that there are.
+/// The views of a dialect by key.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     by_key: BTreeMap<ViewKey, Entry>,
@@ -65,7 +65,7 @@ pub(super) struct Entry {
     pub(super) report: Arc<ArcSwap<Report>>,
     /// Those of its readers who have a part of it.
     pub(super) parts: Arc<Mutex<Handles>>,
-    /// Since when nobody sees it.
+    /// Since when nobody sees it; `None`: somebody does, or nobody has looked yet.
     idle_since: Option<Instant>,
 }
 
@@ -77,26 +77,26 @@ pub struct Full {
     pub most: usize,
 }
 
-/// A view, for people.
+/// The state of a view, as the admin API shows it.
 #[derive(Debug, Clone)]
 pub struct ViewStatus {
-    /// By which admin and clients name it.
+    /// The key by which the admin API and logs name it.
     pub key: ViewKey,
     /// How many read it now: streams, and requests of admin.
     pub readers: usize,
     /// How many different parts of it they have.
     pub parts: usize,
-    /// For how long nobody has.
+    /// For how long nobody has read it; `None`: somebody does.
     pub idle: Option<Duration>,
     /// All that it serves now, immutable.
     pub generation: Arc<ViewGeneration>,
 }
 
-/// What a reader of a view holds.
+/// What a reader of a view holds: its report, and its generations.
 pub(super) type Reading = (Arc<ArcSwap<Report>>, watch::Receiver<Arc<ViewGeneration>>);
 
 impl Shared {
-    /// The newest of all that views are made of.
+    /// The newest catalog, manifests and callers; no rules are read yet.
     pub(super) fn sources(&self) -> Sources {
         let callers = self.callers.borrow().clone();
         Sources { callers, ..Sources::plain(self.catalog.load(), self.manifests.load()) }
@@ -115,13 +115,13 @@ impl Shared {
         }
     }
 
-    /// A view that is there.
+    /// Reads a view without making it; `None`: there is no view of that key.
     pub(super) fn find(&self, key: &ViewKey) -> Option<Reading> {
         let mut entries = self.lock();
         Some(entries.by_key.get_mut(key)?.read(&Part::default()).0)
     }
 
-    /// A view, or a part of it, made if it is not there.
+    /// Reads a view, or a part of it; the view is made if it is not there. An error if no further one can be kept.
     pub(super) fn subscribe(&self, key: &ViewKey, selection: &Selection, part: &Part) -> Result<Reading, Full> {
         let mut entries = self.lock();
         if let Some(entry) = entries.by_key.get_mut(key) {
@@ -162,7 +162,7 @@ impl Shared {
         self.wanted.notify_one();
     }
 
-    /// How often views were given selections.
+    /// How often views were given selections: the number that [`Shared::selected`] will reach.
     pub(super) fn selections(&self) -> u64 {
         self.lock().selections
     }
@@ -229,7 +229,7 @@ impl Entries {
 }
 
 impl Entry {
-    /// What a reader of a part holds, and whether the part is new.
+    /// Adds a reader of the view, or of a part. Returns what it holds, and whether the part is new.
     fn read(&mut self, part: &Part) -> (Reading, bool) {
         self.idle_since = None;
         if part.is_whole() {

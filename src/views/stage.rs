@@ -36,22 +36,22 @@ pub struct Stage {
 struct View {
     state: ViewState,
     selection: Selection,
-    /// It has not seen any sources, or selects otherwise than when it saw them.
+    /// It has seen no sources yet, or its selection has changed since.
     new: bool,
 }
 
 impl Stage {
-    /// No views, of resources that are made so.
+    /// Without any view yet. `translator` makes the resources of services.
     pub fn new(dialect: Dialect, translator: Box<dyn Translator>) -> Self {
         Stage { dialect, translations: Translations::new(translator), views: BTreeMap::new() }
     }
 
-    /// How often a service was translated.
+    /// How often a service was translated since the stage was made.
     pub fn translations(&self) -> u64 {
         self.translations.count()
     }
 
-    /// Whether it has that view.
+    /// Whether the view is in it, under that number: a view that was made again has another one.
     pub fn contains(&self, view: &Place) -> bool {
         self.views.contains_key(view)
     }
@@ -62,7 +62,7 @@ impl Stage {
         self.views.insert(view, View { state, selection: selection.clone(), new: true });
     }
 
-    /// From the next step on that view has what that selects.
+    /// Replaces the selection of a view from the next step on.
     pub fn select(&mut self, view: &Place, selection: &Selection) {
         if let Some(view) = self.views.get_mut(view).filter(|view| !view.selection.is(selection)) {
             view.state.select(selection);
@@ -70,7 +70,7 @@ impl Stage {
         }
     }
 
-    /// From the next step on that view has these parts, too, by number, and those no more.
+    /// Adds parts to a view, by their numbers, and removes those of the numbers in `gone`, from the next step on.
     pub fn divide(&mut self, view: &Place, added: Vec<(u64, Part)>, gone: Vec<u64>) {
         if let Some(view) = self.views.get_mut(view) {
             view.state.divide(Changes { added, gone });

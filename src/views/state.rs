@@ -15,7 +15,7 @@ use crate::{
 };
 use std::{collections::BTreeSet, sync::Arc};
 
-/// A view. What it serves follows from the last sources alone, whatever came before.
+/// One view. What it serves follows from the last sources alone, whatever came before.
 #[derive(Debug)]
 pub(super) struct ViewState {
     producers: Producers,
@@ -26,13 +26,13 @@ pub(super) struct ViewState {
     report: Arc<Report>,
 }
 
-/// What of a view's sources is not served, for people. Immutable.
+/// What of a view's sources is not served, shown by the admin API. Immutable.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// What cannot be sent, by host.
     pub rejected: Vec<Rejected>,
-    /// What a later producer has, too, and does not get served: of Istiods' views the names of manifests' entries that
-    /// services' have.
+    /// Resources of a later producer that are not served, because an earlier one has the name: in Istiods' views
+    /// manifests' entries with the name of a service's entry.
     pub conflicts: BTreeSet<(Kind, Name)>,
     /// What of Istio's rules has no effect, or another one than is written.
     pub findings: Vec<Finding>,
@@ -50,7 +50,7 @@ pub struct Stepped {
 }
 
 impl ViewState {
-    /// Nothing was seen.
+    /// A view that has seen no sources yet.
     pub(super) fn new(key: &ViewKey, selection: &Selection, unbuilt: Arc<ViewGeneration>) -> Self {
         let part = |producer| Part { producer, rejected: Vec::new(), findings: Vec::new() };
         let parts = producers(key, selection).into_iter().map(part);
@@ -90,7 +90,7 @@ impl ViewState {
         Stepped { generation, report, parts }
     }
 
-    /// From the next step on it has these parts, too, and those no more.
+    /// Adds and removes parts, from the next step on.
     pub(super) fn divide(&mut self, Changes { added, gone }: Changes) {
         gone.into_iter().for_each(|number| self.parts.remove(number));
         added.into_iter().for_each(|(number, part)| self.parts.add(number, part));
@@ -101,7 +101,7 @@ impl ViewState {
         self.parts.len()
     }
 
-    /// From the next step on it has what that selects.
+    /// Replaces the selection, from the next step on.
     pub(super) fn select(&mut self, selection: &Selection) {
         self.selection = selection.clone();
         self.producers.0.iter_mut().for_each(|part| part.producer.select(selection));

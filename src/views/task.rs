@@ -30,9 +30,9 @@ pub struct Task {
     shared: Arc<Shared>,
     /// `None`: there are no views of these settings.
     translation: watch::Receiver<Option<Translation>>,
-    /// As it is in force.
+    /// The settings by which views are made now; `None`: there are none.
     current: Option<Translation>,
-    /// While there is a view.
+    /// The views; `None` while there is none.
     stage: Option<Stage>,
     metrics: Metrics,
 }
@@ -141,7 +141,7 @@ impl Task {
         shared.selected.send_if_modified(|selected| std::mem::replace(selected, selections) != selections);
     }
 
-    /// Keeps nothing while there are no views of its settings; whether that is so.
+    /// Drops everything while it has no settings. Returns true if that is so.
     fn rests(&mut self) -> bool {
         // Held meanwhile: so nothing is forgotten of settings that begin now.
         let translation = self.translation.borrow_and_update();

@@ -12,7 +12,7 @@ use crate::{
 /// How proxies are served, besides how services become clusters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Traffic {
-    /// What holds for all proxies.
+    /// Settings that hold for all proxies, such as their default retries.
     pub mesh: Mesh,
     /// The namespace of proxies that name none.
     pub namespace: Text,
@@ -27,9 +27,9 @@ pub struct Traffic {
 pub struct ServicePolicy {
     /// Which services, by what holds for all of their instances.
     pub select: Select,
-    /// As a DestinationRule has it.
+    /// The `trafficPolicy` of Istio's DestinationRule for them.
     pub policy: Option<TrafficPolicy>,
-    /// What Istio has no field for.
+    /// Settings for them that Istio has no field for.
     pub beyond: Beyond,
 }
 
@@ -46,14 +46,14 @@ pub struct Outputs {
     pub envoy: envoy::Options,
     /// How services become Istio's entries.
     pub istio: istio::Options,
-    /// How proxies are served besides.
+    /// How proxies are served, besides how services become clusters.
     pub traffic: Traffic,
 }
 
-/// How services become resources, and since when.
+/// The settings by which services become resources, and the revision of the configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Translation {
-    /// Holds for catalogs of this revision.
+    /// They hold for catalogs of this revision.
     pub(super) revision: u64,
     pub(super) outputs: Outputs,
 }

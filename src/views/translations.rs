@@ -42,7 +42,7 @@ pub trait Translator: fmt::Debug + Send {
         None
     }
 
-    /// How places relate; `None`: they do not matter.
+    /// How localities relate to each other; `None`: they do not matter in the dialect.
     fn zones(&self) -> Option<&Zones> {
         None
     }
@@ -63,12 +63,12 @@ impl Translator for envoy::Options {
     }
 }
 
-/// What a service gives.
+/// The resources that a service gives.
 #[derive(Debug, Default)]
 pub(super) struct Translated {
-    /// A few for each port.
+    /// All of them, a few for each port.
     pub(super) resources: Box<[(Kind, Arc<Resource>)]>,
-    /// What of it cannot be sent.
+    /// What of the service cannot be sent.
     pub(super) rejected: Box<[Rejected]>,
 }
 
@@ -101,19 +101,19 @@ impl Translated {
 #[derive(Debug)]
 pub(super) struct Translations {
     translator: Box<dyn Translator>,
-    /// Those of the last catalog.
+    /// The services of the last catalog.
     services: OrdMap<Hostname, Arc<PublishedService>>,
     /// By host: what was made of the whole service, while some view holds it.
     made: HashMap<Hostname, Made>,
     /// What rules made of services for a class of proxies, while some view holds it: many classes have the same.
     by_rules: HashMap<(Kind, Name), Vec<Weak<Resource>>>,
-    /// How many of these there are when those that nobody holds are dropped.
+    /// How many entries `by_rules` has when those that nobody holds are dropped.
     prune_at: usize,
-    /// How often a service was translated.
+    /// How often a service was translated, for metrics.
     count: u64,
 }
 
-/// Below so many, nothing is dropped that nobody holds.
+/// `by_rules` is not looked through while it has no more entries than this.
 const FEW: usize = 256;
 
 #[derive(Debug)]
@@ -124,7 +124,7 @@ struct Made {
 }
 
 impl Translations {
-    /// Nothing was seen.
+    /// Without any service yet.
     pub(super) fn new(translator: Box<dyn Translator>) -> Self {
         Translations {
             translator,
@@ -136,7 +136,7 @@ impl Translations {
         }
     }
 
-    /// How often a service was translated.
+    /// How often a service was translated, for metrics.
     pub(super) fn count(&self) -> u64 {
         self.count
     }
@@ -150,7 +150,7 @@ impl Translations {
         self.translator.own_cluster(service, callers)
     }
 
-    /// How places relate.
+    /// How localities relate to each other; empty where they do not matter.
     pub(super) fn zones(&self) -> &Zones {
         static NONE: Zones =
             Zones { next: BTreeMap::new(), overprovisioning_factor: None, min_cluster_size: None, own_cluster: None };
@@ -230,7 +230,7 @@ impl Translations {
         Arc::new(Translated { resources, rejected: rejected.into() })
     }
 
-    /// The same of clusters alone; all else is as everybody has it.
+    /// As [`Translations::share`], of clusters alone; all else is as `plain` has it.
     pub(super) fn share_clusters(&mut self, made: Vec<(Kind, Resource)>, plain: &Translated) -> Arc<Translated> {
         let clusters = made.into_iter().filter(|(kind, _)| *kind == Kind::Cluster).collect();
         let clusters = self.share((clusters, Vec::new()), plain);
@@ -253,7 +253,7 @@ impl Translations {
     }
 }
 
-/// Whose value differs.
+/// The host whose value differs.
 pub(super) fn host_of<V>(item: DiffItem<'_, '_, Hostname, V>) -> Hostname {
     match item {
         DiffItem::Add(host, _) | DiffItem::Remove(host, _) => host.clone(),

@@ -15,7 +15,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-/// Of a service so many are kept before those are looked for that nobody has any more.
+/// So many variants of a service are kept before those are looked for that nobody has any more.
 const FEW: usize = 16;
 
 /// What was made of services, as long as somebody has it.
@@ -69,12 +69,12 @@ fn chosen_of(service: &PublishedService, chosen: &Chosen) -> Vec<PublishedEndpoi
 }
 
 impl Variants {
-    /// The service, or what it is translated by, has changed.
+    /// Drops the variants of a service, which has changed, or is translated otherwise.
     pub(super) fn forget(&mut self, host: &Hostname) {
         self.made.remove(host);
     }
 
-    /// The step is over.
+    /// Ends a step: its generations hold by now what it has made.
     pub(super) fn settle(&mut self) {
         self.fresh = Vec::new();
     }

@@ -25,7 +25,7 @@ const TURNS: u32 = 64;
 /// A host that wants an address. The order is that of precedence.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Claimant {
-    /// The service that owns it.
+    /// The service in its registry that owns it. The smallest owner goes before others.
     pub(super) owner: ServiceId,
     pub(super) host: Hostname,
     /// The host of the published service that it belongs to.
@@ -47,9 +47,9 @@ pub(super) struct Moved {
 pub(super) struct Pool {
     range: Range,
     holders: HashMap<u64, Arc<Claimant>>,
-    /// In which turn each found what it has; [`TURNS`]: it has none.
+    /// The turn in which each claimant found its address; [`TURNS`]: it has none.
     turns: HashMap<Arc<Claimant>, u32>,
-    /// Who found an address in use by a smaller one.
+    /// The claimants that found the address of a place in use by a smaller one.
     passed: HashMap<u64, BTreeSet<Arc<Claimant>>>,
     moved: Vec<(Arc<Claimant>, u32)>,
 }
@@ -62,7 +62,7 @@ struct Range {
 }
 
 impl Pool {
-    /// All of the network is free.
+    /// A pool of a network's addresses, of which none is in use.
     pub(super) fn new(network: IpNet) -> Self {
         let size = match network {
             IpNet::V4(v4) => (1_u64 << (32 - v4.prefix_len())).saturating_sub(2),
@@ -78,12 +78,12 @@ impl Pool {
         }
     }
 
-    /// What it has; `None`: it is unknown, or the range is nearly full.
+    /// The address of a claimant; `None`: it is unknown, or the range is nearly full.
     pub(super) fn address(&self, claimant: &Claimant) -> Option<IpAddr> {
         self.at(claimant, *self.turns.get(claimant)?)
     }
 
-    /// Who has another address than when this was last called.
+    /// The claimants that have another address than at the last call, with both.
     pub(super) fn take_moved(&mut self) -> Vec<Moved> {
         let mut first: HashMap<Arc<Claimant>, u32> = HashMap::new();
         for (claimant, turn) in std::mem::take(&mut self.moved) {
@@ -99,14 +99,14 @@ impl Pool {
         moved
     }
 
-    /// Gives it an address.
+    /// Adds a claimant and gives it an address, if one is left for it.
     pub(super) fn insert(&mut self, claimant: Arc<Claimant>) {
         if !self.turns.contains_key(&claimant) {
             self.place(claimant, 0);
         }
     }
 
-    /// Takes its address back.
+    /// Removes a claimant and gives its address to others that wanted it.
     pub(super) fn remove(&mut self, claimant: &Claimant) {
         let Some(turn) = self.turns.remove(claimant) else { return };
         for slot in self.slots(claimant, 0..turn) {
@@ -117,7 +117,7 @@ impl Pool {
         }
     }
 
-    /// Finds a place from that turn on, and then for whom it takes it from.
+    /// Finds a place for a claimant from that turn on, then for the one that it takes the place from, and so on.
     fn place(&mut self, mut claimant: Arc<Claimant>, mut turn: u32) {
         while turn < TURNS {
             let slot = self.range.slot(&claimant.host, turn);
@@ -289,7 +289,7 @@ mod tests {
     }
 
     proptest! {
-        /// So many on so few addresses that some get none.
+        /// More claimants than addresses, so that some get none.
         #[test]
         fn who_comes_and_goes_leaves_what_the_set_alone_gives(
             rounds in prop::collection::vec(subsequence((0..40).collect::<Vec<usize>>(), 0..40), 1..8)

@@ -50,7 +50,7 @@ impl Fixture {
         Fixture { stage, manifests, callers, book, translation, views, parts, woken }
     }
 
-    /// One with everything, as Envoys see it by default.
+    /// A fixture with the whole view of Envoys.
     fn whole(options: EnvoyOptions) -> Self {
         let mut fixture = Fixture::new(Dialect::Envoy, Box::new(options));
         fixture.add(ViewKey::whole(Dialect::Envoy), Selection::default());
@@ -109,7 +109,7 @@ impl Fixture {
 
 pub(super) type Content = BTreeMap<(Kind, Name), Resource>;
 
-/// All of a generation.
+/// All resources of a generation, by kind and name.
 pub(super) fn content(generation: &ViewGeneration) -> Content {
     let of = |kind: Kind| generation.get(kind).iter().map(move |r| ((kind, r.name().clone()), (**r).clone()));
     Kind::ALL.into_iter().flat_map(of).collect()
@@ -119,7 +119,7 @@ pub(super) fn host(name: &str) -> Hostname {
     Hostname::new(name).unwrap()
 }
 
-/// Two ports, the second one with some other host, and so many endpoints.
+/// A service with two ports, the second with another host, and so many endpoints.
 pub(super) fn service(name: &str, aliases: &[&str], endpoints: i64) -> PublishedService {
     let port = |name: &str, number, host| ServicePort {
         name: name.into(),
@@ -151,7 +151,7 @@ pub(super) fn catalog(sync: Readiness, services: impl IntoIterator<Item = Publis
     }
 }
 
-/// As the catalog does it: a service that is equal is the same.
+/// Makes equal services the same values, as the catalog does.
 fn shared(before: &Catalog, mut next: Catalog) -> Catalog {
     for (host, service) in before.services.iter() {
         if next.services.get(host).is_some_and(|now| now == service) {
@@ -161,12 +161,12 @@ fn shared(before: &Catalog, mut next: Catalog) -> Catalog {
     next
 }
 
-/// Names that hosts alone decide, so that they can meet.
+/// Options by which a cluster's name is its host alone, so that names of several services can be equal.
 pub(super) fn by_host() -> EnvoyOptions {
     EnvoyOptions { cluster_name: ClusterName::parse("{host}").unwrap(), ..EnvoyOptions::default() }
 }
 
-/// What differs between the two, as a person reads it.
+/// What differs between the two, as readable lines.
 pub(super) fn differences(before: &ViewGeneration, after: &ViewGeneration) -> Vec<String> {
     let (before, after) = (content(before), content(after));
     let keys: BTreeSet<_> = before.keys().chain(after.keys()).filter(|key| before.get(key) != after.get(key)).collect();
@@ -174,7 +174,8 @@ pub(super) fn differences(before: &ViewGeneration, after: &ViewGeneration) -> Ve
     keys.into_iter().map(|key| format!("{}{} {}", sign(key), key.0.name(), key.1)).collect()
 }
 
-/// Without any state: the name is the smallest claimant's; a cluster goes with its assignment.
+/// What a view must have, worked out without any state: a name is the smallest claimant's; a cluster goes with its
+/// assignment.
 fn from_scratch(services: &[Arc<PublishedService>], translator: &dyn Translator) -> (Content, Vec<Rejected>) {
     let all: Vec<_> = services.iter().map(|service| (service.host.clone(), translator.translate(service))).collect();
     let mut owners: BTreeMap<Name, Hostname> = BTreeMap::new();

@@ -180,7 +180,7 @@ fn numbered(number: usize) -> String {
     format!("s{number}.example")
 }
 
-/// So many services, and so many endpoints of the one that is named.
+/// A catalog of so many services, and so many endpoints of service number `changed`.
 fn many(services: usize, changed: usize, endpoints: i64) -> Catalog {
     let one = |n: usize| service(&numbered(n), &[], if n == changed { endpoints } else { 3 });
     catalog(Readiness::Complete, (0..services).map(one))

@@ -3,7 +3,7 @@
 use super::{services::any_catalog, *};
 use proptest::{collection::vec, prelude::*, sample::subsequence};
 
-/// Some hosts; and of their endpoints only so many.
+/// Selects some hosts, and of their endpoints only so many.
 #[derive(Debug)]
 struct Picked {
     hosts: BTreeSet<Hostname>,
@@ -33,11 +33,11 @@ fn scope(name: impl ToString) -> ViewKey {
     ViewKey::of_scope(Dialect::Envoy, name.to_string())
 }
 
-/// What happens to the views.
+/// A step of the property test.
 #[derive(Debug, Clone)]
 enum Happening {
     Catalog(Catalog),
-    /// A view with a selection comes.
+    /// A view comes that selects these hosts, and so many endpoints of each.
     Subscribes(Vec<&'static str>, usize),
     /// The last view with a selection goes.
     Leaves,
@@ -100,7 +100,7 @@ fn numbered(number: usize) -> Hostname {
     host(&format!("s{number}.example"))
 }
 
-/// So many services, and so many endpoints of the one that is named.
+/// A catalog of so many services, and so many endpoints of service number `changed`.
 fn many(services: usize, changed: usize, endpoints: i64) -> Catalog {
     let one = |n: usize| service(numbered(n).as_str(), &[], if n == changed { endpoints } else { 3 });
     catalog(Readiness::Complete, (0..services).map(one))

@@ -7,7 +7,7 @@ use proptest::{collection::vec, prelude::*, sample::subsequence};
 
 const ENVOY: ViewKey = ViewKey::whole(Dialect::Envoy);
 
-/// What a step changes.
+/// Goes on to a catalog. Returns what changes in the whole view, as readable lines.
 fn step(fixture: &mut Fixture, catalog: &Catalog) -> Vec<String> {
     let before = fixture.generation(&ENVOY).clone();
     let made = fixture.step(catalog);

@@ -24,7 +24,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 struct World {
     set: Set,
     tasks: [Task; Dialect::ALL.len()],
-    /// Those of the settings that are rolled out.
+    /// The tasks for settings that are rolled out.
     next: [Task; Dialect::ALL.len()],
     now: Instant,
     catalog: Handle,
@@ -70,12 +70,12 @@ impl World {
         self.step();
     }
 
-    /// Another configuration, of views alone.
+    /// Applies other settings, for views alone.
     async fn configure(&mut self, envoy: EnvoyOptions, istio: istio::Options) {
         self.roll(Outputs { envoy, istio, ..Outputs::default() }, None).await;
     }
 
-    /// Another configuration, and what some have already.
+    /// Applies other settings, and the settings of a rollout, if any.
     async fn roll(&mut self, outputs: Outputs, next: Option<Outputs>) {
         let revision = self.set.configure(outputs, next);
         let policy = Policy::new("r", "file", Template::parse("{service}.example").unwrap());
@@ -267,7 +267,7 @@ async fn readiness_is_told_by_dialect_whether_or_not_there_is_a_view() {
     assert_eq!(ready(&world), [true, true, true]);
 }
 
-/// A resource of that kind from a manifest.
+/// A resource as the manifest with that kind, name and spec gives it.
 fn manifest_of(kind: &str, name: &str, spec: &str) -> ((Kind, Name), Arc<Resource>) {
     let text =
         format!("{{apiVersion: networking.istio.io/v1, kind: {kind}, metadata: {{name: {name}}}, spec: {spec}}}");
