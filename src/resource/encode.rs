@@ -5,7 +5,7 @@
 
 use bytes::BufMut;
 
-/// A number, seven bits at a time.
+/// Writes a number as a varint: seven bits to a byte, the lowest first.
 pub fn put_varint(out: &mut impl BufMut, mut number: u64) {
     while number > 0x7f {
         out.put_u8((number & 0x7f) as u8 | 0x80);
@@ -14,7 +14,7 @@ pub fn put_varint(out: &mut impl BufMut, mut number: u64) {
     out.put_u8(number as u8);
 }
 
-/// A length-delimited field: a string, bytes or a message.
+/// Writes a length-delimited field: a string, bytes or a message.
 pub fn put_field(out: &mut impl BufMut, number: u32, value: &[u8]) {
     put_varint(out, u64::from(number << 3 | 2));
     put_varint(out, value.len() as u64);

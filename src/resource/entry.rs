@@ -13,14 +13,14 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 /// The two variants of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Variant {
-    /// State of the world.
+    /// State of the world: each request lists all names that are wanted.
     Sotw,
     /// Incremental: an answer holds what has changed, and names what was removed.
     Delta,
 }
 
 impl Variant {
-    /// The word for people, metrics and formats.
+    /// The word in logs, metrics and the admin API: `sotw` or `delta`.
     pub const fn name(self) -> &'static str {
         match self {
             Variant::Sotw => "sotw",
@@ -87,17 +87,17 @@ impl Resource {
         &self.name
     }
 
-    /// The hash of its content.
+    /// The hash of its body, or the version that [`Resource::versioned`] was given.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// The assignment that a cluster asks for.
+    /// The name of the assignment that a cluster asks for; `None` for everything else.
     pub fn refers_to(&self) -> Option<&Name> {
         self.refers_to.as_ref()
     }
 
-    /// The revision of those whom it is for; `None`: it is for all.
+    /// The revision of the control planes that it is for (Istio's label `istio.io/rev`); `None`: it is for all.
     pub fn revision(&self) -> Option<&str> {
         self.revision.as_deref()
     }
@@ -107,7 +107,7 @@ impl Resource {
         &self.bytes[self.span(variant)]
     }
 
-    /// The same, as a share of its bytes.
+    /// As [`Resource::entry`], without copying: the bytes are shared.
     pub fn shared_entry(&self, variant: Variant) -> Bytes {
         self.bytes.slice(self.span(variant))
     }
@@ -133,7 +133,7 @@ impl fmt::Debug for Resource {
     }
 }
 
-/// The version of content.
+/// The version of a resource with this encoded message: a hash (XXH3), equal on every replica.
 pub fn content_version(body: &[u8]) -> u64 {
     xxh3_64(body)
 }

@@ -20,9 +20,9 @@ pub struct Generation {
     versions: OrdMap<Name, u64>,
     digest: u64,
     names_digest: u64,
-    /// `None`: it is loose.
+    /// The encoded neighbours that answers share; `None`: it is loose.
     blocks: Option<Blocks>,
-    /// `None`: it begins, has few resources, or too much is different.
+    /// How it follows the one before; `None`: it is the first, has few resources, or too much differs.
     change: Option<Arc<Change>>,
 }
 
@@ -31,11 +31,11 @@ pub struct Generation {
 #[derive(Debug)]
 struct Change {
     before: OrdMap<Name, u64>,
-    /// In their order; `None`: it is gone.
+    /// What differs, in the order of names; `None`: the resource is gone.
     resources: Vec<(Name, Option<Arc<Resource>>)>,
 }
 
-/// A change of more resources is found by each stream.
+/// A change of more resources is not kept: each stream finds it by itself.
 const MOST_CHANGED: usize = 64;
 /// Of fewer resources a change is found at a glance, and not worth the memory.
 const FEW: usize = 256;
@@ -47,7 +47,8 @@ impl Default for Generation {
 }
 
 impl Generation {
-    /// Nothing, and what follows it has no blocks: of few readers each copies what it sends, and nothing is encoded twice.
+    /// Without resources and without blocks, as all that follow it: for few readers, for each of which its entries are
+    /// copied.
     pub fn loose() -> Self {
         let (resources, versions) = (OrdMap::new(), OrdMap::new());
         Generation { resources, versions, digest: 0, names_digest: 0, blocks: None, change: None }
@@ -58,7 +59,7 @@ impl Generation {
         self.next_shared(changes.into_iter().map(|(name, change)| (name, change.map(Arc::new))))
     }
 
-    /// The same, of resources that others hold, too.
+    /// As [`Generation::next`], with resources that others hold, too.
     pub(super) fn next_shared(
         &self,
         changes: impl IntoIterator<Item = (Name, Option<Arc<Resource>>)>,
@@ -147,7 +148,7 @@ impl Generation {
         self.resources.is_empty()
     }
 
-    /// The resource of that name.
+    /// The resource of that name; `None`: the generation has none.
     pub fn get(&self, name: &str) -> Option<&Arc<Resource>> {
         self.resources.get(name)
     }
@@ -157,12 +158,12 @@ impl Generation {
         self.resources.get_key_value(name).map(|(name, _)| name)
     }
 
-    /// All resources, by name.
+    /// All resources, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Resource>> {
         self.resources.values()
     }
 
-    /// The version of each resource.
+    /// The version of each resource, by name. Streams keep such a map of what they have sent.
     pub fn versions(&self) -> &OrdMap<Name, u64> {
         &self.versions
     }
@@ -177,7 +178,7 @@ impl Generation {
         self.names_digest
     }
 
-    /// The version of the whole set, as clients see it.
+    /// The version of the whole set, as clients see it: the digest in 16 hexadecimal digits.
     pub fn version(&self) -> String {
         version_text(self.digest)
     }

@@ -1,6 +1,6 @@
 //! The types of resources: one table with what distinguishes them.
 
-/// How many types there are.
+/// How many types there are, Envoy's and Istio's together.
 pub const KINDS: usize = 20;
 
 /// How many of them are Envoy's.
@@ -77,7 +77,7 @@ impl Family {
 /// How a client speaks and which form of resources it takes: this decides which view it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dialect {
-    /// Envoys.
+    /// Envoys: Envoy's types, in full.
     Envoy,
     /// gRPC programs: Envoy's types, of which each library takes a part and refuses a whole resource for the rest.
     Grpc,
@@ -89,7 +89,7 @@ impl Dialect {
     /// Each once, in the order of their declaration.
     pub const ALL: [Dialect; 3] = [Dialect::Envoy, Dialect::Grpc, Dialect::Istio];
 
-    /// The word for people, metrics and formats.
+    /// The word in logs, metrics and the admin API, such as `envoy`.
     pub const fn name(self) -> &'static str {
         match self {
             Dialect::Envoy => "envoy",
@@ -98,7 +98,7 @@ impl Dialect {
         }
     }
 
-    /// Whose types it has.
+    /// The family whose types its clients ask for.
     pub const fn family(self) -> Family {
         match self {
             Dialect::Envoy | Dialect::Grpc => Family::Envoy,
@@ -106,7 +106,7 @@ impl Dialect {
         }
     }
 
-    /// The one of that name.
+    /// The dialect whose [`Dialect::name`] that is; `None`: there is none.
     pub fn named(name: &str) -> Option<Dialect> {
         Dialect::ALL.into_iter().find(|dialect| dialect.name() == name)
     }
@@ -124,7 +124,7 @@ enum Answer {
 /// What distinguishes a type.
 struct Row {
     kind: Kind,
-    /// The word for people, metrics and formats.
+    /// What [`Kind::name`] returns.
     name: &'static str,
     family: Family,
     type_url: &'static str,
@@ -192,7 +192,7 @@ impl Kind {
         Kind::of_family(Family::Istio)
     }
 
-    /// The clients that ask for it.
+    /// Whose type it is, and so which clients ask for it.
     pub const fn family(self) -> Family {
         self.row().family
     }
@@ -224,7 +224,7 @@ impl Kind {
         }
     }
 
-    /// The kind with that [`Kind::name`].
+    /// The kind whose [`Kind::name`] that is, such as `clusters`; `None`: there is none.
     pub fn named(name: &str) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| kind.name() == name)
     }
@@ -234,13 +234,13 @@ impl Kind {
         Kind::istio().find(|kind| kind.group_and_word() == Some((group, word)))
     }
 
-    /// The API group and the word of Istio's kinds, such as `networking.istio.io` and `Gateway`.
+    /// The API group and the word of Istio's kinds, such as `networking.istio.io` and `Gateway`; `None` for Envoy's.
     pub fn group_and_word(self) -> Option<(&'static str, &'static str)> {
         let (group, rest) = self.type_url().split_once('/').filter(|_| self.is_istio())?;
         Some((group, rest.split_once('/')?.1))
     }
 
-    /// The word for people, metrics and formats.
+    /// The word in logs, metrics and the admin API, such as `clusters`.
     pub const fn name(self) -> &'static str {
         self.row().name
     }

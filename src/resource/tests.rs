@@ -47,7 +47,7 @@ fn an_absent_assignment_has_a_name_and_no_endpoints() {
     assert_eq!(absent, resource("a", &expected.encode_to_vec()));
 }
 
-/// All of Envoy's kinds alike.
+/// The same readiness for each of Envoy's kinds.
 fn ready(readiness: Readiness) -> KindReadiness {
     KindReadiness::of(Kind::ENVOY, readiness)
 }
@@ -93,7 +93,7 @@ fn a_change_makes_one_block_anew_and_shares_all_others() {
     assert_eq!(before.iter().zip(&after).filter(|(a, b)| a != b).count(), 1);
 }
 
-/// Every way to look at a generation, from a plain map.
+/// Compares each way to look at a generation with a plain map.
 fn check(generation: &Generation, model: &BTreeMap<String, u8>) {
     let made: Vec<Resource> = model.iter().map(|(n, v)| resource(n, &[*v])).collect();
     assert_eq!(generation.iter().map(|r| (**r).clone()).collect::<Vec<_>>(), made);
@@ -143,7 +143,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Of many resources and of few, after a change of some and of most, and of there and back.
+    /// Holds for many resources and for few, after a change of some and of most, and of there and back.
     #[test]
     fn what_differs_is_found_wherever_a_stream_is(
         start in prop_oneof![Just(0u16), 250u16..400],

@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub struct KindReadiness([Option<Readiness>; KINDS]);
 
 impl KindReadiness {
-    /// These kinds, all alike; nothing makes the others.
+    /// The same readiness for these kinds; nothing makes the others.
     pub fn of(kinds: impl IntoIterator<Item = Kind>, readiness: Readiness) -> Self {
         kinds.into_iter().fold(Self::default(), |all, kind| all.and(kind, readiness))
     }
@@ -32,7 +32,7 @@ impl KindReadiness {
         KindReadiness(self.0.map(|of_kind| of_kind.map(|_| Readiness::Waiting)))
     }
 
-    /// The least of a family's kinds that something makes; complete where nothing makes any.
+    /// The least readiness of a family's kinds that something makes; complete where nothing makes any.
     pub fn least(&self, family: Family) -> Readiness {
         Kind::of_family(family).filter_map(|kind| self.get(kind)).min().unwrap_or(Readiness::Complete)
     }
@@ -47,12 +47,12 @@ pub struct ViewGeneration {
 }
 
 impl ViewGeneration {
-    /// Nothing is known yet, and nothing of it is made.
+    /// A generation without resources, of which nothing makes any kind.
     pub fn empty() -> Self {
         ViewGeneration::unbuilt(KindReadiness::default())
     }
 
-    /// Nothing is known yet; these kinds will be made.
+    /// A generation of which nothing is known yet; the kinds in `readiness` will be made.
     pub fn unbuilt(readiness: KindReadiness) -> Self {
         ViewGeneration { number: 0, readiness, kinds: Default::default() }
     }
@@ -66,7 +66,7 @@ impl ViewGeneration {
         self.next_shared(readiness, changes.into_iter().map(|(kind, name, change)| (kind, name, change.map(Arc::new))))
     }
 
-    /// The same, of resources that others hold, too.
+    /// As [`ViewGeneration::next`], with resources that others hold, too.
     pub fn next_shared(
         &self,
         readiness: KindReadiness,
@@ -124,7 +124,7 @@ impl ViewGeneration {
         (!same || next.readiness != self.readiness).then_some(next)
     }
 
-    /// Nothing is known yet of a part of a view, whose kinds `own` will be its own.
+    /// A part of a view of which nothing is known yet. Of the kinds in `own` it will have its own resources.
     pub fn unbuilt_part(readiness: KindReadiness, own: &[Kind]) -> Self {
         let mut unbuilt = ViewGeneration::unbuilt(readiness);
         own.iter().for_each(|kind| unbuilt.kinds[*kind as usize] = Arc::new(Generation::loose()));
@@ -144,8 +144,8 @@ impl ViewGeneration {
         self
     }
 
-    /// Counts up with each change; 0: it was not built yet. Only for people: two views of equal content may have
-    /// different numbers.
+    /// Counts up with each change; 0: it was not built yet. Otherwise only for display: two views of equal content
+    /// may have different numbers.
     pub fn number(&self) -> u64 {
         self.number
     }
@@ -160,7 +160,7 @@ impl ViewGeneration {
         self.readiness.get(kind)
     }
 
-    /// The resources of a kind.
+    /// The resources of a kind; none where nothing makes the kind.
     pub fn get(&self, kind: Kind) -> &Arc<Generation> {
         &self.kinds[kind as usize]
     }
