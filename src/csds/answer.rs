@@ -19,7 +19,7 @@ use prost::Message;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tonic::Status;
 
-/// Resources in one answer. Some 150 bytes each, and who wants more asks client by client.
+/// Most resources in one answer, each of some 150 bytes. Who wants more asks client by client.
 const MOST: usize = 100_000;
 
 /// The clients that a request asks for, and each resource that they subscribe to and that there is.

@@ -11,7 +11,7 @@ use crate::{
 /// Whether one of the matchers fits, or there is none.
 ///
 /// # Errors
-/// What of them is not understood.
+/// If a matcher is not understood: why, in words for the client.
 pub(super) fn fits(matchers: &[NodeMatcher], node: &Node) -> Result<bool, String> {
     let mut fits = matchers.is_empty();
     for matcher in matchers {

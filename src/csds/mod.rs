@@ -18,13 +18,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server as Transport, server::TcpIncoming};
 use tracing::{info, warn};
 
-/// What is served, for reflection.
+/// The descriptors of the served messages, encoded, for reflection.
 const SCHEMA: &[u8] = include_bytes!("../pb/generated/schema.binpb");
 
 /// At most so many requests of a connection at once; an answer may be megabytes.
 const AT_ONCE: usize = 4;
 
-/// Serves client status.
+/// A server of client status that is bound, and serves when [`Server::run`] is called.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -32,7 +32,7 @@ pub struct Server {
     clients: Arc<Clients>,
 }
 
-/// Why the server cannot be had.
+/// The address of the server (`csds.listen`) cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address} (csds.listen): {source}; choose another address, or end what listens there")]
 pub struct BindError {
@@ -42,10 +42,10 @@ pub struct BindError {
 }
 
 impl Server {
-    /// Takes the port.
+    /// Listens on an address; port 0 takes any that is free.
     ///
     /// # Errors
-    /// If it cannot be had.
+    /// If the address cannot be listened on.
     pub async fn bind(address: SocketAddr, clients: Arc<Clients>) -> Result<Server, BindError> {
         let taken = async {
             let listener = TcpListener::bind(address).await?;
@@ -55,10 +55,10 @@ impl Server {
         Ok(Server { listener, address, clients })
     }
 
-    /// The same on a socket that listens already.
+    /// As [`Server::bind`], on a socket that listens already.
     ///
     /// # Errors
-    /// If it is none.
+    /// If the system does not say the address of the socket.
     pub fn on(listener: TcpListener, clients: Arc<Clients>) -> std::io::Result<Server> {
         Ok(Server { address: listener.local_addr()?, listener, clients })
     }

@@ -2,14 +2,14 @@
 
 use prometheus_client::encoding::EncodeLabelSet;
 
-/// The name of a registry in the configuration, where nothing else tells figures apart.
+/// The label `registry`, of metrics that are counted for each registry and by nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RegistryLabel {
     registry: String,
 }
 
 impl RegistryLabel {
-    /// Of the registry of that name.
+    /// The label of a registry, by its name in the configuration.
     pub fn of(registry: &str) -> Self {
         RegistryLabel { registry: registry.to_owned() }
     }

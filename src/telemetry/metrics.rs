@@ -3,10 +3,10 @@
 use super::{Process, VERSION, log};
 use prometheus_client::{encoding::text, metrics::info::Info, registry::Registry};
 
-/// What [`encode`] writes, for HTTP.
+/// The `Content-Type` in HTTP of what [`encode`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// A number as a gauge has it; the largest that it can have for those beyond.
+/// A number as the value of a gauge; the largest value for numbers beyond it.
 pub fn count(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
@@ -28,7 +28,7 @@ pub fn encode(registry: &Registry) -> String {
     encode_with(registry, "")
 }
 
-/// The same, and further lines of such a text behind them.
+/// As [`encode`], with further lines of OpenMetrics text at the end.
 pub fn encode_with(registry: &Registry, more: &str) -> String {
     const END: &str = "# EOF\n";
     let mut out = String::with_capacity(64 << 10);

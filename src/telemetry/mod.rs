@@ -11,5 +11,5 @@ pub use log::{FilterError, InitError, Log, LogControl, LogFormat, init, parse_fi
 pub use metrics::{CONTENT_TYPE, count, encode, encode_with, registry};
 pub use process::Process;
 
-/// The version of this program.
+/// The version of this program, from `Cargo.toml`, such as `0.1.0`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -50,7 +50,7 @@ impl<M: EncodeMetric> Encode for M {
 /// The values of `/proc/self/stat` that are used.
 struct Stat {
     cpu_seconds: f64,
-    /// After the machine's own start.
+    /// When the process was started, in seconds after the machine's own start.
     start_seconds: f64,
 }
 

@@ -1,4 +1,4 @@
-//! How many lines are not in the log. Of the whole process, as the log is.
+//! Counts lines that are missing in the log. The counters are the process's, as the log is.
 
 use prometheus_client::metrics::counter::Counter;
 use std::sync::LazyLock;

@@ -24,7 +24,7 @@ use tracing_subscriber::{
 #[derive(Debug)]
 pub(super) struct Lines {
     pub(super) format: Format,
-    /// Whether lines for people have colours.
+    /// Whether lines of text have colours; lines of JSON have none.
     pub(super) color: bool,
     pub(super) queue: Arc<Queue>,
     pub(super) rates: Mutex<Rates>,

@@ -27,17 +27,17 @@ const MAX_TEXT: usize = 4096;
 /// What stands for the rest of a text that was cut.
 const CUT: &str = "[...]";
 
-/// How a line looks.
+/// The form of the log's lines (`log.format`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
-    /// For people (`text`).
+    /// A line of text per event, to be read by eye (`text`).
     #[default]
     Text,
     /// An object per line, for collectors (`json`).
     Json,
 }
 
-/// How lines look now; all clones are the same.
+/// The form that lines have now; all clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Format {
     is_json: Arc<AtomicBool>,
@@ -76,7 +76,7 @@ pub(super) struct Line<'a> {
 }
 
 impl Fields {
-    /// A message and how many lines were lost.
+    /// A message, and a number of lines as the field `lines`.
     pub(super) fn of(message: &str, lines: u64) -> Self {
         Fields { message: Some(message.to_owned()), fields: vec![("lines", lines.into())], target: None }
     }

@@ -34,19 +34,19 @@ use tracing_subscriber::{
     util::{SubscriberInitExt, TryInitError},
 };
 
-/// What goes before the configured level, in this order.
+/// Environment variables that go before the configured level, in this order.
 const VARIABLES: [&str; 2] = ["PORTOLAN_LOG", "RUST_LOG"];
 
 /// How long the end of the process waits for lines that are not written yet.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// Where the filter comes from if none of these is set.
+/// The key of the configuration with the filter, where none of [`VARIABLES`] is set.
 const CONFIGURED: &str = "log.level";
 
 /// Libraries that log for each attempt what Portolan logs once. A filter that names one of them switches it on.
 const SILENT: [&str; 1] = ["zookeeper_client"];
 
-/// Why a filter is refused.
+/// The refusal of a filter; holds its text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no log filter; write error, warn, info, debug, trace or off, or such as info,portolan::xds=debug")]
 pub struct FilterError(String);
@@ -54,12 +54,12 @@ pub struct FilterError(String);
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
-    /// The level is mistaken.
+    /// The text is no filter.
     #[error("{from} is no filter of the log")]
     Filter {
         /// The variable, or the key of the configuration.
         from: &'static str,
-        /// What is wrong with it.
+        /// The text, and how a filter is written.
         #[source]
         source: FilterError,
     },
@@ -74,13 +74,13 @@ pub enum InitError {
 /// Changes the running log.
 #[derive(Debug, Clone)]
 pub struct LogControl {
-    /// `None` where a variable decides.
+    /// Replaces the filter; `None` where an environment variable decides.
     filter: Option<reload::Handle<EnvFilter, Registry>>,
     format: Format,
 }
 
 impl LogControl {
-    /// From now on lines look like this.
+    /// Writes lines in this form from now on.
     pub fn set_format(&self, format: LogFormat) {
         self.format.set(format);
     }

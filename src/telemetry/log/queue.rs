@@ -20,13 +20,13 @@ const CAPACITY: usize = 4 << 20;
 /// Memory that the writer keeps when a burst is over.
 const KEPT: usize = 256 << 10;
 
-/// Between two attempts to write to an output in non-blocking mode.
+/// Time between two attempts to write to an output in non-blocking mode.
 const RETRY: Duration = Duration::from_millis(10);
 
 /// Makes the line that reports how many were lost.
 type Notice = Box<dyn Fn(u64) -> String + Send>;
 
-/// Lines on their way.
+/// Lines that wait for the thread that writes.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
@@ -104,7 +104,7 @@ impl Queue {
     }
 }
 
-/// The state of the thread.
+/// The state of the thread that writes.
 struct Writer<W> {
     queue: Arc<Queue>,
     output: W,

@@ -7,13 +7,13 @@ use std::{
 };
 use tracing::callsite::Identifier;
 
-/// Lines of one place at once.
+/// Lines that one place may log at once.
 const BURST: u32 = 200;
 
-/// From one further line to the next.
+/// After that, the time from one line of a place to the next.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// The lines of all places.
+/// Limits the lines of each place in the source.
 #[derive(Debug, Default)]
 pub(super) struct Rates {
     places: HashMap<Identifier, Rate>,

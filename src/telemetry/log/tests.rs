@@ -17,7 +17,7 @@ impl Write for Output {
     }
 }
 
-/// What is written of what `events` logs.
+/// The lines that are written for what `events` logs.
 fn written(format: LogFormat, events: impl FnOnce()) -> String {
     written_in(Format::new(format), events)
 }
