@@ -149,12 +149,12 @@ pub fn parse_version(text: &[u8]) -> Option<u64> {
     u64::from_str_radix(text, 16).ok()
 }
 
-/// What the digest of a set of names is the sum of.
+/// The hash of a name. The digest of a set of names is the sum of these.
 pub fn name_hash(name: &[u8]) -> u64 {
     xxh3_64(name)
 }
 
-/// What the digest of a set of names and versions is the sum of; as good for a name and any other number.
+/// The hash of a name with its version, or with any other number. The digest of names and versions is the sum of these.
 pub fn version_hash(name: &[u8], version: u64) -> u64 {
     xxh3_64_with_seed(name, version)
 }

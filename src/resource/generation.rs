@@ -37,7 +37,7 @@ struct Change {
 
 /// A change of more resources is not kept: each stream finds it by itself.
 const MOST_CHANGED: usize = 64;
-/// Of fewer resources a change is found at a glance, and not worth the memory.
+/// With fewer resources a change is not kept either: it is found fast, and not worth the memory.
 const FEW: usize = 256;
 
 impl Default for Generation {
@@ -108,7 +108,7 @@ impl Generation {
         known.map(|(name, resource)| (name, resource.as_ref())).chain(found)
     }
 
-    /// The same with these instead; `None`: without that one. For a reader who is served something else.
+    /// The same with these resources instead, without those that are `None`; for a reader who is served something else.
     #[must_use]
     pub fn with(&self, changes: impl IntoIterator<Item = (Name, Option<Arc<Resource>>)>) -> Generation {
         self.next_shared(changes).unwrap_or_else(|| self.clone())

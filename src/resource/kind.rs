@@ -3,7 +3,7 @@
 /// How many types there are, Envoy's and Istio's together.
 pub const KINDS: usize = 20;
 
-/// How many of them are Envoy's.
+/// How many types are Envoy's; they are the first of [`Kind`].
 pub const ENVOY_KINDS: usize = 5;
 
 /// A type of resource.

@@ -32,11 +32,11 @@ pub(super) type Expansion = Arc<[(Kind, Arc<Resource>)]>;
 /// Rules and services at one moment. Immutable.
 #[derive(Debug, Clone, Default)]
 pub struct Given {
-    /// What rules are translated by.
+    /// The settings by which rules are translated.
     pub(super) settings: Arc<Outputs>,
     /// The rules of all manifests, and those that gateways and policies of the configuration give.
     pub(super) rules: Arc<Rules>,
-    /// Those that are published, and those that manifests declare.
+    /// The services that are published, and those that manifests declare.
     pub(super) services: OrdMap<Hostname, Arc<PublishedService>>,
     /// For each service that manifests declare: who does, and what rules need to know of where it comes from.
     declared: OrdMap<Hostname, (Owner, Origin)>,
@@ -45,7 +45,7 @@ pub struct Given {
     /// The gateways that the configuration has, and what they have for each service.
     pub(super) gateways: Expansion,
     pub(super) expansions: OrdMap<Hostname, Expansion>,
-    /// What is asked for services that Istio has no field for, where anything is.
+    /// Settings of services that Istio has no field for; only of services that have any.
     beyond: OrdMap<Hostname, Beyond>,
     /// What is found in the configuration's gateways, such as a path that two services would have.
     pub(super) findings: Arc<[Finding]>,
@@ -108,7 +108,7 @@ pub(super) struct Book {
     seen: Option<[u64; 3]>,
     /// The catalog's services alone.
     services: OrdMap<Hostname, Arc<PublishedService>>,
-    /// By the options in force.
+    /// The virtual addresses, by the options in force.
     addresses: Addresses,
     near: Near,
     given: Arc<Given>,
@@ -258,7 +258,7 @@ impl Book {
     }
 }
 
-/// What gateways and a policy of the configuration have for a service.
+/// The resources that the configured gateways and a service's policy give for the service.
 fn expansion(
     service: &PublishedService,
     policy: Option<&TrafficPolicy>,

@@ -115,7 +115,7 @@ impl Services {
         class.given.services.values().filter(concerned).map(|service| service.host.clone()).collect()
     }
 
-    /// What a service gives: what it gives everybody, unless a rule concerns it, or the class has other defaults.
+    /// Translates a service: as for everybody, unless a rule concerns it, or the class has other defaults.
     fn give(&self, service: &Arc<PublishedService>, translations: &mut Translations) -> Arc<Translated> {
         let plain = translations.translate(service);
         match self.way(service) {
@@ -210,7 +210,7 @@ impl Services {
 }
 
 impl Services {
-    /// Takes what these hosts give now.
+    /// Takes what the services of these hosts give now, and notes what differs.
     pub(super) fn advance(&mut self, step: &mut Step<'_>, changed: &BTreeSet<Hostname>) {
         let mut concerned = BTreeSet::new();
         if std::mem::take(&mut self.reselected) {

@@ -135,7 +135,7 @@ impl Set {
         self.of(key).subscribe(key, selection, part).map(|entry| entry.1)
     }
 
-    /// What a view has now; one that has everything is made for that. `None`: there is no such view.
+    /// What a view has now. A view without a scope is made for that; `None`: there is no such view.
     pub async fn load(&self, key: &ViewKey) -> Option<Loaded> {
         let shared = self.of(key);
         let (report, mut generations) = match shared.find(key) {

@@ -20,7 +20,7 @@ use std::{collections::BTreeSet, sync::Arc};
 pub(super) struct ViewState {
     producers: Producers,
     selection: Selection,
-    /// What clients get that want a part of it.
+    /// The parts of it that clients get.
     parts: Parts,
     generation: Arc<ViewGeneration>,
     report: Arc<Report>,

@@ -77,7 +77,7 @@ impl Translated {
         self.resources.iter().find(|(k, resource)| *k == kind && **resource.name() == *name).map(|(_, found)| found)
     }
 
-    /// The same with the clusters of another one that has them.
+    /// The same, with the clusters of `other` where it has one of that name.
     pub(super) fn with_clusters_of(&self, other: &Translated) -> Translated {
         let resources = self.resources.iter().map(|(kind, resource)| {
             let own = other.get(*kind, resource.name()).filter(|_| *kind == Kind::Cluster);
@@ -182,7 +182,7 @@ impl Translations {
         changed
     }
 
-    /// What a service gives, or a part of a service that only some views have.
+    /// Translates a service, or the part of one that only some views have.
     pub(super) fn translate(&mut self, service: &Arc<PublishedService>) -> Arc<Translated> {
         let whole = self.services.get(&service.host).is_some_and(|whole| Arc::ptr_eq(whole, service));
         let made = self.made.get(&service.host).filter(|_| whole);
@@ -198,7 +198,8 @@ impl Translations {
         translated
     }
 
-    /// What a service gives that differs from another in its endpoints. What comes out as that has it is the same value.
+    /// Translates a service that differs in its endpoints from the one that gave `like`. Resources that come out equal
+    /// are the same values.
     pub(super) fn translate_like(&mut self, service: &PublishedService, like: &Translated) -> Arc<Translated> {
         Arc::new(self.make(service, Some(like)))
     }
@@ -214,8 +215,8 @@ impl Translations {
         Translated { resources, rejected: rejected.into() }
     }
 
-    /// What rules made of a service for a class of proxies; what is equal to what all get, or another class gets, is the same
-    /// value.
+    /// Shares what rules made of a service for a class of proxies: a resource that is equal to one that all get, or
+    /// that another class gets, is the same value.
     pub(super) fn share(
         &mut self,
         (resources, rejected): (Vec<(Kind, Resource)>, Vec<Rejected>),

@@ -36,7 +36,7 @@ pub struct MemoryLimits {
 /// What a stream's state holds, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Held {
-    /// What no other stream has.
+    /// What it shares with no other stream.
     pub own: usize,
     /// Its share of what it has in common with other streams.
     pub shared: usize,

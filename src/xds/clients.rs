@@ -34,7 +34,7 @@ pub struct Client {
     pub peer: Remote,
     /// The name of the listener that it came in by.
     pub listener: Arc<str>,
-    /// Who it has proved to be; `None`: nobody, and it was not asked to.
+    /// Name of the identity that its certificate or token proves; `None`: it was asked for none.
     pub identity: Option<Arc<str>>,
     /// State of the world or incremental, which the stream's gRPC method decides.
     pub variant: Variant,

@@ -75,7 +75,7 @@ pub enum MessageError {
         /// The longest that is accepted, in bytes (`xds.limits.request`).
         limit: usize,
     },
-    /// Too much is held already.
+    /// The stream, its peer or the server would hold too much.
     #[error(transparent)]
     OverBudget(#[from] OverBudget),
     /// The connection broke, or the client took the stream back.

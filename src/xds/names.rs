@@ -21,7 +21,7 @@ use std::{
 };
 use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
-/// Bytes of a resource name at most.
+/// Longest name of a resource that is accepted, in bytes.
 pub const LONGEST_NAME: usize = 1024;
 /// What an entry of a set or map costs beside its name, about.
 const ENTRY: usize = 48;
@@ -69,7 +69,7 @@ pub enum NamesError {
     /// A name is not UTF-8.
     #[error("a resource name is not UTF-8")]
     NotText,
-    /// More than the limit.
+    /// The list has more names than a stream may have.
     #[error("a subscription of more than {limit} names; raise xds.limits.names_per_stream, or subscribe to fewer")]
     TooMany {
         /// How many are accepted.
@@ -113,7 +113,7 @@ impl Names {
         Ok(Names { raw: Bytes::copy_from_slice(raw), set, star, digest, cost })
     }
 
-    /// Bytes that it holds, about.
+    /// Memory that it holds, in bytes, about.
     pub fn cost(&self) -> usize {
         self.cost.bytes
     }
@@ -133,7 +133,7 @@ impl Versions {
         Versions { map, cost: Cost::default() }
     }
 
-    /// Bytes that it holds, about.
+    /// Memory that it holds, in bytes, about.
     pub fn cost(&self) -> usize {
         self.cost.bytes
     }

@@ -26,7 +26,7 @@ pub(super) struct Method {
 /// The state of one stream.
 #[derive(Debug)]
 pub(super) enum Protocol {
-    /// Clusters, assignments, listeners, routes.
+    /// Envoy's types, for Envoys and gRPC programs.
     Envoy(Box<session::Session>),
     /// Istio's objects, as whole lists.
     Istio(istio::Session),
@@ -104,7 +104,8 @@ impl Protocol {
         }
     }
 
-    /// From now on the client is not tried with these. An Istiod never refuses.
+    /// From now on these are not sent to the client, unless it has them. An Istiod never refuses: it is sent
+    /// everything.
     pub(super) fn withhold(&mut self, unwanted: Arc<[Unwanted]>) {
         match self {
             Protocol::Envoy(session) => session.withhold(unwanted),

@@ -80,7 +80,7 @@ pub struct Quarantined {
     pub message: Arc<str>,
 }
 
-/// See the module.
+/// The table of the resources that clients refuse, for all streams. See the module.
 #[derive(Debug)]
 pub struct Quarantine {
     table: Mutex<Table>,

@@ -57,7 +57,7 @@ pub struct Request<'a> {
     pub nonce: &'a str,
     /// State of the world: the last version accepted.
     pub version: &'a str,
-    /// What it subscribes to: everything in state of the world, what is new where it is incremental.
+    /// The names that it subscribes to: all of them in state of the world, only the new ones where it is incremental.
     pub names: Listed<'a>,
     /// Incremental: names that are no longer wanted.
     pub unsubscribe: Vec<&'a str>,

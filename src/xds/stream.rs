@@ -200,7 +200,7 @@ struct Exchange {
     access: watch::Receiver<u64>,
     /// The view that it is to see as soon as that is made.
     next: Option<Generations>,
-    /// What its node and its view make us hold.
+    /// Memory of its node and of its part of the view, for the stream's account.
     held: Held,
     /// What [`Views::subscribe`] wants dropped when the stream ends or sees another view.
     kept: Option<Arc<dyn Any + Send + Sync>>,

@@ -33,7 +33,7 @@ pub trait Views: Send + Sync + 'static {
 pub struct Subscriber<'a> {
     /// The node of its first request.
     pub node: &'a Node,
-    /// Who it has proved to be; `None`: it was not asked to.
+    /// The identity that its certificate or token proves; `None`: it was asked for none.
     pub identity: Option<&'a Identity>,
     /// The other side's address.
     pub peer: Remote,

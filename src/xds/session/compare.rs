@@ -217,7 +217,7 @@ impl Subscription {
         Some(difference)
     }
 
-    /// What differs between what was sent and what is, of what is wanted.
+    /// The difference between what was sent and the generation, of what is wanted.
     fn difference(&self, generation: &Generation) -> Difference {
         let mut difference = Difference::default();
         for (name, resource) in generation.changes_since(&self.sent).filter(|(name, _)| self.wants(name)) {
@@ -229,12 +229,13 @@ impl Subscription {
         difference
     }
 
-    /// Whether anything differs but what is gone.
+    /// Whether anything was added or changed. What is gone does not count.
     fn has_news(&self, generation: &Generation) -> bool {
         generation.changes_since(&self.sent).any(|(name, resource)| resource.is_some() && self.wants(name))
     }
 
-    /// Takes out what would be removed: the client keeps it for now. With the versions that it has.
+    /// Takes out of the difference what would be removed, since the client keeps it for now. Returns it with the
+    /// versions that the client has.
     fn keep(&self, difference: &mut Difference) -> Vec<(Name, u64)> {
         let kept = std::mem::take(&mut difference.removed).into_iter();
         kept.filter_map(|name| self.sent.get(&name).copied().map(|version| (name, version))).collect()

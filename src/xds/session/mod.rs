@@ -111,7 +111,7 @@ pub struct Session {
     events: Vec<Event>,
     warming: Warming,
     newcomers: Newcomers,
-    /// What the client is not to be tried with.
+    /// What is not sent to the client, unless it has it: it has refused that on an earlier stream, or others do.
     unwanted: Arc<[Unwanted]>,
     /// True if something of any type is withheld.
     withholds: bool,

@@ -83,7 +83,7 @@ impl Session {
 }
 
 impl Subscription {
-    /// What the client has of a name, where what an answer lacks is removed.
+    /// The body of a name at the version that the client has, out of the answers that are kept; `None`: none has it.
     fn body(&self, name: &str, version: u64) -> Option<Arc<Resource>> {
         let all = self.answers.bodies().chain(&self.accepted);
         all.filter_map(|bodies| bodies.get(name)).find(|body| body.version() == version).cloned()

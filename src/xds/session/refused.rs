@@ -37,7 +37,7 @@ impl Session {
         self.withholds
     }
 
-    /// From now on the client is not tried with these, unless it has them.
+    /// From now on these are not sent to the client, unless it has them.
     pub fn withhold(&mut self, unwanted: Arc<[Unwanted]>) {
         self.unwanted = unwanted;
     }
@@ -264,8 +264,8 @@ impl Session {
 }
 
 impl Subscription {
-    /// What of an answer may have been refused, by name: what the view still has, and the client had not accepted before; and
-    /// whether there was more of it, which is not served any more.
+    /// The resources of an answer that may be what was refused, sorted by name: those that the view still has and the
+    /// client had not accepted before. Also true if there were others, which are not served any more.
     fn suspects(&self, answer: &Answer, whole: bool, generation: &Generation) -> (Vec<Suspect>, bool) {
         let accepted = self.accepted.as_ref().filter(|_| whole);
         let mut items = if whole { answer.all() } else { answer.items() };
@@ -281,8 +281,8 @@ impl Subscription {
         (items, moved)
     }
 
-    /// What the client will have of a name in the place of that version: what a later answer has, which is on its way, or
-    /// what it accepted last.
+    /// The body that the client will have of a name in the place of that version: that of a later answer, which is on
+    /// its way, or the one that it accepted last.
     fn instead_of(&self, name: &str, version: u64) -> Option<Arc<Resource>> {
         let another = |body: &&Arc<Resource>| body.version() != version;
         let accepted = || self.accepted.as_ref().and_then(|accepted| accepted.get(name)).filter(another);
@@ -311,7 +311,7 @@ impl Subscription {
         }
     }
 
-    /// The same for what the answer did not have in it, and so was to be removed.
+    /// As [`Subscription::make_unsure`], for what the answer did not have in it and so was to be removed.
     fn make_removed_unsure(&mut self, answer: &Answer) {
         let Some(accepted) = &self.accepted else { return };
         let names = accepted.generation.versions().keys();

@@ -14,11 +14,11 @@ use imbl::{OrdMap, OrdSet};
 use std::{collections::BTreeSet, sync::Arc};
 use tokio::time::Instant;
 
-/// What a name costs beside its bytes in a set that no other stream has, about.
+/// Bytes that a name costs beside its own in a set that no other stream has, about.
 const OWN_NAME: usize = 64;
 /// A set of so many names is not looked through.
 const FEW: usize = 64;
-/// What a name costs in a further set, about.
+/// Bytes that a name costs in a further set, about.
 const ENTRY: usize = 32;
 
 /// How far a type has come on a stream.
@@ -99,11 +99,13 @@ pub(super) struct Subscription {
     pub(super) sent: OrdMap<Name, u64>,
     /// What was sent and is not answered.
     pub(super) answers: Answers,
-    /// What the client accepted last, where what an answer lacks is removed: a refused body has its former one there.
+    /// The resources that the client accepted last, kept for types of which it removes what an answer lacks: there the
+    /// former body is sent in the place of a refused one.
     pub(super) accepted: Option<Bodies>,
     /// What came of its refusals; `None` until the first.
     pub(super) refusal: Option<Box<Refusal>>,
-    /// What was left while an answer was on its way: the client may be back for everything before it has read that.
+    /// What the client stopped wanting while an answer was on its way: it may want everything again before it has read
+    /// that answer.
     left: OrdMap<Name, u64>,
     /// All that is wanted must be sent, whatever the client has.
     pub(super) whole: bool,
@@ -180,7 +182,7 @@ impl Subscription {
         std::mem::replace(&mut self.names, set)
     }
 
-    /// Of what the client accepted it may have dropped what it does not want any more.
+    /// Notes that the client may have dropped what it accepted and does not want any more.
     pub(super) fn narrow_accepted(&mut self) {
         if let Some(accepted) = &mut self.accepted {
             accepted.narrow(&self.names);
@@ -232,7 +234,8 @@ impl Subscription {
         }
     }
 
-    /// What was left and is no more: of it the client, back for everything, must hear.
+    /// What the client stopped wanting and the generation does not have: a client that wants everything again must be
+    /// told.
     pub(super) fn left_and_gone(&mut self, generation: &Generation) -> impl Iterator<Item = Name> {
         let left = std::mem::take(&mut self.left);
         left.into_iter().map(|(name, _)| name).filter(|name| generation.get(name).is_none())

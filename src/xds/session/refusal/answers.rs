@@ -13,11 +13,11 @@ use std::{
 /// So many answers are remembered. A client that is further behind refuses without effect.
 const REMEMBERED: usize = 8;
 
-/// What a client had of a generation.
+/// The resources that a client had: all of a generation, or some.
 #[derive(Debug)]
 pub(in super::super) struct Bodies {
     pub(in super::super) generation: Arc<Generation>,
-    /// Only these; `None`: all.
+    /// The names that it had; `None`: all of the generation.
     pub(in super::super) only: Option<OrdSet<Name>>,
 }
 
@@ -32,7 +32,7 @@ impl Bodies {
     }
 }
 
-/// What one step of a type has sent.
+/// One answer of a type: what one step has sent, in one or several messages.
 #[derive(Debug, Default)]
 pub(in super::super) struct Answer {
     /// Nonces of the first and the last of its messages.
@@ -47,7 +47,7 @@ pub(in super::super) struct Answer {
     pub(in super::super) whole: bool,
     /// What was wanted then; `None`: everything.
     pub(in super::super) only: Option<OrdSet<Name>>,
-    /// What it was made of, where what a later answer lacks would be removed.
+    /// The resources that it was made of; only for types of which a client removes what an answer lacks.
     pub(in super::super) bodies: Option<Bodies>,
 }
 
@@ -149,7 +149,8 @@ impl Answers {
         self.take(place, variant)
     }
 
-    /// In state of the world a client may answer the newest alone.
+    /// Takes out the answer at a place. In state of the world those before it go, too: a client may answer the newest
+    /// alone.
     fn take(&mut self, place: usize, variant: Variant) -> Option<Answer> {
         match variant {
             Variant::Sotw => self.open.drain(..=place).next_back(),
@@ -157,7 +158,7 @@ impl Answers {
         }
     }
 
-    /// What those on their way were made of, the newest first.
+    /// The resources of the answers that are on their way, the newest first.
     pub(in super::super) fn bodies(&self) -> impl Iterator<Item = &Bodies> {
         self.open.iter().rev().filter_map(|answer| answer.bodies.as_ref())
     }

@@ -8,7 +8,7 @@ const BURST: u32 = 48;
 /// After that, one turn comes back in each of these.
 const EACH: Duration = Duration::from_secs(5);
 
-/// What is left, and since when it grows. `None`: all.
+/// How many turns are left, and since when that grows; `None`: all are left.
 #[derive(Debug, Default)]
 pub(in super::super) struct Turns(Option<(u32, Instant)>);
 

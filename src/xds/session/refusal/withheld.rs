@@ -86,7 +86,7 @@ impl Withheld {
         self.laid = None;
     }
 
-    /// What a search has held is there for good. `false` if it is not held any more.
+    /// Withholds for good what a search has held. `false` if it is not held any more.
     pub(in super::super) fn convict(&mut self, name: &str, version: u64, found: Found) -> bool {
         let Some(entry) = self.entries.get_mut(name).filter(|entry| entry.version == version) else { return false };
         self.found += usize::from(entry.found.is_none());
@@ -101,7 +101,7 @@ impl Withheld {
         Some(entry)
     }
 
-    /// What the client has of them is not compared either.
+    /// Puts aside what the client has of these names, by `take`, so that it is not compared either.
     pub(in super::super) fn put_aside(&mut self, mut take: impl FnMut(&Name) -> Option<u64>) {
         for (name, entry) in &mut self.entries {
             entry.has = take(name).or(entry.has);
@@ -115,7 +115,7 @@ impl Withheld {
         }
     }
 
-    /// Those that the generation does not have at that version any more.
+    /// The names of which the generation no longer has the version that is withheld.
     pub(in super::super) fn gone(&self, generation: &Arc<Generation>) -> Vec<Name> {
         if self.laid.as_ref().is_some_and(|(of, _)| Arc::ptr_eq(of, generation)) {
             return Vec::new();
