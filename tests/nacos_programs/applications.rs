@@ -4,11 +4,11 @@ use super::{
     scene::LIMIT,
     support::{
         envoy::Envoy,
-        landing::{Calls, until_instances},
+        landing::{a_fleet_goes_from_interfaces_to_applications, until_instances},
         nacos::Nacos,
         netns,
         portolan::Portolan,
-        programs::{Consumer, Program},
+        programs::Program,
         servers::prepared,
         until,
     },
@@ -93,7 +93,6 @@ async fn metadata_in_nacos_says_what_instances_provide() {
     }
 }
 
-/// From interfaces to applications, provider by provider, while somebody calls.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fleet_in_nacos_goes_from_interfaces_to_applications_without_a_failed_call() {
     let name = "applications::a_fleet_in_nacos_goes_from_interfaces_to_applications_without_a_failed_call";
@@ -108,32 +107,10 @@ async fn a_fleet_in_nacos_goes_from_interfaces_to_applications_without_a_failed_
         let (mode, reply) = (format!("mode={mode}"), format!("reply={reply}"));
         Program::dubbo_provider(3, &[&registry, "protocol=tri", "metadata=remote", &mode, &reply]).await
     };
-    let first = provider("interface", "first").await;
-    until_instances(&portolan, "shop.orders.dubbo", &[first.port]).await;
-    let calls = Calls::begin(Consumer::start(3, envoy.listener.port(), &["protocol=tri"]).await).await;
-    calls.until_answered("first").await;
-    let second = provider("all", "second").await;
-    until_instances(&portolan, "shop.orders.dubbo", &[second.port]).await;
-    until_instances(&portolan, "shop.dubbo", &[second.port]).await;
-    calls.until_answered("second").await;
-    first.stop().await;
-    let third = provider("instance", "third").await;
-    until_instances(&portolan, "shop.orders.dubbo", &[second.port, third.port]).await;
-    calls.until_answered("third").await;
-    // Triple answers "Service not found" as soon as a provider is told to stop; so it is switched off before that.
-    nacos.change("shop", &format!("{}:{}", netns::ADDRESS, second.port), "enabled=false").await;
-    envoy
-        .wait_until("the second to leave", LIMIT, async || match envoy.hosts(TRIPLE).await {
-            hosts if hosts.as_array().is_some_and(|hosts| hosts.len() == 1) => Ok(()),
-            hosts => Err(hosts.to_string()),
-        })
-        .await;
-    second.stop().await;
-    until_instances(&portolan, "shop.orders.dubbo", &[third.port]).await;
-    calls.until_answered("third").await;
-    let (answered, failed) = calls.end().await;
-    assert_eq!(failed, Vec::<String>::new(), "of {answered} calls");
-    assert_eq!(envoy.complaints().await, []);
+    let withdraw = async |second: &Program| {
+        nacos.change("shop", &format!("{}:{}", netns::ADDRESS, second.port), "enabled=false").await;
+    };
+    a_fleet_goes_from_interfaces_to_applications(&portolan, &envoy, TRIPLE, provider, withdraw).await;
 }
 
 /// Metadata that a real provider has itself.

@@ -159,3 +159,39 @@ impl Calls {
         self.calling.await.unwrap()
     }
 }
+
+/// From interfaces to applications, provider by provider, while somebody calls: each provider is there once at any time,
+/// and no call fails. `provide` starts one of a mode, which answers as it is told; `withdraw` takes a provider's instance of the
+/// application `shop` out of the registry.
+pub async fn a_fleet_goes_from_interfaces_to_applications(
+    portolan: &Portolan,
+    envoy: &Envoy,
+    cluster: &str,
+    provide: impl AsyncFn(&str, &str) -> Program,
+    withdraw: impl AsyncFn(&Program),
+) {
+    let (interface, application) = ("shop.orders.dubbo", "shop.dubbo");
+    let first = provide("interface", "first").await;
+    until_instances(portolan, interface, &[first.port]).await;
+    let calls = Calls::begin(Consumer::start(3, envoy.listener.port(), &["protocol=tri"]).await).await;
+    calls.until_answered("first").await;
+    // Both ways, beside the first: by Dubbo's steps the application level counts from now on.
+    let second = provide("all", "second").await;
+    until_instances(portolan, interface, &[second.port]).await;
+    until_instances(portolan, application, &[second.port]).await;
+    calls.until_answered("second").await;
+    first.stop().await;
+    let third = provide("instance", "third").await;
+    until_instances(portolan, interface, &[second.port, third.port]).await;
+    calls.until_answered("third").await;
+    // Triple answers "Service not found" as soon as a provider is told to stop; so it leaves the registry before that.
+    withdraw(&second).await;
+    until_hosts("the second to leave", envoy, cluster, &[(third.port, 100)]).await;
+    second.stop().await;
+    until_instances(portolan, interface, &[third.port]).await;
+    until_instances(portolan, application, &[third.port]).await;
+    calls.until_answered("third").await;
+    let (answered, failed) = calls.end().await;
+    assert_eq!(failed, Vec::<String>::new(), "of {answered} calls");
+    assert_eq!(envoy.complaints().await, []);
+}

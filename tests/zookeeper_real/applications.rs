@@ -6,10 +6,10 @@ use super::{
     reads_only::{assert_only_reading, listen},
     support::{
         envoy::Envoy,
-        landing::{Calls, until_hosts, until_instances},
+        landing::a_fleet_goes_from_interfaces_to_applications,
         netns,
         portolan::Portolan,
-        programs::{Consumer, Program},
+        programs::Program,
         reading::Reading,
         zookeeper::{Writer, ZooKeeper},
     },
@@ -116,8 +116,6 @@ async fn metadata_that_comes_late_or_lies_costs_what_it_describes() {
     }
 }
 
-/// From interfaces to applications, provider by provider, while somebody calls: each is there once at any time, and no
-/// call fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fleet_goes_from_interfaces_to_applications_without_a_failed_call() {
     let name = "applications::a_fleet_goes_from_interfaces_to_applications_without_a_failed_call";
@@ -139,30 +137,10 @@ async fn a_fleet_goes_from_interfaces_to_applications_without_a_failed_call() {
         let registry = registry(&zookeeper);
         Program::dubbo_provider(3, &[&registry, "protocol=tri", "metadata=remote", &mode, &reply]).await
     };
-    let first = provider("interface", "first").await;
-    until_instances(&portolan, "shop.orders.dubbo", &[first.port]).await;
-    let consumer = Consumer::start(3, envoy.listener.port(), &["protocol=tri"]).await;
-    let calls = Calls::begin(consumer).await;
-    calls.until_answered("first").await;
-    // Both ways, beside the first: by Dubbo's steps the application level counts from now on.
-    let second = provider("all", "second").await;
-    until_instances(&portolan, "shop.orders.dubbo", &[second.port]).await;
-    until_instances(&portolan, "shop.dubbo", &[second.port]).await;
-    calls.until_answered("second").await;
-    first.stop().await;
-    let third = provider("instance", "third").await;
-    until_instances(&portolan, "shop.orders.dubbo", &[second.port, third.port]).await;
-    calls.until_answered("third").await;
-    // Triple answers "Service not found" as soon as a provider is told to stop; so it leaves the registry before that.
-    zookeeper.writer().await.delete(&format!("/services/shop/{}:{}", netns::ADDRESS, second.port)).await;
-    until_hosts("the second to leave", &envoy, TRIPLE, &[(third.port, 100)]).await;
-    second.stop().await;
-    until_instances(&portolan, "shop.orders.dubbo", &[third.port]).await;
-    until_instances(&portolan, "shop.dubbo", &[third.port]).await;
-    calls.until_answered("third").await;
-    let (answered, failed) = calls.end().await;
-    assert_eq!(failed, Vec::<String>::new(), "of {answered} calls");
-    assert_eq!(envoy.complaints().await, []);
+    let withdraw = async |second: &Program| {
+        zookeeper.writer().await.delete(&format!("/services/shop/{}:{}", netns::ADDRESS, second.port)).await;
+    };
+    a_fleet_goes_from_interfaces_to_applications(&portolan, &envoy, TRIPLE, provider, withdraw).await;
     assert_only_reading(&seen, "applications");
 }
 
