@@ -275,7 +275,12 @@ impl<'a> Reader<'a> {
                 self.skip(literal.len() + if end.is_some() { 2 } else { 0 });
                 Ok(((!literal.is_empty()).then(|| Piece::steps(literal.len() as u64)), None))
             }
-            Some('a' | 'f' | 'n' | 'r' | 't' | 'v') => single('\n'),
+            Some('a') => single('\x07'),
+            Some('f') => single('\x0c'),
+            Some('n') => single('\n'),
+            Some('r') => single('\r'),
+            Some('t') => single('\t'),
+            Some('v') => single('\x0b'),
             Some('x') => {
                 let digits = if self.take('{') {
                     let Some((digits, _)) = self.rest().split_once('}') else { return Err("a `\\x{` does not end") };
@@ -292,14 +297,14 @@ impl<'a> Reader<'a> {
                     single(char::from_u32(code).unwrap_or('\u{fffd}'))
                 })
             }
-            Some('0') => {
-                while self.chars.next_if(|(_, c)| c.is_digit(8)).is_some() {}
-                single('\0')
-            }
-            Some('1'..='7') if self.peek().is_some_and(|c| c.is_digit(8)) => {
-                self.next();
-                self.chars.next_if(|(_, c)| c.is_digit(8));
-                single('\0')
+            // Up to three octal digits; one alone that is not 0 would be a back-reference.
+            Some(first @ '0'..='7') if first == '0' || self.peek().is_some_and(|c| c.is_digit(8)) => {
+                let mut code = u32::from(first) - u32::from('0');
+                for _ in 0..2 {
+                    let Some((_, digit)) = self.chars.next_if(|(_, c)| c.is_digit(8)) else { break };
+                    code = code * 8 + u32::from(digit) - u32::from('0');
+                }
+                single(char::from_u32(code).unwrap_or('\u{fffd}'))
             }
             Some(c) if c.is_ascii() && !c.is_ascii_alphanumeric() => single(c),
             _ => Err("a backslash stands before something that RE2 does not know; it has no back-references"),
@@ -406,6 +411,13 @@ mod tests {
             "()",
             "[\\d\\-]",
             "\\012",
+            "[A-\\132]",
+            "[\\0-\\07]",
+            "[\\0123-A]",
+            "[\\060-9]",
+            "[\\a-\\010]",
+            "[\\t-\\r]",
+            "\\0123{2}",
             ".*",
             "(?s:.)",
             "a|*b".get(..1).unwrap(),
@@ -423,6 +435,11 @@ mod tests {
             "a)",
             "[a",
             "[b-a]",
+            "[\\132-A]",
+            "[\\0123-2]",
+            "[\\0-\\7]",
+            "[\\n-\\t]",
+            "[\\v-\\n]",
             "(?=a)",
             "(?!a)",
             "(?<=a)",
