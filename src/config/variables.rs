@@ -11,7 +11,22 @@ use crate::util::{
 const PREFIX: &str = "PORTOLAN_";
 
 /// Keys at the top of a configuration. A variable with a similar first word is taken for one that sets a key.
-const TOP: [&str; 8] = ["version", "xds", "admin", "registries", "envoy", "istio", "catalog", "log"];
+const TOP: [&str; 14] = [
+    "version",
+    "xds",
+    "admin",
+    "registries",
+    "scopes",
+    "envoy",
+    "istio",
+    "traffic",
+    "gateways",
+    "catalog",
+    "calls",
+    "state",
+    "log",
+    "csds",
+];
 
 /// Variables that the program reads in other ways; they set no key.
 const OTHERS: [&str; 6] = ["CONFIG", "ADMIN", "ADMIN_TOKEN", "ADMIN_TOKEN_FILE", "ADMIN_CA", "LOG"];
@@ -122,6 +137,8 @@ fn way_of_key(key: &str) -> Result<Vec<Step>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::util::yaml::Resolver;
+    use std::collections::BTreeSet;
 
     #[test]
     fn variables_of_others_are_left_alone_and_misspelt_ones_are_not() {
@@ -143,10 +160,24 @@ mod tests {
         ] {
             assert!(!meant(name), "{name}");
         }
-        for name in ["PORTOLAN_XDS__LISTEN", "PORTOLAN_XDS_LISTEN", "PORTOLAN_AMDIN_LISTEN", "PORTOLAN_A__B"] {
+        for name in [
+            "PORTOLAN_XDS__LISTEN",
+            "PORTOLAN_XDS_LISTEN",
+            "PORTOLAN_AMDIN_LISTEN",
+            "PORTOLAN_STATE_DIR",
+            "PORTOLAN_A__B",
+        ] {
             assert!(meant(name), "{name}");
         }
         assert!(!is_meant("PORTOLAN_XDS__LISTEN", ""));
+    }
+
+    #[test]
+    fn all_keys_at_the_top_are_known() {
+        let problems = crate::config::parse("f.yaml", b"nothing-near: 1\nversion: 1", &Resolver::new(".")).unwrap_err();
+        let known = problems.to_string().split_once("known here: ").unwrap().1.trim_end().to_owned();
+        let known: BTreeSet<&str> = known.split(", ").collect();
+        assert_eq!(known, BTreeSet::from(TOP), "{problems}");
     }
 
     #[test]
@@ -159,7 +190,9 @@ mod tests {
         assert_eq!(way_of_variable("PORTOLAN_REGISTRIES").unwrap(), ["registries"].map(key));
         let way = [key("registries"), Step::Named("a.b".into()), key("file"), key("path")];
         assert_eq!(way_of_key("registries[a.b].file.path").unwrap(), way);
-        for (name, meant) in [("XDS_LISTEN", "XDS__LISTEN"), ("AMDIN_LISTEN", "ADMIN__LISTEN")] {
+        for (name, meant) in
+            [("XDS_LISTEN", "XDS__LISTEN"), ("AMDIN_LISTEN", "ADMIN__LISTEN"), ("STATE_DIR", "STATE__DIR")]
+        {
             let error = way_of_variable(&format!("{PREFIX}{name}")).unwrap_err();
             assert!(error.contains(&format!("{PREFIX}{meant}?")), "{error}");
         }
