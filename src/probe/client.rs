@@ -42,10 +42,10 @@ const PATH: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/Strea
 /// The size limit of answers, as Istiod sets it: in effect none.
 const LONGEST: usize = i32::MAX as usize;
 
-/// One response of the server; as a rule the first one of its type.
+/// The first response of a type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// Type URL in the response, as a rule one of [`TYPES`].
+    /// Type URL in the response, one of [`TYPES`].
     pub type_url: String,
     /// Type URL and encoded bytes of each resource.
     pub resources: Vec<(String, Bytes)>,
@@ -99,18 +99,26 @@ pub async fn probe(address: &str, revision: &str, limit: Duration) -> Result<Vec
     let opened = opened.await.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")));
     let mut answers = opened.map_err(refused)?.into_inner();
 
-    let mut all = Vec::new();
-    while all.len() < TYPES.len() {
+    let mut all: Vec<Answer> = Vec::new();
+    while all.len() < TYPES.len() && started.elapsed() < limit {
         let Ok(message) = timeout_at(started + limit, answers.message()).await else { break };
         let Some(message) = message.map_err(refused)? else { break };
-        all.push(Answer {
-            bytes: message.encoded_len(),
-            type_url: message.type_url,
-            resources: message.resources.into_iter().map(|any| (any.type_url, any.value)).collect(),
-            after: started.elapsed(),
-        });
+        take(&mut all, message, started.elapsed());
     }
     Ok(all)
+}
+
+/// Takes a response for the answer of its type. A list that changes meanwhile is sent again, which is no answer of another.
+fn take(answers: &mut Vec<Answer>, response: DiscoveryResponse, after: Duration) {
+    let is_first = !answers.iter().any(|answer| answer.type_url == response.type_url);
+    if is_first && TYPES.contains(&&*response.type_url) {
+        answers.push(Answer {
+            bytes: response.encoded_len(),
+            type_url: response.type_url,
+            resources: response.resources.into_iter().map(|any| (any.type_url, any.value)).collect(),
+            after,
+        });
+    }
 }
 
 /// A first request, which Istiod sends with a nonce that nobody gave it.
@@ -128,4 +136,20 @@ fn node(revision: &str) -> Node {
     }
     let id = "sidecar~127.0.0.1~portolan-check.istio-system~istio-system.svc.cluster.local".to_owned();
     Node { id, metadata: Some(metadata), ..Node::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_response_of_each_type_is_its_answer() {
+        let mut answers = Vec::new();
+        for (second, of) in [TYPES[8], TYPES[8], "a/v1/Strange", TYPES[0]].into_iter().enumerate() {
+            let response = DiscoveryResponse { type_url: of.into(), ..DiscoveryResponse::default() };
+            take(&mut answers, response, Duration::from_secs(second as u64));
+        }
+        let taken: Vec<(&str, u64)> = answers.iter().map(|a| (&*a.type_url, a.after.as_secs())).collect();
+        assert_eq!(taken, [(TYPES[8], 0), (TYPES[0], 3)]);
+    }
 }
