@@ -243,7 +243,7 @@ impl Book {
             }
         }
         if differs {
-            next.findings = gateway::contests(&traffic.gateways, &catalog.services).into();
+            next.findings = gateway::contests(&traffic.gateways, &catalog.services, &traffic.namespace).into();
         }
         differs
     }

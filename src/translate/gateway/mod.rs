@@ -187,7 +187,12 @@ pub fn policy(service: &PublishedService, policy: &TrafficPolicy, root: &str, cr
 }
 
 /// A finding for each service whose path another service already has: the first by host keeps it, as in Istio.
-pub fn contests(gateways: &[Gateway], services: &OrdMap<Hostname, Arc<PublishedService>>) -> Vec<Finding> {
+/// It is about the VirtualService of the later one, which stands in that namespace.
+pub fn contests(
+    gateways: &[Gateway],
+    services: &OrdMap<Hostname, Arc<PublishedService>>,
+    namespace: &str,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     for gateway in gateways {
         let mut owners: BTreeMap<String, &Hostname> = BTreeMap::new();
@@ -196,7 +201,7 @@ pub fn contests(gateways: &[Gateway], services: &OrdMap<Hostname, Arc<PublishedS
             let owner = *owners.entry(path.clone()).or_insert(&service.host);
             if *owner != service.host {
                 let text = format!("the path {path} leads to {owner}; let `paths` tell them apart, or use the host");
-                let name = Name::from(format!("{}.path.{}", gateway.name, service.host));
+                let name = Name::from(format!("{namespace}/{}.path.{}", gateway.name, service.host));
                 let (kind, place, text) = (Kind::VirtualService, "http[0].match".into(), text.into());
                 findings.push(Finding { kind, name, place, code: Code::HostTaken, text });
             }
@@ -348,9 +353,9 @@ mod tests {
         let mut other = service("orders", Protocol::Http);
         other.host = Hostname::new("orders.other").unwrap();
         let services = [service("orders", Protocol::Http), other].map(|s| (s.host.clone(), Arc::new(s)));
-        let findings = contests(&[gateway("127.0.0.1:80")], &services.into_iter().collect());
+        let findings = contests(&[gateway("127.0.0.1:80")], &services.into_iter().collect(), "portolan");
         assert_eq!(findings.len(), 1);
-        assert_eq!(&*findings[0].name, "edge.path.orders.other");
+        assert_eq!(&*findings[0].name, "portolan/edge.path.orders.other");
         assert!(findings[0].text.contains("/orders leads to orders.example"), "{}", findings[0].text);
     }
 }
