@@ -22,15 +22,15 @@ const ADS: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/";
 const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 const ENDPOINT: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
 const MIB: usize = 1 << 20;
-/// What one request may have by default.
+/// Bytes of a large request, a little below the default limit of 16 MiB (`xds.limits.request`).
 const LARGEST: usize = 15 * MIB;
 
-/// Connections of one attacker that says nothing: 50 of them have 10,000.
+/// Connections that one attacker of [`Attack::SilentConnections`] holds: 50 attackers hold 10,000.
 const SILENT: usize = 200;
 
-/// Where clients that behave come from.
+/// Source address of clients that behave.
 pub const CLIENT: [u8; 4] = [127, 0, 0, 1];
-/// Where attacks come from, if from another address.
+/// Source address of attacks that do not come from [`CLIENT`].
 pub const ATTACKER: [u8; 4] = [127, 0, 0, 2];
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -46,28 +46,28 @@ pub enum Attack {
     ManyVersions,
     /// Subscriptions to names of megabytes.
     LongNames,
-    /// As many names of the longest sort as a stream may have, other ones on each stream.
+    /// Subscriptions to 14,000 names of 1 KB, other names on each stream.
     OtherNames,
     /// Messages that never end.
     Unfinished,
-    /// Connections on which nothing is ever said: handshakes that never begin, where there are any.
+    /// Connections on which no byte is ever sent, not even a TLS handshake where the server wants one.
     SilentConnections,
-    /// Streams on which nothing is ever asked.
+    /// Streams on which no request is ever sent.
     SilentStreams,
-    /// Requests that need no answer, as many as go.
+    /// Requests that need no answer, as fast as the server reads them.
     Flood,
-    /// Refusals, as many as go, each with a text of its own.
+    /// NACKs as fast as the server reads them, each with an error text of its own.
     Refusals,
-    /// Clients that read nothing and send on, in frames of one byte.
+    /// Streams that read no answer and send on, in frames of one byte.
     Unread,
-    /// Names asked for one by one.
+    /// Subscriptions to 20,000 names, one name in each request.
     OneByOne,
-    /// All clusters asked for, dropped and asked for again.
+    /// All clusters (`*`) subscribed to and unsubscribed in turn.
     Again,
 }
 
 impl Attack {
-    /// All of them.
+    /// Every attack, in the order in which `portolan-load` runs them.
     pub const ALL: [Attack; 13] = [
         Attack::HugeNodes,
         Attack::HugeTypes,
@@ -85,7 +85,8 @@ impl Attack {
     ];
 }
 
-/// Runs an attack with so many clients of an address for so long. Returns how many times one of them began to attack.
+/// Runs an attack with `clients` clients from the address `from`, for `time`. Returns how many connections, streams or
+/// messages they began.
 pub async fn run(attack: Attack, from: [u8; 4], server: SocketAddr, clients: usize, time: Duration) -> u64 {
     let (end, rounds) = (Instant::now() + time, Arc::new(AtomicU64::new(0)));
     let mut tasks = JoinSet::new();
@@ -280,7 +281,7 @@ async fn open(
     Ok((requests, response.await?.into_body()))
 }
 
-/// Sends as the server allows it.
+/// Sends in parts, as the server's flow control allows it.
 async fn send(requests: &mut SendStream<Bytes>, mut data: Bytes) -> Result<(), Error> {
     while !data.is_empty() {
         requests.reserve_capacity(data.len());
@@ -301,7 +302,7 @@ pub struct Canary {
 }
 
 impl Canary {
-    /// Subscribes to the assignment of that name.
+    /// Connects from [`CLIENT`] and subscribes to the ClusterLoadAssignment `name`.
     pub async fn open(server: SocketAddr, name: &str) -> Result<Canary, Error> {
         let mut connection = connect(server, 1 << 20, CLIENT).await?;
         let (requests, answers) = open(&mut connection, server, "StreamAggregatedResources").await?;
@@ -320,7 +321,7 @@ impl Canary {
         Ok(self.requests.send_data(framed(&message), false)?)
     }
 
-    /// Refuses what it was sent first, so many times, with that text.
+    /// Sends so many NACKs of the first answer, each with this error text.
     pub async fn refuse(&mut self, times: usize, text: &str) -> Result<(), Error> {
         let (mut message, mut status) = (BytesMut::new(), BytesMut::new());
         field(&mut status, 2, text.as_bytes());
@@ -334,7 +335,7 @@ impl Canary {
         Ok(())
     }
 
-    /// Reads until an answer holds these bytes.
+    /// Reads and acknowledges answers until one holds these bytes.
     pub async fn sees(&mut self, needle: &[u8]) -> Result<(), Error> {
         loop {
             while let Some(message) = self.message() {
@@ -364,7 +365,7 @@ impl Canary {
     }
 }
 
-/// The first field of a message, which must be length-delimited, and what follows.
+/// Number and value of the first field of a message, and what follows. The field must be length-delimited.
 fn next_field(message: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (key, mut rest) = message.split_first()?;
     let (mut length, mut shift) = (0, 0);
@@ -380,7 +381,7 @@ fn next_field(message: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     }
 }
 
-/// Reads until the stream ends. Returns its status.
+/// Reads until the stream ends. Returns its `grpc-status`; `None` if it ended without one.
 pub async fn end_of(mut response: RecvStream) -> Option<String> {
     while let Some(Ok(data)) = response.data().await {
         response.flow_control().release_capacity(data.len()).ok()?;
@@ -408,7 +409,7 @@ fn framed(message: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-/// What the process has held at most, in bytes of resident memory.
+/// The most resident memory that a process has had so far, in bytes. `None` if it no longer runs.
 pub fn peak_memory(pid: u32) -> Option<usize> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

@@ -1,4 +1,4 @@
-//! Who calls whom, as a Portolan shows it, and what the Envoys of applications have.
+//! Who calls whom, as `/api/v1/calls` shows it, and which clusters the Envoys of applications have.
 
 use super::{envoy::Envoy, http, until};
 use serde_json::Value;
@@ -26,7 +26,7 @@ async fn calls(admin: SocketAddr) -> Vec<String> {
     lines
 }
 
-/// Waits until the Portolan there shows these lines.
+/// Waits until the Portolan with that admin address shows exactly these lines, in the form of [`calls`].
 pub async fn until_calls(admin: SocketAddr, what: &str, expected: &[&str]) {
     until(what, LIMIT, async || match calls(admin).await {
         found if found == expected => Ok(()),
@@ -35,12 +35,12 @@ pub async fn until_calls(admin: SocketAddr, what: &str, expected: &[&str]) {
     .await;
 }
 
-/// A page of Slime's.
+/// The YAML of a page that Slime reads, such as `/meshregistry/dubboCallModel`, as JSON.
 pub fn value_of(yaml: &str) -> Value {
     serde_saphyr::from_str(yaml).unwrap_or_else(|error| panic!("{error}: {yaml}"))
 }
 
-/// An Envoy of that cluster, on an example that leads to `shop.Orders`.
+/// Starts an Envoy whose node has that `cluster`, with a listener that leads to the Portolan cluster `leads_to`.
 pub async fn envoy_of(cluster: &str, leads_to: &str, xds: SocketAddr) -> Option<Envoy> {
     let example = Envoy::tcp(leads_to);
     let node = example.lines().find(|line| line.trim_start().starts_with("cluster: ")).expect("it names itself");
@@ -48,7 +48,7 @@ pub async fn envoy_of(cluster: &str, leads_to: &str, xds: SocketAddr) -> Option<
     Envoy::start(&example.replacen(node, &format!("{indent}cluster: {cluster}"), 1), xds).await
 }
 
-/// Waits until an Envoy has these clusters.
+/// Waits until an Envoy has exactly these dynamic clusters, sorted by name.
 pub async fn until_clusters(envoy: &Envoy, expected: &[String]) {
     envoy
         .wait_until(&format!("{expected:?}"), LIMIT, async || {

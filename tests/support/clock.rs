@@ -1,4 +1,5 @@
-//! A wall clock of its own for a process, which a test sets while the process runs (libfaketime). Its monotonic clock goes on as ever.
+//! A wall clock of its own for a process, which a test sets while the process runs (libfaketime). Its monotonic clock
+//! goes on as ever.
 
 use super::servers::lacking;
 use std::{
@@ -13,7 +14,8 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// One that is right so far. `None` where it cannot be had and need not be: the test prints that and passes.
+    /// A clock that shows the system's time at first. `None` if libfaketime is missing and not required ([`lacking`]):
+    /// the test then passes.
     pub fn new(folder: &Path) -> Option<Clock> {
         let libraries = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
         let library =
@@ -27,14 +29,14 @@ impl Clock {
         Some(clock)
     }
 
-    /// From now on (within a second) it shows so many seconds more than the system's.
+    /// From now on (within a second) it shows so many seconds more than the system's clock; fewer if negative.
     pub fn set(&self, seconds: i64) {
         let new = self.file.with_extension("new");
         fs::write(&new, format!("{seconds:+}\n")).unwrap();
         fs::rename(new, &self.file).unwrap();
     }
 
-    /// What a process needs in its environment to go by it.
+    /// Environment variables that make a process use this clock.
     pub fn variables(&self) -> [(&'static str, String); 6] {
         [
             ("LD_PRELOAD", self.library.display().to_string()),

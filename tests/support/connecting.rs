@@ -36,7 +36,7 @@ impl Connecting {
         Connecting { stop, task }
     }
 
-    /// Ends it: it has connected, and was never refused.
+    /// Stops, and asserts that it connected more than ten times and was never refused.
     pub async fn was_always_taken(self) {
         self.stop.store(true, Ordering::Relaxed);
         let (connected, refused) = self.task.await.unwrap();

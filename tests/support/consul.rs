@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use std::{net::SocketAddr, path::Path, time::Duration};
 use tokio::process::Command;
 
-/// A server on a busy machine.
+/// How long a server may take to start, on a busy machine.
 const START: Duration = Duration::from_secs(120);
 
-/// Writes to a catalogue, and to an agent.
+/// Writes to the catalogue or the agent of a Consul.
 #[derive(Clone)]
 pub struct Writer {
     pub url: String,
@@ -23,27 +23,27 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// To the server at that address.
+    /// A writer without a token, to the server at that URL.
     pub fn new(url: String) -> Writer {
         Writer { url, token: None, http: super::http::client() }
     }
 
-    /// The same with a token.
+    /// The same writer, which sends this token as `X-Consul-Token`.
     pub fn with_token(&self, token: &str) -> Writer {
         Writer { token: Some(token.into()), ..self.clone() }
     }
 
-    /// Registers a node, an instance and checks, as external ones are.
+    /// Registers a node, an instance and checks in the catalogue, as is done for external services.
     pub async fn register(&self, registration: Value) {
         self.put("/v1/catalog/register", registration).await;
     }
 
-    /// Takes out a node, an instance or a check.
+    /// Removes a node, an instance or a check from the catalogue.
     pub async fn deregister(&self, what: Value) {
         self.put("/v1/catalog/deregister", what).await;
     }
 
-    /// Puts something that is to succeed.
+    /// Sends a PUT and returns the body. Panics unless the status is 200.
     pub async fn put(&self, path: &str, body: Value) -> String {
         match self.send(Method::PUT, path, body).await {
             Ok((200, text)) => text,
@@ -71,13 +71,13 @@ pub struct Consul {
 }
 
 impl Consul {
-    /// Starts one, and waits until it has a leader. `None` where it cannot be had and need not be: the test prints that and
-    /// passes.
+    /// Starts one, and waits until it has a leader. `None` if it is missing and not required
+    /// ([`lacking`](super::servers::lacking)): the test then passes.
     pub async fn start() -> Option<Consul> {
         Self::start_with(json!({})).await
     }
 
-    /// The same with further settings.
+    /// Like [`Consul::start`], with further settings of the agent's configuration.
     pub async fn start_with(settings: Value) -> Option<Consul> {
         if !prepared(&["consul"]).await {
             return None;
@@ -91,17 +91,17 @@ impl Consul {
         Some(consul)
     }
 
-    /// Where it listens.
+    /// Address of its HTTP API.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// Its address as configuration has it.
+    /// Base URL of its HTTP API, as the key `servers` takes it.
     pub fn url(&self) -> String {
         self.writer.url.clone()
     }
 
-    /// Where servers of other datacenters join it.
+    /// Address of its WAN gossip, where servers of other datacenters join it.
     pub fn wan(&self) -> String {
         format!("127.0.0.1:{}", self.port - 3000)
     }
@@ -111,7 +111,7 @@ impl Consul {
         self.process.kill().await;
     }
 
-    /// Lets it sleep (`STOP`), or wakes it (`CONT`).
+    /// Sends a signal: `STOP` halts the process, `CONT` lets it go on.
     pub async fn signal(&self, signal: &str) {
         self.process.signal(signal).await;
     }

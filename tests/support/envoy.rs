@@ -10,11 +10,11 @@ use std::{
 };
 use tokio::{net::TcpStream, process::Command};
 
-/// The addresses in `envoy-examples/`.
+/// The address of the xDS server in `envoy-examples/`.
 pub const XDS: Port = Port("127.0.0.1", 16_010);
-/// Envoy's listener there.
+/// The address of Envoy's listener in `envoy-examples/`.
 pub const LISTENER: Port = Port("127.0.0.1", 10_000);
-/// Its admin page there.
+/// The address of Envoy's admin page in `envoy-examples/`.
 pub const ADMIN: Port = Port("127.0.0.1", 9901);
 
 /// An address in a bootstrap that a test replaces.
@@ -35,9 +35,9 @@ impl Port {
 pub struct Envoy {
     process: Process,
     client: reqwest::Client,
-    /// Its admin page.
+    /// Address of its admin page.
     pub admin: SocketAddr,
-    /// Its listener.
+    /// Address of the listener that [`Envoy::get`] asks.
     pub listener: SocketAddr,
 }
 
@@ -60,7 +60,7 @@ impl Envoy {
         ))
     }
 
-    /// The same for HTTP/2 without TLS.
+    /// The sidecar with a listener that routes all requests of HTTP/2 without TLS to one cluster of Portolan's.
     pub fn http2(cluster: &str) -> String {
         sidecar(&format!(
             r#"envoy.filters.network.http_connection_manager
@@ -83,7 +83,7 @@ impl Envoy {
     }
 
     /// Starts on an example's text whose xDS server is at that address, on other ports for admin page and listener.
-    /// `None`, where there is no Envoy and none is required: the test prints that and passes.
+    /// `None` if there is no Envoy and none is required ([`lacking`]): the test then passes.
     pub async fn start(example: &str, xds: SocketAddr) -> Option<Envoy> {
         Self::start_on(&XDS.replaced(example, xds)).await
     }
@@ -100,7 +100,7 @@ impl Envoy {
         Some(envoy)
     }
 
-    /// The same of an example that listens at that address, as it is written there.
+    /// Like [`Envoy::start`], but the listener stays where the example has it: at the address `listener`.
     pub async fn start_at(example: &str, xds: SocketAddr, listener: SocketAddr) -> Option<Envoy> {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut envoy = Self::run(&ADMIN.replaced(&XDS.replaced(example, xds), any)).await?;
@@ -126,7 +126,7 @@ impl Envoy {
         Some(envoy)
     }
 
-    /// Starts on a bootstrap as it is.
+    /// Starts on a bootstrap as it is, and waits for the admin page. The caller sets `listener`.
     async fn run(bootstrap: &str) -> Option<Envoy> {
         let binary = binary()?;
         let folder = tempfile::tempdir().unwrap();
@@ -166,7 +166,7 @@ impl Envoy {
         value.parse().ok()
     }
 
-    /// All counters and gauges whose name ends so and which are not 0.
+    /// All counters and gauges that are not 0 and whose name ends with `end`.
     pub async fn stats_ending(&self, end: &str) -> Vec<(String, u64)> {
         let stats = self.page("/stats").await;
         let pairs = stats.lines().filter_map(|line| line.split_once(": "));
@@ -197,7 +197,7 @@ impl Envoy {
         found.map_or(serde_json::Value::Null, |status| status["host_statuses"].clone())
     }
 
-    /// A request through its listener; status and body. 0 if there was no answer.
+    /// Sends a GET through its listener. Returns status and body; status 0 if there was no answer.
     pub async fn get(&self, host: &str, path: &str) -> (u16, String) {
         let request = self.client.get(format!("http://{}{path}", self.listener)).header("host", host);
         match request.send().await {
@@ -206,7 +206,8 @@ impl Envoy {
         }
     }
 
-    /// A request to one of its listeners with these headers; status and body. 0 if there was no answer.
+    /// Sends a GET with these headers to a URL of one of its listeners. Returns status and body; status 0 if there was
+    /// no answer.
     pub async fn ask(&self, url: &str, headers: &[(&str, &str)]) -> (u16, String) {
         let request = headers.iter().fold(self.client.get(url), |request, (name, value)| request.header(*name, *value));
         match request.send().await {
@@ -215,7 +216,7 @@ impl Envoy {
         }
     }
 
-    /// Asks until the answer is `Some`; after the limit it panics with what was seen last and Envoy's log.
+    /// Asks until the answer is `Ok`; after the limit it panics with the last `Err` and Envoy's log.
     pub async fn wait_until<T, F>(&self, what: &str, limit: Duration, mut ask: impl FnMut() -> F) -> T
     where
         F: Future<Output = Result<T, String>>,
@@ -227,7 +228,7 @@ impl Envoy {
         .await
     }
 
-    /// Waits until the example's service answers so.
+    /// Waits until `product-service.example` answers with that body through the listener.
     pub async fn until_answered(&self, limit: Duration, expected: &str) {
         self.wait_until(&format!("an answer of {expected}"), limit, async || {
             match self.get("product-service.example", "/").await {
@@ -249,7 +250,7 @@ impl Envoy {
         .await
     }
 
-    /// The end of its log.
+    /// The last lines of Envoy's log.
     pub fn log(&self) -> String {
         self.process.tail()
     }
@@ -271,7 +272,7 @@ pub async fn validate(bootstrap: &str) -> Option<Result<(), String>> {
     Some(if output.status.success() && !text.contains("[warning]") { Ok(()) } else { Err(text) })
 }
 
-/// The example with one listener, which has one filter.
+/// `sidecar.yaml` with one listener at [`LISTENER`], which has this filter.
 fn sidecar(filter: &str) -> String {
     let example = Envoy::example("sidecar.yaml");
     let (head, _) = example.split_once("  listeners:\n").expect("the example has listeners");

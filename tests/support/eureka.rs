@@ -16,7 +16,7 @@ use std::{
 };
 use tokio::process::Command;
 
-/// A server on a busy machine.
+/// How long a server may take to start, on a busy machine.
 const START: Duration = Duration::from_secs(120);
 
 /// A server; killed when dropped.
@@ -28,13 +28,13 @@ pub struct Eureka {
 }
 
 impl Eureka {
-    /// Starts one whose answers are made anew ten times a second, and waits until it is ready. `None` where it cannot be
-    /// had and need not be: the test prints that and passes.
+    /// Starts one whose answers are made anew ten times a second, and waits until it is ready. `None` if it is missing
+    /// and not required ([`lacking`](super::servers::lacking)): the test then passes.
     pub async fn start() -> Option<Eureka> {
         Self::start_with(&[]).await
     }
 
-    /// The same with variables that the script reads.
+    /// Like [`Eureka::start`], with variables that `tests/servers/eureka` reads.
     pub async fn start_with(environment: &[(&'static str, &str)]) -> Option<Eureka> {
         if !prepared(&["eureka"]).await {
             return None;
@@ -44,7 +44,7 @@ impl Eureka {
         Some(eureka)
     }
 
-    /// Two that replicate each other.
+    /// Starts two that replicate each other. `None` as for [`Eureka::start`].
     pub async fn start_peers() -> Option<[Eureka; 2]> {
         if !prepared(&["eureka"]).await {
             return None;
@@ -69,12 +69,12 @@ impl Eureka {
         Eureka { process: Process::start(folder, command), environment, port, http }
     }
 
-    /// Where it listens.
+    /// Address of its HTTP interface.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// Its address as configuration has it.
+    /// Base URL without the path `/eureka`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address())
     }
@@ -84,7 +84,7 @@ impl Eureka {
         self.process.kill().await;
     }
 
-    /// Lets it sleep (`STOP`), or wakes it (`CONT`).
+    /// Sends a signal: `STOP` halts the process, `CONT` lets it go on.
     pub async fn signal(&self, signal: &str) {
         self.process.signal(signal).await;
     }
@@ -123,7 +123,7 @@ impl Eureka {
         assert_eq!(self.send(Method::PUT, &path, String::new()).await, Ok(StatusCode::OK));
     }
 
-    /// Takes that back.
+    /// Takes back what [`Eureka::set_status`] has set.
     pub async fn clear_status(&self, app: &str, id: &str) {
         let path = format!("/apps/{app}/{id}/status?value=UP");
         assert_eq!(self.send(Method::DELETE, &path, String::new()).await, Ok(StatusCode::OK));
@@ -152,7 +152,7 @@ fn command(port: u16, folder: &Path, environment: &[(&'static str, String)]) -> 
     command
 }
 
-/// A registration counts only if it is not older than the one that is there.
+/// A `lastDirtyTimestamp` above all before: Eureka ignores a registration that is older than the one it has.
 fn later() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(1);
     LAST.fetch_add(1, Ordering::Relaxed)

@@ -8,18 +8,18 @@ use axum::http::Response;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// What is there, and how it is misrepresented.
+/// The texts, and how lists and answers misrepresent them.
 #[derive(Debug, Default)]
 pub struct Configs {
-    /// By namespace, group and dataId.
+    /// Contents by namespace, group and dataId.
     pub texts: BTreeMap<Key, String>,
     /// DataIds that lists lack.
     pub unlisted: BTreeSet<String>,
     /// DataIds that lists show and that do not exist when they are asked for.
     pub unknown: BTreeSet<String>,
-    /// Lists count so many more than there are.
+    /// Lists give a `totalCount` that is too high by this.
     pub miscounted: usize,
-    /// Lists show this md5 of everything.
+    /// Lists of 3.x show this md5 for every text, instead of the true one.
     pub false_md5: Option<String>,
 }
 
@@ -29,12 +29,12 @@ impl Configs {
         self.texts.insert(key("public", "ISTIO", name), text.into());
     }
 
-    /// Takes one away.
+    /// Removes a text of the public namespace's group ISTIO.
     pub fn remove(&mut self, name: &str) {
         self.texts.remove(&key("public", "ISTIO", name));
     }
 
-    /// The answer to a GET.
+    /// The answer to a GET, as a server of that generation gives it.
     pub fn answer(&self, generation: Generation, path: &str, query: &HashMap<String, String>) -> Answer {
         let old = matches!(generation, Generation::V1 | Generation::V2);
         match path {
@@ -61,7 +61,8 @@ impl Configs {
         }
     }
 
-    /// What of the texts that are listened to is other than the client thinks; `None` if nothing is.
+    /// The answer to a listener: dataIds and groups whose md5 is not the one that the client has sent in
+    /// `Listening-Configs`. `None` if all are as it thinks.
     pub fn changed(&self, form: &HashMap<String, String>) -> Option<String> {
         let mut changed = String::new();
         for line in form["Listening-Configs"].split('\u{1}').filter(|line| !line.is_empty()) {

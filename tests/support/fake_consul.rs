@@ -35,13 +35,13 @@ pub struct Model {
     /// What `X-Consul-Token` must say.
     pub token: Option<String>,
     pub index: Index,
-    /// Whether questions come back at once, whatever they ask for.
+    /// Blocking queries are answered at once instead of being held.
     pub hasty: bool,
-    /// Services and nodes that the token may not read.
+    /// Names of services and nodes that the token may not read.
     pub hidden: BTreeSet<String>,
-    /// Path and query of every request.
+    /// Method, path and query of every request except PUTs.
     pub log: Vec<String>,
-    /// Questions that are held now, and the most that were open at once.
+    /// Requests that are open now, held ones included; `most_open` is the most that were open at once.
     pub open: usize,
     pub most_open: usize,
     worlds: BTreeMap<String, World>,
@@ -51,13 +51,13 @@ pub struct Model {
 #[derive(Debug, Clone, Default)]
 struct World {
     index: u64,
-    /// Of the last change to nodes, services and checks.
+    /// Indexes of the last change to nodes, services and checks.
     changed: [u64; 3],
-    /// Of each service.
+    /// Index of the last change to each service, by its name.
     services_changed: BTreeMap<String, u64>,
     nodes: BTreeMap<String, Value>,
     services: BTreeMap<(String, String), Value>,
-    /// Where the instances of a name are.
+    /// Node and id of the instances of each service, by its name.
     named: BTreeMap<String, BTreeSet<(String, String)>>,
     checks: BTreeMap<(String, String), Value>,
 }
@@ -67,7 +67,7 @@ const SERVICES: usize = 1;
 const CHECKS: usize = 2;
 
 impl Model {
-    /// How many requests had this part.
+    /// How many requests in the log contain this text.
     pub fn asked(&self, part: &str) -> usize {
         self.log.iter().filter(|line| line.contains(part)).count()
     }
@@ -81,7 +81,7 @@ impl Model {
         }
     }
 
-    /// Instances leave no trace in any index: what a lagging server may do.
+    /// Registers something without a change of any index, as a lagging server may do.
     pub fn put_in_silence(&mut self, registration: &Value) {
         let world = self.worlds.entry(String::new()).or_default();
         let kept = (world.index, world.changed, world.services_changed.clone());
@@ -99,7 +99,7 @@ impl Model {
         true
     }
 
-    /// The index of what is at a path.
+    /// `X-Consul-Index` of what is at a path. `None` if this server has no such path.
     fn index(&self, world: &str, path: &[&str]) -> Option<u64> {
         let none = World::default();
         let world = self.worlds.get(world).unwrap_or(&none);
@@ -113,7 +113,7 @@ impl Model {
         Some(index.max(1))
     }
 
-    /// What is there, and whether something is hidden in it.
+    /// The body at a path, and true if something `hidden` is left out of it.
     fn read(&self, world: &str, path: &[&str]) -> (Value, bool) {
         let none = World::default();
         let world = self.worlds.get(world).unwrap_or(&none);
@@ -309,7 +309,7 @@ pub struct FakeConsul {
 
 struct Shared {
     model: Mutex<Model>,
-    /// Changes, and wake-ups without one.
+    /// Numbers of changes to the model, and of calls to [`FakeConsul::wake`].
     woken: watch::Sender<(u64, u64)>,
 }
 
@@ -330,38 +330,38 @@ impl FakeConsul {
         FakeConsul { address, shared, task }
     }
 
-    /// What it has; changed in place.
+    /// The state of the server, to be read or changed. Held queries see a change after [`FakeConsul::look`].
     pub fn model(&self) -> MutexGuard<'_, Model> {
         self.shared.model.lock().unwrap()
     }
 
-    /// Registers in the datacenter of its own.
+    /// Registers in the server's own datacenter, like `/v1/catalog/register`.
     pub fn register(&self, registration: Value) {
         self.write("", "/v1/catalog/register", registration);
     }
 
-    /// Deregisters there.
+    /// Deregisters in the server's own datacenter, like `/v1/catalog/deregister`.
     pub fn deregister(&self, what: Value) {
         self.write("", "/v1/catalog/deregister", what);
     }
 
-    /// Writes to the world of these query parameters, with commas between them.
+    /// Sends a PUT to `path` for one world: the values of `dc`, `ns`, `partition` and `peer`, with commas between them.
     pub fn write(&self, world: &str, path: &str, body: Value) {
         assert!(self.model().write(world, path, &body));
         self.look();
     }
 
-    /// Looks at what is held: the model was changed.
+    /// Has held queries look at the model again, after a test has changed it.
     pub fn look(&self) {
         self.shared.woken.send_modify(|(changes, _)| *changes += 1);
     }
 
-    /// Ends what is held, though nothing has changed.
+    /// Answers all held queries, though nothing has changed.
     pub fn wake(&self) {
         self.shared.woken.send_modify(|(_, wakings)| *wakings += 1);
     }
 
-    /// Its address as configuration has it.
+    /// Base URL, as the key `servers` takes it.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -373,7 +373,7 @@ impl Drop for FakeConsul {
     }
 }
 
-/// Counts what is open.
+/// Counts one request as open while this value lives.
 struct Open<'a>(&'a Shared);
 
 impl<'a> Open<'a> {

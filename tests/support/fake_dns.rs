@@ -12,15 +12,15 @@ use std::{
 };
 use tokio::{net::UdpSocket, task::JoinHandle};
 
-/// What the server says.
+/// The records of the server, and its faults.
 #[derive(Debug, Default)]
 pub struct Zone {
     records: BTreeMap<(String, RecordType), Vec<RData>>,
-    /// For how long answers hold, in seconds.
+    /// TTL of all records, in seconds.
     pub ttl: u32,
-    /// How names that contain this text fare.
+    /// Faults by a part of the name; the first that matches counts.
     pub bad: Vec<(String, Bad)>,
-    /// Each question.
+    /// Name and type of each question, such as `orders.example A`.
     pub log: Vec<String>,
 }
 
@@ -29,14 +29,14 @@ pub struct Zone {
 pub enum Bad {
     /// No answer.
     Silent,
-    /// The server has failed.
+    /// An answer with the code SERVFAIL.
     Failed,
     /// Bytes that are no answer.
     Garbage,
 }
 
 impl Zone {
-    /// The addresses of a host.
+    /// Sets the A and AAAA records of a host, instead of the former ones.
     pub fn host(&mut self, name: &str, addresses: &[&str]) {
         for kind in [RecordType::A, RecordType::AAAA] {
             let of_kind = |ip: &IpAddr| ip.is_ipv4() == (kind == RecordType::A);
@@ -49,7 +49,7 @@ impl Zone {
         }
     }
 
-    /// The targets of a service: priority, weight, port, host.
+    /// Sets the SRV records of a name: priority, weight, port and host of each target.
     pub fn srv(&mut self, name: &str, targets: &[(u16, u16, u16, &str)]) {
         let records = targets.iter().map(|(priority, weight, port, target)| {
             RData::SRV(SRV::new(*priority, *weight, *port, Name::from_str(&format!("{target}.")).unwrap()))
@@ -57,7 +57,7 @@ impl Zone {
         self.records.insert((name.into(), RecordType::SRV), records.collect());
     }
 
-    /// There is no such name any more.
+    /// Removes all records of a name: questions for it get NXDOMAIN.
     pub fn forget(&mut self, name: &str) {
         self.records.retain(|(known, _), _| known != name);
     }
@@ -94,7 +94,7 @@ pub struct FakeDns {
 }
 
 impl FakeDns {
-    /// Starts one that knows nothing, on a free port.
+    /// Starts one without records, on a free port.
     pub async fn start() -> FakeDns {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let (address, zone) = (socket.local_addr().unwrap(), Arc::new(Mutex::new(Zone::default())));
@@ -112,7 +112,7 @@ impl FakeDns {
         FakeDns { address, zone, task }
     }
 
-    /// What it knows; changed in place.
+    /// Records and faults, to be read or changed.
     pub fn zone(&self) -> MutexGuard<'_, Zone> {
         self.zone.lock().unwrap()
     }

@@ -22,11 +22,11 @@ use tokio::{net::TcpListener, task::JoinHandle};
 pub struct Model {
     /// Faults by a part of the path; the first that matches counts.
     pub faults: Vec<(String, Fault)>,
-    /// What `Authorization` must say.
+    /// What `Authorization` must say, otherwise the answer is 401. `None` if it may be missing.
     pub authorization: Option<String>,
-    /// Where the interface is.
+    /// Path before `/apps`; `/eureka` at first.
     pub path: String,
-    /// Instead of the true hash.
+    /// Given as `apps__hashcode` instead of the true hash.
     pub hash: Option<String>,
     /// Whether answers are compressed for those who take that.
     pub gzip: bool,
@@ -65,17 +65,17 @@ impl Model {
         self.changes.clear();
     }
 
-    /// Forgets what deltas have.
+    /// Deltas begin anew: they no longer have the changes so far.
     pub fn forget_changes(&mut self) {
         self.changes.clear();
     }
 
-    /// How many requests went to a path.
+    /// How many requests had a path that ends with this.
     pub fn asked(&self, path: &str) -> usize {
         self.log.iter().filter(|line| line.ends_with(path)).count()
     }
 
-    /// The whole list as it is answered.
+    /// The body of the answer at `/apps`.
     pub fn list(&self) -> Value {
         let apps: Vec<Value> = self.apps.iter().map(|(name, all)| application(name, all.values())).collect();
         self.listing(apps)
@@ -166,7 +166,7 @@ impl FakeEureka {
         Self::start_on("127.0.0.1:0".parse().unwrap()).await
     }
 
-    /// Starts one on a given address.
+    /// Like [`FakeEureka::start`], on a given address.
     pub async fn start_on(address: SocketAddr) -> FakeEureka {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -177,12 +177,12 @@ impl FakeEureka {
         FakeEureka { address, model, task }
     }
 
-    /// What it has; changed in place.
+    /// The state of the server, to be read or changed.
     pub fn model(&self) -> MutexGuard<'_, Model> {
         self.model.lock().unwrap()
     }
 
-    /// Its address as configuration has it.
+    /// Base URL without the path `/eureka`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }

@@ -17,21 +17,21 @@ use tokio::{net::TcpListener, task::JoinHandle};
 /// What the server gives.
 #[derive(Default)]
 pub struct Model {
-    /// As it is now.
+    /// Body of the answers.
     pub text: String,
-    /// The tag of the text, if it has one.
+    /// `ETag` of the text; `None` sends none.
     pub tag: Option<String>,
-    /// Whether 304 is answered, to whom and whatever is asked for.
+    /// Every request gets status 304, also one without `If-None-Match`.
     pub always_known: bool,
-    /// What `Authorization` must say.
+    /// What `Authorization` must say, otherwise the answer is 401. `None` if it may be missing.
     pub authorization: Option<String>,
-    /// Whether who takes gzip gets it.
+    /// Clients that accept gzip get it.
     pub gzip: bool,
-    /// With which status it says that the list is elsewhere, and where.
+    /// Status and `Location` of the redirect that every request gets.
     pub moved: Option<(u16, String)>,
     /// Faults by a part of the path; the first that matches counts.
     pub faults: Vec<(String, Fault)>,
-    /// Each request with what it said of what it knows.
+    /// `If-None-Match` of each request that got no fault; `None` where it was missing.
     pub log: Vec<Option<String>>,
 }
 
@@ -50,7 +50,7 @@ impl Drop for FakeHttp {
 }
 
 impl FakeHttp {
-    /// One that gives this text.
+    /// Starts one on a free port that gives this text.
     pub async fn start(text: &str) -> FakeHttp {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -60,7 +60,7 @@ impl FakeHttp {
         FakeHttp { address, model, task }
     }
 
-    /// To be changed.
+    /// The state of the server, to be read or changed.
     pub fn model(&self) -> MutexGuard<'_, Model> {
         self.model.lock().unwrap()
     }
