@@ -70,21 +70,21 @@ pub struct Lies {
 #[derive(Debug)]
 pub struct Model {
     pub generation: Generation,
-    /// Id and name.
+    /// Id and shown name of each namespace.
     pub namespaces: Vec<(String, String)>,
     /// Faults by a part of the path and query; the first that matches counts.
     pub faults: Vec<(String, Fault)>,
-    /// Where set, what must be sent to log in; tokens live so many seconds.
+    /// User, password and the life of tokens in seconds. `None` if no login is needed.
     pub login: Option<(String, String, u64)>,
-    /// The token that is good now.
+    /// The token that a login gives, and that requests must send if [`Model::login`] is set.
     pub token: String,
-    /// In so many readings the first service moves to the end after the first page was given.
+    /// In so many readings of a list, the first service moves to the end after the first page was given.
     pub moves: usize,
     /// How its lists mislead.
     pub lies: Lies,
-    /// Path and query of every request.
+    /// Method, path and query of every request.
     pub log: Vec<String>,
-    /// Its configuration.
+    /// The texts that the configuration interface (`cs/config`) gives.
     pub configs: Configs,
     /// Access key, time and signature of every request that had them in its headers, after its path and query.
     pub signed: Vec<[String; 4]>,
@@ -93,7 +93,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// The services, to be changed.
+    /// The services, to be changed: lists are rendered again after that.
     pub fn services(&mut self) -> &mut BTreeMap<Key, FakeService> {
         self.rendered.clear();
         &mut self.services
@@ -105,13 +105,13 @@ impl Model {
         self.services().insert(key("public", "DEFAULT_GROUP", name), service);
     }
 
-    /// How many requests had this in their path and query.
+    /// How many requests in the log contain this text.
     pub fn asked(&self, part: &str) -> usize {
         self.log.iter().filter(|line| line.contains(part)).count()
     }
 }
 
-/// Namespace, group and name.
+/// The key of a service, or of a text with its dataId as the name.
 pub fn key(namespace: &str, group: &str, name: &str) -> Key {
     (namespace.into(), group.into(), name.into())
 }
@@ -135,7 +135,7 @@ impl FakeNacos {
         Self::start_on("127.0.0.1:0".parse().unwrap(), generation).await
     }
 
-    /// Starts one on a given address.
+    /// Like [`FakeNacos::start`], on a given address.
     pub async fn start_on(address: SocketAddr, generation: Generation) -> FakeNacos {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -158,12 +158,12 @@ impl FakeNacos {
         FakeNacos { address, model, task }
     }
 
-    /// What it has; changed in place.
+    /// The state of the server, to be read or changed.
     pub fn model(&self) -> MutexGuard<'_, Model> {
         self.model.lock().unwrap()
     }
 
-    /// Its address as configuration has it.
+    /// Base URL without the path `/nacos`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -379,7 +379,7 @@ impl Model {
         items.into_iter().skip((page - 1) * size).take(size).collect()
     }
 
-    /// As both generations show it: the true health, and threshold 0 whatever it is.
+    /// A service as bulk lists show it: the true health, and threshold 0 whatever it is. `old` is the form of 2.x.
     fn shown(&self, key: &Key, old: bool) -> Value {
         let service = &self.services[key];
         let mut clusters: BTreeMap<String, Vec<Value>> = BTreeMap::new();
@@ -417,7 +417,7 @@ impl Model {
         self.named(query).map(shown)
     }
 
-    /// As the servers do it: enabled ones only, all of them healthy once the threshold is reached.
+    /// The body of `instance/list`: enabled instances only, all of them healthy once the threshold is reached.
     fn instances(&self, query: &HashMap<String, String>) -> Value {
         let service = self.named(query).cloned().unwrap_or_default();
         let mut hosts: Vec<Value> = service.instances.into_iter().filter(|i| i["enabled"] != false).collect();

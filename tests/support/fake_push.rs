@@ -26,22 +26,22 @@ type Messages = Pin<Box<dyn Stream<Item = Result<Payload, Status>> + Send>>;
 pub enum Script {
     /// Only what [`FakePush::push`] is told.
     Quiet,
-    /// The same without end, and nothing is read of what the client answers.
+    /// This message without end, and nothing is read of what the client sends.
     Flood(Payload),
-    /// This, and then nothing more.
+    /// This message, and then nothing more.
     Once(Payload),
     /// Nothing: the stream ends at once.
     Close,
 }
 
-/// What happens on it.
+/// Numbers of what has happened so far.
 #[derive(Debug, Default)]
 pub struct Seen {
     /// Streams that clients have opened.
     pub streams: AtomicUsize,
     /// Messages sent on streams.
     pub sent: AtomicUsize,
-    /// Subscriptions.
+    /// Requests of the type `SubscribeServiceRequest`.
     pub subscribed: AtomicUsize,
 }
 
@@ -65,13 +65,13 @@ impl Drop for FakePush {
     }
 }
 
-/// A message of the server.
+/// A message of that type with this JSON body.
 pub fn payload(kind: &str, body: impl Into<Bytes>) -> Payload {
     let metadata = Metadata { r#type: kind.into(), ..Metadata::default() };
     Payload { metadata: Some(metadata), body: Some(PayloadBody { type_url: String::new(), value: body.into() }) }
 }
 
-/// A push of a service of the public namespace.
+/// A `NotifySubscriberRequest`: something has changed in that service of the public namespace.
 pub fn notify(group: &str, name: &str) -> Payload {
     let body = json!({"requestId": "1", "namespace": "public", "serviceInfo": {"name": name, "groupName": group}});
     payload("NotifySubscriberRequest", body.to_string())
@@ -96,7 +96,7 @@ impl FakePush {
         FakePush { address, shared, task }
     }
 
-    /// Says this on every stream that is open.
+    /// Sends this on every open stream that began with [`Script::Quiet`].
     pub fn push(&self, payload: Payload) {
         drop(self.shared.pushes.send(payload));
     }
@@ -115,7 +115,7 @@ fn tokio_stream_of(listener: TcpListener) -> impl Stream<Item = std::io::Result<
     stream::unfold(listener, |listener| async move { Some((listener.accept().await.map(|(tcp, _)| tcp), listener)) })
 }
 
-/// Every question is answered well.
+/// Answers every unary request with success.
 async fn answer(shared: Arc<Shared>, request: Request) -> Response<tonic::body::Body> {
     let service = tower_service_fn(move |question: tonic::Request<Payload>| {
         let kind = question.get_ref().metadata.as_ref().map(|m| m.r#type.clone()).unwrap_or_default();
@@ -167,7 +167,7 @@ async fn converse(shared: Arc<Shared>, request: Request) -> Response<tonic::body
     Grpc::new(ProstCodec::<Payload, Payload>::default()).streaming(service, request.map(tonic::body::Body::new)).await
 }
 
-/// A function as a service.
+/// Makes a `tower` service of a function, which is always ready.
 fn tower_service_fn<F>(f: F) -> ServiceFn<F> {
     ServiceFn(f)
 }

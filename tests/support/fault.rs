@@ -8,21 +8,21 @@ use std::{io::Write, time::Duration};
 
 static BLANKS: [u8; 1 << 16] = [b' '; 1 << 16];
 
-/// An answer of a server.
+/// The HTTP response of a server in this process.
 pub type Answer = Response<Body>;
 
 /// What a matching request gets instead of the truth.
 #[derive(Debug, Clone)]
 pub enum Fault {
-    /// A status with a body.
+    /// This status with this body.
     Status(u16, &'static str),
-    /// A status without one, once; then the truth.
+    /// This status without a body for one request; then the truth.
     Once(u16),
-    /// Status 429 with `Retry-After`.
+    /// Status 429 with this `Retry-After`.
     Busy(&'static str),
-    /// Status 302 to somewhere else.
+    /// Status 302 to `/login`.
     Redirect,
-    /// Status 200 with this.
+    /// Status 200 with this body.
     Text(&'static str),
     /// No answer for a minute.
     Slow,
@@ -37,7 +37,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Gives it, when its time has come.
+    /// The response; [`Fault::Slow`] waits before it.
     pub async fn answer(self) -> Answer {
         let chunks = |first: &'static str, then: &'static str| {
             let step = move |n: u32| async move {
@@ -85,7 +85,7 @@ impl Fault {
     }
 }
 
-/// The first fault for a part of what is asked.
+/// The first fault whose text is a part of `asked`. [`Fault::Once`] is then removed.
 pub fn take(faults: &mut Vec<(String, Fault)>, asked: &str) -> Option<Fault> {
     let at = faults.iter().position(|(part, _)| asked.contains(part.as_str()))?;
     let fault = faults[at].1.clone();
@@ -95,7 +95,7 @@ pub fn take(faults: &mut Vec<(String, Fault)>, asked: &str) -> Option<Fault> {
     Some(fault)
 }
 
-/// A status with a body.
+/// A response with this status and body.
 pub fn with_status(status: u16, text: &'static str) -> Answer {
     let mut answer = Response::new(Body::from(text));
     *answer.status_mut() = StatusCode::from_u16(status).unwrap();

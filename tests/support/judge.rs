@@ -13,9 +13,9 @@ use std::{
 };
 use tokio::{io::AsyncWriteExt, process::Command};
 
-/// The type that it asks for entries by.
+/// The type by which the judge asks for ServiceEntries.
 pub const ENTRIES: &str = "networking.istio.io/v1/ServiceEntry";
-/// Its first requests ask for so many types.
+/// Types that the judge asks each source for when it connects.
 pub const TYPES: usize = 16;
 
 /// A running judge; killed when dropped.
@@ -25,7 +25,7 @@ pub struct Judge {
     page: String,
 }
 
-/// An answer as it came.
+/// A response that the judge got, as its page `/answers` shows it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Answer {
     pub source: String,
@@ -53,12 +53,12 @@ impl Judge {
         Self::of_revision(sources, "").await
     }
 
-    /// The same over TLS, with the authority in a file.
+    /// Like [`Judge::start`], over TLS. `authority` is a PEM file with the CA.
     pub async fn over_tls(sources: &[SocketAddr], authority: &Path) -> Option<Judge> {
         Self::launched(sources, &["--ca", authority.to_str().unwrap()]).await
     }
 
-    /// The same, of a revision.
+    /// Like [`Judge::start`], as an Istiod of that revision; `""` is none.
     pub async fn of_revision(sources: &[SocketAddr], revision: &str) -> Option<Judge> {
         Self::launched(sources, &["--revision", revision]).await
     }
@@ -73,7 +73,7 @@ impl Judge {
         Some(judge)
     }
 
-    /// Starts one that may fail.
+    /// Starts the process, without waiting until it is connected.
     async fn launch(sources: &[SocketAddr], arguments: &[&str]) -> Option<Judge> {
         let binary = binary().await?;
         let mut command = Command::new(binary);
@@ -93,7 +93,7 @@ impl Judge {
         self.get("/synced").await.0 == 200
     }
 
-    /// Waits until it is.
+    /// Waits until [`Judge::synced`] is true, for 30 s at most.
     pub async fn in_sync(&self) -> &Self {
         until("the judge to be in sync", Duration::from_secs(30), || async {
             if self.synced().await { Ok(()) } else { Err(format!("{:?}", self.answers().await)) }
@@ -133,7 +133,7 @@ impl Judge {
         self.json("/answers").await
     }
 
-    /// Those that hold entries.
+    /// The answers so far that are of the type [`ENTRIES`].
     pub async fn lists(&self) -> Vec<Answer> {
         self.answers().await.into_iter().filter(|answer| answer.r#type == ENTRIES).collect()
     }
@@ -155,21 +155,22 @@ impl Judge {
     }
 }
 
-/// What it prints when it is asked without any server (see `offline.go`), with that on its standard input; it must succeed.
+/// Runs the judge without any server (see `offline.go`), with `input` on its standard input. Returns what it prints;
+/// panics if it fails.
 pub async fn says(words: &[&str], input: &str) -> Option<Vec<u8>> {
     let (success, output) = judges(words, input).await?;
     assert!(success, "{words:?}: {}", String::from_utf8_lossy(&output));
     Some(output)
 }
 
-/// What it prints on both outputs when it is asked so, and whether it succeeded.
+/// Runs the judge with these arguments. Returns true if it succeeded, and what it prints on both outputs.
 pub async fn report(words: &[&str]) -> Option<(bool, String)> {
     let output = Command::new(binary().await?).args(words).kill_on_drop(true).output().await.unwrap();
     let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
     Some((output.status.success(), text))
 }
 
-/// As `says`, and whether it succeeded; if not, what it complains of.
+/// Like [`says`], but it may fail. Returns true and its output, or false and its error output.
 pub async fn judges(words: &[&str], input: &str) -> Option<(bool, Vec<u8>)> {
     let mut child = Command::new(binary().await?)
         .args(words)

@@ -36,7 +36,7 @@ pub async fn until_instances(portolan: &Portolan, host: &str, ports: &[u16]) {
     .await;
 }
 
-/// What an Envoy has of a cluster: ports with weights.
+/// The endpoints that an Envoy has in a cluster: ports with weights.
 pub async fn hosts(envoy: &Envoy, cluster: &str) -> BTreeMap<u64, u64> {
     let hosts = envoy.hosts(cluster).await;
     let host = |host: &serde_json::Value| {
@@ -47,7 +47,7 @@ pub async fn hosts(envoy: &Envoy, cluster: &str) -> BTreeMap<u64, u64> {
     hosts.as_array().into_iter().flatten().map(host).collect()
 }
 
-/// Waits until an Envoy has a cluster so.
+/// Waits until an Envoy has exactly these ports and weights in a cluster.
 pub async fn until_hosts(what: &str, envoy: &Envoy, cluster: &str, expected: &[(u16, u64)]) {
     let expected: BTreeMap<u64, u64> = expected.iter().map(|(port, weight)| (u64::from(*port), *weight)).collect();
     envoy
@@ -58,7 +58,8 @@ pub async fn until_hosts(what: &str, envoy: &Envoy, cluster: &str, expected: &[(
         .await;
 }
 
-/// By whom so many calls were answered; `FAILED` are those that were not.
+/// Makes so many calls. Returns how many each provider answered, by its name; `FAILED` are those that were not
+/// answered.
 pub async fn landed(consumer: &mut Consumer, calls: usize) -> BTreeMap<String, usize> {
     let mut landed = BTreeMap::new();
     for number in 0..calls {
@@ -68,7 +69,7 @@ pub async fn landed(consumer: &mut Consumer, calls: usize) -> BTreeMap<String, u
     landed
 }
 
-/// Calls until so many in turn land as they should.
+/// Makes rounds of `calls` calls, until what [`landed`] gives for one round fulfils `holds`.
 pub async fn until_landed(
     what: &str,
     consumer: &mut Consumer,
@@ -85,7 +86,7 @@ pub async fn until_landed(
     }
 }
 
-/// A rule of Dubbo with one item.
+/// An override rule of Dubbo with one item in `configs`. `scope` is `service` or `application`, `key` its name.
 pub fn dubbo_rule(scope: &str, key: &str, item: &str) -> String {
     format!("configVersion: v2.7\nscope: {scope}\nkey: {key}\nenabled: true\nconfigs:\n- {item}\n")
 }
@@ -117,7 +118,7 @@ pub async fn rules_move_calls(
     assert_eq!(envoy.complaints().await, []);
 }
 
-/// Calls one after the other, until they are to end.
+/// A consumer that calls again and again, until [`Calls::end`].
 pub struct Calls {
     end: Arc<AtomicBool>,
     last: tokio::sync::watch::Receiver<String>,
@@ -125,7 +126,7 @@ pub struct Calls {
 }
 
 impl Calls {
-    /// Once a first call was answered: a consumer may be ready before its connection is.
+    /// Begins once a first call was answered: a consumer may be ready before its connection is.
     pub async fn begin(mut consumer: Consumer) -> Calls {
         consumer.answer("0").await;
         let (end, (say, last)) = (Arc::new(AtomicBool::new(false)), tokio::sync::watch::channel(String::new()));
@@ -146,14 +147,14 @@ impl Calls {
         Calls { end, last, calling }
     }
 
-    /// Waits until one is answered so.
+    /// Waits until a call is answered by that provider.
     pub async fn until_answered(&self, by: &str) {
         let mut last = self.last.clone();
         let answered = last.wait_for(|answer| answer.starts_with(by));
         tokio::time::timeout(LIMIT, answered).await.expect(by).expect("somebody calls");
     }
 
-    /// How many calls were answered, and which were not.
+    /// Stops calling. Returns how many calls were answered, and why others were not.
     pub async fn end(self) -> (usize, Vec<String>) {
         self.end.store(true, Ordering::Relaxed);
         self.calling.await.unwrap()

@@ -15,9 +15,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub struct Local {
     /// Where Envoys connect.
     pub xds: SocketAddr,
-    /// Where people ask.
+    /// Address of the admin API.
     pub admin: SocketAddr,
-    /// Where client status is asked for, if the configuration says so.
+    /// Address of client status (CSDS); `None` unless the configuration has it.
     pub csds: Option<SocketAddr>,
     listeners: Vec<(Arc<str>, Address)>,
     folder: TempDir,
@@ -30,13 +30,13 @@ impl Local {
         Local::start_with("", rest_of_config).await
     }
 
-    /// The same with keys of `admin:` besides `listen`.
+    /// Like [`Local::start`], with keys of `admin:` besides `listen`.
     pub async fn start_with(admin: &str, rest_of_config: &str) -> Local {
         Local::start_in(tempfile::tempdir().unwrap(), "", admin, rest_of_config).await
     }
 
-    /// The same with further keys of `xds:`, in a folder that has its files already. With `listeners:` among them there is no
-    /// other listener.
+    /// Like [`Local::start_with`], with further keys of `xds:`, in a folder that has its files already. With
+    /// `listeners:` among them there is no other listener.
     pub async fn start_in(folder: TempDir, xds: &str, admin: &str, rest_of_config: &str) -> Local {
         let path = folder.path().join("portolan.yaml");
         std::fs::write(&path, text(xds, admin, rest_of_config)).unwrap();
@@ -48,7 +48,7 @@ impl Local {
         Local { xds, admin, csds, listeners, folder, _stop: stop.drop_guard() }
     }
 
-    /// Where a listener of TCP listens.
+    /// Address of the TCP listener with that name. Panics if there is none.
     pub fn listener(&self, name: &str) -> SocketAddr {
         match self.listeners.iter().find(|(of, _)| **of == *name) {
             Some((_, Address::Tcp(address))) => *address,
@@ -63,19 +63,19 @@ impl Local {
         std::fs::rename(new, self.folder.path().join(name)).unwrap();
     }
 
-    /// Changes the configuration, which is followed.
+    /// Replaces the configuration in one step; Portolan sees that by itself.
     pub fn reconfigure(&self, rest_of_config: &str) {
         self.reconfigure_with("", rest_of_config);
     }
 
-    /// The same with further keys of `xds:`.
+    /// Like [`Local::reconfigure`], with further keys of `xds:`.
     pub fn reconfigure_with(&self, xds: &str, rest_of_config: &str) {
         let new = self.folder.path().join("portolan.new");
         std::fs::write(&new, text(xds, "", rest_of_config)).unwrap();
         std::fs::rename(new, self.folder.path().join("portolan.yaml")).unwrap();
     }
 
-    /// A folder that lives as long as it does.
+    /// The folder of the configuration, removed when this value is dropped.
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
@@ -85,19 +85,19 @@ impl Local {
         http::get(self.admin, path).await
     }
 
-    /// The JSON of an admin page.
+    /// The JSON of an admin page. Panics unless the status is 200.
     pub async fn json(&self, path: &str) -> Value {
         http::json(self.admin, path).await
     }
 
-    /// Waits until `/ready` says yes.
+    /// Waits until `/ready` answers 200.
     pub async fn ready(&self) -> &Self {
         http::ready(self.admin).await;
         self
     }
 }
 
-/// A whole configuration.
+/// A whole configuration, with free ports and a drain of 200 ms.
 fn text(xds: &str, admin: &str, rest: &str) -> String {
     let listen = if xds.contains("listeners:") { "" } else { "listen: '127.0.0.1:0', " };
     let xds = format!("xds: {{ {listen}drain: 200ms, {xds} }}");

@@ -4,12 +4,12 @@
 use std::{fs, net::SocketAddr, path::PathBuf};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Error, Identity};
 
-/// The folder of the certificates.
+/// The folder `tests/support/certificates/mesh`, for configurations that name its files.
 pub fn folder() -> PathBuf {
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/certificates/mesh").into()
 }
 
-/// The text of a file there.
+/// The text of a file in [`folder`].
 pub fn text(name: &str) -> String {
     fs::read_to_string(folder().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }

@@ -10,11 +10,11 @@ use reqwest::{Client, Method, Url};
 use std::{net::SocketAddr, path::Path, time::Duration};
 use tokio::{process::Command, task::JoinHandle};
 
-/// Of Nacos: a fresh server on a busy machine may take most of it.
+/// How long Nacos may take to start; a fresh server on a busy machine may take most of it.
 const START: Duration = Duration::from_secs(120);
 /// How often it is started before that is a failure.
 const STARTS: usize = 3;
-/// An ephemeral instance counts as ill 15 s after its last beat.
+/// Time between beats. An ephemeral instance counts as unhealthy 15 s after its last beat.
 const BEAT: Duration = Duration::from_secs(3);
 
 /// A server; killed when dropped.
@@ -24,7 +24,7 @@ pub struct Nacos {
     api: Api,
 }
 
-/// How it is asked.
+/// Port and HTTP client of a server, and the script, which tells its generation.
 #[derive(Clone)]
 struct Api {
     script: &'static str,
@@ -37,13 +37,13 @@ struct Api {
 pub struct Beats(JoinHandle<()>);
 
 impl Nacos {
-    /// Starts what `tests/servers/<script>` runs, and waits until it is ready. `None` where it cannot be had and need not
-    /// be: the test prints that and passes.
+    /// Starts what `tests/servers/<script>` runs, and waits until it is ready. `None` if it is missing and not required
+    /// ([`lacking`](super::servers::lacking)): the test then passes.
     pub async fn start(script: &'static str) -> Option<Nacos> {
         Self::start_with(script, &[]).await
     }
 
-    /// The same with variables that the script reads.
+    /// Like [`Nacos::start`], with variables that the script reads.
     pub async fn start_with(script: &'static str, environment: &[(&'static str, &'static str)]) -> Option<Nacos> {
         if !prepared(&[script]).await {
             return None;
@@ -58,17 +58,17 @@ impl Nacos {
         Some(nacos)
     }
 
-    /// Its address as configuration has it.
+    /// Base URL without the path `/nacos`.
     pub fn url(&self) -> String {
         self.api.url()
     }
 
-    /// Where it speaks HTTP.
+    /// Address of its HTTP interface.
     pub fn http(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.api.port).into()
     }
 
-    /// Where it speaks gRPC.
+    /// Address of its gRPC interface: the HTTP port plus 1000.
     pub fn grpc(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.api.port + 1000).into()
     }
@@ -78,7 +78,7 @@ impl Nacos {
         self.process.kill().await;
     }
 
-    /// Lets it sleep (`STOP`), or wakes it (`CONT`).
+    /// Sends a signal: `STOP` halts the process, `CONT` lets it go on.
     pub async fn signal(&self, signal: &str) {
         self.process.signal(signal).await;
     }
@@ -110,7 +110,7 @@ impl Nacos {
         self.api.send(Method::POST, "/v1/ns/instance", "/v3/client/ns/instance", &query).await.unwrap();
     }
 
-    /// The same, again and again while the server refuses, as one does that has just started empty.
+    /// Like [`Nacos::register`], again and again while the server refuses, as one does that has just started empty.
     pub async fn register_patiently(&self, service: &str, address: &str, more: &str) {
         let query = instance(service, address, more);
         until("the server to take a registration", START, || {
@@ -191,7 +191,7 @@ impl Nacos {
         }))
     }
 
-    /// Makes a namespace.
+    /// Makes a namespace; `name` is the one that the console shows.
     pub async fn create_namespace(&self, id: &str, name: &str) {
         let query = format!("customNamespaceId={id}&namespaceId={id}&namespaceName={name}&namespaceDesc=test");
         self.api.send(Method::POST, "/v1/console/namespaces", "/v3/admin/core/namespace", &query).await.unwrap();
@@ -258,12 +258,12 @@ impl Nacos {
         self.api.send(Method::DELETE, "/v1/auth/users", "/v3/auth/user", &query).await.unwrap();
     }
 
-    /// Gives a user the right to read.
+    /// Gives the role of a user the right to read a resource.
     pub async fn permit(&self, user: &str, resource: &str) {
         self.permission(Method::POST, user, resource).await;
     }
 
-    /// Takes that right away.
+    /// Takes away the right that [`Nacos::permit`] gave.
     pub async fn forbid(&self, user: &str, resource: &str) {
         self.permission(Method::DELETE, user, resource).await;
     }

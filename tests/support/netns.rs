@@ -5,7 +5,7 @@ use super::servers::{lacking, prepared, script};
 use std::process::Stdio;
 use tokio::process::Command;
 
-/// The address in there.
+/// The machine's address in the network that `tests/servers/netns` makes.
 pub const ADDRESS: &str = "192.0.2.10";
 
 /// True inside. Outside it has the scripts prepare what they run, runs the test of that name again inside, waits for its

@@ -18,7 +18,7 @@ pub struct Portolan {
     process: Process,
     /// Where Envoys connect.
     pub xds: SocketAddr,
-    /// Where people ask.
+    /// Address of the admin API.
     pub admin: SocketAddr,
 }
 
@@ -28,33 +28,34 @@ impl Portolan {
         Self::start_on("127.0.0.1:0", "127.0.0.1:0", rest_of_config).await
     }
 
-    /// The same on given addresses, as a restart needs it.
+    /// Like [`Portolan::start`], on given addresses, as a restart needs it.
     pub async fn start_on(xds: &str, admin: &str, rest_of_config: &str) -> Portolan {
         Self::start_by(Command::new(BINARY), xds, admin, rest_of_config).await
     }
 
-    /// The same on free ports, as a process that may have so many files open.
+    /// Like [`Portolan::start`], as a process that may have at most this many files open.
     pub async fn start_with_files(most: usize, rest_of_config: &str) -> Portolan {
         let mut command = Command::new("prlimit");
         command.arg(format!("--nofile={most}:{most}")).arg(BINARY);
         Self::start_by(command, "127.0.0.1:0", "127.0.0.1:0", rest_of_config).await
     }
 
-    /// The same on free ports, with these variables in its environment.
+    /// Like [`Portolan::start`], with these variables in its environment.
     pub async fn start_with_variables(variables: &[(&str, &str)], rest_of_config: &str) -> Portolan {
         let mut command = Command::new(BINARY);
         command.envs(variables.iter().copied());
         Self::start_by(command, "127.0.0.1:0", "127.0.0.1:0", rest_of_config).await
     }
 
-    /// The same on given addresses, by a wall clock of its own.
+    /// Like [`Portolan::start_on`], by a wall clock of its own.
     pub async fn start_by_clock(clock: &Clock, xds: &str, admin: &str, rest_of_config: &str) -> Portolan {
         let mut command = Command::new(BINARY);
         command.envs(clock.variables());
         Self::start_by(command, xds, admin, rest_of_config).await
     }
 
-    /// The same as a process for which that folder is a disk of so many KiB of its own. `None` where no such disk can be had.
+    /// Like [`Portolan::start`], as a process for which that folder is a disk of its own, of so many KiB. `None` where
+    /// no such disk can be mounted.
     pub async fn start_on_disk(folder: &Path, kib: usize, rest_of_config: &str) -> Option<Portolan> {
         let mount = format!("mount -t tmpfs -o size={kib}k tmpfs '{}'", folder.display());
         let tried = Command::new("unshare").args(["-rm", "bash", "-c", &mount]).output().await;
@@ -67,7 +68,7 @@ impl Portolan {
         Some(Self::start_by(command, "127.0.0.1:0", "127.0.0.1:0", rest_of_config).await)
     }
 
-    /// The same as a service manager starts it: on a socket that listens already, and with somebody at `notify` to be told.
+    /// Starts it as a service manager does: on a socket that listens already, and with the path of `NOTIFY_SOCKET`.
     pub async fn start_activated(socket: &TcpListener, notify: &Path, rest_of_config: &str) -> Portolan {
         // A shell puts the socket, which it gets as its input, where such sockets are expected, and becomes the product.
         let script =
@@ -79,7 +80,8 @@ impl Portolan {
         Self::start_with(command, Some(input), &xds, "127.0.0.1:0", rest_of_config).await
     }
 
-    /// The same on given addresses, with a socket at which it takes over from who serves there, and is taken over from.
+    /// Like [`Portolan::start_on`], with `--takeover`: it takes over from the process that serves at that socket, and a
+    /// later process takes over from it there.
     pub async fn start_with_takeover(socket: &Path, xds: &str, admin: &str, rest_of_config: &str) -> Portolan {
         let mut command = Command::new(BINARY);
         command.arg("--takeover").arg(socket);
@@ -126,7 +128,7 @@ impl Portolan {
         self.process.folder()
     }
 
-    /// The path of its configuration.
+    /// Path of `portolan.yaml` in its folder.
     pub fn config(&self) -> PathBuf {
         self.process.folder().join("portolan.yaml")
     }
@@ -143,30 +145,30 @@ impl Portolan {
         http::get(self.admin, path).await
     }
 
-    /// The JSON of an admin page.
+    /// The JSON of an admin page. Panics unless the status is 200.
     pub async fn json(&self, path: &str) -> serde_json::Value {
         http::json(self.admin, path).await
     }
 
-    /// Waits until `/ready` says yes.
+    /// Waits until `/ready` answers 200.
     pub async fn ready(&self) -> &Self {
         http::ready(self.admin).await;
         self
     }
 
-    /// Its process id.
+    /// Process id, for signals and `/proc`.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// What it has held at most, in KiB of resident memory.
+    /// The most resident memory that it has had so far, in KiB.
     pub fn peak_memory(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
-    /// Asks it politely to end, and waits for that.
+    /// Sends SIGTERM, and waits until it has ended.
     pub async fn terminate(mut self) -> std::process::ExitStatus {
         self.process.terminate(Duration::from_secs(60)).await
     }

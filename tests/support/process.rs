@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-/// So many lines of what it has printed say why something failed.
+/// Lines in [`Process::tail`], enough to say why something failed.
 const TAIL: usize = 40;
 
 /// A running process; killed when dropped.
@@ -36,13 +36,14 @@ impl Process {
         Process { child, folder }
     }
 
-    /// The same with something of ours as its input.
+    /// Like [`Process::start`], with this as its standard input.
     pub fn start_with(folder: TempDir, command: Command, input: Stdio) -> Process {
         let child = spawn(folder.path(), command, input, None);
         Process { child, folder }
     }
 
-    /// The same with an input that is written to, and an output that is read instead of logged if `read` says so.
+    /// Like [`Process::start`], with an input that is written to. If `read`, its output is read by
+    /// [`Process::take_output`] instead of logged.
     pub fn start_with_input(folder: TempDir, command: Command, read: bool) -> Process {
         let child = spawn(folder.path(), command, Stdio::piped(), read.then(Stdio::piped));
         Process { child, folder }
@@ -58,14 +59,14 @@ impl Process {
         fs::read_to_string(self.folder().join("log")).unwrap_or_default()
     }
 
-    /// The end of it.
+    /// The last lines of the log.
     pub fn tail(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(TAIL)..].join("\n")
     }
 
-    /// Its id.
+    /// Process id. Panics if the process has been seen to end.
     pub fn pid(&self) -> u32 {
         self.child.id().expect("it still runs")
     }
@@ -99,7 +100,7 @@ impl Process {
         assert!(Command::new("kill").args([signal, pid]).status().await.unwrap().success());
     }
 
-    /// Asks it politely to end, and waits for that.
+    /// Sends SIGTERM, and waits until it has ended.
     pub async fn terminate(&mut self, limit: Duration) -> ExitStatus {
         self.signal("TERM").await;
         self.end(limit).await

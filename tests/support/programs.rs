@@ -14,15 +14,15 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// Of a Java program on a busy machine, whose registry may have been started just before.
+/// How long a Java program may take to start on a busy machine; its registry may have been started just before.
 const START: Duration = Duration::from_secs(90);
-/// Dubbo waits some seconds for calls that are under way.
+/// How long a program may take to end: Dubbo waits some seconds for calls that are under way.
 const STOP: Duration = Duration::from_secs(30);
-/// A registry has answered by then.
+/// How long a change of a registration may take.
 const SOON: Duration = Duration::from_secs(60);
-/// Longer than a consumer waits for its answer.
+/// How long an answer may take: longer than a Dubbo consumer waits for it.
 const CALL: Duration = Duration::from_secs(20);
-/// So are many calls of a gRPC program, the first of which loads most of a Java program.
+/// How long many calls of a gRPC program may take, the first of which loads most of a Java program.
 const CALLS: Duration = Duration::from_secs(90);
 
 /// A running program; killed when dropped.
@@ -47,7 +47,7 @@ impl Program {
         Self::start_on(name, free_port(), words).await
     }
 
-    /// The same on a given port.
+    /// Like [`Program::start`], on a given port.
     pub async fn start_on(name: &str, port: u16, words: &[&str]) -> Program {
         let mut program = Self::spawn(name, port, words, false);
         until(name, START, || {
@@ -91,7 +91,7 @@ impl Program {
         .await;
     }
 
-    /// What a program prints that ends by itself.
+    /// Runs a program that ends by itself, and returns what it prints. Panics if it fails.
     pub async fn output(name: &str, words: &[&str]) -> String {
         let mut program = Self::spawn(name, 0, words, false);
         let status = program.process.end(START).await;
@@ -104,7 +104,7 @@ impl Program {
         self.process.log()
     }
 
-    /// Asks it politely to end, so that it takes itself out of its registry, and waits for that.
+    /// Sends SIGTERM, so that it takes itself out of its registry, and waits until it has ended.
     pub async fn stop(mut self) -> ExitStatus {
         self.process.terminate(STOP).await
     }

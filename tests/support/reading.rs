@@ -11,18 +11,18 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Of anything, on a busy machine.
+/// How long anything may take, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A registry named `r` that is being read.
 pub struct Reading {
     updates: mpsc::Receiver<Update>,
     stop: CancellationToken,
-    /// As last named.
+    /// Names of the scopes in the last `Update::Scopes`.
     pub scopes: Vec<String>,
     /// The last list of each scope.
     pub lists: BTreeMap<String, Vec<Arc<Service>>>,
-    /// What was unreadable in it.
+    /// Services of the last list of each scope that could not be read, with the reason.
     pub unreadable: BTreeMap<String, Vec<(ServiceId, Text)>>,
     /// Errors by scope since its last list; "" for the whole registry.
     pub errors: BTreeMap<String, String>,
@@ -34,9 +34,9 @@ pub struct Reading {
     pub applied: usize,
     /// Failures received so far.
     pub failed: usize,
-    /// What they said.
+    /// Texts of the failures received so far, in order.
     pub failures: Vec<String>,
-    /// Of the last round.
+    /// Cost of the last round or look.
     pub cost: Cost,
 }
 
@@ -47,7 +47,7 @@ impl Drop for Reading {
 }
 
 impl Reading {
-    /// Starts reading.
+    /// Starts to read a registry of that kind.
     pub fn new(kind: Kind) -> Reading {
         let (out, updates) = mpsc::channel(16);
         let stop = CancellationToken::new();
@@ -140,7 +140,7 @@ impl Reading {
         self.lists.values().flatten().map(shown).collect()
     }
 
-    /// The one service of that name.
+    /// The first service of that name, in whichever scope.
     pub fn service(&self, name: &str) -> Option<&Arc<Service>> {
         self.lists.values().flatten().find(|s| &*s.id.name == name)
     }

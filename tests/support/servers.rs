@@ -7,13 +7,13 @@ use std::{
 };
 use tokio::process::Command;
 
-/// The path of a script.
+/// Path of the script `tests/servers/<name>`.
 pub fn script(name: &str) -> String {
     format!("{}/tests/servers/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Has scripts fetch and build what they run, if that has not been done. False where one cannot and need not: the test
-/// prints that and passes.
+/// Has scripts fetch and build what they run, if that has not been done. False if one cannot, and it is not required
+/// ([`lacking`]): the test then passes.
 pub async fn prepared(scripts: &[&str]) -> bool {
     for name in scripts {
         let prepared = Command::new(script(name)).arg("prepare").output().await.unwrap();
@@ -24,7 +24,8 @@ pub async fn prepared(scripts: &[&str]) -> bool {
     true
 }
 
-/// What a test does without something real: it fails where that is required, else it says so. Always false.
+/// Tells that a real server or program is missing: panics if `PORTOLAN_REAL_SERVERS` is `required`, otherwise prints
+/// it. Always false.
 pub fn lacking(what: &str, why: &str) -> bool {
     assert!(std::env::var("PORTOLAN_REAL_SERVERS").as_deref() != Ok("required"), "{what}: {why}");
     eprintln!("SKIP: {what} cannot be had: {why}");

@@ -8,7 +8,7 @@ use super::{
 };
 use std::{fs, path::Path};
 
-/// Calls in turn that must land as they should.
+/// Calls of one round, all of which must reach the expected providers.
 const CALLS: usize = 20;
 
 /// A gateway at that port whose routes are those of `docs/dubbo.md`, with one more tag, as the file of a folder.
@@ -72,8 +72,8 @@ fn rule(tags: &str) -> String {
     format!("configVersion: v3.0\nforce: true\nenabled: true\nkey: shop\ntags: {tags}\n")
 }
 
-/// Calls of real consumers of Triple go to the providers that have their tag, and calls without one to those without, as `put` writes one tag
-/// rule after the other.
+/// Calls of real consumers of Triple go to the providers that have their tag, and calls without one to those without,
+/// as `put` writes one tag rule after the other.
 pub async fn tags_choose_providers(envoy: &Envoy, [gray, _, third]: &[Program; 3], put: impl AsyncFn(&str)) {
     let of = |program: &Program, tag: &str| {
         rule(&format!("[{{ name: {tag}, addresses: ['{}:{}'] }}]", netns::ADDRESS, program.port))

@@ -38,7 +38,7 @@ struct Open {
     most: AtomicUsize,
 }
 
-/// What is noted.
+/// What the connections note, for [`TcpProxy::asked`], [`TcpProxy::messages`] and [`TcpProxy::said_at`].
 #[derive(Clone)]
 struct Log {
     asked: Arc<Mutex<Vec<String>>>,
@@ -56,7 +56,7 @@ struct State {
     cut: u32,
     /// Through connections of an earlier number nothing passes any more.
     stranded: u32,
-    /// Of the next connection.
+    /// The number that the next connection gets.
     number: u32,
 }
 
@@ -66,7 +66,7 @@ impl TcpProxy {
         Self::start_on(([127, 0, 0, 1], 0).into(), target).await
     }
 
-    /// The same on a given address.
+    /// Like [`TcpProxy::start`], on a given address.
     pub async fn start_on(address: SocketAddr, target: SocketAddr) -> TcpProxy {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -106,7 +106,7 @@ impl TcpProxy {
         self.state.send_modify(|state| state.cut = state.number);
     }
 
-    /// Its address as configuration has it.
+    /// Its address as a base URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }

@@ -24,7 +24,7 @@ use tokio_rustls::{
 /// An authority with its certificates, all in PEM. They are committed; `certificates/make` says how they come about.
 pub struct Authority {
     pub pem: &'static str,
-    /// For the server `localhost`.
+    /// Certificate of the server `localhost`.
     pub server: Issued,
     pub client: Issued,
 }
@@ -35,7 +35,7 @@ pub struct Issued {
     pub key: &'static str,
 }
 
-/// The one that tests trust.
+/// The authority that tests trust.
 pub const ONE: Authority = Authority {
     pem: include_str!("certificates/one.pem"),
     server: Issued {
@@ -48,7 +48,7 @@ pub const ONE: Authority = Authority {
     },
 };
 
-/// One that nobody trusts.
+/// An authority that nobody trusts.
 pub const OTHER: Authority = Authority {
     pem: include_str!("certificates/other.pem"),
     server: Issued {
@@ -117,12 +117,12 @@ impl TlsFront {
         TlsFront { address, task }
     }
 
-    /// Where it listens.
+    /// Port of [`TlsFront::address`].
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// Its address as configuration has it.
+    /// Base URL, by the name that the certificate has.
     pub fn url(&self) -> String {
         format!("https://localhost:{}", self.address.port())
     }
@@ -134,8 +134,8 @@ impl Drop for TlsFront {
     }
 }
 
-/// The whole answer over TLS to one request of HTTP/1.1, with that name in the handshake. Whatever that is, the certificate must
-/// be for `localhost`, of one of these authorities.
+/// Sends one GET of HTTP/1.1 over TLS, with `name` in the handshake (SNI), and returns the whole answer. Whatever
+/// `name` is, the certificate must be for `localhost`, of an authority in `authority` (PEM).
 pub async fn ask(address: SocketAddr, name: &str, authority: &str, host: &str, path: &str) -> Result<String, String> {
     let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
     let named = ServerName::try_from(name.to_owned()).unwrap();

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 /// Between two requests: the machine has other work, too.
 const PAUSE: Duration = Duration::from_millis(5);
-/// For the requests that are to be made at least.
+/// How long the minimum of requests may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Steady traffic to one service.
@@ -25,9 +25,9 @@ pub struct Traffic {
 /// What became of the requests.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Those that were made.
+    /// How many were made.
     pub requests: usize,
-    /// When, and with what, others than expected were answered.
+    /// Answers other than expected: time since the start, status and body.
     pub failed: Vec<(Duration, u16, String)>,
 }
 
@@ -37,7 +37,7 @@ impl Traffic {
         Self::start_where(envoy, host, move |answer| answer == body)
     }
 
-    /// The same, where instances answer with different bodies.
+    /// Like [`Traffic::start`], where instances answer with different bodies.
     pub fn start_where(envoy: &Arc<Envoy>, host: String, is_right: impl Fn(&str) -> bool + Send + 'static) -> Traffic {
         let (stop, made): (Arc<AtomicBool>, Arc<AtomicUsize>) = Default::default();
         let (envoy, stopped, count, started) = (envoy.clone(), stop.clone(), made.clone(), Instant::now());

@@ -21,7 +21,7 @@ impl Upstream {
         Self::start_on("127.0.0.1:0", name).await
     }
 
-    /// The same at a given address, as coming back needs it.
+    /// Like [`Upstream::start`], at a given address, as one needs it that comes back.
     pub async fn start_on(address: &str, name: &'static str) -> Upstream {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();

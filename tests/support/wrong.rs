@@ -1,6 +1,6 @@
 //! Istio's resources that are refused, or that lead nowhere: what they are, and where people are told of it.
 
-/// A document with what is wrong with it.
+/// A wrong document, and where Portolan tells what is wrong.
 pub struct Wrong {
     pub what: &'static str,
     pub text: String,
@@ -20,7 +20,7 @@ pub fn routes(name: &str, host: &str, gateways: &str, http: &str) -> String {
     )
 }
 
-/// A route to a service.
+/// An item of `http` that routes everything to a service.
 pub fn to(service: &str) -> String {
     format!("{{ route: [{{ destination: {{ host: {service} }} }}] }}")
 }

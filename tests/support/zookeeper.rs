@@ -10,7 +10,7 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 use tokio::process::Command;
 use zookeeper_client::{Acls, Client, CreateMode, CreateOptions, Error};
 
-/// Of a server on a busy machine.
+/// How long a server may take to start, on a busy machine.
 const START: Duration = Duration::from_secs(60);
 
 /// A server; killed when dropped.
@@ -22,13 +22,13 @@ pub struct ZooKeeper {
 }
 
 impl ZooKeeper {
-    /// Starts what `tests/servers/<name>` runs, and waits until it is ready. `None` where it cannot be had and need not
-    /// be: the test prints that and passes.
+    /// Starts what `tests/servers/<name>` runs, and waits until it is ready. `None` if it is missing and not required
+    /// ([`lacking`](super::servers::lacking)): the test then passes.
     pub async fn start(name: &'static str) -> Option<ZooKeeper> {
         Self::start_with(name, "").await
     }
 
-    /// The same with further lines of its configuration.
+    /// Like [`ZooKeeper::start`], with further lines of the server's configuration.
     pub async fn start_with(name: &'static str, settings: &str) -> Option<ZooKeeper> {
         if !prepared(&[name]).await {
             return None;
@@ -64,12 +64,12 @@ impl ZooKeeper {
         self.restart().await;
     }
 
-    /// Lets it sleep (`STOP`), or wakes it (`CONT`).
+    /// Sends a signal: `STOP` halts the process, `CONT` lets it go on.
     pub async fn signal(&self, signal: &str) {
         self.process.signal(signal).await;
     }
 
-    /// What it says of itself by one of its words of four letters.
+    /// Sends a four-letter word, such as `mntr`, and returns the answer.
     pub async fn ask(&self, word: &str) -> String {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut connection = tokio::net::TcpStream::connect(self.address()).await.unwrap();
@@ -79,12 +79,12 @@ impl ZooKeeper {
         answer
     }
 
-    /// A session that may write.
+    /// Opens a session without a user.
     pub async fn writer(&self) -> Writer {
         self.writer_as(None).await
     }
 
-    /// The same with a user, as `name:password`.
+    /// Opens a session, with a user if there is one, as `name:password`.
     pub async fn writer_as(&self, user: Option<&str>) -> Writer {
         until("ZooKeeper to take a session", START, || async {
             let mut connector = Client::connector().with_session_timeout(Duration::from_secs(60)).with_fail_eagerly();
@@ -105,17 +105,17 @@ impl ZooKeeper {
 pub struct Writer(pub Client);
 
 impl Writer {
-    /// A node with its parents, open to all. One that is there already is left as it is.
+    /// Creates a node with its parents, open to all. A node that is there already is left as it is.
     pub async fn create(&self, path: &str, data: &str) {
         self.create_as(path, data.as_bytes(), CreateMode::Persistent, Acls::anyone_all()).await;
     }
 
-    /// One that lives as long as this session.
+    /// Creates an ephemeral node, which lives as long as this session; its parents stay.
     pub async fn create_ephemeral(&self, path: &str, data: &str) {
         self.create_as(path, data.as_bytes(), CreateMode::Ephemeral, Acls::anyone_all()).await;
     }
 
-    /// One with rights of its own; its parents are open to all.
+    /// Creates a node with rights of its own; its parents are open to all.
     pub async fn create_as(&self, path: &str, data: &[u8], mode: CreateMode, acls: Acls<'_>) {
         let parent = path.rsplit_once('/').unwrap().0;
         if !parent.is_empty() {
@@ -128,7 +128,7 @@ impl Writer {
         }
     }
 
-    /// Other data in a node.
+    /// Replaces the data of a node.
     pub async fn set(&self, path: &str, data: &str) {
         self.0.set_data(path, data.as_bytes(), None).await.unwrap();
     }
@@ -149,7 +149,7 @@ impl Writer {
         }
     }
 
-    /// A provider's node of an interface, below `/dubbo`; in the answer its path.
+    /// Creates a provider's node of an interface, below `/dubbo`, and returns its path.
     pub async fn provide(&self, interface: &str, url: &str) -> String {
         let path = provider("/dubbo", interface, url);
         self.create(&path, "").await;
@@ -157,12 +157,12 @@ impl Writer {
     }
 }
 
-/// Where a provider's node stands.
+/// Path of a provider's node below `root`.
 pub fn provider(root: &str, interface: &str, url: &str) -> String {
     format!("{root}/{interface}/providers/{}", encoded(url))
 }
 
-/// As Java's `URLEncoder` writes it.
+/// Percent-encodes as Java's `URLEncoder` does; but a blank becomes `%20`.
 pub fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'*' | b'_');
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
