@@ -7,7 +7,7 @@ use crate::{
 };
 use std::{fs, time::Duration};
 
-/// A registry of one catalogue file.
+/// An entry of `registries:` that reads `<name>.yaml`, with further keys such as `, publish: { port: 80 }`.
 fn file(name: &str, policy: &str) -> String {
     format!("- {{ name: {name}, file: {{ path: {name}.yaml }}{policy} }}\n")
 }

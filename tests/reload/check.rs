@@ -120,7 +120,7 @@ async fn another_configuration_than_that_of_the_running_one_is_told() {
     world.end().await;
 }
 
-/// Answers every request with this, once it has been read.
+/// Starts a server that gives this text to every request, and returns its URL.
 fn answering(text: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

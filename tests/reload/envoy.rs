@@ -23,7 +23,7 @@ use xds_api::pb::envoy::config::{
     endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier},
 };
 
-/// An endpoint of a cluster.
+/// Name of a cluster, and `address:port` of one of its endpoints.
 pub type Known = (String, String);
 
 /// What the client has, and what it went through.
@@ -34,7 +34,7 @@ pub struct Seen {
     assignments: BTreeMap<String, BTreeSet<String>>,
     /// Endpoints of clusters that were there and went, in order.
     pub lost: Vec<Known>,
-    /// Answers that were received.
+    /// Number of responses received.
     pub answers: usize,
     /// Why the stream ended, if it did.
     pub ended: Option<String>,
@@ -78,7 +78,7 @@ impl Envoy {
         Envoy { seen, task }
     }
 
-    /// What it has, and went through.
+    /// Looks at what the client has, and what it went through.
     pub fn seen<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
         look(&self.seen.lock().unwrap())
     }

@@ -17,7 +17,7 @@ use std::{collections::BTreeSet, path::Path};
 
 const REGISTRIES: [&str; 4] = ["a", "b", "c", "d"];
 
-/// One registry of a configuration.
+/// An entry of `registries:`, with the index of its policy in [`POLICIES`].
 #[derive(Debug, Clone)]
 struct Registry {
     name: &'static str,
@@ -26,7 +26,8 @@ struct Registry {
     policy: usize,
 }
 
-/// What may be published how. Nothing lingers or is held, so that a fresh start can be compared with.
+/// Keys of `publish:`, besides `linger` and `hold`: nothing lingers or is held, so that a fresh start can be compared
+/// with.
 const POLICIES: [&str; 5] = ["", ", port: 8080", ", aliases: '{service}.alias'", ", protocol: grpc", ", merge: host"];
 
 const SECTIONS: [&str; 6] = [
@@ -48,7 +49,7 @@ struct Configuration {
 /// What the next configuration changes.
 #[derive(Debug, Clone)]
 enum Edit {
-    /// Everything.
+    /// All registries and the section.
     All(Configuration),
     // One thing alone: that it is missed shows only where nothing else makes a difference.
     Source(Index),

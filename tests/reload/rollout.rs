@@ -27,9 +27,9 @@ use tokio::{process::Command, task::JoinHandle};
 use tonic::transport::{Channel, Endpoint};
 use xds_api::pb::envoy::config::{cluster::v3::Cluster, endpoint::v3::ClusterLoadAssignment};
 
-/// As many as one connection may have streams.
+/// Clients of the fleet: as many as one connection may have streams.
 const NODES: usize = 100;
-/// Seconds of `envoy.connect_timeout`, which stands for all output settings.
+/// The default of `envoy.connect_timeout` in seconds. This key stands for all output settings.
 const OLD: i64 = 5;
 
 const TWO: (&str, &[&str]) = ("orders.example", &["10.0.0.1:80", "10.0.0.2:80"]);
@@ -46,10 +46,10 @@ struct Seen {
     ended: Option<String>,
 }
 
-/// Clients with ids of their own.
+/// Clients with the node ids `node-0`, `node-1` and so on.
 struct Fleet {
     nodes: BTreeMap<String, Arc<Mutex<Seen>>>,
-    /// Clusters of that timeout are refused by all.
+    /// All clients refuse clusters with this timeout (seconds); 0 refuses none.
     refused: Arc<AtomicI64>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -182,7 +182,7 @@ async fn rollout(world: &World, words: &[&str]) -> Result<String, String> {
     if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
-/// Waits until the rollout stands so.
+/// Waits until the rollout has that state and share.
 async fn stands(world: &World, state: &str, share: f64) -> serde_json::Value {
     until(&format!("a rollout that is {state} at {share}"), LIMIT, || async {
         let status = world.json("/api/v1/rollout").await;

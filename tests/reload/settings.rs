@@ -29,7 +29,7 @@ async fn world(xds: &str) -> World {
     world
 }
 
-/// Changes the configuration to this; what that changed.
+/// Replaces the configuration, asks for a reload, and returns the changes that it names.
 async fn change(world: &World, text: &str) -> Vec<String> {
     World::replace(&world.folder.path().join("portolan.yaml"), text);
     let answer = world.reload("").await;

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Of anything, on a busy machine.
+/// How long anything may take, on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// What every configuration here begins with.
@@ -39,15 +39,15 @@ pub struct Answer {
 }
 
 impl World {
-    /// In a folder that has its files already. `follow`: it reads its configuration again when that changes, not on request
-    /// only.
+    /// Starts one in a folder that has its files already. `follow`: it reads its configuration again when that changes,
+    /// not on request only.
     pub async fn start(folder: TempDir, config: &str, follow: bool) -> World {
         let path = folder.path().join("portolan.yaml");
         fs::write(&path, format!("{HEAD}{config}")).unwrap();
         World::of(folder, Sources::new(Some(path)), follow).await
     }
 
-    /// The same with these sources.
+    /// Like [`World::start`], with these sources of the configuration.
     pub async fn of(folder: TempDir, sources: Sources, follow: bool) -> World {
         let start = Start { follow, ..Start::read(sources).unwrap() };
         let app = App::bind(start).await.unwrap();
@@ -56,7 +56,7 @@ impl World {
         World { folder, xds, admin, shutdown, running }
     }
 
-    /// Another catalogue file, which is put in the place of the former in one step.
+    /// Writes a catalogue file of hosts with their endpoints, in the place of a former one in one step.
     pub fn catalogue(folder: &Path, name: &str, services: &[(&str, &[&str])]) {
         let mut text = "services:\n".to_owned();
         for (host, endpoints) in services {
@@ -68,14 +68,14 @@ impl World {
         World::replace(&folder.join(name), &text);
     }
 
-    /// A file in the place of another, as careful writers do it.
+    /// Replaces a file in one step: it is written under another name, and renamed.
     pub fn replace(path: &Path, text: &str) {
         let other = path.with_extension("new");
         fs::write(&other, text).unwrap();
         fs::rename(other, path).unwrap();
     }
 
-    /// Another configuration.
+    /// Replaces the configuration by [`HEAD`] and this text.
     pub fn write(&self, config: &str) {
         World::replace(&self.folder.path().join("portolan.yaml"), &format!("{HEAD}{config}"));
     }
@@ -97,7 +97,7 @@ impl World {
         answer
     }
 
-    /// The JSON of an admin page.
+    /// The JSON of an admin page, whatever its status.
     pub async fn json(&self, page: &str) -> Value {
         let answer = client().get(format!("http://{}{page}", self.admin)).send().await.unwrap();
         serde_json::from_str(&answer.text().await.unwrap()).unwrap()
@@ -110,12 +110,12 @@ impl World {
         line.unwrap_or_else(|| panic!("no {name} in:\n{text}")).parse().unwrap()
     }
 
-    /// The status of `/ready`.
+    /// The status of `/ready`: 200 if Portolan is ready, otherwise 503.
     pub async fn ready(&self) -> u16 {
         client().get(format!("http://{}/ready", self.admin)).send().await.unwrap().status().as_u16()
     }
 
-    /// The addresses of each cluster that is served.
+    /// The endpoints (`address:port`) of each cluster that is served, by its name.
     pub async fn endpoints(&self) -> BTreeMap<String, Vec<String>> {
         let (clusters, assignments) =
             (self.json("/api/v1/resources/clusters").await, self.json("/api/v1/resources/endpoints").await);
@@ -150,7 +150,7 @@ impl World {
         .await;
     }
 
-    /// Waits until the status of the configuration fulfils this.
+    /// Waits until `/api/v1/config` fulfils `holds`, and returns it.
     pub async fn status(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         until(what, LIMIT, || async {
             let status = self.json("/api/v1/config").await;
@@ -171,7 +171,7 @@ impl World {
     }
 }
 
-/// Every address with its port in there.
+/// Collects each `socketAddress` in a JSON value, as `address:port`.
 fn sockets(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
@@ -185,7 +185,7 @@ fn sockets(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// The host of a cluster's name.
+/// The host in a cluster's name: what follows the last `||`.
 pub fn host(cluster: &str) -> &str {
     cluster.rsplit("||").next().unwrap_or(cluster)
 }

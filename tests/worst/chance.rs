@@ -10,7 +10,7 @@ pub fn seed(default: u64) -> Chance {
 pub struct Chance(u64);
 
 impl Chance {
-    /// Below that.
+    /// The next number, from 0 and below `most`.
     pub fn below(&mut self, most: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;

@@ -10,23 +10,23 @@ use tokio::{
 };
 use tonic::transport::Endpoint;
 
-/// What a client does.
+/// A way in which clients misbehave or suffer.
 #[derive(Debug, Clone, Copy)]
 pub enum Client {
-    /// Bytes that are no HTTP/2.
+    /// It sends bytes that are no HTTP/2.
     Garbage,
     /// It asks for everything and reads nothing.
     Stall,
     /// It refuses everything.
     Refuse,
-    /// Many come at once, ask, and go.
+    /// Fifty connect at once, ask for all clusters, and go after one answer.
     Storm,
 }
 
 impl Client {
     pub const ALL: [Client; 4] = [Client::Garbage, Client::Stall, Client::Refuse, Client::Storm];
 
-    /// Does it, until it is aborted or has done.
+    /// Begins. The task ends when all is done or it is aborted. `bytes` are what [`Client::Garbage`] sends.
     pub fn start(self, xds: SocketAddr, bytes: Vec<u8>) -> JoinHandle<()> {
         tokio::spawn(async move {
             match self {

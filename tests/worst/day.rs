@@ -26,10 +26,11 @@ const BETWEEN: usize = 5;
 /// Instances that may be registered. All of them live all day: no request to any of them may fail.
 const INSTANCES: usize = 4;
 
-/// So many seconds the wall clock may be before or behind: less than what is held lasts, since over a restart there is no other.
+/// The wall clock may be so many seconds ahead or behind. Two jumps are less than a hold, which is measured by no other
+/// clock over a restart.
 const JUMP: usize = 20 * 60;
 
-/// How long it lasts.
+/// How long a day lasts: in steps, or by the clock.
 pub enum Length {
     Steps(usize),
     Time(Duration),
@@ -38,20 +39,20 @@ pub enum Length {
 struct World {
     chance: Chance,
     config: String,
-    /// Where it keeps what it knows.
+    /// The folder `state.dir`, where Portolan keeps what it knows of registries.
     state: PathBuf,
-    /// Its wall clock.
+    /// The wall clock of the Portolan process.
     clock: Clock,
     registries: Vec<Registry>,
     instances: Vec<SocketAddr>,
     portolan: Option<Portolan>,
     xds: SocketAddr,
     clients: Vec<JoinHandle<()>>,
-    /// What was done, by what it was.
+    /// How often each kind of step was taken.
     done: BTreeMap<String, usize>,
 }
 
-/// Everything that a day needs.
+/// A world with an Envoy, and steady traffic to the service of each registry.
 struct Scene {
     world: World,
     envoy: Arc<Envoy>,
@@ -60,7 +61,7 @@ struct Scene {
     _folder: TempDir,
 }
 
-/// It lasts so long, and no request fails.
+/// Takes random steps for so long, and asserts that no request fails.
 pub async fn day(length: Length, chance: Chance) {
     let Some(mut scene) = Scene::new(chance).await else { return };
     let started = Instant::now();
@@ -78,7 +79,8 @@ pub async fn day(length: Length, chance: Chance) {
     scene.end(steps * BETWEEN).await;
 }
 
-/// It is killed so often while registries are dead, empty or half full in turn, and starts by another clock: no Envoy loses an instance.
+/// Kills Portolan so often, while registries are dead, empty or half full in turn, and starts it by another clock.
+/// Asserts that Envoy loses no instance.
 pub async fn restarts(number: usize, chance: Chance) {
     let Some(mut scene) = Scene::new(chance).await else { return };
     let started = Instant::now();
@@ -160,7 +162,7 @@ impl Scene {
     }
 }
 
-/// What Envoy has of a registry's service.
+/// The endpoints that Envoy has of a registry's service, as `address:port`.
 async fn hosts(envoy: &Envoy, registry: &Registry) -> BTreeSet<String> {
     let hosts = envoy.hosts(&registry.host()).await;
     let address = |host: &serde_json::Value| {
@@ -179,7 +181,7 @@ fn config(registries: &[Registry], folder: &Path) -> String {
 }
 
 impl World {
-    /// One thing happens.
+    /// Takes one random step: something fails, recovers or changes.
     async fn step(&mut self) {
         let place = self.chance.below(self.registries.len());
         match self.chance.below(15) {
@@ -232,14 +234,14 @@ impl World {
         .await;
     }
 
-    /// Its wall clock is set, forwards or back.
+    /// Sets the wall clock of the process, up to [`JUMP`] ahead or behind.
     fn set_clock(&mut self) {
         let seconds = self.chance.below(2 * JUMP + 1) as i64 - JUMP as i64;
         self.clock.set(seconds);
         self.count("the clock is set");
     }
 
-    /// It is killed, and starts again on the same port.
+    /// Kills Portolan, and starts it again on the same xDS port.
     async fn kill(&mut self) {
         if let Some(portolan) = self.portolan.take() {
             portolan.kill().await;
@@ -249,7 +251,7 @@ impl World {
         self.count("kill -9");
     }
 
-    /// It does not run for a while.
+    /// Halts the process for 700 ms.
     async fn freeze(&mut self) {
         let Some(portolan) = &self.portolan else { return };
         let signal = |name: &str| {
@@ -279,7 +281,7 @@ impl World {
         self.count("out of descriptors");
     }
 
-    /// For a while nothing can be written where it keeps what it knows.
+    /// For a while nothing can be written to the state folder.
     async fn without_disk(&mut self) {
         let away = self.state.with_extension("away");
         std::fs::rename(&self.state, &away).unwrap();

@@ -29,16 +29,16 @@ use xds_api::pb::envoy::config::route::v3::{RouteConfiguration, route::Action};
 /// The service that they follow.
 pub const HOST: &str = "s0.example";
 const CLUSTER: &str = "outbound|80||s0.example";
-/// Of the others, so many are asked for by name.
+/// Clusters whose endpoints Envoys ask for by name, that of [`HOST`] included.
 const OTHERS: usize = 50;
 const ENTRY: &str = "portolan/s0.example";
 
-/// What a client is.
+/// The kinds of clients in a mesh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sort {
     /// An Envoy that has all clusters and the endpoints of some, incrementally.
     EnvoyDelta,
-    /// The same in state of the world.
+    /// An Envoy like that, in state of the world.
     EnvoySotw,
     /// A program without a proxy.
     Grpc,
@@ -51,14 +51,14 @@ pub enum Sort {
 /// What a client knows by now.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// How many instances the service has.
+    /// Instances of [`HOST`].
     pub instances: AtomicUsize,
-    /// The seconds that the route waits.
+    /// Timeout of the gateway's route, in seconds.
     pub timeout: AtomicUsize,
 }
 
 impl Sort {
-    /// That of the client with this number. One of forty is an Istiod.
+    /// The kind of the client with this number. One of forty is an Istiod.
     pub fn of(number: usize) -> Sort {
         match number % 40 {
             39 => Sort::Istiod,
@@ -85,7 +85,7 @@ impl Sort {
         Node { id, user_agent_name: agent.into(), metadata: Some(Struct { fields }), ..Node::default() }
     }
 
-    /// What it asks for at first.
+    /// Kinds and names of its first requests. No names ask for everything.
     fn asks(self) -> Vec<(Kind, Vec<String>)> {
         let named = || (0..OTHERS).map(|service| format!("outbound|80||s{service}.example")).collect();
         match self {
@@ -142,7 +142,7 @@ impl Seen {
     }
 }
 
-/// Follows until it is aborted; panics when its stream ends.
+/// Follows until it is aborted, with a new stream after 50 to 99 answers. Panics when the server ends its stream.
 pub async fn client(xds: SocketAddr, number: usize, seen: Arc<Seen>) {
     let sort = Sort::of(number);
     for round in 0.. {

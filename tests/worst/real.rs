@@ -33,12 +33,12 @@ struct Registry {
     proxy: TcpProxy,
 }
 
-/// What can befall it.
+/// What can befall a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ill {
     /// Nobody answers on its port.
     Refuse,
-    /// Its connections are cut.
+    /// Its connections are cut, once.
     Cut,
     /// What is connected is dead, and nobody says so.
     Strand,
@@ -50,7 +50,7 @@ enum Ill {
     Kill,
     /// It is killed, and starts again with nothing in it; later everybody registers anew.
     Empty,
-    /// The same, but that some have registered anew when it is read again.
+    /// It is killed, and starts again with half of its instances; later everybody registers anew.
     Half,
 }
 
@@ -123,7 +123,7 @@ impl Registry {
         }
     }
 
-    /// It is gone for longer than a blink, and comes back with these instances alone.
+    /// Kills it, and starts it again after [`LONG`] with these instances alone.
     async fn restart_with(&mut self, instances: &[SocketAddr]) {
         // Nobody reads it before it has what it is to have.
         self.proxy.sever();
@@ -199,7 +199,7 @@ impl Registry {
     }
 }
 
-/// It lasts so long, and no request fails.
+/// Takes random steps for so long, and asserts that no request fails.
 pub async fn day(time: Duration, mut chance: Chance) {
     let mut registries = Vec::new();
     for name in ["nacos2", "nacos3", "zookeeper", "eureka", "consul"] {
@@ -270,7 +270,7 @@ pub async fn day(time: Duration, mut chance: Chance) {
     assert_eq!(envoy.complaints().await, []);
 }
 
-/// Waits until it has found Portolan again.
+/// Waits until Envoy is connected to Portolan again.
 async fn connected(envoy: &Envoy) {
     until("Envoy to be back", LIMIT, async || {
         let connected = envoy.stat("control_plane.connected_state").await;
@@ -279,7 +279,7 @@ async fn connected(envoy: &Envoy) {
     .await;
 }
 
-/// A registry as people see it.
+/// A registry as `/api/v1/registries` shows it; null if it is not there.
 async fn shown(portolan: &Portolan, name: &str) -> Value {
     let shown = portolan.json("/api/v1/registries").await;
     let mut all = shown.as_array().into_iter().flatten();

@@ -23,13 +23,13 @@ pub enum Ill {
     Cut,
     /// What is connected is dead, and nobody says so.
     Strand,
-    /// Nothing passes.
+    /// Nothing passes through its connections, old or new.
     BlackHole,
-    /// Errors.
+    /// It answers with status 500.
     Error,
-    /// Nonsense.
+    /// It answers with a text that is no list.
     Garbage,
-    /// The beginning of answers.
+    /// Its answers break off after the first bytes.
     Truncate,
     /// Answers without end.
     Endless,
@@ -37,7 +37,7 @@ pub enum Ill {
     Hang,
     /// It has restarted, and has forgotten everything.
     Empty,
-    /// The same, and a part has come back.
+    /// It has restarted, and half of its instances have come back.
     Half,
 }
 
@@ -98,12 +98,12 @@ impl Registry {
         Registry { name, kind: Kind::Http(fake), proxy, has: BTreeSet::new(), ill: None }
     }
 
-    /// The host of its service.
+    /// The host of its service, `orders.<name>`.
     pub fn host(&self) -> String {
         format!("orders.{}", self.name)
     }
 
-    /// What its service has, as texts.
+    /// The instances of its service, as `address:port`.
     pub fn instances(&self) -> BTreeSet<String> {
         self.has.iter().map(ToString::to_string).collect()
     }
@@ -127,7 +127,7 @@ impl Registry {
         self.show();
     }
 
-    /// Makes it ill, if it can be so.
+    /// Makes it ill, instead of any other illness. A file cannot have every illness.
     pub fn befall(&mut self, ill: Ill) {
         self.heal();
         self.ill = Some(ill);

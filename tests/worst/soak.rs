@@ -17,11 +17,11 @@ use tokio::task::JoinSet;
 
 const SERVICES: usize = 2_000;
 const CLIENTS: usize = 200;
-/// Who ask admin.
+/// Clients that ask the admin API.
 const READERS: usize = 4;
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// What the process has.
+/// What the process uses: resident memory (KiB), open descriptors and threads.
 #[derive(Debug, Clone, Copy)]
 struct Figures {
     kib: u64,
@@ -137,7 +137,7 @@ fn put(folder: &Path, name: &str, text: &str) {
     fs::rename(new, folder.join(name)).unwrap();
 }
 
-/// Looks at everything that people and scripts look at, again and again.
+/// Asks for the admin pages that people and scripts look at, again and again, until it is aborted.
 async fn reader(admin: SocketAddr) {
     const PAGES: [&str; 10] = [
         "/ready?for=istio",
