@@ -27,7 +27,7 @@ services:
   endpoints: [\"10.0.0.1:9090\", \"unix:/run/orders.sock\"]
 ";
 
-/// The policy of the cluster, and how many endpoints it has, for a client of that name.
+/// The policy of the cluster, and how many endpoints it has, for a client with that `user_agent_name`.
 async fn seen_by(agent: &str, channel: Channel) -> (LbPolicy, usize) {
     let mut stream = Delta::open(channel, ADS_DELTA).await;
     let node = Node { id: agent.into(), user_agent_name: agent.into(), ..Node::default() };

@@ -47,7 +47,7 @@ pub async fn command(portolan: &Portolan, words: &str) -> Result<String, String>
     if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
-/// What an Envoy without anything is given, with the versions.
+/// Names and versions of the assignments that a new Envoy is given.
 async fn endpoints(portolan: &Portolan) -> BTreeMap<String, String> {
     let channel = Endpoint::from_shared(format!("http://{}", portolan.xds)).unwrap().connect().await.unwrap();
     let mut stream = Delta::open(channel, ADS_DELTA).await;
@@ -56,7 +56,7 @@ async fn endpoints(portolan: &Portolan) -> BTreeMap<String, String> {
     answer.resources.into_iter().map(|resource| (resource.name, resource.version)).collect()
 }
 
-/// The same, and what an Istiod is given of rules.
+/// What [`endpoints`] gives, and the VirtualServices that an Istiod is given.
 async fn served(portolan: &Portolan) -> (BTreeMap<String, String>, String) {
     let rules = portolan.json("/api/v1/resources/virtualservices?view=istio").await;
     (endpoints(portolan).await, rules["resources"].to_string())

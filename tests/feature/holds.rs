@@ -8,7 +8,7 @@ use std::{fs, path::Path, time::Duration};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Two services of so many instances each.
+/// Writes the catalogue: two services with so many instances.
 fn put(folder: &Path, [orders, users]: [usize; 2]) {
     let service = |name: &str, net: u8, number: usize| {
         let endpoints: Vec<String> = (1..=number).map(|i| format!("'10.0.{net}.{i}:80'")).collect();

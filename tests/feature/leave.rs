@@ -27,7 +27,7 @@ const HOSTS: [&str; 6] = ["a0", "a1", "a2", "b0", "b1", "b2"];
 const NAMES: [&str; 4] = ["team/a", "team/b", "ops/a", "ops"];
 const PATTERNS: [&str; 6] = ["team/*", "*/a", "ops", "team/**", "*", "nobody"];
 
-/// The next of a sequence that is the same in each run.
+/// Numbers that look random, and are the same in each run.
 struct Random(u64);
 
 impl Random {
@@ -45,7 +45,7 @@ impl Random {
     }
 }
 
-/// A client, as it is.
+/// A client, with all that rules look at.
 #[derive(Debug, Clone)]
 struct Who {
     /// The name that its token stands for; `None`: it comes by the listener that asks for none.
@@ -195,8 +195,8 @@ fn clusters<'a>(hosts: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
     hosts.map(cluster).collect()
 }
 
-/// The resources of the first answer, and what is removed by it and those that follow, until these are as many as expected: what is
-/// not there is told behind what is. `None`: it is refused.
+/// Subscribes as a client that has `has`. Returns the resources of the first answer, and the names removed by it and by
+/// later answers, until these are `gone`: absent names are told after the resources. `None` if the client is refused.
 async fn asks(
     channel: Channel,
     who: &Who,

@@ -107,7 +107,7 @@ impl Client {
     }
 }
 
-/// What who shows that certificate is sent: hosts, or how it fails.
+/// Connects with that certificate, and takes the first answer. The error is the code of the connection or the stream.
 async fn by_certificate(address: SocketAddr, authority: &str, certificate: Option<&str>) -> Result<Client, Code> {
     let channel = mesh::connect(address, authority, certificate).await.map_err(|_| Code::Unavailable)?;
     let opened = Client::open(channel, "test", None).await.map_err(|status| status.code())?;
@@ -181,7 +181,7 @@ async fn a_token_opens_streams_and_its_name_binds_the_node() {
     }
 }
 
-/// A token that is signed with the key of the set, for whom and until when (seconds from now).
+/// A token that is signed with the key of the set, for that audience. It expires in so many seconds.
 fn signed(audience: &str, seconds: i64) -> String {
     let key = PrivatePkcs8KeyDer::from_pem_slice(mesh::text("token-p256.key").as_bytes()).unwrap();
     let random = SystemRandom::new();
@@ -254,7 +254,7 @@ async fn processes_of_this_machine_come_by_a_socket() {
     assert!(client["peer"].as_str().unwrap().starts_with("unix:uid="), "{client}");
 }
 
-/// Waits until the log's metric says that some file could not be used.
+/// Waits until so many failures to use a certificate or key of the listener `mesh` are counted.
 async fn failures(portolan: &Local, at_least: u64) {
     until("a failure to be counted", DEADLINE, async || {
         let (_, metrics) = portolan.get("/metrics").await;

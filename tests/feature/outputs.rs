@@ -25,7 +25,7 @@ impl Drop for Running {
     }
 }
 
-/// An address that nobody has.
+/// An address with a free port.
 fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
@@ -58,7 +58,7 @@ impl Running {
         line.unwrap_or_else(|| panic!("no count in {text}")).parse().unwrap()
     }
 
-    /// How it ends when it is asked to; `None`: it was killed.
+    /// Sends SIGTERM, and returns the exit code. `None` if a signal has ended the process.
     async fn terminate(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());

@@ -25,7 +25,7 @@ fn config(folder: &Path) -> String {
     )
 }
 
-/// What an Envoy without anything is told, with the versions.
+/// Names and versions of the clusters that a new Envoy is given.
 async fn clusters(portolan: &Portolan) -> BTreeMap<String, String> {
     let channel = Endpoint::from_shared(format!("http://{}", portolan.xds)).unwrap().connect().await.unwrap();
     let mut stream = Delta::open(channel, ADS_DELTA).await;
@@ -34,7 +34,7 @@ async fn clusters(portolan: &Portolan) -> BTreeMap<String, String> {
     answer.resources.into_iter().map(|resource| (resource.name, resource.version)).collect()
 }
 
-/// Kills it once its file has what it serves.
+/// Kills it once the state of the registry `shop` is on disk.
 async fn killed(portolan: Portolan, folder: &Path) {
     let file = folder.join("state/shop.state");
     until(

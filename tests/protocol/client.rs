@@ -84,12 +84,12 @@ impl Views for Fixed {
     }
 }
 
-/// What services feed, all alike: Envoy's kinds, and entries.
+/// The same readiness for all kinds that services feed: Envoy's kinds, and ServiceEntries.
 pub fn services(readiness: Readiness) -> KindReadiness {
     KindReadiness::of(Kind::ENVOY.into_iter().chain([Kind::ServiceEntry]), readiness)
 }
 
-/// A change of a view.
+/// Kind and name of a resource in a view, and its new content; `None` removes it.
 pub type Change = (Kind, Name, Option<Resource>);
 
 /// A running server and what it serves.
@@ -105,7 +105,7 @@ pub struct World {
 }
 
 impl World {
-    /// A server with that view, complete.
+    /// Starts a server with that view, which is complete.
     pub async fn of(changes: Vec<Change>) -> World {
         World::with(|_| {}, Readiness::Complete, changes).await
     }
@@ -170,7 +170,7 @@ impl World {
         Delta::open(self.channel().await, ADS_DELTA).await
     }
 
-    /// Waits until the table of clients says so.
+    /// Waits until the table of clients fulfils `what`.
     pub async fn eventually(&self, what: impl Fn(&[portolan::xds::Client]) -> bool) {
         let started = std::time::Instant::now();
         loop {
@@ -224,7 +224,7 @@ pub struct Received {
 }
 
 impl Received {
-    /// What most tests look at.
+    /// Asserts the kind, the resources and the removed names, which most tests look at.
     #[track_caller]
     pub fn is(&self, kind: Kind, has: &[(&str, &str)], removed: &[&str]) {
         let has = has.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
@@ -282,7 +282,7 @@ impl Answer for DeltaDiscoveryResponse {
     }
 }
 
-/// One stream.
+/// The client's side of a stream that sends `Q` and receives `A`.
 pub struct Stream<Q, A> {
     requests: mpsc::Sender<Q>,
     answers: Streaming<A>,
@@ -349,7 +349,7 @@ impl<Q: Message + 'static, A: Answer> Stream<Q, A> {
         self.end().await
     }
 
-    /// Nothing comes, where there is no way to ask for something that would come behind it.
+    /// Asserts that nothing comes for 200 ms, where there is no way to ask for something that would come behind it.
     pub async fn silence(&mut self) {
         if let Ok(answer) = timeout(Duration::from_millis(200), self.answers.message()).await {
             panic!("unexpected: {answer:?}");
@@ -382,7 +382,7 @@ impl Sotw {
             .await;
     }
 
-    /// Nothing but what was seen has come: the answer to a further question is the next.
+    /// Asserts that nothing else has come: the next answer is that to a further question.
     pub async fn nothing_more(&mut self) {
         let name = fence();
         self.ask(Kind::Listener, &[&name]).await;
@@ -434,7 +434,7 @@ impl Delta {
         self.request(DeltaDiscoveryRequest { error_detail, response_nonce, ..request }).await;
     }
 
-    /// Nothing but what was seen has come: the answer to a further question is the next.
+    /// Asserts that nothing else has come: the next answer is that to a further question.
     pub async fn nothing_more(&mut self) {
         let name = fence();
         self.ask(Kind::Listener, &[&name], &[]).await;
@@ -442,7 +442,7 @@ impl Delta {
     }
 }
 
-/// A stream of whatever bytes.
+/// A stream whose requests are arbitrary bytes.
 pub struct RawStream(pub Stream<RawMessage, DiscoveryResponse>);
 
 impl RawStream {

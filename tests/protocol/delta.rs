@@ -1,4 +1,4 @@
-//! Incremental.
+//! Rules for the incremental variant alone.
 
 use crate::client::*;
 use portolan::resource::{Kind::*, Readiness, version_text};

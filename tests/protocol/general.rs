@@ -1,4 +1,4 @@
-//! Rules for both variants.
+//! Rules for both variants: state of the world and incremental.
 
 use crate::client::*;
 use portolan::resource::{Kind::*, Readiness, version_text};

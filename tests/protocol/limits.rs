@@ -398,7 +398,7 @@ impl Plain {
     }
 }
 
-/// What of a gauge is there now.
+/// The gauge `xds_first_answers` of that state now; 0 if it is not there.
 fn first_answers(world: &World, state: &str) -> u64 {
     let all = world.counted();
     all.get(&format!("xds_first_answers{{state=\"{state}\"}}")).copied().unwrap_or(0)

@@ -12,7 +12,7 @@ async fn two() -> World {
     World::of(vec![cluster("a", "1"), cluster("b", "1"), assignment("a", 1), assignment("b", 1)]).await
 }
 
-/// A stream in state of the world that has both.
+/// A stream in state of the world that has acknowledged all clusters.
 async fn sotw(world: &World) -> Sotw {
     let mut stream = world.sotw().await;
     stream.ask(Cluster, &[]).await;
@@ -21,13 +21,13 @@ async fn sotw(world: &World) -> Sotw {
     stream
 }
 
-/// The first request of a node of that name.
+/// The first request for all clusters, of a node with that id.
 fn first(node: &str, version: &str) -> DiscoveryRequest {
     let node = Some(Node { id: node.into(), ..Default::default() });
     DiscoveryRequest { node, ..sotw_request(Cluster, &[], version, "") }
 }
 
-/// Waits until the list of what is refused is so.
+/// Waits until the list of refused resources fulfils `is`.
 async fn listed(world: &World, what: &str, is: impl Fn(&[Quarantined]) -> bool) {
     let started = std::time::Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! State of the world.
+//! Rules for state of the world alone.
 
 use crate::client::*;
 use portolan::resource::{Kind::*, Readiness, version_text};

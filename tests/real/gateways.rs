@@ -51,7 +51,7 @@ async fn gateways_without_a_listener_of_their_own_lead_to_a_real_nacos() {
     assert_eq!(findings, serde_json::json!([]), "{findings:#}");
 }
 
-/// Everything that runs.
+/// The servers that all cases share, and one gateway for each variant of the protocol.
 struct World {
     nacos: Nacos,
     _beats: Beats,
@@ -64,7 +64,7 @@ struct World {
     _fronts: Vec<TlsFront>,
 }
 
-/// A gateway.
+/// An Envoy that is a gateway, with its ports.
 struct Gate {
     /// `delta` or `sotw`.
     way: &'static str,
@@ -83,7 +83,7 @@ struct Ports {
     https: u16,
     /// For TLS that is handed on by the name in its handshake.
     sni: u16,
-    /// For bytes.
+    /// For TCP that is handed on as it is.
     tcp: u16,
 }
 
@@ -94,7 +94,7 @@ impl Ports {
 }
 
 impl World {
-    /// `None` where a server cannot be had and need not be.
+    /// `None` if Nacos or Envoy is missing and not required.
     async fn start() -> Option<World> {
         let nacos = Nacos::start("nacos2").await?;
         let mut upstreams = BTreeMap::new();
@@ -209,7 +209,7 @@ spec:
 }
 
 impl Gate {
-    /// Asks for a path of a host, until the answer is that.
+    /// Asks for a URL until the answer has that status and body.
     async fn answers(&self, url: &str, headers: &[(&str, &str)], expected: (u16, &str)) {
         self.envoy
             .wait_until(&format!("{}: {expected:?} of {url} {headers:?}", self.way), LIMIT, async || {
@@ -219,7 +219,7 @@ impl Gate {
             .await;
     }
 
-    /// Where requests by rules go.
+    /// URL of a path at the port for requests by rules.
     fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.ports.http)
     }

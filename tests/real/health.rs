@@ -55,7 +55,8 @@ impl Drop for Instance {
     }
 }
 
-/// The ports of a cluster's hosts that have failed their check, and of the others; of all the registry says that they are healthy.
+/// The ports of a cluster's hosts that have failed Envoy's check, and of the others. Asserts that Portolan has sent all
+/// of them as healthy.
 async fn judged(envoy: &Envoy, cluster: &str) -> (BTreeSet<u64>, BTreeSet<u64>) {
     let hosts = envoy.hosts(cluster).await;
     let (mut failed, mut passed) = (BTreeSet::new(), BTreeSet::new());
@@ -82,7 +83,8 @@ async fn becomes(envoy: &Envoy, cluster: &str, failed: &[SocketAddr], passed: &[
         .await;
 }
 
-/// Waits until these alone answer so many requests, all of which are answered. Envoy gathers changes of health for up to a second.
+/// Waits until exactly these answer 60 requests, none of which may fail. Envoy gathers changes of health for up to a
+/// second.
 async fn answer(envoy: &Envoy, port: u16, host: &str, expected: &[&str]) {
     let expected: BTreeSet<String> = expected.iter().map(ToString::to_string).collect();
     envoy

@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, fs, time::Duration};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What passes counts alone: nothing comes in again while the test runs.
+/// Rules for the services of [`LIMITS`]. Except for `quick.example` no bucket is filled up again while the test runs,
+/// so that just its burst passes.
 const ROUTES: &str = "apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: { name: two }

@@ -86,7 +86,7 @@ async fn until_shown<T: PartialEq + std::fmt::Debug>(
     }
 }
 
-/// Weights by port.
+/// The weight that Envoy has for each endpoint of a cluster, by its port.
 async fn weights(envoy: &Envoy, cluster: &str) -> BTreeMap<u64, u64> {
     let hosts = envoy.hosts(cluster).await;
     let pair = |host: &serde_json::Value| {
@@ -96,7 +96,7 @@ async fn weights(envoy: &Envoy, cluster: &str) -> BTreeMap<u64, u64> {
     hosts.as_array().into_iter().flatten().map(pair).collect()
 }
 
-/// Waits until a request through each Envoy is answered so.
+/// Waits until a request through each Envoy is answered with that status and body; `None` is any body.
 async fn answers(envoys: &[Arc<Envoy>], host: &str, expected: (u16, Option<&str>)) {
     for envoy in envoys {
         envoy
@@ -109,7 +109,7 @@ async fn answers(envoys: &[Arc<Envoy>], host: &str, expected: (u16, Option<&str>
     }
 }
 
-/// Nothing was refused, timed out or is still awaited.
+/// Asserts that for no Envoy something was refused, timed out or is still awaited.
 pub async fn content(envoys: &[Arc<Envoy>]) {
     for envoy in envoys {
         assert_eq!(envoy.complaints().await, []);

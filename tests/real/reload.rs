@@ -21,7 +21,7 @@ struct Config {
     label: usize,
     linger_seconds: usize,
     connect_timeout_seconds: usize,
-    /// Of Nacos: another one is another connection.
+    /// Timeout of the registry `nacos`: another one makes another connection.
     timeout_millis: usize,
     debounce_millis: usize,
     /// A registry of a file that has a service of its own, and an instance of one of Nacos'.

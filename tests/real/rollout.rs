@@ -37,7 +37,7 @@ impl Member {
         Some(Member { node, envoy, traffic })
     }
 
-    /// How long a cluster of it waits for connections.
+    /// The `connect_timeout` of a cluster in this Envoy; `none` if it has no such cluster.
     async fn timeout(&self, cluster: &str) -> String {
         let dump = self.envoy.config_dump("dynamic_active_clusters").await;
         let all = dump["configs"].as_array().cloned().unwrap_or_default();
@@ -96,7 +96,7 @@ fn put(folder: &Path, upstream: &Upstream) {
     fs::rename(new, folder.join("catalogue.yaml")).unwrap();
 }
 
-/// What `portolan rollout` prints.
+/// What `portolan rollout` prints with these arguments. Panics if it fails.
 async fn rollout(portolan: &Portolan, words: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
     command.arg("rollout").args(words).env("PORTOLAN_ADMIN", format!("http://{}", portolan.admin));
@@ -106,7 +106,7 @@ async fn rollout(portolan: &Portolan, words: &[&str]) -> String {
     text
 }
 
-/// Waits until the rollout stands so.
+/// Waits until the rollout has that state and share.
 async fn stands(portolan: &Portolan, state: &str, share: f64) -> serde_json::Value {
     until(&format!("a rollout that is {state} at {share}"), LIMIT, async || {
         let status = portolan.json("/api/v1/rollout").await;

@@ -30,7 +30,7 @@ pub async fn envoy(node: &str, sotw: bool, portolan: &Portolan) -> Option<Arc<En
     envoy_of(node, sotw, portolan, |example| example).await
 }
 
-/// The same of a bootstrap that differs further.
+/// Like [`envoy`], with a bootstrap that `change` has edited.
 pub async fn envoy_of(
     node: &str,
     sotw: bool,

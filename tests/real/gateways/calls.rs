@@ -220,7 +220,7 @@ impl Slow {
         Slow { address, arrived, permits, task }
     }
 
-    /// How many of so many requests it gets, one after the other, that wait where it has them.
+    /// Sends so many requests one after the other, and returns how many it gets. Those wait until all are sent.
     async fn share(&self, gate: &Gate, host: &'static str, requests: usize) -> usize {
         let mut waiting = Vec::new();
         for _ in 0..requests {

@@ -12,13 +12,13 @@ use std::{
 
 /// Longer than every timeout in the configuration, and than what the catalog takes for a lost packet.
 const OUTAGE: Duration = Duration::from_secs(6);
-/// Of those that stay away; long enough to be seen on a busy machine.
+/// Hold of the registries whose instances stay away; long enough to be seen on a busy machine.
 const HOLD: Duration = Duration::from_secs(12);
 /// Registry, service and how many instances. Each registry has a hold of its own.
 const SERVICES: [(&str, &str, usize); 4] =
     [("few", "few", 5), ("many", "many", 50), ("again", "again", 5), ("again", "last", 1)];
 
-/// What runs: the instances of each service answer with its name.
+/// The servers of this case. The instances of each service answer with its name.
 struct Scene<'a> {
     nacos: &'a mut Nacos,
     upstreams: BTreeMap<&'static str, Vec<Upstream>>,
