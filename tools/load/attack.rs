@@ -5,11 +5,11 @@ use anyhow::{Context, bail};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 
-/// A container's limit. The server must not have held more at any time.
+/// Bytes of a container's limit. The server must not have held more resident memory at any time.
 const MOST: usize = 1 << 30;
-/// So late the client that behaves may see changes, at the 99th percentile.
+/// How late the client that behaves may see changes, at the 99th percentile.
 const LATEST_MS: f64 = 250.0;
-/// Between two changes of the registry.
+/// Time between two changes of the registry.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// One attack after the other, each for so long and on a server of its own. Over TLS it is handshakes that stall: those who come

@@ -42,7 +42,7 @@ use tokio::time::sleep;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What to measure.
+/// The command line.
 #[derive(Debug, Parser)]
 #[command(about = "Loads a Portolan with K streams and reports what that costs it")]
 struct Args {
@@ -70,7 +70,7 @@ struct Args {
     /// Endpoints lie in so many zones of five to a region, streams too, and what is near comes first.
     #[arg(long, default_value_t = 0)]
     zones: usize,
-    /// The variant of the protocol; `istio`: as Istiods are.
+    /// The variant of the protocol; `istio` follows ServiceEntries as an Istiod does
     #[arg(long, value_enum, default_value_t = Variant::Delta)]
     variant: Variant,
     /// Changes of one endpoint's weight, one after the other.
@@ -100,7 +100,7 @@ struct Args {
     /// This attack alone, by its name.
     #[arg(long)]
     attack: Option<String>,
-    /// Seconds of each attack.
+    /// How long each attack lasts, in seconds
     #[arg(long, default_value_t = 20)]
     attack_time: u64,
 }
@@ -139,7 +139,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// All streams from nothing to everything.
+/// Opens all streams, and reports the time until each has everything.
 async fn full_state(args: &Args, server: &Server, observer: &Arc<Observer>, registry: &Registry) -> anyhow::Result<()> {
     let (started, cpu) = (Instant::now(), server.cpu()?);
     let all = Arc::new(stream::Names::new(registry.names()));
@@ -166,7 +166,7 @@ async fn full_state(args: &Args, server: &Server, observer: &Arc<Observer>, regi
     Ok(())
 }
 
-/// Nothing changes: nothing may be sent.
+/// Reports messages and CPU of a time in which nothing changes: nothing may be sent.
 async fn idle(args: &Args, server: &Server, observer: &Observer) -> anyhow::Result<()> {
     let (cpu, messages) = (server.cpu()?, observer.messages());
     sleep(Duration::from_secs(args.idle)).await;
@@ -251,7 +251,7 @@ async fn stalled(args: &Args, registry: &Registry, server: &Server) -> anyhow::R
     Ok(())
 }
 
-/// Until no message has come for a while: all is sent and acknowledged.
+/// Waits until no message has come for 60 ms: all is sent and acknowledged.
 async fn until_quiet(observer: &Observer) {
     let mut seen = observer.messages();
     loop {
@@ -267,7 +267,7 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// The configuration of what is measured.
+/// What the configuration has besides listeners: the registry, and a scope if streams declare services.
 fn config(args: &Args, registry: &Registry) -> String {
     let scopes = if args.declares > 0 { "scopes: [{ name: load, declared: true }]\n" } else { "" };
     format!("{}{scopes}", registry.config())
@@ -292,12 +292,12 @@ fn wanted(args: &Args, stream: usize) -> Option<BTreeSet<usize>> {
     Some(wanted)
 }
 
-/// How many streams want a service.
+/// How many streams want a service, and so receive its changes.
 fn concerned(args: &Args, service: usize) -> usize {
     (0..args.streams).filter(|stream| wanted(args, *stream).is_none_or(|wanted| wanted.contains(&service))).count()
 }
 
-/// What a stream says of itself.
+/// How a stream presents itself: the services that it declares, its zone, and what it subscribes to.
 fn client(args: &Args, registry: &Registry, stream: usize) -> stream::Client {
     let declares = match (args.declares, wanted(args, stream)) {
         (0, _) | (_, None) => Vec::new(),

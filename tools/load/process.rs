@@ -68,7 +68,7 @@ impl Server {
         self.target.address
     }
 
-    /// Where streams are opened, and how.
+    /// The xDS address, and TLS if the server has it.
     pub fn target(&self) -> Target {
         self.target.clone()
     }
@@ -90,7 +90,7 @@ impl Server {
     }
 }
 
-/// The certificates of tests.
+/// Folder of the certificates and keys for `--tls`.
 const CERTIFICATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/certificates/mesh");
 
 fn listeners(xds: SocketAddr, tls: bool) -> String {

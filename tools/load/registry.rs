@@ -32,7 +32,7 @@ pub enum Kind {
 pub struct Registry {
     services: usize,
     endpoints: usize,
-    /// Where endpoints lie; 0: nowhere.
+    /// Number of zones over which endpoints are spread; 0 if they have no locality.
     zones: usize,
     weight: AtomicU32,
     place: Place,
@@ -48,7 +48,7 @@ enum Place {
 struct Tree {
     server: ZooKeeper,
     writer: Writer,
-    /// Of each service's first provider.
+    /// Weight of each service's first provider, which stands in its path.
     weights: Mutex<Vec<u32>>,
 }
 
@@ -76,7 +76,7 @@ impl Registry {
         Ok(registry)
     }
 
-    /// The section of the configuration.
+    /// The section `registries:` that reads this registry.
     pub fn config(&self) -> String {
         match &self.place {
             Place::Folder(folder) => {
@@ -98,17 +98,17 @@ impl Registry {
         }
     }
 
-    /// The clusters' names.
+    /// Name of the cluster of each service, `outbound|80||<host>`.
     pub fn names(&self) -> impl Iterator<Item = String> {
         self.hosts().map(|host| format!("outbound|80||{host}"))
     }
 
-    /// The services' hosts.
+    /// Host of each service, such as `svc-00000.load`.
     pub fn hosts(&self) -> impl Iterator<Item = String> {
         (0..self.services).map(|service| format!("{}.load", name(service)))
     }
 
-    /// Gives one endpoint of a service another weight; the moment just before the registry can see it.
+    /// Gives one endpoint of a service another weight. Returns the moment just before the registry shows it.
     pub async fn change(&self, service: usize) -> anyhow::Result<Instant> {
         let weight = 2 + self.weight.fetch_add(1, Ordering::Relaxed) % 90;
         match &self.place {
@@ -188,12 +188,12 @@ impl Tree {
     }
 }
 
-/// Region and zone of a number.
+/// Names of a zone's region and of the zone: five zones to a region.
 pub fn place(zone: usize) -> (String, String) {
     (format!("r{}", zone / 5), format!("z{zone}"))
 }
 
-/// A provider's node, as long as those that Dubbo writes.
+/// Path of a provider's node, as long as those that Dubbo writes.
 fn path(service: usize, endpoint: usize, weight: u32) -> String {
     let (interface, address) = (name(service), address(service, endpoint));
     let url = format!(

@@ -14,7 +14,7 @@ impl Spread {
         Spread { sorted }
     }
 
-    /// In milliseconds.
+    /// The 99th percentile in milliseconds; NaN if there are no durations.
     pub fn p99(&self) -> f64 {
         self.at(0.99)
     }

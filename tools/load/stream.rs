@@ -37,7 +37,7 @@ pub enum Variant {
 }
 
 impl Variant {
-    /// What is asked for first, and what is counted.
+    /// The type that is subscribed to first, and the type whose resources are counted.
     fn types(self) -> (&'static str, &'static str) {
         match self {
             Variant::Sotw | Variant::Delta => (CLUSTER, ENDPOINT),
@@ -46,7 +46,7 @@ impl Variant {
     }
 }
 
-/// The names of all assignments, encoded once as field 3, which both variants subscribe by.
+/// The names of assignments to subscribe to, encoded once as field 3, which both variants use for that.
 pub struct Names(Bytes);
 
 impl Names {
@@ -57,14 +57,14 @@ impl Names {
     }
 }
 
-/// What a stream says of itself, and how it asks.
+/// What the node of a stream declares, and which types the stream subscribes to.
 #[derive(Debug, Default)]
 pub struct Client {
-    /// The services that it declares.
+    /// Hosts in the node's metadata (`portolan.services`); empty declares nothing.
     pub declares: Vec<String>,
-    /// Its region and zone.
+    /// Region and zone of the node's locality; `None` sends none.
     pub place: Option<(String, String)>,
-    /// Whether it asks for clusters first.
+    /// Clusters are subscribed to first; otherwise endpoints alone.
     pub clusters: bool,
 }
 
@@ -93,14 +93,14 @@ impl Client {
     }
 }
 
-/// A message of one field.
+/// A protobuf message with one length-delimited field.
 fn message(field: u32, value: &[u8]) -> BytesMut {
     let mut message = BytesMut::new();
     put_field(&mut message, field, value);
     message
 }
 
-/// A `Struct` of one field.
+/// A `Struct` of one field; `value` is an encoded `Value`.
 fn entry(key: &str, value: &[u8]) -> BytesMut {
     let mut entry = message(1, key.as_bytes());
     put_field(&mut entry, 2, value);
@@ -116,7 +116,7 @@ pub struct Observer {
     full: Mutex<Vec<Instant>>,
     round: AtomicU64,
     seen: Mutex<Vec<Instant>>,
-    /// How many streams a round concerns.
+    /// How many streams a round concerns: [`Observer::wait_round`] waits for so many.
     concerned: AtomicUsize,
     progress: Notify,
 }
@@ -199,11 +199,11 @@ impl Observer {
     }
 }
 
-/// Where streams are opened, and how.
+/// Address of the server, and how streams connect to it.
 #[derive(Clone)]
 pub struct Target {
     pub address: SocketAddr,
-    /// Shows a certificate.
+    /// With TLS, showing a client certificate; `None` is plain TCP.
     pub tls: Option<TlsConnector>,
 }
 
@@ -330,7 +330,7 @@ fn subscription(variant: Variant, type_url: &str, names: Option<&Names>, client:
     framed(&message)
 }
 
-/// State of the world repeats all names in each of these, as Envoy does.
+/// The ACK of an answer. In state of the world it repeats all names, as Envoy does.
 fn acknowledgement(variant: Variant, answer: &Answer, names: &Names) -> Bytes {
     let mut message = BytesMut::new();
     match variant {
