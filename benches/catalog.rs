@@ -69,7 +69,7 @@ fn one_change_pushed(bencher: Bencher, number: usize) {
     assert!(held.number > 1);
 }
 
-/// The same, as a list of everything reports it, of which all else is as before.
+/// One instance's weight changes, as a list of everything reports it, of which all else is as before.
 #[divan::bench(args = [5_000, 50_000])]
 fn one_change_listed(bencher: Bencher, number: usize) {
     let (mut core, reading, now) = core();

@@ -50,7 +50,7 @@ fn one_service(bencher: Bencher) {
     bencher.bench(|| translate(black_box(&service), &options, &|_| Vec::new()));
 }
 
-/// Dubbo's with a virtual address each.
+/// Services of Dubbo have a virtual address each.
 #[divan::bench(sample_count = 10, args = [Protocol::Http, Protocol::Dubbo])]
 fn all_services_at_first(bencher: Bencher, protocol: Protocol) {
     let catalog = Arc::new(catalog(SERVICES, protocol));
@@ -93,7 +93,7 @@ fn list_after_one_change(bencher: Bencher) {
     bencher.with_inputs(fresh).bench_local_refs(|after| list(after));
 }
 
-/// Every further Istiod.
+/// What every further Istiod costs: the blocks are encoded already.
 #[divan::bench]
 fn the_same_list_again(bencher: Bencher) {
     let (before, _) = before_and_after();

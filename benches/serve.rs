@@ -24,7 +24,7 @@ fn name(i: usize) -> String {
     format!("outbound|80||service-{i:05}")
 }
 
-/// About as large as an assignment of ten endpoints.
+/// A resource about as large as an assignment of ten endpoints.
 fn assignment(i: usize, value: u8) -> (Kind, Name, Option<Resource>) {
     let name = Name::from(name(i));
     (Kind::Endpoint, name.clone(), Some(Resource::new(Kind::Endpoint, name, &[value; 460], None)))
@@ -73,7 +73,7 @@ fn whole_answer_after_one_change(bencher: Bencher<'_, '_>, variant: Variant) {
         });
 }
 
-/// In parts as they come over HTTP/2.
+/// A request in parts, as they come over HTTP/2.
 fn request(nonce: &str) -> Message {
     let request = DiscoveryRequest {
         version_info: "0123456789abcdef".into(),

@@ -27,7 +27,7 @@ pub fn service(number: u32, protocol: Protocol, weight: f64) -> PublishedService
     PublishedService { sources: vec![id], ..PublishedService::new(host, ports, endpoints) }
 }
 
-/// A complete catalog of so many of them.
+/// A complete catalog of so many services, each with the weight 1.
 pub fn catalog(count: u32, protocol: Protocol) -> Catalog {
     let services = (0..count).map(|number| service(number, protocol, 1.0));
     Catalog {
@@ -42,7 +42,7 @@ pub fn catalog(count: u32, protocol: Protocol) -> Catalog {
     }
 }
 
-/// The same with another service.
+/// The catalog with this service instead of the one of the same host.
 pub fn changed(catalog: &Catalog, service: PublishedService) -> Catalog {
     let services = catalog.services.update(service.host.clone(), Arc::new(service));
     Catalog { services, ..catalog.clone() }

@@ -26,7 +26,7 @@ fn main() {
     divan::main();
 }
 
-/// Those whose number, in their host's name, leaves this rest.
+/// Selects services by the number in their host's name: those that leave this rest.
 #[derive(Debug)]
 struct Every(u32);
 
@@ -38,7 +38,7 @@ impl Select for Every {
     }
 }
 
-/// So many views of a selection, and perhaps the one that has everything.
+/// A stage with a view for each of so many scopes; if `whole`, also with the view that has everything.
 fn stage(scopes: u32, whole: bool) -> Stage {
     let mut stage = Stage::new(Dialect::Envoy, Box::new(Options::default()));
     let unbuilt = Arc::new(ViewGeneration::empty());
@@ -52,14 +52,14 @@ fn stage(scopes: u32, whole: bool) -> Stage {
     stage
 }
 
-/// How many views made a generation.
+/// Translates a catalog. Returns how many views made a new generation.
 fn step(stage: &mut Stage, catalog: &Arc<Catalog>) -> usize {
     let (sources, mut made) = (Sources::plain(catalog.clone(), Arc::default()), 0);
     stage.step(&sources, None, |_, _, stepped| made += usize::from(stepped.generation.is_some()));
     made
 }
 
-/// Scopes, and whether there is the whole.
+/// The number of scopes, and true with the view that has everything.
 const CASES: [(u32, bool); 3] = [(0, true), (100, false), (100, true)];
 
 #[divan::bench(sample_count = 10, args = CASES)]

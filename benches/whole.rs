@@ -1,4 +1,4 @@
-//! The view that has everything, without a task.
+//! The view that has everything, made by the caller instead of a task.
 
 use portolan::{
     catalog::Catalog,
@@ -20,7 +20,7 @@ impl Views {
         Views { stage, generation }
     }
 
-    /// What is served of that catalog.
+    /// Translates a catalog. Returns the view's generation, which is the former one if nothing differs.
     pub fn step(&mut self, catalog: &Arc<Catalog>) -> Arc<ViewGeneration> {
         let sources = Sources::plain(catalog.clone(), Arc::default());
         let next = &mut self.generation;
