@@ -59,7 +59,7 @@ async fn bears(attack: Attack, clients: usize) {
     assert!(portolan.terminate().await.success(), "{attack:?}");
 }
 
-/// A Portolan on a catalogue, and its folder.
+/// Starts a Portolan on the catalogue of turn 0. The folder holds the catalogue.
 async fn start() -> (Portolan, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("services.yaml");

@@ -91,7 +91,7 @@ fn relative_paths_and_secrets_stand_beside_the_file() {
     assert_eq!(file.source, registry::file::Source::Path(folder.path().join("services")));
 }
 
-/// A folder of these files.
+/// Makes a temporary folder with these files: name and text.
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     files.iter().for_each(|(name, text)| fs::write(folder.path().join(name), text).unwrap());

@@ -24,7 +24,7 @@ fn printed(output: Output) -> Result<String, String> {
     if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
-/// What the chart gives with these values: documents, and notes.
+/// What the chart renders: its documents, and its notes.
 struct Rendered(Value);
 
 fn render(values: &str) -> Result<Rendered, String> {
@@ -53,7 +53,7 @@ impl Rendered {
         &self.named("StatefulSet", "test-portolan")["spec"]["template"]["spec"]
     }
 
-    /// Where each volume is, by its name.
+    /// Name and mount path of each volume of the container.
     fn mounts(&self) -> Vec<(&str, &str)> {
         let mounts = self.pod()["containers"][0]["volumeMounts"].as_array().unwrap();
         mounts.iter().map(|of| (of["name"].as_str().unwrap(), of["mountPath"].as_str().unwrap())).collect()
@@ -174,7 +174,7 @@ async fn values_that_mean_nothing_are_refused() {
     }
 }
 
-/// The value of a key in a unit.
+/// All values of a key in a systemd unit, in whichever section.
 fn of_unit<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
     text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
 }

@@ -178,7 +178,7 @@ async fn a_stock_spring_cloud_application_is_followed() {
     assert_eq!(reading.failed, 0);
 }
 
-/// An instance's address, and the status that an operator has set.
+/// Application and id of each instance; its address, and the status that an operator has set.
 type Model = BTreeMap<(String, String), (String, Option<&'static str>)>;
 
 /// Application, id, address, health, enabled.
@@ -260,7 +260,7 @@ async fn changes_and_whole_lists_end_in_the_same_state() {
     assert!(lists * 4 < BATCHES, "changes were to do, but {lists} lists were read");
 }
 
-/// One random change, in the server and in the model.
+/// Makes one random change in the server and in the model: a registration, a deregistration or a status.
 async fn change(eureka: &Eureka, model: &mut Model, random: &mut TestRng) {
     let mut below = |n: u32| random.next_u32() % n;
     let app = format!("APP-{}", below(8));

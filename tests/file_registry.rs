@@ -38,7 +38,7 @@ fn names(reading: &Reading) -> Vec<String> {
     reading.endpoints().into_keys().map(|host| host.trim_end_matches(".example").to_owned()).collect()
 }
 
-/// Beside the folder's own files, then in place at once.
+/// Replaces a file in one step: it is written under another name, and renamed.
 fn replace(path: &Path, text: &str) {
     let new = path.with_file_name(".new");
     fs::write(&new, text).unwrap();

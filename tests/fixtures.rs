@@ -37,7 +37,7 @@ async fn a_network_of_its_own_has_an_address_that_is_no_loopback_address() {
     assert_eq!(connected.unwrap().local_addr().unwrap(), accepted.unwrap().1);
 }
 
-/// Each protocol, each line of Dubbo with the other.
+/// Each protocol, and consumers of each line of Dubbo with providers of the other.
 #[tokio::test]
 async fn dubbo_consumers_have_answers_from_dubbo_providers() {
     if !netns::inside("dubbo_consumers_have_answers_from_dubbo_providers", &["dubbo2", "dubbo3"]).await {
@@ -153,7 +153,7 @@ async fn dubbo_and_spring_register_in_zookeeper() {
     }
 }
 
-/// The one over gRPC, the other over HTTP with beats.
+/// Go's client speaks gRPC, the client of npm HTTP with beats.
 #[tokio::test]
 async fn go_and_node_programs_register_in_nacos() {
     if !prepared(&["nacos-go", "nacos-node"]).await {
@@ -180,7 +180,7 @@ async fn go_and_node_programs_register_in_nacos() {
     }
 }
 
-/// Which speak gRPC; npm's does not.
+/// These clients speak gRPC; npm's does not.
 #[tokio::test]
 async fn dubbo_spring_and_go_register_in_nacos_3_without_its_old_interfaces() {
     if !prepared(&["dubbo3", "spring", "nacos-go"]).await {

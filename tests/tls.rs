@@ -21,7 +21,7 @@ fn read(folder: &Path, section: &str) -> Reading {
     Reading::new(loaded.config.registries.into_iter().next().unwrap().kind)
 }
 
-/// The same with these variables.
+/// Like [`read`], with these variables, which the section may name.
 fn read_with(variables: &[(&str, String)], section: &str) -> Reading {
     let variables: Vec<(String, String)> =
         variables.iter().map(|(name, value)| ((*name).into(), value.clone())).collect();

@@ -4,7 +4,7 @@
 use super::*;
 use portolan::catalog::{Matcher, Registry};
 
-/// A registry of a configuration: which, by which policy, with which connection.
+/// A registry of a configuration: its index in [`REGISTRIES`], and the numbers of its policy and of its connection.
 type Wanted = (usize, u8, u8);
 
 #[derive(Debug, Clone)]
@@ -60,7 +60,7 @@ struct World {
     core: Core,
     now: Now,
     has: [Vec<Spec>; 3],
-    /// What each has listed last, as far as it is not forgotten.
+    /// What each registry has listed last; `None` if that is forgotten.
     listed: [Option<Vec<Spec>>; 3],
     wanted: Vec<Wanted>,
 }

@@ -14,7 +14,7 @@ use portolan::{
 use proptest::test_runner::{TestRunner, contextualize_config};
 use std::cell::Cell;
 
-/// So many steps at least, if this is set.
+/// The environment variable with the least number of steps.
 const STEPS: &str = "PORTOLAN_STEPS";
 
 /// What may change while it runs: how long services linger, what is counted apart, and whether they have an alias.
@@ -39,7 +39,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![9 => moment().prop_map(Event::Of), 1 => settings().prop_map(Event::Configure)]
 }
 
-/// The registry by these settings.
+/// The policy of the registry by these settings.
 fn policy(lists: u32, settings: &Settings) -> Policy {
     let mut policy = Policy::new(REGISTRIES[0], "test", template("{service}.x"));
     (policy.absent_lists, policy.linger) = (lists, Duration::from_secs(settings.linger));
@@ -48,7 +48,7 @@ fn policy(lists: u32, settings: &Settings) -> Policy {
     policy
 }
 
-/// The same after it was on a disk.
+/// A memory after it was written to a disk and read again.
 fn kept<M: Content>(memory: &M) -> M {
     let bytes = memory.encode();
     let read = M::decode(&REGISTRIES[0].into(), &bytes).expect("it reads what it has written");

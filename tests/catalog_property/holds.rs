@@ -15,13 +15,13 @@ const LOOSE: &str = "s1";
 
 #[derive(Debug, Clone)]
 pub(super) enum Turn {
-    /// Of each service and group, how many instances; `None`: it is not in the list.
+    /// A list: instances of each service and group; `None` if the list lacks it.
     List([[Option<u8>; GROUPS]; SERVICES]),
     Apply(usize, usize, u8),
     Remove(usize, usize),
     Fail,
     Pass(u8),
-    /// Of one service, or of everything: so many seconds.
+    /// Prolongs the hold of one service, or of the registry if `None`, by so many seconds.
     Prolong(Option<usize>, u16),
     Release(Option<usize>),
 }
@@ -56,7 +56,7 @@ pub(super) fn host_of(service: usize) -> Hostname {
     Hostname::new(&format!("s{service}.x")).unwrap()
 }
 
-/// What people ask for.
+/// Prolongs or releases what is held. False if nothing was held, or the turn is another one.
 pub(super) fn ask(core: &mut Core, turn: &Turn, now: Now) -> bool {
     core.snapshot();
     match turn {
@@ -72,7 +72,7 @@ fn seconds(time: u16) -> Duration {
     Duration::from_secs(time.into())
 }
 
-/// What the registry has, as far as it has reported.
+/// The instances of a service in one group, as far as the registry has reported.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Reported {
     instances: u8,
@@ -122,19 +122,19 @@ impl Reported {
         };
     }
 
-    /// Whether it is there, as far as is known.
+    /// False if it is gone, as far as is known, or never was there.
     pub(super) fn is_there(&self) -> bool {
         self.absent.is_some()
     }
 
-    /// The addresses that it has.
+    /// The addresses of its instances; empty if it is gone.
     pub(super) fn addresses(&self, service: usize, group: usize) -> BTreeSet<String> {
         let number = if self.absent.is_some() { self.instances } else { 0 };
         (0..number).map(|i| format!("10.{service}.{group}.{i}")).collect()
     }
 }
 
-/// What is held back of a service.
+/// Addresses of a service that the catalog notes as held back.
 fn held(catalog: &Catalog, service: usize) -> BTreeSet<String> {
     let notes = catalog.services.get(&host_of(service)).map(|service| service.notes.clone()).unwrap_or_default();
     let held = notes.iter().filter(|note| note.reason == Reason::HeldBack);

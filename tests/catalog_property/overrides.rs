@@ -10,7 +10,7 @@ use portolan::{
 #[derive(Debug, Clone)]
 enum Moment {
     Report(usize, Step),
-    /// The place of a host, or everything.
+    /// Lays something over a host, by its index in [`HOSTS`], or over everything if `None`.
     Lay(Option<usize>, Laid),
     Lift(Option<usize>),
     Pass(u8),

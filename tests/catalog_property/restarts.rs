@@ -10,7 +10,7 @@ use portolan::{
     model::{Note, Readiness, Reason},
 };
 
-/// As long as an outage that counts as one.
+/// Longer than the 5 s from which the catalog counts an outage.
 pub(super) const DOWN: Duration = Duration::from_secs(6);
 
 fn policy(lists: u32, linger: u64) -> Policy {
@@ -19,7 +19,7 @@ fn policy(lists: u32, linger: u64) -> Policy {
     policy
 }
 
-/// A core that begins with a memory.
+/// A core of one registry, as a process starts it that has read this memory from its disk.
 pub(super) fn begun(policy: Policy, memory: Memory, now: Now) -> Core {
     let mut core = Core::new(Duration::ZERO, now);
     let registry = portolan::catalog::Registry { memory: Some(Arc::new(memory)), ..policy.into() };
@@ -40,7 +40,7 @@ pub(super) fn pass(core: &mut Core, mut now: Now, time: Duration) {
     }
 }
 
-/// What is published, but for how old it is.
+/// What is published, without the notes that it is stale.
 pub(super) fn shown(core: &mut Core) -> Vec<PublishedService> {
     let stale = |note: &Note| note.reason == Reason::Stale;
     let mut services = published(&core.snapshot());
@@ -51,7 +51,7 @@ pub(super) fn shown(core: &mut Core) -> Vec<PublishedService> {
 #[derive(Debug, Clone)]
 pub(super) enum Moment {
     Turn(Turn),
-    /// Of a service, or of everything.
+    /// Lays something over a service, or over everything if `None`.
     Lay(Option<u8>, u8),
     Lift(u8),
     Restart,

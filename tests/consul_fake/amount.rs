@@ -30,7 +30,7 @@ async fn with(names: &[String]) -> FakeConsul {
     fake
 }
 
-/// Questions for single services.
+/// How many requests asked for the instances of a single service.
 fn asked(model: &Model) -> usize {
     model.asked("/health/service/")
 }

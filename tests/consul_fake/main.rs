@@ -48,7 +48,7 @@ fn instance(node: u8, service: &str, status: &str) -> Value {
     })
 }
 
-/// The same without any check.
+/// An instance without any check.
 fn unchecked(node: u8, service: &str, port: u16) -> Value {
     let mut instance = instance(node, service, "passing");
     instance["Service"]["Port"] = port.into();

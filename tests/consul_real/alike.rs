@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// Random changes of the property.
+/// Random changes in [`follows_random_changes`].
 const CHANGES: usize = 1000;
 /// After so many of them what was followed is held against a fresh reading.
 const STRIDE: usize = 50;
@@ -131,7 +131,8 @@ async fn random_changes_in_the_stand_in_end_in_the_same_state() {
     follows_random_changes(&Writer::new(fake.url()), fake.address, trouble).await;
 }
 
-/// Changes, cuts and `trouble`.
+/// Makes random changes, between which connections are cut and `trouble` happens. What is followed must come to what a
+/// fresh reading has.
 async fn follows_random_changes(to: &Writer, address: SocketAddr, trouble: impl Fn(&mut TestRng)) {
     let mut random = seeded();
     let proxy = TcpProxy::start(address).await;
@@ -158,7 +159,7 @@ async fn follows_random_changes(to: &Writer, address: SocketAddr, trouble: impl 
     eprintln!("{CHANGES} changes in {:?}; the longest wait for the same state was {slowest:?}", started.elapsed());
 }
 
-/// From a seed that is printed; `SEED` repeats one.
+/// A generator whose seed is printed; the variable `SEED` repeats one.
 pub fn seeded() -> TestRng {
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
     let seed: u64 = seed.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64);

@@ -56,7 +56,7 @@ async fn a_long_day_of_a_real_consul() {
     println!("{rounds} faults, {kills} of them kills after which it was empty; {} failures told", followed.failed);
 }
 
-/// Waits until it has what a fresh reading has.
+/// Waits until a reading has what a fresh reading of the same server has.
 async fn same(followed: &mut Reading, consul: &Consul) {
     let mut fresh = read(config(&consul.url()));
     fresh.list().await;

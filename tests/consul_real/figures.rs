@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
-/// Of the defaults, so that everything is read again once.
+/// Longer than the default `resync` of 5 minutes, so that everything is read again once.
 const IDLE: Duration = Duration::from_secs(330);
 
 fn instance(n: usize, status: &str) -> Value {
@@ -77,7 +77,7 @@ async fn cost_of_2_000_idle_services() {
     assert_eq!((reading.listed > 0, reading.failed), (true, 0));
 }
 
-/// From a write that has returned to what is told of it.
+/// The time from a write that has returned to the update that tells of it.
 #[tokio::test]
 #[ignore = "a figure, no test: run by tests/long/consul"]
 async fn from_a_change_to_its_telling() {

@@ -25,9 +25,9 @@ use std::{
 use tokio::time::timeout;
 use tonic::transport::Endpoint;
 
-/// What it asks for entries by, from 1.24 on.
+/// The type by which Istiod 1.24 and newer asks for ServiceEntries.
 pub const V1: &str = "networking.istio.io/v1/ServiceEntry";
-/// And before.
+/// The type by which Istiod 1.23 and older asks for ServiceEntries.
 pub const V1ALPHA3: &str = "networking.istio.io/v1alpha3/ServiceEntry";
 
 /// The first requests of Istiod 1.30 and newer, in their order.
@@ -50,7 +50,7 @@ pub const TYPES: [&str; 16] = [
     "networking.istio.io/v1/WorkloadGroup",
 ];
 
-/// Those of 1.23 and older: other versions, and one type less.
+/// The first requests of Istiod 1.23 and older: other versions, and one type less.
 pub fn old_types() -> Vec<String> {
     let version = |t: &str| match t.split('/').next() {
         Some("networking.istio.io") if !t.ends_with("ProxyConfig") => t.replace("/v1/", "/v1alpha3/"),
@@ -65,7 +65,7 @@ pub struct Istiod {
     stream: Sotw,
     node: Node,
     types: Vec<String>,
-    /// By namespace and name.
+    /// The entries that it holds, by `namespace/name`.
     pub store: BTreeMap<String, Stored>,
     /// How often each type was answered.
     pub answered: BTreeMap<String, usize>,
@@ -73,11 +73,11 @@ pub struct Istiod {
     pub sidecars: BTreeMap<String, BTreeSet<String>>,
     /// Whether it is of Istio 1.29 or older.
     pub old_release: bool,
-    /// What its store was received to do, other than to keep things as they are.
+    /// Changes of the store so far: `+`, `~` or `-` and the name of the entry.
     pub writes: Vec<String>,
 }
 
-/// What it keeps of an entry.
+/// An entry of the store, with what its envelope says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stored {
     pub version: String,
@@ -86,7 +86,7 @@ pub struct Stored {
 }
 
 impl Istiod {
-    /// A current one, without a revision.
+    /// Connects as a current Istiod without a revision.
     pub async fn connect(address: SocketAddr) -> Istiod {
         Self::with(address, node(Some("api"), None), TYPES.map(String::from).to_vec()).await
     }
@@ -128,7 +128,7 @@ impl Istiod {
         self.stream.result().await.unwrap().expect("the stream has ended")
     }
 
-    /// The next answer, or what the stream ends with.
+    /// The next answer, the end (`None`), or the status that the stream ends with.
     pub async fn result(&mut self) -> Result<Option<DiscoveryResponse>, tonic::Status> {
         self.stream.result().await
     }
@@ -142,7 +142,7 @@ impl Istiod {
         self.acknowledge(answer, &answer.nonce).await;
     }
 
-    /// Acknowledges an answer by that nonce.
+    /// Acknowledges an answer with any nonce, also one that is not the answer's.
     pub async fn acknowledge(&self, answer: &DiscoveryResponse, nonce: &str) {
         let request = DiscoveryRequest {
             version_info: answer.version_info.clone(),
@@ -154,7 +154,7 @@ impl Istiod {
         self.stream.request(request).await;
     }
 
-    /// Says something of the test's making.
+    /// Sends a request as it is.
     pub async fn say(&self, request: DiscoveryRequest) {
         self.stream.request(request).await;
     }
@@ -174,7 +174,7 @@ impl Istiod {
         self
     }
 
-    /// MeshConfig is not waited for.
+    /// True once every type but MeshConfig was answered. Istiod does not wait for MeshConfig.
     pub fn is_synced(&self) -> bool {
         self.types.iter().skip(1).all(|t| self.answered.contains_key(t))
     }
@@ -221,7 +221,7 @@ impl Istiod {
         }
     }
 
-    /// Names and versions of what it holds.
+    /// Names and versions of the entries that it holds.
     pub fn versions(&self) -> BTreeMap<String, String> {
         self.store.iter().map(|(name, stored)| (name.clone(), stored.version.clone())).collect()
     }
@@ -281,7 +281,7 @@ async fn open(address: SocketAddr) -> Sotw {
     Sotw::open(channel, ADS_SOTW).await
 }
 
-/// A type's first request: with a nonce that nobody gave it.
+/// The first request for a type. Like Istiod's it has a nonce that no server has given.
 pub fn first_request(type_url: &str, node: Option<Node>) -> DiscoveryRequest {
     DiscoveryRequest {
         node,
@@ -291,7 +291,7 @@ pub fn first_request(type_url: &str, node: Option<Node>) -> DiscoveryRequest {
     }
 }
 
-/// The node of an Istiod.
+/// The node of an Istiod, with `GENERATOR` and `ISTIO_REVISION` in its metadata if they are given.
 pub fn node(generator: Option<&str>, revision: Option<&str>) -> Node {
     let text = |text: &str| Value { string_value: Some(text.into()), ..Value::default() };
     let mut fields = BTreeMap::from([("ISTIO_VERSION".to_owned(), text("65536.65536.65536"))]);
@@ -304,12 +304,12 @@ pub fn node(generator: Option<&str>, revision: Option<&str>) -> Node {
     }
 }
 
-/// An entry of the test's making: `value` is what of it changes.
+/// A ServiceEntry, whose only address is `value`: this is what tests change.
 pub fn entry(name: &str, value: &str) -> Change {
     entry_of(name, value, None)
 }
 
-/// The same, for one revision.
+/// Like [`entry`], with the label of a revision, which alone gets it.
 pub fn entry_of(name: &str, value: &str, revision: Option<&str>) -> Change {
     let spec =
         ServiceEntry { hosts: vec![name.replace('/', ".")], addresses: vec![value.into()], ..Default::default() };
@@ -328,7 +328,7 @@ pub async fn world(entries: &[(&str, &str)]) -> World {
     World::of(entries.iter().map(|(name, value)| entry(name, value)).collect()).await
 }
 
-/// The changing values of what an Istiod holds.
+/// Name and `value` (see [`entry`]) of each entry that an Istiod holds.
 pub fn values(istiod: &Istiod) -> Vec<(&str, &str)> {
     istiod.store.iter().map(|(name, stored)| (&**name, &*stored.entry.addresses[0])).collect()
 }

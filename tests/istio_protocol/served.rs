@@ -7,7 +7,7 @@ use crate::{
 use std::{collections::BTreeSet, fs, time::Duration};
 use tempfile::TempDir;
 
-/// A Portolan on a catalogue, and an Istiod of it.
+/// A Portolan on a catalogue, and an Istiod that is connected to it.
 struct Served {
     portolan: Portolan,
     folder: TempDir,

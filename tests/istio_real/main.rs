@@ -40,7 +40,7 @@ async fn nacos(name: &str, services: usize) -> FakeNacos {
     nacos
 }
 
-/// Names and versions.
+/// The `resourceVersion` of each entry, by namespace and name.
 fn versions(entries: &Entries) -> BTreeMap<&str, &str> {
     entries.iter().map(|(name, entry)| (&**name, entry["metadata"]["resourceVersion"].as_str().unwrap())).collect()
 }

@@ -68,7 +68,7 @@ async fn states(portolan: &Portolan, expected: &[(&str, &str)]) -> Vec<Value> {
     .await
 }
 
-/// What the command line shows of them.
+/// What `portolan get manifests` prints.
 async fn get_manifests(portolan: &Portolan) -> String {
     let admin = format!("http://{}", portolan.admin);
     let words = ["get", "manifests", "--admin", &admin];

@@ -5,7 +5,7 @@ use std::path::Path;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-/// What random cases follow from; `PORTOLAN_JUDGE_SEED` has another one. `tests/long/judge` goes through thousands.
+/// The seed of random cases; `PORTOLAN_JUDGE_SEED` sets another one. `tests/long/judge` goes through thousands.
 const SEED: &str = "16";
 
 /// Services and rules as the judge writes them: each case has namespaces of its own.

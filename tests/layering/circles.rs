@@ -20,12 +20,12 @@ struct Import {
 }
 
 struct Source<'a> {
-    /// The code of each module.
+    /// The code of each module, without comments and tests.
     code: &'a BTreeMap<Module, String>,
     imports: BTreeMap<&'a Module, Vec<Import>>,
 }
 
-/// All circles of modules with this code.
+/// Finds the circles in each room. `code` is that of each module, without comments and tests.
 pub fn circles(code: &BTreeMap<Module, String>) -> Circles {
     let source = Source { code, imports: code.iter().map(|(module, text)| (module, imports(text))).collect() };
     let uses: Vec<(&Module, BTreeSet<Module>)> = code.keys().map(|module| (module, source.used_by(module))).collect();
@@ -50,7 +50,7 @@ fn file_in(room: &[String], module: &[String]) -> Option<String> {
     Some(inside.first().cloned().unwrap_or_else(|| "mod".into()))
 }
 
-/// Sets of at least two, of which each member is reached from each.
+/// Sets of at least two files of which each is reached from each other.
 fn groups(graph: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<BTreeSet<String>> {
     let reached = |from: &String| {
         let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
@@ -110,7 +110,7 @@ impl Source<'_> {
         Some([module, path].concat())
     }
 
-    /// The module that defines what a path names.
+    /// The module that defines what a path from the root names; imports are followed, at most eight in a row.
     fn defines(&self, path: &[String], depth: usize) -> Option<Module> {
         let length = (0..=path.len()).rev().find(|n| self.code.contains_key(&path[..*n]))?;
         let module = path[..length].to_vec();

@@ -1,4 +1,4 @@
-//! What people register.
+//! Names and metadata that people register: odd ones, long ones, and some that servers read in two ways.
 
 use crate::{
     NEVER, READER, persistent, readers,

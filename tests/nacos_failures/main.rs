@@ -70,7 +70,7 @@ async fn nacos_3_fails_and_nothing_is_lost() {
     walk("nacos3").await;
 }
 
-/// How servers at these addresses are read.
+/// Settings that read the servers at these addresses.
 fn settings(servers: &[SocketAddr], grpc: u16, mode: Mode, (user, password): (&str, &str)) -> Config {
     let url = |address: &SocketAddr| Config::server(&format!("http://{address}")).unwrap();
     let login = Login { username: user.into(), password: Secret::new(password) };

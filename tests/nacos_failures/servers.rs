@@ -8,7 +8,7 @@ use crate::{
 use portolan::registry::nacos::Mode;
 use std::net::SocketAddr;
 
-/// Signs tokens from then on.
+/// The key that signs tokens after the restart.
 const OTHER_KEY: &str = "QW5vdGhlcktleU9ubHlGb3JMb2NhbFRlc3RzX19fX19fX18=";
 
 /// A server of a cluster: the real one behind an address of its own, by HTTP and gRPC. It is dead when dropped.

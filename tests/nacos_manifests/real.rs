@@ -84,7 +84,7 @@ async fn nacos_3_tells_changes_by_grpc() {
     follow("nacos3").await;
 }
 
-/// By requests that the server holds back; what is new is found by lists.
+/// Follows by requests that the server holds until something changes; new texts are found by lists.
 async fn wait(script: &'static str) {
     let Some(server) = Nacos::start_with(script, &[("NACOS_OLD_API", "client")]).await else { return };
     server.put_config("public", "ISTIO", "a.yaml", "kind: A").await;

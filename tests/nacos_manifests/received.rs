@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Received {
     updates: mpsc::Receiver<ManifestUpdate>,
     stop: CancellationToken,
-    /// As last named.
+    /// Names of the scopes that the registry named last.
     pub scopes: Vec<String>,
     /// The last list of each scope.
     pub lists: BTreeMap<String, Vec<Arc<Manifest>>>,
@@ -46,7 +46,7 @@ impl Received {
         Received { updates, stop, scopes, lists, errors, listed: 0, failed: 0 }
     }
 
-    /// The next update, taken in.
+    /// Waits for the next update, and takes it in.
     pub async fn next(&mut self) {
         match self.updates.recv().await.expect("the reading goes on") {
             ManifestUpdate::Scopes(scopes) => {

@@ -113,7 +113,7 @@ async fn a_fleet_in_nacos_goes_from_interfaces_to_applications_without_a_failed_
     a_fleet_goes_from_interfaces_to_applications(&portolan, &envoy, TRIPLE, provider, withdraw).await;
 }
 
-/// Metadata that a real provider has itself.
+/// A real provider keeps its metadata itself, and is asked for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn providers_in_nacos_say_themselves_what_it_does_not_have() {
     let name = "applications::providers_in_nacos_say_themselves_what_it_does_not_have";

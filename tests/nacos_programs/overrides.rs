@@ -30,7 +30,7 @@ async fn reader(nacos: &Nacos, mode: &str, dubbo: &str) -> Portolan {
     portolan
 }
 
-/// Waits until something is said of a rule.
+/// Waits until `/api/v1/services` tells of that rule, with this reason.
 async fn until_told(portolan: &Portolan, id: &str, why: &str) {
     until(id, LIMIT, async || {
         let shown = portolan.get(&format!("/api/v1/services?q={}", id.rsplit('/').next().unwrap())).await.1;

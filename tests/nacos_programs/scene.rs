@@ -60,7 +60,7 @@ impl Scene {
         Scene { generation, nacos, portolans }
     }
 
-    /// The server as the programs' scripts have it.
+    /// The key `registry` of the programs' scripts, with the server's address.
     pub fn registry(&self) -> String {
         format!("registry={}", self.nacos.http())
     }
@@ -69,7 +69,7 @@ impl Scene {
         format!("registry=nacos://{}", self.nacos.http())
     }
 
-    /// Waits until both publish a host in the same way, and so.
+    /// Waits until both publish a host in the same way, and [`told`] gives what is expected.
     pub async fn publishes(&self, what: &str, host: &str, expected: Value) {
         let path = format!("/api/v1/services/{host}");
         until(&format!("{host}: {what}"), LIMIT, async || {
@@ -101,7 +101,7 @@ impl Scene {
     }
 }
 
-/// What a program decides of what is published.
+/// The part of a published service that a program decides: ports, labels, instances and reasons of notes.
 fn told(detail: &Value) -> Value {
     let port = |port: &Value| json!([port["host"], port["name"], port["number"], port["protocol"]]);
     let ports: Vec<Value> = detail["ports"].as_array().into_iter().flatten().map(port).collect();
@@ -118,17 +118,17 @@ fn told(detail: &Value) -> Value {
     json!({"ports": ports, "labels": detail["labels"], "instances": instances, "notes": notes.collect::<Vec<_>>()})
 }
 
-/// The same of a service with these ports, as host, name, number and protocol.
+/// What [`told`] gives for a service without notes. Each port has host, name, number and protocol.
 pub fn service(ports: Value, labels: Value, instances: &[Value]) -> Value {
     json!({"ports": ports, "labels": labels, "instances": instances, "notes": []})
 }
 
-/// One that speaks HTTP, of which no more is known.
+/// A [`service`] without labels, with the one port 80 for HTTP.
 pub fn web(host: &str, instances: &[Value]) -> Value {
     service(json!([[host, "http", 80, "http"]]), json!({}), instances)
 }
 
-/// A healthy instance. `ports` by name.
+/// A healthy instance, as [`told`] gives it. `ports` are numbers by name.
 pub fn instance(address: &str, ports: Value, weight: f64, locality: &str, labels: Value) -> Value {
     json!({
         "address": address, "ports": ports, "weight": weight, "locality": locality, "labels": labels,
@@ -136,13 +136,13 @@ pub fn instance(address: &str, ports: Value, weight: f64, locality: &str, labels
     })
 }
 
-/// Another value of one field.
+/// A copy of `value` with `other` in that field.
 pub fn but(mut value: Value, field: &str, other: Value) -> Value {
     value[field] = other;
     value
 }
 
-/// Waits until a host is answered in that way through an Envoy.
+/// Waits until a host is answered through an Envoy with that status and a body that contains that text.
 pub async fn answered(envoy: &Envoy, host: &str, expected: (u16, &str)) {
     envoy
         .wait_until(&format!("{host} to be answered with {expected:?}"), LIMIT, async || {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 const SHOP: &str = "shop.retail.shops.nacos";
 
-/// It speaks gRPC with its registry.
+/// The application `shop`, which speaks gRPC with its registry.
 pub struct Shop(Program);
 
 impl Shop {
@@ -39,8 +39,8 @@ impl Shop {
     }
 }
 
-/// By the application. Its client does that by the interface v1 in a way that Nacos 3 answers only if it is told to: there
-/// an operator does it.
+/// Has the application set its status. Its client does that by the interface v1, in a way that Nacos 3 answers only if
+/// it is told to: there an operator sets it.
 async fn set_status(spring: &Program, scene: &Scene, status: &'static str) {
     if scene.generation == "nacos2" {
         return spring.set_status(status).await;
@@ -53,7 +53,7 @@ async fn set_status(spring: &Program, scene: &Scene, status: &'static str) {
     scene.nacos.change("shop", &format!("127.0.0.1:{}", spring.port), &more).await;
 }
 
-/// Without the cluster, which Portolan adds.
+/// The labels of an instance, without that of the cluster, which Portolan adds.
 fn shop_labels() -> Value {
     json!({
         "version": "v1", "secure": "true", "preserved.register.source": "SPRING_CLOUD",

@@ -46,7 +46,7 @@ async fn idle(server: &Nacos, mode: Mode) {
     println!("{mode:?}, {SERVICES} idle services, one minute: {requests} requests, {bytes} bytes");
 }
 
-/// From the push at our door to what is told of it.
+/// The time from a push at our door to the update that tells of it.
 async fn share(server: &Nacos) {
     let proxy = TcpProxy::start(server.grpc()).await;
     let pushed = Config { grpc_port: Some(proxy.address.port()), ..config(server, Mode::Push) };

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 
 const BATCHES: usize = 21;
 const CHANGES: usize = 50;
-/// After this one the server is started again.
+/// After the batch of this number the server is started again.
 const RESTART: usize = 10;
 const LIMIT: Duration = Duration::from_secs(90);
 /// All that Portolan says to a Nacos by gRPC, none of which writes: who it is, whether the server is there, what it wants
@@ -59,7 +59,7 @@ enum Change {
     Protect { service: String, threshold: f64 },
 }
 
-/// Those who are to agree.
+/// A server with two Portolans that must agree: one by push through proxies, one by polling.
 struct Scene {
     nacos: Nacos,
     http: TcpProxy,
@@ -212,7 +212,7 @@ impl Scene {
     }
 }
 
-/// What shows that a batch has been seen.
+/// Metadata that shows that a batch has been seen.
 fn marker(batch: usize) -> String {
     format!("metadata={{\"batch\":\"{batch}\"}}")
 }

@@ -1,5 +1,5 @@
-//! What a gateway of a few lines of configuration takes besides plain requests: websockets, HTTP/2, the PROXY protocol of a load balancer in
-//! front of it; and its log.
+//! What a gateway of a few lines of configuration takes besides plain requests: websockets, HTTP/2, the PROXY protocol
+//! of a load balancer in front of it; and its log.
 
 use crate::support::{envoy::Envoy, local::Local, servers::free_port, until};
 use std::{fs, io, net::SocketAddr, time::Duration};

@@ -8,7 +8,7 @@ use prost_of_xds_api::Message;
 use std::fmt::Write;
 use xds_api::pb::envoy::config::{cluster::v3::Cluster, endpoint::v3::ClusterLoadAssignment};
 
-/// Everything that translation gives, for people.
+/// The text of `out.txt`: everything that translation gives.
 pub fn print((resources, rejected): &(Vec<(Kind, Resource)>, Vec<Rejected>)) -> String {
     let mut out = String::new();
     for (kind, resource) in resources {

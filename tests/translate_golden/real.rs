@@ -99,7 +99,7 @@ static_resources:
     )
 }
 
-/// An endpoint as it was sent.
+/// An endpoint as it was sent, in the same words as [`shown`] has it.
 fn sent(group: &LocalityLbEndpoints, endpoint: &LbEndpoint) -> String {
     let Some(HostIdentifier::Endpoint(at)) = &endpoint.host_identifier else { panic!("no endpoint") };
     let place = match at.address.as_ref().unwrap().address.as_ref().unwrap() {
@@ -124,7 +124,7 @@ fn sent(group: &LocalityLbEndpoints, endpoint: &LbEndpoint) -> String {
     )
 }
 
-/// An endpoint as Envoy shows it.
+/// An endpoint as Envoy's `/clusters` shows it.
 fn shown(host: &serde_json::Value) -> String {
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let place = match &host["address"]["pipe"] {

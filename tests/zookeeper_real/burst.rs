@@ -11,7 +11,7 @@ use zookeeper_client::{Acls, CreateMode};
 const INTERFACES: usize = 500;
 const PROVIDERS: usize = 10;
 
-/// A metric without labels.
+/// The value of a metric without labels.
 async fn metric(portolan: &Portolan, name: &str) -> f64 {
     let (_, text) = portolan.get("/metrics").await;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned));

@@ -23,7 +23,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const DUBBO: &str = "outbound|20880||shop.orders.dubbo";
 const TRIPLE: &str = "outbound|50051||shop.orders.dubbo";
 
-/// ZooKeeper, a wire to it that notes what is asked, and a Portolan at its end. Drops are followed at once: half of two providers is no disaster.
+/// ZooKeeper, a wire to it that notes what is asked, and a Portolan at its end. Drops are followed at once: half of two
+/// providers is no disaster.
 async fn scene() -> (ZooKeeper, TcpProxy, Seen, Portolan) {
     // Dubbo asks for sessions of a minute; they are to end soon after a crash.
     let zookeeper = ZooKeeper::start_with("zookeeper", "maxSessionTimeout=4000").await.expect("it was prepared");
@@ -39,7 +40,7 @@ async fn scene() -> (ZooKeeper, TcpProxy, Seen, Portolan) {
     (zookeeper, proxy, seen, portolan)
 }
 
-/// Where a provider registers itself.
+/// The key `registry` of Dubbo's programs, with the server's address.
 pub(super) fn registry(zookeeper: &ZooKeeper) -> String {
     format!("registry=zookeeper://{}", zookeeper.address())
 }

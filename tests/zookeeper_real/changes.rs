@@ -88,7 +88,7 @@ async fn interfaces_and_roots_come_and_go_in_any_order() {
     .await;
 }
 
-/// As Spring Cloud writes it.
+/// An instance as Spring Cloud writes it.
 fn instance(address: &str, status: &str) -> String {
     format!(
         r#"{{"name":"orders","id":"i","address":"{address}","port":8080,"sslPort":null,"payload":{{"@class":

@@ -26,7 +26,7 @@ fn config(server: SocketAddr, more: &str, rest: &str) -> String {
     )
 }
 
-/// A consumer of an interface, at any address; in the answer its path.
+/// Creates a consumer's node of an interface, at 192.0.2.20, and returns its path.
 async fn consume(writer: &Writer, interface: &str, query: &str) -> String {
     let url = format!("consumer://192.0.2.20/{interface}?{query}");
     let path = format!("/dubbo/{interface}/consumers/{}", encoded(&url));

@@ -26,7 +26,7 @@ fn overriding(server: SocketAddr) -> Config {
     Config { overrides: true, ..config(server, Layout::Dubbo) }
 }
 
-/// What is said of rules that do not hold here.
+/// The findings of rules, which are listed as unreadable.
 fn findings(reading: &Reading) -> String {
     let all = reading.unreadable.get("/dubbo").into_iter().flatten();
     all.map(|(id, why)| format!("{id}: {why}")).collect::<Vec<_>>().join("; ")

@@ -16,15 +16,16 @@ use std::{
 };
 
 const CHANGES: usize = 1_000;
-/// After so many of them all must agree.
+/// After so many changes all must agree.
 const ROUND: usize = 50;
-/// The shortest that the servers grant.
+/// The shortest session that the servers grant.
 const SESSION: Duration = Duration::from_secs(1);
 
-/// What is there, by service and address. The number is a weight, or whether the instance is up.
+/// The instances, by service and address. The number is the weight in Dubbo; in Spring Cloud an even one is up, an odd
+/// one down.
 type Model = BTreeMap<(String, String), u64>;
 
-/// Splitmix64.
+/// Numbers that follow from a seed (splitmix64).
 struct Random(u64);
 
 impl Random {

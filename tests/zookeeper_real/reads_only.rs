@@ -22,7 +22,7 @@ const READING: [i32; 13] = [3, 4, 8, 12, 9, 11, 18, 100, 101, 105, 106, 22, -11]
 
 pub(super) type Seen = Arc<Mutex<BTreeSet<i32>>>;
 
-/// A wire to a server; in the answer its address, and the numbers of all requests that it has carried.
+/// Starts a proxy to a server. Returns its address, and the numbers of all kinds of requests that it has carried.
 pub(super) async fn listen(server: SocketAddr) -> (SocketAddr, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, seen) = (listener.local_addr().unwrap(), Seen::default());
@@ -36,7 +36,7 @@ pub(super) async fn listen(server: SocketAddr) -> (SocketAddr, Seen) {
     (address, seen)
 }
 
-/// Each packet: its length, then for all but the first of a connection its own number and that of its kind.
+/// Carries a connection. Each packet has its length, then (except for the first) its own number and that of its kind.
 async fn carry(client: TcpStream, server: SocketAddr, seen: Seen) -> std::io::Result<()> {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = TcpStream::connect(server).await?.into_split();
@@ -54,7 +54,7 @@ async fn carry(client: TcpStream, server: SocketAddr, seen: Seen) -> std::io::Re
     }
 }
 
-/// Whatever was sent, it was more than to live, and wrote nothing.
+/// Asserts that at least three kinds of requests were sent, and that none of them writes.
 pub(super) fn assert_only_reading(seen: &Seen, what: &str) {
     let seen = seen.lock().unwrap().clone();
     let others: Vec<&i32> = seen.iter().filter(|kind| !READING.contains(kind)).collect();
