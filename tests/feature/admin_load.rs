@@ -9,9 +9,9 @@ use tokio::{
     time::timeout,
 };
 
-/// More than there are slots.
+/// More connections than the admin server has slots.
 const CONNECTIONS: usize = 600;
-/// Long for a probe, and much shorter than a connection may last.
+/// How long an answer may take: long for a probe, and much shorter than a connection may last.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A Portolan with this many services, and the folder that has them.

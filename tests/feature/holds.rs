@@ -42,7 +42,7 @@ async fn serves(portolan: &Portolan, [orders, users]: [u64; 2], held: u64) {
     .await;
 }
 
-/// A POST, with its status and what it says.
+/// Sends a POST to an admin page. Returns the status and the JSON of the answer.
 async fn post(portolan: &Portolan, path: &str) -> (u16, serde_json::Value) {
     let url = format!("http://{}{path}", portolan.admin);
     let answer = client().post(url).header("content-type", "application/json").send().await.unwrap();

@@ -21,7 +21,7 @@ use std::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// Much less than the trouble lasts.
+/// How long anything may take: much less than the trouble lasts.
 const LIMIT: Duration = Duration::from_secs(60);
 const CHANGES: usize = 10;
 

@@ -94,7 +94,7 @@ impl Client {
         Ok(Client { stream, clusters: BTreeSet::new() })
     }
 
-    /// Its first answer, or how its stream ends.
+    /// Takes the first answer. The error is the status with which the stream ends.
     async fn first(mut self) -> Result<Client, Status> {
         let answer = timeout(DEADLINE, self.stream.message()).await.expect("nothing came in time")?;
         let answer = answer.expect("a stream that goes on");

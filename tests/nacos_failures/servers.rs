@@ -30,7 +30,7 @@ impl Front {
     }
 }
 
-/// Three servers, dead at first, of which one after the other is there.
+/// Three servers, all dead at first, which come and go one after the other.
 pub async fn one_takes_over_from_another(nacos: &Nacos) {
     const SERVICE: &str = "cluster";
     nacos.register(SERVICE, "10.0.0.1:80", &persistent(1)).await;

@@ -361,7 +361,7 @@ async fn floods_delay_nobody_and_not_the_end() {
     floods.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
-/// A stream whose bytes the test makes.
+/// A stream of state of the world whose bytes the test makes itself.
 struct Plain {
     requests: h2::SendStream<bytes::Bytes>,
     answers: Option<h2::client::ResponseFuture>,

@@ -10,7 +10,7 @@ use std::{fs, path::Path, time::Duration};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Waits for an answer of that status.
+/// Waits for an answer of that status, and returns its body.
 async fn answers(envoy: &Envoy, host: &str, path: &str, expected: u16) -> String {
     envoy
         .wait_until(&format!("{expected} of {host}{path}"), LIMIT, async || match envoy.get(host, path).await {

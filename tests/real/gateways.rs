@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const GROUP: &str = "edge";
-/// The gateways of both ways.
+/// The names of both gateways, for the list `gateways` of a VirtualService.
 const BOTH: &str = "delta, sotw";
 /// Requests that are under way at once.
 const AT_ONCE: usize = 8;
@@ -72,14 +72,14 @@ struct Gate {
     ports: Ports,
 }
 
-/// Where a gateway listens.
+/// Ports on which a gateway listens.
 #[derive(Clone, Copy)]
 struct Ports {
-    /// For requests, by rules.
+    /// For HTTP requests, by Istio's rules.
     http: u16,
-    /// For requests, by the short form of the configuration.
+    /// For HTTP requests, by the short form (`gateways:`) of the configuration.
     plain: u16,
-    /// For requests in TLS.
+    /// For HTTPS requests, by Istio's rules.
     https: u16,
     /// For TLS that is handed on by the name in its handshake.
     sni: u16,

@@ -30,7 +30,7 @@ struct Config {
 }
 
 impl Config {
-    /// Changes the next thing.
+    /// Changes one key: which, the last digit of `number` decides.
     fn next(&mut self, number: usize) {
         match number % 10 {
             0 => self.comment = number,

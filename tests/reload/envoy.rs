@@ -99,7 +99,7 @@ impl Envoy {
 }
 
 impl Seen {
-    /// The addresses of each cluster.
+    /// The endpoints (`address:port`) of each cluster, by its name.
     pub fn endpoints(&self) -> BTreeMap<String, Vec<String>> {
         let of = |service: &String| self.assignments.get(service).into_iter().flatten().cloned().collect();
         self.clusters.iter().map(|(cluster, service)| (cluster.clone(), of(service))).collect()

@@ -35,7 +35,7 @@ const OLD: i64 = 5;
 const TWO: (&str, &[&str]) = ("orders.example", &["10.0.0.1:80", "10.0.0.2:80"]);
 const THREE: (&str, &[&str]) = ("orders.example", &["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]);
 
-/// What a node has, and had.
+/// What a node has been sent so far.
 #[derive(Debug, Default)]
 struct Seen {
     /// The timeout of its cluster, each time that it was sent.

@@ -14,7 +14,7 @@ const A: &str = "registries:\n- { name: a, file: { path: a.yaml } }\n";
 const ORDERS: (&str, &[&str]) = ("orders.example", &["10.0.0.1:80"]);
 const MOVED: (&str, &[&str]) = ("orders.example", &["10.0.0.2:80"]);
 
-/// A whole configuration with these sections.
+/// A whole configuration. `xds` and `rest` are further keys of `xds:` and `admin:`, such as `, drain: 0s`.
 fn with(xds: &str, rest: &str) -> String {
     format!("version: 1\nxds: {{ listen: '127.0.0.1:0'{xds} }}\nadmin: {{ listen: '127.0.0.1:0'{rest} }}\n{A}")
 }

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The clock; its file lies in the folder that it was made in.
+/// A clock that processes read from the file `clock` in the folder given to [`Clock::new`].
 pub struct Clock {
     library: PathBuf,
     file: PathBuf,

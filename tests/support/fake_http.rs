@@ -37,7 +37,7 @@ pub struct Model {
 
 /// A server; ends with the value.
 pub struct FakeHttp {
-    /// Where it listens.
+    /// Address of the server, on 127.0.0.1.
     pub address: SocketAddr,
     model: Arc<Mutex<Model>>,
     task: JoinHandle<()>,

@@ -102,7 +102,7 @@ impl Judge {
         self
     }
 
-    /// Its store, in the shape of `/debug/configz`.
+    /// The objects in its store, in the shape of Istiod's `/debug/configz`.
     pub async fn configz(&self) -> Vec<Value> {
         self.json("/configz").await
     }

@@ -13,7 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// A running Portolan, without a log and without what belongs to a process.
 pub struct Local {
-    /// Where Envoys connect.
+    /// Address of the xDS server.
     pub xds: SocketAddr,
     /// Address of the admin API.
     pub admin: SocketAddr,

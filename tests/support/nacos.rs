@@ -164,7 +164,7 @@ impl Nacos {
         }
     }
 
-    /// Its clients by gRPC, as it shows them.
+    /// The JSON in which the server shows its gRPC clients, by connection id.
     pub async fn connections(&self) -> String {
         let (v2, v3) = ("/v2/core/loader/current", "/v3/admin/core/loader/current");
         self.api.send(Method::GET, v2, v3, "").await.unwrap()
@@ -326,7 +326,7 @@ impl Api {
         command
     }
 
-    /// One request, at the path of the server's generation. Its body, or why it was refused.
+    /// Sends a request to the path of the server's generation. Returns the body, or why it was refused.
     async fn send(&self, method: Method, v1: &str, v3: &str, query: &str) -> Result<String, String> {
         let path = if self.script == "nacos2" { v1 } else { v3 };
         let mut url = Url::parse(&format!("{}/nacos{path}", self.url())).unwrap();
@@ -334,7 +334,7 @@ impl Api {
             let (key, value) = pair.split_once('=').unwrap();
             url.query_pairs_mut().append_pair(key, &value.replace("%26", "&").replace("%25", "%"));
         }
-        // By what servers know one another: tokens of tests end as soon as those that are tested.
+        // By this header servers know one another. It serves tests instead of a token, which would soon end.
         let mut request = self.http.request(method, url.clone()).header("tests", "tests");
         if let Some(token) = &self.token {
             request = request.header("accessToken", token);

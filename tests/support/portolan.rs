@@ -16,7 +16,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_portolan");
 /// A running `portolan serve`; killed when dropped.
 pub struct Portolan {
     process: Process,
-    /// Where Envoys connect.
+    /// Address of the xDS server.
     pub xds: SocketAddr,
     /// Address of the admin API.
     pub admin: SocketAddr,

@@ -28,7 +28,7 @@ const CALLS: Duration = Duration::from_secs(90);
 /// A running program; killed when dropped.
 pub struct Program {
     process: Process,
-    /// Where it listens.
+    /// The port that its script was given: it listens there, or a Dubbo consumer calls it; 0 is none.
     pub port: u16,
 }
 

@@ -57,7 +57,7 @@ impl Reading {
         Reading { updates, stop, scopes, lists, unreadable, errors, removed, listed, applied, failed, failures, cost }
     }
 
-    /// The next update, which is then part of this.
+    /// Waits for the next update, takes it into this value, and returns it.
     pub async fn next(&mut self) -> Update {
         let update = self.updates.recv().await.expect("the reading goes on");
         match &update {

@@ -21,7 +21,7 @@ use tokio::{
 
 /// A running proxy; gone when dropped.
 pub struct TcpProxy {
-    /// Where it listens.
+    /// Address of the proxy, to be given to clients instead of the server's.
     pub address: SocketAddr,
     task: JoinHandle<()>,
     state: watch::Sender<State>,

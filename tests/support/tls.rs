@@ -76,7 +76,7 @@ fn certificate(pem: &str) -> CertificateDer<'static> {
 
 /// A running front; it ends with this value.
 pub struct TlsFront {
-    /// Where it listens.
+    /// Address on which it speaks TLS, on 127.0.0.1.
     pub address: SocketAddr,
     task: JoinHandle<()>,
 }

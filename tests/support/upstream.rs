@@ -11,7 +11,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 /// A running instance; gone when dropped.
 pub struct Upstream {
     task: JoinHandle<()>,
-    /// Where it listens.
+    /// Address of the server, to be registered as an instance.
     pub address: SocketAddr,
 }
 

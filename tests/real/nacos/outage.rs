@@ -165,7 +165,7 @@ impl Scene<'_> {
         .await;
     }
 
-    /// How many instances each Envoy has.
+    /// How many instances of a service each Envoy has.
     async fn counts(&self, service: &str) -> Vec<usize> {
         let mut counts = Vec::new();
         for envoy in &self.envoys {
