@@ -2,22 +2,22 @@
 /// A client asks for resources of a type, or answers a response, in the state-of-the-world variant.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DiscoveryRequest {
-    /// Of the last response that the client accepted.
+    /// Version of the last response that the client accepted; empty before the first.
     #[prost(string, tag = "1")]
     pub version_info: ::prost::alloc::string::String,
     /// Who asks; only the first request of a stream must say so.
     #[prost(message, optional, tag = "2")]
     pub node: ::core::option::Option<super::super::super::config::core::v3::Node>,
-    /// All that it wants; none at first means all.
+    /// All resources that it wants, again in each request; none in the first request of a type means all.
     #[prost(string, repeated, tag = "3")]
     pub resource_names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Which type.
+    /// Type of the resources, such as `type.googleapis.com/envoy.config.cluster.v3.Cluster`.
     #[prost(string, tag = "4")]
     pub type_url: ::prost::alloc::string::String,
-    /// Of the response that this answers.
+    /// Nonce of the response that this answers; empty if it answers none.
     #[prost(string, tag = "5")]
     pub response_nonce: ::prost::alloc::string::String,
-    /// Why the client refuses that response.
+    /// Why the client refuses that response (NACK); absent if it accepts it.
     #[prost(message, optional, tag = "6")]
     pub error_detail: ::core::option::Option<
         super::super::super::super::google::rpc::Status,
@@ -36,7 +36,7 @@ impl ::prost::Name for DiscoveryRequest {
 /// All resources of a type that a client wants.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DiscoveryResponse {
-    /// Of all of them together.
+    /// Version of all resources of the type together.
     #[prost(string, tag = "1")]
     pub version_info: ::prost::alloc::string::String,
     /// Each packed with its type.
@@ -44,13 +44,13 @@ pub struct DiscoveryResponse {
     pub resources: ::prost::alloc::vec::Vec<
         super::super::super::super::google::protobuf::Any,
     >,
-    /// Which type.
+    /// Type of the resources, as it was asked for.
     #[prost(string, tag = "4")]
     pub type_url: ::prost::alloc::string::String,
-    /// What the client names in its answer.
+    /// Number of the response on its stream, from 1 on; the client returns it as `response_nonce`.
     #[prost(string, tag = "5")]
     pub nonce: ::prost::alloc::string::String,
-    /// Who sends this.
+    /// Name of the server; sent with the first response of a stream only.
     #[prost(message, optional, tag = "6")]
     pub control_plane: ::core::option::Option<
         super::super::super::config::core::v3::ControlPlane,
@@ -72,29 +72,29 @@ pub struct DeltaDiscoveryRequest {
     /// Who asks; only the first request of a stream must say so.
     #[prost(message, optional, tag = "1")]
     pub node: ::core::option::Option<super::super::super::config::core::v3::Node>,
-    /// Which type.
+    /// Type of the resources, as in `DiscoveryRequest`.
     #[prost(string, tag = "2")]
     pub type_url: ::prost::alloc::string::String,
-    /// What it wants besides.
+    /// Names of further resources that it wants; `*` means all.
     #[prost(string, repeated, tag = "3")]
     pub resource_names_subscribe: ::prost::alloc::vec::Vec<
         ::prost::alloc::string::String,
     >,
-    /// What it no longer wants.
+    /// Names of resources that it no longer wants.
     #[prost(string, repeated, tag = "4")]
     pub resource_names_unsubscribe: ::prost::alloc::vec::Vec<
         ::prost::alloc::string::String,
     >,
-    /// What it has from an earlier stream: names and versions.
+    /// Versions, by name, of what it has from an earlier stream; only in the first request of a type.
     #[prost(btree_map = "string, string", tag = "5")]
     pub initial_resource_versions: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
-    /// Of the response that this answers.
+    /// Nonce of the response that this answers; empty if it answers none.
     #[prost(string, tag = "6")]
     pub response_nonce: ::prost::alloc::string::String,
-    /// Why the client refuses that response.
+    /// Why the client refuses that response (NACK); absent if it accepts it.
     #[prost(message, optional, tag = "7")]
     pub error_detail: ::core::option::Option<
         super::super::super::super::google::rpc::Status,
@@ -113,22 +113,22 @@ impl ::prost::Name for DeltaDiscoveryRequest {
 /// What has changed of what a client wants.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DeltaDiscoveryResponse {
-    /// For people.
+    /// Version of all resources of the type together; for logs, as clients do not use it.
     #[prost(string, tag = "1")]
     pub system_version_info: ::prost::alloc::string::String,
     /// New ones, and those that have changed.
     #[prost(message, repeated, tag = "2")]
     pub resources: ::prost::alloc::vec::Vec<Resource>,
-    /// Which type.
+    /// Type of the resources, as it was asked for.
     #[prost(string, tag = "4")]
     pub type_url: ::prost::alloc::string::String,
-    /// What the client names in its answer.
+    /// Number of the response on its stream, from 1 on; the client returns it as `response_nonce`.
     #[prost(string, tag = "5")]
     pub nonce: ::prost::alloc::string::String,
     /// Names of those that no longer exist.
     #[prost(string, repeated, tag = "6")]
     pub removed_resources: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Who sends this.
+    /// Name of the server; sent with the first response of a stream only.
     #[prost(message, optional, tag = "7")]
     pub control_plane: ::core::option::Option<
         super::super::super::config::core::v3::ControlPlane,
@@ -147,7 +147,7 @@ impl ::prost::Name for DeltaDiscoveryResponse {
 /// One resource of a delta.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Resource {
-    /// Its version.
+    /// Version of this resource alone; clients return it in `initial_resource_versions`.
     #[prost(string, tag = "1")]
     pub version: ::prost::alloc::string::String,
     /// Packed with its type.
@@ -155,7 +155,7 @@ pub struct Resource {
     pub resource: ::core::option::Option<
         super::super::super::super::google::protobuf::Any,
     >,
-    /// What it is called.
+    /// Name under which clients subscribe to it.
     #[prost(string, tag = "3")]
     pub name: ::prost::alloc::string::String,
 }

@@ -10,7 +10,7 @@ pub struct ClientStatusRequest {
     /// Who asks; not looked at.
     #[prost(message, optional, tag = "2")]
     pub node: ::core::option::Option<super::super::super::config::core::v3::Node>,
-    /// Contents are never sent.
+    /// Without effect: contents are never sent.
     #[prost(bool, tag = "3")]
     pub exclude_resource_contents: bool,
 }
@@ -24,16 +24,16 @@ impl ::prost::Name for ClientStatusRequest {
         "type.googleapis.com/envoy.service.status.v3.ClientStatusRequest".into()
     }
 }
-/// One client.
+/// One stream of a client, with the resources that it subscribes to.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ClientConfig {
-    /// Who it is, by its own word.
+    /// What the client says of itself.
     #[prost(message, optional, tag = "1")]
     pub node: ::core::option::Option<super::super::super::config::core::v3::Node>,
-    /// What it subscribes to and there is.
+    /// The resources that it subscribes to and that exist.
     #[prost(message, repeated, tag = "3")]
     pub generic_xds_configs: ::prost::alloc::vec::Vec<client_config::GenericXdsConfig>,
-    /// Its stream.
+    /// Stream and peer, such as `stream 7 from 10.0.0.1:5`; tells several streams of one client apart.
     #[prost(string, tag = "4")]
     pub client_scope: ::prost::alloc::string::String,
 }
@@ -42,13 +42,12 @@ pub mod client_config {
     /// One resource of a client.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct GenericXdsConfig {
-        /// Its type.
+        /// Type URL of the resource.
         #[prost(string, tag = "1")]
         pub type_url: ::prost::alloc::string::String,
-        /// Its name.
         #[prost(string, tag = "2")]
         pub name: ::prost::alloc::string::String,
-        /// Its version.
+        /// Version that the client is to have; `config_status` tells if it has it.
         #[prost(string, tag = "3")]
         pub version_info: ::prost::alloc::string::String,
         /// When an answer of its type was sent last.
@@ -56,10 +55,10 @@ pub mod client_config {
         pub last_updated: ::core::option::Option<
             super::super::super::super::super::google::protobuf::Timestamp,
         >,
-        /// How far it has come.
+        /// State of the whole type, because a client acknowledges no single resource.
         #[prost(enumeration = "super::ConfigStatus", tag = "6")]
         pub config_status: i32,
-        /// Why it was refused.
+        /// The last refusal of the type; absent if the client has accepted a response since, or refused none.
         #[prost(message, optional, tag = "8")]
         pub error_state: ::core::option::Option<
             super::super::super::super::admin::v3::UpdateFailureState,
@@ -90,7 +89,7 @@ impl ::prost::Name for ClientConfig {
 /// The clients that were asked for.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ClientStatusResponse {
-    /// Each stream of each.
+    /// One for each stream of each client.
     #[prost(message, repeated, tag = "1")]
     pub config: ::prost::alloc::vec::Vec<ClientConfig>,
 }
@@ -108,15 +107,15 @@ impl ::prost::Name for ClientStatusResponse {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum ConfigStatus {
-    /// Nothing is known.
+    /// Nothing is known; not sent here.
     Unknown = 0,
     /// Sent and acknowledged.
     Synced = 1,
-    /// Not sent.
+    /// Nothing of the type was sent yet.
     NotSent = 2,
-    /// Sent and not acknowledged.
+    /// Sent, and not acknowledged in the current version.
     Stale = 3,
-    /// Sent and refused.
+    /// Sent, and refused (NACK).
     Error = 4,
 }
 impl ConfigStatus {

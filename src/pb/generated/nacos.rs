@@ -38,7 +38,7 @@ impl ::prost::Name for Payload {
         "type.googleapis.com/nacos.Payload".into()
     }
 }
-/// google.protobuf.Any; the value is JSON, and its type stands in the metadata.
+/// On the wire a `google.protobuf.Any` without type URL; its value is JSON, and `Metadata.type` names its type.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Body {
     #[prost(string, tag = "1")]

@@ -3,13 +3,13 @@
 pub struct Header {
     #[prost(uint32, tag = "1")]
     pub format: u32,
-    /// Whose version wrote it.
+    /// Version of the Portolan that wrote the file, such as `1.0.0`; shown if its format is too new.
     #[prost(string, tag = "2")]
     pub product: ::prost::alloc::string::String,
-    /// The registry's name in the configuration.
+    /// The registry's name in the configuration; `all` in a file that is of no single registry.
     #[prost(string, tag = "3")]
     pub registry: ::prost::alloc::string::String,
-    /// What is read, and from where: another registry under the same name has another one.
+    /// What is read, and from where. A file whose identity is not the configured registry's is set aside.
     #[prost(string, tag = "4")]
     pub identity: ::prost::alloc::string::String,
     /// When it was written, in milliseconds since 1970.
@@ -30,7 +30,7 @@ impl ::prost::Name for Header {
 pub struct Registry {
     #[prost(message, repeated, tag = "1")]
     pub scopes: ::prost::alloc::vec::Vec<Scope>,
-    /// Each set of labels and each locality once; others name its place, from 1 on.
+    /// Each set of labels, and each locality, stands once. Other messages have its place, from 1 on; 0: an empty one.
     #[prost(message, repeated, tag = "2")]
     pub labels: ::prost::alloc::vec::Vec<Labels>,
     #[prost(message, repeated, tag = "3")]
@@ -149,7 +149,7 @@ impl ::prost::Name for Id {
 pub struct Service {
     #[prost(message, optional, tag = "1")]
     pub id: ::core::option::Option<Id>,
-    /// A place in `scopes`, from 0 on.
+    /// Place in `Registry.scopes`, from 0 on.
     #[prost(uint32, tag = "2")]
     pub scope: u32,
     #[prost(bool, tag = "3")]
@@ -166,7 +166,7 @@ pub struct Service {
     pub ports: ::prost::alloc::vec::Vec<DeclaredPort>,
     #[prost(uint32, tag = "9")]
     pub labels: u32,
-    /// In millionths.
+    /// In millionths of one whole; absent: the service has no protection.
     #[prost(uint32, optional, tag = "10")]
     pub protect_threshold: ::core::option::Option<u32>,
     #[prost(bool, tag = "11")]
@@ -207,7 +207,7 @@ impl ::prost::Name for DeclaredPort {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Endpoint {
-    /// 4 or 16 bytes; without any: `host`, or `unix`.
+    /// The 4 or 16 bytes of an IP address; if empty, `host` is the address, and else `unix`.
     #[prost(bytes = "bytes", tag = "1")]
     pub ip: ::prost::bytes::Bytes,
     #[prost(string, tag = "2")]
@@ -216,7 +216,7 @@ pub struct Endpoint {
     pub unix: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "4")]
     pub ports: ::prost::alloc::vec::Vec<Port>,
-    /// In millionths of the default, less one whole.
+    /// In millionths of the default weight, less 1000000: the default weight is 0, which takes no bytes.
     #[prost(sint64, tag = "5")]
     pub weight: i64,
     #[prost(enumeration = "Health", tag = "6")]
@@ -296,7 +296,7 @@ pub struct Host {
     pub cased: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "8")]
     pub ports: ::prost::alloc::vec::Vec<DeclaredPort>,
-    /// Of those that name the host, it is this service's.
+    /// Of all services that claim the host, this one owned it.
     #[prost(bool, tag = "9")]
     pub owned: bool,
 }
@@ -354,10 +354,10 @@ impl ::prost::Name for Hold {
         "type.googleapis.com/portolan.state.Hold".into()
     }
 }
-/// What is held back of services that the configuration tells apart.
+/// What is held back of the services that one hold rule of the configuration sets apart.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Part {
-    /// What matched them.
+    /// The matchers of the rule in words, by which the part is found again after a restart.
     #[prost(string, tag = "1")]
     pub key: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "2")]
@@ -404,12 +404,12 @@ pub struct Lost {
     pub absent: bool,
     #[prost(uint64, optional, tag = "5")]
     pub emptied: ::core::option::Option<u64>,
-    /// Since when, and until when, they are held by themselves because somebody wants that.
+    /// If an operator has prolonged the hold of this service: since when and until when, in milliseconds since 1970.
     #[prost(uint64, optional, tag = "6")]
     pub prolonged_since: ::core::option::Option<u64>,
     #[prost(uint64, optional, tag = "7")]
     pub prolonged_until: ::core::option::Option<u64>,
-    /// So many of the endpoints, the first, were lost before the last ones were.
+    /// How many of `endpoints`, counted from the first, were lost before `emptied`.
     #[prost(uint64, tag = "8")]
     pub early: u64,
 }
@@ -440,7 +440,7 @@ impl ::prost::Name for Name {
         "type.googleapis.com/portolan.state.Name".into()
     }
 }
-/// The manifests of a registry.
+/// What is kept of the manifests of one registry; the body of files that end in `.manifests`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Manifests {
     #[prost(message, repeated, tag = "1")]
@@ -477,13 +477,13 @@ impl ::prost::Name for ManifestScope {
 pub struct Manifest {
     #[prost(message, optional, tag = "1")]
     pub id: ::core::option::Option<Id>,
-    /// The last text that was right, if there was one.
+    /// The last text without errors; absent if there was none.
     #[prost(string, optional, tag = "2")]
     pub good: ::core::option::Option<::prost::alloc::string::String>,
-    /// The text, if it is another one.
+    /// The text that the registry has; absent if it equals `good`, or could not be read.
     #[prost(string, optional, tag = "3")]
     pub text: ::core::option::Option<::prost::alloc::string::String>,
-    /// Why it could not be read, if it could not.
+    /// Why the last reading of the text failed; absent if it did not.
     #[prost(string, optional, tag = "4")]
     pub unreadable: ::core::option::Option<::prost::alloc::string::String>,
 }
@@ -497,7 +497,7 @@ impl ::prost::Name for Manifest {
         "type.googleapis.com/portolan.state.Manifest".into()
     }
 }
-/// What people have laid over what is published.
+/// The overrides in force: changes that operators make to what is published, for a limited time.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Overrides {
     #[prost(message, repeated, tag = "1")]
@@ -506,7 +506,7 @@ pub struct Overrides {
     pub labels: ::prost::alloc::vec::Vec<Labels>,
     #[prost(message, repeated, tag = "3")]
     pub localities: ::prost::alloc::vec::Vec<Locality>,
-    /// Istio's resources, where everything is pinned.
+    /// The resources of Istio's kinds as they were pinned; read only if an override pins everything.
     #[prost(message, repeated, tag = "4")]
     pub manifests: ::prost::alloc::vec::Vec<PinnedManifest>,
 }
@@ -524,10 +524,10 @@ impl ::prost::Name for Overrides {
 pub struct Override {
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    /// None: everything.
+    /// The published host that it applies to; empty: all services of all registries.
     #[prost(string, tag = "2")]
     pub host: ::prost::alloc::string::String,
-    /// None: the whole service.
+    /// Address of one instance, with or without a port; absent: all instances of the host.
     #[prost(string, optional, tag = "3")]
     pub place: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(string, tag = "4")]
@@ -540,10 +540,10 @@ pub struct Override {
     pub by: ::prost::alloc::string::String,
     #[prost(string, tag = "8")]
     pub why: ::prost::alloc::string::String,
-    /// In millionths of the default.
+    /// For the deed `weight`, in millionths of the default weight; 0 with all other deeds.
     #[prost(uint64, tag = "9")]
     pub weight: u64,
-    /// What is pinned or kept.
+    /// The services as they are pinned or kept; a `pin` without one means that the host is not published.
     #[prost(message, repeated, tag = "10")]
     pub services: ::prost::alloc::vec::Vec<Published>,
 }
@@ -697,7 +697,7 @@ impl ::prost::Name for PinnedResource {
         "type.googleapis.com/portolan.state.PinnedResource".into()
     }
 }
-/// What applications need, as consumers say it.
+/// The call model: which services each application needs, as its consumers register it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Calls {
     #[prost(message, repeated, tag = "1")]
@@ -738,7 +738,7 @@ pub struct Need {
     pub group: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub version: ::prost::alloc::string::String,
-    /// Since when no consumer says it any more; without it one did.
+    /// Since when no consumer registers the need, in milliseconds since 1970; absent while one does.
     #[prost(uint64, optional, tag = "4")]
     pub gone: ::core::option::Option<u64>,
 }
