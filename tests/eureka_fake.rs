@@ -19,13 +19,13 @@ use std::{
 };
 use support::{
     fake_eureka::{FakeEureka, instance},
-    fault::Fault,
+    fault::{Fault, TIMEOUT},
     reading::Reading,
 };
 
 fn config(servers: &[&FakeEureka]) -> Config {
     let servers = servers.iter().map(|s| Server::parse(&s.url()).unwrap()).collect();
-    let connection = Connection { timeout: Duration::from_millis(800), ..Connection::default() };
+    let connection = Connection { timeout: TIMEOUT, ..Connection::default() };
     Config { period: Config::MIN_PERIOD, connection, ..Config::new(servers) }
 }
 
@@ -245,6 +245,7 @@ async fn check_fault(fault: Fault, expected: &str) {
     let fake = with_orders().await;
     let mut small = config(&[&fake]);
     small.connection.max_body_bytes = 1 << 20;
+    small.connection.timeout = fault.timeout();
     let mut reading = read(small);
     reading.list().await;
     fake.model().faults.push(("/".into(), fault.clone()));
@@ -321,7 +322,9 @@ async fn the_next_server_is_read_when_one_fails_in_any_way_and_kept() {
     for fault in [Fault::Status(503, ""), Fault::Status(404, ""), Fault::Text("<html>"), Fault::Truncated, Fault::Slow]
     {
         let (first, second, third) = (with_orders().await, with_orders().await, with_orders().await);
-        let mut reading = read(config(&[&first, &second, &third]));
+        let mut config = config(&[&first, &second, &third]);
+        config.connection.timeout = fault.timeout();
+        let mut reading = read(config);
         reading.list().await;
         reading.round().await;
         assert_eq!(second.model().log.len() + third.model().log.len(), 0);

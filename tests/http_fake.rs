@@ -12,13 +12,18 @@ use portolan::{
     util::secret::Secret,
 };
 use std::{sync::Arc, time::Duration};
-use support::{fake_http::FakeHttp, fault::Fault, reading::Reading, until};
+use support::{
+    fake_http::FakeHttp,
+    fault::{Fault, TIMEOUT},
+    reading::Reading,
+    until,
+};
 
 const ONE: &str = "services: [{ name: web, endpoints: ['10.0.0.1:80'] }, { name: users, endpoints: ['10.0.0.2:80'] }]";
 
 fn config(servers: &[&FakeHttp]) -> Config {
     let urls = servers.iter().map(|s| source(&format!("http://{}/services.yaml", s.address)).unwrap()).collect();
-    let connection = Connection { timeout: Duration::from_millis(800), ..Connection::default() };
+    let connection = Connection { timeout: TIMEOUT, ..Connection::default() };
     Config { period: Duration::from_millis(100), connection, ..Config::new(urls) }
 }
 
@@ -174,7 +179,7 @@ async fn bad_answers_are_failures_and_the_last_list_stays() {
         (Fault::Slow, "services.yaml"),
     ] {
         let server = FakeHttp::start(ONE).await;
-        let connection = Connection { max_body_bytes: 1 << 20, ..config(&[&server]).connection };
+        let connection = Connection { max_body_bytes: 1 << 20, timeout: fault.timeout(), ..Connection::default() };
         let mut reading = read(Config { connection, ..config(&[&server]) });
         reading.list().await;
         server.model().faults.push(("/".into(), fault.clone()));

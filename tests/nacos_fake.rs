@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use support::{
     fake_nacos::{FakeNacos, FakeService, Fault, Generation, instance, key},
+    fault::TIMEOUT,
     reading::Reading,
 };
 
@@ -22,7 +23,7 @@ const ALL: [Generation; 5] = [Generation::V1, Generation::V2, Generation::V2Plai
 
 fn config(servers: &[&FakeNacos]) -> Config {
     let servers = servers.iter().map(|s| Config::server(&s.url()).unwrap()).collect();
-    let connection = Connection { timeout: Duration::from_secs(3), ..Connection::default() };
+    let connection = Connection { timeout: TIMEOUT, ..Connection::default() };
     Config { mode: Mode::Poll, period: Config::MIN_PERIOD, connection, ..Config::new(servers) }
 }
 
@@ -147,6 +148,7 @@ async fn check_fault(generation: Generation, part: &str, fault: Fault, expected:
     let fake = with_orders(generation).await;
     let mut small = config(&[&fake]);
     small.connection.max_body_bytes = 1 << 20;
+    small.connection.timeout = fault.timeout();
     let mut reading = read(small);
     reading.list().await;
     fake.model().faults.push((part.into(), fault.clone()));

@@ -39,7 +39,7 @@ async fn nacos() -> FakeNacos {
 }
 
 fn section(front: &TlsFront, tls: &str) -> String {
-    format!("nacos: {{ servers: '{}', period: 200ms, timeout: 2s, tls: {{ {tls} }} }}", front.url())
+    format!("nacos: {{ servers: '{}', period: 200ms, timeout: 30s, tls: {{ {tls} }} }}", front.url())
 }
 
 #[tokio::test]

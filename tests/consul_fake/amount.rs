@@ -79,7 +79,7 @@ async fn a_first_reading_that_takes_too_long_goes_on_where_it_was() {
     let names: Vec<String> = ["a", "m", "z"].iter().flat_map(|l| (0..20).map(move |n| format!("{l}-{n}"))).collect();
     let fake = with(&names).await;
     fake.model().faults.push(("/service/m-".into(), Fault::Slow));
-    let limits = Limits { time: Duration::from_secs(2), ..Limits::default() };
+    let limits = Limits { time: Duration::from_secs(5), ..Limits::default() };
     // Longer than that, so that nobody else says that these are slow.
     let connection = Connection { timeout: Duration::from_secs(30), ..Connection::default() };
     let mut reading = read(Config { limits, connection, concurrency: 4, ..config(&[&fake]) });
@@ -100,7 +100,8 @@ async fn a_server_that_is_lost_during_the_first_reading_costs_what_is_left_of_it
     let names: Vec<String> = ["a", "m", "z"].iter().flat_map(|l| (0..20).map(move |n| format!("{l}-{n}"))).collect();
     let fake = with(&names).await;
     fake.model().faults.push(("/service/m-".into(), Fault::Slow));
-    let mut reading = read(Config { concurrency: 4, ..config(&[&fake]) });
+    let connection = Connection { timeout: Fault::Slow.timeout(), ..Connection::default() };
+    let mut reading = read(Config { connection, concurrency: 4, ..config(&[&fake]) });
     let is_slow = async || if fake.model().asked("/service/m-") > 0 { Ok(()) } else { Err("nobody asks for them") };
     until("the first part", Duration::from_secs(20), is_slow).await;
     fake.model().faults.push(("/v1/catalog/services".into(), Fault::Status(500, "No cluster leader")));

@@ -18,13 +18,13 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use support::{
     fake_consul::{FakeConsul, Index},
-    fault::Fault,
+    fault::{Fault, TIMEOUT},
     reading::Reading,
 };
 
 fn config(servers: &[&FakeConsul]) -> Config {
     let servers = servers.iter().map(|s| server(&s.url()).unwrap()).collect();
-    let connection = Connection { timeout: Duration::from_millis(800), ..Connection::default() };
+    let connection = Connection { timeout: TIMEOUT, ..Connection::default() };
     Config { wait: Duration::from_secs(30), connection, ..Config::new(servers) }
 }
 
@@ -282,7 +282,7 @@ async fn bad_answers_are_failures_that_name_the_remedy() {
         (Fault::Slow, "/v1/catalog/services"),
     ] {
         let fake = with_web().await;
-        let connection = Connection { max_body_bytes: 1 << 20, ..config(&[&fake]).connection };
+        let connection = Connection { max_body_bytes: 1 << 20, timeout: fault.timeout(), ..Connection::default() };
         fake.model().faults.push(("/catalog/services".into(), fault.clone()));
         let mut reading = read(Config { connection, ..config(&[&fake]) });
         let error = reading.failure().await;
@@ -306,7 +306,7 @@ async fn one_bad_service_hides_no_other() {
     ] {
         let fake = with_web().await;
         fake.register(instance(2, "users", "passing"));
-        let connection = Connection { max_body_bytes: 1 << 20, ..config(&[&fake]).connection };
+        let connection = Connection { max_body_bytes: 1 << 20, timeout: fault.timeout(), ..Connection::default() };
         let mut reading = read(Config { connection, ..config(&[&fake]) });
         reading.list().await;
         fake.model().faults.push(("/service/web".into(), fault.clone()));

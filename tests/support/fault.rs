@@ -4,9 +4,21 @@ use axum::{
     body::{Body, Bytes},
     http::{Response, StatusCode, header},
 };
-use std::{io::Write, time::Duration};
+use std::{io::Write, sync::LazyLock, time::Duration};
 
 static BLANKS: [u8; 1 << 16] = [b' '; 1 << 16];
+
+/// Four MiB of blanks, compressed once: that takes longer than some requests may.
+static BOMB: LazyLock<Bytes> = LazyLock::new(|| {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    for _ in 0..4 {
+        gzip.write_all(&[b' '; 1 << 20]).unwrap();
+    }
+    gzip.finish().unwrap().into()
+});
+
+/// How long requests of tests may take. Long, because what is answered on a busy machine comes late.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The HTTP response of a server in this process.
 pub type Answer = Response<Body>;
@@ -37,6 +49,14 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// How long requests of a test of this fault may take: short only if no answer comes.
+    pub fn timeout(&self) -> Duration {
+        match self {
+            Fault::Slow => Duration::from_secs(2),
+            _ => TIMEOUT,
+        }
+    }
+
     /// The response; [`Fault::Slow`] waits before it.
     pub async fn answer(self) -> Answer {
         let chunks = |first: &'static str, then: &'static str| {
@@ -73,11 +93,7 @@ impl Fault {
             Fault::Echo(status) => with_status(status, "nothing was sent"),
             Fault::Truncated => chunks("[{\"serviceName\":", ""),
             Fault::GzipBomb => {
-                let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-                for _ in 0..4 {
-                    gzip.write_all(&[b' '; 1 << 20]).unwrap();
-                }
-                let mut answer = Response::new(Body::from(gzip.finish().unwrap()));
+                let mut answer = Response::new(Body::from(BOMB.clone()));
                 answer.headers_mut().insert(header::CONTENT_ENCODING, "gzip".parse().unwrap());
                 answer
             }
