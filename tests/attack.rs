@@ -81,7 +81,7 @@ async fn a_refusal_is_one_line_until_something_is_accepted_and_its_text_stands_e
     client.refuse(50, "no, again").await.unwrap();
     fs::write(folder.path().join("services.yaml"), catalogue(2)).unwrap();
     within("another change", client.sees(needle(2).as_bytes())).await;
-    let log = support::until("both refusals in the log", Duration::from_secs(30), async || {
+    let log = support::until("both refusals in the log", Duration::from_secs(60), async || {
         let log = portolan.log();
         if log.contains("no, again") { Ok(log) } else { Err(log) }
     })

@@ -64,7 +64,7 @@ async fn two_thousand_idle_services_cost_three_questions_that_are_held() {
         let model = fake.model();
         (model.open, model.log.len())
     };
-    until("the lists to be asked for again", Duration::from_secs(20), async || match state() {
+    until("the lists to be asked for again", Duration::from_secs(60), async || match state() {
         (3, _) => Ok(()),
         other => Err(other),
     })
@@ -103,7 +103,7 @@ async fn a_server_that_is_lost_during_the_first_reading_costs_what_is_left_of_it
     let connection = Connection { timeout: Fault::Slow.timeout(), ..Connection::default() };
     let mut reading = read(Config { connection, concurrency: 4, ..config(&[&fake]) });
     let is_slow = async || if fake.model().asked("/service/m-") > 0 { Ok(()) } else { Err("nobody asks for them") };
-    until("the first part", Duration::from_secs(20), is_slow).await;
+    until("the first part", Duration::from_secs(60), is_slow).await;
     fake.model().faults.push(("/v1/catalog/services".into(), Fault::Status(500, "No cluster leader")));
     fake.wake();
     let error = reading.failure().await;

@@ -134,7 +134,7 @@ async fn nothing_changed_is_nothing_sent() {
             true => Ok(()),
             false => Err("not asked again"),
         };
-        support::until("the question after a wake-up", Duration::from_secs(20), again).await;
+        support::until("the question after a wake-up", Duration::from_secs(60), again).await;
     }
     // What changes in an index alone is read, and not told.
     let mut same = instance(1, "web", "passing");

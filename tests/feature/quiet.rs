@@ -17,7 +17,7 @@ async fn what_stays_broken_is_one_line_in_the_log() {
         folder.path().display()
     ))
     .await;
-    until("ten failed rounds", Duration::from_secs(30), || async {
+    until("ten failed rounds", Duration::from_secs(60), || async {
         let (_, metrics) = portolan.get("/metrics").await;
         if failures(&metrics, "lost") >= 10 && failures(&metrics, "mistaken") >= 1 { Ok(()) } else { Err(metrics) }
     })

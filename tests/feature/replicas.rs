@@ -110,7 +110,7 @@ async fn whatever_came_first_the_digests_are_the_same() {
             put(other.path(), registry, service, &shared(registry, 7, true));
             put(other.path(), registry, service + 10, &shared(registry, service + 10, true));
         }
-        until("the services that do not stay", Duration::from_secs(30), || async {
+        until("the services that do not stay", Duration::from_secs(60), || async {
             let services = second.json("/api/v1/services").await.to_string();
             let seen = [7, 10, 13].map(|n| format!("{registry}/{registry}/svc-{n}"));
             if seen.iter().all(|service| services.contains(service)) { Ok(()) } else { Err(services) }
@@ -121,7 +121,7 @@ async fn whatever_came_first_the_digests_are_the_same() {
             fs::remove_file(other.path().join(registry).join(format!("{}.yaml", service + 10))).unwrap();
         }
     }
-    until("the same digests", Duration::from_secs(30), || async {
+    until("the same digests", Duration::from_secs(60), || async {
         let digests = second.json("/api/v1/digests").await;
         if digests == expected { Ok(()) } else { Err((digests, expected.clone())) }
     })

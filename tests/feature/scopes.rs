@@ -122,7 +122,7 @@ async fn each_client_sees_its_scope_and_a_reload_moves_open_streams() {
     edge.has(&["users.example"]).await;
     other.has(&["orders.example", "orders", "users.example"]).await;
     hr.stream.nothing_more().await;
-    until("the view of each client", Duration::from_secs(30), || async {
+    until("the view of each client", Duration::from_secs(60), || async {
         let clients = portolan.json("/api/v1/clients").await.to_string();
         if clients.contains("envoy/rest") && !clients.contains("envoy/all") { Ok(()) } else { Err(clients) }
     })

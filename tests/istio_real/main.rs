@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, time::Duration};
 use support::fake_nacos::{FakeNacos, Generation, instance};
 
 /// How long anything may take.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What a judge holds, by namespace and name.
 type Entries = BTreeMap<String, Value>;

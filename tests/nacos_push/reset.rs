@@ -23,7 +23,7 @@ async fn follow_the_word(script: &'static str) {
     let mut reading = Reading::new(Kind::Nacos(config));
     reading.list().await;
     let connected = async |server: &Nacos| {
-        until("a connection", Duration::from_secs(30), || async {
+        until("a connection", Duration::from_secs(60), || async {
             let shown = server.connections().await;
             if shown.contains("Portolan:v") { Ok(()) } else { Err(shown) }
         })

@@ -92,7 +92,7 @@ impl Envoy {
     pub async fn start_on(bootstrap: &str) -> Option<Envoy> {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut envoy = Self::run(&LISTENER.replaced(&ADMIN.replaced(bootstrap, any), any)).await?;
-        envoy.listener = until("Envoy to bind its listener", Duration::from_secs(30), async || {
+        envoy.listener = until("Envoy to bind its listener", Duration::from_secs(60), async || {
             let listeners = envoy.page("/listeners?format=json").await;
             listener_of(&listeners).ok_or_else(|| format!("{listeners}\n{}", envoy.log()))
         })
@@ -143,7 +143,7 @@ impl Envoy {
             .args(["--component-log-level", "upstream:info,config:info"]);
         let client = super::http::client();
         let mut envoy = Envoy { process: Process::start(folder, command), client, admin: any, listener: any };
-        envoy.admin = until("Envoy to open its admin page", Duration::from_secs(30), async || {
+        envoy.admin = until("Envoy to open its admin page", Duration::from_secs(60), async || {
             let admin = fs::read_to_string(envoy.process.folder().join("admin")).unwrap_or_default();
             admin.trim().parse().map_err(|_| envoy.log())
         })

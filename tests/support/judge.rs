@@ -95,7 +95,7 @@ impl Judge {
 
     /// Waits until [`Judge::synced`] is true, for 30 s at most.
     pub async fn in_sync(&self) -> &Self {
-        until("the judge to be in sync", Duration::from_secs(30), || async {
+        until("the judge to be in sync", Duration::from_secs(60), || async {
             if self.synced().await { Ok(()) } else { Err(format!("{:?}", self.answers().await)) }
         })
         .await;

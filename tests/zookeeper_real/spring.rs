@@ -5,7 +5,7 @@ use super::support::{
 };
 use std::time::Duration;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Waits for an answer of the application, or for none where nobody is to be asked.
 async fn until_answered(envoy: &Envoy, expected: (u16, &str)) {
