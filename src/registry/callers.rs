@@ -18,11 +18,13 @@ pub(super) struct Callers {
 
 impl Callers {
     /// Every place was read since the last failure, so a change of one place can be told by itself.
+    #[cfg(any(test, feature = "zookeeper"))]
     pub(super) fn are_listed(&self) -> bool {
         self.listed
     }
 
     /// Some place is still to be read again, because it failed or because the last reading as a whole did.
+    #[cfg(any(test, feature = "zookeeper"))]
     pub(super) fn are_lacking(&self) -> bool {
         !self.listed || !self.unread.is_empty()
     }
@@ -51,6 +53,7 @@ impl Callers {
 
     /// Takes one place, with `None` if it could not be read. Returns the update to send, or `None` if nothing has
     /// changed.
+    #[cfg(any(test, feature = "zookeeper"))]
     pub(super) fn change(&mut self, place: Text, said: Option<Needs>) -> Option<CallUpdate> {
         let Some(said) = said else {
             self.unread.insert(place);

@@ -270,6 +270,7 @@ impl Directory {
     }
 
     /// When the first service changes by itself; `None` if none does.
+    #[cfg(any(test, feature = "zookeeper"))]
     pub(crate) fn until(&self) -> Option<SystemTime> {
         self.growing.values().min().copied()
     }
