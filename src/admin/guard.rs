@@ -57,7 +57,7 @@ impl Hosts {
         all
     }
 
-    /// Replaces the list.
+    /// Replaces the names, in lower case, for requests from now on.
     pub fn set(&self, hosts: &[String]) {
         self.list.store(Arc::new(hosts.iter().map(|host| host.to_ascii_lowercase()).collect()));
     }

@@ -82,7 +82,7 @@ pub(super) fn put(Put::Service(arguments): &Put) -> Result<String, Error> {
     Ok(format!("{} is of version {}.\n", text("id"), text("version")))
 }
 
-/// Deletes a service.
+/// Deletes a service that was written through the API, and returns what to print.
 pub(super) fn delete(Delete::Service(arguments): &Delete) -> Result<String, Error> {
     let DeleteService { service, seen, address } = arguments;
     let admin = address.client()?;

@@ -17,7 +17,7 @@ pub struct Beyond {
 pub struct Limit {
     /// How many requests are allowed again each time `per` has passed.
     pub requests: u32,
-    /// Whole seconds.
+    /// After how long `requests` more are allowed, in whole seconds.
     pub per: Duration,
     /// How many requests are allowed at once, after a quiet time; not fewer than `requests`.
     pub burst: u32,

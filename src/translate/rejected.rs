@@ -13,7 +13,7 @@ pub struct Rejected {
     pub host: Hostname,
     /// The endpoint's address, the name of a cluster, the host of an entry, or the key of a label.
     pub subject: Text,
-    /// The reason.
+    /// Why it is not sent, with the remedy in its text.
     pub why: Why,
 }
 

@@ -13,7 +13,7 @@ use std::{cmp::Ordering, fmt};
 pub struct Id {
     /// `metadata.namespace`; empty only in names that have no `/`.
     pub namespace: Text,
-    /// `metadata.name`.
+    /// Its `metadata.name`, without the namespace.
     pub name: Text,
 }
 
