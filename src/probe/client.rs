@@ -99,11 +99,17 @@ pub async fn probe(address: &str, revision: &str, limit: Duration) -> Result<Vec
     let opened = opened.await.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")));
     let mut answers = opened.map_err(refused)?.into_inner();
 
-    let mut all: Vec<Answer> = Vec::new();
-    while all.len() < TYPES.len() && started.elapsed() < limit {
-        let Ok(message) = timeout_at(started + limit, answers.message()).await else { break };
-        let Some(message) = message.map_err(refused)? else { break };
-        take(&mut all, message, started.elapsed());
+    let mut all = Vec::new();
+    let hear = async {
+        while all.len() < TYPES.len()
+            && let Some(response) = answers.message().await?
+        {
+            take(&mut all, response, started.elapsed());
+        }
+        Ok(())
+    };
+    if let Ok(heard) = timeout_at(started + limit, hear).await {
+        heard.map_err(refused)?;
     }
     Ok(all)
 }
