@@ -27,7 +27,9 @@ pub(super) fn run(sources: Sources, follow: bool, takeover: Option<PathBuf>) -> 
     let (_log, level) = telemetry::init(&log.level, log.format)?;
     // Clients have threads of their own: what they ask for delays no registry, no catalog and no probe.
     let clients = threads("clients").max_blocking_threads(spare()).build().context(NO_THREADS)?;
-    let sockets = systemd::inherited().context("cannot take the sockets that were passed to the process")?;
+    let sockets = systemd::inherited().context(
+        "cannot take the sockets that were passed to the process; a unit with SystemCallFilter= has to allow pidfd_getfd",
+    )?;
     let notify = Notify::from_environment().context("cannot tell the service manager at NOTIFY_SOCKET")?;
     let clients_handle = Some(clients.handle().clone());
     let start = Start { log: Some(level), follow, clients: clients_handle, sockets, notify, takeover, ..start };

@@ -70,11 +70,23 @@ impl Portolan {
 
     /// Starts it as a service manager does: on a socket that listens already, and with the path of `NOTIFY_SOCKET`.
     pub async fn start_activated(socket: &TcpListener, notify: &Path, rest_of_config: &str) -> Portolan {
+        Self::activated(&[BINARY], socket, notify, rest_of_config).await
+    }
+
+    /// As [`Portolan::start_activated`], with the system calls that a unit of systemd leaves it.
+    pub async fn start_confined(unit: &Path, socket: &TcpListener, notify: &Path, rest_of_config: &str) -> Portolan {
+        let confined = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/confined.py");
+        // The library for it is a Debian package: of Debian's Python.
+        let command = ["/usr/bin/python3", confined, unit.to_str().unwrap(), BINARY];
+        Self::activated(&command, socket, notify, rest_of_config).await
+    }
+
+    async fn activated(program: &[&str], socket: &TcpListener, notify: &Path, rest_of_config: &str) -> Portolan {
         // A shell puts the socket, which it gets as its input, where such sockets are expected, and becomes the product.
         let script =
             "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=default; exec \"$0\" \"$@\"";
         let mut command = Command::new("bash");
-        command.args(["-c", script, BINARY]).env("NOTIFY_SOCKET", notify);
+        command.args(["-c", script]).args(program).env("NOTIFY_SOCKET", notify);
         let input = Stdio::from(OwnedFd::from(socket.try_clone().unwrap()));
         let xds = socket.local_addr().unwrap().to_string();
         Self::start_with(command, Some(input), &xds, "127.0.0.1:0", rest_of_config).await
