@@ -172,6 +172,14 @@ async fn hosts(envoy: &Envoy, registry: &Registry) -> BTreeSet<String> {
     hosts.as_array().into_iter().flatten().map(address).collect()
 }
 
+/// What is held of a registry is released, if anything is: 409 says that nothing is.
+pub async fn release(portolan: &Portolan, registry: &str) {
+    let url = format!("http://{}/api/v1/release?registry={registry}", portolan.admin);
+    let answer = http::client().post(url).header("content-type", "application/json").send().await.unwrap();
+    let status = answer.status().as_u16();
+    assert!(matches!(status, 200 | 409), "{status} {}", answer.text().await.unwrap_or_default());
+}
+
 fn config(registries: &[Registry], folder: &Path) -> String {
     let all: String = registries.iter().map(Registry::config).collect();
     format!(
@@ -310,9 +318,7 @@ impl World {
         for registry in &self.registries {
             let expected = registry.instances();
             until(&format!("what {} says to be with Envoy", registry.name), LIMIT, async || {
-                let url = format!("http://{}/api/v1/registries/{}/release", portolan.admin, registry.name);
-                let release = http::client().post(url).header("content-type", "application/json");
-                drop(release.send().await);
+                release(portolan, registry.name).await;
                 let has = hosts(envoy, registry).await;
                 if has == expected { Ok(()) } else { Err((has, expected.clone())) }
             })

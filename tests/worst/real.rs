@@ -3,8 +3,9 @@
 
 use crate::{
     chance::Chance,
+    day::release,
     support::{
-        consul::Consul, envoy::Envoy, eureka::Eureka, http, nacos::Nacos, portolan::Portolan, tcp_proxy::TcpProxy,
+        consul::Consul, envoy::Envoy, eureka::Eureka, nacos::Nacos, portolan::Portolan, tcp_proxy::TcpProxy,
         traffic::Traffic, until, upstream::Upstream, zookeeper::ZooKeeper,
     },
 };
@@ -293,8 +294,7 @@ async fn complete(registries: &[Registry], portolan: &Portolan, envoy: &Envoy, n
             let own = shown(portolan, registry.name).await;
             let is_read = own["state"] == "synced" && own["endpoints"] == number;
             if is_read {
-                let url = format!("http://{}/api/v1/release?registry={}", portolan.admin, registry.name);
-                drop(http::client().post(url).header("content-type", "application/json").send().await);
+                release(portolan, registry.name).await;
             }
             let hosts = envoy.hosts(&registry.host()).await.as_array().map_or(0, Vec::len);
             if is_read && hosts == number { Ok(()) } else { Err((hosts, own)) }
