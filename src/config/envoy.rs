@@ -25,7 +25,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<(Options, Vec<ServicePol
 /// Keys: `match`, `traffic_policy`, which has Istio's own keys, `rate_limit` and `health_check`.
 fn policy(section: &mut Section<'_>) -> Option<ServicePolicy> {
     let include = section.need("match", |v| {
-        let matchers = select::read_all(v)?;
+        let matchers = select::rule(v)?;
         match matchers.iter().any(|matcher| !matcher.networks.is_empty()) {
             true => v.problem(
                 "`networks` are of instances, and a policy is of all instances; give `name`, `group` or `labels`",

@@ -31,6 +31,9 @@ use std::{
 /// The name of the listener that `xds.listen` makes.
 const DEFAULT: &str = "default";
 
+/// What `tokens` with nothing behind them would mean.
+pub(super) const NO_TOKEN: &str = "nobody would be asked for a token";
+
 /// A listener of xDS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
@@ -134,8 +137,9 @@ fn read_one(section: &mut Section<'_>) -> Option<Listener> {
         Some(Address::Unix { path: path.into(), mode: mode.unwrap_or(0o600) })
     });
     let families = [("envoy", Some(Family::Envoy)), ("istio", Some(Family::Istio)), ("all", None)];
-    let clients = section.get("for", |v| v.word(&families)).flatten();
-    let networks = section.get("networks", |v| v.one_or_each(|v| v.parse(select::network))).unwrap_or_default();
+    let clients = section.narrow("for", "clients of all kinds would be served", |v| v.word(&families)).flatten();
+    let networks = |v: &Value<'_>| v.one_or_each(|v| v.parse(select::network));
+    let networks = section.narrow("networks", "everybody could connect", networks).unwrap_or_default();
     if let (Some(Address::Unix { .. }), false) = (&address, networks.is_empty()) {
         section
             .value()
@@ -173,9 +177,9 @@ fn warn_of_clear_text(place: &Value<'_>, address: &Address, credentials: &Settin
 /// Reads the credentials of a listener; all files are tried, so that mistakes in them are reported.
 fn credentials(section: &mut Section<'_>) -> Option<Settings> {
     let tls = optional(section, "tls", read_tls);
-    let tokens = section.get("tokens", read_tokens).unwrap_or_default();
+    let tokens = section.narrow("tokens", NO_TOKEN, read_tokens).unwrap_or_default();
     let jwt = optional(section, "jwt", read_jwt);
-    let rule = section.get("node_id", |v| v.parse(NodeRule::parse));
+    let rule = section.narrow("node_id", "a client could have any node id", |v| v.parse(NodeRule::parse));
     let (Ok(tls), Ok(jwt)) = (tls, jwt) else { return None };
     let settings = Settings { tls, tokens, jwt, node_id: rule };
     if settings.node_id.is_some() && !settings.authenticates() {
@@ -238,7 +242,7 @@ fn read_tls(section: &mut Section<'_>) -> Option<TlsFiles> {
     if has_authorities && client_authorities.is_none() && trust_domains.is_empty() {
         section.value().problem::<()>("no authority is named, so no client would be asked for a certificate");
     }
-    let crls = section.get("crls", |v| v.one_or_each(file));
+    let crls = section.narrow("crls", "no certificate would be revoked", |v| v.one_or_each(file));
     let required = section.take("require_client_certificate");
     if !has_authorities {
         for (key, value) in [("crls", section.take("crls")), ("require_client_certificate", required.clone())] {
@@ -283,6 +287,9 @@ fn read_tokens(value: &Value<'_>) -> Option<Vec<(Text, Secret)>> {
     for (name, value) in value.entries()? {
         if name.is_empty() {
             value.problem::<()>("a token needs a name that it stands for");
+        }
+        if value.is_list() && value.is_empty() {
+            value.problem::<()>("names no token; leave the name out, too");
         }
         for token in value.one_or_each(token)? {
             if tokens.iter().any(|(_, other)| *other == token) {

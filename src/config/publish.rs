@@ -141,7 +141,7 @@ fn read_holding(section: &mut Section<'_>, holding: &mut Holding) -> bool {
 /// Keys: `match`, and those of [`read_holding`] that differ for the matching services.
 fn hold_rule(section: &mut Section<'_>, mut holding: Holding) -> Option<HoldRule> {
     let services = section.need("match", |v| {
-        let matchers = select::read_all(v)?;
+        let matchers = select::rule(v)?;
         match matchers.iter().any(|matcher| !matcher.networks.is_empty() || !matcher.labels.is_empty()) {
             true => v.problem(
                 "`labels` and `networks` are of instances, and one that has vanished has none; \

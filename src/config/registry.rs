@@ -44,9 +44,10 @@ impl RegistryConfig {
             name => Some(name),
         });
         let kind = read_kind(section);
-        let include = section.get("include", select::read_all).unwrap_or_default();
-        let exclude = section.get("exclude", select::read_all).unwrap_or_default();
-        let visible_to = section.get("visible_to", |v| v.one_or_each(|v| one_of("scope", v, scopes)));
+        let include = select::include(section);
+        let exclude = select::exclude(section);
+        let visible_to = section.written("visible_to", "every scope would see the registry");
+        let visible_to = visible_to.and_then(|v| v.one_or_each(|v| one_of("scope", v, scopes)));
         let required = section.get("required", Value::bool).unwrap_or(true);
         // Without a name or kind there is no policy, but its mistakes are told all the same.
         let example = Kind::File(file::Config::example());

@@ -14,6 +14,8 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
+const EVERY_CLIENT: &str = "every client would fit";
+
 /// The names of the scopes, with that of clients which fit none, for values that refer to them. Mistakes are reported
 /// where scopes are read.
 pub(super) fn names(list: Option<&Value<'_>>) -> BTreeSet<Text> {
@@ -40,16 +42,16 @@ fn read(section: &mut Section<'_>, registries: &BTreeSet<Text>, listeners: &BTre
             _ => Some(name),
         }
     });
-    let clients =
-        section.get("match", |v| v.one_or_each(|v| v.section(|s| condition(s, listeners)))).unwrap_or_default();
-    let registries = section.get("registries", |v| {
-        if v.is_list() && v.list()?.is_empty() {
+    let conditions = |v: &Value<'_>| v.one_or_each(|v| v.section(|s| condition(s, listeners)));
+    let clients = section.narrow("match", EVERY_CLIENT, conditions).unwrap_or_default();
+    let registries = section.written("registries", "the scope has all of them").and_then(|v| {
+        if v.is_list() && v.is_empty() {
             return v.problem("names none, so the scope has nothing; leave the key out for all");
         }
         v.one_or_each(|v| one_of("registry", v, registries))
     });
-    let include = section.get("include", select::read_all).unwrap_or_default();
-    let exclude = section.get("exclude", select::read_all).unwrap_or_default();
+    let include = select::include(section);
+    let exclude = select::exclude(section);
     let declared_services = section.get("declared", declared).flatten();
     let calls = section.section("calls", calls);
     if declared_services.is_some() && calls.is_some() {
@@ -114,16 +116,17 @@ fn condition(section: &mut Section<'_>, listeners: &BTreeSet<Text>) -> Option<Co
         return section.value().problem(format!("would fit every client; {remedy}"));
     }
     let programs = Dialect::ALL.map(|dialect| (dialect.name(), dialect));
-    let metadata = section.get("metadata", Value::texts).unwrap_or_default();
+    let metadata = section.narrow("metadata", EVERY_CLIENT, Value::texts).unwrap_or_default();
+    let networks = |v: &Value<'_>| v.one_or_each(|v| v.parse(select::network));
     let way = |keys: &str| keys.split('.').map(Text::from).collect();
     let pattern = |v: &Value<'_>| Some(NamePattern::new(&v.string()?));
     Some(Condition {
-        listener: section.get("listener", |v| one_of("listener", v, listeners)),
-        names: section.get("name", |v| v.one_or_each(pattern)).unwrap_or_default(),
-        program: section.get("client", |v| v.word(&programs)),
-        id: section.get("id", Value::string).map(Text::from),
-        cluster: section.get("cluster", Value::string).map(Text::from),
+        listener: section.narrow("listener", EVERY_CLIENT, |v| one_of("listener", v, listeners)),
+        names: section.narrow("name", EVERY_CLIENT, |v| v.one_or_each(pattern)).unwrap_or_default(),
+        program: section.narrow("client", EVERY_CLIENT, |v| v.word(&programs)),
+        id: section.narrow("id", EVERY_CLIENT, Value::string).map(Text::from),
+        cluster: section.narrow("cluster", EVERY_CLIENT, Value::string).map(Text::from),
         metadata: metadata.into_iter().map(|(keys, pattern)| (way(&keys), pattern.into())).collect(),
-        networks: section.get("networks", |v| v.one_or_each(|v| v.parse(select::network))).unwrap_or_default(),
+        networks: section.narrow("networks", EVERY_CLIENT, networks).unwrap_or_default(),
     })
 }

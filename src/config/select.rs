@@ -8,8 +8,28 @@ use crate::{
 use ipnet::IpNet;
 use std::net::IpAddr;
 
+const ANY: &str = "every one would fit";
+
+/// What to include; none: everything.
+pub(super) fn include(section: &mut Section<'_>) -> Vec<Matcher> {
+    section.narrow("include", "nothing would be left out", read_all).unwrap_or_default()
+}
+
+/// What to exclude.
+pub(super) fn exclude(section: &mut Section<'_>) -> Vec<Matcher> {
+    section.get("exclude", read_all).unwrap_or_default()
+}
+
+/// What a rule is for: at least one matcher.
+pub(super) fn rule(value: &Value<'_>) -> Option<Vec<Matcher>> {
+    if value.is_empty() && value.is_list() {
+        return value.problem("names nothing; say which services the rule is for");
+    }
+    read_all(value)
+}
+
 /// A list of matchers; each a mapping, or a text, which is a pattern for the name.
-pub(super) fn read_all(value: &Value<'_>) -> Option<Vec<Matcher>> {
+fn read_all(value: &Value<'_>) -> Option<Vec<Matcher>> {
     value.one_or_each(|v| {
         if !v.is_map() {
             return Some(Matcher { name: v.string().map(Text::from), ..Matcher::default() });
@@ -24,15 +44,15 @@ fn read(section: &mut Section<'_>) -> Option<Matcher> {
             .value()
             .problem("would match everything; give `name`, `namespace`, `group`, `labels` or `networks`");
     }
-    let mut pattern = |key| section.get(key, Value::string).map(Text::from);
+    let mut pattern = |key| section.narrow(key, ANY, Value::string).map(Text::from);
     let (name, namespace, group) = (pattern("name"), pattern("namespace"), pattern("group"));
-    let labels = section.get("labels", Value::texts).unwrap_or_default();
+    let labels = section.narrow("labels", ANY, Value::texts).unwrap_or_default();
     Some(Matcher {
         name,
         namespace,
         group,
         labels: labels.into_iter().map(|(key, pattern)| (key.into(), pattern.into())).collect(),
-        networks: section.get("networks", |v| v.one_or_each(|v| v.parse(network))).unwrap_or_default(),
+        networks: section.narrow("networks", ANY, |v| v.one_or_each(|v| v.parse(network))).unwrap_or_default(),
     })
 }
 

@@ -255,8 +255,9 @@ impl Default for Admin {
 impl Admin {
     pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
         let allowed = section.get("allow_remote", |v| v.bool()).unwrap_or(false);
-        let tls = section.get("tls", |v| listeners::read_own_tls(v));
-        let (read, change) = section.section("tokens", read_tokens).unwrap_or_default();
+        let tls = section.narrow("tls", "HTTP would be plain", |v| listeners::read_own_tls(v));
+        let tokens = |v: &Value<'_>| v.section(read_tokens);
+        let (read, change) = section.narrow("tokens", listeners::NO_TOKEN, tokens).unwrap_or_default();
         let listen = section.get("listen", |v| {
             let address = v.socket_address()?;
             match (address.ip().is_loopback(), allowed) {
@@ -297,8 +298,8 @@ type Named = Vec<(Text, Secret)>;
 
 /// Tokens for reading, and for changes.
 fn read_tokens(section: &mut Section<'_>) -> Option<(Vec<Secret>, Named)> {
-    let read = section.get("read", |v| v.one_or_each(listeners::token)).unwrap_or_default();
-    let change = section.get("change", changing).unwrap_or_default();
+    let read = section.narrow("read", listeners::NO_TOKEN, |v| v.one_or_each(listeners::token)).unwrap_or_default();
+    let change = section.narrow("change", listeners::NO_TOKEN, changing).unwrap_or_default();
     if change.iter().any(|(_, token)| read.contains(token)) {
         return section.value().problem("`read` and `change` have the same token; give each its own");
     }

@@ -8,6 +8,8 @@ use super::{
 use crate::util::suggest::suggest;
 use std::{collections::HashMap, rc::Rc};
 
+const LEAVE_OUT: &str = "leave the key out if that is meant";
+
 /// A mapping with fixed keys. It remembers the keys that were asked for, so that all others can be reported.
 #[derive(Debug)]
 pub struct Section<'a> {
@@ -51,6 +53,30 @@ impl<'a> Section<'a> {
     /// Reads the value of a key; `None` if it is missing or has a mistake.
     pub fn get<T>(&mut self, key: &'static str, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Option<T> {
         read(&self.take(key)?)
+    }
+
+    /// As [`Section::take`], for a key that says who may come, or what they get: with nothing behind it, it would count as left
+    /// out, and let in more than anybody meant. `opens` says what that would be.
+    pub fn written(&mut self, key: &'static str, opens: &str) -> Option<Value<'a>> {
+        let value = self.take(key);
+        if value.is_none() && self.has(key) {
+            self.value.problem::<()>(format!("there is nothing behind `{key}`, so {opens}; {LEAVE_OUT}"));
+        }
+        value
+    }
+
+    /// Reads a key of [`Section::written`], for which `[]` and `{}` would count as left out, too.
+    pub fn narrow<T>(
+        &mut self,
+        key: &'static str,
+        opens: &str,
+        read: impl FnOnce(&Value<'a>) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.written(key, opens)?;
+        match value.is_empty() {
+            true => value.problem(format!("names nothing, so {opens}; {LEAVE_OUT}")),
+            false => read(&value),
+        }
     }
 
     /// As [`Section::get`], but a missing key is a problem.

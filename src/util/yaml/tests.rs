@@ -65,6 +65,21 @@ fn a_missing_key_and_null_are_the_same() {
 }
 
 #[test]
+fn a_key_that_narrows_may_be_missing_but_not_empty() {
+    let read = |s: &mut Section<'_>| Some(s.narrow("a", "all would fit", |v| v.one_or_each(Value::string)));
+    assert_eq!(value("{}", read), None);
+    assert_eq!(value("a: x", read), Some(vec!["x".to_owned()]));
+    for (text, place) in [("a:", ""), ("a: ~", ""), ("a: []", "a"), ("a: {}", "a")] {
+        let found = problems(text, read);
+        assert_eq!(found.len(), 1, "{text:?} {found:?}");
+        assert!(found[0].contains("so all would fit; leave the key out if that is meant"), "{text:?} {found:?}");
+        assert_eq!(found[0].contains(": a: "), !place.is_empty(), "{text:?} {found:?}");
+    }
+    let found = problems("a:", |s| Some(s.written("a", "all would fit").is_some()));
+    assert_eq!(found, ["f.yaml:1:1: there is nothing behind `a`, so all would fit; leave the key out if that is meant"]);
+}
+
+#[test]
 fn all_problems_are_told_at_once_by_position_with_their_paths() {
     let text = "
 listen: {prot: 80, port: 70000}

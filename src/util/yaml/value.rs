@@ -102,6 +102,15 @@ impl<'a> Value<'a> {
         matches!(self.node.content(), Content::Null)
     }
 
+    /// Whether it is a list without items, or a mapping without keys.
+    pub fn is_empty(&self) -> bool {
+        match self.node.content() {
+            Content::List(items) => items.is_empty(),
+            Content::Map(entries) => entries.is_empty(),
+            Content::Null | Content::Scalar(_) | Content::Quoted(_) | Content::Shared(..) => false,
+        }
+    }
+
     /// Whether [`Value::list`] would give its items.
     pub fn is_list(&self) -> bool {
         matches!(self.node.content(), Content::List(_))
