@@ -69,6 +69,35 @@ async fn a_file_beyond_a_limit_fails_alone_and_the_others_serve() {
 }
 
 #[tokio::test]
+async fn what_was_too_much_is_read_again_when_others_have_less_or_are_gone() {
+    let folder = folder(&[("a.yaml", &["a", "b", "c"]), ("b.yaml", &["d", "e"])]);
+    let (source, limits) = (Source::Path(folder.path().into()), Limits { services: 3, ..Limits::default() });
+    let poll = Duration::from_millis(100);
+    let mut reading = Reading::new(Kind::File(Config { limits, poll, ..Config::new(source) }));
+    reading
+        .until("the failure of the second", |h| h.lists.contains_key("a.yaml") && h.errors.contains_key("b.yaml"))
+        .await;
+    replace(&folder.path().join("a.yaml"), &catalogue(&["a"]));
+    reading.until("both", |h| h.errors.is_empty() && names(h) == ["a", "d", "e"]).await;
+    // The other way round: the first fails, and the second goes.
+    replace(&folder.path().join("a.yaml"), &catalogue(&["a", "b", "c"]));
+    reading.until("the failure of the first", |h| h.errors.contains_key("a.yaml")).await;
+    fs::remove_file(folder.path().join("b.yaml")).unwrap();
+    reading.until("all of the first", |h| h.errors.is_empty() && names(h) == ["a", "b", "c"]).await;
+}
+
+#[tokio::test]
+async fn a_file_with_another_name_counts_once_for_the_limits() {
+    let folder = folder(&[("a.yaml", &["a", "b"])]);
+    let (source, limits) = (Source::Path(folder.path().into()), Limits { services: 3, ..Limits::default() });
+    let mut reading = Reading::new(Kind::File(Config { limits, poll: NEVER, ..Config::new(source) }));
+    reading.list().await;
+    fs::rename(folder.path().join("a.yaml"), folder.path().join("b.yaml")).unwrap();
+    reading.until("the scope of the other name", |h| h.scopes == ["b.yaml"]).await;
+    assert_eq!((names(&reading), reading.failures.len()), (vec!["a".into(), "b".into()], 0), "{:?}", reading.failures);
+}
+
+#[tokio::test]
 async fn a_folder_is_read_file_by_file_and_followed() {
     let folder = folder(&[("a.yaml", &["a"]), ("b.json", &["b"]), (".hidden.yaml", &["h"]), ("notes.txt", &["n"])]);
     let mut reading = read(folder.path(), NEVER);

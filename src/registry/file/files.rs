@@ -42,15 +42,18 @@ pub(super) struct Files {
     registry: Text,
     limits: Limits,
     known: BTreeMap<Text, Known>,
-    /// Services and bytes of all files together, for the limits.
+    /// Services and bytes of all files that are named, for the limits.
     size: Size,
+    /// The files whose last content was too much beside the others.
+    exceeding: BTreeSet<Text>,
     /// Why the list of files cannot be had; `None` if it can.
     error: Option<Text>,
 }
 
 impl Files {
     pub(super) fn new(registry: Text, limits: Limits) -> Self {
-        Files { registry, limits, known: BTreeMap::new(), size: Size::default(), error: None }
+        let (known, size, exceeding) = Default::default();
+        Files { registry, limits, known, size, exceeding, error: None }
     }
 
     /// The jobs for these files, with the stamps that are known; `listed` is true for the files of a folder.
@@ -67,16 +70,21 @@ impl Files {
     }
 
     /// The scopes while these files are read. Those that are gone stay until then: a file that only has another name now
-    /// takes its services along.
-    pub(super) fn scopes_with(&self, names: &[(Text, PathBuf)]) -> Vec<Scope> {
-        let all: BTreeSet<&Text> = self.known.keys().chain(names.iter().map(|(name, _)| name)).collect();
+    /// takes its services along. So the limits count only what these files have.
+    pub(super) fn scopes_with(&mut self, names: &[(Text, PathBuf)]) -> Vec<Scope> {
+        let names: BTreeSet<&Text> = names.iter().map(|(name, _)| name).collect();
+        let named = self.known.iter().filter(|(name, _)| names.contains(name));
+        let size = named.map(|(_, known)| known.size()).fold(Size::default(), Size::plus);
+        self.resize(size);
+        let all: BTreeSet<&Text> = self.known.keys().chain(names).collect();
         all.into_iter().cloned().map(Scope).collect()
     }
 
     /// The scopes of these files alone. All others are forgotten.
     pub(super) fn scopes_of(&mut self, names: &BTreeSet<Text>) -> Vec<Scope> {
         self.known.retain(|name, _| names.contains(name));
-        self.size = self.known.values().map(Known::size).fold(Size::default(), Size::plus);
+        self.exceeding.retain(|name| names.contains(name));
+        self.resize(self.known.values().map(Known::size).fold(Size::default(), Size::plus));
         names.iter().cloned().map(Scope).collect()
     }
 
@@ -89,6 +97,7 @@ impl Files {
             Look::Unchanged => return std::mem::take(&mut known.confirm).then(|| known.listed(scope)),
             Look::Read { stamp, bytes, outcome } => {
                 known.stamp = stamp;
+                self.exceeding.remove(name);
                 outcome.and_then(|catalogue| {
                     let fresh = Size { services: catalogue.services.len() + catalogue.unreadable.len(), bytes };
                     let size = self.size.minus(known.size()).plus(fresh);
@@ -100,14 +109,34 @@ impl Files {
         };
         match outcome {
             Ok((catalogue, bytes)) => {
-                self.size = self.size.minus(known.size());
+                let others = self.size.minus(known.size());
                 known.replace(catalogue, bytes);
-                self.size = self.size.plus(known.size());
+                let size = others.plus(known.size());
                 note_reading(&self.registry, name, known);
-                Some(known.listed(scope))
+                let update = known.listed(scope);
+                self.resize(size);
+                Some(update)
             }
-            Err(error) => known.fail(scope, &error),
+            Err(error) => {
+                if matches!(error, Error::Exceeded(_)) {
+                    self.exceeding.insert(name.clone());
+                }
+                known.fail(scope, &error)
+            }
         }
+    }
+
+    /// Sets what all files have together. If that is less than before, those that were too much are read again at the next
+    /// look, though they have not changed.
+    fn resize(&mut self, size: Size) {
+        if size.services < self.size.services || size.bytes < self.size.bytes {
+            for name in std::mem::take(&mut self.exceeding) {
+                if let Some(known) = self.known.get_mut(&name) {
+                    known.stamp = None;
+                }
+            }
+        }
+        self.size = size;
     }
 
     /// Takes a failure to list the files. Only a new error gives an update; the catalog logs and counts it.
@@ -124,8 +153,10 @@ impl Size {
         Size { services: self.services + other.services, bytes: self.bytes + other.bytes }
     }
 
+    /// The rest without a part. A file that was not counted, since it is not named any more, leaves nothing less than none.
     fn minus(self, part: Size) -> Size {
-        Size { services: self.services - part.services, bytes: self.bytes - part.bytes }
+        let services = self.services.saturating_sub(part.services);
+        Size { services, bytes: self.bytes.saturating_sub(part.bytes) }
     }
 }
 
