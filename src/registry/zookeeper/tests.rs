@@ -6,7 +6,7 @@ use super::{
     tree::{Change, Tree},
 };
 use crate::model::{Endpoint, Update};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 fn entry(name: &str) -> Entry {
     Entry { name: name.into(), data: Vec::new() }
@@ -32,6 +32,26 @@ fn an_instance_that_cannot_be_read_is_as_it_was_last() {
     assert_eq!(read(&[("a", "}"), ("b", "{")]), (Vec::new(), 0, 1));
     assert_eq!(read(&[("a", a), ("b", "{")]), (both, 1, 0));
     assert_eq!(read(&[("a", a)]), (vec!["192.0.2.1".into()], 0, 0), "what is gone is gone");
+}
+
+#[test]
+fn a_node_that_cannot_be_read_grows_when_it_can() {
+    let mut tree = Tree::new("zk".into(), Layout::Dubbo, "/dubbo".into());
+    let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+    let good = || Ok(Some(vec![entry("dubbo://192.0.2.1:1/a.B?timestamp=1000&warmup=1000")]));
+    let grown = |tree: &Tree, millis| tree.grown(at(millis)).cloned().collect::<Vec<_>>();
+    tree.update("a.B", good(), at(1000));
+    assert_eq!(
+        (tree.until(), grown(&tree, 1099), grown(&tree, 1100)),
+        (Some(at(1100)), vec![], vec!["a.B".to_owned()])
+    );
+    for bad in [Err(Error::Denied { path: "/dubbo/a.B".into() }), Ok(Some(vec![entry("%zz")]))] {
+        tree.update("a.B", bad, at(1200));
+        assert_eq!((tree.until(), grown(&tree, 5000)), (None, vec![]));
+    }
+    let changes = tree.update("a.B", good(), at(1550));
+    let [Change::Readable, Change::Applied(service)] = &changes[..] else { panic!("{changes:?}") };
+    assert_eq!((service.endpoints[0].weight.get(), tree.until()), (0.6, Some(at(1600))));
 }
 
 #[test]

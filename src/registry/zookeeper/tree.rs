@@ -95,12 +95,13 @@ impl Tree {
 
     /// The nodes whose services have changed without a change of entries, and that are to be converted again.
     pub(super) fn grown(&self, now: SystemTime) -> impl Iterator<Item = &String> {
-        self.nodes.iter().filter(move |(_, node)| node.until.is_some_and(|until| until <= now)).map(|(name, _)| name)
+        let is_grown = move |node: &Node| node.grows().is_some_and(|until| until <= now);
+        self.nodes.iter().filter(move |(_, node)| is_grown(node)).map(|(name, _)| name)
     }
 
     /// The next time at which services change by themselves.
     pub(super) fn until(&self) -> Option<SystemTime> {
-        self.nodes.values().filter_map(|node| node.until).min()
+        self.nodes.values().filter_map(Node::grows).min()
     }
 
     /// Drops a node, and returns the removal of its services.
@@ -186,6 +187,14 @@ impl Tree {
             Change::Removed(id) => Some(Update::Removed(self.scope(), id)),
             Change::Readable => None,
         }
+    }
+}
+
+impl Node {
+    /// When its services change by themselves. One that cannot be read waits until it can, as its services do: else it would
+    /// be read again without a pause.
+    fn grows(&self) -> Option<SystemTime> {
+        self.until.filter(|_| self.error.is_none())
     }
 }
 
