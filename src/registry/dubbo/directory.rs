@@ -54,6 +54,8 @@ pub(crate) struct Directory {
     beside: BTreeMap<Text, Vec<Rule>>,
     /// The services that a rule of an interface, or of an application, may change.
     concerned: BTreeMap<Affected, BTreeSet<ServiceId>>,
+    /// The same by service: whose rules may change it.
+    concerns: BTreeMap<ServiceId, BTreeSet<Affected>>,
 }
 
 /// An application with its instances, and what they provide.
@@ -90,7 +92,7 @@ impl Directory {
     pub(crate) fn new(naming: Naming, migration: Migration, asks_providers: bool) -> Self {
         let (interfaces, applications, providers, published) = Default::default();
         let (touched, dirty, growing) = Default::default();
-        let (overrides, beside, concerned) = Default::default();
+        let (overrides, beside, concerned, concerns) = Default::default();
         Directory {
             naming,
             migration,
@@ -105,6 +107,7 @@ impl Directory {
             overrides,
             beside,
             concerned,
+            concerns,
         }
     }
 
@@ -254,7 +257,7 @@ impl Directory {
                 Some(until) => drop(self.growing.insert(id.clone(), until)),
                 None => drop(self.growing.remove(&id)),
             }
-            self.note(&id, service.as_ref());
+            self.note(&id);
             let Some(service) = service else {
                 if self.published.remove(&id).is_some() {
                     changes.push(Change::Removed(id));
@@ -316,15 +319,26 @@ impl Directory {
         }
     }
 
-    /// Updates `concerned` for a service that is about to become this.
-    fn note(&mut self, id: &ServiceId, service: Option<&Arc<Service>>) {
-        let before = self.published.get(id);
-        if let (Some(before), Some(service)) = (before, service)
-            && Arc::ptr_eq(before, service)
-        {
-            return;
+    /// Whose rules may change a service: its interface's, and those of the applications of its providers. Those of the level
+    /// that does not count are among them, because a rule may also decide which level does.
+    fn concerning(&self, id: &ServiceId) -> BTreeSet<Affected> {
+        let mut all = BTreeSet::new();
+        if let Some(service) = self.interfaces.get(id) {
+            let application = |endpoint: &Endpoint| endpoint.labels.get("application").cloned();
+            all.extend(service.labels.get("interface").cloned().map(Affected::Interface));
+            all.extend(service.endpoints.iter().filter_map(application).map(Affected::Application));
         }
-        let (before, now) = (before.map(concerns).unwrap_or_default(), service.map(concerns).unwrap_or_default());
+        if let Some((identity, applications)) = self.providers.get(id) {
+            all.insert(Affected::Interface(identity.interface.clone()));
+            all.extend(applications.iter().map(|application| Affected::Application(application.name.clone())));
+        }
+        all
+    }
+
+    /// Updates `concerned` and `concerns` for a service.
+    fn note(&mut self, id: &ServiceId) {
+        let now = self.concerning(id);
+        let before = self.concerns.remove(id).unwrap_or_default();
         for gone in before.difference(&now) {
             if let Some(ids) = self.concerned.get_mut(gone) {
                 ids.remove(id);
@@ -333,8 +347,11 @@ impl Directory {
                 }
             }
         }
-        for new in now.into_iter().filter(|new| !before.contains(new)) {
-            self.concerned.entry(new).or_default().insert(id.clone());
+        for new in now.difference(&before) {
+            self.concerned.entry(new.clone()).or_default().insert(id.clone());
+        }
+        if !now.is_empty() {
+            self.concerns.insert(id.clone(), now);
         }
     }
 
@@ -441,13 +458,6 @@ impl Application {
             }
         }
     }
-}
-
-/// Whose rules may change a service: its interface's, and those of the applications of its providers.
-fn concerns(service: &Arc<Service>) -> BTreeSet<Affected> {
-    let interface = service.labels.get("interface").cloned().map(Affected::Interface);
-    let application = |endpoint: &Endpoint| endpoint.labels.get("application").cloned().map(Affected::Application);
-    interface.into_iter().chain(service.endpoints.iter().filter_map(application)).collect()
 }
 
 /// Address and first port, by which an instance is recognised.

@@ -128,6 +128,37 @@ fn a_change_touches_what_its_application_provides() {
 }
 
 #[test]
+fn a_rule_of_the_level_that_does_not_count_may_decide_which_one_does() {
+    let mut directory = directory(Step::ApplicationFirst, 0.0);
+    let old = instance("10.0.0.1", &[(20880, "dubbo")], &[("application", "legacy")]);
+    let old = Service { labels: Identity::new("a", "", "").labels(), ..Service::new(id("dubbo", "a"), vec![old]) };
+    directory.put_interface(Arc::new(old));
+    directory.put_application(application("shop-v3", &[("10.0.0.2", "r")]));
+    directory.fed(&[("shop-v3 r", &["a"])]);
+    assert_eq!(directory.shown(), ("+a".into(), "a 10.0.0.2:20880".into()));
+    let off = |application: &str| {
+        format!(
+            "configVersion: v2.7\nscope: application\nkey: {application}\n\
+             configs:\n- side: provider\n  parameters: {{ disabled: true }}\n"
+        )
+    };
+    let rule = "shop-v3.configurators";
+    directory.put_rule(rule, Some(off("shop-v3").as_bytes()));
+    assert_eq!(directory.shown(), ("+a".into(), "a 10.0.0.1:20880".into()));
+    directory.put_rule(rule, None);
+    assert_eq!(directory.shown(), ("+a".into(), "a 10.0.0.2:20880".into()));
+    // Nor is one of the interface level passed over while that one does not count.
+    directory.put_rule("legacy.configurators", Some(off("legacy").as_bytes()));
+    assert_eq!(directory.dirty, BTreeSet::from([id("dubbo", "a")]));
+    assert_eq!(directory.shown().1, "a 10.0.0.2:20880");
+    // Nothing is kept of what is gone.
+    directory.remove_interface(&id("dubbo", "a"));
+    directory.remove_application(&id("services", "shop-v3"));
+    assert_eq!(directory.shown().0, "-a");
+    assert!(directory.concerned.is_empty() && directory.concerns.is_empty());
+}
+
+#[test]
 fn an_instance_whose_revision_cannot_be_read_provides_what_it_did() {
     let mut directory = directory(Step::ApplicationFirst, 0.0);
     directory.put_application(application("shop", &[("10.0.0.1", "r"), ("10.0.0.2", "r")]));
