@@ -29,4 +29,6 @@ pub use migration::{Migration, Step};
 
 pub(super) use identity::{Identity, Naming, is_provider, serves};
 pub(super) use places::{Places, Provider};
-pub(super) use provider::{endpoints, in_metadata, is_disabled, no_provider, parts_of_tag, protocol, warm, weight};
+pub(super) use provider::{
+    endpoints, in_metadata, is_disabled, no_provider, parts_of_tag, protocol, warm, weight, without_defaults,
+};

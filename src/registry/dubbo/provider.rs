@@ -55,8 +55,15 @@ pub(crate) fn is_disabled<'a>(parameters: impl Fn(&str) -> Option<&'a str>) -> b
     is("disabled", "true").or_else(|| is("enabled", "false")).unwrap_or_default()
 }
 
-/// The parameters in an instance's metadata, as a function from key to value.
+/// The parameters in an instance's metadata, as a function from key to value. Of one that is absent the value is that with
+/// `default.` before its name: so Dubbo 2.6 registers what is set for all services of a provider.
 pub(crate) fn in_metadata<'a>(metadata: &'a Labels) -> impl Fn(&str) -> Option<&'a str> + use<'a> {
+    let own = without_defaults(metadata);
+    move |key| own(key).or_else(|| own(&format!("default.{key}")))
+}
+
+/// The same without what is set for all services of a provider.
+pub(crate) fn without_defaults<'a>(metadata: &'a Labels) -> impl Fn(&str) -> Option<&'a str> + use<'a> {
     |key| metadata.get(key).map(|value| value.trim()).filter(|value| !value.is_empty())
 }
 
@@ -119,6 +126,25 @@ mod tests {
     /// Parameters from `key=value&…`.
     fn of<'a>(query: &'a str) -> impl Fn(&str) -> Option<&'a str> {
         move |key| query.split('&').filter_map(|pair| pair.split_once('=')).find(|(k, _)| *k == key).map(|(_, v)| v)
+    }
+
+    #[test]
+    fn what_is_set_for_all_services_of_a_provider_counts_where_one_has_nothing_of_its_own() {
+        let labels =
+            |pairs: &[(&str, &str)]| -> Labels { pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect() };
+        for (pairs, expected, off) in [
+            (&[("default.weight", "50"), ("default.disabled", "true")][..], 0.5, true),
+            (
+                &[("default.weight", "50"), ("weight", "200"), ("default.disabled", "true"), ("disabled", "false")],
+                2.0,
+                false,
+            ),
+            (&[("default.weight", "50"), ("weight", " ")], 0.5, false),
+        ] {
+            let labels = labels(pairs);
+            let (weight, problem) = weight(in_metadata(&labels));
+            assert_eq!((weight.get(), problem, is_disabled(in_metadata(&labels))), (expected, None, off), "{pairs:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::{Overrides, Rule, Target};
 use crate::{
     model::{Endpoint, Labels, Service, Text, Weight},
     registry::{
-        dubbo::{Identity, in_metadata, is_disabled, parts_of_tag, weight},
+        dubbo::{Identity, in_metadata, is_disabled, parts_of_tag, weight, without_defaults},
         metadata::locality,
     },
 };
@@ -25,7 +25,7 @@ pub(crate) fn overridden(
         let application = endpoint.labels.get("application").map(|application| &**application);
         let port = endpoint.ports.first().map_or(0, |port| port.number.get());
         let target = Target { identity, application, host: &host, port };
-        overrides.changes(&target, beside, in_metadata(&endpoint.labels))
+        overrides.changes(&target, beside, without_defaults(&endpoint.labels))
     };
     let changes: Vec<BTreeMap<Text, Text>> = service.endpoints.iter().map(changed).collect();
     if changes.iter().all(BTreeMap::is_empty) {

@@ -3,10 +3,15 @@
 use super::{Converted, Entry, Known, Layout, Place};
 use crate::{
     model::{Address, Health, Protocol, Reason, Service, Text, Weight},
-    registry::dubbo::url::{Url, UrlError},
+    registry::dubbo::{
+        Identity,
+        overrides::{Overrides, Rule, overridden},
+        url::{Url, UrlError},
+    },
 };
 use std::{
     fmt::Write,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -178,6 +183,26 @@ fn odd_parameters_spoil_nothing() {
     let service = &dubbo("a.B", &[&url("&&=x&flag&a=b=c&dubbo.tag=env=gray,zone=a")])[0];
     let labels: Vec<String> = service.endpoints[0].labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
     assert_eq!(labels, ["a=b=c", "dubbo.tag=env=gray,zone=a", "env=gray", "flag=", "zone=a"]);
+}
+
+#[test]
+fn overrides_replace_what_dubbo_2_6_sets_for_all_services_of_a_provider() {
+    let weight_and_state = |query: &str, rule: &str| {
+        let service = dubbo("a.B", &[&format!("dubbo://192.0.2.1:20880/a.B?{query}")]).remove(0);
+        let rule = Rule::of_url(&Url::parse_rule(&format!("override://0.0.0.0/a.B?{rule}")).unwrap()).unwrap().unwrap();
+        let service = overridden(&Arc::new(service), &Identity::new("a.B", "", ""), &Overrides::default(), &[rule]);
+        (service.endpoints[0].weight.get(), service.endpoints[0].enabled)
+    };
+    for (query, rule, expected) in [
+        ("default.weight=50", "weight=200", (2.0, true)),
+        ("default.weight=50", "zone=z", (0.5, true)),
+        ("default.weight=50&default.disabled=true", "disabled=false", (0.5, true)),
+        ("default.disabled=true", "weight=200", (2.0, false)),
+        // Of a weight that grows the share stays.
+        ("default.weight=50&timestamp=0&warmup=1000", "weight=200", (0.2, true)),
+    ] {
+        assert_eq!(weight_and_state(query, rule), expected, "{query} {rule}");
+    }
 }
 
 #[test]
