@@ -7,6 +7,7 @@ mod triple;
 
 use super::dubbo::{
     directory::{Directory, Wanted},
+    metadata::Metadata,
     service::{Place, Spoken},
 };
 use crate::{
@@ -183,7 +184,9 @@ async fn ask_in_turn(
             Ok(place) => {
                 let late = |_| format!("no answer within {} s", time.as_secs());
                 let asked = timeout(time, ask(&place, application, revision)).await.map_err(late).flatten();
-                asked.map_err(|error| format!("{}: {error}", place.address))
+                asked
+                    .and_then(|text| judged(application, revision, text))
+                    .map_err(|error| format!("{}: {error}", place.address))
             }
             Err(error) => Err(error),
         };
@@ -193,6 +196,14 @@ async fn ask_in_turn(
         }
     }
     Err(format!("asked for its metadata itself, {why}").into())
+}
+
+/// The answer, if it is metadata of that application and revision: else another instance may know it.
+fn judged(application: &str, revision: &str, text: Vec<u8>) -> Result<Vec<u8>, String> {
+    match Metadata::parse(application, revision, &text) {
+        Ok(_) => Ok(text),
+        Err(why) => Err(format!("its metadata {why}")),
+    }
 }
 
 async fn ask(place: &Place, application: &str, revision: &str) -> Result<Vec<u8>, String> {
@@ -288,5 +299,20 @@ mod tests {
         interviews.failed.values_mut().for_each(|failure| failure.until = Instant::now());
         interviews.ask(subject, places);
         assert_eq!(interviews.answered().await.said, Ok(b"{}".to_vec()));
+    }
+
+    #[tokio::test]
+    async fn who_answers_for_another_application_keeps_nobody_from_being_asked() {
+        let (subject, liar) = somebody(message(0x02, 1, b"\x91H\x03app\x05otherZ"), true).await;
+        let (_, honest) = somebody(message(0x02, 1, b"\x91H\x03app\x04shopZ"), true).await;
+        let mut interviews = Interviews::new();
+        interviews.ask(subject.clone(), vec![Ok(liar.clone()), Ok(honest)]);
+        assert_eq!(interviews.answered().await.said, Ok(br#"{"app":"shop"}"#.to_vec()));
+        assert!(interviews.failed.is_empty());
+        // Alone it has failed, so that it is asked later each time.
+        interviews.ask(subject.clone(), vec![Ok(liar)]);
+        let why = interviews.answered().await.said.unwrap_err();
+        assert!(why.contains("its metadata says that it is of application \"other\""), "{why}");
+        assert_eq!(interviews.failed[&subject].times, 1);
     }
 }
