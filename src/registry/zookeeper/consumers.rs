@@ -50,24 +50,30 @@ impl Consumers {
         client.begin();
         let read = self.limits.in_time(self.list(client)).await;
         let exceeded = |limit| Error::Exceeded { path: self.root.to_string(), limit };
-        match read.map_err(exceeded).flatten() {
-            Ok(read) => {
-                let (mut places, mut unread) = (BTreeMap::new(), BTreeSet::new());
-                for (node, answer) in read {
-                    match said(&node, answer) {
-                        Some(said) => drop(places.insert(node.clone(), self.callers.same(&node, said))),
-                        None => drop(unread.insert(node)),
-                    }
-                }
-                let update = self.callers.list(places, unread);
-                self.tell(update).await;
-                Ok(())
+        let read = read.map_err(exceeded).flatten();
+        let Some(read) = self.judge(read).await? else { return Ok(()) };
+        let (mut places, mut unread) = (BTreeMap::new(), BTreeSet::new());
+        for (node, answer) in read {
+            match said(&node, answer) {
+                Some(said) => drop(places.insert(node.clone(), self.callers.same(&node, said))),
+                None => drop(unread.insert(node)),
             }
-            Err(error) if error.is_lost() => Err(End::Lost(error)),
+        }
+        let update = self.callers.list(places, unread);
+        self.tell(update).await;
+        Ok(())
+    }
+
+    /// What was read; `None` if that has failed, and the call model was told so. A limit ends no session here: the services
+    /// may be within theirs.
+    async fn judge<T>(&mut self, read: Result<T, Error>) -> Result<Option<T>, End> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(error) if error.is_lost() && !matches!(error, Error::Exceeded { .. }) => Err(End::Lost(error)),
             Err(error) => {
                 let update = self.callers.fail(chain(&error));
                 self.tell(Some(update)).await;
-                Ok(())
+                Ok(None)
             }
         }
     }
@@ -80,7 +86,8 @@ impl Consumers {
         }
         client.begin();
         let nodes: Vec<Text> = nodes.into_iter().map(Text::from).collect();
-        for (node, answer) in self.ask(client, nodes).await.map_err(End::Lost)? {
+        let read = self.ask(client, nodes).await;
+        for (node, answer) in self.judge(read).await?.unwrap_or_default() {
             let said = said(&node, answer);
             let update = self.callers.change(node, said);
             self.tell(update).await;
@@ -129,5 +136,28 @@ fn said(node: &Text, answer: Answer) -> Option<Needs> {
             debug!(%node, %error, "Cannot read the consumers of an interface; they stay as they were.");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_limit_fails_the_call_model_and_not_the_session() {
+        let config = Config { consumers: true, ..Config::new(vec!["zk:2181".into()], Layout::Dubbo) };
+        let (out, mut told) = mpsc::channel(4);
+        let mut consumers = Consumers::of(&config, Some(out)).unwrap();
+        consumers.callers.list(BTreeMap::new(), BTreeSet::new());
+        let limits = Limits { time: Duration::from_secs(7), ..Limits::default() };
+        let slow = || Error::Exceeded { path: "/dubbo".into(), limit: limits.too_slow() };
+        let judged = consumers.judge::<()>(Err(slow())).await;
+        assert!(matches!(judged, Ok(None)) && consumers.is_lacking());
+        let Some(CallUpdate::Failed(why)) = told.recv().await else { panic!("the call model is told") };
+        assert!(why.contains("not read within 7s"), "{why}");
+        let lost = consumers.judge::<()>(Err(Error::Lost { servers: "zk:2181".into() })).await;
+        assert!(matches!(lost, Err(End::Lost(Error::Lost { .. }))));
+        assert!(told.try_recv().is_err());
     }
 }
