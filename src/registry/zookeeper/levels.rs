@@ -210,7 +210,7 @@ impl Levels {
                     _ => self.directory.replace_interfaces(services, |_| false),
                 }
                 self.fetch(client).await?;
-                self.directory.settle(SystemTime::now());
+                told.extend(self.changes(trees).into_iter().filter(|update| matches!(update, Update::Applied(..))));
             }
             listed |= before != self.problems();
         }
@@ -218,24 +218,43 @@ impl Levels {
             return Ok(());
         }
         (self.relist, self.told) = (false, true);
-        for update in told {
-            // A list does not show that a service has no instance left; it would seem to be absent only.
-            if !listed || matches!(update, Update::Removed(..)) {
-                outbox.send(update).await?;
-            }
+        Ok(self.tell(outbox, trees, told, listed).await?)
+    }
+
+    /// Sends changes: those that a list shows as lists, if it is to be `listed`, and the others one by one. A level that cannot
+    /// be listed now is followed all the same.
+    async fn tell(
+        &self,
+        outbox: &Outbox<Update>,
+        trees: &[Tree],
+        told: Vec<Update>,
+        listed: bool,
+    ) -> Result<(), Closed> {
+        let lists: Vec<&Tree> = trees.iter().filter(|tree| listed && self.can_list(tree)).collect();
+        // A list does not show that a service has no instance left; it would seem to be absent only.
+        let is_shown = |update: &Update| match update {
+            Update::Applied(scope, _) => lists.iter().any(|tree| tree.scope() == *scope),
+            _ => false,
+        };
+        for update in told.into_iter().filter(|update| !is_shown(update)) {
+            outbox.send(update).await?;
         }
-        if listed {
-            for tree in trees.iter().filter(|tree| !tree.failed) {
-                self.list(outbox, trees, tree.layout).await?;
-            }
+        for tree in &lists {
+            self.list(outbox, trees, tree.layout).await?;
         }
         Ok(())
     }
 
+    /// True if the list of this level would be whole.
+    fn can_list(&self, tree: &Tree) -> bool {
+        let lacks_rules = tree.layout == Layout::Dubbo && self.rules.as_ref().is_some_and(|rules| rules.failed);
+        self.complete() && !tree.failed && !lacks_rules
+    }
+
     /// Sends the list of one level, once everything was read.
     pub(super) async fn list(&self, outbox: &Outbox<Update>, trees: &[Tree], layout: Layout) -> Result<(), Closed> {
-        let is_known = self.complete() && !(layout == Layout::Dubbo && self.rules.as_ref().is_some_and(|r| r.failed));
-        let Some(tree) = trees.iter().find(|tree| tree.layout == layout).filter(|_| is_known) else { return Ok(()) };
+        let tree = trees.iter().find(|tree| tree.layout == layout);
+        let Some(tree) = tree.filter(|tree| self.can_list(tree)) else { return Ok(()) };
         let Update::Listed { scope, services, unreadable } = tree.list() else { return Ok(()) };
         let update = match layout {
             Layout::Applications => {
@@ -321,4 +340,57 @@ impl Levels {
 /// The scope of the interfaces; `None` if they are not read.
 fn scope(trees: &[Tree]) -> Option<Scope> {
     trees.iter().find(|tree| tree.layout == Layout::Dubbo).map(Tree::scope)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{Address, Endpoint, Port},
+        registry::zookeeper::config::Applications,
+    };
+    use tokio::sync::mpsc;
+
+    #[tokio::test]
+    async fn what_no_list_shows_is_told_one_by_one() {
+        let config = Config {
+            overrides: true,
+            applications: Some(Applications::default()),
+            ..Config::new(vec!["zk:2181".into()], Layout::Dubbo)
+        };
+        let service = |namespace: &str, name: &str| {
+            let endpoint = Endpoint::new(Address::parse("192.0.2.1").unwrap(), Port::new(1).unwrap());
+            Arc::new(Service::new(ServiceId::new("zk", namespace, "", name), vec![endpoint]))
+        };
+        let (interface, application) = (service("dubbo", "a.B"), service("services", "shop"));
+        for (rules_failed, tree_failed, expected) in [
+            (false, false, "-a.C [/dubbo] [/services]"),
+            (true, false, "+a.B -a.C [/services]"),
+            (false, true, "+a.B -a.C [/services]"),
+        ] {
+            let tree = |layout: Layout| Tree::new("zk".into(), layout, layout.default_root().into());
+            let mut trees = [tree(Layout::Dubbo), tree(Layout::Applications)];
+            trees[0].failed = tree_failed;
+            let mut levels = Levels::of(&config, &"zk".into()).unwrap();
+            (levels.interfaces_read, levels.applications_read) = (true, true);
+            let rules = levels.rules.as_mut().unwrap();
+            (rules.read, rules.failed) = (true, rules_failed);
+            levels.directory.put_interface(interface.clone());
+            let mut told = levels.changes(&trees);
+            told.push(Update::Removed(trees[0].scope(), ServiceId::new("zk", "dubbo", "", "a.C")));
+            told.push(Update::Applied(trees[1].scope(), application.clone()));
+            let (out, mut updates) = mpsc::channel(8);
+            levels.tell(&Outbox::new(out), &trees, told, true).await.unwrap();
+            let mut sent = Vec::new();
+            while let Some(update) = updates.recv().await {
+                sent.push(match update {
+                    Update::Applied(_, service) => format!("+{}", service.id.name),
+                    Update::Removed(_, id) => format!("-{}", id.name),
+                    Update::Listed { scope, .. } => format!("[{scope}]"),
+                    other => panic!("{other:?}"),
+                });
+            }
+            assert_eq!(sent.join(" "), expected, "rules {rules_failed}, tree {tree_failed}");
+        }
+    }
 }
