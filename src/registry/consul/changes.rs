@@ -9,6 +9,9 @@ use super::wire::{Checks, Names, Nodes};
 use crate::model::Text;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The services that have an instance on each node.
+pub(super) type OnNodes<'a> = BTreeMap<&'a Text, Vec<&'a Text>>;
+
 /// The services to be read again after a list has changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Whom {
@@ -25,23 +28,23 @@ impl Whom {
     }
 
     /// Checks came, went, or changed; those of a node concern every service that is there.
-    pub(super) fn checks<'a>(before: &Checks, after: &Checks, on: impl Fn(&Text) -> Vec<&'a Text>) -> Whom {
-        let mut whom = Whom::default();
+    pub(super) fn checks(before: &Checks, after: &Checks, there: &OnNodes<'_>) -> Whom {
+        let (mut whom, mut nodes) = (Whom::default(), BTreeSet::new());
         for key in differing(before, after) {
             for check in [before.get(key), after.get(key)].into_iter().flatten() {
                 match check.service.is_empty() {
-                    true => whom.services.extend(on(&key.0).into_iter().cloned()),
+                    true => drop(nodes.insert(&key.0)),
                     false => drop(whom.services.insert(check.service.clone())),
                 }
             }
         }
+        whom.services.extend(on(nodes, there));
         whom
     }
 
     /// Nodes came, went, or changed.
-    pub(super) fn nodes<'a>(before: &Nodes, after: &Nodes, on: impl Fn(&Text) -> Vec<&'a Text>) -> Whom {
-        let services = differing(before, after).flat_map(on).cloned().collect();
-        Whom { services, all: false }
+    pub(super) fn nodes(before: &Nodes, after: &Nodes, there: &OnNodes<'_>) -> Whom {
+        Whom { services: on(differing(before, after), there).collect(), all: false }
     }
 
     /// Adds what another list says.
@@ -49,6 +52,11 @@ impl Whom {
         self.services.extend(other.services);
         self.all |= other.all;
     }
+}
+
+/// The services that have an instance on one of these nodes.
+fn on<'a>(nodes: impl IntoIterator<Item = &'a Text>, there: &OnNodes<'_>) -> impl Iterator<Item = Text> {
+    nodes.into_iter().filter_map(|node| there.get(node)).flatten().map(|service| (*service).clone())
 }
 
 /// The keys that only one of the maps has, or that have another value in each.

@@ -13,7 +13,7 @@
 //! everything was read once.
 
 use super::{
-    changes::Whom,
+    changes::{OnNodes, Whom},
     client::{Client, Place},
     config::Config,
     error::Error,
@@ -200,15 +200,17 @@ impl Reader {
     fn take_in(&mut self, heads: Heads, found: &mut Found) {
         let (mut whom, now) = (Whom::default(), Instant::now());
         if let Some(before) = &self.heads {
-            let on = |node: &Text| self.services.on(node);
+            let other_checks = !Arc::ptr_eq(&before.checks.value, &heads.checks.value);
+            let other_nodes = !Arc::ptr_eq(&before.nodes.value, &heads.nodes.value);
+            let there = if other_checks || other_nodes { self.services.on_nodes() } else { OnNodes::new() };
             if before.names.turn != heads.names.turn {
                 whom.and(Whom::names(&before.names.value, &heads.names.value));
             }
-            if !Arc::ptr_eq(&before.checks.value, &heads.checks.value) {
-                whom.and(Whom::checks(&before.checks.value, &heads.checks.value, on));
+            if other_checks {
+                whom.and(Whom::checks(&before.checks.value, &heads.checks.value, &there));
             }
-            if !Arc::ptr_eq(&before.nodes.value, &heads.nodes.value) {
-                whom.and(Whom::nodes(&before.nodes.value, &heads.nodes.value, on));
+            if other_nodes {
+                whom.and(Whom::nodes(&before.nodes.value, &heads.nodes.value, &there));
             }
         }
         if !whom.services.is_empty() || whom.all {

@@ -4,6 +4,7 @@
 //! instances that are missing in the very answer in which something is first hidden stay.
 
 use super::{
+    changes::OnNodes,
     client::{self, Place},
     config::Rules,
     convert,
@@ -75,9 +76,13 @@ impl Services {
         self.known.keys()
     }
 
-    /// The services that have an instance on that node.
-    pub(super) fn on(&self, node: &Text) -> Vec<&Text> {
-        self.known.iter().filter(|(_, known)| known.nodes.contains(node)).map(|(name, _)| name).collect()
+    /// The services on each node. Made once for a change of any number of nodes.
+    pub(super) fn on_nodes(&self) -> OnNodes<'_> {
+        let mut on = OnNodes::new();
+        for (name, known) in &self.known {
+            known.nodes.iter().for_each(|node| on.entry(node).or_default().push(name));
+        }
+        on
     }
 
     /// All services, the one that changed last first.

@@ -2,14 +2,15 @@
 
 use super::{
     AddressOf, Config, Consistency, Rules, Serves,
-    changes::Whom,
+    changes::{OnNodes, Whom},
     client::Place,
     convert, server,
+    services::{Found, Services},
     wire::{Check, Checks, Names, Nodes},
 };
 use crate::{
     model::{Address, Endpoint, Health, Locality, Port, Protocol, Reason, Service, ServiceId, Weight},
-    registry::Adapter,
+    registry::{Adapter, transport::Answer},
     util::{
         secret::Secret,
         yaml::{Document, Limits, Resolver},
@@ -233,8 +234,8 @@ proptest! {
     ) {
         let after = if alike { before.clone() } else { after };
         let (old, new) = (heads(&before), heads(&after));
-        let mut whom = Whom::checks(&old.1, &new.1, |_| Vec::new());
-        whom.and(Whom::nodes(&old.2, &new.2, |_| Vec::new()));
+        let mut whom = Whom::checks(&old.1, &new.1, &OnNodes::new());
+        whom.and(Whom::nodes(&old.2, &new.2, &OnNodes::new()));
         // By what the checks tell alone.
         let of = |world: &World, service: u8| -> BTreeSet<(u8, u8)> {
             let last = |node: u8| world.iter().rev().find(|(n, s, _)| (*n, *s) == (node, service) );
@@ -257,8 +258,17 @@ fn a_check_of_a_node_concerns_the_services_that_are_there() {
     let check = |service: &str, hash| Check { service: service.into(), hash };
     let key = |node: &str, id: &str| (node.into(), id.into());
     let before = Checks::from([(key("n1", "serf"), check("", 1)), (key("n1", "c"), check("a", 1))]);
-    let there = [crate::model::Text::from("b"), "c".into()];
-    let on = |_: &crate::model::Text| there.iter().collect();
+    let place = &read("servers: http://c").unwrap().places()[0];
+    let mut services = Services::new("r".into(), place, Rules::default());
+    for (service, nodes) in [("b", &["n1", "n2"][..]), ("c", &["n1"]), ("e", &["n2"])] {
+        let on = |node: &&str| instance(&[("/Node/Node", json!(node))]);
+        let body = Value::from_iter(nodes.iter().map(on)).to_string().into();
+        let answer = Answer { origin: Default::default(), body, headers: Default::default(), hash: 1 };
+        services.take(&service.into(), &answer, &mut Found::default()).unwrap();
+    }
+    let on = &services.on_nodes();
+    let (b, c, e) = ("b".into(), "c".into(), "e".into());
+    assert_eq!(*on, OnNodes::from([(&"n1".into(), vec![&b, &c]), (&"n2".into(), vec![&b, &e])]));
     let after = Checks::from([(key("n1", "serf"), check("", 2)), (key("n1", "c"), check("d", 1))]);
     let names = |whom: Whom| whom.services.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(names(Whom::checks(&before, &after, on)), ["a", "b", "c", "d"], "a check may move to another service");
