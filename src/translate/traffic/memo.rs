@@ -2,11 +2,13 @@
 //!
 //! A list is kept with what it was made from: the VirtualService, and for each destination its service and
 //! DestinationRule. All of these are `Arc`s that stay the same while nothing in them changes, so comparing pointers is
-//! enough. A list that a run does not ask for is forgotten at its end.
+//! enough. The class of proxies and the mesh are compared once for all lists. A list that a run does not ask for is
+//! forgotten at its end.
 
 use super::{
     destination::Destination,
     http::{Place, RouteList, default_route, routes},
+    mesh::Mesh,
     object::Object,
     shape::Shape,
 };
@@ -45,8 +47,8 @@ struct Made {
 /// A cache of the route lists of one class of proxies; see [`traffic`](super::traffic).
 #[derive(Debug, Default)]
 pub struct Memo {
-    /// The class of proxies that the lists were made for; for another one the cache is emptied.
-    proxy: Option<Proxy>,
+    /// The class of proxies and the mesh that the lists were made for; for others the cache is emptied.
+    made_for: Option<(Proxy, Mesh)>,
     made: HashMap<Key, Made>,
     /// By VirtualService (`namespace/name`): its destinations, as [`hosts`] finds them.
     hosts: HashMap<String, (Arc<Object<VirtualService>>, Vec<String>)>,
@@ -55,9 +57,9 @@ pub struct Memo {
 
 impl Memo {
     /// Begins a run, in which all routes of this class are asked for.
-    pub(super) fn begin(&mut self, proxy: &Proxy) {
-        if self.proxy.as_ref() != Some(proxy) {
-            *self = Memo { proxy: Some(proxy.clone()), ..Memo::default() };
+    pub(super) fn begin(&mut self, proxy: &Proxy, mesh: &Mesh) {
+        if self.made_for.as_ref().is_none_or(|made_for| (&made_for.0, &made_for.1) != (proxy, mesh)) {
+            *self = Memo { made_for: Some((proxy.clone(), mesh.clone())), ..Memo::default() };
         }
         self.run += 1;
     }
@@ -69,11 +71,6 @@ impl Memo {
         let named: BTreeSet<&str> = self.made.keys().filter(|key| !key.is_service).map(|key| &*key.name).collect();
         let keep: Vec<String> = self.hosts.keys().filter(|name| !named.contains(name.as_str())).cloned().collect();
         keep.iter().for_each(|name| _ = self.hosts.remove(name));
-    }
-
-    /// Forgets all lists. To be called when the mesh has changed, which is not compared.
-    pub fn clear(&mut self) {
-        *self = Memo::default();
     }
 
     /// The routes of a VirtualService, made only if one of its inputs has changed.

@@ -67,12 +67,12 @@ pub struct Traffic {
     pub findings: Vec<Finding>,
 }
 
-/// The listeners and routes of a class of proxies. `memo` is the cache of the same class and the same mesh: it makes
-/// the next call faster and changes nothing else.
+/// The listeners and routes of a class of proxies. `memo` makes the next call for the same class and mesh faster and
+/// changes nothing else.
 pub fn traffic(proxy: &Proxy, rules: &Rules, shapes: &Shapes, mesh: &Mesh, memo: &mut Memo) -> Traffic {
     let lookup = Lookup { proxy, rules, shapes, mesh, only: None };
     let (mut reach, mut findings) = (Reach::default(), Vec::new());
-    memo.begin(proxy);
+    memo.begin(proxy, mesh);
     let mut resources = match proxy.kind {
         ProxyKind::Router => gateway::translate(&lookup, memo, &mut reach, &mut findings),
         ProxyKind::Sidecar => sidecar::translate(&lookup, memo, &mut reach, &mut findings),

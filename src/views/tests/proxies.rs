@@ -8,7 +8,10 @@ use crate::{
             cluster::v3::{Cluster, cluster::DiscoveryType},
             endpoint::v3::{ClusterLoadAssignment, LocalityLbEndpoints},
         },
-        istio::{mcp::v1alpha1::Resource as Envelope, networking::v1alpha3::ServiceEntry},
+        istio::{
+            mcp::v1alpha1::Resource as Envelope,
+            networking::v1alpha3::{HttpRetry, ServiceEntry},
+        },
     },
     translate::{
         gateway::Gateway,
@@ -114,6 +117,24 @@ fn an_instance_touches_endpoints_alone() {
     // One of the other version is not even in the subset.
     let next = shared(&next, catalog(Readiness::Complete, [labelled("a.example", &["v1", "v1", "v2", "v2"]), b()]));
     assert_eq!(fixture.step(&next), [ViewKey::whole(Dialect::Envoy)]);
+}
+
+#[test]
+fn another_setting_of_the_mesh_reaches_routes_that_are_there() {
+    let now = catalog(Readiness::Complete, [labelled("a.example", &["v1"])]);
+    let made_with = |fixture: &mut Fixture, retries: Option<HttpRetry>| {
+        fixture.translation.outputs.traffic.mesh.default_retries = retries;
+        fixture.step(&now);
+    };
+    let (mut reloaded, [_, edge, _]) = fixture(RULES);
+    made_with(&mut reloaded, None);
+    let before = reloaded.content(&edge);
+    // None at all.
+    made_with(&mut reloaded, Some(HttpRetry::default()));
+    let (mut fresh, _) = fixture(RULES);
+    made_with(&mut fresh, Some(HttpRetry::default()));
+    assert_eq!(reloaded.content(&edge), fresh.content(&edge));
+    assert_ne!(reloaded.content(&edge), before);
 }
 
 #[test]

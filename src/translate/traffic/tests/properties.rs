@@ -1,6 +1,7 @@
 //! What holds for any rules: order does not matter, a memo changes nothing, an instance touches nothing.
 
 use super::*;
+use crate::pb::istio::networking::v1alpha3::HttpRetry;
 use proptest::prelude::*;
 
 const HOSTS: [&str; 4] = ["a.example", "b.example", "c.example", "*.example"];
@@ -74,17 +75,23 @@ proptest! {
 
     /// Whatever was made before, the same comes out as from nothing.
     #[test]
-    fn a_memo_changes_nothing(steps in prop::collection::vec((prop::collection::vec(rule(), 0..8), 0..4_usize), 1..5)) {
-        let mesh = Mesh::default();
+    fn a_memo_changes_nothing(
+        steps in prop::collection::vec((prop::collection::vec(rule(), 0..8), 0..4_usize, any::<bool>()), 1..5)
+    ) {
+        let meshes = [false, true].map(|retries| Mesh {
+            default_retries: (!retries).then(HttpRetry::default),
+            ..Mesh::default()
+        });
         let worlds = [&["a.example", "b.example"][..], &["a.example 81", "b.example"], &["a.example"], &[]];
         for proxy in proxies() {
             let (mut memo, mut before) = (Memo::default(), Rules::default());
-            for (rules, world) in &steps {
+            for (rules, world, retries) in &steps {
                 let (resources, shapes) = (resources(rules), shapes(worlds[*world]));
-                let rules = rules_of(&resources, &before, &mesh);
-                let fresh = rules_of(&resources, &Rules::default(), &mesh);
-                let with = traffic(&proxy, &rules, &shapes, &mesh, &mut memo);
-                let without = traffic(&proxy, &fresh, &shapes, &mesh, &mut Memo::default());
+                let mesh = &meshes[usize::from(*retries)];
+                let rules = rules_of(&resources, &before, mesh);
+                let fresh = rules_of(&resources, &Rules::default(), mesh);
+                let with = traffic(&proxy, &rules, &shapes, mesh, &mut memo);
+                let without = traffic(&proxy, &fresh, &shapes, mesh, &mut Memo::default());
                 prop_assert_eq!(with, without);
                 before = rules;
             }
