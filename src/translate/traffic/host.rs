@@ -1,4 +1,4 @@
-//! Host names with wildcards, as Istio compares them. All are in lower case.
+//! Host names with wildcards, as Istio compares them. All are in lower case; [`lower`] makes them so.
 
 use super::Id;
 use std::{collections::BTreeMap, net::IpAddr};
@@ -50,6 +50,12 @@ pub(super) fn qualified(host: &str, id: &Id, domain: Option<&str>) -> String {
     }
     let suffix = domain.map(|domain| format!(".svc.{domain}")).unwrap_or_default();
     format!("{host}.{}{suffix}", id.namespace)
+}
+
+/// Puts a host into lower case; a namespace before it, with a slash, stays as it is.
+pub(super) fn lower(host: &mut str) {
+    let start = host.find('/').map_or(0, |slash| slash + 1);
+    host[start..].make_ascii_lowercase();
 }
 
 /// A gateway's name as `namespace/name`; `mesh` stays.
@@ -171,6 +177,17 @@ mod tests {
             ("edge.b", "b/edge"),
         ] {
             assert_eq!(gateway(name, &id), full);
+        }
+    }
+
+    #[test]
+    fn a_host_is_in_lower_case_whatever_its_namespace() {
+        for (host, lowered) in
+            [("Shop.Example", "shop.example"), ("Bank/*.Pay", "Bank/*.pay"), ("*/com.Foo", "*/com.foo")]
+        {
+            let mut host = host.to_owned();
+            lower(&mut host);
+            assert_eq!(host, lowered);
         }
     }
 

@@ -316,8 +316,14 @@ fn read(kind: Kind, resource: &Resource, mesh: &Mesh) -> (Option<Good>, Vec<Find
             object.spec.host = host::qualified(&object.spec.host, &object.id, domain);
             Good::DestinationRule(Arc::new(object.clone()))
         }),
-        Kind::Gateway => checked(resource, check::gateway, |object| Good::Gateway(Arc::new(object.clone()))),
-        Kind::Sidecar => checked(resource, check::sidecar, |object| Good::Sidecar(Arc::new(object.clone()))),
+        Kind::Gateway => checked(resource, check::gateway, |object: &mut Object<Gateway>| {
+            object.spec.servers.iter_mut().flat_map(|server| &mut server.hosts).for_each(|of| host::lower(of));
+            Good::Gateway(Arc::new(object.clone()))
+        }),
+        Kind::Sidecar => checked(resource, check::sidecar, |object: &mut Object<Sidecar>| {
+            object.spec.egress.iter_mut().flat_map(|egress| &mut egress.hosts).for_each(|of| host::lower(of));
+            Good::Sidecar(Arc::new(object.clone()))
+        }),
         Kind::ServiceEntry => {
             let mut services = Vec::new();
             let (good, mut findings) = checked(
@@ -355,7 +361,7 @@ fn checked<T: prost::Message + Default>(
     ((!is_refused).then(|| good(&mut object)), findings)
 }
 
-/// Completes the names of hosts and gateways in a VirtualService; without `gateways` it gets `mesh`.
+/// Completes the names of hosts and gateways in a VirtualService, in lower case; without `gateways` it gets `mesh`.
 fn resolve(object: &mut Object<VirtualService>, domain: Option<&str>) {
     let Object { id, spec, .. } = object;
     let destination = |destination: &mut Option<PbDestination>| {
@@ -377,6 +383,8 @@ fn resolve(object: &mut Object<VirtualService>, domain: Option<&str>) {
     }
     for route in &mut spec.tls {
         route.r#match.iter_mut().for_each(|m| gateways(&mut m.gateways));
+        // Envoy compares them with names that it has put into lower case.
+        route.r#match.iter_mut().flat_map(|m| &mut m.sni_hosts).for_each(|of| host::lower(of));
         route.route.iter_mut().for_each(|route| destination(&mut route.destination));
     }
     for route in &mut spec.tcp {

@@ -63,14 +63,12 @@ fn virtual_hosts(
                 continue;
             }
             for host in common {
-                let host = host.to_ascii_lowercase();
                 let hosts = by_host.entry(host.clone()).or_insert_with(|| new(host, entry.port));
                 hosts.routes.push(Arc::clone(list));
                 hosts.needs_tls |= entry.redirects();
             }
         }
         for host in entry.hosts.iter().filter(|_| entry.redirects()) {
-            let host = host.to_ascii_lowercase();
             let name = host.split_once('/').map_or(host.as_str(), |(_, name)| name).to_owned();
             by_host.entry(name.clone()).or_insert_with(|| new(name, entry.port)).needs_tls = true;
         }

@@ -113,6 +113,33 @@ fn virtual_services_meet_servers_by_host_and_namespace() {
     }
 }
 
+#[test]
+fn hosts_meet_whatever_their_case_is() {
+    let servers = [
+        server(80, "HTTP", "Shop.Example, '*/*.Net'", ""),
+        server(443, "TLS", "Pay.Example", ", tls: {mode: PASSTHROUGH}"),
+    ];
+    let gateway = gateway("a", &servers.join(", "));
+    for (hosts, routes) in [
+        ("Shop.Example", "http.80: shop.example 1"),
+        ("shop.EXAMPLE", "http.80: shop.example 1"),
+        ("A.Net", "http.80: a.net 1"),
+    ] {
+        let skipped = "rule_unused shop/a servers[1]";
+        check(
+            &(gateway.clone() + &virtual_service("vs", hosts, &to("orders.example"))),
+            &["0.0.0.0_80"],
+            &[routes],
+            &[skipped],
+        );
+    }
+    let tls =
+        "tls: [{match: [{sniHosts: [Pay.Example]}], route: [{destination: {host: db.example, port: {number: 5432}}}]}]";
+    let traffic = made(&router(), &(gateway + &virtual_service("vs", "Pay.Example", tls)), &["db.example 5432/tcp"]);
+    let listener = found(&traffic.resources, Kind::Listener, "0.0.0.0_443");
+    expect(&listener, &[("/filterChains/0/filterChainMatch/serverNames", "[\"pay.example\"]")]);
+}
+
 /// Routes of several VirtualServices are appended, and those that take everything come last.
 #[test]
 fn routes_of_one_host_are_appended_with_catch_alls_last() {

@@ -179,6 +179,20 @@ fn a_sidecar_narrows_what_is_seen() {
 }
 
 #[test]
+fn a_sidecar_imports_a_host_as_its_users_spell_it() {
+    let spelled = PublishedService { spelling: Some("com.foo.Bar".into()), ..service("com.foo.bar", "80") };
+    let (owner, mut shapes) = (Owner::Registry(spelled.host.clone()), shapes(&["orders.example"]));
+    shapes.replace(&owner, Some((&spelled, &origin(), &|_| Vec::new())), &envoy::Options::default());
+    let yaml = "apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: default}\nspec: {egress: [{hosts: ['*/com.foo.Bar']}]}\n";
+    let traffic = traffic(&proxy("sidecar,shop"), &rules(yaml), &shapes, &Mesh::default(), &mut Memo::default());
+    assert_eq!(
+        hosts(&traffic, "80"),
+        ["com.foo.bar,com.foo.bar. > outbound|80||com.foo.Bar", "* > PassthroughCluster"]
+    );
+    assert_eq!(traffic.clusters.into_iter().flatten().collect::<Vec<_>>(), [Name::from("outbound|80||com.foo.Bar")]);
+}
+
+#[test]
 fn bytes_of_sidecars_are_routed_by_their_rules() {
     let yaml = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: db}\nspec:\n  hosts: [db.example, pay.example]\n  tcp: [{match: [{destinationSubnets: [10.0.0.0/8]}], route: [{destination: {host: orders.example}}]}, {match: [{gateways: [edge]}], route: [{destination: {host: users.example}}]}]\n  tls: [{match: [{sniHosts: [pay.example]}], route: [{destination: {host: users.example}}]}]\n";
     let traffic = made(&proxy("sidecar,shop"), yaml, &SERVICES);
