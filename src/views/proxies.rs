@@ -88,7 +88,9 @@ impl Proxies {
         let expansions = given.expansions.iter().filter(|(host, _)| seen(host)).flat_map(|(_, all)| all.iter());
         let of_gateways = given.gateways.iter().chain(expansions).map(|(kind, resource)| (*kind, resource));
         let mesh = &given.settings.traffic.mesh;
-        Arc::new(Rules::read(of_manifests.chain(of_gateways), &self.rules, mesh))
+        // What the view has not had before may be refused by now; all views' rules have its last good form.
+        let before = if self.reselected { &given.rules } else { &self.rules };
+        Arc::new(Rules::read(of_manifests.chain(of_gateways), before, mesh))
     }
 
     /// Takes notice of how these hosts look now; whether routes can see a difference.

@@ -302,6 +302,27 @@ fn a_service_that_a_view_does_not_have_is_in_none_of_its_rules() {
     assert_eq!(fixture.report(&scoped).findings, []);
 }
 
+#[test]
+fn a_view_that_comes_later_has_the_last_good_form_of_what_is_refused_by_now() {
+    #[derive(Debug)]
+    struct Everything;
+    impl Select for Everything {
+        fn select(&self, service: &Arc<PublishedService>) -> Option<Arc<PublishedService>> {
+            Some(service.clone())
+        }
+    }
+    let (mut fixture, [_, edge, _]) = fixture(RULES);
+    let now = catalog(Readiness::Complete, [labelled("a.example", &["v1"])]);
+    fixture.step(&now);
+    fixture.manifests = manifests(&RULES.replace("protocol: HTTP ", "protocol: WRONG "));
+    fixture.step(&now);
+    let scoped = ViewKey { class: edge.class.clone(), ..ViewKey::of_scope(Dialect::Envoy, "all") };
+    fixture.add(scoped.clone(), Selection::by(Arc::new(Everything)));
+    fixture.step(&now);
+    assert_eq!(names(fixture.generation(&scoped), Kind::Listener), ["0.0.0.0_8080"]);
+    assert_eq!(fixture.content(&scoped), fixture.content(&edge));
+}
+
 fn any_step() -> impl Strategy<Value = (Vec<u8>, u8)> {
     (vec(0..4_u8, 0..4), 0..4_u8)
 }
