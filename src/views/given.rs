@@ -278,13 +278,14 @@ impl Given {
     fn classes(&self, near: &Near) -> Classes {
         let istio = &self.settings.istio;
         let exports = std::iter::once(&istio.rules).chain(istio.registries.values()).map(|rules| &rules.export_to);
-        let mut exported = exports.chain([&self.settings.traffic.mesh.service_export_to]).flatten();
+        let mesh = &self.settings.traffic.mesh;
+        let mut exported = exports.chain([&mesh.service_export_to]).flatten();
         Classes {
             all_namespaces: exported.any(|who| **who != *"*"),
             namespace: self.settings.traffic.namespace.clone(),
             ruled: !self.rules.is_empty(),
             labels: self.rules.labels(),
-            namespaces: self.rules.namespaces(),
+            namespaces: self.rules.namespaces(mesh),
             places: near.places(),
             keys: near.asked.as_ref().map(|asked| asked.keys.clone()).unwrap_or_default(),
             values: near.values.keys().cloned().collect(),

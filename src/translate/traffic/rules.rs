@@ -155,15 +155,18 @@ impl Rules {
         all
     }
 
-    /// The namespaces that rules name, or are in: only these tell proxies apart.
-    pub fn namespaces(&self) -> BTreeSet<Text> {
+    /// The namespaces that rules name, or are in: only these tell proxies apart. Of the mesh it counts who sees a VirtualService
+    /// that does not say it.
+    pub fn namespaces(&self, mesh: &Mesh) -> BTreeSet<Text> {
         let inner = &self.0;
         let of = |to: &String| (!matches!(&**to, "*" | "." | "~")).then(|| Text::from(&**to));
+        let default: Vec<String> = mesh.virtual_service_export_to.iter().map(ToString::to_string).collect();
         let mut all: BTreeSet<Text> = BTreeSet::new();
         for service in &inner.virtual_services {
             let spec = &service.spec;
             all.insert(service.id.namespace.clone());
-            all.extend(spec.export_to.iter().filter_map(of));
+            let export_to = if spec.export_to.is_empty() { &default } else { &spec.export_to };
+            all.extend(export_to.iter().filter_map(of));
             let http = spec.http.iter().flat_map(|route| &route.r#match).map(|m| &m.source_namespace);
             let tls = spec.tls.iter().flat_map(|route| &route.r#match).map(|m| &m.source_namespace);
             let tcp = spec.tcp.iter().flat_map(|route| &route.r#match).map(|m| &m.source_namespace);

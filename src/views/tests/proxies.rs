@@ -323,6 +323,23 @@ fn a_view_that_comes_later_has_the_last_good_form_of_what_is_refused_by_now() {
     assert_eq!(fixture.content(&scoped), fixture.content(&edge));
 }
 
+#[test]
+fn a_namespace_that_is_the_default_of_export_to_tells_proxies_apart() {
+    let (mut fixture, _) = fixture(RULES);
+    let [shop, other] = ["router,shop,istio=edge", "router,-,istio=edge"].map(key);
+    [&shop, &other].iter().for_each(|key| fixture.add((*key).clone(), Selection::default()));
+    fixture.translation.outputs.traffic.mesh.virtual_service_export_to = vec!["shop".into(), ".".into()];
+    let now = catalog(Readiness::Complete, [labelled("a.example", &["v1"])]);
+    let namespaces = Book::default().advance(&now, &fixture.manifests, &fixture.translation).1.namespaces;
+    assert_eq!(namespaces, BTreeSet::from(["portolan".into(), "shop".into()]));
+    fixture.step(&now);
+    let leads = |key: &ViewKey| {
+        let routes = fixture.generation(key).get(Kind::Route).get("http.8080").cloned().unwrap();
+        String::from_utf8_lossy(routes.body()).contains(SUBSET)
+    };
+    assert_eq!((leads(&shop), leads(&other)), (true, false));
+}
+
 fn any_step() -> impl Strategy<Value = (Vec<u8>, u8)> {
     (vec(0..4_u8, 0..4), 0..4_u8)
 }
