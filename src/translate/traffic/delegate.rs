@@ -1,6 +1,7 @@
 //! Delegates of VirtualServices: the routes of both, joined.
 
 use super::{
+    check::MOST_FINDINGS,
     finding::{Code, Finding},
     object::{Id, Object},
 };
@@ -10,10 +11,18 @@ use crate::{
     },
     resource::Kind,
 };
+use prost::Message;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
+
+/// The most that the routes of all delegates of one VirtualService come to, in bytes: each stands there once for each route that
+/// leads to it.
+const LARGEST: usize = 16 << 20;
+
+/// What a route takes besides its own bytes, at least.
+const ROUTE: usize = 1 << 10;
 
 /// Whether any of its routes leads to another VirtualService.
 pub(super) fn is_root(service: &VirtualService) -> bool {
@@ -29,6 +38,7 @@ pub(super) fn merged(
     findings: &mut Vec<Finding>,
 ) -> Object<VirtualService> {
     let mut http = Vec::with_capacity(root.spec.http.len());
+    let (mut room, told) = (LARGEST, findings.len());
     for (index, route) in root.spec.http.iter().enumerate() {
         let Some(delegate) = &route.delegate else {
             http.push(route.clone());
@@ -37,7 +47,9 @@ pub(super) fn merged(
         let mut found = |code, text: String| {
             let place = format!("http[{index}].delegate").into();
             let (kind, name) = (Kind::VirtualService, root.id.full());
-            findings.push(Finding { kind, name, place, code, text: text.into() });
+            if findings.len() - told < MOST_FINDINGS {
+                findings.push(Finding { kind, name, place, code, text: text.into() });
+            }
         };
         let namespace = if delegate.namespace.is_empty() { &root.id.namespace } else { &*delegate.namespace };
         let id = Id::new(namespace, &delegate.name);
@@ -45,6 +57,20 @@ pub(super) fn merged(
             found(Code::DelegateMissing, format!("{id} is no delegate, or not one for {}", root.id.namespace));
             continue;
         };
+        let needed = target.spec.http.iter().try_fold(0_usize, |sum, leaf| {
+            let sum = sum.saturating_add(size(route, leaf));
+            (sum <= room).then_some(sum)
+        });
+        let Some(needed) = needed else {
+            // Nor are those behind it, however small: which routes there are must be easy to say.
+            room = 0;
+            found(
+                Code::DelegateConflict,
+                format!("with the routes of {id} it would have more than {} MiB of routes", LARGEST >> 20),
+            );
+            continue;
+        };
+        room -= needed;
         for (inner, leaf) in target.spec.http.iter().enumerate() {
             match join(route, leaf) {
                 Some(route) => http.push(route),
@@ -56,6 +82,12 @@ pub(super) fn merged(
         }
     }
     root.with(VirtualService { http, ..root.spec.clone() })
+}
+
+/// What the route of a delegate comes to below a route that leads to it, at most.
+fn size(root: &HttpRoute, leaf: &HttpRoute) -> usize {
+    let matches = root.r#match.len().max(1).saturating_mul(leaf.r#match.len().max(1));
+    (root.encoded_len() + leaf.encoded_len() + ROUTE).saturating_mul(matches)
 }
 
 /// A delegate's route, with everything it leaves unset taken from the root's. `None`: their conditions contradict each

@@ -19,6 +19,9 @@ use crate::{
 use ipnet::IpNet;
 use std::{net::IpAddr, sync::Arc};
 
+/// The most that an entry may have of ports of endpoints and of addresses, over all its hosts: each host has them all.
+const MOST_PARTS: usize = 500_000;
+
 /// One service for each host of a ServiceEntry.
 ///
 /// # Errors
@@ -53,6 +56,13 @@ pub(super) fn services(object: &Object<ServiceEntry>) -> Result<Vec<DeclaredServ
     if spec.workload_selector.is_some() {
         let text = "it needs WorkloadEntries, which only Istiods have; list the `endpoints`";
         return Err(refused("workloadSelector", text.into()));
+    }
+    let of_host = spec.ports.len().saturating_mul(spec.endpoints.len().max(1)) + spec.addresses.len();
+    if spec.hosts.len().saturating_mul(of_host) > MOST_PARTS {
+        let text = format!(
+            "each host has all ports, endpoints and addresses, together more than {MOST_PARTS}; write several entries"
+        );
+        return Err(refused("hosts", text));
     }
     let one = |name: &String| -> Result<DeclaredService, Finding> {
         let host = Hostname::or_wildcard(&name.to_ascii_lowercase());

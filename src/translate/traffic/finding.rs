@@ -43,7 +43,7 @@ pub enum Code {
     GatewayUnknown,
     /// A delegate is not there, or not for this namespace: its route is left out.
     DelegateMissing,
-    /// A route of a delegate contradicts the route that leads to it: it is left out.
+    /// A route of a delegate contradicts the route that leads to it, or a delegate has too many routes: it is left out.
     DelegateConflict,
     /// A server of a gateway cannot stand beside an earlier one: it is left out.
     ServerSkipped,

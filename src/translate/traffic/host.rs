@@ -116,6 +116,19 @@ impl<T> HostMap<T> {
             .next()
     }
 
+    /// The longest wildcard that stands for the host, and for more.
+    pub(super) fn wider(&self, host: &str) -> Option<&str> {
+        let name = match host.strip_prefix('*') {
+            None => host,
+            Some(name) => {
+                let mut rest = name.chars();
+                rest.next()?;
+                rest.as_str()
+            }
+        };
+        self.best(&format!("*{name}")).map(|(wild, _)| wild)
+    }
+
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.exact.values_mut().chain(self.wild.values_mut())
     }
@@ -206,6 +219,9 @@ mod tests {
             ("*.x.b.com", "*.b.com"),
         ] {
             assert_eq!(map.best(host).map(|(host, _)| host), Some(best), "{host}");
+        }
+        for (host, wider) in [("a.b.com", Some("*.b.com")), ("*.b.com", Some("*.com")), ("x", Some("*")), ("*", None)] {
+            assert_eq!(map.wider(host), wider, "{host}");
         }
         for host in 0..300 {
             *map.entry(&format!("*.{host}.org")) = "";

@@ -270,7 +270,8 @@ impl Inner {
         self.destinations = Destinations::new(rules, root, default, &before.destinations);
         let gateways: BTreeSet<Name> = self.gateways.iter().map(|gateway| gateway.id.full()).collect();
         for service in &self.virtual_services {
-            for name in service.spec.gateways.iter().filter(|name| *name != MESH && !gateways.contains(&***name)) {
+            let unknown = service.spec.gateways.iter().filter(|name| *name != MESH && !gateways.contains(&***name));
+            for name in unknown.take(check::MOST_FINDINGS) {
                 self.findings.push(Finding {
                     kind: Kind::VirtualService,
                     name: service.id.full(),

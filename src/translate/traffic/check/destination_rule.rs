@@ -286,7 +286,7 @@ impl Check<'_> {
 
 /// Checks that places are written as `region/zone/sub-zone`, each once; `*` stands for all others at its level.
 fn places<'a>(names: impl Iterator<Item = &'a String>) -> Result<(), String> {
-    let mut known: Vec<Vec<&str>> = Vec::new();
+    let mut known = BTreeSet::<Vec<&str>>::new();
     for name in names {
         let stars = name.matches('*').count();
         if stars > 1 || stars == 1 && !name.ends_with('*') {
@@ -300,11 +300,12 @@ fn places<'a>(names: impl Iterator<Item = &'a String>) -> Result<(), String> {
         if parts.len() > 1 && parts.last() == Some(&"*") {
             parts.pop();
         }
-        let overlaps = |other: &Vec<&str>| other == &["*"] || parts.starts_with(other) || other.starts_with(&parts);
-        if known.iter().any(overlaps) {
+        let above = (1..=parts.len()).any(|level| known.contains(&parts[..level]));
+        let below = known.range(parts.clone()..).next().is_some_and(|other| other.starts_with(&parts));
+        if above || below || known.contains(&["*"][..]) {
             return Err(format!("the place {name:?} overlaps with another one"));
         }
-        known.push(parts);
+        known.insert(parts);
     }
     Ok(())
 }

@@ -26,6 +26,9 @@ use super::{
 use crate::resource::Kind;
 use std::fmt::Display;
 
+/// The most findings that are told of one resource. One that refuses it is always among them.
+pub(super) const MOST_FINDINGS: usize = 100;
+
 /// The findings so far, and the field that is checked now.
 #[derive(Debug)]
 pub(super) struct Check<'a> {
@@ -33,11 +36,12 @@ pub(super) struct Check<'a> {
     id: &'a Id,
     place: String,
     findings: Vec<Finding>,
+    is_refused: bool,
 }
 
 impl<'a> Check<'a> {
     pub(super) fn new(kind: Kind, id: &'a Id) -> Self {
-        Check { kind, id, place: String::new(), findings: Vec::new() }
+        Check { kind, id, place: String::new(), findings: Vec::new(), is_refused: false }
     }
 
     pub(super) fn finish(self) -> Vec<Finding> {
@@ -62,6 +66,14 @@ impl<'a> Check<'a> {
     }
 
     fn add(&mut self, code: Code, text: impl Into<String>) {
+        let decides = code.refuses() && !self.is_refused;
+        if self.findings.len() >= MOST_FINDINGS {
+            if !decides {
+                return;
+            }
+            self.findings.pop();
+        }
+        self.is_refused |= decides;
         self.findings.push(Finding {
             kind: self.kind,
             name: self.id.full(),

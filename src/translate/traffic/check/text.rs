@@ -5,7 +5,10 @@ use crate::{
     pb::google::protobuf::Duration,
     translate::istio::{is_key, is_value},
 };
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 /// The longest domain name that Istio takes, in characters.
 const LONGEST_DOMAIN: usize = 255;
@@ -230,8 +233,9 @@ impl Check<'_> {
     pub(super) fn export_to(&mut self, namespace: &str, export_to: &[String], own_only: bool) {
         let resolved: Vec<&str> = export_to.iter().map(|to| if to == "." { namespace } else { to }).collect();
         self.at("exportTo", |c| {
-            for (index, to) in resolved.iter().enumerate() {
-                c.require(!resolved[..index].contains(to), || format!("{to:?} is there twice"));
+            let mut seen = BTreeSet::new();
+            for to in &resolved {
+                c.require(seen.insert(*to), || format!("{to:?} is there twice"));
                 let fine = *to == "*" || is_label(to);
                 c.require(fine, || format!("{to:?} is neither a namespace nor `.` nor `*`"));
             }

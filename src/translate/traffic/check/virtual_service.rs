@@ -6,10 +6,14 @@ use crate::{
     resource::Kind,
     translate::traffic::{
         finding::Finding,
-        host::{MESH, matches, subset_of},
+        host::{HostMap, MESH},
         object::Object,
     },
 };
+use std::collections::BTreeSet;
+
+/// Hosts in which others can be looked up.
+type Hosts = HostMap<()>;
 
 /// The reasons to refuse the VirtualService, and what in it has no effect. Empty: it is good.
 pub(in crate::translate::traffic) fn virtual_service(object: &Object<VirtualService>) -> Vec<Finding> {
@@ -21,19 +25,21 @@ pub(in crate::translate::traffic) fn virtual_service(object: &Object<VirtualServ
         check.require(spec.tls.is_empty(), || text("tls"));
         check.require(spec.tcp.is_empty(), || text("tcp"));
     }
+    let mut hosts = Hosts::default();
+    spec.hosts.iter().for_each(|host| *hosts.entry(host) = ());
     check.gateways(&spec.gateways);
-    check.hosts(spec);
+    check.hosts(spec, &hosts);
     let any = !spec.http.is_empty() || !spec.tls.is_empty() || !spec.tcp.is_empty();
     check.require(any, || "it needs `http`, `tls` or `tcp`".into());
     check.each("http", &spec.http, |c, route| c.http_route(route, is_delegate));
-    check.each("tls", &spec.tls, |c, route| c.tls_route(route, &spec.hosts));
+    check.each("tls", &spec.tls, |c, route| c.tls_route(route, &hosts));
     check.each("tcp", &spec.tcp, |c, route| c.tcp_route(route));
     check.export_to(&object.id.namespace, &spec.export_to, false);
     check.finish()
 }
 
 impl Check<'_> {
-    fn hosts(&mut self, spec: &VirtualService) {
+    fn hosts(&mut self, spec: &VirtualService, all: &Hosts) {
         let for_mesh = spec.gateways.is_empty() || spec.gateways.iter().any(|gateway| gateway == MESH);
         let mut all_fine = true;
         self.each("hosts", &spec.hosts, |c, host| {
@@ -46,24 +52,26 @@ impl Check<'_> {
         if !all_fine {
             return;
         }
-        for (index, host) in spec.hosts.iter().enumerate() {
-            for other in spec.hosts[index + 1..].iter().filter(|other| matches(host, other)) {
+        let mut seen = BTreeSet::new();
+        for host in &spec.hosts {
+            let other = if seen.insert(host) { all.wider(host) } else { Some(host.as_str()) };
+            if let Some(other) = other {
                 self.at("hosts", |c| c.invalid(format!("{host:?} and {other:?} stand for the same")));
             }
         }
     }
 
-    fn tls_route(&mut self, route: &TlsRoute, hosts: &[String]) {
+    fn tls_route(&mut self, route: &TlsRoute, hosts: &Hosts) {
         self.require(!route.r#match.is_empty(), || "it has no `match`".into());
         self.each("match", &route.r#match, |c, m| c.tls_match(m, hosts));
         self.destinations(&route.route);
     }
 
-    fn tls_match(&mut self, m: &TlsMatchAttributes, hosts: &[String]) {
+    fn tls_match(&mut self, m: &TlsMatchAttributes, hosts: &Hosts) {
         self.require(!m.sni_hosts.is_empty(), || "it has no `sniHosts`".into());
         self.each("sniHosts", &m.sni_hosts, |c, sni| {
             let fine = c.domain_or_address(sni, true);
-            let within = hosts.iter().any(|host| subset_of(sni, host)) || sni.parse::<std::net::IpAddr>().is_ok();
+            let within = hosts.best(sni).is_some() || sni.parse::<std::net::IpAddr>().is_ok();
             c.require(!fine || within, || format!("{sni:?} is not one of the `hosts`"));
         });
         self.subnets(&m.destination_subnets);

@@ -96,6 +96,21 @@ fn a_wildcard_has_short_names_that_have_a_dot() {
 }
 
 #[test]
+fn an_entry_whose_hosts_would_multiply_its_endpoints_is_refused() {
+    let list = |count: usize, one: &dyn Fn(usize) -> String| (0..count).map(one).collect::<Vec<_>>().join(", ");
+    let of = |hosts: usize, endpoints: usize| {
+        let hosts = list(hosts, &|n| format!("h{n}.example"));
+        let endpoints = list(endpoints, &|n| format!("{{address: 10.0.{}.{}}}", n / 256, n % 256));
+        entry(&format!(
+            "hosts: [{hosts}], resolution: STATIC, ports: [{{number: 80, name: h, protocol: HTTP}}], endpoints: [{endpoints}]"
+        ))
+    };
+    let (some, many) = (of(3, 700), of(750, 700));
+    assert_eq!((codes(some.findings()), some.services().count()), (vec![], 3));
+    assert_eq!((codes(many.findings()), many.services().count()), (vec!["field_refused shop/e hosts".into()], 0));
+}
+
+#[test]
 fn what_envoy_would_not_take_of_a_wildcard_is_refused() {
     let rules = entry("hosts: ['*part.example'], ports: [{number: 443, name: tls, protocol: TLS}]");
     assert_eq!(codes(rules.findings()), ["field_refused shop/e hosts"]);

@@ -231,6 +231,26 @@ fn destination_rules_are_judged_as_istio_does() {
     }
 }
 
+#[test]
+fn one_resource_has_a_hundred_findings_at_most() {
+    let many = |count: usize, text: &str| vec![text; count].join(", ");
+    for (hosts, routes) in [
+        (many(20_000, "a.example"), format!("{{{TO}}}")),
+        // What refuses is not lost behind what is ignored.
+        (
+            "a.example".into(),
+            many(200, &format!("{{fault: {{abort: {{httpStatus: 500}}}}, {TO}}}")) + ", {redirect: {}}",
+        ),
+    ] {
+        let rules = rules(&format!(
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: vs}}\nspec: {{hosts: [{hosts}], http: [{routes}]}}\n"
+        ));
+        assert_eq!(rules.findings().len(), 100);
+        assert!(rules.findings().iter().any(|finding| finding.code == Invalid), "{:?}", rules.findings());
+        assert!(rules.is_empty());
+    }
+}
+
 /// A wrong form costs itself: the last good one counts, until there is another good one.
 #[test]
 fn the_last_good_form_counts() {

@@ -340,3 +340,24 @@ fn delegates_are_joined_with_their_roots() {
     assert_eq!(said(&(root.clone() + &delegate(&leaf))), ["delegate_conflict shop/vs http[0].delegate"]);
     assert_eq!(said(&root), ["delegate_missing shop/vs http[0].delegate"]);
 }
+
+/// Each route of the delegate stands there once for each route that leads to it.
+#[test]
+fn delegates_do_not_multiply_without_bound() {
+    let list = |count: usize, one: &dyn Fn(usize) -> String| (0..count).map(one).collect::<Vec<_>>().join(", ");
+    let root = list(200, &|n| format!("{{match: [{{uri: {{prefix: /{n}/}}}}], delegate: {{name: leaf}}}}"));
+    let leaf = list(100, &|n| {
+        format!("{{match: [{{headers: {{h: {{exact: v{n}}}}}}}], route: [{{destination: {{host: orders.example}}}}]}}")
+    });
+    let object = |name: &str, hosts: &str, http: &str| {
+        format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: {name}}}\nspec: {{{hosts}http: [{http}]}}\n"
+        )
+    };
+    let rules = rules(&(object("vs", "hosts: [a.example], ", &root) + &object("leaf", "", &leaf)));
+    let joined = rules.0.virtual_services[0].spec.http.len();
+    assert!(joined > 10_000 && joined.is_multiple_of(100) && joined < 16 << 10, "{joined}");
+    let left_out = codes(rules.findings());
+    assert_eq!(left_out.first(), Some(&format!("delegate_conflict shop/vs http[{}].delegate", joined / 100)));
+    assert_eq!(left_out.len(), 200 - joined / 100);
+}
