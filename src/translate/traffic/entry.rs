@@ -127,7 +127,7 @@ fn published(entry: &WorkloadEntry, ports: &[PbPort], dns: bool) -> Option<Publi
     own.sort();
     let labels: Labels = entry.labels.iter().map(|(key, value)| (Text::from(&**key), Text::from(&**value))).collect();
     Some(PublishedEndpoint {
-        weight: Weight::relative(entry.weight.max(1).into(), 1.0).unwrap_or(Weight::DEFAULT),
+        weight: Weight::of_millionths(u64::from(entry.weight.max(1)) * Weight::DEFAULT.millionths()),
         health: Health::Healthy,
         locality: Locality::parse(&entry.locality),
         labels,

@@ -111,6 +111,17 @@ fn an_entry_whose_hosts_would_multiply_its_endpoints_is_refused() {
 }
 
 #[test]
+fn a_weight_beyond_the_greatest_is_the_greatest() {
+    let weights = |weight: u32| {
+        let rules = entry(&format!(
+            "hosts: [a.example], resolution: STATIC, ports: [{{number: 80, name: h, protocol: HTTP}}], endpoints: [{{address: 10.0.0.1, weight: {weight}}}]"
+        ));
+        rules.services().map(|(_, service, _)| service.endpoints[0].weight.get()).collect::<Vec<_>>()
+    };
+    assert_eq!([0, 7, 2_000_000].map(weights), [vec![1.0], vec![7.0], vec![1_000_000.0]]);
+}
+
+#[test]
 fn what_envoy_would_not_take_of_a_wildcard_is_refused() {
     let rules = entry("hosts: ['*part.example'], ports: [{number: 443, name: tls, protocol: TLS}]");
     assert_eq!(codes(rules.findings()), ["field_refused shop/e hosts"]);
