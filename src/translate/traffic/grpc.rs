@@ -7,11 +7,13 @@ use super::message::{any, boolean, number, whole_percent};
 use crate::pb::envoy::{
     config::route::v3::{
         HeaderMatcher, RetryPolicy, Route, RouteAction,
+        header_matcher::HeaderMatchSpecifier,
         redirect_action::RedirectResponseCode,
         route::Action,
         route_action::{ClusterSpecifier, hash_policy::PolicySpecifier},
     },
     extensions::filters::http::fault::v3::{FaultAbort, HttpFault, fault_abort::ErrorType},
+    r#type::matcher::v3::string_matcher::MatchPattern,
 };
 use std::mem::take;
 
@@ -20,19 +22,24 @@ const RETRY_ON: [&str; 5] = ["cancelled", "deadline-exceeded", "internal", "reso
 
 const FAULT: &str = "envoy.filters.http.fault";
 
-/// The route as gRPC programs take it, and texts of what is lost; `None`: nothing is left. `own` is the cluster of the
+/// The most headers of a route that must not have some value: each makes twice as many routes of it.
+const MOST_DOUBLED: usize = 3;
+
+/// The route as gRPC programs take it, which may be several, and texts of what is lost. `own` is the cluster of the
 /// service itself: calls that must fail need a cluster, too.
-pub(super) fn usable(mut route: Route, own: &str) -> (Option<Route>, Vec<&'static str>) {
+pub(super) fn usable(mut route: Route, own: &str) -> (Vec<Route>, Vec<&'static str>) {
     let mut lost = Vec::new();
-    let Some(of) = &mut route.r#match else { return (None, lost) };
+    let Some(of) = &mut route.r#match else { return (Vec::new(), lost) };
+    // C-core compares them as they are with names in lower case.
+    of.headers.iter_mut().for_each(|header| header.name.make_ascii_lowercase());
     // Java reads what is absent as "no".
     of.case_sensitive = of.case_sensitive.take().or(boolean(true));
     if !of.query_parameters.is_empty() {
-        return (None, vec!["gRPC has no parameters behind a path: the route is left out"]);
+        return (Vec::new(), vec!["gRPC has no parameters behind a path: the route is left out"]);
     }
     if of.headers.iter().any(is_unknown) {
         return (
-            None,
+            Vec::new(),
             vec![
                 "gRPC programs do not compare `method`, `authority`, `scheme` and binary headers: the route is left out",
             ],
@@ -72,7 +79,55 @@ pub(super) fn usable(mut route: Route, own: &str) -> (Option<Route>, Vec<&'stati
         }
         None => None,
     };
-    (route.action.is_some().then_some(route), lost)
+    let routes = if route.action.is_some() { doubled(route, &mut lost) } else { Vec::new() };
+    (routes, lost)
+}
+
+/// Without the header a call fits no condition on its value, for gRPC not even one that is turned round. So there is one route
+/// for calls that lack it, and one for those that have another value.
+fn doubled(route: Route, lost: &mut Vec<&'static str>) -> Vec<Route> {
+    let headers = route.r#match.as_ref().map_or(&[][..], |of| &of.headers[..]);
+    let (mut places, mut is_lost) = (Vec::new(), false);
+    for (place, header) in headers.iter().enumerate() {
+        match fits_without(header) {
+            Some(false) => {}
+            Some(true) if places.len() < MOST_DOUBLED => places.push(place),
+            Some(true) | None => is_lost = true,
+        }
+    }
+    if is_lost {
+        lost.push("for gRPC programs only calls that have the header can fit `withoutHeaders` with a value");
+    }
+    let mut routes = vec![route];
+    for place in places {
+        let lacking: Vec<Route> = routes.iter().map(|route| lacking(route, place)).collect();
+        routes.extend(lacking);
+    }
+    routes
+}
+
+/// Whether calls without the header, which Envoy takes for an empty one, fit a condition that is turned round. False also for one
+/// that gRPC reads in the same way. `None`: that is not known of a regular expression.
+fn fits_without(header: &HeaderMatcher) -> Option<bool> {
+    let of_value = header.invert_match && header.treat_missing_header_as_empty;
+    let Some(HeaderMatchSpecifier::StringMatch(of)) = header.header_match_specifier.as_ref().filter(|_| of_value)
+    else {
+        return Some(false);
+    };
+    match of.match_pattern.as_ref()? {
+        MatchPattern::Exact(text) | MatchPattern::Prefix(text) => Some(!text.is_empty()),
+        _ => None,
+    }
+}
+
+/// The same route for calls that lack the header at that place.
+fn lacking(route: &Route, place: usize) -> Route {
+    let mut route = route.clone();
+    if let Some(header) = route.r#match.as_mut().and_then(|of| of.headers.get_mut(place)) {
+        header.header_match_specifier = Some(HeaderMatchSpecifier::PresentMatch(true));
+        header.treat_missing_header_as_empty = false;
+    }
+    route
 }
 
 fn is_unknown(header: &HeaderMatcher) -> bool {
@@ -110,6 +165,11 @@ fn routed(mut action: RouteAction, lost: &mut Vec<&'static str>) -> RouteAction 
     action.hash_policy.retain(|hash| matches!(hash.policy_specifier, Some(PolicySpecifier::Header(_))));
     if action.hash_policy.len() < hashes {
         lost.push("gRPC programs hash headers only");
+    }
+    for hash in &mut action.hash_policy {
+        if let Some(PolicySpecifier::Header(header)) = &mut hash.policy_specifier {
+            header.header_name.make_ascii_lowercase();
+        }
     }
     if let Some(ClusterSpecifier::WeightedClusters(weighted)) = &mut action.cluster_specifier {
         for cluster in &mut weighted.clusters {

@@ -116,20 +116,22 @@ pub(in crate::translate::traffic) fn routes(service: &Object<VirtualService>, pl
                     list.findings.push(finding(at, *code, text.clone()));
                 }
             }
-            if place.lookup.proxy.kind.is_grpc() {
-                let (usable, lost) = grpc::usable(made, place.own);
-                let first = told.insert((index, String::new()));
-                let findings =
-                    lost.into_iter().filter(|_| first).map(|text| finding("", Code::GrpcUnusable, text.into()));
-                list.findings.extend(findings);
-                match usable {
-                    Some(route) => made = route,
-                    None => continue,
-                }
+            let (mut made, lost) = match place.lookup.proxy.kind.is_grpc() {
+                true => grpc::usable(made, place.own),
+                false => (vec![made], Vec::new()),
+            };
+            let lost = lost.into_iter().filter(|text| told.insert((index, (*text).to_owned())));
+            list.findings.extend(lost.map(|text| finding("", Code::GrpcUnusable, text.into())));
+            if made.is_empty() {
+                continue;
             }
-            list.count(&mut made, &targets, place);
+            let mut is_last = false;
+            for route in &mut made {
+                list.count(route, &targets, place);
+                is_last |= list.push(route);
+            }
             list.clusters.extend(targets.into_iter().map(|(_, target)| target.cluster));
-            if list.push(&made) {
+            if is_last {
                 if index + 1 < service.spec.http.len() {
                     let text = format!("it stands behind http[{index}], which takes everything");
                     let finding = finding("", Code::RouteUnreachable, text);
@@ -167,8 +169,8 @@ pub(in crate::translate::traffic) fn default_route(shape: &Shape, port: u32, pla
     let mut list = RouteList { clusters: BTreeSet::from([cluster.clone()]), ..RouteList::default() };
     let counted = shape.counted(port);
     list.count(&mut route, &[(String::new(), Target { cluster: cluster.clone(), fault: None, counted })], place);
-    let route = if is_grpc { grpc::usable(route, &cluster).0 } else { Some(route) };
-    route.iter().for_each(|route| _ = list.push(route));
+    let routes = if is_grpc { grpc::usable(route, &cluster).0 } else { vec![route] };
+    routes.iter().for_each(|route| _ = list.push(route));
     list
 }
 
