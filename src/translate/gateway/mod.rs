@@ -113,7 +113,7 @@ impl Gateway {
             let prefix = port.host.as_str().strip_suffix(service.host.as_str()).unwrap_or_default();
             let aliases = service.aliases.iter().map(|alias| format!("{prefix}{alias}"));
             let hosts = std::iter::once(port.host.to_string()).chain(aliases).collect();
-            let http = vec![HttpRoute { route: vec![to(port)], ..Default::default() }];
+            let http = vec![HttpRoute { route: vec![to(service, port)], ..Default::default() }];
             made(format!("host.{}", port.host), self.bound(hosts, http))
         });
         let by_path = service.ports.first().filter(is_reached).zip(self.path(service));
@@ -128,7 +128,7 @@ impl Gateway {
                     matching(MatchType::Prefix(format!("{path}/"))),
                 ],
                 rewrite: Some(HttpRewrite { uri: "/".into(), ..Default::default() }),
-                route: vec![to(port)],
+                route: vec![to(service, port)],
                 ..Default::default()
             };
             made(format!("path.{}", service.host), self.bound(vec!["*".into()], vec![http]))
@@ -175,11 +175,13 @@ pub fn policy(service: &PublishedService, policy: &TrafficPolicy, root: &str, cr
     let hosts = service.ports.iter().flat_map(|port| {
         let prefix = port.host.as_str().strip_suffix(service.host.as_str()).unwrap_or_default();
         let aliases = service.aliases.iter().map(move |alias| format!("{prefix}{alias}"));
-        std::iter::once(port.host.to_string()).chain(aliases)
+        let own = (port.host.to_string(), service.spelled(&port.host).into_owned());
+        std::iter::once(own).chain(aliases.map(|alias| (alias.clone(), alias)))
     });
-    let hosts: std::collections::BTreeSet<String> = hosts.collect();
-    let rule = |host: String| {
-        let name = format!("envoy-services.{host}");
+    // By host: the same as the service's entry has it.
+    let hosts: BTreeMap<String, String> = hosts.collect();
+    let rule = |(name, host): (String, String)| {
+        let name = format!("envoy-services.{name}");
         let spec = DestinationRule { host, traffic_policy: Some(policy.clone()), ..Default::default() };
         resource(Kind::DestinationRule, root, &name, create_time, &spec)
     };
@@ -230,9 +232,10 @@ fn speaks_tls(policy: &TrafficPolicy, port: &ServicePort) -> bool {
     tls.is_some_and(|tls| tls.mode != client_tls_settings::TlSmode::Disable as i32)
 }
 
-fn to(port: &ServicePort) -> HttpRouteDestination {
+/// A destination is named as the service's entry is: an Istiod finds no other.
+fn to(service: &PublishedService, port: &ServicePort) -> HttpRouteDestination {
     let destination = Destination {
-        host: port.host.to_string(),
+        host: service.spelled(&port.host).into_owned(),
         port: Some(PortSelector { number: u32::from(Port::get(port.number)) }),
         ..Default::default()
     };
@@ -329,6 +332,29 @@ mod tests {
         assert_eq!((reached(Protocol::Tcp, None), reached(Protocol::Tcp, Some(&policy))), (0, 0));
         assert_eq!((reached(Protocol::Https, None), reached(Protocol::Https, Some(&policy))), (0, 3));
         assert_eq!(reached(Protocol::Https, Some(&partly)), 1, "the second port alone has TLS");
+    }
+
+    #[test]
+    fn hosts_are_named_as_entries_have_them() {
+        let service = PublishedService { spelling: Some("Orders.Example".into()), ..service("orders", Protocol::Http) };
+        let routes = gateway("127.0.0.1:8080").virtual_services(&service, None, "n", 0);
+        let to = |spec: &Value| spec.pointer("/http/0/route/0/destination/host").cloned();
+        let shown_routes: Vec<_> = routes.iter().map(shown).map(|(name, spec)| (name, to(&spec).unwrap())).collect();
+        let expected = [
+            ("n/edge.host.orders.example", "Orders.Example"),
+            ("n/edge.host.grpc.orders.example", "grpc.Orders.Example"),
+            ("n/edge.path.orders.example", "Orders.Example"),
+        ];
+        assert_eq!(shown_routes, expected.map(|(name, host)| (name.to_owned(), json!(host))));
+        let rules = policy(&service, &TrafficPolicy::default(), "root", 0);
+        let hosts: Vec<_> = rules.iter().map(shown).map(|(name, spec)| (name, spec["host"].clone())).collect();
+        let expected = [
+            ("root/envoy-services.grpc.orders", "grpc.orders"),
+            ("root/envoy-services.grpc.orders.example", "grpc.Orders.Example"),
+            ("root/envoy-services.orders", "orders"),
+            ("root/envoy-services.orders.example", "Orders.Example"),
+        ];
+        assert_eq!(hosts, expected.map(|(name, host)| (name.to_owned(), json!(host))));
     }
 
     #[test]
