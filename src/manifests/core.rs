@@ -117,6 +117,7 @@ impl Core {
             }
             self.registries.insert(registry.source.registry.clone(), registry);
         }
+        self.events.extend(before.into_keys().map(|registry| Event::Gone { registry }));
     }
 
     /// Takes what a registry sent; of one that is not read it is passed over.

@@ -39,6 +39,8 @@ pub(super) enum Event {
     Held { registry: Text, scope: Scope, manifests: usize },
     /// All manifests of a held scope stayed away, and are deleted.
     Released { registry: Text, scope: Scope, manifests: usize },
+    /// A registry is read no longer, and its manifests are gone.
+    Gone { registry: Text },
     /// Services' entries wait no longer for the manifests of these registries.
     Overdue { registries: Vec<Text> },
 }

@@ -47,6 +47,17 @@ impl Metrics {
         }
     }
 
+    /// Removes the metrics of a registry that is read no longer.
+    fn forget(&self, registry: &Text) {
+        for state in State::ALL {
+            self.manifests.remove(&Of { registry: registry.to_string(), state: state.name() });
+        }
+        let label = RegistryLabel::of(registry);
+        for family in [&self.failures, &self.holds] {
+            family.remove(&label);
+        }
+    }
+
     /// Logs and counts what happened.
     pub(super) fn happened(&self, event: &Event) {
         match event {
@@ -78,6 +89,10 @@ impl Metrics {
             }
             Event::Released { registry, scope, manifests } => {
                 warn!(%registry, %scope, manifests, "All manifests are gone for 60 s; they are deleted.");
+            }
+            Event::Gone { registry } => {
+                self.forget(registry);
+                info!(%registry, "A registry's manifests are read no longer.");
             }
             Event::Overdue { registries } => warn!(
                 registries = registries.join(", "),

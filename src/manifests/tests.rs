@@ -308,6 +308,33 @@ async fn what_a_former_reading_of_a_registry_sends_is_passed_over() {
     running.await.unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_is_gone_is_in_no_metric() {
+    let source = |name: &str| Source { registry: name.into(), namespace: "portolan".into(), ..Source::default() };
+    let (mut registry, metrics) = (crate::telemetry::registry(), Metrics::default());
+    metrics.register(&mut registry);
+    let (store, handle) = ManifestStore::new(vec![source("a"), source("stays")], 7, metrics);
+    let (feed, stop) = (handle.feed("a").unwrap(), CancellationToken::new());
+    let running = tokio::spawn(store.run(stop.clone()));
+    let mut seen = handle.subscribe();
+    let shown = || {
+        let text = crate::telemetry::encode(&registry);
+        ["a", "stays"].map(|name| text.matches(&format!("registry=\"{name}\"")).count())
+    };
+    feed.send(ManifestUpdate::Scopes(vec![scope("s")])).await.unwrap();
+    feed.send(failed()).await.unwrap();
+    feed.send(listed(&two())).await.unwrap();
+    seen.wait_for(|snapshot| snapshot.resources.len() == 2).await.unwrap();
+    feed.send(listed(&[])).await.unwrap();
+    seen.wait_for(|snapshot| snapshot.manifests.iter().any(|status| status.state == State::Held)).await.unwrap();
+    assert_eq!(shown(), [6, 4], "four states, failures and holds");
+    handle.configure(vec![source("stays")], 7);
+    seen.wait_for(|snapshot| snapshot.resources.is_empty()).await.unwrap();
+    assert_eq!(shown(), [0, 4]);
+    stop.cancel();
+    running.await.unwrap();
+}
+
 #[test]
 fn a_manifest_whose_entry_gives_way_to_a_services_says_so() {
     let mut world = World::with(&two());
