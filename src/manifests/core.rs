@@ -335,7 +335,12 @@ fn rename(
         let reading = Reading { namespace, create_time: *create_time, events };
         listing.list(Vec::new(), registry, scope, reading, now);
     }
-    names.into_iter().for_each(|scope| scopes.entry(scope).or_default().named = true);
+    for scope in names {
+        let listing = scopes.entry(scope).or_default();
+        // One that is named again has not listed anything yet.
+        listing.empty_since = listing.empty_since.filter(|_| listing.named);
+        listing.named = true;
+    }
     scopes.retain(|_, listing| listing.named || !listing.manifests.is_empty());
 }
 

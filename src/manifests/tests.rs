@@ -173,6 +173,19 @@ fn a_scope_that_is_no_longer_named_is_lost_as_a_whole() {
 }
 
 #[test]
+fn a_scope_that_is_named_again_keeps_what_it_had_until_it_is_listed() {
+    let mut world = World::with(&two());
+    world.receives(ManifestUpdate::Scopes(vec![scope("other")]));
+    world.after(30);
+    world.receives(ManifestUpdate::Scopes(vec![scope("other"), scope("s")]));
+    assert_eq!(names(&world.after(99)).len(), 2, "its list takes its time");
+    world.receives(listed(&[]));
+    assert_eq!(names(&world.after(59)).len(), 2);
+    world.receives(ManifestUpdate::Scopes(vec![scope("s")]));
+    assert_eq!(names(&world.after(1)).len(), 0, "it was named all the time");
+}
+
+#[test]
 fn of_two_with_one_name_the_first_by_id_has_it() {
     let mut world = World::with(&[("x", gateway("same", 1)), ("z2", gateway("same", 2))]);
     let both = world.core.snapshot();
