@@ -33,7 +33,8 @@ pub(super) struct Core {
     create_time: i64,
     /// Until when services' entries wait for those of manifests.
     patience: Instant,
-    /// They wait no longer: the time is over, or all registries had been read before another one was added.
+    /// They wait no longer: the time is over, even if there was nothing to wait for, or all registries had been read before another
+    /// one was added.
     waited: bool,
     conflicts: BTreeSet<(ManifestId, Text)>,
     events: Vec<Event>,
@@ -157,15 +158,16 @@ impl Core {
     pub(super) fn due(&self) -> Option<Instant> {
         let listings = self.registries.values().flat_map(|registry| registry.scopes.values());
         let held = listings.filter_map(|listing| Some(listing.empty_since? + HOLD));
-        let patience = (!self.waited && !self.is_complete()).then_some(self.patience);
-        held.chain(patience).min()
+        held.chain((!self.waited).then_some(self.patience)).min()
     }
 
     /// Deletes manifests that were held for long enough, and ends the wait of services' entries.
     pub(super) fn tick(&mut self, now: Instant) {
-        if !self.waited && !self.is_complete() && self.patience <= now {
+        if !self.waited && self.patience <= now {
             self.waited = true;
-            self.events.push(Event::Overdue { registries: self.pending() });
+            if !self.is_complete() {
+                self.events.push(Event::Overdue { registries: self.pending() });
+            }
         }
         for registry in self.registries.values_mut() {
             registry.let_go(now, &mut self.events);

@@ -214,6 +214,16 @@ fn all_is_known_when_every_registry_has_listed_every_scope_and_overdue_after_a_m
     assert_eq!(World::of(&[]).core.snapshot().readiness, None);
 }
 
+#[test]
+fn nobody_has_waited_for_a_registry_that_is_new() {
+    let mut world = World::of(&[]);
+    world.after(61);
+    let source = Source { registry: "a".into(), namespace: "portolan".into(), ..Source::default() };
+    world.core.configure(vec![source], 7);
+    assert_eq!(world.after(1).readiness, Some(Readiness::Partial));
+    assert_eq!(world.core.take_events(), []);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_store_signals_each_change_once_and_lets_go_by_itself() {
     let source = Source { registry: "a".into(), namespace: "portolan".into(), ..Source::default() };
