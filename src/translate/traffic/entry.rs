@@ -1,6 +1,7 @@
 //! ServiceEntries of manifests, as services like those of registries.
 
 use super::{
+    check::MOST_FINDINGS,
     finding::{Code, Finding},
     host::is_wildcard,
     object::Object,
@@ -9,8 +10,8 @@ use super::{
 };
 use crate::{
     model::{
-        Address, Health, Hostname, Labels, Locality, Port, PublishedEndpoint, PublishedService, ServicePort, Text,
-        Weight,
+        self, Address, Health, Hostname, Labels, Locality, Port, PublishedEndpoint, PublishedService, ServicePort,
+        Text, Weight,
     },
     pb::istio::networking::v1alpha3::{ServiceEntry, ServicePort as PbPort, WorkloadEntry, service_entry::Resolution},
     resource::Kind,
@@ -85,8 +86,21 @@ pub(super) fn services(object: &Object<ServiceEntry>) -> Result<Vec<DeclaredServ
     spec.hosts.iter().map(one).collect()
 }
 
-/// The fields of the entry that have no effect, neither in Istio nor here.
+/// What of the entry has no effect here: fields that have none in Istio, either, and ports that are left out.
 pub(super) fn ignored(object: &Object<ServiceEntry>) -> Vec<Finding> {
+    let skipped = object.spec.ports.iter().enumerate().filter(|(_, port)| protocol(port).is_none());
+    let skipped = skipped.take(MOST_FINDINGS).map(|(index, port)| Finding {
+        kind: Kind::ServiceEntry,
+        name: object.id.full(),
+        place: format!("ports[{index}].protocol").into(),
+        code: Code::PortSkipped,
+        text: match port.protocol.is_empty() {
+            true => {
+                "without it Istio looks at what connections say, which is not done here: the port is left out".into()
+            }
+            false => format!("no proxy serves {}: the port is left out", port.protocol).into(),
+        },
+    });
     let text = "as in Istio they count for ISTIO_MUTUAL alone; write `tls.subjectAltNames` in a DestinationRule";
     let finding = Finding {
         kind: Kind::ServiceEntry,
@@ -95,7 +109,8 @@ pub(super) fn ignored(object: &Object<ServiceEntry>) -> Vec<Finding> {
         code: Code::Ignored,
         text: text.into(),
     };
-    if object.spec.subject_alt_names.is_empty() { Vec::new() } else { vec![finding] }
+    let ignored = (!object.spec.subject_alt_names.is_empty()).then_some(finding);
+    ignored.into_iter().chain(skipped).collect()
 }
 
 /// An address, or a block of them.
@@ -109,9 +124,13 @@ fn is_by_handshake(port: &PbPort) -> bool {
 }
 
 fn service_port(port: &PbPort, host: &Hostname) -> Option<ServicePort> {
-    let protocol = Protocol::parse(&port.protocol)?.of_service()?;
     let number = Port::new(port.number.into()).ok()?;
-    Some(ServicePort { name: port.name.as_str().into(), number, protocol, host: host.clone() })
+    Some(ServicePort { name: port.name.as_str().into(), number, protocol: protocol(port)?, host: host.clone() })
+}
+
+/// The protocol that proxies speak to the port. `None`: they cannot serve it.
+fn protocol(port: &PbPort) -> Option<model::Protocol> {
+    Protocol::parse(&port.protocol)?.of_service()
 }
 
 /// The endpoint, with its own number for each port of the service. `None`: no address, or a name where none is

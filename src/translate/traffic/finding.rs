@@ -47,6 +47,8 @@ pub enum Code {
     DelegateConflict,
     /// A server of a gateway cannot stand beside an earlier one: it is left out.
     ServerSkipped,
+    /// A port of a ServiceEntry says no protocol that a proxy serves: it is left out.
+    PortSkipped,
     /// An earlier rule has the same name of a TLS handshake (SNI): the later one is left out.
     SniTaken,
     /// A route stands behind one that takes all requests: it is left out.
@@ -61,7 +63,7 @@ pub enum Code {
 
 impl Code {
     /// Each once, in the order of their declaration.
-    pub const ALL: [Code; 17] = [
+    pub const ALL: [Code; 18] = [
         Code::Invalid,
         Code::FieldRefused,
         Code::Ignored,
@@ -74,6 +76,7 @@ impl Code {
         Code::DelegateMissing,
         Code::DelegateConflict,
         Code::ServerSkipped,
+        Code::PortSkipped,
         Code::SniTaken,
         Code::RouteUnreachable,
         Code::GrpcUnusable,
@@ -96,6 +99,7 @@ impl Code {
             Code::DelegateMissing => "delegate_missing",
             Code::DelegateConflict => "delegate_conflict",
             Code::ServerSkipped => "server_skipped",
+            Code::PortSkipped => "port_skipped",
             Code::SniTaken => "sni_taken",
             Code::RouteUnreachable => "route_unreachable",
             Code::GrpcUnusable => "grpc_unusable",

@@ -76,7 +76,10 @@ fn a_key_that_narrows_may_be_missing_but_not_empty() {
         assert_eq!(found[0].contains(": a: "), !place.is_empty(), "{text:?} {found:?}");
     }
     let found = problems("a:", |s| Some(s.written("a", "all would fit").is_some()));
-    assert_eq!(found, ["f.yaml:1:1: there is nothing behind `a`, so all would fit; leave the key out if that is meant"]);
+    assert_eq!(
+        found,
+        ["f.yaml:1:1: there is nothing behind `a`, so all would fit; leave the key out if that is meant"]
+    );
 }
 
 #[test]

@@ -111,6 +111,17 @@ fn an_entry_whose_hosts_would_multiply_its_endpoints_is_refused() {
 }
 
 #[test]
+fn a_port_that_no_proxy_serves_is_told() {
+    let rules = entry(
+        "hosts: [a.example], ports: [{number: 80, name: h, protocol: HTTP}, {number: 81, name: raw}, {number: 82, name: dns, protocol: UDP}]",
+    );
+    let told = ["port_skipped shop/e ports[1].protocol", "port_skipped shop/e ports[2].protocol"];
+    assert_eq!(codes(rules.findings()), told);
+    let ports = rules.services().map(|(_, service, _)| service.ports.len()).collect::<Vec<_>>();
+    assert_eq!(ports, [1]);
+}
+
+#[test]
 fn a_weight_beyond_the_greatest_is_the_greatest() {
     let weights = |weight: u32| {
         let rules = entry(&format!(
