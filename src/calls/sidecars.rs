@@ -1,8 +1,8 @@
 //! Istio's `Sidecar`s from the call model: for each application one that has the hosts of the services that it needs, as a
 //! text among the manifests.
 //!
-//! Until the call model and the catalog were read once, nothing is told: a `Sidecar` without a host that is merely not known
-//! yet would cut its application off.
+//! Until the call model was read once, and as long as Istiods are told of no services because some are not known
+//! ([`Catalog::known`]), nothing is told: a `Sidecar` without a host that is merely not known yet would cut its application off.
 
 use super::{Handle, Model};
 use crate::{
@@ -75,7 +75,7 @@ pub async fn follow(
             catalogs.mark_unchanged();
             if let (Some(wanted), Some((out, told))) = (&wanted, &mut feed)
                 && model.is_complete()
-                && catalog.sync != Readiness::Waiting
+                && catalog.known == Readiness::Complete
             {
                 index.follow(&catalog);
                 let manifests = wanted.make(&model, &index, &catalog);

@@ -1,12 +1,20 @@
 //! What the book makes of reports, and the `Sidecar`s that follow.
 
-use super::{MOST_NEEDS, Model, book::Book};
-use crate::model::{CallUpdate, Need, Needs, Note, Reason, Text};
+use super::{MOST_NEEDS, Metrics, Model, Options, Sidecars, Store, book::Book, follow};
+use crate::{
+    catalog::{self, Desired, Policy, Template, Writer},
+    model::{
+        Address, CallUpdate, DUBBO_SERVICE, Endpoint, ManifestUpdate, Need, Needs, Note, Port, Readiness, Reason,
+        Scope, Service, ServiceId, Text, Update,
+    },
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, SystemTime},
 };
+use tokio::{sync::mpsc, time::sleep};
+use tokio_util::sync::CancellationToken;
 
 const HOUR: u64 = 3600;
 
@@ -217,4 +225,44 @@ fn what_is_kept_is_bounded() {
     let model = scene.model();
     assert_eq!(model.applications.len(), super::MOST_KEPT);
     assert!(!model.applications.contains_key("a7"), "the oldest goes first");
+}
+
+/// The whole list of a registry that has this one service of Dubbo's.
+fn provides(registry: &str, interface: &str) -> Update {
+    let instance = Endpoint::new(Address::Ip([10, 0, 0, 1].into()), Port::new(20880).unwrap());
+    let mut service = Service::new(ServiceId::new(registry, "", "", interface), vec![instance]);
+    service.labels.insert(DUBBO_SERVICE.into(), interface.into());
+    Update::Listed { scope: Scope::whole(), services: vec![Arc::new(service)], unreadable: Vec::new() }
+}
+
+/// The grace is over, and one registry was never read: what is missing there is not known.
+#[tokio::test(start_paused = true)]
+async fn no_sidecar_is_told_before_every_required_registry_was_read() {
+    let stop = CancellationToken::new();
+    let (mut writer, catalog) = Writer::new(catalog::Options::default(), catalog::Metrics::default());
+    let policy = |name: &str| Policy::new(name, "test", Template::parse("{service}.{registry}").unwrap()).into();
+    let desired = Desired { registries: vec![policy("zk"), policy("nacos")], ..Desired::default() };
+    let [zk, nacos] = &writer.configure(desired, false).feeds[..] else { panic!() };
+    let (zk, nacos) = (zk.updates.clone(), nacos.updates.clone());
+    tokio::spawn(writer.run(stop.clone()));
+
+    let sidecars = Sidecars { label: "app".into(), namespaces: vec!["shop".into()], hosts: vec!["./*".into()] };
+    let options = Options { sidecars: Some(sidecars), ..Options::default() };
+    let (store, calls) = Store::new(["zk".into()].into(), options, None, Metrics::default());
+    tokio::spawn(store.run(stop.clone()));
+    let needs = listed(&[("a.A", &["cart needs a.A", "cart needs a.B"])], &[]);
+    calls.feed("zk").unwrap().send(needs).await.unwrap();
+    let (out, mut told) = mpsc::channel(16);
+    tokio::spawn(follow(calls.clone(), catalog.clone(), move || Some(out.clone()), stop.clone()));
+
+    zk.send(provides("zk", "a.A")).await.unwrap();
+    sleep(catalog::Options::default().grace + Duration::from_secs(10)).await;
+    let states = (calls.load().is_complete(), catalog.load().sync, catalog.load().known);
+    assert_eq!(states, (true, Readiness::Partial, Readiness::Partial));
+    nacos.send(provides("nacos", "a.B")).await.unwrap();
+    assert!(matches!(told.recv().await, Some(ManifestUpdate::Scopes(_))));
+    let Some(ManifestUpdate::Listed(_, manifests)) = told.recv().await else { panic!() };
+    let [cart] = &manifests[..] else { panic!("{manifests:?}") };
+    let text = cart.text.as_ref().unwrap();
+    assert!(text.contains(r#""hosts":["./*","*/a.a.zk","*/a.b.nacos"]"#), "{text}");
 }
