@@ -49,6 +49,11 @@ impl Rendered {
         self.all().iter().find(is).unwrap_or_else(|| panic!("{kind} {name} is not among {:?}", self.kinds()))
     }
 
+    /// How Kubernetes asks by HTTP whether a pod is ready, and whether it is alive.
+    fn probes(&self) -> [&Value; 2] {
+        ["readinessProbe", "livenessProbe"].map(|probe| &self.pod()["containers"][0][probe]["httpGet"])
+    }
+
     fn pod(&self) -> &Value {
         &self.named("StatefulSet", "test-portolan")["spec"]["template"]["spec"]
     }
@@ -154,7 +159,9 @@ topologySpread: false
     assert_eq!(config["admin"]["hosts"], serde_json::json!(hosts));
     assert_eq!(config["admin"]["tokens"]["read"], "${file:/run/secrets/portolan-admin/read}");
     assert!(chart.mounts().contains(&("portolan-admin", "/run/secrets/portolan-admin")), "{:?}", chart.mounts());
-    assert_eq!(chart.pod()["containers"][0]["readinessProbe"]["httpGet"]["path"], "/ready");
+    let [ready, alive] = chart.probes();
+    assert_eq!((&ready["path"], &ready["scheme"]), (&"/ready?for=envoy".into(), &"HTTP".into()));
+    assert_eq!((&alive["path"], &alive["scheme"]), (&"/healthz".into(), &"HTTP".into()));
     render(
         "admin: { secret: tokens }\nconfig: { admin: { tokens: { read: '${env:READ}', change: '${env:CHANGE}' } } }",
     )
@@ -162,14 +169,47 @@ topologySpread: false
     .check();
 }
 
+/// A listener of xDS at this port, with TLS.
+fn with_tls(port: u16) -> String {
+    format!("{{ name: edge, listen: '0.0.0.0:{port}', tls: {{ certificate: tls.crt, key: tls.key }} }}")
+}
+
+#[tokio::test]
+async fn what_has_tls_is_probed_with_it_or_not_at_all() {
+    if !prepared(&["helm"]).await {
+        return;
+    }
+    let admin = "config: { admin: { tls: { certificate: tls.crt, key: tls.key } } }";
+    let chart = render(&format!("admin: {{ secret: tokens }}\nreadyFor: istio\n{admin}")).unwrap();
+    let [ready, alive] = chart.probes();
+    assert_eq!((&ready["path"], &ready["scheme"]), (&"/ready?for=istio".into(), &"HTTPS".into()));
+    assert_eq!((&alive["path"], &alive["scheme"]), (&"/healthz".into(), &"HTTPS".into()));
+    assert!(chart.0["notes"].as_str().unwrap().contains("https://test-portolan-0."), "{}", chart.0["notes"]);
+    let ports = chart.named("Service", "test-portolan-pods")["spec"]["ports"].as_array().unwrap();
+    assert_eq!(ports[1]["name"], "https-admin");
+
+    let xds = |listeners: &str| format!("config: {{ xds: {{ listen: null, listeners: [{listeners}] }} }}\n");
+    let refused = render(&xds(&with_tls(16_010))).err().unwrap();
+    assert!(refused.contains("set admin.secret"), "{refused}");
+    render(&(xds(&with_tls(16_010)) + "admin: { secret: tokens }")).unwrap();
+    let plain = "{ name: mesh, listen: '0.0.0.0:16010' }";
+    render(&xds(&format!("{plain}, {}", with_tls(16_011)))).unwrap();
+}
+
 #[tokio::test]
 async fn values_that_mean_nothing_are_refused() {
     if !prepared(&["helm"]).await {
         return;
     }
-    for values in
-        ["replica: 3", "replicas: 0", "state: { size: 1Gi }", "config: { version: 2 }", "image: { repository: '' }"]
-    {
+    for values in [
+        "replica: 3",
+        "replicas: 0",
+        "state: { size: 1Gi }",
+        "config: { version: 2 }",
+        "image: { repository: '' }",
+        "readyFor: pods\nadmin: { secret: tokens }",
+        "readyFor: istio",
+    ] {
         assert!(render(values).is_err(), "{values}");
     }
 }

@@ -36,3 +36,22 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- toYaml $config -}}
 {{- end -}}
+
+{{- /* How admin is asked: https where the configuration has a certificate for it. */ -}}
+{{- define "portolan.scheme" -}}
+{{ if get (get .Values.config "admin" | default dict) "tls" }}https{{ else }}http{{ end }}
+{{- end -}}
+
+{{- /* Refuses values by which no pod would ever become ready. */ -}}
+{{- define "portolan.probed" -}}
+{{- if not .Values.admin.secret -}}
+{{- if eq .Values.readyFor "istio" -}}
+{{- fail "readyFor: istio is asked of admin; set admin.secret" -}}
+{{- end -}}
+{{- range get (get .Values.config "xds" | default dict) "listeners" | default list -}}
+{{- if and (get . "tls") (hasSuffix ":16010" (get . "listen" | toString)) -}}
+{{- fail "config.xds.listeners: Kubernetes cannot probe port 16010, as it speaks no TLS there; set admin.secret, so that admin is probed" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
