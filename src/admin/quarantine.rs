@@ -3,15 +3,16 @@
 use super::{
     Sources,
     answer::{self, Refusal, json, one},
-    history::words,
+    history::{who, words},
     time,
+    tokens::Caller,
 };
 use crate::{
     resource::{Kind, version_text},
     xds::{Filter, Quarantined},
 };
 use axum::{
-    Router,
+    Extension, Router,
     extract::{Query, State, rejection::QueryRejection},
     http::StatusCode,
     response::Response,
@@ -73,6 +74,7 @@ async fn list(State(sources): State<Arc<dyn Sources>>) -> Response {
 
 async fn release(
     State(sources): State<Arc<dyn Sources>>,
+    Extension(caller): Extension<Caller>,
     query: Result<Query<Releasing>, QueryRejection>,
 ) -> Result<Response, Refusal> {
     let Query(Releasing { kind, name, all, by, why }) = query.map_err(Refusal::of_query)?;
@@ -80,7 +82,7 @@ async fn release(
         return Err(Refusal::bad("say what is released: name=, kind=, or both; or everything, by all=true"));
     }
     let filter = Filter { kind: kind.as_deref().map(known).transpose()?, name: name.as_deref().map(Into::into) };
-    let (by, why) = (words("by", by)?, words("why", why)?);
+    let (by, why) = (who(&caller, by)?, words("why", why)?);
     let Some(quarantine) = sources.quarantine() else { return Err(Refusal(StatusCode::NOT_FOUND, NONE.into())) };
     let count = quarantine.release(&filter);
     let of = format!("{}/{}", filter.kind.map_or("*", Kind::name), name.as_deref().unwrap_or("*"));

@@ -1,13 +1,17 @@
 //! Admin over TLS that asks for tokens, and the commands that bring them.
 
-use crate::support::{local::Local, mesh, until};
-use portolan::util::tls;
+use crate::{
+    client::{ADS_DELTA, Delta},
+    support::{local::Local, mesh, until},
+};
+use portolan::{resource::Kind::Cluster, util::tls};
 use reqwest::Method;
 use rustls::RootCertStore;
 use serde_json::Value;
 use std::{fs, process::Output, time::Duration};
 use tempfile::TempDir;
 use tokio::process::Command;
+use tonic::transport::Endpoint;
 
 const READ: &str = "read-0123456789abcdef0123456789";
 const CHANGE: &str = "change-0123456789abcdef01234567";
@@ -142,6 +146,14 @@ async fn the_audit_log_says_whose_token_it_was() {
     .await;
     assert_eq!(ask("/api/v1/unpin?host=orders.example&by=bob&why=done").await, 200);
     assert_eq!(ask("/api/v1/reload").await, 200);
+    let _stream = refuse_one(&portolan).await;
+    until("a release of what is refused", Duration::from_secs(60), async || {
+        match ask("/api/v1/quarantine/release?all=true&by=bob").await {
+            200 => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
     let history = client.get(format!("http://{}/api/v1/history", portolan.admin)).send().await.unwrap();
     let history: Value = serde_json::from_slice(&history.bytes().await.unwrap()).unwrap();
     let requests = history.as_array().unwrap().iter().filter(|entry| entry["kind"] == "request");
@@ -149,4 +161,16 @@ async fn the_audit_log_says_whose_token_it_was() {
     assert!(asked.contains(&("pin".into(), "ann".into())), "{asked:?}");
     assert!(asked.contains(&("unpin".into(), "ann (bob)".into())), "{asked:?}");
     assert!(asked.contains(&("reload".into(), "ann".into())), "{asked:?}");
+    assert!(asked.contains(&("release".into(), "ann (bob)".into())), "{asked:?}");
+}
+
+/// The stream of a client that refuses one of the clusters that it is sent.
+async fn refuse_one(portolan: &Local) -> Delta {
+    let channel = Endpoint::from_shared(format!("http://{}", portolan.xds)).unwrap().connect().await.unwrap();
+    let mut stream = Delta::open(channel, ADS_DELTA).await;
+    stream.ask(Cluster, &[], &[]).await;
+    let received = stream.next().await;
+    let name = received.has.keys().next().unwrap();
+    stream.nack(&received, &format!("Error adding/updating cluster(s) {name}: no such thing")).await;
+    stream
 }
