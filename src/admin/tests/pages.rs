@@ -121,6 +121,7 @@ async fn one_service_is_shown_whole_by_host_alias_or_id() {
     let admin = Running::good().await;
     let by_host = admin.json("/api/v1/services/orders.example").await;
     assert_eq!(by_host, admin.json("/api/v1/services/orders").await);
+    assert_eq!(by_host, admin.json("/api/v1/services/held/ns/g/orders").await);
     assert_eq!(
         by_host["instances"][1],
         json!({
@@ -135,6 +136,23 @@ async fn one_service_is_shown_whole_by_host_alias_or_id() {
     let unpublished = admin.json("/api/v1/services/other/ns/g/secret-svc").await;
     assert_eq!(unpublished["records"][0]["notes"][0]["reason"], "excluded");
     assert_eq!(admin.get("/api/v1/services/nobody").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn of_services_with_one_name_the_published_one_is_shown() {
+    let stock = PublishedService { aliases: Vec::new(), ..published("stock", vec![endpoint(1, Health::Healthy)]) };
+    let mut catalog = catalog(Readiness::Complete, Vec::new(), vec![stock]);
+    let excluded = Record {
+        service: Arc::new(Service::new(id("first", "stock"), Vec::new())),
+        hosts: Vec::new(),
+        notes: vec![Note::new(Reason::Excluded, "", "exclude[0]")],
+    };
+    catalog.records.insert(excluded.service.id.clone(), Arc::new(excluded));
+    let admin = Running::start(catalog).await;
+    let by_host = admin.json("/api/v1/services/stock.example").await;
+    assert_eq!((&by_host["published"], &by_host["instances"][0]["address"]), (&json!(true), &json!("10.0.0.1")));
+    assert_eq!(admin.json("/api/v1/services/stock").await, by_host);
+    assert_eq!(admin.json("/api/v1/services/first/ns/g/stock").await["published"], false);
 }
 
 #[tokio::test]

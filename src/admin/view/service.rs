@@ -164,15 +164,20 @@ pub(in crate::admin) fn page(catalog: &Catalog, query: &Query) -> (Head, Vec<Fou
     (head, page.items)
 }
 
-/// All details of a service: by its host or an alias, or by its id or name if it is not published.
+/// All details of a service: by its host or an alias, or by its id or name in a registry. Several may have that name: the first
+/// that is published, or else the first.
 pub(in crate::admin) fn detail<'a>(catalog: &'a Catalog, rejected: Vec<Rejected>, name: &str) -> Option<Detail<'a>> {
     let by_host = Hostname::new(name).ok().and_then(|host| catalog.services.get(&host));
     let by_alias = || catalog.services.values().find(|s| s.aliases.iter().any(|a| a.as_str() == name));
     if let Some(service) = by_host.or_else(by_alias) {
         return Some(Detail::of_published(catalog, service, rejected));
     }
-    let mut records = catalog.records.values();
-    records.find(|r| r.service.id.to_string() == name || &*r.service.id.name == name).map(|r| Detail::of_record(r))
+    let is_meant = |id: &ServiceId| &*id.name == name || id.to_string() == name;
+    let records: Vec<&Record> = catalog.records.values().map(Arc::as_ref).filter(|r| is_meant(&r.service.id)).collect();
+    match records.iter().flat_map(|record| &record.hosts).find_map(|host| catalog.services.get(host)) {
+        Some(service) => Some(Detail::of_published(catalog, service, rejected)),
+        None => records.first().map(|record| Detail::of_record(record)),
+    }
 }
 
 impl Query {
