@@ -1,6 +1,8 @@
 //! Small helpers that several parts need and that know nothing of registries or xDS.
 
 pub mod backoff;
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) mod bare_proc;
 pub mod descriptors;
 pub mod error;
 pub mod escape;

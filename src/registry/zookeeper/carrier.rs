@@ -23,6 +23,10 @@ use tokio::{
 };
 use tracing::{Instrument, warn};
 
+/// The connections of this process's network. `/proc/net` is a link to the same folder, which systemd's `ProcSubset=pid` hides.
+#[cfg(target_os = "linux")]
+const TABLE: &str = "/proc/self/net/tcp";
+
 /// Bytes of the buffers in each direction.
 const BUFFER: usize = 32 << 10;
 
@@ -85,7 +89,7 @@ async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
 #[cfg(target_os = "linux")]
 fn is_ours(from: SocketAddr, to: SocketAddrV4) -> bool {
     let SocketAddr::V4(from) = from else { return false };
-    match std::fs::read_to_string("/proc/net/tcp") {
+    match std::fs::read_to_string(TABLE) {
         Ok(table) => owner(&table, from, to) == Some(rustix::process::getuid().as_raw()),
         // Where the system shows nothing there is nothing to go by.
         Err(_) => true,
@@ -97,7 +101,7 @@ fn is_ours(_: SocketAddr, _: SocketAddrV4) -> bool {
     true
 }
 
-/// The user id of the program at `from`, by the text of `/proc/net/tcp`; `None` if the connection is not in it. Fields:
+/// The user id of the program at `from`, by the text of [`TABLE`]; `None` if the connection is not in it. Fields:
 /// number, both ends, state, queues, timer, retries, user, ...
 #[cfg(target_os = "linux")]
 fn owner(table: &str, from: SocketAddrV4, to: SocketAddrV4) -> Option<u32> {
@@ -142,6 +146,8 @@ async fn packets(from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin, limi
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_os = "linux")]
+    use crate::util::bare_proc;
 
     fn packet(body: &[u8]) -> Vec<u8> {
         [&(body.len() as u32).to_be_bytes(), body].concat()
@@ -182,6 +188,12 @@ mod tests {
         let (_, from) = listener.accept().await.unwrap();
         assert!(is_ours(from, to));
         assert!(!is_ours(to.into(), to), "there is no such connection");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_connection_is_known_where_proc_has_processes_alone() {
+        bare_proc::passes("registry::zookeeper::carrier::tests::a_connection_of_this_program_is_ours");
     }
 
     #[tokio::test]
