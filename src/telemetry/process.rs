@@ -56,7 +56,10 @@ struct Stat {
 
 impl Stat {
     fn read() -> Option<Self> {
-        let text = fs::read_to_string("/proc/self/stat").ok()?;
+        Stat::parse(&fs::read_to_string("/proc/self/stat").ok()?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
         // The second field is the program's name, in brackets, and may hold anything.
         let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
         // Numbered from 1 in proc(5); the first here is the third there.
@@ -68,13 +71,52 @@ impl Stat {
     }
 }
 
+/// When the machine was started, in whole seconds since 1970. By the clocks, because `/proc/stat` may be hidden, as by systemd's
+/// `ProcSubset=pid`.
+#[cfg(target_os = "linux")]
 fn boot_time() -> Option<f64> {
-    let stat = fs::read_to_string("/proc/stat").ok()?;
-    stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
+    use rustix::time::{ClockId, clock_gettime};
+    let (up, now) = (clock_gettime(ClockId::Boottime), clock_gettime(ClockId::Realtime));
+    // Whole, so that it stays the same while nobody sets the clock.
+    let seconds = now.tv_sec - up.tv_sec - i64::from(now.tv_nsec < up.tv_nsec);
+    Some(seconds as f64)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn boot_time() -> Option<f64> {
+    None
 }
 
 fn resident_bytes() -> Option<i64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix(" kB")?.trim().parse::<i64>().ok()?.checked_mul(1024)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::util::bare_proc;
+    use std::{
+        thread,
+        time::{SystemTime, UNIX_EPOCH},
+    };
+
+    fn now() -> f64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
+    }
+
+    #[test]
+    fn what_starts_now_was_started_now() {
+        let before = now();
+        let text = thread::spawn(|| fs::read_to_string("/proc/thread-self/stat").unwrap()).join().unwrap();
+        let started = boot_time().unwrap() + Stat::parse(&text).unwrap().start_seconds;
+        // The machine's start is in whole seconds, and a tick is a hundredth.
+        assert!((before - 1.1..now() + 0.1).contains(&started), "{started} is not {before}");
+    }
+
+    #[test]
+    fn it_is_told_where_proc_has_processes_alone() {
+        bare_proc::passes("telemetry::metrics::tests::the_text_names_version_and_process");
+    }
 }
