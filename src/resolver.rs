@@ -9,7 +9,7 @@ mod system;
 
 use crate::{catalog::Handle, model::Text};
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     future::Future,
     hash::{BuildHasher, RandomState},
     net::IpAddr,
@@ -17,7 +17,6 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::watch,
     task::JoinSet,
     time::{Instant, sleep_until, timeout},
 };
@@ -92,6 +91,7 @@ pub async fn run(lookup: impl Lookup, catalog: Handle, shutdown: CancellationTok
     let mut resolver = Resolver {
         lookup: Arc::new(lookup),
         names: HashMap::new(),
+        queue: BTreeSet::new(),
         queries: JoinSet::new(),
         spread: RandomState::new(),
     };
@@ -119,42 +119,56 @@ pub async fn run(lookup: impl Lookup, catalog: Handle, shutdown: CancellationTok
 struct Resolver<L> {
     lookup: Arc<L>,
     names: HashMap<Text, Schedule>,
+    /// Each name whose [`Schedule::next`] is set, under that moment.
+    queue: BTreeSet<(Instant, Text)>,
     queries: JoinSet<(Text, Result<Answer, LookupError>)>,
     spread: RandomState,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Schedule {
     /// When to ask; `None` while a query is under way.
     next: Option<Instant>,
     failures: u32,
-    /// It had an answer before; failures are then tried again sooner.
+    /// It has had an answer, perhaps before a restart; failures are then tried again sooner.
     known: bool,
 }
 
 impl<L: Lookup> Resolver<L> {
-    fn want(&mut self, wanted: &watch::Ref<'_, Arc<BTreeSet<Text>>>) {
-        self.names.retain(|name, _| wanted.contains(name));
-        for name in wanted.iter() {
-            let now = || Schedule { next: Some(Instant::now()), failures: 0, known: false };
-            self.names.entry(name.clone()).or_insert_with(now);
+    /// Follows which names are wanted, each with whether the catalog has an answer.
+    fn want(&mut self, wanted: &BTreeMap<Text, bool>) {
+        self.names.retain(|name, _| wanted.contains_key(name));
+        self.queue.retain(|(_, name)| wanted.contains_key(name));
+        let now = Instant::now();
+        for (name, has_answer) in wanted {
+            if !self.names.contains_key(name) {
+                self.names.insert(name.clone(), Schedule { known: *has_answer, ..Schedule::default() });
+                self.plan(name, now);
+            }
         }
+    }
+
+    /// Sets when to ask for a name.
+    fn plan(&mut self, name: &Text, next: Instant) {
+        let Some(schedule) = self.names.get_mut(name) else { return };
+        if let Some(before) = schedule.next.replace(next) {
+            self.queue.remove(&(before, name.clone()));
+        }
+        self.queue.insert((next, name.clone()));
     }
 
     /// The next moment to ask for something, unless as much as possible is under way.
     fn due(&self) -> Option<Instant> {
         let free = self.queries.len() < CONCURRENCY;
-        self.names.values().filter_map(|schedule| schedule.next.filter(|_| free)).min()
+        self.queue.first().filter(|_| free).map(|(next, _)| *next)
     }
 
     /// Asks for the names that are due, the longest waiting first.
     fn ask(&mut self) {
         let now = Instant::now();
-        let due =
-            |(name, schedule): (&Text, &Schedule)| Some((schedule.next.filter(|next| *next <= now)?, name.clone()));
-        let mut names: Vec<(Instant, Text)> = self.names.iter().filter_map(due).collect();
-        names.sort();
-        for (_, name) in names.into_iter().take(CONCURRENCY.saturating_sub(self.queries.len())) {
+        while self.due().is_some_and(|next| next <= now)
+            && let Some((_, name)) = self.queue.pop_first()
+        {
             if let Some(schedule) = self.names.get_mut(&name) {
                 schedule.next = None;
             }
@@ -175,7 +189,7 @@ impl<L: Lookup> Resolver<L> {
         match result {
             Ok(mut answer) if !answer.addresses.is_empty() => {
                 (schedule.failures, schedule.known) = (0, true);
-                schedule.next = Some(Instant::now() + answer.ttl.clamp(TTL_MIN, TTL_MAX));
+                self.plan(&name, Instant::now() + answer.ttl.clamp(TTL_MIN, TTL_MAX));
                 answer.addresses.sort();
                 answer.addresses.dedup();
                 Some((name, answer.addresses))
@@ -183,11 +197,11 @@ impl<L: Lookup> Resolver<L> {
             failed => {
                 let longest = if schedule.known { RETRY_KNOWN_MAX } else { RETRY_UNKNOWN_MAX };
                 let pause = (RETRY_MIN * 2_u32.saturating_pow(schedule.failures.min(16))).min(longest);
-                // Between half the pause and the whole, so that names that failed together do not stay together.
-                schedule.next = Some(Instant::now() + pause / 2 + pause / 512 * u32::try_from(jitter).unwrap_or(0));
                 schedule.failures += 1;
                 let none = !schedule.known && matches!(failed, Ok(_) | Err(LookupError::NoSuchName { .. }));
                 failure_seen(&name, schedule.failures, failed.err());
+                // Between half the pause and the whole, so that names that failed together do not stay together.
+                self.plan(&name, Instant::now() + pause / 2 + pause / 512 * u32::try_from(jitter).unwrap_or(0));
                 none.then(|| (name, Vec::new()))
             }
         }
@@ -210,7 +224,7 @@ fn failure_seen(name: &str, failures: u32, error: Option<LookupError>) {
 mod tests {
     use super::*;
     use crate::{
-        catalog::{Desired, Metrics, Options, Policy, Template, Writer},
+        catalog::{Desired, Memory, Metrics, Options, Policy, Registry, ScopeMemory, ServiceMemory, Template, Writer},
         model::{Address, Endpoint, Port, Readiness, Scope, Service, ServiceId, Update},
     };
     use std::sync::Mutex;
@@ -256,20 +270,35 @@ mod tests {
         }
     }
 
+    fn service(name: &str, instances: &[String]) -> Arc<Service> {
+        let endpoint = |name: &String| Endpoint::new(Address::parse(name).unwrap(), Port::new(80).unwrap());
+        Arc::new(Service::new(ServiceId::new("r", "", "", name), instances.iter().map(endpoint).collect()))
+    }
+
     /// A catalog whose one service has instances of these names, and the resolver on it.
     async fn start(fake: &Fake, names: &[String]) -> (Handle, tokio_util::sync::DropGuard) {
+        start_with(fake, None, vec![service("a", names)]).await
+    }
+
+    /// A catalog of what is known from before a restart, the resolver on it, and then a list of its registry. Nothing is
+    /// listed where there are no services.
+    async fn start_with(
+        fake: &Fake,
+        memory: Option<Memory>,
+        services: Vec<Arc<Service>>,
+    ) -> (Handle, tokio_util::sync::DropGuard) {
         let policy = Policy::new("r", "test", Template::parse("{service}").unwrap());
         let (mut writer, handle) = Writer::new(Options::default(), Metrics::default());
-        let desired = Desired { registries: vec![policy.into()], ..Desired::default() };
+        let registry = Registry { memory: memory.map(Arc::new), ..policy.into() };
+        let desired = Desired { registries: vec![registry], ..Desired::default() };
         let feed = writer.configure(desired, false).feeds.remove(0).updates;
         let shutdown = CancellationToken::new();
         tokio::spawn(writer.run(shutdown.clone()));
         tokio::spawn(run(fake.clone(), handle.clone(), shutdown.clone()));
-        let id = ServiceId::new("r", "", "", "a");
-        let endpoint = |name: &String| Endpoint::new(Address::parse(name).unwrap(), Port::new(80).unwrap());
-        let service = Arc::new(Service::new(id, names.iter().map(endpoint).collect()));
-        let listed = Update::Listed { scope: Scope("".into()), services: vec![service], unreadable: Vec::new() };
-        feed.send(listed).await.unwrap();
+        if !services.is_empty() {
+            let listed = Update::Listed { scope: Scope::whole(), services, unreadable: Vec::new() };
+            feed.send(listed).await.unwrap();
+        }
         (handle, shutdown.drop_guard())
     }
 
@@ -321,5 +350,45 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(served(&handle).len(), 100);
         assert_eq!(*fake.under_way.lock().unwrap(), (0, CONCURRENCY));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ten_thousand_names_are_asked_for_once_each() {
+        const NAMES: usize = 10_000;
+        let fake = Fake::default();
+        let names: Vec<String> = (0..NAMES).map(|i| format!("n{i}")).collect();
+        names.iter().for_each(|name| fake.gives(name, vec![answer("10.0.0.1", 300)]));
+        let services = names.iter().map(|name| service(name, std::slice::from_ref(name))).collect();
+        let (handle, _guard) = start_with(&fake, None, services).await;
+        // By the square of their number this would take minutes.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(served(&handle).len(), NAMES);
+        let asked: BTreeSet<Text> = fake.asked.lock().unwrap().iter().map(|(name, _)| name.clone()).collect();
+        assert_eq!((asked.len(), fake.asked.lock().unwrap().len()), (NAMES, NAMES));
+    }
+
+    /// Its answer of before the restart is served meanwhile.
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_had_an_answer_before_a_restart_is_asked_for_again_soon() {
+        let fake = Fake::default();
+        fake.gives("n", vec![None]);
+        let memory = Memory {
+            scopes: vec![ScopeMemory { scope: Scope::whole(), listed_at: Some(std::time::SystemTime::now()) }],
+            services: vec![ServiceMemory {
+                scope: 0,
+                service: service("a", &["n".into()]),
+                read: true,
+                unreadable: None,
+                absent: 0,
+                gone: None,
+            }],
+            names: vec![("n".into(), vec!["10.0.0.1".parse().unwrap()])],
+            ..Memory::default()
+        };
+        let (handle, _guard) = start_with(&fake, Some(memory), Vec::new()).await;
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        assert_eq!(served(&handle), ["10.0.0.1"]);
+        let pauses = fake.pauses();
+        assert!(pauses.len() >= 60 && pauses.iter().all(|pause| *pause < 10.1), "{pauses:?}");
     }
 }

@@ -25,7 +25,7 @@ use super::{
 use crate::model::{Hostname, Readiness, Reason, ServiceId, Text, Update};
 use imbl::OrdMap;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -255,12 +255,12 @@ impl Core {
         self.judge_sync(now);
     }
 
-    /// The host names to be resolved.
-    pub fn wanted_names(&self) -> BTreeSet<Text> {
+    /// The host names to be resolved, each with whether it has an answer, of now or of before a restart.
+    pub fn wanted_names(&self) -> BTreeMap<Text, bool> {
         self.names.wanted()
     }
 
-    /// Whether [`Core::wanted_names`] has changed since this was last asked.
+    /// Whether [`Core::wanted_names`] has other names than when this was last asked.
     pub fn take_wanted_changed(&mut self) -> bool {
         self.names.take_changed()
     }

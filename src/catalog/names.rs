@@ -26,12 +26,12 @@ impl Names {
         &self.answers
     }
 
-    /// All names that are to be resolved.
-    pub(super) fn wanted(&self) -> BTreeSet<Text> {
-        self.wanted.keys().cloned().collect()
+    /// All names that are to be resolved, each with whether it has an answer.
+    pub(super) fn wanted(&self) -> BTreeMap<Text, bool> {
+        self.wanted.keys().map(|name| (name.clone(), self.answers.contains_key(name))).collect()
     }
 
-    /// Whether [`Names::wanted`] has changed since this was last asked.
+    /// Whether [`Names::wanted`] has other names than when this was last asked.
     pub(super) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }

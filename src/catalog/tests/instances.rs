@@ -81,7 +81,7 @@ fn host_names_are_resolved_kept_or_dropped_by_configuration() {
 fn resolved_names_give_an_endpoint_per_address_and_keep_the_last_answer() {
     let mut world = one(|_| {});
     world.list(&[service("a", &["node-1:80 x=1"]), service("b", &["node-1:81"])]);
-    assert_eq!(world.core.wanted_names().into_iter().collect::<Vec<_>>(), [Text::from("node-1")]);
+    assert_eq!(world.core.wanted_names().into_keys().collect::<Vec<_>>(), [Text::from("node-1")]);
     world.check_notes(&id("r", "a"), &[(Reason::HostnameUnresolved, "node-1:80")]);
     let answer = |world: &mut World, addresses: &[&str]| {
         let addresses = addresses.iter().map(|a| a.parse().unwrap()).collect();
@@ -103,7 +103,7 @@ fn resolved_names_give_an_endpoint_per_address_and_keep_the_last_answer() {
     assert_eq!(world.core.wanted_names().len(), 2);
     world.core.resolved(&"node-2".into(), vec!["10.0.0.3".parse().unwrap()], world.now);
     world.check(&["a.example http:80 | ", "b.example http:80 | 10.0.0.3:81"]);
-    assert_eq!(world.core.wanted_names().into_iter().collect::<Vec<_>>(), [Text::from("node-2")]);
+    assert_eq!(world.core.wanted_names().into_keys().collect::<Vec<_>>(), [Text::from("node-2")]);
     // Gone from the registry is gone.
     world.list(&[service("a", &[]), service("b", &["node-4:81"])]);
     world.list(&[service("a", &[]), service("b", &[])]);

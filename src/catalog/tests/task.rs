@@ -116,7 +116,7 @@ async fn holds_are_released_and_names_resolved_through_the_handle() {
     let mut wanted = handle.wanted_names();
     assert!(!handle.release("r"), "nothing is held");
     feeds[0].send(listed(&[fleet("a", 0, 50), service("b", &["node-1:80"])])).await.unwrap();
-    wanted.wait_for(|names| names.contains("node-1")).await.unwrap();
+    wanted.wait_for(|names| names.contains_key("node-1")).await.unwrap();
     handle.resolved("node-1".into(), vec!["10.0.0.1".parse().unwrap()]).await;
     feeds[0].send(listed(&[fleet("a", 0, 1), service("b", &["node-1:80"])])).await.unwrap();
     eventually(&handle, "the hold", |catalog| catalog.registries[0].hold.is_some()).await;
