@@ -150,6 +150,8 @@ impl Core {
         }
         (source.connection, source.epoch, source.leaving) = (connection, epoch, None);
         let stale = source.ledger.begin_reading();
+        // Without any services none of them is another's.
+        source.reconnected &= source.ledger.is_rereading();
         if !removed {
             outcome.ended.push(registry.clone());
         }

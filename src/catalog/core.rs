@@ -117,10 +117,17 @@ impl Core {
         }
         source.status.note(&update, now.wall);
         let by_list = matches!(update, Update::Listed { .. } | Update::Scopes(_));
+        let was_rereading = source.ledger.is_rereading();
         let effect = source.ledger.apply(update, now);
+        let read_anew = was_rereading && !source.ledger.is_rereading();
+        source.reconnected &= !read_anew;
         let synced = !source.synced && source.ledger.is_listed();
         source.synced |= synced;
         self.follow(&reading.registry, effect, by_list, now);
+        if read_anew {
+            // Even if it is the same as before: by now it is what the registry has where it is read now.
+            self.touch(&reading.registry);
+        }
         if synced {
             self.events.push(Event::Synced { registry: reading.registry.clone() });
             self.forget_replaced(now);

@@ -64,6 +64,8 @@ impl Core {
         let held: BTreeSet<ServiceId> = holds.flat_map(|holds| &holds.lost).map(|lost| lost.service.clone()).collect();
         self.recompute(ids.into_iter().chain(held).collect(), now);
         self.restate(registry, now);
+        // As long as it is served it is kept, even if the registry is never read again.
+        self.touch(registry);
     }
 
     /// Notes that what is to be kept of this registry has changed.

@@ -406,3 +406,35 @@ fn everything_in_one_configuration_is_one_catalog() {
     assert_eq!(world.catalog().number, number + 1);
     world.check(&["s.example +s http:80 | 10.0.0.2:80", "t.example +t http:80 | 10.0.0.3:80"]);
 }
+
+#[test]
+fn what_is_kept_says_where_it_was_read_last() {
+    let at = |connection, identity: &str| Registry { identity: identity.into(), ..connected(policy("r"), connection) };
+    let kept = |world: &World, after| {
+        let memories = world.core.remember(after, world.now).memories;
+        memories.into_iter().map(|(_, identity, memory)| (identity.to_string(), memory.services.len())).collect::<Vec<_>>()
+    };
+    let mut world = world(Vec::new());
+    let _ = world.configure_all(vec![at(1, "here")], false);
+    world.list(&singles("r", 3));
+    let number = world.core.touches();
+    assert_eq!(kept(&world, 0), [("here".into(), 3)]);
+    assert_eq!(kept(&world, number), []);
+    let _ = world.configure_all(vec![at(2, "there")], false);
+    assert_eq!(kept(&world, 0), [], "what it has was read elsewhere");
+    world.list(&singles("r", 3));
+    assert_eq!(kept(&world, number), [("there".into(), 3)], "the same services, of another place");
+    // Another way to the same place makes it nobody else's.
+    let number = world.core.touches();
+    let _ = world.configure_all(vec![at(3, "there")], false);
+    assert_eq!(kept(&world, 0), [("there".into(), 3)]);
+    world.list(&singles("r", 3));
+    assert_eq!(kept(&world, number), [("there".into(), 3)]);
+    // Nor does another place, where there was nothing before.
+    let mut world = super::world(Vec::new());
+    let _ = world.configure_all(vec![at(1, "here")], false);
+    let _ = world.configure_all(vec![at(2, "there")], false);
+    world.list(&singles("r", 3));
+    let _ = world.configure_all(vec![at(3, "there")], false);
+    assert_eq!(kept(&world, 0), [("there".into(), 3)]);
+}
