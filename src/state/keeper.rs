@@ -1,20 +1,25 @@
-//! The task that writes: when something has changed and it is quiet, at the latest after twelve times that, and at the end.
+//! The task that writes: when something has changed and it is quiet, at the latest after twelve times that, on request, and
+//! at the end. From the first time on the folder is its own until it ends: a process that takes over later writes only then.
 //!
 //! Asking the catalog costs it some milliseconds (manifests say by themselves what they have); encoding and writing are
 //! done on a thread of their own. A file that is unchanged is written again, but only before it would be too old.
 
-use super::{Content, EVERYTHING, Laid, Metrics, Options, Store, store::Written};
+use super::{
+    Content, EVERYTHING, Laid, Metrics, Options, Store,
+    store::{Lock, Written},
+};
 use crate::{
     calls,
     catalog::{self, Handle, Override, Remembered},
     manifests::{self, Memories},
     model::Text,
+    util::time::until,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use tokio::{
-    sync::watch,
+    sync::{mpsc, oneshot, watch},
     task::spawn_blocking,
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -27,11 +32,35 @@ pub struct Keeper {
     calls: watch::Receiver<Arc<calls::Model>>,
     metrics: Metrics,
     options: watch::Receiver<Options>,
+    requests: mpsc::Receiver<Request>,
+    folder: Folder,
+    /// The last turn failed.
+    failing: bool,
+}
+
+/// Somebody waits for a turn, and is told whether all of it is on disk.
+type Request = oneshot::Sender<bool>;
+
+/// Why something is written.
+enum Cause {
+    /// There is something new.
+    Change,
+    /// Where or how it is written is another.
+    Options,
+    /// The files become too old.
+    Age,
+    Request(Request),
+}
+
+/// The folder that is written to, and what is known of it. Another folder has none of the files yet.
+#[derive(Debug, Default)]
+struct Folder {
+    dir: Option<PathBuf>,
     /// Everything up to this change of the catalog is written; see [`catalog::Core::touches`].
     number: u64,
     written: Files,
-    /// The last turn failed.
-    failing: bool,
+    /// `None`: nothing was written yet.
+    lock: Option<Lock>,
 }
 
 /// What was written, by registry.
@@ -49,17 +78,27 @@ struct Files {
 
 /// Changes what a [`Keeper`] does.
 #[derive(Debug, Clone)]
-pub struct Control(watch::Sender<Options>);
+pub struct Control {
+    options: watch::Sender<Options>,
+    requests: mpsc::Sender<Request>,
+}
 
 impl Control {
     /// The options in force, as they change.
     pub fn options(&self) -> watch::Receiver<Options> {
-        self.0.subscribe()
+        self.options.subscribe()
     }
 
     /// Puts these options in force.
     pub fn set(&self, options: Options) {
-        self.0.send_if_modified(|now| std::mem::replace(now, options.clone()) != options);
+        self.options.send_if_modified(|now| std::mem::replace(now, options.clone()) != options);
+    }
+
+    /// Has what is known now written without waiting for quiet. Returns whether all of it is on disk, or nothing is
+    /// kept.
+    pub async fn write(&self) -> bool {
+        let (done, written) = oneshot::channel();
+        self.requests.send(done).await.is_ok() && written.await.unwrap_or(false)
     }
 }
 
@@ -72,12 +111,15 @@ impl Keeper {
         calls: &calls::Handle,
         metrics: Metrics,
     ) -> (Keeper, Control) {
+        let folder = Folder { dir: options.dir.clone(), ..Folder::default() };
         let (sender, options) = watch::channel(options);
-        let (manifests, (number, written, failing)) = (rules.memories(), Default::default());
-        let (rules, mut calls) = (rules.clone(), calls.subscribe());
+        let (asking, requests) = mpsc::channel(1);
+        let (manifests, rules, mut calls) = (rules.memories(), rules.clone(), calls.subscribe());
         // What it begins with is nothing to be written: that is what was read, or nothing.
         calls.mark_unchanged();
-        (Keeper { catalog, manifests, rules, calls, metrics, options, number, written, failing }, Control(sender))
+        let failing = false;
+        let keeper = Keeper { catalog, manifests, rules, calls, metrics, options, requests, folder, failing };
+        (keeper, Control { options: sender, requests: asking })
     }
 
     /// Writes until `stop`, and then once more.
@@ -85,41 +127,24 @@ impl Keeper {
         let mut touched = self.catalog.touched();
         loop {
             let options = self.options.borrow_and_update().clone();
-            if options.dir.is_none() {
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    changed = self.options.changed() => if changed.is_err() { return },
-                }
-                continue;
-            }
             let again = if self.failing { options.at_most() } else { options.max_age / 4 };
-            let again = Instant::now() + again;
-            let changed = tokio::select! {
+            let again = options.dir.is_some().then(|| Instant::now() + again);
+            let cause = tokio::select! {
                 () = stop.cancelled() => break,
-                changed = touched.changed() => match changed {
-                    Ok(()) => true,
-                    Err(_) => return,
-                },
-                changed = self.manifests.changed() => match changed {
-                    Ok(()) => true,
-                    Err(_) => return,
-                },
-                changed = self.calls.changed() => match changed {
-                    Ok(()) => true,
-                    Err(_) => return,
-                },
-                changed = self.options.changed() => {
-                    if changed.is_err() { return }
-                    // Another folder has none of the files yet.
-                    (self.number, self.written) = Default::default();
-                    continue;
-                }
-                () = sleep_until(again) => false,
+                cause = self.cause(&mut touched, again) => cause,
             };
-            if changed {
-                self.quiet(&mut touched, &options, &stop).await;
+            let (all, asked) = match cause {
+                None => return,
+                Some(Cause::Change) => (false, self.quiet(&mut touched, &options, &stop).await),
+                Some(Cause::Options) => (false, None),
+                Some(Cause::Age) => (true, None),
+                Some(Cause::Request(done)) => (false, Some(done)),
+            };
+            self.turn(all).await;
+            if let Some(done) = asked {
+                // Whoever asked may have gone.
+                let _ = done.send(!self.failing);
             }
-            self.turn(!changed).await;
             // What came during that turn is written by the last one.
             if stop.is_cancelled() {
                 break;
@@ -128,16 +153,40 @@ impl Keeper {
         self.turn(false).await;
     }
 
-    /// Waits until nothing has changed for a while; not for ever, and not beyond `stop`.
-    async fn quiet(&mut self, touched: &mut watch::Receiver<u64>, options: &Options, stop: &CancellationToken) {
+    /// Waits for a reason to write, at `again` by age; without that nothing is kept, and changes are no reason. `None`:
+    /// there will be none any more.
+    async fn cause(&mut self, touched: &mut watch::Receiver<u64>, again: Option<Instant>) -> Option<Cause> {
+        let is_kept = again.is_some();
+        let (changed, cause) = tokio::select! {
+            changed = touched.changed(), if is_kept => (changed, Cause::Change),
+            changed = self.manifests.changed(), if is_kept => (changed, Cause::Change),
+            changed = self.calls.changed(), if is_kept => (changed, Cause::Change),
+            changed = self.options.changed() => (changed, Cause::Options),
+            Some(done) = self.requests.recv() => (Ok(()), Cause::Request(done)),
+            () = until(again) => (Ok(()), Cause::Age),
+        };
+        changed.is_ok().then_some(cause)
+    }
+
+    /// Waits until nothing has changed for a while; not for ever, and not beyond `stop`, other options, or a request, which
+    /// is returned.
+    async fn quiet(
+        &mut self,
+        touched: &mut watch::Receiver<u64>,
+        options: &Options,
+        stop: &CancellationToken,
+    ) -> Option<Request> {
         let latest = Instant::now() + options.at_most();
         loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                again = touched.changed() => if again.is_err() { return },
-                again = self.manifests.changed() => if again.is_err() { return },
-                again = self.calls.changed() => if again.is_err() { return },
-                () = sleep_until((Instant::now() + options.quiet).min(latest)) => return,
+            let over = (Instant::now() + options.quiet).min(latest);
+            let cause = tokio::select! {
+                () = stop.cancelled() => return None,
+                cause = self.cause(touched, Some(over)) => cause,
+            };
+            match cause {
+                Some(Cause::Change) => {}
+                Some(Cause::Request(done)) => return Some(done),
+                Some(Cause::Options | Cause::Age) | None => return None,
             }
         }
     }
@@ -145,7 +194,14 @@ impl Keeper {
     /// Writes what is new; `all`: also what has not changed.
     async fn turn(&mut self, all: bool) {
         let options = self.options.borrow().clone();
-        let after = if all { 0 } else { self.number };
+        if options.dir != self.folder.dir {
+            self.folder = Folder { dir: options.dir.clone(), ..Folder::default() };
+        }
+        if options.dir.is_none() {
+            self.failing = false;
+            return;
+        }
+        let after = if all { 0 } else { self.folder.number };
         let Some(remembered) = self.catalog.remember(after).await else { return };
         let (number, manifests) = (remembered.number, self.manifests.borrow_and_update().clone());
         let pinned = self.rules.load();
@@ -153,11 +209,11 @@ impl Keeper {
         let calls = self.calls.borrow_and_update().clone();
         let laid = Laid { overrides: self.catalog.load().overrides.clone(), manifests: manifests_pinned };
         let store = Store::new(options, self.metrics.clone());
-        let written = std::mem::take(&mut self.written);
-        let turn = spawn_blocking(move || write(&store, remembered, &manifests, laid, calls, written, all)).await;
+        let folder = std::mem::take(&mut self.folder);
+        let turn = spawn_blocking(move || write(&store, remembered, &manifests, laid, calls, folder, all)).await;
         let failed = match turn {
-            Ok((written, failed)) => {
-                self.written = written;
+            Ok((folder, failed)) => {
+                self.folder = folder;
                 failed
             }
             Err(broken) => Some(broken.to_string()),
@@ -166,7 +222,7 @@ impl Keeper {
         self.metrics.turn(failed, self.failing);
         self.failing = failed.is_some();
         if !self.failing {
-            self.number = number;
+            self.folder.number = number;
         }
     }
 }
@@ -178,28 +234,28 @@ fn write(
     manifests: &Memories,
     laid: Laid,
     calls: Arc<calls::Model>,
-    mut written: Files,
+    mut folder: Folder,
     all: bool,
-) -> (Files, Option<String>) {
+) -> (Folder, Option<String>) {
     // Whoever has it writes: at an upgrade that is the older process until it ends.
-    let _lock = match store.lock() {
-        Ok(Some(lock)) => lock,
-        Ok(None) => return (written, Some("another process writes into the folder of `state.dir`".into())),
-        Err(error) => return (written, Some(error.to_string())),
-    };
-    let mut failed = None;
+    match store.lock(folder.lock.take()) {
+        Ok(Some(lock)) => folder.lock = Some(lock),
+        Ok(None) => return (folder, Some("another process writes into the folder of `state.dir`".into())),
+        Err(error) => return (folder, Some(error.to_string())),
+    }
+    let (written, mut failed) = (&mut folder.written, None);
     for (registry, identity, memory) in &remembered.memories {
         failed = one(store, (registry, identity), memory, &mut written.services, all).or(failed);
     }
     for (registry, (identity, memory)) in manifests {
         failed = one(store, (registry, identity), memory, &mut written.manifests, all).or(failed);
     }
-    failed = overrides(store, laid, &mut written, all).or(failed);
-    failed = called(store, calls, &mut written, all).or(failed);
+    failed = overrides(store, laid, written, all).or(failed);
+    failed = called(store, calls, written, all).or(failed);
     let is_gone = |registry: &Text| !remembered.registries.contains(registry);
     failed = failed.or(forget::<catalog::Memory>(store, &mut written.services, is_gone));
     failed = failed.or(forget::<manifests::Memory>(store, &mut written.manifests, |r| !manifests.contains_key(r)));
-    (written, failed)
+    (folder, failed)
 }
 
 /// Writes the overrides, if they are new: a pin of everything is as large as everything. Returns the error if that

@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, ErrorKind, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Instant, SystemTime},
 };
@@ -55,7 +55,16 @@ impl Unusable {
 
 /// The right to write in a folder: one process has it.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "held, not read")] File);
+pub(super) struct Lock(File);
+
+impl Lock {
+    /// Whether its file is still there: somebody may have emptied the folder, and then others can have it, too.
+    fn is_at(&self, path: &Path) -> bool {
+        let place = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let (own, there) = (self.0.metadata().map(place), fs::metadata(path).map(place));
+        own.ok().zip(there.ok()).is_some_and(|(own, there)| own == there)
+    }
+}
 
 /// A hash of what was last written to a file, with the identity of its registry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -116,15 +125,18 @@ impl Store {
         Ok((M::decode(registry, body)?, written))
     }
 
-    /// The right to write; `None` while another process has it, or where nothing is kept.
+    /// The right to write, which may be `held` already; `None` while another process has it, or where nothing is kept.
     ///
     /// # Errors
     /// If the folder cannot be made or used.
-    pub(super) fn lock(&self) -> io::Result<Option<Lock>> {
+    pub(super) fn lock(&self, held: Option<Lock>) -> io::Result<Option<Lock>> {
         let Some(dir) = &self.options.dir else { return Ok(None) };
         let at = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", dir.display()));
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at)?;
         let path = dir.join("lock");
+        if let Some(held) = held.filter(|held| held.is_at(&path)) {
+            return Ok(Some(held));
+        }
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(at)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock(file))),

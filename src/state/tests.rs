@@ -2,14 +2,15 @@
 
 use super::*;
 use crate::{
-    calls::{Application, Model},
+    calls::{self, Application, Model},
     catalog::{
-        Deed, HoldMemory, HostMemory, LostMemory, Memory, Override, PortMemory, ScopeMemory, ServiceMemory, Target,
+        self, Deed, Desired, HoldMemory, HostMemory, LostMemory, Memory, Override, Policy, PortMemory, ScopeMemory,
+        ServiceMemory, Target, Template,
     },
     manifests::{self, ManifestMemory},
     model::{
         Address, DeclaredPort, Endpoint, Fraction, Health, Hostname, Locality, ManifestId, Need, Note, Port, Protocol,
-        PublishedEndpoint, PublishedService, Reason, Scope, Service, ServiceId, ServicePort, Text, Weight,
+        PublishedEndpoint, PublishedService, Reason, Scope, Service, ServiceId, ServicePort, Text, Update, Weight,
     },
     resource::{Kind, Resource},
     util::time::unix_millis,
@@ -18,10 +19,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
+use tokio::{task::JoinHandle, time::sleep};
+use tokio_util::sync::CancellationToken;
 
 fn store(dir: &Path, max_age: Duration) -> Store {
     Store::new(Options { dir: Some(dir.into()), max_age, ..Options::default() }, Metrics::default())
@@ -195,13 +198,19 @@ fn one_process_writes_into_a_folder() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("made/when/needed");
     let store = store(&dir, Duration::from_secs(60));
-    let lock = store.lock().unwrap().expect("nobody has it");
-    assert!(store.lock().unwrap().is_none());
+    let lock = store.lock(None).unwrap().expect("nobody has it");
+    assert!(store.lock(None).unwrap().is_none());
+    let lock = store.lock(Some(lock)).unwrap();
+    assert!(lock.is_some() && store.lock(None).unwrap().is_none(), "it is kept");
     drop(lock);
-    assert!(store.lock().unwrap().is_some());
+    let lock = store.lock(None).unwrap();
+    assert!(lock.is_some());
+    fs::remove_file(dir.join("lock")).unwrap();
+    let lock = store.lock(lock).unwrap();
+    assert!(lock.is_some() && store.lock(None).unwrap().is_none(), "it is taken anew where its file is gone");
     assert_eq!(fs::metadata(dir).unwrap().permissions().mode() & 0o777, 0o700);
     fs::write(parent.path().join("file"), "").unwrap();
-    let error = self::store(&parent.path().join("file"), Duration::from_secs(60)).lock().unwrap_err();
+    let error = self::store(&parent.path().join("file"), Duration::from_secs(60)).lock(None).unwrap_err();
     assert!(error.to_string().contains("file"), "{error}");
 }
 
@@ -343,4 +352,105 @@ fn who_calls_whom_is_read_back_as_it_was_written() {
     let all = Text::from(EVERYTHING);
     store.write(&all, EVERYTHING, &model, None, false).unwrap();
     assert_eq!(store.read::<Model>(&all, EVERYTHING, SystemTime::now()), Some(model));
+}
+
+/// A keeper that runs, with a catalog of the registries `one` and `two`.
+struct World {
+    catalog: catalog::Handle,
+    feeds: Vec<catalog::Feed>,
+    control: Control,
+    keeper: JoinHandle<()>,
+    stop: CancellationToken,
+    /// What the keeper follows, too.
+    _others: (manifests::ManifestStore, calls::Store),
+}
+
+impl World {
+    fn start(options: Options) -> World {
+        let (mut writer, catalog) = catalog::Writer::new(catalog::Options::default(), catalog::Metrics::default());
+        let registry = |name| Policy::new(name, "test", Template::parse("{service}.example").unwrap()).into();
+        let registries = ["one", "two"].map(registry).into();
+        let feeds = writer.configure(Desired { registries, ..Desired::default() }, false).feeds;
+        let (manifests, rules) = manifests::ManifestStore::new(Vec::new(), 0, manifests::Metrics::default());
+        let (calls, models) =
+            calls::Store::new(BTreeSet::new(), calls::Options::default(), None, calls::Metrics::default());
+        let (keeper, control) = Keeper::new(options, catalog.clone(), &rules, &models, Metrics::default());
+        let stop = CancellationToken::new();
+        // The catalog ends with the test.
+        tokio::spawn(writer.run(CancellationToken::new()));
+        let keeper = tokio::spawn(keeper.run(stop.clone()));
+        World { catalog, feeds, control, keeper, stop, _others: (manifests, calls) }
+    }
+
+    /// Has a registry list one service.
+    async fn list(&self, place: usize, name: &str) {
+        let service = Service::new(ServiceId::new(["one", "two"][place], "", "", name), Vec::new());
+        let services = vec![Arc::new(service)];
+        let update = Update::Listed { scope: Scope::whole(), services, unreadable: Vec::new() };
+        self.feeds[place].updates.send(update).await.unwrap();
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.keeper.await.unwrap();
+    }
+}
+
+/// Waits, by a paused clock, until a folder has the state of both registries.
+async fn both_in(dir: &Path) {
+    for _ in 0..600 {
+        if ["one.state", "two.state"].iter().all(|name| dir.join(name).exists()) {
+            return;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    panic!("a minute has passed, and {} does not have all", dir.display());
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_folder_gets_everything_at_once_also_amid_changes() {
+    let parent = tempfile::tempdir().unwrap();
+    let [first, second, third] = ["first", "second", "third"].map(|name| parent.path().join(name));
+    let options = |dir: &PathBuf| Options { dir: Some(dir.clone()), ..Options::default() };
+    let world = World::start(options(&first));
+    world.list(0, "a").await;
+    world.list(1, "b").await;
+    both_in(&first).await;
+    let is_free = |dir: &Path| store(dir, Duration::from_secs(60)).lock(None).unwrap().is_some();
+    assert!(!is_free(&first), "it is this one's, also while nothing is written");
+
+    // Nothing changes but the folder, and neither is it the end.
+    world.control.set(options(&second));
+    both_in(&second).await;
+    assert!(is_free(&first) && !is_free(&second));
+
+    // While it waits for quiet, and then it is the end.
+    world.list(0, "c").await;
+    sleep(Duration::from_secs(1)).await;
+    world.control.set(options(&third));
+    world.end().await;
+    both_in(&third).await;
+    assert!(is_free(&third));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_is_told_when_all_is_on_disk() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("state");
+    let options = Options { dir: Some(dir.clone()), quiet: Duration::from_secs(3600), ..Options::default() };
+    let world = World::start(options.clone());
+    let mut touched = world.catalog.touched();
+    touched.mark_unchanged();
+    world.list(0, "a").await;
+    touched.changed().await.unwrap();
+    assert!(world.control.write().await);
+    assert!(dir.join("one.state").exists(), "long before it is quiet");
+    // Without a folder there is nothing to be written; with one of another process it cannot be.
+    world.control.set(Options::default());
+    assert!(world.control.write().await);
+    let lock = store(&dir, Duration::from_secs(60)).lock(None).unwrap();
+    assert!(lock.is_some());
+    world.control.set(options);
+    assert!(!world.control.write().await);
+    world.end().await;
 }

@@ -412,7 +412,10 @@ fn what_is_kept_says_where_it_was_read_last() {
     let at = |connection, identity: &str| Registry { identity: identity.into(), ..connected(policy("r"), connection) };
     let kept = |world: &World, after| {
         let memories = world.core.remember(after, world.now).memories;
-        memories.into_iter().map(|(_, identity, memory)| (identity.to_string(), memory.services.len())).collect::<Vec<_>>()
+        memories
+            .into_iter()
+            .map(|(_, identity, memory)| (identity.to_string(), memory.services.len()))
+            .collect::<Vec<_>>()
     };
     let mut world = world(Vec::new());
     let _ = world.configure_all(vec![at(1, "here")], false);
