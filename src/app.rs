@@ -225,7 +225,7 @@ impl App {
         let rest = CancellationToken::new();
         let mut readers =
             Readers::new(registry_metrics, state_metrics.clone(), written, admin.local_addr(), rest.child_token());
-        let first = writer.configure(readers.desired(config), false);
+        let first = writer.configure(readers.desired(config, &catalog.load()), false);
         let follow = follow.then(|| Follow::new(files));
         let xds_control = xds.control();
         let parts = Changeable {

@@ -190,6 +190,7 @@ fn status(refused: &Refused) -> StatusCode {
         Refused::Exists(..) | Refused::Stale(..) => StatusCode::PRECONDITION_FAILED,
         Refused::Invalid(_) => StatusCode::BAD_REQUEST,
         Refused::TooMany(_) => StatusCode::INSUFFICIENT_STORAGE,
+        Refused::Paused => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::parts::Parts;
 use crate::{
     calls,
-    catalog::{Configured, Desired, Registry},
+    catalog::{Catalog, Configured, Desired, Registry},
     config::{Config, RegistryConfig},
     manifests,
     model::{FILES, Text},
@@ -76,33 +76,37 @@ impl Readers {
         Readers { parts: Parts::new(stop), running, files, connections, metrics, state_metrics, written, admin }
     }
 
-    /// The registries that the catalog must have by this configuration. For one that is not read yet, what was known
-    /// before a restart is read from disk.
-    pub(super) fn desired(&mut self, config: &Config) -> Desired {
+    /// The registries that the catalog must have by this configuration, where it has those of `known`. For one that is
+    /// not read yet, what was known before a restart is read from disk.
+    pub(super) fn desired(&mut self, config: &Config, known: &Catalog) -> Desired {
         let mut desired = self.connections.desired(config);
         let store = Store::new(config.state.clone(), self.state_metrics.clone());
         for registry in desired.registries.iter_mut().filter(|r| !self.running.contains_key(&r.policy.registry)) {
             let memory = store.read(&registry.policy.registry, &registry.identity, SystemTime::now());
             registry.memory = memory.map(Arc::new);
         }
-        self.open_written(config, &desired);
+        self.open_written(config, &desired, known);
         desired
     }
 
     /// Opens the stores of registries of kind `api`. A new one gets the services that were kept on disk before a
-    /// restart.
-    fn open_written(&self, config: &Config, desired: &Desired) {
+    /// restart. That of a registry that left stays closed for as long as the catalog has it: who takes that back finds
+    /// what there was.
+    fn open_written(&self, config: &Config, desired: &Desired, known: &Catalog) {
         let is_written = |name: &str| {
             let named = |registry: &&RegistryConfig| *registry.name == *name;
             config.registries.iter().find(named).is_some_and(|registry| registry.kind.adapter().is_written())
         };
-        self.written.retain(is_written);
+        self.written.close(|name| is_written(name));
+        self.written.forget(|name| known.registries.iter().any(|status| *status.name == *name));
         for registry in desired.registries.iter().filter(|r| is_written(&r.policy.registry)) {
             let name = &registry.policy.registry;
-            if self.written.get(name).is_none() {
+            let is_new = !self.written.has(name);
+            let store = self.written.open(name);
+            if is_new {
                 let kept = registry.memory.iter().flat_map(|memory| &memory.services);
                 let kept = kept.filter(|kept| kept.gone.is_none() && kept.read).map(|kept| kept.service.clone());
-                self.written.open(name).restore(kept, Instant::now());
+                store.restore(kept, Instant::now());
             }
         }
     }

@@ -91,7 +91,7 @@ impl Changeable {
         // Views wait for the catalog of this revision, so that they take both in one step.
         let revision = self.views.configure(settled.clone(), next.map(|(outputs, _)| outputs.clone()));
         self.access.configure(scopes(config, rollout));
-        let desired = Desired { revision, ..readers.desired(config) };
+        let desired = Desired { revision, ..readers.desired(config, &self.catalog.load()) };
         // Without a catalog the process is about to end.
         let Some(configured) = self.catalog.configure(desired, force).await else { return Vec::new() };
         let held = configured.outcome.held.clone();

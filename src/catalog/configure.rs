@@ -216,6 +216,8 @@ impl Core {
         self.recompute(ids, now);
         self.intake.sources.remove(registry);
         self.restated = true;
+        // Nothing is kept of it any more.
+        self.touches += 1;
         self.report(Event::Forgotten { registry: registry.clone() });
     }
 

@@ -124,7 +124,8 @@ pub struct LostMemory {
 pub struct Remembered {
     /// To be given as `after` the next time: later changes only are returned then.
     pub number: u64,
-    /// All registries of the configuration, changed or not; what is kept of any other can be deleted.
+    /// All registries, changed or not, also those that have left and are served on; what is kept of any other can be
+    /// deleted.
     pub registries: Vec<Text>,
     /// Those of them of which something is new: name, identity, and what is known.
     pub memories: Vec<(Text, Text, Memory)>,

@@ -11,10 +11,10 @@ use crate::model::{Hostname, ServiceId, Text};
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 impl Core {
-    /// What is known of registries that have changed since [`Core::touches`] was `after`. A registry that left the
-    /// configuration is not kept.
+    /// What is known of registries that have changed since [`Core::touches`] was `after`. One that left the configuration
+    /// is kept for as long as it is served on: that may be taken back.
     pub fn remember(&self, after: u64, now: Now) -> Remembered {
-        let sources = || self.intake.sources.values().filter(|source| !source.removed);
+        let sources = || self.intake.sources.values();
         // What another connection has reported is not this one's.
         let own = |source: &&Source| source.ledger.was_listed() && !source.has_others_services();
         let news = sources().filter(own).filter(|source| source.touched > after);

@@ -79,6 +79,11 @@ impl<M: Message> Outbox<M> {
         self.send(M::failed(scope, self.redactor.redact(&chain(error)).into())).await
     }
 
+    /// Returns when the receiver has taken all that was sent.
+    pub(super) async fn taken(&self) -> Result<(), Closed> {
+        self.out.reserve_many(self.out.max_capacity()).await.map(drop).map_err(|_| Closed)
+    }
+
     /// Returns when the receiver is gone.
     pub(super) async fn closed(&self) {
         self.out.closed().await;

@@ -21,9 +21,25 @@ use xxhash_rust::xxh3::xxh3_64;
 const TIME_TO_LIVE: &str = "portolan.ttl";
 
 /// The stores of all registries whose services are written through the API. Clones share the stores.
+///
+/// A registry that leaves the configuration has its store closed: nobody finds it, but nothing is lost if that was a slip.
 #[derive(Debug, Clone, Default)]
 pub struct Written {
-    stores: Arc<Mutex<BTreeMap<Text, Arc<Store>>>>,
+    stores: Arc<Mutex<Stores>>,
+}
+
+#[derive(Debug, Default)]
+struct Stores {
+    by_registry: BTreeMap<Text, Kept>,
+    /// No store takes changes.
+    paused: bool,
+}
+
+#[derive(Debug)]
+struct Kept {
+    store: Arc<Store>,
+    /// The registry is in the configuration.
+    is_open: bool,
 }
 
 /// The services that were written to one registry, in memory. `state` keeps them over a restart.
@@ -31,7 +47,10 @@ pub struct Written {
 pub struct Store {
     registry: Text,
     held: Mutex<Held>,
-    changed: watch::Sender<()>,
+    /// The number of the last change.
+    changed: watch::Sender<u64>,
+    /// The number of the last change that the catalog has.
+    told: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -40,6 +59,8 @@ struct Held {
     limit: usize,
     /// Some service came, went, or is another, and nobody was told yet. A sign of life is nothing new.
     news: bool,
+    /// No change is taken. As no sign of life is either, nothing expires.
+    paused: bool,
 }
 
 /// A service that was written, with its version and its time to live.
@@ -84,35 +105,101 @@ pub enum Refused {
     /// The registry would have more services than this limit, which is `limits.services`.
     #[error("the registry would have more than {0} services; raise `limits.services` if that is right")]
     TooMany(usize),
+    /// The store takes no changes at the moment.
+    #[error("no changes are taken now: another process takes over, or the registry has left; ask again in a moment")]
+    Paused,
 }
 
 impl Written {
     /// Names of the registries whose services are written through the API, sorted.
     pub fn names(&self) -> Vec<Text> {
-        lock(&self.stores).keys().cloned().collect()
+        let stores = lock(&self.stores);
+        stores.by_registry.iter().filter(|(_, kept)| kept.is_open).map(|(name, _)| name.clone()).collect()
     }
 
     /// The store of a registry; `None` if its services are not written through the API.
     pub fn get(&self, registry: &str) -> Option<Arc<Store>> {
-        lock(&self.stores).get(registry).cloned()
+        lock(&self.stores).by_registry.get(registry).filter(|kept| kept.is_open).map(|kept| kept.store.clone())
     }
 
-    /// The store of a registry, made if it is not there.
+    /// Whether a registry has a store, which may be closed.
+    pub fn has(&self, registry: &str) -> bool {
+        lock(&self.stores).by_registry.contains_key(registry)
+    }
+
+    /// The store of a registry of the configuration, made if it is not there. One that was closed has what it had, and
+    /// times to live begin anew.
     pub fn open(&self, registry: &Text) -> Arc<Store> {
-        let make = || Arc::new(Store::new(registry.clone()));
-        lock(&self.stores).entry(registry.clone()).or_insert_with(make).clone()
+        let mut stores = lock(&self.stores);
+        let paused = stores.paused;
+        let kept = stores.of(registry);
+        kept.is_open = true;
+        if !paused {
+            kept.store.resume(Instant::now());
+        }
+        kept.store.clone()
     }
 
-    /// Drops the stores of registries for whose name `is_there` is false.
-    pub fn retain(&self, is_there: impl Fn(&str) -> bool) {
-        lock(&self.stores).retain(|name, _| is_there(name));
+    /// The same for a reading: it may begin again after its registry has left the configuration, and opens nothing then.
+    pub(super) fn of_reading(&self, registry: &Text) -> Arc<Store> {
+        lock(&self.stores).of(registry).store.clone()
+    }
+
+    /// Closes the stores of registries for whose name `is_there` is false: they take no changes, and nothing in them
+    /// expires.
+    pub fn close(&self, is_there: impl Fn(&str) -> bool) {
+        for (_, kept) in lock(&self.stores).by_registry.iter_mut().filter(|(name, _)| !is_there(name)) {
+            kept.is_open = false;
+            kept.store.pause();
+        }
+    }
+
+    /// Drops closed stores of registries for whose name `is_known` is false.
+    pub fn forget(&self, is_known: impl Fn(&str) -> bool) {
+        lock(&self.stores).by_registry.retain(|name, kept| kept.is_open || is_known(name));
+    }
+
+    /// Takes no changes from now on, in no store.
+    pub fn pause(&self) {
+        let mut stores = lock(&self.stores);
+        stores.paused = true;
+        stores.by_registry.values().for_each(|kept| kept.store.pause());
+    }
+
+    /// Takes changes again, in all that are open. Times to live begin anew.
+    pub fn resume(&self, now: Instant) {
+        let mut stores = lock(&self.stores);
+        stores.paused = false;
+        stores.by_registry.values().filter(|kept| kept.is_open).for_each(|kept| kept.store.resume(now));
+    }
+
+    /// Waits until the catalog has all that was written.
+    pub async fn told(&self) {
+        let open = |kept: &Kept| kept.is_open.then(|| kept.store.clone());
+        let stores: Vec<Arc<Store>> = lock(&self.stores).by_registry.values().filter_map(open).collect();
+        for store in stores {
+            store.told().await;
+        }
+    }
+}
+
+impl Stores {
+    fn of(&mut self, registry: &Text) -> &mut Kept {
+        let paused = self.paused;
+        self.by_registry.entry(registry.clone()).or_insert_with(|| {
+            let store = Arc::new(Store::new(registry.clone()));
+            if paused {
+                store.pause();
+            }
+            Kept { store, is_open: true }
+        })
     }
 }
 
 impl Store {
     fn new(registry: Text) -> Self {
-        let held = Held { entries: BTreeMap::new(), limit: usize::MAX, news: false };
-        Store { registry, held: Mutex::new(held), changed: watch::channel(()).0 }
+        let held = Held { entries: BTreeMap::new(), limit: usize::MAX, news: false, paused: false };
+        Store { registry, held: Mutex::new(held), changed: watch::channel(0).0, told: watch::channel(0).0 }
     }
 
     /// Takes the services that were written before a restart, unless something has been written since. Each time to
@@ -122,8 +209,22 @@ impl Store {
         if held.entries.is_empty() {
             held.entries = services.into_iter().map(|s| (s.id.clone(), Entry::new(s, now))).collect();
         }
-        drop(held);
-        self.changed.send_replace(());
+        self.note_change();
+    }
+
+    fn pause(&self) {
+        let mut held = lock(&self.held);
+        held.expire(Instant::now());
+        held.paused = true;
+    }
+
+    fn resume(&self, now: Instant) {
+        let mut held = lock(&self.held);
+        if std::mem::take(&mut held.paused) {
+            held.entries.values_mut().for_each(|entry| entry.until = entry.ttl.map(|ttl| now + ttl));
+            // The reading looks when the next one expires.
+            self.note_change();
+        }
     }
 
     /// Sets how many services it holds at most. What is there already stays, even if it is more.
@@ -131,16 +232,33 @@ impl Store {
         lock(&self.held).limit = services;
     }
 
-    /// Wakes up at each change, to save and to publish it.
-    pub(super) fn changed(&self) -> watch::Receiver<()> {
+    /// The number of the last change, to publish what has changed.
+    pub(super) fn changed(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
-    /// The services that exist at `now`, and when the next of them expires (`None` if none does).
+    /// Called when the catalog has everything up to the change of that number.
+    pub(super) fn note_told(&self, number: u64) {
+        self.told.send_replace(number);
+    }
+
+    /// Waits until the catalog has all changes.
+    async fn told(&self) {
+        let number = *self.changed.borrow();
+        // Fails only when the store is gone.
+        let _ = self.told.subscribe().wait_for(|told| *told >= number).await;
+    }
+
+    /// Called under the lock: whoever sees what was changed sees the number, too.
+    fn note_change(&self) {
+        self.changed.send_modify(|number| *number += 1);
+    }
+
+    /// The services that exist at `now`, and when the next of them expires (`None` if none does, as while it is paused).
     pub(super) fn services(&self, now: Instant) -> (BTreeMap<ServiceId, Arc<Service>>, Option<Instant>) {
         let mut held = lock(&self.held);
         held.expire(now);
-        let next = held.entries.values().filter_map(|entry| entry.until).min();
+        let next = held.entries.values().filter_map(|entry| entry.until).min().filter(|_| !held.paused);
         (held.entries.iter().map(|(id, entry)| (id.clone(), entry.service.clone())).collect(), next)
     }
 
@@ -288,12 +406,13 @@ impl Store {
 
     fn change<T>(&self, now: Instant, change: impl FnOnce(&mut Held) -> Result<T, Refused>) -> Result<T, Refused> {
         let mut held = lock(&self.held);
+        if held.paused {
+            return Err(Refused::Paused);
+        }
         held.expire(now);
         let outcome = change(&mut held);
-        let news = std::mem::take(&mut held.news);
-        drop(held);
-        if news {
-            self.changed.send_replace(());
+        if std::mem::take(&mut held.news) {
+            self.note_change();
         }
         outcome
     }
@@ -301,6 +420,9 @@ impl Store {
 
 impl Held {
     fn expire(&mut self, now: Instant) {
+        if self.paused {
+            return;
+        }
         self.entries.retain(|_, entry| entry.until.is_none_or(|until| until > now));
     }
 

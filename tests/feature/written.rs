@@ -3,7 +3,7 @@
 use crate::support::{http, local::Local, portolan::Portolan, until};
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 use tokio::process::Command;
 
 const OURS: &str =
@@ -156,6 +156,63 @@ async fn another_configuration_and_a_restart_forget_nothing() {
         if registry["state"] == "synced" { Ok(()) } else { Err(registry) }
     })
     .await;
+}
+
+/// Takes the registry `ours` out of the configuration and puts it back; `state` is the section for state on disk, and
+/// `folder` the one that it names.
+async fn out_by_a_slip_and_back(state: &str, folder: Option<&Path>) {
+    let other = "registries: [{ name: other, api: {}, publish: { host: '{service}.other' } }]\n";
+    let config = |registries: &str| format!("{registries}{state}");
+    let both = config(&OURS.replace("}]", "}, { name: other, api: {}, publish: { host: '{service}.other' } }]"));
+    let portolan = Local::start(&both).await;
+    let admin = portolan.ready().await.admin;
+    let path = "/api/v1/services/ours/web?ttl=1h";
+    let web = ask(admin, Method::PUT, path, &[], r#"{"endpoints": ["10.0.0.1:80"]}"#).await;
+    assert_eq!(web.status, StatusCode::CREATED, "{}", web.body);
+    until_served(admin, "web.example", 1).await;
+    let kept = async |registry: &str| {
+        let Some(file) = folder.map(|folder| folder.join(format!("{registry}.state"))) else { return };
+        until("the state on disk", LIMIT, async || if file.exists() { Ok(()) } else { Err(file.clone()) }).await;
+    };
+    kept("ours").await;
+    let state_of = async |registry: &str| {
+        let registries = http::json(admin, "/api/v1/registries").await;
+        let of = registries.as_array().unwrap().iter().find(|of| of["name"] == *registry);
+        of.map(|of| of["state"].as_str().unwrap().to_owned()).unwrap_or_default()
+    };
+    portolan.reconfigure(&config(other));
+    until("it to be out", LIMIT, async || match &*state_of("ours").await {
+        "removed" => Ok(()),
+        other => Err(other.to_owned()),
+    })
+    .await;
+    assert_eq!(put(admin, "web", json!({})).await.status, StatusCode::NOT_FOUND);
+    // Something else is written meanwhile, to disk as well.
+    let marker =
+        ask(admin, Method::PUT, "/api/v1/services/other/marker", &[], r#"{"endpoints": ["10.0.0.2:80"]}"#).await;
+    assert_eq!(marker.status, StatusCode::CREATED, "{}", marker.body);
+    until_served(admin, "marker.other", 1).await;
+    kept("other").await;
+    assert!(folder.is_none_or(|folder| folder.join("ours.state").exists()), "it may be taken back");
+    portolan.reconfigure(&both);
+    until("it to be back, and read", LIMIT, async || match &*state_of("ours").await {
+        "synced" => Ok(()),
+        other => Err(other.to_owned()),
+    })
+    .await;
+    let listed = http::json(admin, "/api/v1/registries/ours/services").await;
+    assert_eq!((&listed[0]["version"], &listed[0]["ttl"]), (&web.body["version"], &json!("1h")));
+    until_served(admin, "web.example", 1).await;
+    let heartbeat = ask(admin, Method::PATCH, "/api/v1/services/ours/web", &[("if-match", &web.version)], "{}").await;
+    assert_eq!(heartbeat.status, StatusCode::OK, "{}", heartbeat.body);
+}
+
+#[tokio::test]
+async fn a_registry_that_is_taken_out_and_put_back_has_what_it_had() {
+    out_by_a_slip_and_back("", None).await;
+    let folder = tempfile::tempdir().unwrap();
+    let state = format!("state: {{ dir: '{}', quiet: 100ms }}\n", folder.path().display());
+    out_by_a_slip_and_back(&state, Some(folder.path())).await;
 }
 
 #[tokio::test]

@@ -441,3 +441,22 @@ fn what_is_kept_says_where_it_was_read_last() {
     let _ = world.configure_all(vec![at(3, "there")], false);
     assert_eq!(kept(&world, 0), [("there".into(), 3)]);
 }
+
+#[test]
+fn what_leaves_is_kept_until_it_is_forgotten() {
+    let mut world = world(vec![policy("a"), policy("b")]);
+    world.update_of("a", listed(&singles("a", 3)));
+    let kept = |world: &World| {
+        let kept = world.core.remember(0, world.now);
+        let of_a = kept.memories.iter().find(|(name, ..)| &**name == "a").map(|(.., memory)| memory.services.len());
+        (kept.registries.iter().any(|name| &**name == "a"), of_a)
+    };
+    let _ = world.configure(vec![policy("b")]);
+    assert_eq!(kept(&world), (true, Some(3)), "it may be taken back");
+    world.seconds(299);
+    assert_eq!(kept(&world), (true, Some(3)));
+    let touches = world.core.touches();
+    world.seconds(1);
+    assert_eq!(kept(&world), (false, None));
+    assert!(world.core.touches() > touches, "its file is to go");
+}

@@ -1,8 +1,9 @@
 //! Services that people and programs write by Portolan's own API: for what no registry has. `registry::spawn` runs it.
 //!
 //! A [`Store`] holds what was written; admin writes to it, and the reading tells what it has. Stores outlive their readings, so
-//! that another configuration forgets nothing, and are found by the name of their registry in [`super::Written`]. What was kept on
-//! disk of such a registry is what was written before: there is nobody else who has it.
+//! that another configuration forgets nothing, not even one that lacks the registry until the catalog has forgotten it; they are
+//! found by the name of their registry in [`super::Written`]. What was kept on disk of such a registry is what was written before:
+//! there is nobody else who has it.
 
 mod config;
 
@@ -47,7 +48,7 @@ impl Adapter for Config {
     }
 
     fn read(&self, feed: Feed) -> BoxFuture<'static, Result<(), Text>> {
-        let (store, limit) = (feed.written.open(&feed.registry), self.limits.services);
+        let (store, limit) = (feed.written.of_reading(&feed.registry), self.limits.services);
         Box::pin(async move {
             store.set_limit(limit);
             drop(tell(&store, Outbox::new(feed.updates)).await);
@@ -62,13 +63,15 @@ async fn tell(store: &Store, mut outbox: Outbox<Update>) -> Result<(), Closed> {
     outbox.scopes(vec![Scope::whole()]).await?;
     let mut told: Option<BTreeMap<ServiceId, Arc<Service>>> = None;
     loop {
-        changed.mark_unchanged();
+        let number = *changed.borrow_and_update();
         let (now, next) = store.services(Instant::now());
         match &told {
             None => outbox.send(list(&now)).await?,
             Some(before) => outbox.changes(&Scope::whole(), Changes::between(before, &now), || list(&now)).await?,
         }
         told = Some(now);
+        outbox.taken().await?;
+        store.note_told(number);
         tokio::select! {
             changed = changed.changed() => changed.map_err(|_| Closed)?,
             () = until(next) => {}

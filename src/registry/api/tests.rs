@@ -1,11 +1,14 @@
 //! What a store takes, refuses and forgets.
 
 use crate::{
-    model::ServiceId,
-    registry::{Expected, Refused, Store, Written},
+    model::{ServiceId, Text, Update},
+    registry::{Expected, Refused, Store, Written, outbox::Outbox},
 };
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, advance};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, advance},
+};
 
 const WEB: &[u8] = br#"{"endpoints": ["10.0.0.1:80"]}"#;
 const ANYTHING: &Expected = &Expected::Anything;
@@ -112,4 +115,65 @@ async fn what_gives_no_sign_of_life_is_gone_and_a_late_one_is_refused() {
     advance(Duration::from_secs(31)).await;
     assert_eq!(store.patch(&id, b"{}", None, ANYTHING).unwrap_err(), Refused::Missing(id.clone()));
     assert!(store.entries().is_empty() && again.entries().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_closed_takes_nothing_and_loses_nothing() {
+    let (written, name) = (Written::default(), "ours".into());
+    let store = written.open(&name);
+    let id = store.id("web").unwrap();
+    let (web, _) = store.put(&id, WEB, Some(Duration::from_secs(30)), ANYTHING).unwrap();
+    advance(Duration::from_secs(20)).await;
+    written.close(|_| false);
+    assert!(written.get("ours").is_none() && written.names().is_empty() && written.has("ours"));
+    assert!(Arc::ptr_eq(&written.of_reading(&name), &store) && written.get("ours").is_none());
+    assert_eq!(store.put(&id, WEB, None, ANYTHING).unwrap_err(), Refused::Paused);
+    // Nobody could give a sign of life meanwhile.
+    advance(Duration::from_secs(300)).await;
+    assert_eq!(store.services(Instant::now()).1, None);
+    written.forget(|_| true);
+    assert!(Arc::ptr_eq(&written.open(&name), &store));
+    assert_eq!(written.get("ours").unwrap().entry(&id).unwrap().version, web.version);
+    assert_eq!(store.services(Instant::now()).1, Some(Instant::now() + Duration::from_secs(30)));
+    // Before another process takes over, and after it has given up.
+    written.pause();
+    assert_eq!(store.delete(&id, ANYTHING).unwrap_err(), Refused::Paused);
+    assert_eq!(written.open(&"new".into()).replace(b"{services: []}", None), Err(Refused::Paused));
+    written.close(|name| name == "ours");
+    advance(Duration::from_secs(300)).await;
+    written.resume(Instant::now());
+    assert_eq!(store.entries().len(), 1);
+    assert!(written.get("new").is_none(), "what is closed stays so");
+    written.forget(|_| false);
+    assert!(!written.has("new") && written.has("ours"));
+    store.delete(&id, ANYTHING).unwrap();
+}
+
+#[tokio::test]
+async fn what_was_written_is_told_when_it_was_taken() {
+    let (written, name) = (Written::default(), Text::from("ours"));
+    let store = written.open(&name);
+    let id = store.id("web").unwrap();
+    let (updates, mut taken) = mpsc::channel(8);
+    let reading = tokio::spawn({
+        let store = written.of_reading(&name);
+        async move { drop(super::tell(&store, Outbox::new(updates)).await) }
+    });
+    store.put(&id, WEB, None, ANYTHING).unwrap();
+    let told = tokio::spawn({
+        let written = written.clone();
+        async move { written.told().await }
+    });
+    let mut has = 0;
+    while has == 0 {
+        assert!(!told.is_finished());
+        has = match taken.recv().await.unwrap() {
+            Update::Listed { services, .. } => services.len(),
+            Update::Applied(..) => 1,
+            _ => 0,
+        };
+    }
+    told.await.unwrap();
+    drop(taken);
+    reading.await.unwrap();
 }
