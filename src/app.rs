@@ -48,7 +48,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool, atomic::Ordering},
 };
-use takeover::{Predecessor, Successors};
+use takeover::{Changing, Predecessor, Successors};
 use tokio::{
     runtime::Handle,
     signal::unix::{SignalKind, signal},
@@ -79,6 +79,7 @@ pub struct App {
     predecessor: Option<Predecessor>,
     /// Hands the sockets to a process that takes over from this one. `None`: takeover is not configured.
     successors: Option<Successors>,
+    changing: Changing,
     stopping: Arc<AtomicBool>,
     /// Ends all parts but the serving of xDS.
     rest: CancellationToken,
@@ -171,6 +172,8 @@ impl App {
 
         let (mut writer, catalog) = catalog::Writer::new(config.catalog, catalog_metrics);
         let published = writer.journal();
+        // Before anything is read from disk, where the process that serves writes once more.
+        let (predecessor, passed) = takeover.as_deref().map(Predecessor::ask).transpose()?.flatten().unzip();
         let laid = laid(config, &state_metrics);
         writer.recall_overrides(&laid.overrides);
         let (manifests, kept) =
@@ -183,12 +186,15 @@ impl App {
         let (set, views) = views::Set::new(options, catalog.clone(), kept.clone(), view_metrics);
         let access = Arc::new(Access::new(set.clone(), calls_read.clone(), config.scopes.clone()));
         let (mut listeners, admin_tls, credentials) = Credentials::load(config, &mut metrics)?;
-        let (predecessor, passed) = takeover.as_deref().map(Predecessor::ask).transpose()?.flatten().unzip();
         sockets.extend(passed.into_iter().flatten());
         let others = sockets::hand_out(sockets, &mut listeners, config.admin.listen, config.csds);
         let xds = xds::Server::bind(config.xds.options(), &listeners, access.clone(), xds_metrics.clone())?;
         let stopping = Arc::new(AtomicBool::new(false));
         let written = registry::Written::default();
+        if predecessor.is_some() {
+            // Until this process serves nobody can give a sign of life.
+            written.pause();
+        }
         let (keeper, state) =
             state::Keeper::new(config.state.clone(), catalog.clone(), &kept, &calls_read, state_metrics.clone());
         let (recorder, history) = history::Recorder::new(state.options(), catalog.clone(), published, kept.clone());
@@ -221,7 +227,9 @@ impl App {
             (Some(address), None) => Some(csds::Server::bind(address, xds.clients()).await?),
             (None, _) => None,
         };
-        let successors = takeover.map(|path| Successors::new(path, &xds, &admin, csds.as_ref())).transpose()?;
+        let changing = Changing { changes: protection.changes.clone(), written: written.clone(), state: state.clone() };
+        let successors = |path| Successors::new(path, changing.clone(), &xds, &admin, csds.as_ref());
+        let successors = takeover.map(successors).transpose()?;
         let rest = CancellationToken::new();
         let mut readers =
             Readers::new(registry_metrics, state_metrics.clone(), written, admin.local_addr(), rest.child_token());
@@ -262,6 +270,7 @@ impl App {
             notify,
             predecessor,
             successors,
+            changing,
             stopping,
             rest,
         })
@@ -293,7 +302,7 @@ impl App {
     /// If a part ends before it is told to.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let App { writer, catalog, views, manifests, calls, keeper, recorder, mut readers, first, reloader, .. } = self;
-        let App { xds, admin, csds, clients, notify, predecessor, successors, stopping, rest, .. } = self;
+        let App { xds, admin, csds, clients, notify, predecessor, successors, changing, stopping, rest, .. } = self;
         let mut parts = Parts::new(rest.clone());
         readers.follow(&reloader.loaded.config, first, &reloader.parts.manifests, &reloader.parts.calls);
         parts.start("catalog", |stop| writer.run(stop));
@@ -318,7 +327,6 @@ impl App {
         let drain = reloader.loaded.config.xds.drain;
         // It writes once more when it ends, and needs the catalog for that.
         let mut state = Parts::new(CancellationToken::new());
-        state.start("state", |stop| keeper.run(stop));
         state.start("history", |stop| recorder.run(stop));
         let closing = shutdown.clone();
         parts.start("configuration", |stop| reloader.run(readers, closing, stop));
@@ -331,7 +339,10 @@ impl App {
                 broken = parts.broken() => anyhow::bail!("{broken}"),
                 broken = state.broken() => anyhow::bail!("{broken}"),
             }
+            changing.resume();
         }
+        // Not before: until then the folder belongs to the process that serves.
+        state.start("state", |stop| keeper.run(stop));
         let asked = parts.start("admin", |stop| admin.run(stop));
         if let Some(csds) = csds {
             parts.start("client status", |stop| csds.run(stop));

@@ -5,7 +5,7 @@
 //! or from no page, with a content type that no form can send. Probes name any address; they show no secret and change
 //! nothing, so every host is accepted for them.
 
-use super::{answer::refusal, tokens::Tokens};
+use super::{answer::refusal, changes::Changes, tokens::Tokens};
 use arc_swap::ArcSwap;
 use axum::{
     extract::Request,
@@ -15,7 +15,7 @@ use axum::{
         uri::Authority,
     },
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use std::{
     net::{IpAddr, SocketAddr},
@@ -70,17 +70,21 @@ pub(super) struct Guard {
     own: Option<String>,
     hosts: Hosts,
     tokens: Tokens,
+    changes: Changes,
 }
 
+/// The text for changes that come when none are taken.
+const CLOSED: &str = "another process is about to take over, and this one takes no more changes; ask again in a moment";
+
 impl Guard {
-    pub(super) fn new(listen: SocketAddr, hosts: Hosts, tokens: Tokens) -> Self {
-        Guard { own: (!listen.ip().is_unspecified()).then(|| listen.ip().to_string()), hosts, tokens }
+    pub(super) fn new(listen: SocketAddr, hosts: Hosts, tokens: Tokens, changes: Changes) -> Self {
+        Guard { own: (!listen.ip().is_unspecified()).then(|| listen.ip().to_string()), hosts, tokens, changes }
     }
 
     /// The refusal, if the request must not be answered.
     fn refusal(&self, request: &Request, local: Option<IpAddr>) -> Option<Response> {
         let path = request.uri().path();
-        let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+        let changes = changes(request);
         if WITHOUT_TOKEN.contains(&path) {
             return None;
         }
@@ -151,22 +155,34 @@ fn change(headers: &HeaderMap, host: Option<&Authority>) -> Option<Response> {
     (!json).then(|| refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the header `content-type: application/json`"))
 }
 
+/// Whether a request is to change something.
+fn changes(request: &Request) -> bool {
+    !matches!(*request.method(), Method::GET | Method::HEAD)
+}
+
 /// The middleware around every path.
 pub(super) async fn guard(guard: Guard, request: Request, next: Next) -> Response {
     let local = request.extensions().get::<Local>().map(|Local(address)| address.ip().to_canonical());
     let mut response = match guard.refusal(&request, local) {
         Some(refused) => refused,
-        None => {
-            let mut request = request;
-            let caller = guard.tokens.caller(request.headers());
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
+        None => answer(&guard, request, next).await,
     };
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// The answer to a request that may be answered.
+async fn answer(guard: &Guard, mut request: Request, next: Next) -> Response {
+    // Held until it is answered: whoever is told that a change was made finds it made.
+    let right = changes(&request).then(|| guard.changes.begin());
+    if matches!(right, Some(None)) {
+        return ([(header::RETRY_AFTER, "5")], refusal(StatusCode::SERVICE_UNAVAILABLE, CLOSED)).into_response();
+    }
+    let caller = guard.tokens.caller(request.headers());
+    request.extensions_mut().insert(caller);
+    next.run(request).await
 }
 
 /// The address to which the client has connected, put into the request by the server.

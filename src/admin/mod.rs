@@ -7,6 +7,7 @@
 
 mod answer;
 mod calls;
+mod changes;
 mod client;
 mod guard;
 mod history;
@@ -28,6 +29,7 @@ mod tokens;
 mod view;
 mod written;
 
+pub use changes::Changes;
 pub use client::{Acknowledged, Client, Node, Refused, Sent, Subscription, Withheld};
 pub use guard::Hosts;
 pub use reload::{Attempt, Change, ConfigStatus, Configuration, HeldChange, Problem, Reload};

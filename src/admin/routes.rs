@@ -4,6 +4,7 @@ use super::{
     Sources,
     answer::{self, bad_query, json, refusal},
     calls,
+    changes::Changes,
     guard::{Guard, Hosts, guard},
     history, holds, meshregistry, page, quarantine, reload, rollout,
     tokens::{Caller, Tokens},
@@ -46,10 +47,11 @@ pub(super) struct Settings {
     pub(super) listen: SocketAddr,
     pub(super) hosts: Hosts,
     pub(super) tokens: Tokens,
+    pub(super) changes: Changes,
 }
 
 pub(super) fn router(sources: Arc<dyn Sources>, metrics: Arc<Registry>, settings: Settings) -> Router {
-    let ours = Guard::new(settings.listen, settings.hosts, settings.tokens);
+    let ours = Guard::new(settings.listen, settings.hosts, settings.tokens, settings.changes);
     Router::new()
         .route("/", get(|| async { Html(page::index()) }))
         .route("/healthz", get(|| async { "ok\n" }))

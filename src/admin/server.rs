@@ -2,6 +2,7 @@
 
 use super::{
     Sources,
+    changes::Changes,
     guard::{Hosts, Local},
     reserve::Reserve,
     routes::{self, Settings},
@@ -76,6 +77,8 @@ pub struct Protection {
     pub hosts: Hosts,
     /// The tokens for reading and for changes.
     pub tokens: Tokens,
+    /// Whether changes are taken at all.
+    pub changes: Changes,
     pub(super) tls: Arc<ArcSwapOption<Tls>>,
 }
 
@@ -129,8 +132,8 @@ impl Server {
     ) -> Result<Self, ServerError> {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let address = listener.local_addr().map_err(|source| ServerError::Bind { address: nowhere, source })?;
-        let Protection { hosts, tokens, .. } = protection.clone();
-        let router = routes::router(sources, metrics, Settings { listen: address, hosts, tokens });
+        let Protection { hosts, tokens, changes, .. } = protection.clone();
+        let router = routes::router(sources, metrics, Settings { listen: address, hosts, tokens, changes });
         // One more gets the slot of the one that has been idle for the longest time.
         let slots = Arc::new(Slots::new(descriptors::for_admin(descriptors::limit())));
         Ok(Server { listener, address, router, slots, reserve: Arc::default(), protection })

@@ -1,16 +1,21 @@
 //! One process takes over from another: both run for a moment, and the port is never closed.
 //!
 //! The process that serves waits at a Unix socket, `--takeover`. A new process with the same path asks there before it
-//! takes its ports, and gets the listening sockets. It reads its registries; as soon as it can answer, it says so and
-//! accepts connections. The old process then accepts no more, lets its streams end over `xds.drain`, and ends.
+//! reads state from disk and takes its ports. The old one takes no more changes from people and programs, has what it knows
+//! written to disk, and gives its listening sockets. The new one reads its registries; as soon as it can answer, it says so
+//! and accepts connections. The old process then accepts no more, lets its streams end over `xds.drain`, and ends.
 //! Connections that wait in the queue belong to the socket, which both have: none is refused or reset.
 //!
-//! If the new process ends before it can answer, nothing changes.
+//! If the new process ends before it can answer, nothing changes, and the old one takes changes again.
+//!
+//! Invariant: a change that was acknowledged by the old process is known to the new one, if both have one folder of state.
 
 use super::sockets::{ADMIN, CSDS};
 use crate::{
     admin, csds,
+    registry::Written,
     resource::Dialect,
+    state,
     util::{passing, systemd::Inherited},
     views, xds,
 };
@@ -29,6 +34,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -36,8 +42,14 @@ use tracing::{info, warn};
 /// The message of the new process when it can answer.
 const READY: &[u8] = b"ready\n";
 
-/// How long the old process may take to give its sockets.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the old process may take to give its sockets: more than all that it waits for before.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long changes under way may take until the sockets are given.
+const SOON: Duration = Duration::from_secs(5);
+
+/// How long the writing of state may take.
+const WRITING: Duration = Duration::from_secs(15);
 
 /// The process that serves until this one can.
 #[derive(Debug)]
@@ -46,7 +58,8 @@ pub(super) struct Predecessor {
 }
 
 impl Predecessor {
-    /// Asks the process that serves for its sockets. `None`: there is none. Must be called within a runtime.
+    /// Asks the process that serves for its sockets; when this returns, what it knows is on disk. `None`: there is none.
+    /// Must be called within a runtime.
     pub(super) fn ask(path: &Path) -> anyhow::Result<Option<(Predecessor, Vec<Inherited>)>> {
         let stream = match StdStream::connect(path) {
             Ok(stream) => stream,
@@ -88,10 +101,39 @@ impl Predecessor {
     }
 }
 
+/// What people and programs change in this process: services that they write, overrides, holds. A process that takes over must
+/// know of it.
+#[derive(Debug, Clone)]
+pub(super) struct Changing {
+    pub(super) changes: admin::Changes,
+    pub(super) written: Written,
+    pub(super) state: state::Control,
+}
+
+impl Changing {
+    /// Takes no more changes, and has everything written that was made.
+    async fn pause(&self) {
+        // What is still being sent after that time, such as a long list, is refused by its store.
+        self.written.pause();
+        let _ = timeout(SOON, self.changes.close()).await;
+        let told = timeout(SOON, self.written.told()).await.is_ok();
+        if !timeout(WRITING, self.state.write()).await.unwrap_or(false) || !told {
+            warn!("Cannot write what has changed last; the process that takes over may not know of it.");
+        }
+    }
+
+    /// Takes changes.
+    pub(super) fn resume(&self) {
+        self.written.resume(Instant::now());
+        self.changes.open();
+    }
+}
+
 /// Waits for a process that takes over from this one.
 #[derive(Debug)]
 pub(super) struct Successors {
     path: PathBuf,
+    changing: Changing,
     /// The sockets to hand over, each with its name.
     sockets: Vec<(String, OwnedFd)>,
 }
@@ -100,6 +142,7 @@ impl Successors {
     /// Takes copies of all listening sockets.
     pub(super) fn new(
         path: PathBuf,
+        changing: Changing,
         xds: &xds::Server,
         admin: &admin::Server,
         csds: Option<&csds::Server>,
@@ -109,7 +152,7 @@ impl Successors {
         if let Some(csds) = csds {
             sockets.push((CSDS.into(), csds.socket()?));
         }
-        Ok(Successors { path, sockets })
+        Ok(Successors { path, changing, sockets })
     }
 
     /// Waits for a process that takes over, or for `stop`. Returns whether one has.
@@ -129,19 +172,26 @@ impl Successors {
                     let Ok((stream, _)) = accepted else { continue };
                     tokio::select! {
                         () = stop.cancelled() => return false,
-                        relieved = self.hand_out(stream) => match relieved {
-                            Ok(true) => return true,
-                            Ok(false) => warn!("The process that was to take over has ended; this one goes on."),
-                            Err(error) => warn!(%error, "Cannot give the sockets to another process; this one goes on."),
-                        },
+                        relieved = self.hand_out(stream) => {
+                            match relieved {
+                                Ok(true) => return true,
+                                Ok(false) => warn!("The process that was to take over has ended; this one goes on."),
+                                Err(error) => {
+                                    warn!(%error, "Cannot give the sockets to another process; this one goes on.");
+                                }
+                            }
+                            self.changing.resume();
+                        }
                     }
                 }
             }
         }
     }
 
-    /// Hands the sockets to a process, and waits for [`READY`]. False: it has ended without it.
+    /// Hands the sockets to a process, which then reads what is on disk, and waits for [`READY`]. False: it has ended
+    /// without it. Changes are not taken meanwhile.
     async fn hand_out(&self, stream: UnixStream) -> io::Result<bool> {
+        self.changing.pause().await;
         let names: String = self.sockets.iter().map(|(name, _)| format!("{name}\n")).collect();
         let sockets: Vec<BorrowedFd<'_>> = self.sockets.iter().map(|(_, socket)| socket.as_fd()).collect();
         // A small message on a socket that is new: it does not wait.

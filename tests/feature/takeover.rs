@@ -5,7 +5,9 @@ use crate::{
     support::{connecting::Connecting, http, portolan::Portolan, servers::free_port, until},
 };
 use portolan::resource::Kind;
-use std::{fs, net::SocketAddr, time::Duration};
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
 use tonic::transport::Endpoint;
 
 const CATALOGUE: &str = "registries: [{ name: shop, example: }]\n";
@@ -88,4 +90,97 @@ async fn who_cannot_answer_takes_nothing_over() {
     let last = Portolan::start_with_takeover(&socket, &xds, &admin, CATALOGUE).await;
     last.ready().await;
     assert_eq!(clusters(last.xds).await, there);
+}
+
+/// What a request of the admin API that changes something is answered.
+async fn change(admin: SocketAddr, method: Method, path: &str, body: &'static str) -> (StatusCode, Value) {
+    let request = http::client().request(method, format!("http://{admin}{path}")).body(body);
+    let answer = request.header("content-type", "application/json").send().await.unwrap();
+    (answer.status(), serde_json::from_str(&answer.text().await.unwrap()).unwrap())
+}
+
+/// Waits until the one that serves has given its sockets away that many times.
+async fn until_given(serving: &Portolan, times: usize) {
+    until("it to be given the sockets", LIMIT, async || match serving.log() {
+        log if log.matches("Another process is about to take over").count() == times => Ok(()),
+        log => Err(log),
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_known_to_who_takes_over() {
+    const DISABLE: &str = "/api/v1/overrides?host=web.example&instance=10.0.0.2&deed=disable";
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, late) = (folder.path().join("takeover"), folder.path().join("late.yaml"));
+    let [xds, admin] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
+    // It is quiet for an hour before anything is written by itself.
+    let config = |more: &str| {
+        format!(
+            "catalog: {{ grace: 10m }}\nstate: {{ dir: '{}', quiet: 1h }}\n\
+             registries: [{{ name: ours, api: {{}}, publish: {{ host: '{{service}}.example' }} }}{more}]\n",
+            folder.path().join("state").display()
+        )
+    };
+    // The one that takes over has to wait for another registry.
+    let patient = config(&format!(", {{ name: late, file: {{ path: '{}', poll: 100ms }} }}", late.display()));
+    let serving = Portolan::start_with_takeover(&socket, &xds, &admin, &config("")).await;
+    serving.ready().await;
+    let there =
+        async |path: &Path| until("it to be there", LIMIT, async || path.exists().then_some(()).ok_or(())).await;
+    there(&socket).await;
+    let put = async |admin: SocketAddr, name: &str| {
+        let body = r#"{"endpoints": ["10.0.0.1:80", "10.0.0.2:80"]}"#;
+        change(admin, Method::PUT, &format!("/api/v1/services/ours/{name}?ttl=30d"), body).await
+    };
+    let first = put(serving.admin, "first").await;
+    assert_eq!(first.0, StatusCode::CREATED, "{}", first.1);
+    let waiting = Portolan::start_with_takeover(&socket, &xds, &admin, &patient).await;
+    until_given(&serving, 1).await;
+    let refused = put(serving.admin, "second").await;
+    assert_eq!(refused.0, StatusCode::SERVICE_UNAVAILABLE, "{}", refused.1);
+    assert!(refused.1["error"].as_str().unwrap().contains("about to take over"), "{}", refused.1);
+    let listed = http::json(serving.admin, "/api/v1/registries/ours/services").await;
+    assert_eq!(listed.as_array().unwrap().len(), 1, "reading goes on");
+
+    // It gives up, and changes are taken again.
+    waiting.kill().await;
+    let web = until("changes to be taken again", LIMIT, async || match put(serving.admin, "web").await {
+        (StatusCode::CREATED, web) => Ok(web),
+        other => Err(other),
+    })
+    .await;
+    until("an instance to be disabled", LIMIT, async || match change(serving.admin, Method::POST, DISABLE, "").await {
+        (StatusCode::OK, _) => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    let overrides = http::json(serving.admin, "/api/v1/overrides").await;
+    let next = Portolan::start_with_takeover(&socket, &xds, &admin, &patient).await;
+    until_given(&serving, 2).await;
+    let refused = change(serving.admin, Method::POST, DISABLE, "").await;
+    assert_eq!(refused.0, StatusCode::SERVICE_UNAVAILABLE, "{}", refused.1);
+    fs::write(&late, "services: []\n").unwrap();
+    let status = serving.ended().await;
+    assert!(status.success(), "{status} {}", next.log());
+    next.ready().await;
+    let listed = http::json(next.admin, "/api/v1/registries/ours/services").await;
+    let names: Vec<&str> = listed.as_array().unwrap().iter().map(|of| of["id"].as_str().unwrap()).collect();
+    assert_eq!(names, ["ours/first", "ours/web"], "{listed}");
+    assert_eq!(listed[1]["version"], web["version"]);
+    assert_eq!(http::json(next.admin, "/api/v1/overrides").await, overrides);
+    assert_eq!(put(next.admin, "second").await.0, StatusCode::CREATED);
+    until("it to be served", LIMIT, async || match http::get(next.admin, "/api/v1/services/second.example").await {
+        (200, _) => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    // It writes when the other has ended, also what it knows only from there.
+    let ended = next.terminate().await;
+    assert!(ended.success(), "{ended}");
+    let last = Portolan::start(&config("")).await;
+    last.ready().await;
+    assert_eq!(http::json(last.admin, "/api/v1/overrides").await, overrides);
+    let listed = http::json(last.admin, "/api/v1/registries/ours/services").await;
+    assert_eq!(listed.as_array().unwrap().len(), 3, "{listed}");
 }
