@@ -4,7 +4,8 @@
 //! goes keeps the ports that were learned from its instances, and a host that came from an instance's label stays for a
 //! while without endpoints. Both keep clusters from coming and going with instances.
 //!
-//! A host all of whose instances have names that are not resolved yet is left out: unknown is not empty.
+//! A host whose instances have names of which none is resolved yet is left out if it was never published: unknown is not
+//! empty. One that was goes on, and keeps its ports.
 
 use super::{
     HostCase, Hostnames,
@@ -26,7 +27,7 @@ use crate::{
     util::sorted_vec::{SortedMap, SortedSet},
 };
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     time::Instant,
 };
 
@@ -128,10 +129,40 @@ pub(super) struct Contributions {
     /// About the service as a whole.
     pub(super) notes: Vec<Note>,
     pub(super) history: PortHistory,
-    /// A host is left out because none of its instances' names is resolved.
-    pub(super) unresolved: bool,
+    /// Hosts all of whose instances have names of which none is resolved.
+    pub(super) unresolved: BTreeSet<Hostname>,
     /// When to look again though nothing is reported.
     pub(super) again: Option<Instant>,
+}
+
+impl Contributions {
+    /// Goes on as `former` where no name is resolved: with what is served of such a host, and if nothing of the service is
+    /// resolved, as a whole.
+    pub(super) fn going_on_as(mut self, mut former: Contributions) -> Contributions {
+        let unresolved = std::mem::take(&mut self.unresolved);
+        let mut notes = std::mem::take(&mut self.notes);
+        notes.append(&mut former.notes);
+        let resolved = |(host, contribution): (&Hostname, &Contribution)| {
+            contribution.claim.standing != Standing::Lingering && !unresolved.contains(host)
+        };
+        let some = self.hosts.iter().any(resolved);
+        for host in &unresolved {
+            let served = former.hosts.get(host).is_some_and(|contribution| !contribution.endpoints.is_empty());
+            if some && !served {
+                continue;
+            }
+            // That its names are not resolved is told all the same.
+            notes.extend(self.hosts.remove(host).into_iter().flat_map(|contribution| contribution.notes));
+            if some && let Some(contribution) = former.hosts.remove(host) {
+                self.hosts.insert(host.clone(), contribution);
+            }
+        }
+        let mut out = if some { self } else { former };
+        notes.sort();
+        notes.dedup();
+        (out.notes, out.unresolved) = (notes, unresolved);
+        out
+    }
 }
 
 /// What the service contributes now.
@@ -344,10 +375,14 @@ impl<'a> Publisher<'a> {
         let publishing =
             Publishing { rules: self.rules, service, answers: self.answers, naming: &naming, ports: &ports, protected };
         let endpoints = publishing.publish(instances, &mut notes);
-        if endpoints.is_empty() && self.are_unresolved(instances) {
-            self.out.unresolved = true;
-            notes.finish().into_iter().for_each(|note| self.notes.extend([&note]));
-            return;
+        if endpoints.is_empty() && self.are_waited_for(instances) {
+            if self.are_unknown(instances) {
+                self.out.unresolved.insert(host.clone());
+            }
+            if before.is_none() {
+                notes.finish().into_iter().for_each(|note| self.notes.extend([&note]));
+                return;
+            }
         }
         if protected {
             notes.add(Reason::Protected, "", "too few are healthy: all enabled instances count as healthy");
@@ -380,10 +415,17 @@ impl<'a> Publisher<'a> {
     }
 
     /// Whether some of these would take traffic if their names were resolved.
-    fn are_unresolved(&self, instances: &[Instance]) -> bool {
+    fn are_waited_for(&self, instances: &[Instance]) -> bool {
         let named = |endpoint: &Endpoint| matches!(endpoint.address, Address::Host(_));
         let would = |endpoint: &Endpoint| endpoint.enabled && endpoint.weight > Weight::ZERO && named(endpoint);
         self.rules.policy.hostnames == Hostnames::Resolve && instances.iter().any(|i| would(i.endpoint))
+    }
+
+    /// Whether nothing is known of where any of these are. One of which it is known and that is not served is switched
+    /// off: then what was served before has no say.
+    fn are_unknown(&self, instances: &[Instance]) -> bool {
+        let unanswered = |name: &Text| self.answers.get(name).is_none_or(|answer| answer.is_empty());
+        instances.iter().all(|i| matches!(&i.endpoint.address, Address::Host(name) if unanswered(name)))
     }
 }
 

@@ -120,23 +120,17 @@ impl Recompute<'_> {
         }
     }
 
-    /// What a service contributes, with what is known of it. While none of its instances' names is resolved, it goes on as
-    /// it was when some were.
+    /// What a service contributes, with what is known of it. A host none of whose instances' names is resolved goes on as it
+    /// was when some were.
     fn contributions(&self, id: &ServiceId, known: &Known) -> Contributions {
         let Some(source) = self.intake.of(id) else { return Contributions::default() };
         let Some(view) = source.ledger.view(id).filter(|view| view.read) else { return Contributions::default() };
         let contributions = self.contribute(source, &view, view.service, known);
         let resolved = known.named.as_ref().and_then(|named| named.resolved.as_ref());
-        match resolved.filter(|resolved| contributions.unresolved && !Arc::ptr_eq(resolved, view.service)) {
+        let waits = !contributions.unresolved.is_empty();
+        match resolved.filter(|resolved| waits && !Arc::ptr_eq(resolved, view.service)) {
             None => contributions,
-            Some(resolved) => {
-                let mut former = self.contribute(source, &view, resolved, known);
-                former.unresolved = true;
-                former.notes.extend(contributions.notes);
-                former.notes.sort();
-                former.notes.dedup();
-                former
-            }
+            Some(resolved) => contributions.going_on_as(self.contribute(source, &view, resolved, known)),
         }
     }
 
@@ -153,7 +147,8 @@ impl Recompute<'_> {
     /// Follows which names a service needs.
     fn name(&mut self, id: &ServiceId, known: &mut Known, contributions: &Contributions) {
         let before = known.named.take();
-        let resolved = before.as_ref().and_then(|named| named.resolved.clone()).filter(|_| contributions.unresolved);
+        let waits = !contributions.unresolved.is_empty();
+        let resolved = before.as_ref().and_then(|named| named.resolved.clone()).filter(|_| waits);
         let mut after = Named { names: BTreeSet::new(), resolved };
         if let Some(source) = self.intake.of(id)
             && source.rules.policy.hostnames == Hostnames::Resolve
@@ -162,7 +157,7 @@ impl Recompute<'_> {
             let listed = if view.gone { &[][..] } else { &view.service.endpoints[..] };
             let former = after.resolved.iter().flat_map(|service| &service.endpoints);
             after.names = listed.iter().chain(source.guard.held(id)).chain(former).filter_map(host_name).collect();
-            if !contributions.unresolved && !after.names.is_empty() {
+            if !waits && !after.names.is_empty() {
                 after.resolved = Some(view.service.clone());
             }
         }

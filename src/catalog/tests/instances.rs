@@ -131,6 +131,48 @@ fn a_service_whose_names_are_all_unresolved_is_withheld_and_not_emptied() {
 }
 
 #[test]
+fn a_published_service_goes_on_while_its_new_instances_are_unresolved() {
+    let mut world = one(|_| {});
+    world.list(&[service("a", &["10.0.0.1:80 grpc", "10.0.0.2:80"])]);
+    let both = "a.example http:80 grpc:9090@grpc.a.example";
+    world.list(&[service("a", &["node-1:80 grpc", "node-2:80"])]);
+    world.check(&[&format!("{both} | ")]);
+    let unresolved = |node| (Reason::HostnameUnresolved, node);
+    world.check_notes(&id("r", "a"), &[unresolved("node-1:80"), unresolved("node-2:80")]);
+    world.core.resolved(&"node-2".into(), vec!["10.0.0.3".parse().unwrap()], world.now);
+    world.check(&[&format!("{both} | 10.0.0.3:80")]);
+}
+
+#[test]
+fn an_instance_that_was_switched_off_is_not_served_for_another_that_is_unresolved() {
+    for off in ["node-1:80 off", "node-1:80 w0"] {
+        let mut world = one(|_| {});
+        world.list(&[service("a", &["node-1:80"])]);
+        world.core.resolved(&"node-1".into(), vec!["10.0.0.1".parse().unwrap()], world.now);
+        world.check(&["a.example http:80 | 10.0.0.1:80"]);
+        world.list(&[service("a", &[off, "node-2:80"])]);
+        world.check(&["a.example http:80 | "]);
+        world.list(&[service("a", &["node-2:80"])]);
+        world.check(&["a.example http:80 | "]);
+        world.core.resolved(&"node-2".into(), vec!["10.0.0.2".parse().unwrap()], world.now);
+        world.check(&["a.example http:80 | 10.0.0.2:80"]);
+    }
+}
+
+#[test]
+fn each_host_of_a_service_goes_on_by_itself_while_it_is_unresolved() {
+    let mut world = one(|policy| policy.host = template("{label:of}.example"));
+    world.list(&[service("s", &["node-1:80 of=a", "node-2:80 of=b"])]);
+    world.core.resolved(&"node-1".into(), vec!["10.0.0.1".parse().unwrap()], world.now);
+    world.core.resolved(&"node-2".into(), vec!["10.0.0.2".parse().unwrap()], world.now);
+    world.list(&[service("s", &["node-1:80 of=a off", "10.0.0.9:80 of=a", "node-3:80 of=b"])]);
+    world.check(&["a.example http:80 | 10.0.0.9:80 of=a", "b.example http:80 | 10.0.0.2:80 of=b"]);
+    world.check_notes(&id("r", "s"), &[(Reason::Disabled, "node-1:80"), (Reason::HostnameUnresolved, "node-3:80")]);
+    world.core.resolved(&"node-3".into(), vec!["10.0.0.3".parse().unwrap()], world.now);
+    world.check(&["a.example http:80 | 10.0.0.9:80 of=a", "b.example http:80 | 10.0.0.3:80 of=b"]);
+}
+
+#[test]
 fn unresolved_names_are_waited_for_no_longer_than_the_grace() {
     let mut world = one(|_| {});
     world.list(&[service("a", &["node-1:80"])]);
