@@ -260,6 +260,8 @@ impl RemovalGuard {
                     self.hold_emptied();
                 }
                 concerned.extend(self.follow());
+                // That of one service may have gone on only as long as the one over everything.
+                concerned.extend(self.end_own(now.instant));
             }
             None if self.hold_now.is_none() => self.lost.retain(|_, lost| lost.absent || lost.is_held()),
             None => {}
@@ -354,8 +356,16 @@ impl RemovalGuard {
 
     /// When each hold began, and when it ends.
     fn holds(&self) -> impl Iterator<Item = (Now, Instant)> {
-        let own = self.lost.values().filter_map(|lost| lost.own(self.holding.hold));
+        let own = self.lost.values().filter_map(|lost| self.own(lost));
         own.chain(self.hold_now.map(|hold| (hold.since, self.end(hold))))
+    }
+
+    /// Since when and until when the lost endpoints of a service are held by themselves; `None` if they are not. What is lost
+    /// while the hold over everything lasts goes no sooner than that ends.
+    fn own(&self, lost: &Lost) -> Option<(Now, Instant)> {
+        let (since, end) = lost.own(self.holding.hold)?;
+        let whole = self.hold_now.filter(|hold| hold.since.instant <= since.instant);
+        Some((since, whole.map_or(end, |hold| end.max(self.end(hold)))))
     }
 
     fn end(&self, hold: Hold) -> Instant {
@@ -396,8 +406,7 @@ impl RemovalGuard {
     }
 
     fn end_own(&mut self, now: Instant) -> Vec<ServiceId> {
-        let hold = self.holding.hold;
-        let over = |lost: &Lost| lost.own(hold).is_some_and(|(_, end)| end <= now);
+        let over = |lost: &Lost| self.own(lost).is_some_and(|(_, end)| end <= now);
         let ids: Vec<ServiceId> = self.lost.iter().filter(|(_, lost)| over(lost)).map(|(id, _)| id.clone()).collect();
         for id in &ids {
             self.lost.remove(id);

@@ -188,6 +188,22 @@ fn everything_that_is_held_of_a_registry_is_prolonged() {
 }
 
 #[test]
+fn what_a_service_loses_during_a_prolonged_hold_is_held_as_long_as_that() {
+    let mut world = one(|policy| policy.holding.empty = Empty::Hold);
+    world.list(&[fleet("a", 0, 50), fleet("b", 100, 2)]);
+    world.list(&[fleet("a", 0, 10), fleet("b", 100, 1)]);
+    world.seconds(60);
+    world.core.prolong("r", Duration::from_secs(3600), world.now);
+    world.seconds(60);
+    world.list(&[fleet("a", 0, 10), fleet("b", 100, 0)]);
+    // By itself its own hold would be over after 420 s.
+    world.seconds(3539);
+    assert_eq!((world.counts(&["a", "b"]), world.until()), (vec![50, 2], Some(1)));
+    world.seconds(1);
+    assert_eq!((world.counts(&["a", "b"]), world.until()), (vec![10, 0], None));
+}
+
+#[test]
 fn what_is_held_of_a_configuration_is_prolonged_too() {
     let mut world = one(|_| {});
     world.list(&[fleet("a", 0, 50)]);
