@@ -196,11 +196,12 @@ impl Core {
     }
 
     /// Removes the overrides for which `is_meant` is true, and returns them. `by`: who asked for it.
-    pub fn lift(&mut self, is_meant: impl Fn(&Override) -> bool, by: &Text) -> Vec<Override> {
+    pub fn lift(&mut self, is_meant: impl Fn(&Override) -> bool, by: &Text, now: Now) -> Vec<Override> {
         let lifted = self.overrides.lift(is_meant);
         self.touches += u64::from(!lifted.is_empty());
         let event = |over: &Override| Event::Lifted { over: Box::new(over.clone()), by: Some(by.clone()) };
         self.events.extend(lifted.iter().map(event));
+        self.judge_sync(now);
         lifted
     }
 

@@ -246,7 +246,7 @@ impl Writer {
             }
             Command::Lift { is_meant, by, done } => {
                 self.journal.note(Cause::Request);
-                let lifted = self.measured(|core, _| core.lift(&is_meant.0, &by));
+                let lifted = self.measured(|core, now| core.lift(&is_meant.0, &by, now));
                 self.publish();
                 drop(done.send(lifted));
             }

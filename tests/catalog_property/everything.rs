@@ -133,7 +133,7 @@ fn history(events: &[Event], lists: u32, first: Settings, steps: &Cell<usize>) -
             Event::Of(Moment::Lift(what)) => {
                 let word = order(None, *what).wish.name();
                 for core in [&mut steady, &mut restarted] {
-                    core.lift(|over| over.deed.name() == word, &"a test".into());
+                    core.lift(|over| over.deed.name() == word, &"a test".into(), now);
                 }
             }
             Event::Of(Moment::Turn(turn @ (Turn::Prolong(..) | Turn::Release(_)))) => {

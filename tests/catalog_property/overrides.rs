@@ -84,7 +84,7 @@ proptest! {
                 }
                 Moment::Lift(host) => {
                     let of = target(*host);
-                    laid_over.lift(|over| over.of == of, &"a test".into());
+                    laid_over.lift(|over| over.of == of, &"a test".into(), now);
                 }
                 Moment::Pass(seconds) => {
                     now = now.after(Duration::from_secs(u64::from(*seconds)));

@@ -124,7 +124,7 @@ proptest! {
                 }
                 Moment::Lift(what) => for core in [&mut steady, &mut restarted] {
                     let word = order(None, *what).wish.name();
-                    core.lift(|over| over.deed.name() == word, &"a test".into());
+                    core.lift(|over| over.deed.name() == word, &"a test".into(), now);
                 },
                 Moment::Turn(turn @ (Turn::Prolong(..) | Turn::Release(_))) => {
                     let done = [&mut steady, &mut restarted].map(|core| ask(core, turn, now));

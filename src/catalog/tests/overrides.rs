@@ -52,7 +52,7 @@ fn an_instance_is_drained_disabled_or_weighted_by_hand() {
     world.update(listed(&[service("a", &["10.0.0.1:80", "10.0.0.2:80 w9", "10.0.0.3:80"])]));
     let now = world.serves("a.example").unwrap();
     assert_eq!(now, ["10.0.0.1:80 Draining 1", "10.0.0.2:80 Healthy 0.5", "10.0.0.3:80 Healthy 1"]);
-    world.core.lift(|over| over.deed.name() == "drain", &"me".into());
+    world.core.lift(|over| over.deed.name() == "drain", &"me".into(), world.now);
     assert_eq!(world.serves("a.example").unwrap()[0], "10.0.0.1:80 Healthy 1");
 }
 
@@ -85,7 +85,7 @@ fn what_is_pinned_stays_and_what_its_registry_says_is_followed_below() {
     world.lay("*", Wish::Pin(None)).unwrap();
     world.update(listed(&[service("d", &["10.0.0.5:80"])]));
     assert_eq!(world.core.snapshot().services, before);
-    world.core.lift(|over| over.of == Target::Everything, &"me".into());
+    world.core.lift(|over| over.of == Target::Everything, &"me".into(), world.now);
     assert_eq!(world.serves("d.example").unwrap().len(), 1);
     assert_eq!(world.serves("a.example").unwrap().len(), 2, "its own pin goes on");
     // One goes back to what was, also to nothing.
@@ -155,4 +155,17 @@ fn what_is_recalled_answers_nobody_before_registries_are_known() {
     let mut frozen = begun(&[everything]);
     assert_eq!(frozen.core.snapshot().sync, Readiness::Partial, "what is frozen is known");
     assert_eq!(frozen.serves("a.example").unwrap().len(), 2);
+}
+
+#[test]
+fn what_is_known_is_judged_anew_when_a_pin_of_everything_is_lifted() {
+    let mut world = world(vec![policy("r"), policy("down")]);
+    world.update(listed(&[service("a", &["10.0.0.1:80"])]));
+    world.seconds(30);
+    let known = |world: &mut World| world.core.snapshot().known;
+    assert_eq!(known(&mut world), Readiness::Partial);
+    world.lay("*", Wish::Pin(None)).unwrap();
+    assert_eq!(known(&mut world), Readiness::Complete, "what is frozen is known");
+    world.core.lift(|over| over.of == Target::Everything, &"me".into(), world.now);
+    assert_eq!(known(&mut world), Readiness::Partial);
 }
