@@ -149,7 +149,7 @@ impl Core {
             return;
         }
         (source.connection, source.epoch, source.leaving) = (connection, epoch, None);
-        let stale = source.ledger.begin_reading();
+        let stale = source.ledger.begin_reading(now.instant);
         // Without any services none of them is another's.
         source.reconnected &= source.ledger.is_rereading();
         if !removed {

@@ -169,13 +169,16 @@ impl Ledger {
     }
 
     /// The registry is read anew. Returns the services that are stale until that reading has listed them.
-    pub(super) fn begin_reading(&mut self) -> Vec<ServiceId> {
+    pub(super) fn begin_reading(&mut self, now: Instant) -> Vec<ServiceId> {
         (self.named, self.error) = (false, None);
         self.rereading = !self.services.is_empty();
         let mut stale = Vec::new();
         self.scopes.retain(|_, scope| !scope.ids.is_empty());
         for scope in self.scopes.values_mut() {
             (scope.listed_now, scope.former, scope.failing_since) = (false, scope.unnamed.is_none(), None);
+            if scope.former {
+                scope.stale_since.get_or_insert(now);
+            }
             scope.error = scope.former.then(|| READ_ANEW.into());
             scope.listed = Vec::new();
             scope.lacking.clear();

@@ -257,3 +257,23 @@ fn what_could_not_be_read_for_too_long_is_marked_and_drained_if_that_is_wanted()
         world.check_notes(&id("r", "a"), &[]);
     }
 }
+
+#[test]
+fn what_another_connection_does_not_name_becomes_too_old_while_that_cannot_be_listed() {
+    let drained = || {
+        let mut policy = policy("r");
+        (policy.stale_after, policy.stale) = (Some(Duration::from_secs(600)), Stale::Drain);
+        policy
+    };
+    let mut world = world(vec![drained()]);
+    world.update(Update::Scopes(vec![scope("x")]));
+    world.update(listed_in("x", &[a()]));
+    let _ = world.configure_all(vec![Registry { connection: 1, ..drained().into() }], false);
+    world.update(Update::Scopes(vec![scope("y")]));
+    world.update(Update::Failed { scope: Some(scope("y")), error: "down".into() });
+    world.seconds(599);
+    world.check(&[A]);
+    world.seconds(1);
+    world.check(&[&format!("{A} draining")]);
+    world.check_notes(&id("r", "a"), &[(Reason::Stale, "x"), (Reason::TooOld, "x")]);
+}
