@@ -59,9 +59,7 @@ impl Redactor {
     /// of the quotation would cut in two.
     pub fn quote(&self, body: &[u8], max_chars: usize) -> String {
         let (start, is_cut) = (&body[..body.len().min(MAX_BODY)], body.len() > MAX_BODY);
-        let text = String::from_utf8_lossy(start);
-        let line = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-        self.blanked(&line.collect::<Vec<_>>().join(" "), max_chars, is_cut)
+        self.blanked(&in_one_line(&String::from_utf8_lossy(start)), max_chars, is_cut)
     }
 
     /// Where the text is cut already, its last characters may be the beginning of a secret and are left out.
@@ -106,11 +104,17 @@ fn is_at(text: &str, at: usize, form: &str) -> bool {
             || !is_word(text[..at].chars().next_back()) && !is_word(text[at + form.len()..].chars().next()))
 }
 
-/// A secret in every form; the last word of one such as `Bearer abc` is a secret itself.
+/// The words of a text, with one space between them.
+fn in_one_line(text: &str) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// A secret in every form, also as it stands in one line; the last word of one such as `Bearer abc` is a secret itself.
 fn forms(secret: &Secret) -> Vec<Secret> {
     let text = secret.expose();
     let mut forms = Vec::new();
-    for plain in [text, text.rsplit(' ').next().unwrap_or_default()] {
+    for plain in [text, &*in_one_line(text), text.rsplit(' ').next().unwrap_or_default()] {
         let json = serde_json::Value::from(plain).to_string();
         let url = utf8_percent_encode(plain, URL).to_string();
         forms.extend([plain.to_owned(), json.trim_matches('"').to_owned(), in_html(plain)]);
@@ -201,6 +205,14 @@ mod tests {
     fn a_quotation_is_one_short_line() {
         assert_eq!(redactor("s3cret").quote(b"no\r\n\x1b[31m  s3cret here", 13), "no [31m *** h");
         assert_eq!(Redactor::default().quote("äöü".as_bytes(), 2), "äö");
+    }
+
+    #[test]
+    fn a_secret_with_white_space_is_not_quoted() {
+        for secret in ["two  spaces", "a\ttab", " edge "] {
+            let quoted = redactor(secret).quote(format!("is <{secret}> yours?").as_bytes(), 99);
+            assert_eq!(quoted.replace(' ', ""), "is<***>yours?", "{secret:?}");
+        }
     }
 
     #[test]
