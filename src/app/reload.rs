@@ -230,7 +230,6 @@ impl Reloader {
                         self.answer(request, &mut readers).await;
                     }
                 }
-                () = refusals.changed() => self.refused(),
                 () = until(self.rollout.due()), if open => {
                     if self.rollout.advance(Instant::now()) {
                         self.roll(&mut readers).await;
@@ -241,6 +240,8 @@ impl Reloader {
                     self.credentials.renew(&self.loaded.config, &self.parts.xds, &self.parts.protection).await;
                 }
                 () = changed(self.follow.as_mut()), if open => drop(self.reload(Cause::File, Reload::default(), &mut readers).await),
+                // Last: clients keep nothing of the above waiting, however often they refuse.
+                () = refusals.changed() => self.refused(),
             }
         }
         readers.end().await;

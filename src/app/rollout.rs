@@ -201,17 +201,20 @@ struct Inner {
 }
 
 impl Refusals {
-    /// Notes a refusal; of more than [`NODES`] nodes the further ones are not kept.
+    /// Notes a refusal; of more than [`NODES`] nodes the further ones are not kept. A node that refuses again, as it may as
+    /// often as it likes, is no news.
     pub(super) fn add(&self, node: &str, kind: Kind, message: &str) {
         let mut nodes = lock(&self.0.nodes);
         if nodes.len() < NODES || nodes.contains_key(node) {
             let message = message.chars().take(WORDS).collect();
-            nodes.insert(node.into(), Refusing { node: node.into(), kind: kind.name(), message });
-            self.0.changed.notify_one();
+            let known = nodes.insert(node.into(), Refusing { node: node.into(), kind: kind.name(), message });
+            if known.is_none() {
+                self.0.changed.notify_one();
+            }
         }
     }
 
-    /// Waits until a refusal is added.
+    /// Waits until a node refuses that did not before.
     pub(super) async fn changed(&self) {
         self.0.changed.notified().await;
     }
@@ -258,6 +261,7 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use std::time::Duration;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -325,6 +329,21 @@ mod tests {
         rollout.follow(outputs(2), Some(&how(1)), now);
         assert!(rollout.follow(outputs(2), None, now));
         assert_eq!(stands(&rollout), (2, None));
+    }
+
+    #[test]
+    fn who_refuses_again_wakes_nobody() {
+        let refusals = Refusals::default();
+        let woken = || refusals.changed().now_or_never().is_some();
+        refusals.add("a", Kind::Cluster, "no");
+        assert!(woken() && !woken());
+        refusals.add("a", Kind::Cluster, "still no");
+        assert!(!woken());
+        refusals.add("b", Kind::Cluster, "no");
+        assert!(woken());
+        refusals.clear();
+        refusals.add("a", Kind::Cluster, "no, once more");
+        assert!(woken());
     }
 
     #[test]

@@ -155,12 +155,17 @@ impl Seen {
 
 /// A Portolan that rolls out in steps of that length, with one service of two instances.
 async fn world(wait: &str) -> World {
+    world_that(wait, false).await
+}
+
+/// The same; `follow`: it follows its configuration.
+async fn world_that(wait: &str, follow: bool) -> World {
     let folder = tempfile::tempdir().unwrap();
     World::catalogue(folder.path(), "a.yaml", &[TWO]);
     let path = folder.path().join("portolan.yaml");
     fs::write(&path, format!("{HEAD}{}", config(""))).unwrap();
     let settings = [String::from("xds.rollout.steps=[10%, 50%, 100%]"), format!("xds.rollout.wait={wait}")];
-    let world = World::of(folder, Sources::new(Some(path)).with_settings(settings.into()), false).await;
+    let world = World::of(folder, Sources::new(Some(path)).with_settings(settings.into()), follow).await;
     world.serves(&[TWO]).await;
     world
 }
@@ -287,6 +292,43 @@ async fn a_refusal_halts_it_and_one_command_takes_it_back() {
     world.change(&config(""), "").await;
     fleet.has(0.0, 9, OLD, 2).await;
     stands(&world, "none", 1.0).await;
+    world.end().await;
+}
+
+/// Follows clusters as that node until it has one with that timeout, and refuses that without end.
+async fn refuse(channel: Channel, id: String, timeout: i64) {
+    let mut stream = Delta::open(channel, ADS_DELTA).await;
+    let mut request = delta_request(Kind::Cluster, &["*"], &[]);
+    request.node.as_mut().unwrap().id = id;
+    stream.request(request).await;
+    let mut seen = Seen::default();
+    let refusal = loop {
+        let answer = stream.message().await.unwrap().expect("an answer");
+        let reply = DeltaDiscoveryRequest { node: None, ..seen.take(&answer, timeout) };
+        if reply.error_detail.is_some() {
+            break reply;
+        }
+        stream.request(reply).await;
+    };
+    loop {
+        stream.request(refusal.clone()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_refuses_without_end_keeps_no_file_from_being_followed() {
+    let world = world_that("1day", true).await;
+    let channel = Endpoint::from_shared(format!("http://{}", world.xds)).unwrap().connect().await.unwrap();
+    let first = Share::new(0.1);
+    let node = (0..).map(|number| format!("node-{number}")).find(|id| first.has(id)).unwrap();
+    let refusing = tokio::spawn(refuse(channel, node, 9));
+    world.write(&timeout(9));
+    stands(&world, "halted", 0.1).await;
+    World::catalogue(world.folder.path(), "b.yaml", &[("stock.example", &["10.0.2.1:80"])]);
+    world.write(&timeout(9).replace("[{", "[{ name: b, file: { path: b.yaml } }, {"));
+    world.serves(&[TWO, ("stock.example", &["10.0.2.1:80"])]).await;
+    assert!(!refusing.is_finished());
+    refusing.abort();
     world.end().await;
 }
 
