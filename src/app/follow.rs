@@ -3,7 +3,10 @@
 
 use crate::{
     config::Files,
-    util::{files::folder_of, watch::Watch},
+    util::{
+        files::folder_of,
+        watch::{Looks, Watch},
+    },
 };
 use std::{collections::BTreeSet, path::Path};
 use tokio::task::spawn_blocking;
@@ -15,29 +18,32 @@ pub(super) struct Follow {
     files: Files,
     /// Whether the watch has reported a change since the files were last compared.
     hinted: bool,
+    /// What was seen of files that are being written.
+    looks: Option<Looks<Files>>,
 }
 
 impl Follow {
     /// Follows files from this state on.
     pub(super) fn new(files: Files) -> Self {
         let watch = Watch::new(folders(&files));
-        Follow { watch, files, hinted: false }
+        Follow { watch, files, hinted: false, looks: None }
     }
 
     /// Follows these files, from this state on.
     pub(super) fn set(&mut self, files: Files) {
         self.watch.set(folders(&files));
-        self.files = files;
+        (self.files, self.looks) = (files, None);
     }
 
-    /// Returns when the files are no longer in the state from which they are followed. Safe to cancel.
+    /// Returns when the files are no longer in the state from which they are followed. Safe to cancel: the next call goes on
+    /// where this one was.
     pub(super) async fn changed(&mut self) {
         loop {
             if !self.hinted {
                 self.watch.changed_or_time().await;
                 self.hinted = true;
             }
-            let now = self.watch.settled(&self.files, look).await;
+            let now = self.watch.settled(&mut self.looks, &self.files, look).await;
             self.watch.renew();
             self.hinted = false;
             if now != self.files {

@@ -52,7 +52,7 @@ pub async fn run(registry: Text, paths: Vec<PathBuf>, out: mpsc::Sender<Manifest
         let mut watch = Watch::new(folders(&paths));
         let mut sent = Look::new();
         loop {
-            let now = watch.settled(&sent, |before| look(paths.clone(), before)).await;
+            let now = watch.settled(&mut None, &sent, |before| look(paths.clone(), before)).await;
             for update in changes(&registry, &sent, &now) {
                 if out.send(update).await.is_err() {
                     return;

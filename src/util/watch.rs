@@ -20,7 +20,7 @@ use std::{
 };
 use tokio::{
     sync::mpsc,
-    time::{sleep, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 use tracing::debug;
 
@@ -41,6 +41,15 @@ const MOST_NAMES: usize = 64;
 pub struct Watch {
     folders: Folders,
     hints: Hints,
+}
+
+/// What was seen so far of files that are not settled yet.
+#[derive(Debug)]
+pub struct Looks<T> {
+    last: T,
+    number: u32,
+    /// When to look again.
+    next: Instant,
 }
 
 /// The folders of a watch; one that was replaced under its name is watched anew. Setting them up may block.
@@ -111,27 +120,26 @@ impl Watch {
     }
 
     /// Looks again until two results are the same, or one is `before`; files that never stop changing are waited for 2
-    /// s. `look` gets the result of the last look.
-    pub async fn settled<T, F>(&mut self, before: &T, look: impl Fn(T) -> F) -> T
+    /// s. `look` gets the result of the last look. Safe to cancel: with the same `looks` the next call goes on.
+    pub async fn settled<T, F>(&mut self, looks: &mut Option<Looks<T>>, before: &T, look: impl Fn(T) -> F) -> T
     where
         T: Clone + PartialEq,
         F: Future<Output = T>,
     {
-        // What is about to be looked at anyway needs no hint.
-        self.hints.forget();
-        let mut now = look(before.clone()).await;
-        for _ in 0..MOST_LOOKS {
-            if now == *before {
-                break;
+        loop {
+            if let Some(looks) = looks {
+                sleep_until(looks.next).await;
             }
-            sleep(QUIET).await;
+            // What is about to be looked at anyway needs no hint.
             self.hints.forget();
-            let again = look(now.clone()).await;
-            if std::mem::replace(&mut now, again) == now {
-                break;
+            let (last, number) = looks.as_ref().map_or((before, 0), |looks| (&looks.last, looks.number));
+            let now = look(last.clone()).await;
+            if now == *before || number == MOST_LOOKS || (number > 0 && now == *last) {
+                *looks = None;
+                return now;
             }
+            *looks = Some(Looks { last: now, number: number + 1, next: Instant::now() + QUIET });
         }
-        now
     }
 }
 
@@ -251,9 +259,34 @@ fn is_hidden(path: &Path) -> bool {
 mod tests {
     use super::*;
     use notify::event::{CreateKind, Flag, ModifyKind};
+    use std::future::ready;
 
     fn event(kind: EventKind, names: &[&str]) -> notify::Result<Event> {
         Ok(names.iter().fold(Event::new(kind), |event, name| event.add_path(Path::new("/folder").join(name))))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_cut_off_again_and_again_sees_what_is_settled_all_the_same() {
+        let (mut watch, mut looks) = (Watch::new([]), None);
+        let mut settled = None;
+        for _ in 0..20 {
+            let now = timeout(QUIET / 10, watch.settled(&mut looks, &0, |_| ready(1))).await;
+            settled = settled.or(now.ok());
+        }
+        assert_eq!(settled, Some(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_changes_is_looked_at_until_it_is_settled_but_not_for_ever() {
+        let (mut watch, started) = (Watch::new([]), Instant::now());
+        let waits = || started.elapsed().as_millis() / QUIET.as_millis();
+        let look = |last: u32| ready((last + 1).min(3));
+        assert_eq!(watch.settled(&mut None, &0, look).await, 3);
+        assert_eq!(waits(), 3);
+        assert_eq!(watch.settled(&mut None, &3, look).await, 3);
+        assert_eq!(waits(), 3, "nothing has changed");
+        watch.settled(&mut None, &0, |last| ready(last + 1)).await;
+        assert_eq!(waits(), 3 + u128::from(MOST_LOOKS));
     }
 
     #[test]
