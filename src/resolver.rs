@@ -1,13 +1,13 @@
 //! Resolves the host names that registries have for addresses, and reports to the catalog.
 //!
 //! Follows the set of names that the catalog wants, asks for each again when its answer's time to live is over (within
-//! bounds), and reports answers, and that a name has no addresses: a failure leaves the last answer in force, and is tried
-//! again with backoff.
+//! bounds), and reports answers, and that a name has no addresses: a failure, of a name or of one family, leaves the last
+//! answer in force, and is tried again with backoff.
 //! The system's configuration and `/etc/hosts` are respected. Started by the app beside the catalog's writer.
 
 mod system;
 
-use crate::{catalog::Handle, model::Text};
+use crate::{catalog::Handle, model::Text, util::resolv::Family};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     future::Future,
@@ -48,20 +48,13 @@ pub struct Answer {
     pub addresses: Vec<IpAddr>,
     /// The time to live of the answer; it is asked again then, within bounds.
     pub ttl: Duration,
+    /// The family of which nothing is known now: its last addresses stay.
+    pub unknown: Option<Family>,
 }
 
 /// Why a name has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
-    /// The name servers' answer is that the name does not exist.
-    #[error("{name:?} does not exist; check the name in the registry")]
-    NoSuchName {
-        /// The host name that an instance has for an address.
-        name: Text,
-        /// The answer of the name servers.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
     /// No name server gave an answer that says anything of the name.
     #[error("cannot resolve {name:?}; check the name in the registry, and this machine's resolv.conf")]
     Query {
@@ -130,19 +123,19 @@ struct Schedule {
     /// When to ask; `None` while a query is under way.
     next: Option<Instant>,
     failures: u32,
-    /// It has had an answer, perhaps before a restart; failures are then tried again sooner.
-    known: bool,
+    /// Its last good answer, perhaps of before a restart. If it has one, failures are tried again sooner.
+    last: Arc<[IpAddr]>,
 }
 
 impl<L: Lookup> Resolver<L> {
-    /// Follows which names are wanted, each with whether the catalog has an answer.
-    fn want(&mut self, wanted: &BTreeMap<Text, bool>) {
+    /// Follows which names are wanted, each with the answer that the catalog has.
+    fn want(&mut self, wanted: &BTreeMap<Text, Arc<[IpAddr]>>) {
         self.names.retain(|name, _| wanted.contains_key(name));
         self.queue.retain(|(_, name)| wanted.contains_key(name));
         let now = Instant::now();
-        for (name, has_answer) in wanted {
+        for (name, last) in wanted {
             if !self.names.contains_key(name) {
-                self.names.insert(name.clone(), Schedule { known: *has_answer, ..Schedule::default() });
+                self.names.insert(name.clone(), Schedule { last: last.clone(), ..Schedule::default() });
                 self.plan(name, now);
             }
         }
@@ -188,17 +181,23 @@ impl<L: Lookup> Resolver<L> {
         let schedule = self.names.get_mut(&name)?;
         match result {
             Ok(mut answer) if !answer.addresses.is_empty() => {
-                (schedule.failures, schedule.known) = (0, true);
-                self.plan(&name, Instant::now() + answer.ttl.clamp(TTL_MIN, TTL_MAX));
+                let unknown = |ip: &IpAddr| answer.unknown.is_some_and(|family| family.has(*ip));
+                let stay: Vec<IpAddr> = schedule.last.iter().copied().filter(unknown).collect();
+                let longest = if stay.is_empty() { TTL_MAX } else { RETRY_KNOWN_MAX };
+                let next = Instant::now() + answer.ttl.clamp(TTL_MIN, longest);
+                answer.addresses.extend(stay);
                 answer.addresses.sort();
                 answer.addresses.dedup();
+                (schedule.failures, schedule.last) = (0, answer.addresses.as_slice().into());
+                self.plan(&name, next);
                 Some((name, answer.addresses))
             }
             failed => {
-                let longest = if schedule.known { RETRY_KNOWN_MAX } else { RETRY_UNKNOWN_MAX };
+                let known = !schedule.last.is_empty();
+                let longest = if known { RETRY_KNOWN_MAX } else { RETRY_UNKNOWN_MAX };
                 let pause = (RETRY_MIN * 2_u32.saturating_pow(schedule.failures.min(16))).min(longest);
                 schedule.failures += 1;
-                let none = !schedule.known && matches!(failed, Ok(_) | Err(LookupError::NoSuchName { .. }));
+                let none = !known && failed.is_ok();
                 failure_seen(&name, schedule.failures, failed.err());
                 // Between half the pause and the whole, so that names that failed together do not stay together.
                 self.plan(&name, Instant::now() + pause / 2 + pause / 512 * u32::try_from(jitter).unwrap_or(0));
@@ -212,7 +211,8 @@ impl<L: Lookup> Resolver<L> {
 fn failure_seen(name: &str, failures: u32, error: Option<LookupError>) {
     use std::error::Error;
     let cause = error.as_ref().and_then(Error::source).map(ToString::to_string).unwrap_or_default();
-    let error = error.map_or_else(|| format!("no addresses for {name:?}"), |error| error.to_string());
+    let none = || format!("{name:?} does not exist, or has no addresses; check the name in the registry");
+    let error = error.map_or_else(none, |error| error.to_string());
     if failures == 1 {
         warn!(%error, %cause, "Cannot resolve an instance's host name; its last addresses stay.");
     } else {
@@ -250,12 +250,13 @@ mod tests {
             let mut answers = self.answers.lock().unwrap();
             let answers = answers.get_mut(&name).expect("the test gives an answer");
             let answer = if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() };
-            answer.ok_or_else(|| LookupError::NoSuchName { name, source: "NXDOMAIN".into() })
+            answer.ok_or_else(|| LookupError::Query { name, source: "SERVFAIL".into() })
         }
     }
 
     fn answer(address: &str, ttl: u64) -> Option<Answer> {
-        Some(Answer { addresses: vec![address.parse().unwrap()], ttl: Duration::from_secs(ttl) })
+        let addresses = address.split_whitespace().map(|ip| ip.parse().unwrap()).collect();
+        Some(Answer { addresses, ttl: Duration::from_secs(ttl), unknown: None })
     }
 
     impl Fake {
@@ -330,9 +331,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_family_that_fails_keeps_its_last_addresses() {
+        let fake = Fake::default();
+        let lacking = |address: &str, family| Some(Answer { unknown: Some(family), ..answer(address, 100).unwrap() });
+        let (both, moved) = (answer("10.0.0.1 2001:db8::1", 100), lacking("10.0.0.2", Family::V6));
+        fake.gives("n", vec![both, moved, lacking("2001:db8::3", Family::V4), answer("10.0.0.4", 100)]);
+        let (handle, _guard) = start(&fake, &["n".into()]).await;
+        // What failed is asked for again after ten seconds.
+        for (seconds, expected) in [
+            (2, &["10.0.0.1", "2001:db8::1"][..]),
+            (100, &["10.0.0.2", "2001:db8::1"]),
+            (10, &["10.0.0.2", "2001:db8::3"]),
+            (10, &["10.0.0.4"]),
+        ] {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            assert_eq!(served(&handle), expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_name_without_addresses_is_not_waited_for() {
         let fake = Fake::default();
-        fake.gives("none", vec![None]);
+        fake.gives("none", vec![answer("", 0)]);
         fake.gives("n", vec![answer("10.0.0.1", 60)]);
         let (handle, _guard) = start(&fake, &["none".into(), "n".into()]).await;
         tokio::time::sleep(Duration::from_secs(2)).await;

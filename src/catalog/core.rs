@@ -263,8 +263,8 @@ impl Core {
         self.judge_sync(now);
     }
 
-    /// The host names to be resolved, each with whether it has an answer, of now or of before a restart.
-    pub fn wanted_names(&self) -> BTreeMap<Text, bool> {
+    /// The host names to be resolved, each with its last good answer, perhaps of before a restart; no addresses without one.
+    pub fn wanted_names(&self) -> BTreeMap<Text, Arc<[IpAddr]>> {
         self.names.wanted()
     }
 

@@ -5,6 +5,7 @@ use crate::model::{ServiceId, Text};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 /// So many answers, and as many as twice the names in use, are kept before unused ones are dropped.
@@ -26,9 +27,10 @@ impl Names {
         &self.answers
     }
 
-    /// All names that are to be resolved, each with whether it has an answer.
-    pub(super) fn wanted(&self) -> BTreeMap<Text, bool> {
-        self.wanted.keys().map(|name| (name.clone(), self.answers.contains_key(name))).collect()
+    /// All names that are to be resolved, each with its last good answer; without one, with no addresses.
+    pub(super) fn wanted(&self) -> BTreeMap<Text, Arc<[IpAddr]>> {
+        let last = |name| self.answers.get(name).cloned().unwrap_or_default();
+        self.wanted.keys().map(|name| (name.clone(), last(name))).collect()
     }
 
     /// Whether [`Names::wanted`] has other names than when this was last asked.

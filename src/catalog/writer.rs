@@ -42,7 +42,7 @@ pub struct Writer {
     commands: mpsc::Receiver<Command>,
     shared: Arc<ArcSwap<Catalog>>,
     changed: watch::Sender<u64>,
-    wanted: watch::Sender<Arc<BTreeMap<Text, bool>>>,
+    wanted: watch::Sender<Arc<BTreeMap<Text, Arc<[IpAddr]>>>>,
     touched: watch::Sender<u64>,
     journal: Journal,
     /// No change is published before this.
@@ -56,7 +56,7 @@ pub struct Writer {
 pub struct Handle {
     shared: Arc<ArcSwap<Catalog>>,
     changed: watch::Receiver<u64>,
-    wanted: watch::Receiver<Arc<BTreeMap<Text, bool>>>,
+    wanted: watch::Receiver<Arc<BTreeMap<Text, Arc<[IpAddr]>>>>,
     touched: watch::Receiver<u64>,
     commands: mpsc::Sender<Command>,
 }
@@ -305,8 +305,8 @@ impl Handle {
         self.changed.clone()
     }
 
-    /// The host names to be resolved, as they change, each with whether it had an answer then.
-    pub fn wanted_names(&self) -> watch::Receiver<Arc<BTreeMap<Text, bool>>> {
+    /// The host names to be resolved, as they change, each with the answer that it had then; no addresses without one.
+    pub fn wanted_names(&self) -> watch::Receiver<Arc<BTreeMap<Text, Arc<[IpAddr]>>>> {
         self.wanted.clone()
     }
 

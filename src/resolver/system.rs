@@ -1,19 +1,19 @@
 //! The system's own resolver: its name servers, search list and options, and its hosts file.
 
 use super::{Answer, Lookup, LookupError};
-use crate::{model::Text, util::resolv};
-use hickory_resolver::{TokioResolver, config::LookupIpStrategy, net::runtime::TokioRuntimeProvider};
+use crate::{
+    model::Text,
+    util::resolv::{self, Asker},
+};
 
 /// Resolves names as this machine does.
-pub struct System(TokioResolver);
+pub struct System(Asker);
 
 impl System {
     /// As the system is configured; without a configuration, only the hosts file answers.
     pub fn new() -> Self {
-        let (servers, mut options) = resolv::system();
-        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        let builder = TokioResolver::builder_with_config(servers, TokioRuntimeProvider::default());
-        System(builder.with_options(options).build().expect("nothing but DNS over TLS can fail to be set up"))
+        let (servers, options) = resolv::system();
+        System(Asker::new(servers, options).expect("nothing but DNS over TLS can fail to be set up"))
     }
 }
 
@@ -25,15 +25,13 @@ impl Default for System {
 
 impl Lookup for System {
     async fn lookup(&self, name: Text) -> Result<Answer, LookupError> {
-        let found = match self.0.lookup_ip(&*name).await {
-            Ok(found) => found,
-            Err(source) if source.is_nx_domain() => {
-                return Err(LookupError::NoSuchName { name, source: Box::new(source) });
+        match self.0.addresses(&name).await {
+            Ok(found) => {
+                let unknown = found.unknown.map(|(family, _)| family);
+                Ok(Answer { addresses: found.ips, ttl: found.ttl, unknown })
             }
-            Err(source) => return Err(LookupError::Query { name, source: Box::new(source) }),
-        };
-        let ttl = found.valid_until().saturating_duration_since(std::time::Instant::now());
-        Ok(Answer { addresses: found.iter().collect(), ttl })
+            Err(source) => Err(LookupError::Query { name, source: Box::new(source) }),
+        }
     }
 }
 

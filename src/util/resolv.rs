@@ -1,4 +1,7 @@
-//! How this machine resolves names: the name servers, the search list and the options of its resolv.conf.
+//! How names are resolved, and how this machine does it: the name servers, the search list and the options of its resolv.conf.
+
+mod ask;
+mod search;
 
 use hickory_resolver::{
     config::{NameServerConfig, ResolverConfig, ResolverOpts},
@@ -6,6 +9,8 @@ use hickory_resolver::{
 };
 use std::{fs, io, time::Duration};
 use tracing::warn;
+
+pub use ask::{Addresses, Asker, Family};
 
 const FILE: &str = "/etc/resolv.conf";
 
