@@ -3,7 +3,7 @@
 mod support;
 
 use portolan::{
-    model::{Health, Port},
+    model::{Health, Note, Port},
     registry::{
         Kind,
         dns::{Asked, Config, Name},
@@ -43,6 +43,16 @@ async fn with_names() -> FakeDns {
         zone.srv(SRV, &[(1, 3, 80, "a.test"), (1, 0, 81, "b.test"), (2, 1, 82, "c.test")]);
     }
     dns
+}
+
+/// Names of hosts, none of which is in the zone.
+fn hosts(number: usize) -> Vec<String> {
+    (0..number).map(|number| format!("slow-{number}.test")).collect()
+}
+
+/// SRV records of these hosts.
+fn targets(hosts: &[String]) -> Vec<(u16, u16, u16, &str)> {
+    hosts.iter().map(|host| (1, 1, 80, host.as_str())).collect()
 }
 
 #[tokio::test]
@@ -89,6 +99,46 @@ async fn what_cannot_be_looked_up_keeps_its_last_good() {
             .until("all again", |h| h.errors.is_empty() && h.endpoints().len() == 2 && h.unreadable[""].is_empty())
             .await;
     }
+}
+
+#[tokio::test]
+async fn a_family_that_cannot_be_looked_up_keeps_its_last_addresses() {
+    let dns = with_names().await;
+    dns.zone().host("db.services.test", &["2001:db8::1"]);
+    let mut reading = read(config(&dns));
+    reading.list().await;
+    let endpoints = reading.endpoints();
+    assert_eq!(endpoints["web"], ["10.0.0.1:80", "10.0.0.2:81", "2001:db8::2:81"]);
+    assert_eq!(endpoints["db"], ["2001:db8::1:5432"]);
+    // The one with addresses of that family alone is not known at all.
+    dns.zone().bad.push(("test AAAA".into(), Bad::Failed));
+    reading.until("that it is unreadable", |h| !h.unreadable[""].is_empty()).await;
+    assert_eq!(&*reading.unreadable[""][0].0.name, "db");
+    dns.zone().host("b.test", &["10.0.0.3"]);
+    reading.until("the change", |h| h.endpoints()["web"].contains(&"10.0.0.3:81".into())).await;
+    assert_eq!(reading.endpoints()["web"], ["10.0.0.1:80", "10.0.0.3:81", "2001:db8::2:81"]);
+    let notes: Vec<&str> = reading.service("web").unwrap().notes.iter().map(|note| &*note.subject).collect();
+    assert_eq!((notes, reading.failed), (vec!["b.test"], 0));
+    dns.zone().bad.clear();
+    reading.until("both families", |h| h.unreadable[""].is_empty() && h.endpoints()["web"].len() == 2).await;
+    assert_eq!(reading.endpoints()["db"], ["2001:db8::1:5432"]);
+}
+
+#[tokio::test]
+async fn hosts_of_one_name_that_take_too_long_together_keep_their_last_addresses() {
+    let dns = with_names().await;
+    let hosts = hosts(50);
+    for (number, host) in hosts.iter().enumerate() {
+        dns.zone().host(host, &[&format!("10.0.2.{number}")]);
+    }
+    dns.zone().srv(SRV, &targets(&hosts));
+    let mut reading = read(Config { timeout: Duration::from_millis(200), ..config(&dns) });
+    reading.until("all hosts", |h| h.endpoints().get("web").is_some_and(|web| web.len() == 50)).await;
+    dns.zone().bad.push(("slow".into(), Bad::Silent));
+    reading.until("that none answers", |h| h.service("web").is_some_and(|web| web.notes.len() == 50)).await;
+    let late = |note: &Note| note.detail.contains("within 2s");
+    assert!(reading.service("web").unwrap().notes.iter().any(late), "16 at a time, each for 0.6 s, are not all");
+    assert_eq!(reading.endpoints()["web"].len(), 50);
 }
 
 #[tokio::test]

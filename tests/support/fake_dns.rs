@@ -18,7 +18,7 @@ pub struct Zone {
     records: BTreeMap<(String, RecordType), Vec<RData>>,
     /// TTL of all records, in seconds.
     pub ttl: u32,
-    /// Faults by a part of the name; the first that matches counts.
+    /// Faults by a part of the question, such as `orders` or `orders.example AAAA`; the first that matches counts.
     pub bad: Vec<(String, Bad)>,
     /// Name and type of each question, such as `orders.example A`.
     pub log: Vec<String>,
@@ -66,8 +66,9 @@ impl Zone {
         let question = Message::from_vec(question).ok()?;
         let query = question.queries.first()?.clone();
         let name = query.name().to_utf8().trim_end_matches('.').to_lowercase();
-        self.log.push(format!("{name} {}", query.query_type()));
-        let bad = self.bad.iter().find(|(part, _)| name.contains(part.as_str())).map(|(_, bad)| *bad);
+        let asked = format!("{name} {}", query.query_type());
+        let bad = self.bad.iter().find(|(part, _)| asked.contains(part.as_str())).map(|(_, bad)| *bad);
+        self.log.push(asked);
         let mut answer = question.into_response();
         match bad {
             Some(Bad::Silent) => return None,
