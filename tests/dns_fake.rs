@@ -125,6 +125,23 @@ async fn a_family_that_cannot_be_looked_up_keeps_its_last_addresses() {
 }
 
 #[tokio::test]
+async fn a_name_that_takes_long_holds_up_no_other() {
+    let dns = with_names().await;
+    let mut reading = read(config(&dns));
+    reading.list().await;
+    let hosts = hosts(20);
+    dns.zone().srv(SRV, &targets(&hosts));
+    dns.zone().bad.push(("slow".into(), Bad::Silent));
+    let asked = || dns.zone().log.iter().any(|line| line.starts_with("slow"));
+    reading.until("the slow ones to be asked", |_| asked()).await;
+    for last in 10..13 {
+        dns.zone().host("db.services.test", &[&format!("10.0.1.{last}")]);
+        reading.until("the change", |h| h.endpoints()["db"] == [format!("10.0.1.{last}:5432")]).await;
+        assert_eq!(reading.endpoints()["web"].len(), 3, "the slow ones are still being asked");
+    }
+}
+
+#[tokio::test]
 async fn hosts_of_one_name_that_take_too_long_together_keep_their_last_addresses() {
     let dns = with_names().await;
     let hosts = hosts(50);

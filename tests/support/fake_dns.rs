@@ -1,4 +1,5 @@
-//! A name server in this process, over UDP: what it says of which name, and what is wrong with it, tests decide.
+//! A name server in this process: what it says of which name, and what is wrong with it, tests decide. What is too long for
+//! UDP it says over TCP.
 
 use hickory_resolver::proto::{
     op::{Message, ResponseCode},
@@ -10,7 +11,14 @@ use std::{
     str::FromStr,
     sync::{Arc, Mutex, MutexGuard},
 };
-use tokio::{net::UdpSocket, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream, UdpSocket},
+    task::JoinHandle,
+};
+
+/// The longest answer over UDP.
+const LONGEST: usize = 512;
 
 /// The records of the server, and its faults.
 #[derive(Debug, Default)]
@@ -87,30 +95,73 @@ impl Zone {
     }
 }
 
+/// Says that the answer is too long for UDP.
+fn truncated(question: &[u8]) -> Option<Vec<u8>> {
+    let mut answer = Message::from_vec(question).ok()?.into_response();
+    answer.metadata.truncation = true;
+    answer.to_vec().ok()
+}
+
+async fn answer_by_udp(socket: UdpSocket, zone: Arc<Mutex<Zone>>) {
+    let mut bytes = [0; 4096];
+    loop {
+        let (length, from) = socket.recv_from(&mut bytes).await.unwrap();
+        let question = &bytes[..length];
+        let answer = zone.lock().unwrap().answer(question);
+        let answer = match answer {
+            Some(long) if long.len() > LONGEST => truncated(question),
+            answer => answer,
+        };
+        if let Some(answer) = answer {
+            socket.send_to(&answer, from).await.unwrap();
+        }
+    }
+}
+
+async fn answer_by_tcp(listener: TcpListener, zone: Arc<Mutex<Zone>>) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        tokio::spawn(converse(stream, zone.clone()));
+    }
+}
+
+/// Answers the questions of a connection until its client leaves; a length stands before each message.
+async fn converse(mut stream: TcpStream, zone: Arc<Mutex<Zone>>) {
+    while let Ok(length) = stream.read_u16().await {
+        let mut question = vec![0; length.into()];
+        if stream.read_exact(&mut question).await.is_err() {
+            return;
+        }
+        let answer = zone.lock().unwrap().answer(&question);
+        let Some(answer) = answer else { continue };
+        let message = [&u16::try_from(answer.len()).unwrap().to_be_bytes()[..], &answer].concat();
+        if stream.write_all(&message).await.is_err() {
+            return;
+        }
+    }
+}
+
 /// A running server; it ends with this value.
 pub struct FakeDns {
     pub address: SocketAddr,
     zone: Arc<Mutex<Zone>>,
-    task: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 impl FakeDns {
     /// Starts one without records, on a free port.
     pub async fn start() -> FakeDns {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let (address, zone) = (socket.local_addr().unwrap(), Arc::new(Mutex::new(Zone::default())));
-        let answering = zone.clone();
-        let task = tokio::spawn(async move {
-            let mut bytes = [0; 4096];
-            loop {
-                let (length, from) = socket.recv_from(&mut bytes).await.unwrap();
-                let answer = answering.lock().unwrap().answer(&bytes[..length]);
-                if let Some(answer) = answer {
-                    socket.send_to(&answer, from).await.unwrap();
-                }
+        let (socket, listener) = loop {
+            let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            // Its port may be taken for TCP.
+            if let Ok(listener) = TcpListener::bind(socket.local_addr().unwrap()).await {
+                break (socket, listener);
             }
-        });
-        FakeDns { address, zone, task }
+        };
+        let (address, zone) = (socket.local_addr().unwrap(), Arc::new(Mutex::new(Zone::default())));
+        let tasks =
+            [tokio::spawn(answer_by_udp(socket, zone.clone())), tokio::spawn(answer_by_tcp(listener, zone.clone()))];
+        FakeDns { address, zone, tasks }
     }
 
     /// Records and faults, to be read or changed.
@@ -121,6 +172,6 @@ impl FakeDns {
 
 impl Drop for FakeDns {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
