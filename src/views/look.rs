@@ -3,12 +3,14 @@
 use super::{Selection, producer::Sources, producers::Producers, translations::Translations};
 use crate::{
     model::{Hostname, PublishedService, Text, needed_as},
-    resource::ViewGeneration,
+    resource::{Dialect, ViewGeneration},
 };
+use imbl::OrdMap;
 use std::sync::Arc;
 
 /// What a view has, after a step, and what it is made of.
 pub(super) struct Look<'a> {
+    pub(super) dialect: Dialect,
     pub(super) sources: &'a Sources,
     pub(super) selection: &'a Selection,
     pub(super) producers: &'a Producers,
@@ -17,15 +19,25 @@ pub(super) struct Look<'a> {
 }
 
 impl Look<'_> {
+    /// The services that views of the dialect have, those that manifests declare among them.
+    pub(super) fn services(&self) -> &OrdMap<Hostname, Arc<PublishedService>> {
+        self.sources.services(self.dialect)
+    }
+
     /// The service, or what the view has of it; `None`: the view has nothing of it.
     pub(super) fn service(&self, host: &Hostname) -> Option<Arc<PublishedService>> {
-        self.sources.catalog.services.get(host).and_then(|service| self.selection.of(service))
+        let service = self.services().get(host)?;
+        // One that a manifest declares is no registry's, which is what a selection goes by.
+        match self.sources.given.is_declared(host) {
+            true => self.producers.has(host).then(|| service.clone()),
+            false => self.selection.of(service),
+        }
     }
 
     /// The names by which a service of the view can be wanted: its host, its aliases, and its names in the registries that the
     /// view may see, with those by which consumers there need it. Empty: the view has no such service.
     pub(super) fn names(&self, host: &Hostname) -> Box<[Text]> {
-        let Some(service) = self.sources.catalog.services.get(host).filter(|_| self.producers.has(host)) else {
+        let Some(service) = self.services().get(host).filter(|_| self.producers.has(host)) else {
             return Box::default();
         };
         let sources = || service.sources.iter().filter(|id| self.selection.has_source(id));

@@ -147,7 +147,7 @@ impl Parts {
 
     /// Takes all that the view has, at the first step with parts.
     fn begin(&mut self, look: &Look<'_>) {
-        for service in look.sources.catalog.services.values() {
+        for service in look.services().values() {
             self.directory.replace(&service.host, look.names(&service.host));
             self.places.replace(&service.host, look.service(&service.host).as_deref());
         }

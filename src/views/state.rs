@@ -81,8 +81,9 @@ impl ViewState {
         let next = next.or_else(|| (self.generation.number() == 0).then(|| self.generation.built()));
         let generation = next.map(Arc::new);
         let whole = generation.as_ref().unwrap_or(&self.generation);
-        let Step { sources, translations, touched, affected, .. } = step;
-        let mut look = Look { sources, selection: &self.selection, producers: &self.producers, whole, translations };
+        let Step { dialect, sources, translations, touched, affected, .. } = step;
+        let (selection, producers) = (&self.selection, &self.producers);
+        let mut look = Look { dialect, sources, selection, producers, whole, translations };
         let parts = self.parts.step(&self.generation, &affected.unwrap_or_default(), &touched, &mut look);
         if let Some(generation) = &generation {
             self.generation = generation.clone();

@@ -1,6 +1,6 @@
 //! Parts of views against their model: what the view has, of the services that are wanted.
 
-use super::{services::any_catalog, *};
+use super::{proxies::manifests, services::any_catalog, *};
 use crate::{
     translate::envoy::{Place, Zones, priorities},
     views::part::Chosen,
@@ -24,7 +24,7 @@ fn any_pick() -> impl Strategy<Value = Pick> {
 }
 
 fn any_part() -> impl Strategy<Value = Part> {
-    let names = select(vec!["a", "c", "d", "p.d", "p.p.d", "z", "x", "registered", "nobody"]);
+    let names = select(vec!["a", "c", "d", "p.d", "p.p.d", "z", "x", "m.example", "registered", "nobody"]);
     let wanted = (vec((names, any_pick()), 0..5), option::of(any_pick())).prop_map(|(services, rest)| {
         let services = services.into_iter().map(|(name, pick)| (Text::from(name), pick));
         Arc::new(Wanted::new(services, rest))
@@ -113,6 +113,8 @@ enum Happening {
     Comes(Part),
     Leaves(usize),
     Configured(bool),
+    /// A manifest declares a service with so many endpoints, or none does.
+    Declared(Option<u8>),
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -121,7 +123,18 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => any_part().prop_map(Happening::Comes),
         1 => (0..5_usize).prop_map(Happening::Leaves),
         1 => any::<bool>().prop_map(Happening::Configured),
+        1 => option::of(0..3_u8).prop_map(Happening::Declared),
     ]
+}
+
+fn declared(endpoints: u8) -> String {
+    let endpoints: Vec<_> = (0..endpoints).map(|n| format!("{{ address: 10.9.0.{n} }}")).collect();
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{ name: m }}\nspec:\n  \
+         hosts: [m.example]\n  resolution: STATIC\n  endpoints: [{}]\n  \
+         ports: [{{ number: 80, name: http, protocol: HTTP }}]\n",
+        endpoints.join(", ")
+    )
 }
 
 proptest! {
@@ -155,11 +168,14 @@ proptest! {
                     options.zones = if prefixed { zones() } else { Zones::default() };
                     renewed = Some(Box::new(options.clone()));
                 }
+                Happening::Declared(endpoints) => {
+                    fixture.manifests = manifests(&endpoints.map(declared).unwrap_or_default());
+                }
             }
             let before: BTreeMap<u64, _> =
                 fixture.parts.iter().map(|((_, part), generation)| (*part, generation.clone())).collect();
             fixture.step_by(&now, renewed);
-            let services: Vec<_> = now.services.values().cloned().collect();
+            let services: Vec<_> = fixture.book.given().services.values().cloned().collect();
             for (number, part) in &parts {
                 let has = &fixture.parts[&(ENVOY, *number)];
                 prop_assert_eq!(content(has), expected(part, &services, &options), "{:?}", part);

@@ -45,7 +45,8 @@ spec: { host: a.example, subsets: [{ name: v1, labels: { version: v1 } }] }
 
 const SUBSET: &str = "outbound|80|v1|a.example";
 
-fn manifests(text: &str) -> Arc<Snapshot> {
+/// What that text gives, as all that there is.
+pub(super) fn manifests(text: &str) -> Arc<Snapshot> {
     let read = manifest::read("m", text, &"portolan".into(), 0).unwrap();
     let resources = read.into_iter().map(|(kind, r)| ((kind, r.name().clone()), Arc::new(r))).collect();
     Arc::new(Snapshot { readiness: Some(Readiness::Complete), resources, ..Snapshot::default() })
@@ -235,6 +236,46 @@ fn what_an_entry_of_a_file_says_of_addresses_is_followed() {
         assert_eq!(found, listeners, "{addresses}");
         let cluster = generation.get(Kind::Cluster).get("outbound|9000||legacy.example").cloned().unwrap();
         assert_eq!(Cluster::decode(cluster.body()).unwrap().r#type(), kind, "{resolution}");
+    }
+}
+
+#[test]
+fn who_has_a_part_of_a_view_has_the_services_that_manifests_declare() {
+    let declared = |address: &str| {
+        manifests(&format!(
+            "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{ name: legacy }}\nspec:\n  \
+             hosts: [legacy.example]\n  resolution: STATIC\n  endpoints: [{{ address: {address} }}]\n  \
+             ports: [{{ number: 9000, name: tcp, protocol: TCP }}]\n"
+        ))
+    };
+    let (mut fixture, [plain, ..]) = fixture("");
+    let wanted = |name: &str, rest| Part {
+        wanted: Some(Arc::new(Wanted::new([(Text::from(name), None)], rest))),
+        ..Part::default()
+    };
+    let near = Part { locality: Some(Locality::parse("cn/hz")), ..Part::default() };
+    let having = [near, wanted("a.example", Some(None)), wanted("legacy.example", None)];
+    let parts = having.into_iter().chain([wanted("a.example", None)]);
+    fixture.stage.divide(&(plain.clone(), 0), (0..).zip(parts).collect(), Vec::new());
+    // Where this is, and one is near and the other is not, parts have endpoints of their own.
+    let mut spread = service("a.example", &[], 2);
+    spread.nearness = Nearness::Priority;
+    for (endpoint, place) in spread.endpoints.iter_mut().zip(["cn/hz", "cn/sh"]) {
+        endpoint.locality = Locality::parse(place);
+    }
+    let services = catalog(Readiness::Complete, [spread]);
+    let steps = [Some("10.9.0.1"), Some("10.9.0.2"), None, Some("10.9.0.1")];
+    for address in steps {
+        fixture.manifests = address.map_or_else(|| manifests(""), declared);
+        fixture.step(&services);
+        for kind in [Kind::Cluster, Kind::Endpoint] {
+            let of = |generation: &ViewGeneration| generation.get(kind).get("outbound|9000||legacy.example").cloned();
+            let whole = of(fixture.generation(&plain));
+            assert_eq!(whole.is_some(), address.is_some());
+            let has = |part: u64| of(&fixture.parts[&(plain.clone(), part)]);
+            assert_eq!([0, 1, 2].map(has), [(); 3].map(|()| whole.clone()), "{} {address:?}", kind.name());
+            assert_eq!(has(3), None, "it wants another one");
+        }
     }
 }
 
