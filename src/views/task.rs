@@ -66,13 +66,15 @@ impl Task {
         let mut catalog = shared.catalog.changed();
         let mut manifests = shared.manifests.subscribe();
         let mut callers = shared.callers.clone();
+        // Of its own: what wakes the task otherwise does not put it off.
+        let mut sweep = Instant::now() + shared.period();
         loop {
             // Before they are read: what changes in between is signalled again.
             catalog.mark_unchanged();
             manifests.mark_unchanged();
             callers.mark_unchanged();
             self.step(Instant::now());
-            let check = self.stage.as_ref().map(|_| Instant::now() + shared.period());
+            let check = self.stage.as_ref().map(|_| sweep);
             // Each may be dropped at any moment: none holds anything.
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -81,7 +83,10 @@ impl Task {
                 Ok(()) = callers.changed() => {}
                 Ok(()) = self.translation.changed() => {}
                 () = shared.wanted.notified() => {}
-                () = until(check) => shared.sweep_parts(),
+                () = until(check) => {
+                    shared.sweep_parts();
+                    sweep = Instant::now() + shared.period();
+                }
             }
         }
     }

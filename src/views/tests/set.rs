@@ -353,6 +353,35 @@ async fn the_tasks_follow_what_registries_send_and_end_on_demand() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_part_that_nobody_has_is_dropped_however_often_services_change() {
+    let World { set, tasks, catalog: _catalog, feed, manifests: _manifests, .. } = World::new(Options::default()).await;
+    let shutdown = CancellationToken::new();
+    let tasks = tasks.map(|task| tokio::spawn(task.run(shutdown.clone())));
+    let scope = Scope("".into());
+    feed.send(Update::Scopes(vec![scope.clone()])).await.unwrap();
+    let services = vec![Arc::new(registered(0, 1))];
+    feed.send(Update::Listed { scope: scope.clone(), services, unreadable: Vec::new() }).await.unwrap();
+    let mut whole = set.subscribe(&ENVOY, &Selection::default(), &Part::default()).unwrap();
+    let near = Part { locality: Some(Locality::parse("cn/hz")), ..Part::default() };
+    let part = set.subscribe(&ENVOY, &Selection::default(), &near).unwrap();
+    let first = whole.wait_for(|generation| generation.get(Kind::Endpoint).len() == 1);
+    drop(tokio::time::timeout(DEADLINE, first).await.expect("the first list").unwrap());
+    assert_eq!(set.views()[0].parts, 1);
+    drop(part);
+    let (every, times) = (IDLE / 30, 30);
+    for endpoints in 2..=times {
+        feed.send(Update::Applied(scope.clone(), Arc::new(registered(0, endpoints)))).await.unwrap();
+        tokio::time::timeout(DEADLINE, whole.changed()).await.expect("the change").unwrap();
+        tokio::time::sleep(every).await;
+    }
+    assert_eq!((set.views()[0].readers, set.views()[0].parts), (1, 0));
+    shutdown.cancel();
+    for task in tasks {
+        tokio::time::timeout(DEADLINE, task).await.expect("it ends").unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn views_by_the_next_settings_stand_beside_the_others_and_leave_nothing() {
     let mut world = World::new(Options::default()).await;
     let next = ViewKey { class: Class { next: true, ..Class::default() }, ..ENVOY };
