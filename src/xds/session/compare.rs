@@ -43,6 +43,7 @@ impl Session {
         let report = complete && !subscription.unreported.is_empty();
         if !(first || report || subscription.whole || !subscription.resend.is_empty()) {
             if subscription.sent.ptr_eq(generation.versions()) {
+                subscription.held_back = false;
                 return None;
             }
             if waits || subscription.in_flight.is_some_and(|since| now < since + self.rules.ack_patience) {

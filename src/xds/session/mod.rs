@@ -297,6 +297,7 @@ impl Session {
         self.welcome(now);
         loop {
             if self.asked().all(|(kind, subscription)| subscription.is_settled(view.get(kind))) {
+                self.hold_nothing_back();
                 return;
             }
             // What listeners and routes may still refer to is removed once they were sent.
@@ -305,6 +306,15 @@ impl Session {
             self.send_all(kept.as_ref().unwrap_or(view), keeps, now);
             if !keeps || self.is_referred_to(view) {
                 return;
+            }
+        }
+    }
+
+    /// The client has all that there is: what was held back is as it was before.
+    fn hold_nothing_back(&mut self) {
+        for kind in Kind::ENVOY {
+            if self.has_asked(kind) {
+                self.subscriptions[kind as usize].held_back = false;
             }
         }
     }

@@ -107,6 +107,24 @@ fn g8_an_answer_in_flight_holds_the_next_back_for_the_patience_and_no_longer() {
 }
 
 #[test]
+fn what_was_held_back_and_is_as_before_holds_nothing_else_back() {
+    let mut fixture = Fixture::of(Variant::Sotw, &[(Kind::Cluster, "aa"), (Kind::Listener, "l")]);
+    let received = fixture.sotw(Kind::Listener, &[], "");
+    assert_eq!(fixture.sotw(Kind::Listener, &[], &received[0].nonce), []);
+    assert_eq!(fixture.sotw(Kind::Cluster, &[], "").len(), 1);
+    let before = fixture.view.clone();
+    assert_eq!(fixture.change(Kind::Cluster, "aa", 2), []);
+    assert!(fixture.session.due().is_some(), "it waits for the acknowledgement");
+    fixture.view = before.clone();
+    assert_eq!((fixture.wake(), fixture.session.due()), (vec![], None));
+    assert_eq!(fixture.change(Kind::Cluster, "aa", 2), []);
+    fixture.view = before;
+    let received = fixture.change(Kind::Listener, "l", 2);
+    assert_eq!(received.iter().map(|received| received.kind).collect::<Vec<_>>(), [Kind::Listener]);
+    assert_eq!(fixture.session.due(), None);
+}
+
+#[test]
 fn g8_an_acknowledgement_lets_the_next_go_and_a_stale_one_does_not() {
     let mut fixture = Fixture::of(Variant::Delta, &[(Kind::Endpoint, "a")]);
     let first = fixture.delta(Kind::Endpoint, &["a"], "");
