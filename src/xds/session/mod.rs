@@ -115,6 +115,8 @@ pub struct Session {
     unwanted: Arc<[Unwanted]>,
     /// True if something of any type is withheld.
     withholds: bool,
+    /// When something of any type goes out again that waits for a turn; `None`: nothing waits.
+    again_at: Option<Instant>,
 }
 
 /// In this order removals are sent: what refers to others before what it refers to.
@@ -136,6 +138,7 @@ impl Session {
             newcomers: Newcomers::default(),
             unwanted: Arc::default(),
             withholds: false,
+            again_at: None,
         }
     }
 
@@ -194,7 +197,7 @@ impl Session {
         let held = self.asked().filter(|(kind, s)| s.held_back && !self.waits_for_clusters(*kind));
         let held = held.filter_map(|(_, s)| s.in_flight);
         let held = held.map(|since| since + self.rules.ack_patience);
-        held.chain(self.warming.next()).chain(self.newcomers_due()).min()
+        held.chain(self.warming.next()).chain(self.newcomers_due()).chain(self.again_at).min()
     }
 
     /// Whether the client has not acknowledged all that it was sent.
@@ -291,7 +294,7 @@ impl Session {
 
     /// Sends what the client should have and has not.
     fn catch_up(&mut self, view: &ViewGeneration, now: Instant) {
-        let laid = self.lay(view);
+        let laid = self.lay(view, now);
         let view = laid.as_ref().unwrap_or(view);
         self.warm_others(view, now);
         self.welcome(now);

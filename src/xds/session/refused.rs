@@ -1,8 +1,8 @@
 //! What follows from a refusal: who is meant is withheld from this stream, and the rest goes on.
 //!
 //! Who is meant the client's words say, or a search by halves ([`super::refusal`]). What was in the refused answer beside it
-//! goes out again: of such an answer some clients take the good part, others nothing. Of a client's type only that is withheld
-//! which it refuses at just that version: another version, or a release, ends it.
+//! goes out again, at the next turn if none is left: of such an answer some clients take the good part, others nothing. Of a
+//! client's type only that is withheld which it refuses at just that version: another version, or a release, ends it.
 
 use super::{
     Session, State,
@@ -10,6 +10,7 @@ use super::{
         Refusal,
         answers::Answer,
         blame,
+        later::Later,
         search::{Finding, Suspect},
         withheld::Entry,
     },
@@ -64,6 +65,10 @@ impl Session {
         let began = answer.first_nonce();
         subscription.accepted = answer.bodies.or(subscription.accepted.take());
         if let Some(refusal) = &mut subscription.refusal {
+            refusal.paid = false;
+            if self.variant == Variant::Sotw && kind.whole_state() {
+                refusal.later = Later::default(); // it was in this answer
+            }
             let finding = refusal.search.accepted(began, self.last_nonce + 1);
             self.follow(kind, finding);
         }
@@ -81,13 +86,13 @@ impl Session {
         // What is withheld or not served any more may be why it was refused. Then the rest is tried once more before it is suspected.
         let explained = subscription.is_explained(&answer, whole);
         let others_meant = explained || moved;
-        let Refusal { search, turns, .. } = &mut **subscription.refusal.get_or_insert_default();
+        let Refusal { search, turns, paid, .. } = &mut **subscription.refusal.get_or_insert_default();
         let is_suspect = |name: &str| suspects.binary_search_by(|(of, _)| (**of).cmp(name)).is_ok();
         let words = error_text(error, READ);
         let named = blame::named(&words, is_suspect);
         let is_named = |(name, _): &Suspect| named.iter().any(|of| **of == **name);
-        let (meant, rest): (Vec<Suspect>, Vec<Suspect>) = suspects.into_iter().partition(is_named);
-        let again = turns.take(now);
+        let (meant, mut rest): (Vec<Suspect>, Vec<Suspect>) = suspects.into_iter().partition(is_named);
+        let again = std::mem::take(paid) || turns.take(now);
         let finding = match (meant.is_empty(), others_meant) {
             (false, _) => search.forget(|suspect| !is_named(suspect), next),
             (true, true) => Finding::default(),
@@ -95,8 +100,8 @@ impl Session {
             (true, false) => Finding::default(),
         };
         // Where a later answer has everything in it, the client will have that.
-        let again_rest = again && !(whole && explained && !subscription.answers.is_empty());
-        if again_rest {
+        let superseded = whole && explained && !subscription.answers.is_empty();
+        if again && !superseded {
             search.try_again(next);
         }
         let given_up = if again { Vec::new() } else { search.give_up() };
@@ -111,11 +116,39 @@ impl Session {
             self.keep_back(kind, suspect, Some(&answer), Some(Found::Searched));
         }
         self.follow(kind, Finding { guilty: [finding.guilty, given_up].concat(), ..finding });
-        if again_rest {
+        if superseded {
+            return;
+        }
+        let subscription = &mut self.subscriptions[kind as usize];
+        // Who is withheld by now waits for nothing.
+        rest.retain(|(name, version)| subscription.sent.get(name) == Some(version));
+        let removed = if whole { subscription.removed_by(&answer) } else { Vec::new() };
+        subscription.refusal.get_or_insert_default().later.add(rest, removed);
+        match again {
+            true => subscription.make_unsure(),
+            false => self.wait_for_turn(kind),
+        }
+    }
+
+    /// What waits goes out again when there is a turn.
+    fn wait_for_turn(&mut self, kind: Kind) {
+        let refusal = self.subscriptions[kind as usize].refusal.as_ref().filter(|refusal| !refusal.later.is_empty());
+        let next = refusal.and_then(|refusal| refusal.turns.next());
+        self.again_at = self.again_at.into_iter().chain(next).min();
+    }
+
+    /// Sends again what has waited, of each type that has a turn by now.
+    fn take_turns(&mut self, now: Instant) {
+        self.again_at = None;
+        for kind in Kind::ENVOY {
             let subscription = &mut self.subscriptions[kind as usize];
-            subscription.make_unsure(rest);
-            if whole {
-                subscription.make_removed_unsure(&answer);
+            let Some(refusal) = subscription.refusal.as_mut().filter(|refusal| !refusal.later.is_empty()) else {
+                continue;
+            };
+            refusal.paid = refusal.turns.take(now);
+            match refusal.paid {
+                true => subscription.make_unsure(),
+                false => self.wait_for_turn(kind),
             }
         }
     }
@@ -179,7 +212,10 @@ impl Session {
     }
 
     /// The view as this stream is served it; `None`: as it is. Nearly always nothing is looked at.
-    pub(super) fn lay(&mut self, view: &ViewGeneration) -> Option<ViewGeneration> {
+    pub(super) fn lay(&mut self, view: &ViewGeneration, now: Instant) -> Option<ViewGeneration> {
+        if self.again_at.is_some_and(|at| at <= now) {
+            self.take_turns(now);
+        }
         if !self.withholds && self.unwanted.is_empty() {
             return None;
         }
@@ -302,25 +338,28 @@ impl Subscription {
         refusal.withheld.iter().any(|(name, entry)| is_in(name, entry.version))
     }
 
-    /// The client may have these, or what was before: they go out again, unless they have changed since.
-    fn make_unsure(&mut self, suspects: Vec<Suspect>) {
-        for (name, version) in suspects {
+    /// What waits to go out again the client may have, or what was before: it is sent, unless it has changed since.
+    fn make_unsure(&mut self) {
+        let Some(refusal) = &mut self.refusal else { return };
+        let Later { sent, removed } = std::mem::take(&mut refusal.later);
+        for (name, version) in sent {
             if self.sent.get(&name) == Some(&version) {
+                self.sent.insert(name, UNSURE);
+            }
+        }
+        for name in removed {
+            if self.sent.get(&name).is_none() {
                 self.sent.insert(name, UNSURE);
             }
         }
     }
 
-    /// As [`Subscription::make_unsure`], for what the answer did not have in it and so was to be removed.
-    fn make_removed_unsure(&mut self, answer: &Answer) {
-        let Some(accepted) = &self.accepted else { return };
+    /// What the client has accepted and the answer did not have in it: that was to be removed.
+    fn removed_by(&self, answer: &Answer) -> Vec<Name> {
+        let Some(accepted) = &self.accepted else { return Vec::new() };
         let names = accepted.generation.versions().keys();
         let removed = names.filter(|name| accepted.get(name).is_some() && answer.after.get(*name).is_none());
-        for name in removed {
-            if self.sent.get(name).is_none() {
-                self.sent.insert(name.clone(), UNSURE);
-            }
-        }
+        removed.cloned().collect()
     }
 
     /// Something is withheld no longer: it is compared again.

@@ -265,8 +265,9 @@ impl Subscription {
         let has = self.resumed.as_ref().and_then(|resumed| resumed.has.as_ref());
         let has = has.map_or(Held::default(), |has| Held::shared(has, has.cost()));
         let withheld = self.refusal.as_ref().map_or(0, |refusal| refusal.withheld.len());
+        let later = self.refusal.as_ref().map_or(0, |refusal| refusal.later.len());
         let left = self.left.len() + self.resumed.as_ref().map_or(0, |resumed| resumed.left.len());
-        let entries = self.unreported.len() + self.resend.len() + left + self.answers.entries() + 4 * withheld;
+        let entries = self.unreported.len() + self.resend.len() + left + later + self.answers.entries() + 4 * withheld;
         list + has + Held { own: self.own_bytes + ENTRY * entries, shared: 0 }
     }
 

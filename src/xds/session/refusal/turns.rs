@@ -22,6 +22,12 @@ impl Turns {
         self.0 = Some((left.saturating_sub(1), since));
         left > 0
     }
+
+    /// When there is one again; `None`: there is one.
+    pub(in super::super) fn next(&self) -> Option<Instant> {
+        let (_, since) = self.0.filter(|(left, _)| *left == 0)?;
+        Some(since + EACH)
+    }
 }
 
 #[cfg(test)]
@@ -31,11 +37,14 @@ mod tests {
     #[test]
     fn turns_run_out_and_come_back_slowly() {
         let (mut turns, now) = (Turns::default(), Instant::now());
+        assert_eq!(turns.next(), None);
         assert_eq!((0..100).filter(|_| turns.take(now)).count(), 48);
+        assert_eq!(turns.next(), Some(now + EACH));
         assert!(!turns.take(now + Duration::from_secs(4)));
         assert!(turns.take(now + Duration::from_secs(11)));
         assert!(turns.take(now + Duration::from_secs(11)));
         assert!(!turns.take(now + Duration::from_secs(11)));
+        assert_eq!(turns.next(), Some(now + 3 * EACH));
         let later = now + Duration::from_secs(10_000);
         assert_eq!((0..100).filter(|_| turns.take(later)).count(), 48);
     }

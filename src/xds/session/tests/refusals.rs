@@ -55,6 +55,15 @@ impl Fixture {
         }
     }
 
+    /// Has a settled client refuse one content of `aa` after the other, until it has used up all turns.
+    fn tire(&mut self, variant: Variant) {
+        for turn in 0..60 {
+            let received = self.changes(&[("aa", Some(2 + turn % 2))]);
+            assert_eq!(self.refuse(variant, &received[0], "aa: no", ""), []);
+        }
+        assert_eq!(self.session.due(), None, "nothing waits");
+    }
+
     fn withheld(&mut self) -> Vec<(String, Found)> {
         let events = self.session.take_events().filter_map(|event| match event {
             Event::Withheld { item, found, .. } => Some((item.name.to_string(), found)),
@@ -83,6 +92,54 @@ fn a_refusal_of_one_that_was_sent_alone_is_not_answered() {
         assert_eq!(fixture.withheld(), []);
         fixture.now += Duration::from_secs(60);
         assert_eq!((fixture.wake(), fixture.session.due()), (vec![], None));
+    }
+}
+
+#[test]
+fn what_was_beside_a_refused_one_goes_out_again_as_soon_as_there_is_a_turn() {
+    let turn = Duration::from_secs(5);
+    for variant in [Variant::Sotw, Variant::Delta] {
+        let mut fixture = Fixture::settled(variant, &["aa", "ab"]);
+        fixture.tire(variant);
+        let received = fixture.changes(&[("aa", Some(4)), ("ab", Some(2))]);
+        assert_eq!(fixture.refuse(variant, &received[0], "aa: no", ""), [], "no turn is left");
+        assert_eq!(fixture.session.due(), Some(fixture.now + turn), "{variant:?}");
+        fixture.now += turn;
+        let received = fixture.wake();
+        let all = [("aa", 1), ("ab", 2)];
+        assert_eq!(has(&received[0]), if variant == Variant::Sotw { &all[..] } else { &all[1..] });
+        assert_eq!(fixture.accept(variant, &received[0]), []);
+        assert_eq!((fixture.wake(), fixture.session.due()), (vec![], None));
+    }
+    // And what was to be removed, where absence says it.
+    let mut fixture = Fixture::settled(Variant::Sotw, &["aa", "ab"]);
+    fixture.tire(Variant::Sotw);
+    let received = fixture.changes(&[("aa", Some(4)), ("ab", None)]);
+    assert_eq!(fixture.refuse(Variant::Sotw, &received[0], "aa: no", ""), []);
+    fixture.now += turn;
+    assert_eq!(has(&fixture.wake()[0]), [("aa", 1)]);
+}
+
+#[test]
+fn who_names_nobody_is_searched_for_once_there_is_a_turn() {
+    for variant in [Variant::Sotw, Variant::Delta] {
+        let mut fixture = Fixture::settled(variant, &["aa", "ab"]);
+        fixture.tire(variant);
+        let received = fixture.changes(&[("aa", Some(4)), ("ab", Some(2))]);
+        assert_eq!(fixture.refuse(variant, &received[0], "no", ""), [], "no turn is left");
+        fixture.now += Duration::from_secs(5);
+        let (mut answers, mut ab) = (fixture.wake(), None);
+        while let Some(received) = answers.pop() {
+            if has(&received).contains(&("aa", 4)) {
+                answers = fixture.refuse(variant, &received, "no", "");
+            } else {
+                ab = received.resources.get("ab").copied();
+                answers = fixture.accept(variant, &received);
+            }
+        }
+        assert_eq!(ab, Some(resource(Kind::Cluster, "ab", 2).version()), "{variant:?}");
+        assert_eq!(fixture.withheld().pop(), Some(("aa".to_owned(), Found::Searched)));
+        assert_eq!(fixture.session.due(), None);
     }
 }
 
