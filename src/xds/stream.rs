@@ -50,6 +50,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 use tracing::{debug, warn};
 
+#[cfg(test)]
+mod tests;
+
 /// Requests with more bytes to be read are read apart from the threads that serve, half as many at a time as there are
 /// processors, so that others have the rest. A list of names that was there before is not among these bytes.
 const LARGE: usize = 256 << 10;
@@ -362,9 +365,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
 
     fn check_time(&mut self, now: Instant) -> Result<(), StreamError> {
         let time = self.shared.request_time;
-        if self.until.is_some_and(|until| until <= now) {
-            return Err(identity::Refusal::Expired.into());
-        }
+        self.check_token(now)?;
         match self.requests.check(now, &mut self.allowance)? {
             false => Err(StreamError::Slow(time)),
             true if self.exchange.is_none() && self.first_by <= now => Err(StreamError::Silent(time)),
@@ -372,8 +373,18 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
         }
     }
 
+    /// Whether its client's token still holds.
+    fn check_token(&self, now: Instant) -> Result<(), StreamError> {
+        match self.until.is_some_and(|until| until <= now) {
+            true => Err(identity::Refusal::Expired.into()),
+            false => Ok(()),
+        }
+    }
+
     /// Reads a request and takes it over, then lets others have their turn if this one was long enough.
     async fn on_message(&mut self, message: Message) -> Result<(), StreamError> {
+        // Who never ceases to ask never comes to the timer.
+        self.check_token(Instant::now())?;
         self.recorder.metrics.requests.get_or_create(&self.method.variant.into()).inc();
         let repeating = self.exchange.as_ref().and_then(|exchange| exchange.protocol.repeating(&message));
         let size = repeating.as_ref().map_or(message.size(), Raw::len);
