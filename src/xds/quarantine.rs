@@ -2,10 +2,11 @@
 //!
 //! A stream withholds what its own client refuses, whatever stands here. It tells of it, so that people see it and can release
 //! it, and that the same client is not tried with it again when it comes back. Once several clients refuse the same version of
-//! a view, all who see that view and have not got it are spared it. As soon as one stream sees that a version is not served any
-//! more the entry is gone.
+//! a view, all who see that view and have not got it are spared it. As soon as one stream that withholds it sees that a version
+//! is not served any more the entry is gone; where no stream withholds it, once another comes that is served something else.
 //!
-//! Entries are bounded in number; what finds no place is withheld by its stream all the same.
+//! Entries are bounded in number, and those that no open stream has give way; what finds no place is withheld by its stream all
+//! the same.
 
 use super::{
     metrics::Metrics,
@@ -177,9 +178,13 @@ impl Quarantine {
         (filters, table.released)
     }
 
-    /// What a client of that view is not sent: what all are spared, and what the same client has refused before.
-    pub(super) fn unwanted(&self, view: &Arc<str>, who: &Who) -> Arc<[Unwanted]> {
-        let table = lock(&self.table);
+    /// What a client of that view is not sent: what all are spared, and what the same client has refused before. What no open
+    /// stream has, and is not served any more, is dropped.
+    pub(super) fn unwanted(&self, view: &Arc<str>, who: &Who, is_served: impl Fn(&Item) -> bool) -> Arc<[Unwanted]> {
+        let mut table = lock(&self.table);
+        if table.drop_outdated(view, is_served) {
+            self.number.fetch_add(1, Ordering::Release);
+        }
         let of_view = table.entries.iter().filter(|((of, item), _)| of == view && !passes(item.kind));
         let unwanted = of_view.filter_map(|((_, item), entry)| {
             let own = entry.by.values().find(|by| by.refuses && by.who == *who);
@@ -265,7 +270,7 @@ impl Quarantine {
     fn count(&self, table: &Table) {
         let mut counts: BTreeMap<Kind, i64> = Kind::ENVOY.into_iter().map(|kind| (kind, 0)).collect();
         for ((_, item), entry) in &table.entries {
-            if entry.for_all || entry.by.values().any(|by| by.open) {
+            if entry.is_open() {
                 *counts.entry(item.kind).or_default() += 1;
             }
         }
@@ -280,19 +285,36 @@ fn passes(kind: Kind) -> bool {
 }
 
 impl Table {
-    /// Makes room for an entry; `false` if there is none. What nobody has open goes first, the oldest before others.
+    /// Makes room for an entry; `false` if there is none. Of what no stream has open goes first what others are not spared, and
+    /// of that the oldest.
     fn make_room(&mut self) -> bool {
         if self.entries.len() < MOST {
             return true;
         }
-        let is_idle = |(_, entry): &(&Key, &Entry)| !entry.for_all && entry.by.values().all(|by| !by.open);
-        let oldest = self.entries.iter().filter(is_idle).min_by_key(|(_, entry)| entry.since);
+        let idle = self.entries.iter().filter(|(_, entry)| !entry.is_open());
+        let oldest = idle.min_by_key(|(_, entry)| (entry.for_all, entry.since));
         let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { return false };
         self.entries.remove(&oldest).is_some()
+    }
+
+    /// Drops the entries of a view that no stream has open and that are served no more. Returns whether others were spared one.
+    fn drop_outdated(&mut self, view: &Arc<str>, is_served: impl Fn(&Item) -> bool) -> bool {
+        let mut spared = false;
+        self.entries.retain(|(of, item), entry| {
+            let stays = of != view || entry.is_open() || is_served(item);
+            spared |= !stays && entry.for_all;
+            stays
+        });
+        spared
     }
 }
 
 impl Entry {
+    /// Whether an open stream withholds it.
+    fn is_open(&self) -> bool {
+        self.by.values().any(|by| by.open)
+    }
+
     /// Whether enough different clients refuse it: [`NODES`], and [`IDENTITIES`] where they have proved any.
     fn is_common(&self) -> bool {
         let refusing = || self.by.values().filter(|by| by.refuses && by.open);
@@ -327,6 +349,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prometheus_client::{encoding::text::encode, registry::Registry};
 
     fn who(node: &str, identity: Option<&str>) -> Who {
         Who { node: node.into(), identity: identity.map(Into::into), peer: None }
@@ -342,7 +365,7 @@ mod tests {
     }
 
     fn unwanted(quarantine: &Quarantine, node: &str) -> usize {
-        quarantine.unwanted(&"envoy".into(), &who(node, None)).len()
+        quarantine.unwanted(&"envoy".into(), &who(node, None), |_| true).len()
     }
 
     #[test]
@@ -390,6 +413,58 @@ mod tests {
         quarantine.withheld(9, who("d", None), before, told("y", 1, Found::Named));
         quarantine.let_go(9, &after, &told("y", 1, Found::Named).item, true);
         assert_eq!(quarantine.list().len(), 1, "nobody is left who refuses it");
+    }
+
+    #[test]
+    fn what_no_open_stream_withholds_ends_when_another_is_served_something_else() {
+        let (metrics, mut registry) = (Metrics::default(), Registry::default());
+        metrics.register(&mut registry);
+        let quarantine = Quarantine::new(metrics);
+        let counted = |count: usize| {
+            let mut text = String::new();
+            encode(&mut text, &registry).unwrap();
+            text.contains(&format!("xds_quarantined_resources{{kind=\"clusters\"}} {count}\n"))
+        };
+        let (before, after): (Arc<str>, Arc<str>) = ("envoy".into(), "envoy@edge".into());
+        let item = told("x", 1, Found::Named).item;
+        for (stream, node) in ["a", "b", "c"].into_iter().enumerate() {
+            quarantine.withheld(stream as u64, who(node, None), before.clone(), told("x", 1, Found::Named));
+        }
+        quarantine.withheld(3, who("d", None), before.clone(), told("y", 1, Found::Named));
+        quarantine.left(3);
+        // They see another view by now: nobody who sees the former one says that it is outdated.
+        assert!(counted(1));
+        (0..3).for_each(|stream| quarantine.let_go(stream, &after, &item, true));
+        assert_eq!((unwanted(&quarantine, "z"), quarantine.list().len()), (1, 2), "it may be served still");
+        assert!(counted(0), "nobody is there from whom it is withheld");
+        let number = quarantine.number();
+        let is_served = |item: &Item| &*item.name != "x";
+        let of = |view: &Arc<str>, node| quarantine.unwanted(view, &who(node, None), is_served).len();
+        assert_eq!((of(&after, "z"), quarantine.number()), (0, number), "another view's is none of its business");
+        assert_eq!((of(&before, "z"), quarantine.number()), (0, number + 1));
+        assert_eq!((of(&before, "d"), quarantine.list().len()), (1, 1), "who comes back has its own");
+        quarantine.withheld(4, who("e", None), before.clone(), told("x", 1, Found::Named));
+        assert_eq!(
+            (of(&before, "e"), quarantine.list().len()),
+            (1, 2),
+            "an open stream says itself when it is outdated"
+        );
+    }
+
+    #[test]
+    fn what_all_are_spared_gives_way_once_no_stream_has_it() {
+        let quarantine = quarantine();
+        for n in 0..MOST as u64 {
+            for (stream, node) in ["a", "b", "c"].into_iter().enumerate() {
+                quarantine.withheld(stream as u64, who(node, None), "envoy".into(), told("x", n, Found::Named));
+            }
+        }
+        let names = || quarantine.list().into_iter().filter(|entry| &*entry.item.name == "new").count();
+        quarantine.withheld(9, who("z", None), "envoy".into(), told("new", 1, Found::Named));
+        assert_eq!(names(), 0, "all others are open");
+        (0..3).for_each(|stream| quarantine.left(stream));
+        quarantine.withheld(9, who("z", None), "envoy".into(), told("new", 1, Found::Named));
+        assert_eq!((names(), quarantine.list().len()), (1, MOST));
     }
 
     #[test]

@@ -33,10 +33,11 @@ impl Recorder {
         Recorder { registration, metrics, logged: BTreeMap::new(), quarantine, has_told: false }
     }
 
-    /// The resources that this client is not sent, because it or others have refused them.
-    pub(super) fn unwanted(&self) -> Arc<[Unwanted]> {
+    /// The resources that this client is not sent, because it or others have refused them. `is_served`: whether its view may
+    /// still have that version.
+    pub(super) fn unwanted(&self, is_served: impl Fn(&Item) -> bool) -> Arc<[Unwanted]> {
         let (view, node, _) = self.registration.said(Kind::Cluster);
-        self.quarantine.unwanted(&view, &self.who(node))
+        self.quarantine.unwanted(&view, &self.who(node), is_served)
     }
 
     fn who(&self, node: Arc<str>) -> Who {

@@ -24,6 +24,7 @@ use super::{
     signals::Signals,
     slots::Slot,
     timer::Timer,
+    unwanted::Item,
 };
 use crate::{
     identity::{self, Policy},
@@ -519,8 +520,18 @@ impl Exchange {
         let number = Some(quarantine.number());
         if self.looked != number {
             self.looked = number;
-            self.protocol.withhold(recorder.unwanted());
+            let unwanted = recorder.unwanted(|item| self.may_serve(item));
+            self.protocol.withhold(unwanted);
         }
+    }
+}
+
+impl Exchange {
+    /// Whether clients of its view may be served that version: not where this one is served another. What it has nothing of,
+    /// those may have who get another part of the view.
+    fn may_serve(&self, item: &Item) -> bool {
+        let served = self.now.get(item.kind).versions().get(&item.name).filter(|_| self.next.is_none());
+        served.is_none_or(|version| *version == item.version)
     }
 }
 

@@ -287,3 +287,25 @@ async fn a_client_that_refuses_everything_costs_a_few_turns_and_no_storm() {
     }
     assert!(answers > 20, "it gave up after {answers}");
 }
+
+#[tokio::test]
+async fn what_all_are_spared_ends_though_all_who_refused_it_went_before_it_changed() {
+    let world = two().await;
+    let mut streams = Vec::new();
+    for node in ["one", "two", "three"] {
+        let mut stream = world.sotw().await;
+        stream.request(first(node, "")).await;
+        let received = stream.next().await;
+        stream.nack(&received, &[], "a: no").await;
+        stream.next().await.is(Cluster, &[("b", "1")], &[]);
+        streams.push(stream);
+    }
+    listed(&world, "all are spared it", |list| matches!(list, [one] if one.for_all)).await;
+    drop(streams);
+    listed(&world, "they have gone", |list| matches!(list, [one] if one.streams == 0)).await;
+    world.change([cluster("a", "2")]);
+    let mut stream = world.sotw().await;
+    stream.request(first("four", "")).await;
+    stream.next().await.is(Cluster, &[("a", "2"), ("b", "1")], &[]);
+    listed(&world, "it is served no more", <[_]>::is_empty).await;
+}
