@@ -6,7 +6,8 @@
 //!
 //! Two things keep a connection from costing others: of what its streams do not read only its share is let in
 //! ([`super::unread`]), and after the work of a [`TURN`] other tasks have theirs, however fast it sends. One that is not read
-//! for that reason is looked at each [`LOOK`]: its client may have left, and what it made us hold goes with it.
+//! for that reason is looked at each [`LOOK`]: its client may have left, and what it made us hold goes with it; or what is not
+//! read belongs to streams that were refused, and nobody will read it.
 
 use super::{
     slots::Slots,
@@ -92,6 +93,7 @@ impl<S: Bytes> AsyncRead for ReadAhead<S> {
             }
             return self.poll_left(context);
         }
+        self.look = None;
         let before = out.filled().len();
         let Poll::Ready(read) = self.fill(context, out, share) else {
             self.turn = 0;
@@ -106,7 +108,7 @@ impl<S: Bytes> AsyncRead for ReadAhead<S> {
 }
 
 impl<S: Bytes> ReadAhead<S> {
-    /// Looks at the client each [`LOOK`]; an error once it has left.
+    /// Looks at the client each [`LOOK`]; an error once it has left. By then all streams are there of which anything was read.
     fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.look.get_or_insert_with(|| Box::pin(sleep(LOOK))).as_mut().poll(context));
@@ -114,6 +116,7 @@ impl<S: Bytes> ReadAhead<S> {
             if self.inner.is_left() {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
             }
+            self.unread.settle();
         }
     }
 
@@ -179,7 +182,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ReadAhead<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::unread::Counted, *};
+    use http_body_util::Empty;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
         net::UnixStream,
@@ -276,10 +280,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_came_late_for_streams_that_were_refused_does_not_stop_the_reading() {
+        let (mut here, there) = UnixStream::pair().unwrap();
+        here.write_all(&frames(1, 10)).await.unwrap();
+        let (mut ahead, unread) = ahead(there);
+        unread.add(3 << 20);
+        let mut part = [0; 100];
+        let read = tokio::time::timeout(3 * LOOK, ahead.read(&mut part)).await.expect("it is read");
+        assert_eq!(read.unwrap(), 43);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_client_that_leaves_is_noticed_though_nothing_is_read() {
         let (mut here, there) = UnixStream::pair().unwrap();
         here.write_all(&frames(1, 10)).await.unwrap();
         let (mut ahead, unread) = ahead(there);
+        let _stream = Counted::new(Empty::<bytes::Bytes>::new(), unread.clone());
         unread.add(3 << 20);
         let mut part = [0; 100];
         assert!(tokio::time::timeout(3 * LOOK, ahead.read(&mut part)).await.is_err());

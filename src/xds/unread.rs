@@ -4,6 +4,9 @@
 //! costs memory, however short it is. So frames are counted where they pass from the socket to the library, and where
 //! streams take them; a connection that has more waiting than its share is not read for as long ([`super::read_ahead`]).
 //! Who reads its answers has nothing waiting: its streams are read all the time.
+//!
+//! What came for a stream that is refused, or has ended, nobody takes, and the library does not say that it dropped it. But it wakes
+//! whoever waits for more ([`Bell`]): once each stream has taken all and none was woken since, nothing waits.
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
@@ -12,9 +15,9 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU8, AtomicUsize, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Wake, Waker},
 };
 
 /// What a waiting frame costs beside its bytes, about.
@@ -50,8 +53,8 @@ pub(super) struct Unread {
     all: Arc<Waiting>,
     /// The reader is woken once no more bytes than this wait.
     enough: AtomicUsize,
-    /// Request bodies of the connection that are still there and may take something.
-    bodies: AtomicUsize,
+    /// Request bodies of the connection that are still there and may have something to take.
+    busy: AtomicUsize,
     /// The reader of the socket, while it does not read.
     reader: AtomicWaker,
 }
@@ -65,8 +68,8 @@ impl Drop for Unread {
 impl Unread {
     /// A connection on which nothing waits yet. `all` is the sum over all connections.
     pub(super) fn new(all: Arc<Waiting>) -> Self {
-        let (bytes, enough, bodies, reader) = Default::default();
-        Unread { bytes, all, enough, bodies, reader }
+        let (bytes, enough, busy, reader) = Default::default();
+        Unread { bytes, all, enough, busy, reader }
     }
 
     /// Notes what [`FrameMeter::read`] found.
@@ -81,13 +84,31 @@ impl Unread {
     }
 
     fn remove(&self, bytes: usize) {
-        // Frames that a stream never took were forgotten with it: this may be more than there is.
+        // What a stream never took may be forgotten by now: this may be more than there is.
         let less = |waiting: usize| Some(waiting.saturating_sub(bytes));
         let before = self.bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).unwrap_or_else(|now| now);
         self.all.0.fetch_sub(before.min(bytes), Ordering::Relaxed);
         // Not with each frame: the reader would look again for every one of thousands.
         if before.saturating_sub(bytes) <= self.enough.load(Ordering::Acquire) {
             self.reader.wake();
+        }
+    }
+
+    /// A body has nothing to take any more. With the last one all that waited before is gone.
+    fn rest(&self) {
+        // Looked at before: what comes meanwhile is not forgotten.
+        let waiting = self.bytes.load(Ordering::Acquire);
+        if self.busy.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.remove(waiting);
+        }
+    }
+
+    /// Forgets what nobody will take, if no body has anything. To be called only when all streams whose bytes were read are there:
+    /// of one that is not yet there nobody says that it has something.
+    pub(super) fn settle(&self) {
+        let waiting = self.bytes.load(Ordering::Acquire);
+        if self.busy.load(Ordering::Acquire) == 0 {
+            self.remove(waiting);
         }
     }
 
@@ -105,27 +126,81 @@ impl Unread {
     }
 }
 
+/// It may have something to take; if so it is being looked at.
+const LOOKED_AT: u8 = 0;
+/// It has nothing to take, as far as was said.
+const EMPTY: u8 = 1;
+/// Something came since it was last looked at.
+const RUNG: u8 = 2;
+/// It takes nothing any more.
+const GONE: u8 = 3;
+
+/// Rung by the library when something has come for a body.
+#[derive(Debug)]
+struct Bell {
+    state: AtomicU8,
+    unread: Arc<Unread>,
+    /// Whoever reads the body.
+    reader: AtomicWaker,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.turn(RUNG);
+        self.reader.wake();
+    }
+}
+
+impl Bell {
+    /// The body may have something: it is looked at, or something came.
+    fn turn(&self, to: u8) {
+        let turned = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now != GONE).then_some(to));
+        if turned == Ok(EMPTY) {
+            self.unread.busy.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// All was taken, unless more came meanwhile.
+    fn emptied(&self) {
+        let emptied = self.state.compare_exchange(LOOKED_AT, EMPTY, Ordering::AcqRel, Ordering::Acquire);
+        if emptied.is_ok() {
+            self.unread.rest();
+        }
+    }
+
+    /// Nothing will be taken any more.
+    fn gone(&self) {
+        if matches!(self.state.swap(GONE, Ordering::AcqRel), LOOKED_AT | RUNG) {
+            self.unread.rest();
+        }
+    }
+}
+
 /// A request's body that tells [`Unread`] how much of it was read.
 #[derive(Debug)]
 pub(super) struct Counted<B> {
     body: B,
-    unread: Arc<Unread>,
+    bell: Arc<Bell>,
+    /// Rings the bell.
+    waker: Waker,
 }
 
 impl<B> Counted<B> {
     pub(super) fn new(body: B, unread: Arc<Unread>) -> Self {
-        unread.bodies.fetch_add(1, Ordering::AcqRel);
-        Counted { body, unread }
+        unread.busy.fetch_add(1, Ordering::AcqRel);
+        let bell = Arc::new(Bell { state: AtomicU8::new(LOOKED_AT), unread, reader: AtomicWaker::new() });
+        let waker = Waker::from(bell.clone());
+        Counted { body, bell, waker }
     }
 }
 
 impl<B> Drop for Counted<B> {
     fn drop(&mut self) {
-        // What came for this stream and was not taken is dropped with it. How much that is nobody says; with no stream
-        // left it is all.
-        if self.unread.bodies.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.unread.remove(usize::MAX);
-        }
+        self.bell.gone();
     }
 }
 
@@ -137,11 +212,20 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
-            self.unread.remove(FRAME_COST + data.len());
+        let Counted { body, bell, waker } = &mut *self;
+        bell.reader.register(context.waker());
+        bell.turn(LOOKED_AT);
+        let frame = Pin::new(body).poll_frame(&mut Context::from_waker(waker));
+        match &frame {
+            Poll::Pending => bell.emptied(),
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    bell.unread.remove(FRAME_COST + data.len());
+                }
+            }
+            Poll::Ready(Some(Err(_)) | None) => bell.gone(),
         }
-        Poll::Ready(frame)
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -216,8 +300,10 @@ impl FrameMeter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_util::task::noop_waker_ref;
-    use http_body_util::{BodyExt, Full};
+    use futures_util::{FutureExt, StreamExt, stream, task::noop_waker_ref};
+    use http_body_util::{BodyExt, Full, StreamBody};
+    use std::convert::Infallible;
+    use tokio::sync::mpsc;
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
         let length = (payload.len() as u32).to_be_bytes();
@@ -255,6 +341,43 @@ mod tests {
         assert!(unread.poll_below(&mut context, FRAME_COST).is_pending());
         drop(other);
         assert!(unread.poll_below(&mut context, 0).is_ready(), "with the last stream all is gone");
+    }
+
+    #[tokio::test]
+    async fn what_came_for_who_is_gone_counts_no_more_once_all_others_have_nothing() {
+        let unread = Arc::new(Unread::new(Arc::default()));
+        let mut context = Context::from_waker(noop_waker_ref());
+        let mut is_settled = || unread.poll_below(&mut context, 0).is_ready();
+        let refuse = || {
+            let body = Counted::new(Full::new(Bytes::new()), unread.clone());
+            unread.add(FRAME_COST as isize + 1_000);
+            drop(body);
+        };
+        let (pipe, mut received) = mpsc::unbounded_channel();
+        let frames = stream::poll_fn(move |context| received.poll_recv(context));
+        let frames = frames.map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
+        let mut body = Counted::new(StreamBody::new(frames), unread.clone());
+        refuse();
+        assert!(!is_settled(), "the other stream may have it");
+        assert!(body.frame().now_or_never().is_none());
+        assert!(is_settled(), "it has nothing");
+        refuse();
+        assert!(is_settled(), "and still has not");
+        unread.add(FRAME_COST as isize + 5);
+        pipe.send(Bytes::from_static(b"12345")).unwrap();
+        refuse();
+        assert!(!is_settled(), "something has come for it");
+        assert!(body.frame().now_or_never().is_some() && !is_settled());
+        assert!(body.frame().now_or_never().is_none() && is_settled());
+        refuse();
+        unread.add(FRAME_COST as isize + 7);
+        assert!(!is_settled(), "it came later");
+        unread.settle();
+        assert!(is_settled());
+        let waker = body.waker.clone();
+        drop(body);
+        waker.wake();
+        assert_eq!(unread.busy.load(Ordering::Relaxed), 0, "who is gone takes nothing more");
     }
 
     #[test]

@@ -499,6 +499,17 @@ impl Answer for HealthResponse {
     }
 }
 
+/// The status of a call with so many bytes to a method that is not served.
+pub async fn unserved(channel: Channel, bytes: usize) -> Status {
+    let mut grpc = Grpc::new(channel);
+    grpc.ready().await.unwrap();
+    let path =
+        http::uri::PathAndQuery::from_static("/envoy.service.load_stats.v3.LoadReportingService/StreamLoadStats");
+    let codec = ProstCodec::<RawMessage, HealthResponse>::default();
+    let call = grpc.unary(Request::new(RawMessage(vec![0; bytes])), path, codec);
+    timeout(DEADLINE, call).await.expect("no answer").unwrap_err()
+}
+
 pub async fn health(world: &World) -> i32 {
     let mut grpc = Grpc::new(world.channel().await);
     grpc.ready().await.unwrap();

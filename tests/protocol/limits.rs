@@ -147,6 +147,31 @@ async fn an_unknown_method_is_unimplemented() {
 }
 
 #[tokio::test]
+async fn what_came_for_calls_that_were_refused_does_not_stop_the_streams_beside_them() {
+    let world = one().await;
+    let channel = world.channel().await;
+    let mut streams = Vec::new();
+    for _ in 0..2 {
+        let mut stream = Sotw::open(channel.clone(), ADS_SOTW).await;
+        stream.ask(Cluster, &[]).await;
+        let received = stream.next().await;
+        stream.ack(&received, &[]).await;
+        streams.push(stream);
+    }
+    // Twice what a connection may have waiting.
+    for _ in 0..256 {
+        assert_eq!(unserved(channel.clone(), 16 << 10).await.code(), Code::Unimplemented);
+    }
+    world.change([cluster("b", "1")]);
+    for stream in &mut streams {
+        let received = stream.next().await;
+        received.is(Cluster, &[("a", "1"), ("b", "1")], &[]);
+        stream.ack(&received, &[]).await;
+        stream.nothing_more().await;
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_discovery_request_ends_the_stream() {
     let world = one().await;
     let witness = Witness::of(&world).await;
