@@ -2,6 +2,7 @@
 
 mod figures;
 mod grpc;
+mod lost;
 mod names;
 mod property;
 mod reset;

@@ -289,7 +289,8 @@ impl Model {
             ("/v3/admin/core/namespace/list", V3) => Ok(enveloped(0, self.namespaces("public"))),
             ("/v1/console/namespaces", V2) => Ok(enveloped(200, self.namespaces(""))),
             ("/v3/admin/ns/service/list", V3) => {
-                let (total, page) = self.bulk(query, moved, false);
+                let is_whole = query.get("withInstances").is_none_or(|with| with != "false");
+                let (total, page) = if is_whole { self.bulk(query, moved, false) } else { self.short(query, moved) };
                 Ok(enveloped(0, json!({"totalCount": total, "pageNumber": 1, "pageItems": page})))
             }
             ("/v1/ns/catalog/services", V2) => Ok(Value::Array(self.bulk(query, moved, true).1).to_string()),
@@ -300,6 +301,7 @@ impl Model {
                 hosts.as_array_mut().unwrap().retain(of_clusters);
                 Ok(enveloped(0, hosts))
             }
+            ("/v3/admin/ns/instance/list", V3) => Ok(enveloped(0, self.cluster(query).ok_or((404, ""))?)),
             ("/v3/admin/ns/service", V3) => Ok(enveloped(0, self.settings(query).ok_or((404, ""))?)),
             ("/v1/ns/service", V1 | V2) => Ok(self.settings(query).ok_or((500, ""))?.to_string()),
             ("/v1/ns/service/list", V1 | V2 | V3Plain) => {
@@ -362,6 +364,14 @@ impl Model {
         (total, self.paged(keys, query).iter().map(|key| self.shown(key, old)).collect())
     }
 
+    /// A page of a bulk list without instances, as 3.x shows it.
+    fn short(&mut self, query: &HashMap<String, String>, moved: bool) -> (usize, Vec<Value>) {
+        let keys = self.keys(query, false, moved);
+        let total = keys.len();
+        let shown = |(_, group, name): Key| json!({"name": name, "groupName": group});
+        (total, self.paged(keys, query).into_iter().map(shown).collect())
+    }
+
     /// A page of names, and the count beside it.
     fn names(&mut self, query: &HashMap<String, String>, moved: bool) -> (usize, Vec<String>) {
         if self.lies.endless {
@@ -415,6 +425,12 @@ impl Model {
         };
         let shown = |s: &FakeService| json!({"protectThreshold": s.threshold, "metadata": s.metadata, "clusterMap": clusters(s)});
         self.named(query).map(shown)
+    }
+
+    /// The instances of one cluster as administrators see them: disabled ones, too, and the true health.
+    fn cluster(&self, query: &HashMap<String, String>) -> Option<Value> {
+        let of_it = |i: &&Value| i["clusterName"].as_str().unwrap_or("DEFAULT") == query["clusterName"];
+        Some(Value::Array(self.named(query)?.instances.iter().filter(of_it).cloned().collect()))
     }
 
     /// The body of `instance/list`: enabled instances only, all of them healthy once the threshold is reached.

@@ -92,6 +92,8 @@ impl Reader {
     async fn follow_push(&mut self, push: &Push, rules: &mut Option<Rules>, wait: Duration) -> Result<(), Closed> {
         let started = Instant::now();
         let mut again = !matches!(self.phase, Phase::Following { settled: true, .. });
+        // It was told that nothing is pushed.
+        let mut failed = false;
         let mut named = started;
         let mut look = pin!(sleep(wait));
         // From one reading of what was pushed to the next: none as a rule, longer after each push that brought nothing.
@@ -122,13 +124,15 @@ impl Reader {
                 } else {
                     rest += vain.next();
                 }
-                if !refreshed.whole || changes.gone {
+                if !refreshed.whole || changes.gone || failed && push.covers() {
                     again = true;
                     sooner(look.as_mut(), self.config.period);
                 }
                 push.want(self.ids(), self.patterns());
                 continue;
             }
+            // Only a list says that all is well again.
+            again |= failed && push.covers();
             if again
                 || started.elapsed() >= self.config.resync
                 || self.phase.api().is_some_and(|api| self.probe.is_due(api))
@@ -144,6 +148,7 @@ impl Reader {
             } else if self.config.mode == Mode::Push {
                 // Without trouble it is being connected, or subscribes to what is new.
                 if let Some(why) = push.trouble() {
+                    failed = true;
                     self.outbox.failed(None, &Error::NoPush(why)).await?;
                 }
             } else {
