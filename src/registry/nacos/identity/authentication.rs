@@ -1,5 +1,6 @@
 //! The login: one token for all requests, made by one login at a time, and made anew before it ends or when it is
 //! refused. After a failed login nobody tries again before a growing wait is over, so a wrong password makes no storm.
+//! Meanwhile a token that is still good is used.
 
 use crate::{
     model::Text,
@@ -27,20 +28,23 @@ fn secret<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Secret, D::Error>
     String::deserialize(from).map(Secret::new)
 }
 
-/// A token, when it was made, and when it is to be renewed.
+/// A token, when it was made, when it is to be renewed, and until when it is used.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
     pub(crate) token: Arc<Secret>,
     made: Instant,
+    /// Moves while its renewal fails, up to `end`.
     renew: Instant,
+    end: Instant,
 }
 
 impl Session {
-    /// A session with a new token, to be renewed at 90 % of its life.
+    /// A session with a new token, to be renewed at 90 % of its life, and used up to 99 % of it.
     fn new(token: Token, now: Instant) -> Self {
         // A server that says 0 or a century is taken at its word within reason.
         let life = Duration::from_secs(token.token_ttl.clamp(1, 30 * 24 * 3600));
-        Session { token: Arc::new(token.access_token), made: now, renew: now + life.mul_f64(0.9) }
+        let (renew, end) = (now + life.mul_f64(0.9), now + life.mul_f64(0.99));
+        Session { token: Arc::new(token.access_token), made: now, renew, end }
     }
 }
 
@@ -99,24 +103,92 @@ impl Authentication {
             }
             Err(source) => {
                 let failed = Error::Login { user: user(), source: Box::new(source) };
-                // A server that is lost says nothing about the password, and the next server may know it.
-                if !failed.is_server_lost()
-                    && let Some(cause) = std::error::Error::source(&failed)
-                {
-                    let why = chain(cause).into();
-                    let wait = state.backoff.next();
-                    state.refused = Some((Instant::now() + wait, why));
+                let (now, is_lost) = (Instant::now(), failed.is_server_lost());
+                let is_good = refused.is_none() && state.session.as_ref().is_some_and(|session| now < session.end);
+                if is_lost && !is_good {
+                    // That says nothing about the password, and the next server may know it.
+                    return Err(failed);
                 }
-                // A token that is only near its end is still good.
-                match &state.session {
-                    Some(session)
-                        if refused.is_none() && now < session.made + (session.renew - session.made).mul_f64(1.1) =>
-                    {
+                let again = now + state.backoff.next();
+                if !is_lost && let Some(cause) = std::error::Error::source(&failed) {
+                    state.refused = Some((again, chain(cause).into()));
+                }
+                match &mut state.session {
+                    // Else each request would try before it is sent, and wait for a login that hangs.
+                    Some(session) if is_good => {
+                        session.renew = session.end.min(again);
                         Ok(session.clone())
                     }
                     _ => Err(failed),
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use tokio::time::advance;
+
+    /// Logs in with a token that is good for 100 s, and is at 95 s of its life then.
+    async fn near_its_end() -> Authentication {
+        let login = Login { username: "reader".into(), password: Secret::new("p4ss") };
+        let authentication = Authentication::new(login);
+        let token = || async { Ok(Token { access_token: Secret::new("t"), token_ttl: 100 }) };
+        authentication.session(None, token).await.unwrap();
+        advance(Duration::from_secs(95)).await;
+        authentication
+    }
+
+    fn refusal() -> Error {
+        Error::Refused { url: "http://n".into(), code: 403, message: "no".into() }
+    }
+
+    /// A server that does not answer.
+    fn loss() -> Error {
+        Error::GrpcClosed
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_used_to_its_end_while_its_renewal_fails() {
+        for failure in [refusal, loss] {
+            let authentication = near_its_end().await;
+            let logins = Cell::new(0);
+            let ask = async || {
+                let log_in = || async {
+                    logins.set(logins.get() + 1);
+                    Err(failure())
+                };
+                authentication.session(None, log_in).await
+            };
+            for _ in 0..10 {
+                assert_eq!(ask().await.unwrap().token.expose(), "t");
+            }
+            assert_eq!(logins.get(), 1, "each request tries again");
+            advance(Duration::from_secs(2)).await;
+            ask().await.unwrap();
+            assert_eq!(logins.get(), 2, "nobody tries again");
+            advance(Duration::from_secs(3)).await;
+            assert!(ask().await.is_err(), "the token has ended");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_token_is_not_used_while_its_renewal_fails() {
+        let authentication = near_its_end().await;
+        let fails = || async { Err(refusal()) };
+        let session = authentication.session(None, fails).await.unwrap();
+        assert!(authentication.session(Some(&session), fails).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_renewed_when_a_login_is_good_again() {
+        let authentication = near_its_end().await;
+        authentication.session(None, || async { Err(refusal()) }).await.unwrap();
+        advance(Duration::from_secs(1)).await;
+        let another = || async { Ok(Token { access_token: Secret::new("u"), token_ttl: 100 }) };
+        assert_eq!(authentication.session(None, another).await.unwrap().token.expose(), "u");
     }
 }

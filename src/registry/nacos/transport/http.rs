@@ -164,7 +164,15 @@ impl HttpClient {
     /// The session for a server; `None` without a login. With `refused` it is another one, if that can be had.
     pub(crate) async fn session(&self, server: &Url, refused: Option<&Session>) -> Result<Option<Session>, Error> {
         let Some(authentication) = &self.authentication else { return Ok(None) };
-        authentication.session(refused, || self.log_in(authentication, server)).await.map(Some)
+        let log_in = || async {
+            let outcome = self.log_in(authentication, server).await;
+            if let Err(error) = &outcome {
+                // Nobody else tells it while the former token is good.
+                debug!(%server, error = %self.shown(error), "Cannot log in.");
+            }
+            outcome
+        };
+        authentication.session(refused, log_in).await.map(Some)
     }
 
     /// Headers of gRPC that identify us: the token and the signature.
