@@ -271,9 +271,29 @@ fn listed(line: &str, context_path: &str) -> Option<Url> {
 
 fn url(server: &Url, path: &str, query: &[(&str, &str)]) -> Url {
     let mut url = server.clone();
-    url.set_path(&format!("{}{path}", url.path()));
+    // Without a path of its own a URL has `/`, and firewalls refuse `//`.
+    url.set_path(&format!("{}{path}", url.path().trim_end_matches('/')));
     if !query.is_empty() {
         url.query_pairs_mut().extend_pairs(query);
     }
     url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_stands_behind_the_context_path_whatever_that_is() {
+        for (context_path, expected) in [
+            ("/nacos", "http://n:8848/nacos/v1/auth/login"),
+            ("/a/b/", "http://n:8848/a/b/v1/auth/login"),
+            ("/", "http://n:8848/v1/auth/login"),
+        ] {
+            let server = Config::server_below("http://n:8848", context_path).unwrap();
+            assert_eq!(url(&server, "/v1/auth/login", &[]).as_str(), expected);
+        }
+        let server = Config::server_below("http://n", "/").unwrap();
+        assert_eq!(url(&server, "/v3/x", &[("a", "b c")]).as_str(), "http://n/v3/x?a=b+c");
+    }
 }
