@@ -349,9 +349,7 @@ impl Reader {
             }
         }
         let any = !changed.is_empty();
-        let wholes = changed.iter();
-        let wholes: Vec<Arc<Service>> =
-            wholes.filter_map(|service| known.spellings.changed(service, &known.services, &known.unreadable)).collect();
+        let wholes = known.spellings.changed(&changed, &known.services, &known.unreadable);
         let sent = match &mut known.levels {
             None => (wholes, None),
             Some(levels) => levels.changed(self.levels(api, target), wholes).await,

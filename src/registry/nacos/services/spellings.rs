@@ -45,24 +45,36 @@ impl Spellings {
         (services, unreadable.into_iter().collect())
     }
 
-    /// The service under its one name to which a changed service belongs. `services` has all services under Nacos'
-    /// names. `None` if a part of it is unreadable.
+    /// For each changed service the one under its one name to which it belongs, in the same order; none for those of
+    /// which a part is unreadable. `services` has all services under Nacos' names, `changed` among them.
     pub(super) fn changed(
         &mut self,
-        service: &Arc<Service>,
+        changed: &[Arc<Service>],
         services: &BTreeMap<ServiceId, Arc<Service>>,
         unreadable: &BTreeSet<ServiceId>,
-    ) -> Option<Arc<Service>> {
-        if !dubbo::is_provider(&service.id.name) {
-            return Some(service.clone());
+    ) -> Vec<Arc<Service>> {
+        if !changed.iter().any(is_provider) {
+            return changed.to_vec();
         }
-        let name = one_name(service);
-        if unreadable.iter().any(|id| self.last_name(id) == name) {
-            return None;
+        let unread: BTreeSet<ServiceId> = unreadable.iter().map(|id| self.last_name(id)).collect();
+        let names: Vec<Option<ServiceId>> =
+            changed.iter().map(|service| is_provider(service).then(|| one_name(service))).collect();
+        // One walk over all services, however many of them have changed.
+        let mut parts: BTreeMap<&ServiceId, Vec<Arc<Service>>> =
+            names.iter().flatten().filter(|name| !unread.contains(*name)).map(|name| (name, Vec::new())).collect();
+        for service in services.values().filter(|service| is_provider(service)) {
+            if let Some(parts) = parts.get_mut(&one_name(service)) {
+                parts.push(service.clone());
+            }
         }
-        let providers = services.values().filter(|other| dubbo::is_provider(&other.id.name));
-        let parts = providers.filter(|other| one_name(other) == name).cloned().collect();
-        Some(self.whole(name, parts))
+        let mut wholes = Vec::new();
+        for (service, name) in changed.iter().zip(&names) {
+            match name {
+                None => wholes.push(service.clone()),
+                Some(name) => wholes.extend(parts.get(name).map(|parts| self.whole(name.clone(), parts.clone()))),
+            }
+        }
+        wholes
     }
 
     /// The service that the parts make; the same `Arc` while the parts are the same.
@@ -89,6 +101,10 @@ impl Spellings {
     fn last_name(&self, id: &ServiceId) -> ServiceId {
         self.names.get(id).cloned().unwrap_or_else(|| named(id, Identity::of_name(&id.name, |_| None)))
     }
+}
+
+fn is_provider(service: &Arc<Service>) -> bool {
+    dubbo::is_provider(&service.id.name)
 }
 
 /// The one name of a service: its own, unless it is a provider of Dubbo.
@@ -118,4 +134,78 @@ fn put_together(id: ServiceId, parts: &[Arc<Service>]) -> Service {
     service.protect_threshold = parts.iter().filter_map(|part| part.protect_threshold).max();
     service.protected = parts.iter().any(|part| part.protected);
     service
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Address, Endpoint, Port};
+    use proptest::prelude::*;
+
+    /// Names in Nacos, some of which mean the same service.
+    const NAMES: [&str; 7] = [
+        "orders",
+        "providers:a.B:1.0.0",
+        "providers:a.B:1.0.0:",
+        "providers:a.B::",
+        "providers:a.B:0.0.0:",
+        "providers:a.C::blue",
+        "providers:a.C",
+    ];
+
+    fn id(name: usize) -> ServiceId {
+        ServiceId::new("r", "public", "g", NAMES[name])
+    }
+
+    fn service(name: usize, port: u16) -> Arc<Service> {
+        let endpoint = Endpoint::new(Address::parse("10.0.0.1").unwrap(), Port::new(port.into()).unwrap());
+        Arc::new(Service::new(id(name), vec![endpoint]))
+    }
+
+    proptest! {
+        /// Changes that come together are the same as if each came by itself.
+        #[test]
+        fn many_changes_are_as_each_by_itself(
+            listed in prop::collection::btree_map(0..NAMES.len(), 1..4_u16, 0..7),
+            pushed in prop::collection::vec((0..NAMES.len(), 1..4_u16), 0..10),
+            lost in prop::collection::btree_set(0..NAMES.len(), 0..2),
+        ) {
+            let mut services: BTreeMap<_, _> =
+                listed.iter().map(|(name, port)| (id(*name), service(*name, *port))).collect();
+            let (mut together, mut alone) = (Spellings::default(), Spellings::default());
+            for spellings in [&mut together, &mut alone] {
+                spellings.merge((services.values().cloned().collect(), Vec::new()));
+            }
+            // As in a list in which some could not be read.
+            let unreadable: BTreeSet<ServiceId> = lost.iter().map(|name| id(*name)).collect();
+            services.retain(|id, _| !unreadable.contains(id));
+            let changed: Vec<_> = pushed.iter().map(|(name, port)| service(*name, *port)).collect();
+            let changed: Vec<_> = changed.into_iter().filter(|service| !unreadable.contains(&service.id)).collect();
+            services.extend(changed.iter().map(|service| (service.id.clone(), service.clone())));
+            let one_by_one: Vec<_> = changed
+                .iter()
+                .flat_map(|service| alone.changed(std::slice::from_ref(service), &services, &unreadable))
+                .collect();
+            prop_assert_eq!(together.changed(&changed, &services, &unreadable), one_by_one);
+        }
+    }
+
+    #[test]
+    fn a_change_of_one_spelling_is_one_of_the_whole() {
+        let parts = [service(1, 80), service(2, 81), service(5, 82)];
+        let services: BTreeMap<_, _> = parts.iter().map(|part| (part.id.clone(), part.clone())).collect();
+        let mut spellings = Spellings::default();
+        let of = |wholes: Vec<Arc<Service>>| {
+            let shown = |whole: &Arc<Service>| format!("{} {}", whole.id.name, whole.endpoints.len());
+            wholes.iter().map(shown).collect::<Vec<_>>()
+        };
+        let none = BTreeSet::new();
+        let expected = ["providers:a.B:1.0.0: 2", "providers:a.C::blue 1", "providers:a.B:1.0.0: 2"];
+        let changed = [parts[1].clone(), parts[2].clone(), parts[0].clone()];
+        assert_eq!(of(spellings.changed(&changed, &services, &none)), expected);
+        // A part that cannot be read holds its whole back, and no other.
+        let services = services.into_iter().filter(|(known, _)| *known != id(1)).collect();
+        let wholes = spellings.changed(&[parts[1].clone(), parts[2].clone()], &services, &[id(1)].into());
+        assert_eq!(of(wholes), ["providers:a.C::blue 1"]);
+    }
 }
