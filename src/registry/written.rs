@@ -56,6 +56,8 @@ pub struct Store {
 #[derive(Debug)]
 struct Held {
     entries: BTreeMap<ServiceId, Entry>,
+    /// No entry ends before this; `None` if none ends. It may be too early: a sign of life does not move it.
+    next: Option<Instant>,
     limit: usize,
     /// Some service came, went, or is another, and nobody was told yet. A sign of life is nothing new.
     news: bool,
@@ -198,7 +200,7 @@ impl Stores {
 
 impl Store {
     fn new(registry: Text) -> Self {
-        let held = Held { entries: BTreeMap::new(), limit: usize::MAX, news: false, paused: false };
+        let held = Held { entries: BTreeMap::new(), next: None, limit: usize::MAX, news: false, paused: false };
         Store { registry, held: Mutex::new(held), changed: watch::channel(0).0, told: watch::channel(0).0 }
     }
 
@@ -208,6 +210,7 @@ impl Store {
         let mut held = lock(&self.held);
         if held.entries.is_empty() {
             held.entries = services.into_iter().map(|s| (s.id.clone(), Entry::new(s, now))).collect();
+            held.next = held.first_end();
         }
         self.note_change();
     }
@@ -222,6 +225,7 @@ impl Store {
         let mut held = lock(&self.held);
         if std::mem::take(&mut held.paused) {
             held.entries.values_mut().for_each(|entry| entry.until = entry.ttl.map(|ttl| now + ttl));
+            held.next = held.first_end();
             // The reading looks when the next one expires.
             self.note_change();
         }
@@ -258,7 +262,7 @@ impl Store {
     pub(super) fn services(&self, now: Instant) -> (BTreeMap<ServiceId, Arc<Service>>, Option<Instant>) {
         let mut held = lock(&self.held);
         held.expire(now);
-        let next = held.entries.values().filter_map(|entry| entry.until).min().filter(|_| !held.paused);
+        let next = held.first_end().filter(|_| !held.paused);
         (held.entries.iter().map(|(id, entry)| (id.clone(), entry.service.clone())).collect(), next)
     }
 
@@ -419,11 +423,17 @@ impl Store {
 }
 
 impl Held {
+    /// Looks at every entry only when one may have ended: there are many signs of life in a second.
     fn expire(&mut self, now: Instant) {
-        if self.paused {
+        if self.paused || self.next.is_none_or(|next| next > now) {
             return;
         }
         self.entries.retain(|_, entry| entry.until.is_none_or(|until| until > now));
+        self.next = self.first_end();
+    }
+
+    fn first_end(&self) -> Option<Instant> {
+        self.entries.values().filter_map(|entry| entry.until).min()
     }
 
     fn check(&self, id: &ServiceId, expected: &Expected) -> Result<(), Refused> {
@@ -438,6 +448,7 @@ impl Held {
 
     /// If an equal service is there, its value stays and only its time to live starts anew.
     fn put(&mut self, mut entry: Entry) -> &Entry {
+        self.next = self.next.into_iter().chain(entry.until).min();
         match self.entries.entry(entry.service.id.clone()) {
             btree_map::Entry::Vacant(free) => {
                 self.news = true;

@@ -177,3 +177,41 @@ async fn what_was_written_is_told_when_it_was_taken() {
     drop(taken);
     reading.await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn each_ends_at_its_own_time_whatever_was_written_before_and_after() {
+    let store = Written::default().open(&"ours".into());
+    let ttl = |seconds| Some(Duration::from_secs(seconds));
+    let put = |name: &str, seconds: Option<u64>| {
+        store.put(&store.id(name).unwrap(), WEB, seconds.and_then(ttl), ANYTHING).unwrap();
+    };
+    let names = || {
+        let names = store.entries().iter().map(|entry| entry.service.id.name.to_string()).collect::<Vec<_>>();
+        names.join(" ")
+    };
+    for (name, seconds) in [("a", Some(30)), ("b", Some(10)), ("c", Some(20)), ("d", None), ("e", Some(10))] {
+        put(name, seconds);
+    }
+    advance(Duration::from_secs(9)).await;
+    // One lives on by a sign of life, one by another time, and one ends sooner than all others.
+    store.patch(&store.id("e").unwrap(), b"{}", None, ANYTHING).unwrap();
+    put("c", Some(60));
+    put("f", Some(1));
+    assert_eq!(names(), "a b c d e f");
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(names(), "a c d e");
+    advance(Duration::from_secs(9)).await;
+    assert_eq!(names(), "a c d");
+    // A whole list: what is in it begins anew, also by another time.
+    let list = br#"{"services": [{"name": "a", "endpoints": ["10.0.0.1:80"]}, {"name": "g", "endpoints": []}]}"#;
+    assert_eq!(store.replace(list, ttl(5)), Ok(2));
+    put("h", Some(20));
+    advance(Duration::from_secs(5)).await;
+    assert_eq!((names().as_str(), store.entry(&store.id("a").unwrap()).is_none()), ("h", true));
+    assert_eq!(store.services(Instant::now()).1, Some(Instant::now() + Duration::from_secs(15)));
+    // After a restart, too.
+    let again = Written::default().open(&"ours".into());
+    again.restore(store.services(Instant::now()).0.into_values(), Instant::now());
+    advance(Duration::from_secs(20)).await;
+    assert!(again.entries().is_empty() && names().is_empty());
+}
