@@ -11,7 +11,7 @@ use crate::{
         lenient::{self, Loose},
         metadata,
     },
-    util::host_port::{Host, HostPort},
+    util::host_port::{Host, HostPort, HostPortError},
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -20,7 +20,8 @@ use std::collections::BTreeMap;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) address: Address,
-    pub(super) port: Option<Port>,
+    /// `None` where there is none; an error says why it cannot be read.
+    pub(super) port: Result<Option<Port>, String>,
     /// True for a URL with `https://`.
     pub(super) secure: bool,
 }
@@ -95,13 +96,11 @@ impl<'v> Found<'v> {
         let written = self.text(&mapping.address).ok_or_else(|| wrong(&format!("it has no {}", mapping.address)))?;
         let Place { address, port, secure } = place(&written).map_err(|why| wrong(&why))?;
         let read = mapping.port.as_ref().and_then(|path| self.text(path)).map(|text| Loose(text.into()).port());
-        let number = match (read, port) {
-            (Some(Ok(port)), _) | (None, Some(port)) => port,
-            (Some(Err(why)), _) => {
-                let place = Some(instances::Place { address, port: None });
-                return Err(Unreadable { place, ..wrong(&why) });
-            }
-            (None, None) => return Err(wrong("nothing says its port")),
+        // The field goes before what the address says.
+        let number = match read.map_or(port, |read| read.map(Some)) {
+            Ok(Some(number)) => number,
+            Ok(None) => return Err(without_port(self.instance.1, address, "nothing says its port")),
+            Err(why) => return Err(without_port(self.instance.1, address, &why)),
         };
         let labels = self.labels(mapping);
         let mut problems = Vec::new();
@@ -155,10 +154,20 @@ pub(super) fn place(text: &str) -> Result<Place, String> {
     let plain = |text: &str| Address::parse(text).filter(|address| !matches!(address, Address::Unix(_)));
     if let Some(address) = plain(rest) {
         let port = is_url.then(|| if secure { Protocol::Https } else { Protocol::Http }.default_port());
-        return Ok(Place { address, port, secure });
+        return Ok(Place { address, port: Ok(port), secure });
     }
-    let HostPort { host, port } = HostPort::parse(rest).map_err(|_| wrong())?;
-    let port = port.map(|port| Port::new(port.into()).map_err(|error| error.to_string())).transpose()?;
+    let (host, port) = match HostPort::parse(rest) {
+        Ok(HostPort { host, port }) => {
+            let port = port.map(|port| Port::new(port.into())).transpose();
+            (host, port.map_err(|error| error.to_string()))
+        }
+        // Only the port is wrong, and no path stands in its place.
+        Err(why @ HostPortError::Port(_)) if !rest.contains('/') => {
+            let host = rest.rsplit_once(':').map_or(rest, |(host, _)| host);
+            (HostPort::parse(host).map_err(|_| wrong())?.host, Err(why.to_string()))
+        }
+        Err(_) => return Err(wrong()),
+    };
     let address = match host {
         Host::Ip(ip) => Address::Ip(ip),
         Host::Name(name) => plain(&name).ok_or_else(wrong)?,
@@ -169,6 +178,11 @@ pub(super) fn place(text: &str) -> Result<Place, String> {
 /// An instance whose address cannot be read. Its text, cut to 80 characters, is the subject.
 pub(super) fn unreadable(value: &Value, why: &str) -> Unreadable {
     Unreadable { subject: shown(value), why: why.into(), place: None }
+}
+
+/// An instance whose port cannot be read, or is not there. Its address says which last good values are kept.
+pub(super) fn without_port(value: &Value, address: Address, why: &str) -> Unreadable {
+    Unreadable { place: Some(instances::Place { address, port: None }), ..unreadable(value, why) }
 }
 
 fn shown(value: &Value) -> String {

@@ -56,6 +56,10 @@ pub(super) fn read(json: &Value, name: &str) -> Result<BTreeMap<Text, Instances>
 fn endpoint(target: &Value, scheme: Option<&str>, labels: &Labels) -> Result<Endpoint, Unreadable> {
     let text = target.as_str().ok_or_else(|| mapped::unreadable(target, "a target is a text such as 10.0.0.1:80"))?;
     let Place { address, port, secure } = mapped::place(text).map_err(|why| mapped::unreadable(target, &why))?;
+    let port = match port {
+        Ok(port) => port,
+        Err(why) => return Err(mapped::without_port(target, address, &why)),
+    };
     let secure = secure || scheme == Some("https");
     // As Prometheus itself takes it.
     let number = port.unwrap_or(if secure { Protocol::Https } else { Protocol::Http }.default_port());

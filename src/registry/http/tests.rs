@@ -108,6 +108,47 @@ fn any_json_is_read_by_paths() {
     assert_eq!(places(&services), ["users: 10.0.0.2:443 10.0.0.3:1", "web: 10.0.0.1:8080"]);
 }
 
+/// The places of the service `web` after these two lists.
+fn after(form: impl Fn(&Value) -> Result<BTreeMap<Text, Instances>, String>, lists: [Value; 2]) -> Vec<String> {
+    let mut last = None;
+    for list in lists {
+        let (endpoints, _) = form(&list).unwrap().remove("web").unwrap().finish(last.as_ref()).unwrap();
+        last = Some(Service::new(ServiceId::new("r", "", "", "web"), endpoints));
+    }
+    places(&BTreeMap::from([("web".into(), last.unwrap())]))
+}
+
+#[test]
+fn an_instance_whose_port_is_lost_keeps_its_last_good_value() {
+    let by_paths = mapping("{name: name, address: at, port: port}");
+    let instance = |at: &str, port: Value| json!({"name": "web", "at": at, "port": port});
+    let good = || json!([instance("10.0.0.1", json!(80)), instance("10.0.0.2", json!(80))]);
+    for second in [
+        json!({"name": "web", "at": "10.0.0.2"}),
+        instance("10.0.0.2", json!(null)),
+        instance("10.0.0.2", json!({})),
+        instance("10.0.0.2", json!("80x")),
+        instance("10.0.0.2", json!(0)),
+        instance("10.0.0.2:99999", json!(null)),
+        instance("http://10.0.0.2:8o/x", json!(null)),
+    ] {
+        let lists = [good(), json!([instance("10.0.0.1", json!(81)), second])];
+        assert_eq!(after(|list| mapped::read(list, &by_paths), lists), ["web: 10.0.0.1:81 10.0.0.2:80"], "{second}");
+    }
+    let group = |targets: &[&str]| json!([{"targets": targets, "labels": {"job": "web"}}]);
+    for second in ["[::2]:", "[::2]:99999", "[::2]:x"] {
+        let lists = [group(&["10.0.0.1:80", "[::2]:80"]), group(&["10.0.0.1:81", second])];
+        assert_eq!(after(|list| prometheus::read(list, "job"), lists), ["web: 10.0.0.1:81 [::2]:80"], "{second}");
+    }
+}
+
+#[test]
+fn a_port_that_a_field_says_goes_before_a_wrong_one_in_the_address() {
+    let json = json!([{"name": "web", "at": "10.0.0.1:99999", "port": 80}]);
+    let services = finished(mapped::read(&json, &mapping("{name: name, address: at, port: port}"))).unwrap();
+    assert_eq!(places(&services), ["web: 10.0.0.1:80"]);
+}
+
 #[test]
 fn json_that_no_path_fits_is_refused() {
     let text = "{services: data, instances: nodes, name: name, address: at}";
