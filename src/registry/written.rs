@@ -354,6 +354,10 @@ impl Store {
                     Field::Endpoints => service.endpoints.clone_from(&patch.endpoints),
                 }
             }
+            if fields.iter().any(|field| matches!(field, Field::Ports | Field::Endpoints)) {
+                // Each may be of another time than the other.
+                catalogue::declare(&mut service).map_err(Refused::Invalid)?;
+            }
             set_ttl(&mut service, ttl);
             let entry = Entry::new(Arc::new(service), now);
             Ok(held.put(entry).clone())

@@ -215,3 +215,29 @@ async fn each_ends_at_its_own_time_whatever_was_written_before_and_after() {
     advance(Duration::from_secs(20)).await;
     assert!(again.entries().is_empty() && names().is_empty());
 }
+
+#[test]
+fn a_part_that_is_changed_makes_what_the_whole_would_be() {
+    let (store, id) = store();
+    let whole = |protocol: &str, port: u16| {
+        format!(
+            r#"{{"ports": [{{"name": "api", "port": 90, "protocol": "{protocol}"}}],
+                "endpoints": [{{"address": "10.0.0.1", "ports": {{"api": {port}}}}}]}}"#
+        )
+    };
+    let put = |text: &str| store.put(&id, text.as_bytes(), None, ANYTHING).unwrap().0.version;
+    let patch = |text: &str| store.patch(&id, text.as_bytes(), None, ANYTHING);
+    let expected = [put(&whole("http", 8081)), put(&whole("grpc", 8081))];
+    put(&whole("grpc", 8080));
+    let moved = patch(r#"{"endpoints": [{"address": "10.0.0.1", "ports": {"api": 8081}}]}"#).unwrap();
+    let spoken = patch(r#"{"ports": [{"name": "api", "port": 90, "protocol": "http"}]}"#).unwrap();
+    assert_eq!([&spoken.version, &moved.version], [&expected[0], &expected[1]]);
+    for text in [
+        r#"{"endpoints": [{"address": "10.0.0.1", "ports": {"apj": 8081}}]}"#,
+        r#"{"ports": [{"name": "web", "port": 90}]}"#,
+    ] {
+        let refused = patch(text).unwrap_err();
+        assert!(matches!(&refused, Refused::Invalid(why) if why.contains("the service has no port")), "{refused}");
+    }
+    assert_eq!(store.entry(&id).unwrap().version, spoken.version);
+}

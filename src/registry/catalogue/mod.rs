@@ -85,6 +85,22 @@ pub(super) fn one(id: &ServiceId, text: &[u8], max_bytes: usize) -> Result<(Serv
     reading.finish()
 }
 
+/// Gives the instances' ports the protocols that the service's own ports say, for a service that was put together of two
+/// texts: it becomes what the whole in one text is.
+///
+/// # Errors
+/// If an instance has a port that the service has not; the text says which.
+pub(super) fn declare(service: &mut Service) -> Result<(), String> {
+    for port in service.endpoints.iter_mut().flat_map(|endpoint| endpoint.ports.iter_mut()) {
+        if let Some(name) = &port.name {
+            port.protocol = spoken(name, &service.ports)?;
+        }
+    }
+    service.endpoints.sort();
+    service.endpoints.dedup();
+    Ok(())
+}
+
 impl Catalogue {
     /// Its services, as the very values that were known before where they are equal to those.
     pub(super) fn shared(
@@ -284,13 +300,23 @@ fn long(section: &mut Section<'_>, declared: &[DeclaredPort]) -> Option<Endpoint
 fn named_ports(value: &Value<'_>, declared: &[DeclaredPort]) -> Option<Vec<EndpointPort>> {
     let mut ports = Vec::new();
     for (name, value) in value.entries()? {
-        let known = declared.iter().find(|p| &*p.name == name);
-        if known.is_none() && !declared.is_empty() {
-            value.problem::<()>(format!("the service has no port {name:?}"));
-            continue;
-        }
-        let protocol = known.map(|p| p.protocol).or_else(|| Protocol::parse(name));
+        let protocol = match spoken(name, declared) {
+            Ok(protocol) => protocol,
+            Err(why) => {
+                value.problem::<()>(why);
+                continue;
+            }
+        };
         ports.extend(number(&value).map(|number| EndpointPort { number, protocol, name: Some(name.into()) }));
     }
     if ports.is_empty() { value.problem("has no port") } else { Some(ports) }
+}
+
+/// What an instance speaks at its port of that name.
+fn spoken(name: &str, declared: &[DeclaredPort]) -> Result<Option<Protocol>, String> {
+    match declared.iter().find(|port| &*port.name == name) {
+        Some(port) => Ok(Some(port.protocol)),
+        None if declared.is_empty() => Ok(Protocol::parse(name)),
+        None => Err(format!("the service has no port {name:?}")),
+    }
 }
