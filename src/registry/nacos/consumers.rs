@@ -27,7 +27,7 @@ use crate::{
         metadata,
         transport::Answer,
     },
-    util::{backoff::jittered, error::chain},
+    util::backoff::jittered,
 };
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, value::RawValue};
@@ -39,6 +39,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep},
 };
+use tracing::debug;
 
 /// The ways in which names and single services are read, best first.
 const WAYS: [Api; 3] = [Api::EachV2, Api::EachV1, Api::EachGrpc];
@@ -141,7 +142,7 @@ impl Source<'_> {
                 }
                 Err(error) if error.is_server_lost() || matches!(error, Error::OverLimit { .. }) => return Err(error),
                 Err(error) => {
-                    tracing::debug!(%place, error = %chain(&error), "Cannot read the consumers of an interface; they stay as they were.");
+                    debug!(%place, error = %self.reader.client.http.shown(&error), "Cannot read the consumers of an interface; they stay as they were.");
                     unread.insert(place);
                 }
             }

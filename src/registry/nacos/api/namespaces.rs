@@ -42,7 +42,7 @@ impl Namespaces {
         let listed = match list(client).await {
             Ok(listed) => listed,
             Err(error @ Error::NoNamespaceList { .. }) if !named.iter().any(is_pattern) => {
-                debug!(%error, "Taking the configured namespaces for ids.");
+                debug!(error = %client.http.shown(&error), "Taking the configured namespaces for ids.");
                 let id = |name: &Text| if public(name) { PUBLIC.into() } else { self.known(name) };
                 return Ok(sorted(named.iter().map(|name| (id(name), None)).collect()));
             }

@@ -74,7 +74,7 @@ impl Thresholds {
             wanted.into_iter().map(|(id, vitality)| async move { (source.ask(id, vitality).await, id) }).collect();
         let mut answers = stream::iter(questions).buffer_unordered(source.concurrency);
         while let Some((answer, id)) = answers.next().await {
-            if !self.note(id, answer) {
+            if !self.note(source, id, answer) {
                 break;
             }
         }
@@ -87,7 +87,7 @@ impl Thresholds {
         let id = &listed.service.id;
         if listed.vitality != Vitality::All {
             let answer = source.ask(id, listed.vitality).await;
-            self.note(id, answer);
+            self.note(source, id, answer);
         }
         self.with_threshold(listed)
     }
@@ -101,7 +101,7 @@ impl Thresholds {
     ) -> Arc<Service> {
         let id = &listed.service.id;
         let answer = source.setting(id, listed.vitality, settings).await;
-        self.note(id, answer);
+        self.note(source, id, answer);
         self.with_threshold(listed)
     }
 
@@ -129,7 +129,7 @@ impl Thresholds {
     }
 
     /// Takes in an answer. `false` if nobody answers, so that the next request would only wait as long.
-    fn note(&mut self, id: &ServiceId, answer: Result<Setting, Error>) -> bool {
+    fn note(&mut self, source: &Source<'_>, id: &ServiceId, answer: Result<Setting, Error>) -> bool {
         match answer {
             Ok(setting) => {
                 let known = self.known.entry(id.clone()).or_insert_with(|| Known::new(setting));
@@ -140,7 +140,7 @@ impl Thresholds {
                 true
             }
             Err(error) => {
-                debug!(service = %id, %error, "Cannot read a threshold; the last one stays.");
+                debug!(service = %id, error = %source.client.http.shown(&error), "Cannot read a threshold; the last one stays.");
                 !error.is_unreachable()
             }
         }
@@ -197,5 +197,34 @@ impl Source<'_> {
         }
         let answer = self.client.http.get(Api::EachV1.instances(), &named(id)).await?;
         Ok(json::bare::<wire::Instances<'_>>(&answer.origin, &answer.body)?.reach_protection_threshold)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        registry::{Metrics, nacos::config::Config, transport::Login},
+        util::secret::Secret,
+    };
+    use tracing::Level;
+
+    #[test]
+    fn what_a_server_says_is_logged_without_secrets() {
+        let login = Some(Login { username: "reader".into(), password: Secret::new("p4ssw0rd") });
+        let config = Config { login, ..Config::new(vec![Config::server("http://n").unwrap()]) };
+        let client = Client::new("r".into(), &config, Metrics::default()).unwrap();
+        let source = Source { client: &client, api: Api::EachV1, concurrency: 1, period: RENEW };
+        let message = "reader:p4ssw0rd may not read it".into();
+        let refused = Error::Refused { url: "http://n".into(), code: 403, message };
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let writer = Arc::new(log.reopen().unwrap());
+        let lines = tracing_subscriber::fmt().with_max_level(Level::DEBUG).with_writer(writer).finish();
+        tracing::subscriber::with_default(lines, || {
+            let id = ServiceId::new("r", "public", "g", "s");
+            assert!(Thresholds::default().note(&source, &id, Err(refused)), "somebody answers");
+        });
+        let written = std::fs::read_to_string(log.path()).unwrap();
+        assert!(written.contains("reader:*** may not read it"), "{written}");
     }
 }

@@ -152,7 +152,7 @@ impl Listening<'_> {
                 "initializing": true, "module": "config"});
             match self.ask(link, &texts.tenant, "ConfigFuzzyWatchRequest", &body).await {
                 Err(error) if error.is_grpc_refusal() => {
-                    debug!(server = %link.server, %namespace, %error, "No fuzzy watch; new texts are found by lists.");
+                    debug!(server = %link.server, %namespace, error = %link.http.shown(&error), "No fuzzy watch; new texts are found by lists.");
                 }
                 outcome => drop(outcome?),
             }
