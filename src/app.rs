@@ -342,7 +342,7 @@ impl App {
             changing.resume();
         }
         // Not before: until then the folder belongs to the process that serves.
-        state.start("state", |stop| keeper.run(stop));
+        let keeping = state.start("state", |stop| keeper.run(stop));
         let asked = parts.start("admin", |stop| admin.run(stop));
         if let Some(csds) = csds {
             parts.start("client status", |stop| csds.run(stop));
@@ -355,6 +355,8 @@ impl App {
                     info!("Another process has taken over.");
                     let_go.let_go();
                     asked.cancel();
+                    // The folder is the other's: it waits for no client that is slow to leave.
+                    keeping.cancel();
                     relieved.cancel();
                     stop.cancelled().await;
                 }
@@ -373,6 +375,8 @@ impl App {
         stopping.store(true, Ordering::Relaxed);
         supervisor::stopping(&notify, drain);
         serving.await.context("serving xDS broke")?;
+        // What was acknowledged last is written, too.
+        changing.end().await;
         state.end().await;
         parts.end().await;
         Ok(())

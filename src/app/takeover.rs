@@ -111,12 +111,17 @@ pub(super) struct Changing {
 }
 
 impl Changing {
-    /// Takes no more changes, and has everything written that was made.
-    async fn pause(&self) {
+    /// Takes no more changes, and waits until the catalog has those that were made. False: some may be missing.
+    pub(super) async fn end(&self) -> bool {
         // What is still being sent after that time, such as a long list, is refused by its store.
         self.written.pause();
         let _ = timeout(SOON, self.changes.close()).await;
-        let told = timeout(SOON, self.written.told()).await.is_ok();
+        timeout(SOON, self.written.told()).await.is_ok()
+    }
+
+    /// Takes no more changes, and has everything written that was made.
+    async fn pause(&self) {
+        let told = self.end().await;
         if !timeout(WRITING, self.state.write()).await.unwrap_or(false) || !told {
             warn!("Cannot write what has changed last; the process that takes over may not know of it.");
         }

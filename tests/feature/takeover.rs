@@ -184,3 +184,43 @@ async fn what_was_acknowledged_is_known_to_who_takes_over() {
     let listed = http::json(last.admin, "/api/v1/registries/ours/services").await;
     assert_eq!(listed.as_array().unwrap().len(), 3, "{listed}");
 }
+
+#[tokio::test]
+async fn who_took_over_writes_while_the_clients_of_the_other_leave() {
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, state) = (folder.path().join("takeover"), folder.path().join("state"));
+    let [xds, admin] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
+    let config = format!(
+        "state: {{ dir: '{}', quiet: 100ms }}\n\
+         registries: [{{ name: ours, api: {{}}, publish: {{ host: '{{service}}.example' }} }}]\n",
+        state.display()
+    );
+    let serving = Portolan::start_to_leave_over("10m", &socket, &xds, &admin, &config).await;
+    serving.ready().await;
+    until("it to be there to be relieved", LIMIT, async || socket.exists().then_some(()).ok_or(())).await;
+    let channel = Endpoint::from_shared(format!("http://{}", serving.xds)).unwrap().connect().await.unwrap();
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut stream = Delta::open(channel.clone(), ADS_DELTA).await;
+        stream.request(delta_request(Kind::Cluster, &["*"], &[])).await;
+        stream.result().await.unwrap().unwrap();
+        clients.push(stream);
+    }
+    let next = Portolan::start_with_takeover(&socket, &xds, &admin, &config).await;
+    next.ready().await;
+    let body = r#"{"endpoints": ["10.0.0.1:80"]}"#;
+    until("it to take changes", LIMIT, async || {
+        match change(next.admin, Method::PUT, "/api/v1/services/ours/web", body).await {
+            (StatusCode::CREATED | StatusCode::OK, _) => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    until("it to be written", LIMIT, async || {
+        let written = fs::read(state.join("ours.state")).unwrap_or_default();
+        if written.windows(3).any(|bytes| bytes == b"web") { Ok(()) } else { Err(next.log()) }
+    })
+    .await;
+    assert!(fs::read_link(format!("/proc/{}/exe", serving.pid())).is_ok(), "the other still lets its clients leave");
+    serving.kill().await;
+}

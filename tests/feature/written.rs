@@ -133,6 +133,26 @@ async fn who_may_change_nothing_writes_nothing() {
 }
 
 #[tokio::test]
+async fn what_was_acknowledged_just_before_the_end_is_there_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    // It is quiet for an hour before anything is written by itself.
+    let config = format!("state: {{ dir: '{}', quiet: 1h }}\n{OURS}", folder.path().join("state").display());
+    for number in 1..=5 {
+        let portolan = Portolan::start(&config).await;
+        portolan.ready().await;
+        let answer = put(portolan.admin, &format!("web-{number}"), json!({ "endpoints": ["10.0.0.1:80"] })).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
+        let log = portolan.log();
+        assert!(portolan.terminate().await.success(), "{log}");
+        let portolan = Portolan::start(&config).await;
+        portolan.ready().await;
+        let services = portolan.json("/api/v1/registries/ours/services").await;
+        assert_eq!(services.as_array().unwrap().len(), number, "{services}");
+        assert!(portolan.terminate().await.success());
+    }
+}
+
+#[tokio::test]
 async fn another_configuration_and_a_restart_forget_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let config = format!("{OURS}state: {{ dir: '{}', quiet: 100ms }}\n", folder.path().display());

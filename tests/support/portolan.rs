@@ -100,6 +100,19 @@ impl Portolan {
         Self::start_by(command, xds, admin, rest_of_config).await
     }
 
+    /// Like [`Portolan::start_with_takeover`]; its streams end over that time.
+    pub async fn start_to_leave_over(
+        time: &str,
+        socket: &Path,
+        xds: &str,
+        admin: &str,
+        rest_of_config: &str,
+    ) -> Portolan {
+        let mut command = Command::new(BINARY);
+        command.arg("--takeover").arg(socket).env("PORTOLAN_XDS__DRAIN", time);
+        Self::start_by(command, xds, admin, rest_of_config).await
+    }
+
     async fn start_by(command: Command, xds: &str, admin: &str, rest_of_config: &str) -> Portolan {
         Self::start_with(command, None, xds, admin, rest_of_config).await
     }
