@@ -30,6 +30,8 @@ pub(super) struct Consumers {
     out: mpsc::Sender<CallUpdate>,
     /// What was last told; each place is the node of an interface.
     callers: Callers,
+    /// The last reading of all of them met a limit.
+    exceeded: bool,
 }
 
 impl Consumers {
@@ -37,17 +39,25 @@ impl Consumers {
     pub(super) fn of(config: &Config, out: Option<mpsc::Sender<CallUpdate>>) -> Option<Self> {
         let root = config.roots.first().filter(|_| config.consumers)?;
         let (concurrency, limits) = (config.concurrency, config.limits.clone());
-        Some(Consumers { root: root.clone(), concurrency, limits, out: out?, callers: Callers::default() })
+        Some(Consumers {
+            root: root.clone(),
+            concurrency,
+            limits,
+            out: out?,
+            callers: Callers::default(),
+            exceeded: false,
+        })
     }
 
-    /// True if something could not be read and is to be read again.
+    /// True if something could not be read and is to be read again. What is too much waits for the next reading of everything.
     pub(super) fn is_lacking(&self) -> bool {
-        self.callers.are_lacking()
+        self.callers.are_lacking() && !self.exceeded
     }
 
     /// Reads all consumers, and sends them as a list. The only error is the loss of the session.
     pub(super) async fn read_all(&mut self, client: &Client) -> Result<(), End> {
         client.begin();
+        self.exceeded = false;
         let read = self.limits.in_time(self.list(client)).await;
         let exceeded = |limit| Error::Exceeded { path: self.root.to_string(), limit };
         let read = read.map_err(exceeded).flatten();
@@ -71,6 +81,7 @@ impl Consumers {
             Ok(read) => Ok(Some(read)),
             Err(error) if error.is_lost() && !matches!(error, Error::Exceeded { .. }) => Err(End::Lost(error)),
             Err(error) => {
+                self.exceeded = matches!(error, Error::Exceeded { .. });
                 let update = self.callers.fail(chain(&error));
                 self.tell(Some(update)).await;
                 Ok(None)
@@ -153,7 +164,7 @@ mod tests {
         let limits = Limits { time: Duration::from_secs(7), ..Limits::default() };
         let slow = || Error::Exceeded { path: "/dubbo".into(), limit: limits.too_slow() };
         let judged = consumers.judge::<()>(Err(slow())).await;
-        assert!(matches!(judged, Ok(None)) && consumers.is_lacking());
+        assert!(matches!(judged, Ok(None)) && !consumers.is_lacking(), "it is not read each period");
         let Some(CallUpdate::Failed(why)) = told.recv().await else { panic!("the call model is told") };
         assert!(why.contains("not read within 7s"), "{why}");
         let lost = consumers.judge::<()>(Err(Error::Lost { servers: "zk:2181".into() })).await;
