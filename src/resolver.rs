@@ -48,8 +48,8 @@ pub struct Answer {
     pub addresses: Vec<IpAddr>,
     /// The time to live of the answer; it is asked again then, within bounds.
     pub ttl: Duration,
-    /// The family of which nothing is known now: its last addresses stay.
-    pub unknown: Option<Family>,
+    /// The family of which nothing is known now, so that its last addresses stay, and why.
+    pub unknown: Option<(Family, Text)>,
 }
 
 /// Why a name has no answer.
@@ -125,6 +125,8 @@ struct Schedule {
     failures: u32,
     /// Its last good answer, perhaps of before a restart. If it has one, failures are tried again sooner.
     last: Arc<[IpAddr]>,
+    /// One family of its last answer is of before.
+    partly: bool,
 }
 
 impl<L: Lookup> Resolver<L> {
@@ -181,8 +183,13 @@ impl<L: Lookup> Resolver<L> {
         let schedule = self.names.get_mut(&name)?;
         match result {
             Ok(mut answer) if !answer.addresses.is_empty() => {
-                let unknown = |ip: &IpAddr| answer.unknown.is_some_and(|family| family.has(*ip));
+                let unknown = |ip: &IpAddr| answer.unknown.as_ref().is_some_and(|(family, _)| family.has(*ip));
                 let stay: Vec<IpAddr> = schedule.last.iter().copied().filter(unknown).collect();
+                let before = std::mem::replace(&mut schedule.partly, !stay.is_empty());
+                if let Some((family, cause)) = answer.unknown.as_ref().filter(|_| schedule.partly && !before) {
+                    let family = family.name();
+                    warn!(%name, family, %cause, "Cannot resolve one family of an instance's host name; its last addresses stay.");
+                }
                 let longest = if stay.is_empty() { TTL_MAX } else { RETRY_KNOWN_MAX };
                 let next = Instant::now() + answer.ttl.clamp(TTL_MIN, longest);
                 answer.addresses.extend(stay);
@@ -333,7 +340,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_family_that_fails_keeps_its_last_addresses() {
         let fake = Fake::default();
-        let lacking = |address: &str, family| Some(Answer { unknown: Some(family), ..answer(address, 100).unwrap() });
+        let lacking = |address: &str, family| {
+            Some(Answer { unknown: Some((family, "SERVFAIL".into())), ..answer(address, 100).unwrap() })
+        };
         let (both, moved) = (answer("10.0.0.1 2001:db8::1", 100), lacking("10.0.0.2", Family::V6));
         fake.gives("n", vec![both, moved, lacking("2001:db8::3", Family::V4), answer("10.0.0.4", 100)]);
         let (handle, _guard) = start(&fake, &["n".into()]).await;

@@ -3,7 +3,10 @@
 use super::{Answer, Lookup, LookupError};
 use crate::{
     model::Text,
-    util::resolv::{self, Asker},
+    util::{
+        error::chain,
+        resolv::{self, Asker},
+    },
 };
 
 /// Resolves names as this machine does.
@@ -27,7 +30,7 @@ impl Lookup for System {
     async fn lookup(&self, name: Text) -> Result<Answer, LookupError> {
         match self.0.addresses(&name).await {
             Ok(found) => {
-                let unknown = found.unknown.map(|(family, _)| family);
+                let unknown = found.unknown.map(|(family, error)| (family, chain(&error).into()));
                 Ok(Answer { addresses: found.ips, ttl: found.ttl, unknown })
             }
             Err(source) => Err(LookupError::Query { name, source: Box::new(source) }),
