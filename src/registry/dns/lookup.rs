@@ -4,7 +4,10 @@ use super::config::{Asked, Config, Name};
 use crate::{
     model::{Address, Endpoint, EndpointPort, Note, Port, Reason, Service, Text, Weight},
     registry::chain,
-    util::resolv::{self, Addresses, Asker, Family},
+    util::{
+        backoff::random,
+        resolv::{self, Addresses, Asker, Family},
+    },
 };
 use futures_util::{StreamExt, stream};
 use hickory_resolver::{
@@ -97,8 +100,10 @@ impl Resolver {
             }
             Asked::Srv => self.srv(asking).await?,
         };
+        // Servers change the order of records from one answer to the next.
         found.endpoints.sort();
         found.endpoints.dedup();
+        found.notes.sort();
         Ok(found)
     }
 
@@ -114,7 +119,11 @@ impl Resolver {
         let ttl = records.iter().map(|(_, ttl)| *ttl).min().unwrap_or_default();
         let all_zero = records.iter().all(|(srv, _)| srv.weight == 0);
         let targets = records.iter().filter(|(srv, _)| Some(srv.priority) == first && !srv.target.is_root());
-        let targets: Vec<SRV> = targets.map(|(srv, _)| (*srv).clone()).collect();
+        let mut targets: Vec<SRV> = targets.map(|(srv, _)| (*srv).clone()).collect();
+        // Else those behind many that do not answer would never have a turn.
+        let first = (random() * targets.len() as f64) as usize;
+        let first = first.min(targets.len());
+        targets.rotate_left(first);
         let targets = stream::iter(targets).map(|srv| self.target(srv, all_zero, asking)).buffered(CONCURRENCY);
         let found = Found { ttl: Duration::from_secs(ttl.into()), ..Found::default() };
         Ok(targets.fold(found, |found, target| ready(found.with(target))).await)
