@@ -161,8 +161,8 @@ pub(super) fn place(text: &str) -> Result<Place, String> {
             let port = port.map(|port| Port::new(port.into())).transpose();
             (host, port.map_err(|error| error.to_string()))
         }
-        // Only the port is wrong, and no path stands in its place.
-        Err(why @ HostPortError::Port(_)) if !rest.contains('/') => {
+        // Only the port is wrong, and nothing else stands in its place, such as an address behind a scheme.
+        Err(why @ HostPortError::Port(_)) if is_word(rest.rsplit(':').next().unwrap_or_default()) => {
             let host = rest.rsplit_once(':').map_or(rest, |(host, _)| host);
             (HostPort::parse(host).map_err(|_| wrong())?.host, Err(why.to_string()))
         }
@@ -173,6 +173,10 @@ pub(super) fn place(text: &str) -> Result<Place, String> {
         Host::Name(name) => plain(&name).ok_or_else(wrong)?,
     };
     Ok(Place { address, port, secure })
+}
+
+fn is_word(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// An instance whose address cannot be read. Its text, cut to 80 characters, is the subject.
