@@ -4,7 +4,7 @@ use super::parts::Parts;
 use crate::{
     calls,
     catalog::{Catalog, Configured, Desired, Registry},
-    config::{Config, RegistryConfig},
+    config::Config,
     manifests,
     model::{FILES, Text},
     registry::{self, Feed, Kind, Written},
@@ -91,14 +91,13 @@ impl Readers {
 
     /// Opens the stores of registries of kind `api`. A new one gets the services that were kept on disk before a
     /// restart. That of a registry that left stays closed for as long as the catalog has it: who takes that back finds
-    /// what there was.
+    /// what there was. One that is of another kind now was meant to lose it.
     fn open_written(&self, config: &Config, desired: &Desired, known: &Catalog) {
-        let is_written = |name: &str| {
-            let named = |registry: &&RegistryConfig| *registry.name == *name;
-            config.registries.iter().find(named).is_some_and(|registry| registry.kind.adapter().is_written())
-        };
+        let named = |name: &str| config.registries.iter().find(|registry| *registry.name == *name);
+        let is_written = |name: &str| named(name).is_some_and(|registry| registry.kind.adapter().is_written());
         self.written.close(|name| is_written(name));
-        self.written.forget(|name| known.registries.iter().any(|status| *status.name == *name));
+        let is_known = |name: &str| known.registries.iter().any(|status| *status.name == *name);
+        self.written.forget(|name| is_known(name) && (is_written(name) || named(name).is_none()));
         for registry in desired.registries.iter().filter(|r| is_written(&r.policy.registry)) {
             let name = &registry.policy.registry;
             let is_new = !self.written.has(name);
