@@ -18,10 +18,13 @@ use crate::{
     translate::Origin,
 };
 use ipnet::IpNet;
+use prost::Message;
 use std::{net::IpAddr, sync::Arc};
 
 /// The most that an entry may have of ports of endpoints and of addresses, over all its hosts: each host has them all.
 const MOST_PARTS: usize = 500_000;
+/// An endpoint with more than this, in bytes, counts as several: its labels are sent for each port of each host.
+const OF_ENDPOINT: usize = 128;
 
 /// One service for each host of a ServiceEntry.
 ///
@@ -58,13 +61,17 @@ pub(super) fn services(object: &Object<ServiceEntry>) -> Result<Vec<DeclaredServ
         let text = "it needs WorkloadEntries, which only Istiods have; list the `endpoints`";
         return Err(refused("workloadSelector", text.into()));
     }
-    let of_host = spec.ports.len().saturating_mul(spec.endpoints.len().max(1)) + spec.addresses.len();
+    let of_endpoint = |endpoint: &WorkloadEntry| 1 + endpoint.encoded_len() / OF_ENDPOINT;
+    let of_endpoints = spec.endpoints.iter().map(of_endpoint).sum::<usize>().max(1);
+    let of_host = spec.ports.len().saturating_mul(of_endpoints) + spec.addresses.len();
     if spec.hosts.len().saturating_mul(of_host) > MOST_PARTS {
         let text = format!(
             "each host has all ports, endpoints and addresses, together more than {MOST_PARTS}; write several entries"
         );
         return Err(refused("hosts", text));
     }
+    let endpoint = |entry: &WorkloadEntry| published(entry, &spec.ports, dns);
+    let listed: Vec<PublishedEndpoint> = spec.endpoints.iter().filter_map(endpoint).collect();
     let one = |name: &String| -> Result<DeclaredService, Finding> {
         let host = Hostname::or_wildcard(&name.to_ascii_lowercase());
         let host = host.map_err(|error| refused("hosts", error.to_string()))?;
@@ -76,10 +83,10 @@ pub(super) fn services(object: &Object<ServiceEntry>) -> Result<Vec<DeclaredServ
         if ports.is_empty() {
             return Err(refused("ports", "it has no port that a proxy could serve".into()));
         }
-        let itself = WorkloadEntry { address: name.clone(), ..WorkloadEntry::default() };
         // Where names are resolved and none is listed, it is the host's.
-        let listed = if dns && spec.endpoints.is_empty() { std::slice::from_ref(&itself) } else { &spec.endpoints[..] };
-        let endpoints = listed.iter().filter_map(|endpoint| published(endpoint, &spec.ports, dns)).collect();
+        let itself = (dns && spec.endpoints.is_empty())
+            .then(|| WorkloadEntry { address: name.clone(), ..WorkloadEntry::default() });
+        let endpoints = listed.iter().cloned().chain(itself.as_ref().and_then(endpoint)).collect();
         let service = PublishedService { dns, ..PublishedService::new(host.clone(), ports, endpoints) };
         Ok((Owner::Manifest(object.id.full(), host), Arc::new(service), origin.clone()))
     };

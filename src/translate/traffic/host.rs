@@ -1,7 +1,10 @@
 //! Host names with wildcards, as Istio compares them. All are in lower case; [`lower`] makes them so.
 
 use super::Id;
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 /// Whether the name begins with `*`.
 pub(super) fn is_wildcard(host: &str) -> bool {
@@ -25,7 +28,7 @@ pub(super) fn matches(host: &str, other: &str) -> bool {
 
 /// The hosts that both lists stand for: of two that match the narrower one, each once, in the order of the first list.
 pub(super) fn intersection(hosts: &[String], others: &[String]) -> Vec<String> {
-    let mut common: Vec<String> = Vec::new();
+    let (mut common, mut seen) = (Vec::new(), BTreeSet::new());
     for host in hosts {
         for other in others {
             let narrower = match (subset_of(host, other), subset_of(other, host)) {
@@ -33,7 +36,7 @@ pub(super) fn intersection(hosts: &[String], others: &[String]) -> Vec<String> {
                 (false, true) => other,
                 (false, false) => continue,
             };
-            if !common.contains(narrower) {
+            if seen.insert(narrower) {
                 common.push(narrower.clone());
             }
         }

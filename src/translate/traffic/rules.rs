@@ -387,8 +387,12 @@ fn resolve(object: &mut Object<VirtualService>, domain: Option<&str>) {
     }
     for route in &mut spec.tls {
         route.r#match.iter_mut().for_each(|m| gateways(&mut m.gateways));
-        // Envoy compares them with names that it has put into lower case.
-        route.r#match.iter_mut().flat_map(|m| &mut m.sni_hosts).for_each(|of| host::lower(of));
+        // Envoy compares them with names that it has put into lower case, and takes none twice.
+        for m in &mut route.r#match {
+            m.sni_hosts.iter_mut().for_each(|of| host::lower(of));
+            let mut seen = BTreeSet::new();
+            m.sni_hosts.retain(|of| seen.insert(of.clone()));
+        }
         route.route.iter_mut().for_each(|route| destination(&mut route.destination));
     }
     for route in &mut spec.tcp {

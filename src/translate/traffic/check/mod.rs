@@ -26,7 +26,7 @@ use super::{
 use crate::resource::Kind;
 use std::fmt::Display;
 
-/// The most findings that are told of one resource. One that refuses it is always among them.
+/// The most findings that one check tells of a resource. One that refuses it is always among them.
 pub(super) const MOST_FINDINGS: usize = 100;
 
 /// The findings so far, and the field that is checked now.

@@ -98,16 +98,22 @@ fn a_wildcard_has_short_names_that_have_a_dot() {
 #[test]
 fn an_entry_whose_hosts_would_multiply_its_endpoints_is_refused() {
     let list = |count: usize, one: &dyn Fn(usize) -> String| (0..count).map(one).collect::<Vec<_>>().join(", ");
-    let of = |hosts: usize, endpoints: usize| {
+    let of = |hosts: usize, endpoints: usize, labels: usize| {
         let hosts = list(hosts, &|n| format!("h{n}.example"));
-        let endpoints = list(endpoints, &|n| format!("{{address: 10.0.{}.{}}}", n / 256, n % 256));
+        let labels = list(labels, &|n| format!("label-{n}: value-{n}"));
+        let address = |n: usize| format!("10.0.{}.{}", n / 256, n % 256);
+        let endpoints = list(endpoints, &|n| format!("{{address: {}, labels: {{{labels}}}}}", address(n)));
         entry(&format!(
             "hosts: [{hosts}], resolution: STATIC, ports: [{{number: 80, name: h, protocol: HTTP}}], endpoints: [{endpoints}]"
         ))
     };
-    let (some, many) = (of(3, 700), of(750, 700));
-    assert_eq!((codes(some.findings()), some.services().count()), (vec![], 3));
-    assert_eq!((codes(many.findings()), many.services().count()), (vec!["field_refused shop/e hosts".into()], 0));
+    for some in [of(3, 700, 0), of(3, 100, 50)] {
+        assert_eq!((codes(some.findings()), some.services().count()), (vec![], 3));
+    }
+    // Labels count, too: each host has them.
+    for many in [of(750, 700, 0), of(750, 100, 50)] {
+        assert_eq!((codes(many.findings()), many.services().count()), (vec!["field_refused shop/e hosts".into()], 0));
+    }
 }
 
 #[test]

@@ -133,8 +133,7 @@ fn hosts_meet_whatever_their_case_is() {
             &[skipped],
         );
     }
-    let tls =
-        "tls: [{match: [{sniHosts: [Pay.Example]}], route: [{destination: {host: db.example, port: {number: 5432}}}]}]";
+    let tls = "tls: [{match: [{sniHosts: [Pay.Example, Pay.Example]}], route: [{destination: {host: db.example, port: {number: 5432}}}]}]";
     let traffic = made(&router(), &(gateway + &virtual_service("vs", "Pay.Example", tls)), &["db.example 5432/tcp"]);
     let listener = found(&traffic.resources, Kind::Listener, "0.0.0.0_443");
     expect(&listener, &[("/filterChains/0/filterChainMatch/serverNames", "[\"pay.example\"]")]);
