@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     identity::{self, Policy},
-    resource::{Dialect, ViewGeneration},
+    resource::{Dialect, Kind, ViewGeneration},
     util::time::until,
 };
 use bytes::Bytes;
@@ -524,14 +524,12 @@ impl Exchange {
             self.protocol.withhold(unwanted);
         }
     }
-}
 
-impl Exchange {
     /// Whether clients of its view may be served that version: not where this one is served another. What it has nothing of,
-    /// those may have who get another part of the view.
+    /// those may have who get another part of the view; and parts have their own assignments.
     fn may_serve(&self, item: &Item) -> bool {
         let served = self.now.get(item.kind).versions().get(&item.name).filter(|_| self.next.is_none());
-        served.is_none_or(|version| *version == item.version)
+        item.kind == Kind::Endpoint || served.is_none_or(|version| *version == item.version)
     }
 }
 
