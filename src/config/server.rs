@@ -299,7 +299,12 @@ type Named = Vec<(Text, Secret)>;
 /// Tokens for reading, and for changes.
 fn read_tokens(section: &mut Section<'_>) -> Option<(Vec<Secret>, Named)> {
     let read = section.narrow("read", listeners::NO_TOKEN, |v| v.one_or_each(listeners::token)).unwrap_or_default();
-    let change = section.narrow("change", listeners::NO_TOKEN, changing).unwrap_or_default();
+    let change = match read.is_empty() {
+        true => section.narrow("change", listeners::NO_TOKEN, changing),
+        // Whoever may read may change nothing then.
+        false => section.get("change", changing),
+    };
+    let change = change.unwrap_or_default();
     if change.iter().any(|(_, token)| read.contains(token)) {
         return section.value().problem("`read` and `change` have the same token; give each its own");
     }
