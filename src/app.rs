@@ -54,7 +54,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tracing::info;
+use tracing::{info, warn};
 
 /// A Portolan that has its ports and does not run yet.
 pub struct App {
@@ -341,14 +341,14 @@ impl App {
             }
             changing.resume();
         }
-        // Not before: until then the folder belongs to the process that serves.
+        // Not before: until then the files of state belong to the process that serves.
         let keeping = state.start("state", |stop| keeper.run(stop));
         let asked = parts.start("admin", |stop| admin.run(stop));
         if let Some(csds) = csds {
             parts.start("client status", |stop| csds.run(stop));
         }
         let (relieved, told, let_go) = (CancellationToken::new(), shutdown.clone(), xds.control());
-        if let Some(successors) = successors {
+        let handing = successors.map(|successors| {
             let relieved = relieved.clone();
             parts.start("takeover", |stop| async move {
                 if successors.wait(stop.clone()).await {
@@ -360,8 +360,8 @@ impl App {
                     relieved.cancel();
                     stop.cancelled().await;
                 }
-            });
-        }
+            })
+        });
         let mut serving = AbortOnDropHandle::new(clients.spawn(xds.run(shutdown.clone())));
         tokio::select! {
             // First: without connections, serving ends in the same moment as it is cancelled.
@@ -375,8 +375,11 @@ impl App {
         stopping.store(true, Ordering::Relaxed);
         supervisor::stopping(&notify, drain);
         serving.await.context("serving xDS broke")?;
-        // What was acknowledged last is written, too.
-        changing.end().await;
+        // What was acknowledged last is written, too; and nobody takes changes again.
+        handing.iter().for_each(CancellationToken::cancel);
+        if !changing.end().await {
+            warn!("Cannot wait for what has changed last; it may not be kept.");
+        }
         state.end().await;
         parts.end().await;
         Ok(())

@@ -1,5 +1,5 @@
 //! Whether requests that change something are taken. While another process is about to take over they are not: it has read
-//! already what there is, and would know nothing of them.
+//! already what there is, and would know nothing of them. Nor at the end, when state is written for the last time.
 
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 

@@ -74,7 +74,7 @@ pub(super) struct Guard {
 }
 
 /// The text for changes that come when none are taken.
-const CLOSED: &str = "another process is about to take over, and this one takes no more changes; ask again in a moment";
+const CLOSED: &str = "no more changes are taken: this process is about to end, or another one is about to take over; ask again in a moment";
 
 impl Guard {
     pub(super) fn new(listen: SocketAddr, hosts: Hosts, tokens: Tokens, changes: Changes) -> Self {

@@ -115,14 +115,15 @@ impl Changing {
     pub(super) async fn end(&self) -> bool {
         // What is still being sent after that time, such as a long list, is refused by its store.
         self.written.pause();
-        let _ = timeout(SOON, self.changes.close()).await;
-        timeout(SOON, self.written.told()).await.is_ok()
+        let closed = timeout(SOON, self.changes.close()).await.is_ok();
+        let told = timeout(SOON, self.written.told()).await.is_ok();
+        closed && told
     }
 
     /// Takes no more changes, and has everything written that was made.
     async fn pause(&self) {
-        let told = self.end().await;
-        if !timeout(WRITING, self.state.write()).await.unwrap_or(false) || !told {
+        let ended = self.end().await;
+        if !timeout(WRITING, self.state.write()).await.unwrap_or(false) || !ended {
             warn!("Cannot write what has changed last; the process that takes over may not know of it.");
         }
     }

@@ -108,7 +108,9 @@ pub enum Refused {
     #[error("the registry would have more than {0} services; raise `limits.services` if that is right")]
     TooMany(usize),
     /// The store takes no changes at the moment.
-    #[error("no changes are taken now: another process takes over, or the registry has left; ask again in a moment")]
+    #[error(
+        "no changes are taken now: this process ends, another one takes over, or the registry has left; ask again in a moment"
+    )]
     Paused,
 }
 
