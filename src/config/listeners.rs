@@ -176,9 +176,9 @@ fn warn_of_clear_text(place: &Value<'_>, address: &Address, credentials: &Settin
 
 /// Reads the credentials of a listener; all files are tried, so that mistakes in them are reported.
 fn credentials(section: &mut Section<'_>) -> Option<Settings> {
-    let tls = optional(section, "tls", read_tls);
+    let tls = optional(section, "tls", "connections would not be encrypted", read_tls);
     let tokens = section.narrow("tokens", NO_TOKEN, read_tokens).unwrap_or_default();
-    let jwt = optional(section, "jwt", read_jwt);
+    let jwt = optional(section, "jwt", NO_TOKEN, read_jwt);
     let rule = section.narrow("node_id", "a client could have any node id", |v| v.parse(NodeRule::parse));
     let (Ok(tls), Ok(jwt)) = (tls, jwt) else { return None };
     let settings = Settings { tls, tokens, jwt, node_id: rule };
@@ -197,19 +197,16 @@ fn credentials(section: &mut Section<'_>) -> Option<Settings> {
     Some(settings)
 }
 
-/// A section that may be missing; `Err` if it has mistakes. A key with nothing behind it is a mistake, too: it would
-/// leave the listener open.
+/// A section that may be missing; `Err` if it has mistakes. `opens`: see [`Section::written`].
 fn optional<'a, T>(
     section: &mut Section<'a>,
     key: &'static str,
+    opens: &str,
     read: impl FnOnce(&mut Section<'a>) -> Option<T>,
 ) -> Result<Option<T>, ()> {
-    match section.take(key) {
+    match section.written(key, opens) {
         Some(value) => value.section(read).map(Some).ok_or(()),
-        None if section.has(key) => {
-            section.value().problem::<()>(format!("there is nothing behind `{key}`; leave it out if that is meant"));
-            Err(())
-        }
+        None if section.has(key) => Err(()),
         None => Ok(None),
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn include(section: &mut Section<'_>) -> Vec<Matcher> {
     section.narrow("include", "nothing would be left out", read_all).unwrap_or_default()
 }
 
-/// What to exclude.
+/// What to exclude; none: nothing, also where the list is written and empty.
 pub(super) fn exclude(section: &mut Section<'_>) -> Vec<Matcher> {
     section.get("exclude", read_all).unwrap_or_default()
 }
