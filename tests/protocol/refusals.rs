@@ -27,6 +27,14 @@ fn first(node: &str, version: &str) -> DiscoveryRequest {
     DiscoveryRequest { node, ..sotw_request(Cluster, &[], version, "") }
 }
 
+/// The first answer to a new stream of a node with that id.
+async fn answered(world: &World, node: &str) -> (Sotw, Received) {
+    let mut stream = world.sotw().await;
+    stream.request(first(node, "")).await;
+    let received = stream.next().await;
+    (stream, received)
+}
+
 /// Waits until the list of refused resources fulfils `is`.
 async fn listed(world: &World, what: &str, is: impl Fn(&[Quarantined]) -> bool) {
     let started = std::time::Instant::now();
@@ -161,9 +169,7 @@ async fn what_several_clients_refuse_others_are_spared_until_it_changes() {
     let world = two().await;
     let mut streams = Vec::new();
     for node in ["one", "two", "three"] {
-        let mut stream = world.sotw().await;
-        stream.request(first(node, "")).await;
-        let received = stream.next().await;
+        let (stream, received) = answered(&world, node).await;
         stream.ack(&received, &[]).await;
         streams.push(stream);
     }
@@ -228,9 +234,8 @@ async fn who_comes_back_is_not_tried_again_and_has_the_former_body() {
     world.change([cluster("c", "1")]);
     stream.next().await.is(Cluster, &[("a", "1"), ("b", "2"), ("c", "1")], &[]);
     // Of what another client refuses it knows nothing.
-    let mut other = world.sotw().await;
-    other.request(first("other", "")).await;
-    other.next().await.is(Cluster, &[("a", "2"), ("b", "2"), ("c", "1")], &[]);
+    let (_other, received) = answered(&world, "other").await;
+    received.is(Cluster, &[("a", "2"), ("b", "2"), ("c", "1")], &[]);
 }
 
 #[tokio::test]
@@ -293,9 +298,7 @@ async fn what_all_are_spared_ends_though_all_who_refused_it_went_before_it_chang
     let world = two().await;
     let mut streams = Vec::new();
     for node in ["one", "two", "three"] {
-        let mut stream = world.sotw().await;
-        stream.request(first(node, "")).await;
-        let received = stream.next().await;
+        let (mut stream, received) = answered(&world, node).await;
         stream.nack(&received, &[], "a: no").await;
         stream.next().await.is(Cluster, &[("b", "1")], &[]);
         streams.push(stream);
@@ -304,8 +307,7 @@ async fn what_all_are_spared_ends_though_all_who_refused_it_went_before_it_chang
     drop(streams);
     listed(&world, "they have gone", |list| matches!(list, [one] if one.streams == 0)).await;
     world.change([cluster("a", "2")]);
-    let mut stream = world.sotw().await;
-    stream.request(first("four", "")).await;
-    stream.next().await.is(Cluster, &[("a", "2"), ("b", "1")], &[]);
+    let (_stream, received) = answered(&world, "four").await;
+    received.is(Cluster, &[("a", "2"), ("b", "1")], &[]);
     listed(&world, "it is served no more", <[_]>::is_empty).await;
 }

@@ -51,16 +51,13 @@ impl World {
 
     /// Services of that many endpoints each are listed, and nothing else.
     async fn listed(&mut self, services: usize, endpoints: u16) {
-        let scope = Scope("".into());
         let services: Vec<_> = (0..services).map(|n| Arc::new(registered(n, endpoints))).collect();
         let wanted = |catalog: &Catalog| {
             catalog.services.len() == services.len()
                 && catalog.services.values().all(|service| service.endpoints.len() == usize::from(endpoints))
         };
         let mut changed = self.catalog.changed();
-        self.feed.send(Update::Scopes(vec![scope.clone()])).await.unwrap();
-        let services = services.clone();
-        self.feed.send(Update::Listed { scope, services: services.clone(), unreadable: Vec::new() }).await.unwrap();
+        list(&self.feed, services.clone()).await;
         let until = async {
             while !(wanted(&self.catalog.load()) && self.catalog.load().sync == Readiness::Complete) {
                 changed.changed().await.unwrap();
@@ -102,6 +99,12 @@ impl World {
         let line = shown(&self.metrics, &format!("{metric}{{dialect=\"istio\"}}")).pop()?;
         line.rsplit(' ').next().map(str::to_owned)
     }
+}
+
+/// The registry lists these services, and nothing else.
+async fn list(feed: &mpsc::Sender<Update>, services: Vec<Arc<Service>>) {
+    feed.send(Update::Scopes(vec![Scope::whole()])).await.unwrap();
+    feed.send(Update::Listed { scope: Scope::whole(), services, unreadable: Vec::new() }).await.unwrap();
 }
 
 fn registered(number: usize, endpoints: u16) -> Service {
@@ -328,16 +331,13 @@ async fn the_tasks_follow_what_registries_send_and_end_on_demand() {
     drop(catalog);
     let shutdown = CancellationToken::new();
     let tasks = tasks.map(|task| tokio::spawn(task.run(shutdown.clone())));
-    let scope = Scope("".into());
-    feed.send(Update::Scopes(vec![scope.clone()])).await.unwrap();
-    let services = vec![Arc::new(registered(0, 1))];
-    feed.send(Update::Listed { scope: scope.clone(), services, unreadable: Vec::new() }).await.unwrap();
+    list(&feed, vec![Arc::new(registered(0, 1))]).await;
 
     let mut seen = set.subscribe(&ENVOY, &Selection::default(), &Part::default()).unwrap();
     let endpoints = |generation: &Arc<ViewGeneration>| generation.get(Kind::Endpoint).digest();
     let has = |generation: &Arc<ViewGeneration>| generation.get(Kind::Endpoint).len() == 1;
     let first = tokio::time::timeout(DEADLINE, seen.wait_for(has)).await.expect("the first list").unwrap().clone();
-    feed.send(Update::Applied(scope, Arc::new(registered(0, 2)))).await.unwrap();
+    feed.send(Update::Applied(Scope::whole(), Arc::new(registered(0, 2)))).await.unwrap();
     let differs = |generation: &Arc<ViewGeneration>| endpoints(generation) != endpoints(&first);
     tokio::time::timeout(DEADLINE, seen.wait_for(differs)).await.expect("the change").unwrap();
 
@@ -357,10 +357,7 @@ async fn a_part_that_nobody_has_is_dropped_however_often_services_change() {
     let World { set, tasks, catalog: _catalog, feed, manifests: _manifests, .. } = World::new(Options::default()).await;
     let shutdown = CancellationToken::new();
     let tasks = tasks.map(|task| tokio::spawn(task.run(shutdown.clone())));
-    let scope = Scope("".into());
-    feed.send(Update::Scopes(vec![scope.clone()])).await.unwrap();
-    let services = vec![Arc::new(registered(0, 1))];
-    feed.send(Update::Listed { scope: scope.clone(), services, unreadable: Vec::new() }).await.unwrap();
+    list(&feed, vec![Arc::new(registered(0, 1))]).await;
     let mut whole = set.subscribe(&ENVOY, &Selection::default(), &Part::default()).unwrap();
     let near = Part { locality: Some(Locality::parse("cn/hz")), ..Part::default() };
     let part = set.subscribe(&ENVOY, &Selection::default(), &near).unwrap();
@@ -370,7 +367,7 @@ async fn a_part_that_nobody_has_is_dropped_however_often_services_change() {
     drop(part);
     let (every, times) = (IDLE / 30, 30);
     for endpoints in 2..=times {
-        feed.send(Update::Applied(scope.clone(), Arc::new(registered(0, endpoints)))).await.unwrap();
+        feed.send(Update::Applied(Scope::whole(), Arc::new(registered(0, endpoints)))).await.unwrap();
         tokio::time::timeout(DEADLINE, whole.changed()).await.expect("the change").unwrap();
         tokio::time::sleep(every).await;
     }
