@@ -17,7 +17,7 @@ impl Changes {
         self.under_way.wait().await;
     }
 
-    /// Takes changes again.
+    /// Ends what [`Changes::close`] has begun.
     pub fn open(&self) {
         self.under_way.reopen();
     }

@@ -128,7 +128,7 @@ impl Changing {
         }
     }
 
-    /// Takes changes.
+    /// Takes changes again, or for the first time; times to live of what was written begin anew.
     pub(super) fn resume(&self) {
         self.written.resume(Instant::now());
         self.changes.open();

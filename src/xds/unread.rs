@@ -185,7 +185,7 @@ impl Bell {
 pub(super) struct Counted<B> {
     body: B,
     bell: Arc<Bell>,
-    /// Rings the bell.
+    /// Rings the bell; made once, since each look at the body needs it.
     waker: Waker,
 }
 

@@ -27,12 +27,12 @@ pub struct Asker {
     search: Search,
 }
 
-/// IPv4 or IPv6.
+/// Which addresses a question is for: each family has a type of record, and may fail by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
-    /// IPv4.
+    /// By records of type A.
     V4,
-    /// IPv6.
+    /// By records of type AAAA.
     V6,
 }
 
@@ -153,7 +153,7 @@ impl Family {
         ip.is_ipv4() == (self == Family::V4)
     }
 
-    /// Its name.
+    /// `IPv4` or `IPv6`, for notes and the log.
     pub const fn name(self) -> &'static str {
         match self {
             Family::V4 => "IPv4",

@@ -5,7 +5,7 @@ use super::search::Suspect;
 use crate::resource::Name;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// See the module.
+/// What waits for a turn of one type on one stream.
 #[derive(Debug, Default)]
 pub(in super::super) struct Later {
     /// The versions that the client was sent and may not have.
